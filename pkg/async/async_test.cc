@@ -1,0 +1,156 @@
+#include <gtest/gtest.h>
+
+#include "async/channel.h"
+#include "async/pool.h"
+#include "async/test_support.h"
+
+namespace monopod::async {
+namespace {
+
+using namespace std::chrono_literals;
+
+Task<Result<>> fail_after(Time& time, Duration d) {
+  CO_TRY(co_await time.sleep_for(d));
+  co_return fail(Code::kDataLoss, "broken");
+}
+
+Task<Result<>> sleep_long(Time& time, bool& unwound) {
+  struct Mark {
+    bool& flag;
+    ~Mark() { flag = true; }
+  } mark{unwound};
+  for (;;) {  // even a loop that ignores errors cannot outlive its scope
+    Result<> ignored = co_await time.sleep_for(1h);
+  }
+}
+
+Task<Result<>> siblings(Loop& loop) {
+  RealTime time;
+  bool unwound = false;
+  Scope scope(loop.executor());
+  scope.spawn(sleep_long(time, unwound));
+  scope.spawn(fail_after(time, 1ms));
+  Result<> result = co_await scope.join();
+  EXPECT_FALSE(result);
+  EXPECT_EQ(result.error().message(), "broken");
+  EXPECT_TRUE(unwound);
+  co_return Result<>();
+}
+TEST(Scope, FirstErrorCancelsTheSiblings) { run_test(siblings); }
+
+Task<Result<>> cancelled_join(Loop& loop) {
+  RealTime time;
+  bool unwound = false;
+  auto inner = [](Loop& l, RealTime& t, bool& flag) -> Task<Result<>> {
+    Scope scope(l.executor());
+    scope.spawn(sleep_long(t, flag));
+    co_return co_await scope.join();
+  };
+  Scope outer(loop.executor());
+  outer.spawn(inner(loop, time, unwound));
+  CO_TRY(co_await time.sleep_for(1ms));
+  outer.cancel();
+  CO_TRY(co_await outer.join());
+  EXPECT_TRUE(unwound);
+  co_return Result<>();
+}
+TEST(Scope, CancellingAJoinCancelsTheChildrenFirst) { run_test(cancelled_join); }
+
+Task<Result<>> spawn_after_cancel(Loop& loop) {
+  RealTime time;
+  bool unwound = false;
+  Scope scope(loop.executor());
+  scope.cancel();
+  scope.spawn(sleep_long(time, unwound));
+  CO_TRY(co_await scope.join());
+  EXPECT_TRUE(unwound);
+  co_return Result<>();
+}
+TEST(Scope, ChildrenSpawnedAfterCancelEnd) { run_test(spawn_after_cancel); }
+
+Task<Result<int>> answer_after(Time& time, Duration d) {
+  CO_TRY(co_await time.sleep_for(d));
+  co_return 42;
+}
+
+Task<Result<>> timeouts(Loop& loop) {
+  FakeTime time(loop.executor());
+  RealTime real;
+  CO_TRY_ASSIGN(int fast, co_await with_timeout<int>(real, 10s, "answer", answer_after(real, 1ms)));
+  EXPECT_EQ(fast, 42);
+  auto slow = co_await with_timeout<int>(real, 1ms, "answer", answer_after(time, 1h));
+  EXPECT_EQ(slow.error().code(), Code::kDeadlineExceeded);
+  EXPECT_EQ(slow.error().message(), "answer: timed out");
+  co_return Result<>();
+}
+TEST(Time, WithTimeoutCutsOnlyWhatIsLate) { run_test(timeouts); }
+
+Task<Result<>> advance_later(FakeTime& time) {
+  time.advance(59min);
+  RealTime real;
+  CO_TRY(co_await real.sleep_for(1ms));
+  time.advance(1min);
+  co_return Result<>();
+}
+
+Task<Result<>> fake_time(Loop& loop) {
+  FakeTime time(loop.executor());
+  MonoTime start = time.mono();
+  Scope scope(loop.executor());
+  scope.spawn(advance_later(time));
+  CO_TRY(co_await time.sleep_for(1h));
+  EXPECT_EQ(time.mono() - start, 1h);
+  co_return co_await scope.join();
+}
+TEST(Time, FakeTimeWakesAtTheAskedMoment) { run_test(fake_time); }
+
+Task<Result<>> produce(Channel<int>& channel, int count) {
+  for (int i = 0; i < count; ++i) CO_TRY(co_await channel.push(i));
+  channel.close();
+  co_return Result<>();
+}
+
+Task<Result<>> channel(Loop& loop) {
+  Channel<int> numbers(loop.executor(), 2);
+  Scope scope(loop.executor());
+  scope.spawn(produce(numbers, 100));
+  int sum = 0;
+  for (;;) {
+    Result<int> n = co_await numbers.pop();
+    if (!n) break;
+    sum += *n;
+  }
+  EXPECT_EQ(sum, 4950);
+  co_return co_await scope.join();
+}
+TEST(Channel, DeliversInOrderThroughASmallBuffer) { run_test(channel); }
+
+Task<Result<>> pool(Loop&) {
+  Pool threads(2);
+  int answer = co_await threads.run([] { return 6 * 7; });
+  EXPECT_EQ(answer, 42);
+  Result<int> failed = co_await threads.run([]() -> Result<int> { return fail(Code::kNotFound, "none"); });
+  EXPECT_EQ(failed.error().code(), Code::kNotFound);
+  co_return Result<>();
+}
+TEST(Pool, ReturnsValuesAndErrorsToTheLoop) { run_test(pool); }
+
+// The smoke test of toolchain facts: a co_await in a condition, an aggregate and beside a capturing lambda.
+struct Pair {
+  std::string a;
+  std::string b;
+};
+Task<std::string> text(std::string s) { co_return s + s; }
+Task<Result<>> smoke(Loop&) {
+  if ((co_await text("x")) == "xx") {
+    Pair pair{co_await text("a"), co_await text("b")};
+    EXPECT_EQ(pair.a + pair.b, "aabb");
+  } else {
+    ADD_FAILURE();
+  }
+  co_return Result<>();
+}
+TEST(Coroutine, CompilerHandlesAwaitInsideExpressions) { run_test(smoke); }
+
+}  // namespace
+}  // namespace monopod::async

@@ -1,0 +1,43 @@
+#include "async/event.h"
+
+#include "async/as_result.h"
+
+namespace monopod::async {
+namespace {
+
+// True when this coroutine itself was cancelled (as opposed to woken by timer.cancel()).
+Task<bool> was_cancelled() {
+  asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
+  co_return state.cancelled() != asio::cancellation_type::none;
+}
+
+}  // namespace
+
+Event::Event(Executor executor) : waiters_(executor, asio::steady_timer::time_point::max()) {}
+
+void Event::set() {
+  set_ = true;
+  waiters_.cancel();
+}
+
+Task<Result<>> Event::wait() {
+  while (!set_) {
+    [[maybe_unused]] boost::system::error_code woken = co_await waiters_.async_wait(as_code);
+    bool cancelled = co_await was_cancelled();
+    if (cancelled) co_return fail(Code::kCancelled, "cancelled");
+  }
+  co_return Result<>();
+}
+
+Notify::Notify(Executor executor) : waiters_(executor, asio::steady_timer::time_point::max()) {}
+
+void Notify::wake_all() { waiters_.cancel(); }
+
+Task<Result<>> Notify::wait() {
+  [[maybe_unused]] boost::system::error_code woken = co_await waiters_.async_wait(as_code);
+  bool cancelled = co_await was_cancelled();
+  if (cancelled) co_return fail(Code::kCancelled, "cancelled");
+  co_return Result<>();
+}
+
+}  // namespace monopod::async

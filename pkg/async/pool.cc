@@ -1,0 +1,24 @@
+#include "async/pool.h"
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+
+namespace monopod::async {
+
+Pool::Pool(std::size_t threads) : threads_(threads) {}
+
+Pool::~Pool() { threads_.join(); }
+
+Task<> Pool::run_erased(std::move_only_function<void()> work) {
+  auto executor = co_await asio::this_coro::executor;
+  co_await asio::async_initiate<decltype(use_task), void()>(
+      [&](auto handler) {
+        asio::post(threads_, [&work, executor, guard = asio::make_work_guard(executor), h = std::move(handler)]() mutable {
+          work();
+          asio::post(executor, [h = std::move(h)]() mutable { std::move(h)(); });
+        });
+      },
+      use_task);
+}
+
+}  // namespace monopod::async

@@ -1,0 +1,35 @@
+// A small bounded set of threads for blocking work (fsync, unpack, sqlite, big JSON). The work must not touch what the loop owns.
+#pragma once
+
+#include <boost/asio/thread_pool.hpp>
+#include <functional>
+#include <optional>
+
+#include "async/task.h"
+
+namespace monopod::async {
+
+class Pool {
+ public:
+  explicit Pool(std::size_t threads);
+  ~Pool();  // waits for running work
+
+  // Runs work on a pool thread and resumes the caller on its loop. Not interruptible: a cancelled caller still waits for it.
+  template <typename F>
+  Task<std::invoke_result_t<F>> run(F work) {
+    using R = std::invoke_result_t<F>;
+    if constexpr (std::is_void_v<R>) {
+      co_await run_erased([&work] { work(); });
+    } else {
+      std::optional<R> out;
+      co_await run_erased([&work, &out] { out.emplace(work()); });
+      co_return std::move(*out);
+    }
+  }
+
+ private:
+  Task<> run_erased(std::move_only_function<void()> work);
+  asio::thread_pool threads_;
+};
+
+}  // namespace monopod::async

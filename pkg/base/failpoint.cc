@@ -1,0 +1,108 @@
+#include "base/failpoint.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+
+#include "base/strings.h"
+
+namespace monopod {
+namespace {
+
+// One line each: where it stands. Keep sorted.
+constexpr std::string_view kNames[] = {
+    "store.after_commit",   // rows are durable, nobody was told yet
+    "store.before_commit",  // rows are in the transaction, not committed
+};
+constexpr std::size_t kCount = std::size(kNames);
+
+enum class Action { kOff, kError, kCrash, kDelay };
+
+struct Point {
+  Action action = Action::kOff;
+  int remaining = -1;  // trips left; -1: for ever
+  int delay_ms = 0;
+};
+
+std::atomic<bool> g_armed{false};  // the second of the two mutable globals of the tree, set in main or by tests
+std::mutex g_mutex;
+std::array<Point, kCount> g_points;
+
+std::size_t index_of(std::string_view name) {
+  for (std::size_t i = 0; i < kCount; ++i)
+    if (kNames[i] == name) return i;
+  return kCount;
+}
+
+Result<Point> parse_action(std::string_view text) {
+  Point point;
+  if (std::size_t star = text.find('*'); star != std::string_view::npos) {
+    auto count = parse_int<int>(text.substr(0, star));
+    if (!count || *count < 1) return fail(Code::kInvalidArgument, cat("failpoint count \"", text, "\""));
+    point.remaining = *count;
+    text.remove_prefix(star + 1);
+  }
+  if (text == "off") point.action = Action::kOff;
+  else if (text == "error") point.action = Action::kError;
+  else if (text == "crash") point.action = Action::kCrash;
+  else if (text.starts_with("delay(") && text.ends_with(")")) {
+    auto ms = parse_int<int>(text.substr(6, text.size() - 7));
+    if (!ms || *ms < 0) return fail(Code::kInvalidArgument, cat("failpoint delay \"", text, "\""));
+    point.action = Action::kDelay;
+    point.delay_ms = *ms;
+  } else return fail(Code::kInvalidArgument, cat("failpoint action \"", text, "\": want off, error, crash or delay(ms)"));
+  return point;
+}
+
+}  // namespace
+
+std::span<const std::string_view> failpoint_names() { return kNames; }
+
+Result<> failpoint(std::string_view name) {
+  if (!g_armed.load(std::memory_order_relaxed)) return {};
+  Point tripped;
+  {
+    std::lock_guard lock(g_mutex);
+    std::size_t i = index_of(name);
+    if (i == kCount) std::abort();
+    Point& point = g_points[i];
+    if (point.action == Action::kOff || point.remaining == 0) return {};
+    if (point.remaining > 0) --point.remaining;
+    tripped = point;
+  }
+  switch (tripped.action) {
+    case Action::kCrash: ::_exit(98);
+    case Action::kDelay: std::this_thread::sleep_for(std::chrono::milliseconds(tripped.delay_ms)); return {};
+    case Action::kError: return fail(Code::kUnavailable, cat("failpoint ", name));
+    case Action::kOff: return {};
+  }
+  return {};
+}
+
+Result<> arm_failpoints(std::string_view spec) {
+  std::array<Point, kCount> points;
+  for (std::string_view item : split(spec, ';')) {
+    if (item.empty()) continue;
+    auto [name, action] = split_once(item, '=');
+    std::size_t i = index_of(name);
+    if (i == kCount) return fail(Code::kInvalidArgument, cat("failpoint \"", name, "\" does not exist"));
+    TRY_ASSIGN(points[i], parse_action(action.value_or("")));
+  }
+  std::lock_guard lock(g_mutex);
+  g_points = points;
+  g_armed = true;
+  return {};
+}
+
+void disarm_failpoints() {
+  std::lock_guard lock(g_mutex);
+  g_points = {};
+  g_armed = false;
+}
+
+}  // namespace monopod

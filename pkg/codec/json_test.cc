@@ -1,0 +1,32 @@
+#include "codec/json.h"
+
+#include <gtest/gtest.h>
+
+namespace monopod::json {
+namespace {
+
+TEST(Json, LookupsNeverThrow) {
+  Value v = *parse(R"({"a":{"b":[1,2],"s":"x","n":7,"t":true}})");
+  EXPECT_EQ(get_string(v, {"a", "s"}), "x");
+  EXPECT_EQ(get_string(v, {"a", "b", "c"}, "none"), "none");
+  EXPECT_EQ(get_int(v, {"a", "n"}), 7);
+  EXPECT_TRUE(get_bool(v, {"a", "t"}));
+  EXPECT_EQ(get_array(v, {"a", "b"})->size(), 2U);
+  EXPECT_EQ(get_object(v, {"a", "s"}), nullptr);
+  at_path(v, {"x", "y"}) = 1;
+  EXPECT_EQ(get_int(v, {"x", "y"}), 1);
+}
+
+TEST(Json, LimitsAndGarbageAreRefusedWithAPosition) {
+  EXPECT_FALSE(parse(""));
+  EXPECT_FALSE(parse("{"));
+  EXPECT_FALSE(parse("{} x"));
+  EXPECT_TRUE(parse("{} \n"));
+  EXPECT_NE(parse("{\"a\":tru}").error().message().find("at byte"), std::string::npos);
+  std::string deep(200, '[');
+  EXPECT_FALSE(parse(deep + std::string(200, ']')));
+  EXPECT_FALSE(parse("[1,2]", {.depth_max = 8, .bytes_max = 4}));
+}
+
+}  // namespace
+}  // namespace monopod::json
