@@ -68,6 +68,32 @@ Task<Result<>> spawn_after_cancel(Loop& loop) {
 }
 TEST(Scope, ChildrenSpawnedAfterCancelEnd) { run_test(spawn_after_cancel); }
 
+struct Body {
+  RealTime& time;
+  bool& unwound;
+  Task<Result<>> operator()(Scope& scope) {
+    scope.spawn(sleep_long(time, unwound));
+    co_return co_await time.sleep_for(1h);
+  }
+};
+
+Task<Result<>> scoped_is_cancelled(Loop& loop) {
+  RealTime time;
+  bool unwound = false;
+  auto inner = [](RealTime& t, bool& flag) -> Task<Result<>> {
+    Body body{t, flag};
+    co_return co_await run_scoped([&body](Scope& scope) { return body(scope); });
+  };
+  Scope outer(loop.executor());
+  outer.spawn(inner(time, unwound));
+  CO_TRY(co_await time.sleep_for(1ms));
+  outer.cancel();
+  CO_TRY(co_await outer.join());
+  EXPECT_TRUE(unwound);
+  co_return Result<>();
+}
+TEST(Scope, RunScopedJoinsItsChildrenWhenItsCallerIsCancelled) { run_test(scoped_is_cancelled); }
+
 Task<Result<int>> answer_after(Time& time, Duration d) {
   CO_TRY(co_await time.sleep_for(d));
   co_return 42;

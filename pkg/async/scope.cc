@@ -107,7 +107,10 @@ Task<Result<>> run_scoped(std::function<Task<Result<>>(Scope&)> body) {
     thrown = std::current_exception();
   }
   scope.cancel();
+  bool throws = co_await asio::this_coro::throw_if_cancelled();
+  co_await asio::this_coro::throw_if_cancelled(false);  // a cancelled caller still waits for the children
   Result<> joined = co_await scope.join();
+  co_await asio::this_coro::throw_if_cancelled(throws);
   if (thrown) std::rethrow_exception(thrown);
   if (!result && result.error().code() != Code::kCancelled) co_return result;
   if (!joined) co_return joined;

@@ -2,6 +2,9 @@
 // waits for all and returns that first error. A Scope must be joined before it dies (aborts otherwise): own it as a member
 // and join in stop(), or use run_scoped().
 //
+// A cancelled coroutine unwinds at its next co_await, so nothing else may be awaited between spawn and join in the same
+// frame: where something is, use run_scoped().
+//
 //   Scope scope(co_await this_executor());
 //   scope.spawn(serve(listener));
 //   co_return co_await scope.join();
