@@ -1,0 +1,127 @@
+// The node's images: imported from archives (or pulled), verified, unpacked once, mounted per container.
+//
+// Layout below <data-dir>/content, all directories 0700:
+//   blobs/sha256/<hex>   manifests and configurations (layers only with keep_layer_blobs)
+//   layers/<chain>/fs    one unpacked layer as an overlayfs lower directory, published by rename after one syncfs
+//   snapshots/<id>/      fs (upper) and work of a container
+//   staging/             unfinished work; emptied at open
+//   lock                 flock of the process that owns the directory
+// References, images and snapshots are remembered in the StateStore, bucket "image". What a record names is on disk before
+// the record is; what no record names is garbage.
+//
+// All methods run on one loop; disk work goes to the pool. The store outlives every task that uses it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "async/pool.h"
+#include "async/state_store.h"
+#include "async/time.h"
+#include "image/config.h"
+#include "image/limits.h"
+#include "image/snapshot.h"
+
+namespace monopod::image {
+
+struct Image {
+  std::string id;               // "sha256:<hex>" of the configuration, as docker and CRI show it
+  std::string manifest_digest;  // "sha256:<hex>"
+  std::vector<std::string> references;    // "docker.io/library/busybox:latest", sorted
+  std::vector<std::string> repo_digests;  // "docker.io/library/busybox@sha256:...", sorted
+  ImageConfig config;
+  std::uint64_t size_bytes = 0;           // of the unpacked layers, shared ones counted fully
+  std::vector<std::string> layers;        // chain ids, base first
+  WallTime imported{};
+  WallTime last_used{};                   // last prepare_snapshot, or imported
+};
+
+struct ImportProgress {
+  std::uint64_t bytes_done = 0;   // of the archive or download
+  std::uint64_t bytes_total = 0;  // 0: not known
+  std::string step;               // "reading", "unpacking sha256:...", "syncing"
+};
+using ProgressCallback = std::function<void(const ImportProgress&)>;  // called on the loop, a few times a second
+
+struct ImportOptions {
+  std::string reference;      // names an archive's only image that brings no name; empty: leave it unnamed
+  ProgressCallback progress;  // may be empty
+};
+
+struct ImportedImage {
+  std::string id;
+  std::vector<std::string> references;  // empty for an unnamed image
+};
+
+struct GcPolicy {
+  std::uint64_t bytes_max = 0;             // images are removed, least recently used first, until they fit
+  Duration unused_min = std::chrono::minutes(2);  // younger or more recently used images are kept
+  std::set<std::string> keep;              // references or ids never removed
+};
+struct GcResult {
+  std::vector<std::string> images_removed;  // ids
+  std::uint64_t bytes_freed = 0;
+};
+
+struct Usage {
+  std::uint64_t layer_bytes = 0;
+  std::uint64_t blob_bytes = 0;
+  std::size_t images = 0, layers = 0, snapshots = 0;
+};
+
+class ImageStore {
+ public:
+  struct Options {
+    std::string data_dir;           // <data-dir>; content/ and images/ are below it
+    bool import_drop_ins = true;    // <data-dir>/images/*.tar[.gz|.zst] at open, each file once
+    bool keep_layer_blobs = false;
+    Limits limits;
+  };
+
+  // Recovers: validates every record, drops what is not whole (logged), empties staging, removes what nothing names.
+  // pool, time and state outlive the store. kFailedPrecondition where another process holds the directory or its
+  // mode or owner is unsafe.
+  static async::Task<Result<std::unique_ptr<ImageStore>>> open(Options options, async::Pool& pool, async::Time& time,
+                                                               async::StateStore& state);
+  virtual ~ImageStore() = default;
+
+  // An OCI layout tar, or a docker-archive; plain, gzip or zstd. From a path (absolute), or an fd that stays the caller's
+  // (a pipe is read once, front to end). Errors: kInvalidArgument what the archive says is wrong, kDataLoss a digest that
+  // does not match, kResourceExhausted a cap or a full disk. Nothing is visible of an import that failed.
+  virtual async::Task<Result<std::vector<ImportedImage>>> import_file(std::string path, ImportOptions options) = 0;
+  virtual async::Task<Result<std::vector<ImportedImage>>> import_fd(int fd, ImportOptions options) = 0;
+  // Files of <data-dir>/images that were not imported yet (by name, size and mtime). Bad files are logged and skipped.
+  virtual async::Task<Result<std::size_t>> import_drop_ins() = 0;
+
+  // By reference ("busybox", "docker.io/library/busybox:latest", "busybox@sha256:..."), id, or a unique id prefix of at
+  // least 6 hex digits.
+  virtual std::optional<Image> find(std::string_view name) const = 0;
+  virtual std::vector<Image> list() const = 0;  // sorted by id
+  virtual async::Task<Result<>> tag(std::string name, std::string reference) = 0;
+  // A reference is taken off its image; the image goes with its last reference. An id takes all. kFailedPrecondition
+  // while a snapshot uses the image (a reference goes even then, unless it is the last). Returns true if the image went.
+  virtual async::Task<Result<bool>> remove(std::string name) = 0;
+
+  // Idempotent for the same container and image. Durable before it returns. id: [A-Za-z0-9][A-Za-z0-9_.-]*, 128 at most.
+  virtual async::Task<Result<Snapshot>> prepare_snapshot(std::string container_id, std::string image_id) = 0;
+  virtual std::optional<Snapshot> find_snapshot(std::string_view container_id) const = 0;
+  virtual std::vector<std::string> list_snapshots() const = 0;
+  virtual async::Task<Result<>> mount(std::string container_id, std::string target) = 0;    // mount_snapshot on the pool
+  virtual async::Task<Result<>> unmount(std::string target) = 0;
+  // Unmounted by now. Absent is no error.
+  virtual async::Task<Result<>> remove_snapshot(std::string container_id) = 0;
+  virtual async::Task<Result<std::uint64_t>> snapshot_bytes(std::string container_id) = 0;  // of its writable layer
+
+  virtual async::Task<Result<Usage>> usage() = 0;
+  // Never removes an image that a snapshot, policy.keep or a running import uses.
+  virtual async::Task<Result<GcResult>> gc(GcPolicy policy) = 0;
+  // The raw manifest or configuration, for inspect.
+  virtual async::Task<Result<std::string>> read_blob(std::string digest) = 0;
+};
+
+}  // namespace monopod::image
