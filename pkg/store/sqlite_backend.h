@@ -1,0 +1,78 @@
+// SqliteBackend: the store in one SQLite file. README.md has the picture, the format and the guarantees.
+//
+//   CO_TRY_ASSIGN(auto store, co_await SqliteBackend::open({.path = dir + "/state.db"}, pool, time, rng));
+//   ...
+//   co_await store->close();   // required before destruction
+//
+// Threads: everything is called on the loop that opened it; commits run on a thread of its own, reads of values on pool.
+#pragma once
+
+#include "async/pool.h"
+#include "async/state_store.h"
+#include "async/time.h"
+#include "base/rng.h"
+#include "store/backend.h"
+
+namespace monopod::store {
+
+enum class Durability {
+  kAlways,  // fsync before every acknowledgement: loses nothing acknowledged
+  kBatch,   // fsync at most every 10 ms, acknowledgements do not wait: a power cut may lose the last 10 ms and some, a killed process nothing
+  kOs,      // never fsync but at checkpoints: a power cut may lose the last seconds, a killed process nothing
+};
+Result<Durability> parse_durability(std::string_view text);  // always | batch | os
+
+struct CompactionPolicy {
+  std::int64_t keep_revisions = 10'000;        // history kept beyond the live keys; 0: never compacts by count
+  std::chrono::seconds keep_age{300};          // history younger than this is kept whatever its count; 0: no age bound
+  std::chrono::seconds interval{60};           // how often the policy looks; 0: only manual compaction
+};
+
+struct SqliteOptions {
+  std::string path{};  // the file (made 0600, its directory 0700), or ":memory:" for tests
+  Durability durability = Durability::kAlways;
+  CompactionPolicy compaction{};
+  // Keys under these prefixes (kube-node-lease Leases) are never written to disk and are gone after a restart. Revisions, watches and
+  // transactions treat them like all others; revisions they used are not used again, since blocks are reserved durably. After a
+  // restart, reads and watches over them from an earlier revision fail with kOutOfRange compacted.
+  std::vector<std::string> volatile_prefixes{};
+  const char* vfs = nullptr;  // SQLite VFS name; tests hand in the crash VFS
+};
+
+// Numbers since open, for status and metrics.
+struct StoreStats {
+  std::int64_t keys = 0;            // live
+  std::int64_t versions = 0;        // live and historical, tombstones too
+  std::int64_t commits = 0;         // group commits (fsyncs in mode always)
+  std::int64_t txns = 0;            // write transactions committed
+  std::int64_t payload_bytes = 0;   // keys and values acknowledged
+  std::int64_t file_bytes = 0;      // database file
+  std::int64_t file_bytes_in_use = 0;
+  std::int64_t wal_bytes_written = 0;  // appended to the write-ahead log, page granular
+};
+
+class SqliteBackend : public Backend {
+ public:
+  // Opens or creates. Errors are one line that says what to do:
+  //   kUnavailable         "data dir in use": another process has it open
+  //   kFailedPrecondition  not ours, from a newer version, or altered schema; nothing was changed
+  //   kDataLoss            truncated or corrupt; nothing was changed
+  static async::Task<Result<std::unique_ptr<SqliteBackend>>> open(SqliteOptions options, async::Pool& pool, async::Time& time, Rng& rng);
+
+  // Waits for what is queued, then closes the file. Later calls fail with kUnavailable.
+  virtual async::Task<Result<>> close() = 0;
+
+  // The node's other small memory, in the same file, sharing the same group commit.
+  virtual async::StateStore& state() = 0;
+
+  // Empty while healthy; else why every write fails now.
+  virtual std::optional<Error> failure() const = 0;
+  virtual async::Task<Result<StoreStats>> stats() = 0;
+  // A consistent copy of the whole file (VACUUM INTO) at path, which must not exist.
+  virtual async::Task<Result<>> snapshot(std::string path) = 0;
+};
+
+// Full check of a closed file: SQLite's integrity check, then every row's checksum and every key's history. Lines of findings; empty: sound.
+Result<std::vector<std::string>> fsck(const std::string& path);
+
+}  // namespace monopod::store
