@@ -1,0 +1,77 @@
+// gRPC over HTTP/2 (grpc/doc/PROTOCOL-HTTP2.md): length-prefixed messages, status in trailers. Messages are bytes: protobuf
+// is the caller's. No compression.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "http/client.h"
+#include "http/exchange.h"
+
+namespace monopod::http {
+
+inline constexpr std::size_t kGrpcMessageBytesMax = 8U << 20;
+
+// The five-byte prefix and the message.
+std::string format_grpc_message(std::string_view message);
+
+// Joins prefixed messages out of chunks. kResourceExhausted past bytes_max, kUnimplemented for compressed ones.
+class GrpcDecoder {
+ public:
+  explicit GrpcDecoder(std::size_t bytes_max = kGrpcMessageBytesMax) : bytes_max_(bytes_max) {}
+  void feed(std::string_view bytes) { buffer_ += bytes; }
+  Result<std::optional<std::string>> next();
+  bool empty() const { return buffer_.size() == offset_; }
+
+ private:
+  std::size_t bytes_max_;
+  std::string buffer_;
+  std::size_t offset_ = 0;
+};
+
+// --- server: inside a Handler, over its Exchange.
+class GrpcServerCall {
+ public:
+  explicit GrpcServerCall(Exchange& exchange) : exchange_(exchange) {}
+  // "/package.Service/Method".
+  std::string_view method() const { return exchange_.request().raw_path(); }
+  // nullopt once the client has finished its side.
+  async::Task<Result<std::optional<std::string>>> read();
+  async::Task<Result<>> write(std::string_view message);
+  // Trailers with the status; code kOk for success. The Code numbering is gRPC's own.
+  async::Task<Result<>> finish(Result<> outcome);
+
+ private:
+  Exchange& exchange_;
+  GrpcDecoder decoder_;
+};
+
+bool is_grpc(const Request& request);  // content-type application/grpc[+proto]
+
+// --- client
+// A stream in either direction. read() gives nullopt after an OK status and the status' error otherwise.
+class GrpcClientCall {
+ public:
+  GrpcClientCall(std::unique_ptr<Call> call) : call_(std::move(call)) {}
+  async::Task<Result<>> write(std::string_view message);
+  async::Task<Result<>> finish_writing();
+  async::Task<Result<std::optional<std::string>>> read();
+
+ private:
+  std::unique_ptr<Call> call_;
+  std::optional<Response> response_;
+  GrpcDecoder decoder_;
+};
+
+struct GrpcOptions {
+  Headers metadata;
+  Duration timeout{};  // zero: the client's response_timeout; sent as grpc-timeout when given
+};
+
+async::Task<Result<std::unique_ptr<GrpcClientCall>>> open_grpc(Caller& caller, std::string method, GrpcOptions options = {});
+// One message each way.
+async::Task<Result<std::string>> call_grpc(Caller& caller, std::string method, std::string message, GrpcOptions options = {});
+
+}  // namespace monopod::http
