@@ -1,0 +1,29 @@
+// Linux namespaces by descriptor.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "sys/fd.h"
+
+namespace monopod::sys {
+
+// Opens a namespace file (/proc/PID/ns/net, or one pinned by a bind mount) and checks that it is one (nsfs).
+Result<Fd> open_namespace(const std::string& path);
+// The calling thread's own: name is "net", "mnt", "ipc", "uts", "pid", "cgroup", "user".
+Result<Fd> own_namespace(const char* name);
+
+// Runs work on a thread of its own that has entered the namespace (setns with nstype, e.g. CLONE_NEWNET), waits for it and ends
+// the thread: nothing of it sticks to the caller. Blocking: call on async::Pool when on the loop. Sockets made inside belong to that namespace.
+Result<> run_in_namespace(int namespace_fd, int nstype, std::function<Result<>()> work);
+inline Result<> run_in_network_namespace(int namespace_fd, std::function<Result<>()> work) {
+  return run_in_namespace(namespace_fd, 0x40000000 /* CLONE_NEWNET */, std::move(work));
+}
+
+// Makes new namespaces (CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) on a helper thread, runs prepare inside (bring lo up, set the
+// host name), and pins each by a bind mount on directory/{net,ipc,uts}. No process stays. On error nothing is left.
+Result<> pin_new_namespaces(int flags, const std::string& directory, std::function<Result<>()> prepare);
+// Lazily unmounts and removes the pins, and the directory if then empty. Absent is no error.
+Result<> unpin_namespaces(const std::string& directory);
+
+}  // namespace monopod::sys
