@@ -1,0 +1,60 @@
+// What a kind does beyond its rows in the tables: defaults, validation, what create and update reset, which fields a field
+// selector may name. One ordered list in kinds.cc; a kind that is not in it still works by the generic rules.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "api/schema/field_error.h"
+#include "api/schema/schema.h"
+#include "codec/json.h"
+
+namespace monopod::api {
+
+// The names for one row of the list; null members mean "nothing special".
+struct Behavior {
+  std::string_view group;
+  std::string_view kind;
+  // After the tables' own defaults. The object is canonical before; canonicalize() it after.
+  void (*set_defaults)(json::Value& object) = nullptr;
+  // What a client may not set on create: status and the like.
+  void (*prepare_create)(json::Value& object) = nullptr;
+  // Carries over what this kind of update may not touch. `subresource` is empty for the main resource.
+  void (*prepare_update)(json::Value& object, const json::Value& old, std::string_view subresource) = nullptr;
+  void (*validate)(const json::Value& object, FieldErrors& errors) = nullptr;
+  // Both objects canonical with defaults. Runs beside validate().
+  void (*validate_update)(const json::Value& object, const json::Value& old, std::string_view subresource, FieldErrors& errors) = nullptr;
+  // Fields a field selector may name besides metadata.name and metadata.namespace.
+  std::string_view (*selectable)(const json::Value& object, std::string_view field) = nullptr;
+  std::vector<std::string_view> (*selectable_fields)() = nullptr;
+  // Deprecations and the like for Warning headers.
+  void (*warnings)(const json::Value& object, std::vector<std::string>& out) = nullptr;
+  bool unconditional_update = true;   // an update without resourceVersion is taken
+  bool create_on_update = false;      // PUT of an absent object creates it
+  bool validate_name_as_path = false; // RBAC: names need only be one path segment
+};
+
+std::span<const Behavior> behaviors();
+const Behavior* find_behavior(std::string_view group, std::string_view kind);
+
+// In the order in which a write uses them. Objects are canonical trees; `set_defaults` leaves them canonical.
+void set_defaults(json::Value& object, const Resource& resource);
+// Resets status on kinds that have a status subresource, sets metadata.generation to 1, clears what the server owns
+// (uid, resourceVersion, creationTimestamp, deletionTimestamp, selfLink): the caller then sets uid and creationTimestamp.
+void prepare_create(json::Value& object, const Resource& resource);
+// For the main resource status is carried over from old; for "status" all but status and metadata's status-writable part is.
+// metadata.generation rises by one where spec (anything but metadata and status) changed. Server-owned metadata carries over.
+void prepare_update(json::Value& object, const json::Value& old, const Resource& resource, std::string_view subresource);
+// ObjectMeta rules of every kind plus the kind's own. The object has its final name and namespace.
+FieldErrors validate_create(const json::Value& object, const Resource& resource);
+FieldErrors validate_update(const json::Value& object, const json::Value& old, const Resource& resource, std::string_view subresource);
+std::vector<std::string> warnings(const json::Value& object, const Resource& resource);
+
+// True where a field selector of this resource may name the field; its value in an object ("" where unset).
+bool is_selectable(const Resource& resource, std::string_view field);
+std::string selectable_value(const json::Value& object, const Resource& resource, std::string_view field);
+
+}  // namespace monopod::api

@@ -1,0 +1,35 @@
+// OpenAPI v3 documents made from the tables: what kubectl apply, diff, explain and helm read. Built on first use and kept.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "api/schema/schema.h"
+#include "base/bytes.h"
+#include "base/error.h"
+
+namespace monopod::api {
+
+class OpenApi {
+ public:
+  // `served` says which resources exist on this server; the default is every row.
+  explicit OpenApi(std::function<bool(const Resource&)> served = {});
+
+  // GET /openapi/v3: {"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1?hash=…"},…}}
+  SharedBytes index();
+  // GET /openapi/v3/api/v1, /openapi/v3/apis/apps/v1: path without the prefix ("api/v1", "apis/apps/v1"). kNotFound.
+  Result<SharedBytes> document(std::string_view path);
+  // Hex SHA-512 of the document in upper case: its ETag and its ?hash=.
+  Result<std::string> hash(std::string_view path);
+
+ private:
+  struct Document { SharedBytes bytes; std::string hash; };
+  Result<const Document*> find(std::string_view path);
+  std::function<bool(const Resource&)> served_;
+  std::map<std::string, Document, std::less<>> documents_;
+  SharedBytes index_;
+};
+
+}  // namespace monopod::api

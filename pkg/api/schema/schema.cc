@@ -1,0 +1,148 @@
+#include "api/schema/schema.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace monopod::api {
+namespace {
+
+struct KindRow {
+  std::uint16_t group, version, kind, type;
+};
+
+#include "api/schema/tables.inc"
+
+std::string_view pooled(std::uint16_t offset) { return std::string_view(kPool + offset); }
+
+// "a,b,c" in the pool.
+std::size_t item_count(std::string_view items) {
+  return items.empty() ? 0 : static_cast<std::size_t>(std::ranges::count(items, ',')) + 1;
+}
+std::string_view item(std::string_view items, std::size_t i) {
+  for (; i > 0; --i) items.remove_prefix(std::min(items.find(',') + 1, items.size()));
+  return items.substr(0, items.find(','));
+}
+
+}  // namespace
+
+std::string_view Field::name() const { return pooled(name_); }
+const Type* Field::type() const { return type_ == 0 ? nullptr : &kTypes[type_ - 1]; }
+std::size_t Field::list_key_count() const { return item_count(pooled(keys_)); }
+std::string_view Field::list_key(std::size_t i) const { return item(pooled(keys_), i); }
+std::string_view Field::merge_key() const { return pooled(merge_key_); }
+std::string_view Field::default_value() const { return pooled(default_); }
+
+std::string_view Type::name() const { return pooled(name_); }
+std::span<const Field> Type::fields() const { return std::span<const Field>(kFields).subspan(first_, count_); }
+std::size_t Type::index() const { return static_cast<std::size_t>(this - kTypes); }
+
+const Field* Type::find(std::string_view name) const {
+  auto rows = fields();
+  auto at = std::ranges::lower_bound(rows, name, {}, &Field::name);
+  return at != rows.end() && at->name() == name ? &*at : nullptr;
+}
+const Field* Type::find_proto(std::uint32_t number) const {
+  for (const Field& f : fields())
+    if (f.proto_number_ == number && f.proto_inline_ == 0) return &f;
+  return nullptr;
+}
+bool Type::has_proto_inline(std::uint32_t number) const {
+  for (const Field& f : fields())
+    if (f.proto_inline_ == number || (f.proto_inline_ >> 4 != 0 && (f.proto_inline_ & 15U) == number)) return true;
+  return false;
+}
+const Field* Type::find_proto(std::uint32_t inlined, std::uint32_t number) const {
+  for (const Field& f : fields())
+    if (f.proto_number_ == number && f.proto_inline_ == inlined) return &f;
+  return nullptr;
+}
+
+std::span<const Type> types() { return kTypes; }
+
+std::string_view verb_name(Verb verb) {
+  switch (verb) {
+    case kCreate: return "create";
+    case kDelete: return "delete";
+    case kDeleteCollection: return "deletecollection";
+    case kGet: return "get";
+    case kList: return "list";
+    case kPatch: return "patch";
+    case kUpdate: return "update";
+    case kWatch: return "watch";
+  }
+  return {};
+}
+
+std::string_view Subresource::name() const { return pooled(name_); }
+std::string_view Subresource::group() const { return pooled(group_); }
+std::string_view Subresource::version() const { return pooled(version_); }
+std::string_view Subresource::kind() const { return pooled(kind_); }
+std::string_view Column::name() const { return pooled(name_); }
+std::string_view Column::type() const { return pooled(type_); }
+std::string_view Column::format() const { return pooled(format_); }
+
+std::string_view Resource::group() const { return pooled(group_); }
+std::string_view Resource::version() const { return pooled(version_); }
+std::string_view Resource::group_version() const { return pooled(group_version_); }
+std::string_view Resource::plural() const { return pooled(plural_); }
+std::string_view Resource::singular() const { return pooled(singular_); }
+std::string_view Resource::kind() const { return pooled(kind_); }
+std::size_t Resource::short_name_count() const { return item_count(pooled(short_names_)); }
+std::string_view Resource::short_name(std::size_t i) const { return item(pooled(short_names_), i); }
+std::size_t Resource::category_count() const { return item_count(pooled(categories_)); }
+std::string_view Resource::category(std::size_t i) const { return item(pooled(categories_), i); }
+std::string_view Resource::storage_version_hash() const { return pooled(hash_); }
+std::span<const Subresource> Resource::subresources() const {
+  return std::span<const Subresource>(kSubresources).subspan(first_subresource_, subresource_count_);
+}
+const Subresource* Resource::find_subresource(std::string_view name) const {
+  for (const Subresource& s : subresources())
+    if (s.name() == name) return &s;
+  return nullptr;
+}
+std::span<const Column> Resource::columns() const { return std::span<const Column>(kColumns).subspan(first_column_, column_count_); }
+const Type& Resource::type() const { return kTypes[type_]; }
+const Type* Resource::list_type() const { return list_type_ == 0 ? nullptr : &kTypes[list_type_ - 1]; }
+
+std::span<const Resource> resources() { return kResources; }
+
+const Resource* find_resource(std::string_view group, std::string_view version, std::string_view plural) {
+  auto key = [](const Resource& r) { return std::tuple(r.group(), r.version(), r.plural()); };
+  auto at = std::ranges::lower_bound(kResources, std::tuple(group, version, plural), {}, key);
+  return at != std::end(kResources) && key(*at) == std::tuple(group, version, plural) ? at : nullptr;
+}
+const Resource* find_resource_of_kind(std::string_view group, std::string_view version, std::string_view kind) {
+  for (const Resource& r : kResources)
+    if (r.kind() == kind && r.group() == group && r.version() == version) return &r;
+  return nullptr;
+}
+const Resource* find_resource(std::string_view group, std::string_view plural) {
+  const Resource* found = nullptr;
+  for (const Resource& r : kResources)
+    if (r.plural() == plural && r.group() == group) found = &r;  // the newest version stands last
+  return found;
+}
+
+const Type* find_type(std::string_view group, std::string_view version, std::string_view kind) {
+  auto key = [](const KindRow& r) { return std::tuple(pooled(r.group), pooled(r.version), pooled(r.kind)); };
+  auto look = [&](std::string_view g, std::string_view v) -> const Type* {
+    auto at = std::ranges::lower_bound(kKinds, std::tuple(g, v, kind), {}, key);
+    return at != std::end(kKinds) && key(*at) == std::tuple(g, v, kind) ? &kTypes[at->type] : nullptr;
+  };
+  if (const Type* t = look(group, version)) return t;
+  // Meta kinds are registered in every group and version.
+  const Type* t = look("", "v1");
+  return t != nullptr && t->name().starts_with("io.k8s.apimachinery.") ? t : nullptr;
+}
+const Type* find_type(std::string_view name) {
+  auto at = std::ranges::lower_bound(kTypes, name, {}, &Type::name);
+  return at != std::end(kTypes) && at->name() == name ? at : nullptr;
+}
+
+GroupVersion split_group_version(std::string_view api_version) {
+  std::size_t slash = api_version.rfind('/');
+  if (slash == std::string_view::npos) return {{}, api_version};
+  return {api_version.substr(0, slash), api_version.substr(slash + 1)};
+}
+
+}  // namespace monopod::api
