@@ -41,15 +41,15 @@ class Body {
 
 struct Response {
   int status = 0;
-  Headers headers;
-  std::unique_ptr<Body> body;  // never null
+  Headers headers{};
+  std::unique_ptr<Body> body{};  // never null
 };
 
 struct ClientRequest {
   std::string method = "GET";
   std::string target = "/";  // path and query, encoded
-  Headers headers;           // host is added where missing
-  SharedBytes body;          // null: none
+  Headers headers{};           // host is added where missing
+  SharedBytes body{};          // null: none
   Duration timeout{};        // until the answer's head; zero: Options::response_timeout
 };
 
@@ -73,15 +73,15 @@ class Caller {
 };
 
 struct ClientOptions {
-  Endpoint endpoint;
+  Endpoint endpoint{};
   TlsClient* tls = nullptr;        // must be given when endpoint.tls; outlives the client
-  std::string bearer_token;        // sent with every request unless it has its own authorization
+  std::string bearer_token{};        // sent with every request unless it has its own authorization
   bool http2_prior_knowledge = false;  // plain text h2 (gRPC)
   Resolver* resolver = nullptr;
   Duration connect_timeout = std::chrono::seconds(10);   // socket and TLS
   Duration response_timeout = std::chrono::seconds(60);
   std::size_t idle_connections_max = 4;  // h1 kept for reuse
-  Limits limits;
+  Limits limits{};
 };
 
 class Client final : public Caller {

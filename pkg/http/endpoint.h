@@ -13,9 +13,9 @@ namespace monopod::http {
 
 struct Endpoint {
   bool tls = false;
-  std::string host;  // name or IP literal, without brackets
+  std::string host{};  // name or IP literal, without brackets
   std::uint16_t port = 0;
-  std::string unix_path;  // instead of host and port
+  std::string unix_path{};  // instead of host and port
 
   std::string authority() const;  // "host:port", brackets for IPv6, no port where it is the scheme's own
 };

@@ -17,17 +17,17 @@ namespace monopod::http {
 
 // Who is at the other end.
 struct Peer {
-  std::string address;  // "10.0.0.1:4711", "[::1]:4711", "unix", or "in-process"
+  std::string address{};  // "10.0.0.1:4711", "[::1]:4711", "unix", or "in-process"
   bool tls = false;
   bool in_process = false;
-  std::vector<std::string> certificates_der;  // verified client chain, leaf first; empty if none was shown
+  std::vector<std::string> certificates_der{};  // verified client chain, leaf first; empty if none was shown
 };
 
 struct Request {
-  std::string method;
-  std::string target;  // path and query as sent
-  Headers headers;     // "host" holds h2's :authority
-  Peer peer;
+  std::string method{};
+  std::string target{};  // path and query as sent
+  Headers headers{};     // "host" holds h2's :authority
+  Peer peer{};
 
   std::string_view raw_path() const;
   std::string_view raw_query() const;  // without '?'

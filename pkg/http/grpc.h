@@ -66,7 +66,7 @@ class GrpcClientCall {
 };
 
 struct GrpcOptions {
-  Headers metadata;
+  Headers metadata{};
   Duration timeout{};  // zero: the client's response_timeout; sent as grpc-timeout when given
 };
 

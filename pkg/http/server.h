@@ -17,7 +17,7 @@ namespace monopod::http {
 
 struct ServerOptions {
   TlsServer* tls = nullptr;  // null: plain text
-  Limits limits;
+  Limits limits{};
 };
 
 struct ServerStats {

@@ -19,9 +19,9 @@ enum class ClientCertificate {
 };
 
 struct TlsServerOptions {
-  std::string certificate_pem;  // leaf first, then intermediates
-  std::string key_pem;
-  std::string client_ca_pem;  // one or more roots for client certificates
+  std::string certificate_pem{};  // leaf first, then intermediates
+  std::string key_pem{};
+  std::string client_ca_pem{};  // one or more roots for client certificates
   ClientCertificate client_certificate = ClientCertificate::kNone;
   bool http2 = true;  // offer h2 in ALPN
 };
@@ -41,10 +41,10 @@ class TlsServer {
 };
 
 struct TlsClientOptions {
-  std::string ca_pem;  // empty: the host's bundle (/etc/ssl/certs/ca-certificates.crt and its usual other places)
-  std::string certificate_pem;  // shown when asked for; empty: none
-  std::string key_pem;
-  std::string server_name;            // to verify and for SNI; empty: the endpoint's host
+  std::string ca_pem{};  // empty: the host's bundle (/etc/ssl/certs/ca-certificates.crt and its usual other places)
+  std::string certificate_pem{};  // shown when asked for; empty: none
+  std::string key_pem{};
+  std::string server_name{};            // to verify and for SNI; empty: the endpoint's host
   bool insecure_skip_verify = false;  // kubelet-style probes
   bool http2 = true;
 };
@@ -62,7 +62,7 @@ class TlsClient {
  private:
   TlsClient() = default;
   std::shared_ptr<ssl_ctx_st> context_;
-  std::string server_name_;
+  std::string server_name_{};
   bool verifies_ = true;
   bool http2_ = true;
 };

@@ -21,11 +21,11 @@ struct AuthorityOptions {
 };
 
 struct IssueOptions {
-  std::string common_name;                 // client: the user
-  std::vector<std::string> organizations;  // client: the groups
-  std::vector<std::string> dns_names;
-  std::vector<std::string> ip_addresses;  // IPv4 or IPv6 literals
-  std::vector<std::string> uris;
+  std::string common_name{};                 // client: the user
+  std::vector<std::string> organizations{};  // client: the groups
+  std::vector<std::string> dns_names{};
+  std::vector<std::string> ip_addresses{};  // IPv4 or IPv6 literals
+  std::vector<std::string> uris{};
   bool server = false;  // extended key usage
   bool client = false;
   Duration lifetime = std::chrono::days(365);

@@ -17,14 +17,14 @@ namespace monopod::pki {
 
 // Who a certificate speaks for. Kubernetes: user = common name, groups = organizations.
 struct Identity {
-  std::string common_name;
-  std::vector<std::string> organizations;
-  std::vector<std::string> dns_names;
-  std::vector<std::string> ip_addresses;  // text form
-  std::vector<std::string> uris;          // SPIFFE ids stand here
+  std::string common_name{};
+  std::vector<std::string> organizations{};
+  std::vector<std::string> dns_names{};
+  std::vector<std::string> ip_addresses{};  // text form
+  std::vector<std::string> uris{};          // SPIFFE ids stand here
   WallTime not_before{};
   WallTime not_after{};
-  std::string serial_hex;
+  std::string serial_hex{};
   bool is_authority = false;
 };
 
@@ -59,8 +59,8 @@ Result<> verify_chain(std::span<const Certificate> chain, std::span<const Certif
 
 // A certificate and what follows it up to, not including, the root; with its key.
 struct KeyPair {
-  std::string certificate_pem;  // leaf first
-  std::string key_pem;          // secret
+  std::string certificate_pem{};  // leaf first
+  std::string key_pem{};          // secret
 };
 
 }  // namespace monopod::pki
