@@ -23,10 +23,10 @@ struct ReferencedObjects {
 
 // What fieldRef and resourceFieldRef may read besides the pod itself.
 struct PodFacts {
-  std::string pod_ip;
-  std::vector<std::string> pod_ips;
-  std::string host_ip;
-  std::string node_name;
+  std::string pod_ip{};
+  std::vector<std::string> pod_ips{};
+  std::string host_ip{};
+  std::string node_name{};
   std::int64_t node_cpu_milli = 0;     // stands for an unset limit
   std::int64_t node_memory_bytes = 0;
 };

@@ -30,13 +30,13 @@ TEST(Env, CommandAndArgsReplaceTheImagesByTheTableOfTheDocs) {
 }
 
 TEST(Env, EverySourceIsResolvedAndLaterOnesSeeEarlierOnes) {
-  Pod pod = make_pod(R"({"nodeName":"n1","serviceAccountName":"sa","containers":[{"name":"a","resources":{"limits":{"cpu":"1500m","memory":"64Mi"}},
+  Pod pod = make_pod(R"json({"nodeName":"n1","serviceAccountName":"sa","containers":[{"name":"a","resources":{"limits":{"cpu":"1500m","memory":"64Mi"}},
     "envFrom":[{"prefix":"P_","configMapRef":{"name":"cm"}},{"secretRef":{"name":"none","optional":true}}],
     "env":[{"name":"LIT","value":"x"},{"name":"REF","value":"$(LIT)-$(P_k)-$(DB_SERVICE_HOST)"},
       {"name":"NAME","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}},{"name":"IP","valueFrom":{"fieldRef":{"fieldPath":"status.podIP"}}},
       {"name":"LBL","valueFrom":{"fieldRef":{"fieldPath":"metadata.labels['app']"}}},
       {"name":"CPU","valueFrom":{"resourceFieldRef":{"resource":"limits.cpu"}}},{"name":"MEM","valueFrom":{"resourceFieldRef":{"resource":"limits.memory","divisor":"1Mi"}}},
-      {"name":"S","valueFrom":{"secretKeyRef":{"name":"s","key":"k"}}},{"name":"GONE","valueFrom":{"configMapKeyRef":{"name":"cm","key":"no","optional":true}}}]}]})",
+      {"name":"S","valueFrom":{"secretKeyRef":{"name":"s","key":"k"}}},{"name":"GONE","valueFrom":{"configMapKeyRef":{"name":"cm","key":"no","optional":true}}}]}]})json",
                      R"("labels":{"app":"web"})");
   ReferencedObjects objects;
   objects.config_maps["cm"].values = {{"k", "v"}, {"bad key", "1"}};

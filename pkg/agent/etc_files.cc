@@ -1,48 +1,9 @@
 #include "agent/etc_files.h"
 
-#include <algorithm>
-
 #include "base/strings.h"
+#include "network/dns/resolv_conf.h"
 
 namespace monopod::agent {
-
-namespace {
-
-struct Resolver {
-  std::vector<std::string> servers;
-  std::vector<std::string> searches;
-  std::vector<std::string> options;
-};
-
-std::vector<std::string> words(std::string_view line) {
-  std::vector<std::string> out;
-  for (std::size_t i = 0; i < line.size();) {
-    std::size_t start = line.find_first_not_of(" \t\r", i);
-    if (start == std::string_view::npos) break;
-    std::size_t end = std::min(line.find_first_of(" \t\r", start), line.size());
-    out.emplace_back(line.substr(start, end - start));
-    i = end;
-  }
-  return out;
-}
-
-Resolver parse_resolv_conf(std::string_view text) {
-  Resolver r;
-  for (std::string_view line : split(text, '\n')) {
-    std::vector<std::string> w = words(line);
-    if (w.size() < 2 || w[0][0] == '#' || w[0][0] == ';') continue;
-    if (w[0] == "nameserver") r.servers.push_back(w[1]);
-    if (w[0] == "search" || w[0] == "domain") r.searches.assign(w.begin() + 1, w.end());
-    if (w[0] == "options") r.options.assign(w.begin() + 1, w.end());
-  }
-  return r;
-}
-
-void add_unique(std::vector<std::string>& into, const std::string& item) {
-  if (std::ranges::find(into, item) == into.end()) into.push_back(item);
-}
-
-}  // namespace
 
 std::string pod_hostname(const Pod& pod) {
   std::string name = pod.hostname.empty() ? pod.name : pod.hostname;
@@ -57,31 +18,22 @@ std::string pod_fqdn(const Pod& pod, std::string_view cluster_domain) {
 }
 
 std::string make_resolv_conf(const Pod& pod, const DnsOptions& options) {
-  Resolver host = parse_resolv_conf(options.host_resolv_conf);
-  Resolver out;
-  bool cluster = (pod.dns_policy == "ClusterFirst" && !pod.host_network) || pod.dns_policy == "ClusterFirstWithHostNet";
-  if (pod.dns_policy == "None") {
-  } else if (cluster && !options.cluster_dns.empty()) {
-    out.servers = {options.cluster_dns};
-    out.searches = {cat(pod.namespace_name, ".svc.", options.cluster_domain), cat("svc.", options.cluster_domain), options.cluster_domain};
-    for (const std::string& s : host.searches) add_unique(out.searches, s);
-    out.options = {"ndots:5"};
-  } else {
-    out = host;
-  }
-  for (const std::string& s : pod.dns_config.nameservers) add_unique(out.servers, s);
-  for (const std::string& s : pod.dns_config.searches) add_unique(out.searches, s);
-  for (const auto& [name, value] : pod.dns_config.options) {
-    std::erase_if(out.options, [&](const std::string& o) { return split_once(o, ':').first == name; });
-    out.options.push_back(value.empty() ? name : cat(name, ":", value));
-  }
-  if (out.servers.size() > 3) out.servers.resize(3);    // what resolvers read
-  if (out.searches.size() > 32) out.searches.resize(32);
-  std::string text;
-  if (!out.searches.empty()) text += cat("search ", join(out.searches, " "), "\n");
-  for (const std::string& s : out.servers) text += cat("nameserver ", s, "\n");
-  if (!out.options.empty()) text += cat("options ", join(out.options, " "), "\n");
-  return text;
+  using network::dns::DnsPolicy;
+  network::dns::PodDnsRequest request;
+  request.policy = pod.dns_policy == "ClusterFirstWithHostNet" ? DnsPolicy::kClusterFirstWithHostNet
+                   : pod.dns_policy == "Default"               ? DnsPolicy::kDefault
+                   : pod.dns_policy == "None"                  ? DnsPolicy::kNone
+                                                               : DnsPolicy::kClusterFirst;
+  request.host_network = pod.host_network;
+  request.namespace_name = pod.namespace_name;
+  request.zone = options.cluster_domain;
+  if (auto ip = network::parse_ip(options.cluster_dns)) request.cluster_dns = {*ip};
+  request.host = network::dns::parse_resolv_conf(options.host_resolv_conf);
+  for (const std::string& server : pod.dns_config.nameservers)
+    if (auto ip = network::parse_ip(server)) request.config.nameservers.push_back(*ip);
+  request.config.search = pod.dns_config.searches;
+  for (const auto& [name, value] : pod.dns_config.options) request.config.options.push_back(value.empty() ? name : cat(name, ":", value));
+  return network::dns::format_resolv_conf(network::dns::make_pod_resolv_conf(request));
 }
 
 std::string make_hosts(const Pod& pod, const std::vector<std::string>& pod_ips, std::string_view cluster_domain, std::string_view host_hosts) {

@@ -38,7 +38,7 @@ struct Instance {
 
 struct Sandbox {
   bool ready = false;
-  std::vector<std::string> ips;  // empty on the host's network: the node's are used
+  std::vector<std::string> ips{};  // empty on the host's network: the node's are used
   WallTime created_at{};
 };
 

@@ -9,7 +9,7 @@
 namespace monopod::agent {
 
 struct StatusFacts {
-  std::string host_ip;
+  std::string host_ip{};
   WallTime now{};
 };
 
