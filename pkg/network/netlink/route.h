@@ -1,0 +1,90 @@
+// Links, addresses, routes and neighbours over rtnetlink(7), of the namespace of the thread that opened it.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "network/address.h"
+#include "network/netlink/socket.h"
+
+namespace monopod::network::netlink {
+
+using Mac = std::array<std::uint8_t, 6>;
+std::string format_mac(const Mac& mac);
+
+struct Link {
+  int index = 0;
+  std::string name{};
+  std::string kind{};  // "bridge", "veth", "" for hardware and lo
+  bool up = false;
+  int master = 0;  // index of its bridge, 0 for none
+  std::uint32_t mtu = 0;
+  Mac mac{};
+};
+
+struct LinkAddress {
+  int link = 0;
+  IpAddress ip{};
+  std::uint8_t prefix_bits = 0;
+  bool global = true;
+};
+
+struct Route {
+  Cidr to{};          // unset: default
+  IpAddress via{};    // unset: on link
+  int link = 0;
+  IpAddress source{};  // preferred source; unset: the kernel chooses
+  bool on_link = false;  // the gateway is reachable though no route says so
+};
+
+struct VethRequest {
+  std::string name{};       // host end, made up and attached to master
+  int master = 0;
+  Mac mac{};
+  std::string peer_name{};
+  int peer_namespace = -1;  // fd; borrowed
+  Mac peer_mac{};
+  std::uint32_t mtu = 1500;
+};
+
+class RouteSocket {
+ public:
+  static Result<RouteSocket> open();
+
+  Result<std::optional<Link>> find_link(std::string_view name);
+  Result<std::vector<Link>> links();
+  Result<> add_bridge(std::string_view name, const Mac& mac, std::uint32_t mtu);
+  Result<> add_veth(const VethRequest& request);
+  Result<> delete_link(int index);  // absent is no error
+  Result<> set_up(int index);
+  Result<> set_master(int index, int master);
+  Result<> set_mtu(int index, std::uint32_t mtu);
+  // A bridge port whose peer is not trusted: it talks to the bridge itself only, and teaches it no addresses.
+  Result<> isolate_bridge_port(int index);
+  // The bridge finds mac behind port: with learning off it must be told.
+  Result<> add_bridge_entry(int port, const Mac& mac);
+
+  Result<std::vector<LinkAddress>> addresses();  // both families, all links
+  Result<> add_address(int link, const IpAddress& ip, std::uint8_t prefix_bits);  // present is no error
+  Result<> remove_address(int link, const IpAddress& ip, std::uint8_t prefix_bits);
+  Result<> replace_route(const Route& route);
+  // The IPv4 default route of the main table with the lowest metric.
+  Result<std::optional<Route>> default_route();
+  // A permanent neighbour: never asked for by ARP, so never spoofed.
+  Result<> replace_neighbour(int link, const IpAddress& ip, const Mac& mac);
+  Result<> delete_neighbour(int link, const IpAddress& ip);  // absent is no error
+
+ private:
+  explicit RouteSocket(Socket socket) : socket_(std::move(socket)) {}
+  Result<> change_link(int index, std::string_view what, const std::function<void(Writer&)>& attributes);
+
+  Socket socket_;
+};
+
+// Parsers of single kernel messages; nullopt for anything malformed or of another type.
+std::optional<Link> parse_link(const Message& message);
+std::optional<LinkAddress> parse_address(const Message& message);
+
+}  // namespace monopod::network::netlink
