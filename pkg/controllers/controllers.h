@@ -1,0 +1,70 @@
+// The controllers: loops that make the cluster match what objects say. Each is one file and one line in controllers.cc;
+// each sees the API through pkg/client only.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "client/informer.h"
+#include "client/reconciler.h"
+#include "client/recorder.h"
+
+namespace monopod::controllers {
+
+// Everything outlives the controllers.
+struct ControllerParts {
+  async::Executor executor;
+  client::Api& api;
+  client::InformerFactory& informers;
+  async::Time& time;
+  Rng& rng;
+  // Every resource that can be listed and deleted, for namespace deletion and garbage collection.
+  std::function<std::vector<client::Resource>()> deletable_resources;
+  std::string root_ca_pem;  // published as ConfigMap kube-root-ca.crt in every namespace
+};
+
+class Controller {
+ public:
+  virtual ~Controller() = default;
+  virtual std::string_view name() const = 0;
+  // Runs until cancelled. Informers are running and synced before the first key is worked on.
+  virtual async::Task<Result<>> run() = 0;
+};
+
+// All of them, in the order in which they start.
+std::vector<std::unique_ptr<Controller>> make_controllers(const ControllerParts& parts);
+
+// Runs all of make_controllers until cancelled.
+async::Task<Result<>> run_controllers(ControllerParts parts);
+
+// What most controllers are: one queue, one reconciler, one recorder.
+class QueueController : public Controller, protected client::Reconciler {
+ public:
+  QueueController(const ControllerParts& parts, std::string name, int workers = 2);
+  std::string_view name() const override { return name_; }
+  async::Task<Result<>> run() override;
+
+ protected:
+  // Puts the key of every changed object into the queue.
+  void watch_keys(client::Informer& informer);
+
+  ControllerParts parts_;
+  std::string name_;
+  int workers_;
+  client::WorkQueue queue_;
+  client::EventRecorder recorder_;
+};
+
+std::unique_ptr<Controller> make_deployment_controller(const ControllerParts& parts);
+std::unique_ptr<Controller> make_replicaset_controller(const ControllerParts& parts);
+std::unique_ptr<Controller> make_endpointslice_controller(const ControllerParts& parts);
+std::unique_ptr<Controller> make_endpoints_controller(const ControllerParts& parts);
+std::unique_ptr<Controller> make_namespace_controller(const ControllerParts& parts);
+std::unique_ptr<Controller> make_garbage_collector(const ControllerParts& parts);
+std::unique_ptr<Controller> make_serviceaccount_controller(const ControllerParts& parts);
+std::unique_ptr<Controller> make_root_ca_publisher(const ControllerParts& parts);
+std::unique_ptr<Controller> make_node_lifecycle_controller(const ControllerParts& parts);
+
+}  // namespace monopod::controllers

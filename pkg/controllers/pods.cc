@@ -1,0 +1,57 @@
+#include "controllers/pods.h"
+
+#include "base/strings.h"
+
+namespace monopod::controllers {
+
+void add_owner_index(client::Informer& informer) {
+  informer.indexer().add_index(std::string(kOwnerIndex), [](const client::Object& object) {
+    std::vector<std::string> uids;
+    if (object.bytes->find("\"ownerReferences\"") == std::string::npos) return uids;  // spares parsing most objects
+    if (auto owner = client::controller_of(object.tree())) uids.push_back(owner->uid);
+    return uids;
+  });
+}
+
+bool is_active(const json::Value& pod) {
+  std::string_view phase = phase_of(pod);
+  return phase != "Succeeded" && phase != "Failed" && !client::is_deleting(pod);
+}
+
+bool is_ready(const json::Value& pod) { return client::condition_status(pod, "Ready") == "True"; }
+
+bool is_available(const json::Value& pod, std::chrono::seconds min_ready, WallTime now) {
+  if (!is_ready(pod)) return false;
+  if (min_ready.count() == 0) return true;
+  const json::Object* ready = client::find_condition(pod, "Ready");
+  WallTime since = client::time_at(json::Value(*ready), {"lastTransitionTime"});
+  return since + min_ready <= now;
+}
+
+json::Value pod_from_template(const json::Value& pod_template, const client::Resource& owner_resource, const client::Object& owner) {
+  json::Object metadata;
+  if (const json::Object* source = json::get_object(pod_template, {"metadata"}))
+    for (std::string_view field : {"labels", "annotations", "finalizers"})
+      if (const json::Value* value = source->if_contains(field)) metadata[field] = *value;
+  metadata["generateName"] = owner.name + "-";
+  metadata["namespace"] = owner.ns;
+  metadata["ownerReferences"] = json::Array{client::controller_reference(owner_resource, owner)};
+  const json::Value* spec = json::find(pod_template, {"spec"});
+  return json::Object{{"apiVersion", "v1"},
+                      {"kind", "Pod"},
+                      {"metadata", std::move(metadata)},
+                      {"spec", spec != nullptr ? *spec : json::Value(json::Object())}};
+}
+
+std::int64_t resolve_int_or_percent(const json::Value* value, std::int64_t total, std::int64_t fallback, bool round_up) {
+  if (value == nullptr || value->is_null()) return fallback;
+  if (value->is_int64()) return value->get_int64();
+  if (!value->is_string()) return fallback;
+  std::string_view text = value->get_string();
+  if (!text.ends_with('%')) return fallback;
+  auto percent = parse_int<std::int64_t>(text.substr(0, text.size() - 1));
+  if (!percent) return fallback;
+  return (*percent * total + (round_up ? 99 : 0)) / 100;
+}
+
+}  // namespace monopod::controllers

@@ -1,0 +1,26 @@
+// What controllers ask about pods.
+#pragma once
+
+#include "client/informer.h"
+#include "client/meta.h"
+
+namespace monopod::controllers {
+
+inline constexpr std::string_view kOwnerIndex = "controller-uid";
+// Indexes objects by the uid of their controlling owner. Add before the informer runs; idempotent.
+void add_owner_index(client::Informer& informer);
+
+inline std::string_view phase_of(const json::Value& pod) { return json::get_string(pod, {"status", "phase"}); }
+// Neither finished nor being deleted.
+bool is_active(const json::Value& pod);
+bool is_ready(const json::Value& pod);
+// Ready for at least min_ready.
+bool is_available(const json::Value& pod, std::chrono::seconds min_ready, WallTime now);
+
+// The pod of a template: metadata and spec copied, generateName from the owner, owner reference set.
+json::Value pod_from_template(const json::Value& pod_template, const client::Resource& owner_resource, const client::Object& owner);
+
+// Number or percentage of total ("25%"); round_up for surge, down for unavailable.
+std::int64_t resolve_int_or_percent(const json::Value* value, std::int64_t total, std::int64_t fallback, bool round_up);
+
+}  // namespace monopod::controllers
