@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sys/fd.h"
@@ -82,6 +83,8 @@ class Cgroups {
   virtual Result<> set_frozen(const std::string& group, bool frozen) = 0;
   virtual Result<CgroupStats> stats(const std::string& group) = 0;
   virtual Result<std::vector<std::string>> children(const std::string& group) = 0;  // names
+  // What a container sees below its /sys/fs/cgroup: name ("" for the one tree of v2, else "memory", "cpu", ..., "unified") and host directory.
+  virtual std::vector<std::pair<std::string, std::string>> views(const std::string& group) const = 0;
   // Paths that identify the group to others: what /proc/PID/cgroup of a member shows in the main hierarchy.
   virtual std::string path(const std::string& group) const = 0;
 };

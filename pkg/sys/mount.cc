@@ -1,0 +1,100 @@
+#include "sys/mount.h"
+
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "base/strings.h"
+
+namespace monopod::sys {
+namespace {
+
+// glibc 2.36 has no wrappers for these, and its sys/mount.h clashes with linux/mount.h.
+constexpr int kMntDetach = 2;
+constexpr int kUmountNofollow = 8;
+
+int fsopen(const char* type, unsigned flags) { return static_cast<int>(::syscall(SYS_fsopen, type, flags)); }
+int fsconfig(int fd, unsigned command, const char* key, const void* value) { return static_cast<int>(::syscall(SYS_fsconfig, fd, command, key, value, 0)); }
+int fsmount(int fd, unsigned flags, unsigned attributes) { return static_cast<int>(::syscall(SYS_fsmount, fd, flags, attributes)); }
+int open_tree(int fd, const char* path, unsigned flags) { return static_cast<int>(::syscall(SYS_open_tree, fd, path, flags)); }
+int move_mount(int from, int to, unsigned flags) { return static_cast<int>(::syscall(SYS_move_mount, from, "", to, "", flags)); }
+int mount_setattr(int fd, unsigned flags, const struct mount_attr& attr) {
+  return static_cast<int>(::syscall(SYS_mount_setattr, fd, "", flags, &attr, sizeof attr));
+}
+
+// Messages that the kernel left on a file system context: "e tmpfs: Bad value for 'size'".
+std::string context_log(int context) {
+  std::string out;
+  std::array<char, 512> line;
+  for (;;) {
+    ssize_t n = ::read(context, line.data(), line.size());
+    if (n <= 0) return out;
+    std::string_view text = trim(std::string_view(line.data(), static_cast<std::size_t>(n)));
+    if (text.size() > 2) out = cat(out, out.empty() ? "" : "; ", text.substr(2));
+  }
+}
+
+std::unexpected<Error> fail_context(int context, std::string what) {
+  int saved = errno;
+  std::string said = context_log(context);
+  return fail(errno_error(saved, said.empty() ? what : cat(what, " (", said, ")")));
+}
+
+}  // namespace
+
+Result<Fd> make_file_system(const std::string& type, const std::string& source, const std::vector<std::pair<std::string, std::string>>& options,
+                            std::uint64_t attributes) {
+  Fd context(fsopen(type.c_str(), FSOPEN_CLOEXEC));
+  if (!context) return fail_errno(cat("mount ", type));
+  if (!source.empty() && fsconfig(context.get(), FSCONFIG_SET_STRING, "source", source.c_str()) < 0)
+    return fail_context(context.get(), cat("mount ", type, ": source ", source));
+  for (const auto& [key, value] : options) {
+    int done = value.empty() ? fsconfig(context.get(), FSCONFIG_SET_FLAG, key.c_str(), nullptr)
+                             : fsconfig(context.get(), FSCONFIG_SET_STRING, key.c_str(), value.c_str());
+    if (done < 0) return fail_context(context.get(), cat("mount ", type, ": option ", key));
+  }
+  if (fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr) < 0) return fail_context(context.get(), cat("mount ", type));
+  Fd mount(fsmount(context.get(), FSMOUNT_CLOEXEC, static_cast<unsigned>(attributes)));
+  if (!mount) return fail_context(context.get(), cat("mount ", type));
+  return mount;
+}
+
+Result<Fd> clone_mount(int fd, bool recursive) {
+  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? static_cast<unsigned>(AT_RECURSIVE) : 0U);
+  Fd out(open_tree(fd, "", flags));
+  if (!out) return fail_errno("copy mount");
+  return out;
+}
+
+Result<> set_mount_attributes(int mount_fd, const MountAttributes& attributes, bool recursive) {
+  struct mount_attr attr = {};
+  attr.attr_set = attributes.set;
+  attr.attr_clr = attributes.clear;
+  attr.propagation = attributes.propagation;
+  if (attr.attr_set == 0 && attr.attr_clr == 0 && attr.propagation == 0) return {};
+  if (mount_setattr(mount_fd, static_cast<unsigned>(AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0)), attr) < 0) return fail_errno("set mount attributes");
+  return {};
+}
+
+Result<> attach_mount(int mount_fd, int target_fd) {
+  if (move_mount(mount_fd, target_fd, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0) return fail_errno("attach mount");
+  return {};
+}
+
+Result<> detach_mount(const std::string& path) {
+  if (::syscall(SYS_umount2, path.c_str(), kMntDetach | kUmountNofollow) < 0 && errno != EINVAL && errno != ENOENT) return fail_errno(cat("unmount ", path));
+  return {};
+}
+
+Result<std::uint64_t> file_system_magic(int fd) {
+  struct statfs info = {};
+  if (::fstatfs(fd, &info) < 0) return fail_errno("stat file system");
+  return static_cast<std::uint64_t>(info.f_type);
+}
+
+}  // namespace monopod::sys

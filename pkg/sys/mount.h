@@ -1,0 +1,34 @@
+// Mounts by descriptor (the mount API of Linux 5.2, mount_setattr of 5.12): a mount is made detached, given its attributes, and attached to
+// a directory that was resolved before, so that no path is looked up twice (CVE-2021-30465, CVE-2025-31133 classes).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "sys/fd.h"
+
+namespace monopod::sys {
+
+struct MountAttributes {
+  std::uint64_t set = 0;          // MOUNT_ATTR_RDONLY, NOSUID, NODEV, NOEXEC, ...
+  std::uint64_t clear = 0;
+  std::uint64_t propagation = 0;  // MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE; 0: as it is
+};
+
+// fsopen, fsconfig, fsmount: a detached mount. An option with an empty value is a flag. The kernel's own explanation is added to the error.
+Result<Fd> make_file_system(const std::string& type, const std::string& source, const std::vector<std::pair<std::string, std::string>>& options,
+                            std::uint64_t attributes);
+// A detached copy of what is mounted at the descriptor (bind).
+Result<Fd> clone_mount(int fd, bool recursive);
+Result<> set_mount_attributes(int mount_fd, const MountAttributes& attributes, bool recursive);
+// Onto the very file or directory that target refers to.
+Result<> attach_mount(int mount_fd, int target_fd);
+// Lazily; what is not mounted is no error.
+Result<> detach_mount(const std::string& path);
+
+// The magic number of the file system a descriptor is on (PROC_SUPER_MAGIC, ...).
+Result<std::uint64_t> file_system_magic(int fd);
+
+}  // namespace monopod::sys

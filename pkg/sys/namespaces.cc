@@ -1,0 +1,88 @@
+#include "sys/namespaces.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <thread>
+
+#include "base/strings.h"
+#include "sys/root.h"
+
+namespace monopod::sys {
+namespace {
+
+struct Kind {
+  int flag;
+  const char* name;
+};
+constexpr std::array kPinnable = {Kind{CLONE_NEWNET, "net"}, Kind{CLONE_NEWIPC, "ipc"}, Kind{CLONE_NEWUTS, "uts"}};
+
+Result<> on_own_thread(std::function<Result<>()> work) {
+  Result<> result;
+  try {
+    std::thread([&] { result = work(); }).join();
+  } catch (const std::system_error& e) {
+    return fail(Code::kResourceExhausted, cat("start a thread: ", e.what()));
+  }
+  return result;
+}
+
+}  // namespace
+
+Result<Fd> open_namespace(const std::string& path) {
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) return fail_errno(cat("open namespace ", path));
+  struct statfs info = {};
+  if (::fstatfs(fd.get(), &info) < 0) return fail_errno(cat("open namespace ", path));
+  if (info.f_type != NSFS_MAGIC) return fail(Code::kInvalidArgument, cat(path, " is not a namespace"));
+  return fd;
+}
+
+Result<Fd> own_namespace(const char* name) { return open_namespace(cat("/proc/thread-self/ns/", name)); }
+
+Result<> run_in_namespace(int namespace_fd, int nstype, std::function<Result<>()> work) {
+  return on_own_thread([&]() -> Result<> {
+    if (nstype == CLONE_NEWNS && ::unshare(CLONE_FS) < 0) return fail_errno("unshare file system attributes");
+    if (::setns(namespace_fd, nstype) < 0) return fail_errno("enter namespace");
+    return work();
+  });
+}
+
+Result<> pin_new_namespaces(int flags, const std::string& directory, std::function<Result<>()> prepare) {
+  if (::mkdir(directory.c_str(), 0700) < 0 && errno != EEXIST) return fail_errno(cat("make directory ", directory));
+  Result<> result = on_own_thread([&]() -> Result<> {
+    if (::unshare(flags) < 0) return fail_errno("make namespaces");
+    if (prepare) TRY(prepare());
+    for (const Kind& kind : kPinnable) {
+      if ((flags & kind.flag) == 0) continue;
+      std::string path = cat(directory, "/", kind.name);
+      Fd file(::open(path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400));
+      if (!file) return fail_errno(cat("make ", path));
+      std::string source = cat("/proc/thread-self/ns/", kind.name);
+      if (::mount(source.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) < 0) return fail_errno(cat("pin namespace at ", path));
+    }
+    return {};
+  });
+  if (!result) (void)unpin_namespaces(directory);
+  return result;
+}
+
+Result<> unpin_namespaces(const std::string& directory) {
+  for (const Kind& kind : kPinnable) {
+    std::string path = cat(directory, "/", kind.name);
+    if (::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
+      return fail_errno(cat("unpin namespace ", path));
+    if (::unlink(path.c_str()) < 0 && errno != ENOENT) return fail_errno(cat("remove ", path));
+  }
+  if (::rmdir(directory.c_str()) < 0 && errno != ENOENT && errno != ENOTEMPTY) return fail_errno(cat("remove ", directory));
+  return {};
+}
+
+}  // namespace monopod::sys

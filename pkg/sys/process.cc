@@ -1,0 +1,205 @@
+#include "sys/process.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/strings.h"
+#include "sys/namespaces.h"
+#include "sys/root.h"
+
+namespace monopod::sys {
+namespace {
+
+constexpr int kSeals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+
+Result<Fd> make_memfd(const char* name, unsigned flags) {
+  // MFD_EXEC (6.3) is refused by older kernels, and wanted by newer ones where vm.memfd_noexec is set.
+  constexpr unsigned kExec = 0x0010U;
+  constexpr unsigned kNoExecSeal = 0x0008U;
+  bool executable = (flags & kExec) != 0;
+  unsigned base = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+  int fd = ::memfd_create(name, base | (executable ? kExec : kNoExecSeal));
+  if (fd < 0 && errno == EINVAL) fd = ::memfd_create(name, base);
+  if (fd < 0) return fail_errno("make memory file");
+  return Fd(fd);
+}
+
+// In the child: only async-signal-safe calls from here to exec. Arrays were built before.
+struct ChildPlan {
+  int executable;
+  char** argv;
+  char** envp;
+  const int* fds;
+  int fd_count;
+  bool new_session;
+  int parent_death_signal;
+};
+
+[[noreturn]] void run_child(const ChildPlan& plan, int* scratch) {
+  struct sigaction standard = {};
+  standard.sa_handler = SIG_DFL;
+  for (int number = 1; number < 65; ++number) {
+    if (number != SIGKILL && number != SIGSTOP) ::sigaction(number, &standard, nullptr);
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  if (plan.new_session) ::setsid();
+  if (plan.parent_death_signal != 0) ::prctl(PR_SET_PDEATHSIG, plan.parent_death_signal);
+  // Out of the way of the target numbers first, then into place.
+  int executable = ::fcntl(plan.executable, F_DUPFD_CLOEXEC, plan.fd_count + 16);
+  if (executable < 0) ::_exit(127);
+  for (int i = 0; i < plan.fd_count; ++i) {
+    scratch[i] = -1;
+    if (plan.fds[i] >= 0) {
+      scratch[i] = ::fcntl(plan.fds[i], F_DUPFD_CLOEXEC, plan.fd_count + 16);
+      if (scratch[i] < 0) ::_exit(127);
+    }
+  }
+  for (int i = 0; i < plan.fd_count; ++i) {
+    if (scratch[i] >= 0) {
+      if (::dup2(scratch[i], i) < 0) ::_exit(127);
+    } else {
+      ::close(i);
+    }
+  }
+  // The rest is closed by the kernel at exec, whoever forgot O_CLOEXEC; the executable must stay until then.
+  ::syscall(SYS_close_range, plan.fd_count, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */);
+  ::syscall(SYS_execveat, executable, "", plan.argv, plan.envp, AT_EMPTY_PATH);
+  ::_exit(127);
+}
+
+std::vector<char*> c_strings(const std::vector<std::string>& texts) {
+  std::vector<char*> out;
+  out.reserve(texts.size() + 1);
+  for (const std::string& text : texts) out.push_back(const_cast<char*>(text.c_str()));
+  out.push_back(nullptr);
+  return out;
+}
+
+}  // namespace
+
+Result<Pidfd> Pidfd::open(pid_t pid) {
+  long fd = ::syscall(SYS_pidfd_open, pid, 0);
+  if (fd < 0) return fail_errno(cat("open process ", pid));
+  return Pidfd(pid, Fd(static_cast<int>(fd)));
+}
+
+Result<> Pidfd::send_signal(int signal) const {
+  if (::syscall(SYS_pidfd_send_signal, fd(), signal, nullptr, 0) < 0) return fail_errno(cat("signal process ", pid_));
+  return {};
+}
+
+Result<std::optional<ExitStatus>> Pidfd::try_reap() const {
+  siginfo_t info = {};
+  int r;
+  do r = ::waitid(P_PIDFD, static_cast<id_t>(fd()), &info, WEXITED | WNOHANG);
+  while (r < 0 && errno == EINTR);
+  if (r < 0) return fail_errno(cat("wait for process ", pid_));
+  if (info.si_pid == 0) return std::nullopt;
+  if (info.si_code == CLD_EXITED) return ExitStatus{info.si_status, 0};
+  return ExitStatus{128 + info.si_status, info.si_status};
+}
+
+bool Pidfd::exited() const {
+  struct pollfd p = {fd(), POLLIN, 0};
+  return ::poll(&p, 1, 0) > 0;
+}
+
+Result<Pidfd> spawn(const SpawnOptions& options) {
+  std::vector<char*> argv = c_strings(options.argv);
+  std::vector<char*> envp = c_strings(options.env);
+  std::vector<int> scratch(options.fds.size() + 1);
+  ChildPlan plan{options.executable, argv.data(), envp.data(), options.fds.data(), static_cast<int>(options.fds.size()), options.new_session,
+                 options.parent_death_signal};
+
+  Fd own_pid_namespace;
+  if (options.pid_namespace_fd >= 0) {
+    TRY_ASSIGN(own_pid_namespace, own_namespace("pid"));
+    if (::setns(options.pid_namespace_fd, CLONE_NEWPID) < 0) return fail_errno("enter process namespace");
+  }
+  int pidfd = -1;
+  struct clone_args args = {};
+  args.flags = options.clone_flags | CLONE_PIDFD;
+  args.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
+  args.exit_signal = SIGCHLD;
+  if (options.cgroup_fd >= 0) {
+    args.flags |= CLONE_INTO_CGROUP;
+    args.cgroup = static_cast<std::uint64_t>(options.cgroup_fd);
+  }
+  // Signals wait while the child still has our handlers.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  long pid = ::syscall(SYS_clone3, &args, sizeof args);
+  if (pid == 0) run_child(plan, scratch.data());
+  int saved = errno;
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (own_pid_namespace && ::setns(own_pid_namespace.get(), CLONE_NEWPID) < 0) {
+    // Every later child would be born into a container: not a state to go on in.
+    std::abort();
+  }
+  if (pid < 0) {
+    errno = saved;
+    return fail_errno("clone");
+  }
+  return Pidfd(static_cast<pid_t>(pid), Fd(pidfd));
+}
+
+Result<Fd> sealed_self_executable() {
+  Fd self(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+  if (!self) return fail_errno("open own executable");
+  struct ::stat info = {};
+  if (::fstat(self.get(), &info) < 0) return fail_errno("stat own executable");
+  int seals = ::fcntl(self.get(), F_GET_SEALS);
+  if (seals >= 0 && (seals & kSeals) == kSeals) return self;  // we already run from one
+  TRY_ASSIGN(Fd copy, make_memfd("monopod", 0x0010U));
+  off_t left = info.st_size;
+  while (left > 0) {
+    ssize_t n = ::sendfile(copy.get(), self.get(), nullptr, static_cast<std::size_t>(left));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return fail_errno("copy own executable");
+    left -= n;
+  }
+  if (::fchmod(copy.get(), 0500) < 0) return fail_errno("copy own executable");
+  if (::fcntl(copy.get(), F_ADD_SEALS, kSeals) < 0) return fail_errno("seal own executable");
+  // Read-only from here on: the kernel refuses to execute a file that someone holds open for writing.
+  Fd read_only(::open(fd_path(copy.get()).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!read_only) return fail_errno("reopen own executable");
+  return read_only;
+}
+
+Result<Fd> sealed_memfd(const char* name, std::string_view bytes) {
+  TRY_ASSIGN(Fd fd, make_memfd(name, 0));
+  TRY(write_all(fd.get(), bytes));
+  if (::lseek(fd.get(), 0, SEEK_SET) < 0) return fail_errno("rewind memory file");
+  if (::fcntl(fd.get(), F_ADD_SEALS, kSeals) < 0) return fail_errno("seal memory file");
+  return fd;
+}
+
+Result<std::uint64_t> process_start_ticks(pid_t pid) {
+  TRY_ASSIGN(std::string text, read_host_file(cat("/proc/", pid, "/stat"), 8192));
+  std::size_t name_end = text.rfind(')');
+  if (name_end == std::string::npos) return fail(Code::kInternal, "unexpected process stat");
+  auto fields = split(std::string_view(text).substr(name_end + 2), ' ');
+  std::optional<std::uint64_t> ticks;
+  if (fields.size() > 19) ticks = parse_int<std::uint64_t>(fields[19]);  // field 22; the first here is field 3
+  if (!ticks) return fail(Code::kInternal, "unexpected process stat");
+  return *ticks;
+}
+
+}  // namespace monopod::sys

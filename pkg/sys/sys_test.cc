@@ -1,0 +1,201 @@
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "async/test_support.h"
+#include "base/bytes.h"
+#include "base/strings.h"
+#include "sys/capabilities.h"
+#include "sys/cgroup.h"
+#include "sys/features.h"
+#include "sys/namespaces.h"
+#include "sys/packet_socket.h"
+#include "sys/process.h"
+#include "sys/root.h"
+#include "sys/stream.h"
+
+namespace monopod::sys {
+namespace {
+
+bool privileged(const char* what) {
+  if (probe_features().cap_sys_admin) return true;
+  std::fprintf(stderr, "SKIPPED: %s needs root\n", what);
+  return false;
+}
+
+TEST(Process, SpawnedFromADescriptorAndReaped) {
+  Fd shell(::open("/bin/busybox", O_RDONLY | O_CLOEXEC));
+  if (!shell) GTEST_SKIP() << "needs /bin/busybox (busybox-static)";
+  Result<Pipe> pipe = make_pipe();
+  ASSERT_TRUE(pipe);
+  SpawnOptions options;
+  options.executable = shell.get();
+  options.argv = {"sh", "-c", "echo $A; ls /proc/self/fd | wc -l; exit 7"};
+  options.env = {"A=b", "PATH=/bin"};
+  options.fds = {-1, pipe->write.get(), pipe->write.get()};
+  Result<Pidfd> child = spawn(options);
+  ASSERT_TRUE(child) << child.error().message();
+  pipe->write.reset();
+  std::string out = read_all(pipe->read.get(), 1000).value();
+  EXPECT_TRUE(out.starts_with("b\n")) << out;
+  struct pollfd wait = {child->fd(), POLLIN, 0};
+  ASSERT_EQ(::poll(&wait, 1, 10'000), 1);
+  auto status = child->try_reap();
+  ASSERT_TRUE(status && *status);
+  EXPECT_EQ((*status)->code, 7);
+  EXPECT_EQ(child->send_signal(SIGTERM).error().code(), Code::kNotFound);
+}
+
+TEST(Process, SealedMemoryCannotBeChanged) {
+  Result<Fd> fd = sealed_memfd("t", "abc");
+  ASSERT_TRUE(fd);
+  EXPECT_EQ(read_all(fd->get(), 10).value(), "abc");
+  EXPECT_LT(::write(fd->get(), "x", 1), 0);
+  Result<Fd> self = sealed_self_executable();
+  ASSERT_TRUE(self) << self.error().message();
+  Fd writable(::open(fd_path(self->get()).c_str(), O_RDWR | O_CLOEXEC));
+  if (writable) {
+    EXPECT_LT(::write(writable.get(), "x", 1), 0);
+    EXPECT_LT(::ftruncate(writable.get(), 0), 0);
+  }
+}
+
+TEST(PacketSocket, CarriesBytesAndDescriptors) {
+  Result<SocketPair> pair = make_packet_pair();
+  ASSERT_TRUE(pair);
+  Result<Pipe> pipe = make_pipe();
+  ASSERT_TRUE(send_packet(pair->first.get(), "hello", {pipe->write.get()}));
+  Result<Packet> packet = receive_packet(pair->second.get());
+  ASSERT_TRUE(packet);
+  EXPECT_EQ(packet->bytes, "hello");
+  ASSERT_EQ(packet->fds.size(), 1U);
+  EXPECT_TRUE(write_all(packet->fds[0].get(), "x"));
+  pair->first.reset();
+  EXPECT_TRUE(receive_packet(pair->second.get())->bytes.empty());
+  EXPECT_FALSE(send_packet(pair->second.get(), std::string(kPacketBytesMax + 1, 'x')));
+}
+
+async::Task<Result<>> echo_streams(async::Executor executor) {
+  Result<Pipe> pipe = make_pipe();
+  CO_ASSERT_TRUE(pipe);
+  auto reader = make_stream(executor, std::move(pipe->read));
+  auto writer = make_stream(executor, std::move(pipe->write));
+  CO_TRY(co_await writer->write_all(as_bytes("abc")));
+  std::array<std::byte, 10> buffer;
+  CO_TRY_ASSIGN(std::size_t n, co_await reader->read_some(buffer));
+  EXPECT_EQ(as_text(std::span(buffer).first(n)), "abc");
+  CO_TRY(co_await writer->shutdown_write());
+  CO_TRY_ASSIGN(n, co_await reader->read_some(buffer));
+  EXPECT_EQ(n, 0U);
+  co_return Result<>();
+}
+
+TEST(Stream, PipeEndsWithTheWriter) {
+  async::run_test([](async::Loop& loop) { return echo_streams(loop.executor()); });
+}
+
+TEST(Namespaces, PinnedWithoutAProcessAndEntered) {
+  if (!privileged("pinning namespaces")) GTEST_SKIP();
+  std::string directory = cat("/tmp/ns_test.", ::getpid());
+  Result<> made = pin_new_namespaces(CLONE_NEWNET | CLONE_NEWUTS, directory, [] {
+    return ::sethostname("pinned", 6) < 0 ? Result<>(fail_errno("set host name")) : Result<>();
+  });
+  ASSERT_TRUE(made) << made.error().message();
+  Result<Fd> uts = open_namespace(directory + "/uts");
+  ASSERT_TRUE(uts);
+  std::string seen;
+  ASSERT_TRUE(run_in_namespace(uts->get(), CLONE_NEWUTS, [&]() -> Result<> {
+    char name[65] = {};
+    ::gethostname(name, sizeof name);
+    seen = name;
+    return {};
+  }));
+  EXPECT_EQ(seen, "pinned");
+  char own[65] = {};
+  ::gethostname(own, sizeof own);
+  EXPECT_STRNE(own, "pinned");
+  EXPECT_FALSE(open_namespace("/etc/passwd"));
+  ASSERT_TRUE(unpin_namespaces(directory));
+  ASSERT_TRUE(unpin_namespaces(directory));
+  EXPECT_FALSE(std::filesystem::exists(directory));
+}
+
+TEST(Capabilities, NamesRoundTrip) {
+  EXPECT_EQ(find_capability("CAP_SYS_ADMIN"), 21);
+  EXPECT_EQ(format_capability(40), "CAP_CHECKPOINT_RESTORE");
+  EXPECT_FALSE(find_capability("CAP_EVERYTHING"));
+  EXPECT_EQ(capability_names().size(), 41U);
+  EXPECT_TRUE(find_rlimit("RLIMIT_NOFILE"));
+  EXPECT_FALSE(find_rlimit("RLIMIT_FOO"));
+}
+
+TEST(Features, MissingMemoryGroupNamesTheExactChange) {
+  Features f = probe_features();
+  f.cgroup_mode = CgroupMode::kV2;
+  f.memory_controller = false;
+  bool found = false;
+  for (const Finding& finding : judge_features(f)) found |= finding.advice.find("cgroup_enable=memory") != std::string::npos && !finding.fatal;
+  EXPECT_TRUE(found);
+  f.kernel_major = 4;
+  EXPECT_TRUE(judge_features(f).front().fatal);
+}
+
+TEST(Cgroups, SharesConvertToWeight) {
+  EXPECT_EQ(cpu_weight_of_shares(2), 1U);
+  EXPECT_EQ(cpu_weight_of_shares(1024), 39U);
+  EXPECT_EQ(cpu_weight_of_shares(262144), 10000U);
+}
+
+TEST(Cgroups, CreateLimitEnterKillRemove) {
+  if (!privileged("control groups")) GTEST_SKIP();
+  if (probe_features().cgroup_mode == CgroupMode::kV2) GTEST_SKIP() << "would move this test's own processes: run in the VM";
+  Result<std::unique_ptr<Cgroups>> groups = open_cgroups();
+  if (!groups) GTEST_SKIP() << groups.error().message();
+  std::string group = cat("monopod-test-", ::getpid(), "/a/b");
+  ASSERT_TRUE((*groups)->create(group));
+  ASSERT_TRUE((*groups)->create(group));
+  CgroupLimits limits;
+  limits.cpu_shares = 512;
+  limits.cpu_quota_us = 50'000;
+  limits.memory_bytes_max = 32 << 20;
+  limits.pids_max = 10;
+  ASSERT_TRUE((*groups)->set_limits(group, limits));
+  ASSERT_TRUE((*groups)->set_devices(group, {{false, 'a', {}, {}, "rwm"}, {true, 'c', 1, 3, "rw"}}));
+  Result<Cgroups::Entry> entry = (*groups)->open_entry(group);
+  ASSERT_TRUE(entry) << entry.error().message();
+  Fd shell(::open("/bin/busybox", O_RDONLY | O_CLOEXEC));
+  SpawnOptions options;
+  options.executable = shell.get();
+  options.argv = {"sleep", "1000"};
+  options.fds = {-1, -1, 2};
+  options.cgroup_fd = entry->cgroup.get();
+  Result<Pidfd> child = spawn(options);
+  ASSERT_TRUE(child);
+  for (const Fd& procs : entry->procs) ASSERT_TRUE(write_all(procs.get(), cat(child->pid())));
+  EXPECT_EQ((*groups)->processes(group).value(), std::vector<int>{child->pid()});
+  Result<CgroupStats> stats = (*groups)->stats(group);
+  ASSERT_TRUE(stats);
+  if ((*groups)->has_memory()) { EXPECT_EQ(stats->memory_limit_bytes, 32U << 20); }
+  if ((*groups)->has_pids()) {
+    EXPECT_EQ(stats->pids_limit, 10U);
+    EXPECT_EQ(stats->pids_current, 1U);
+  }
+  ASSERT_TRUE((*groups)->kill_all(group));
+  struct pollfd wait = {child->fd(), POLLIN, 0};
+  ASSERT_EQ(::poll(&wait, 1, 10'000), 1);
+  EXPECT_EQ(child->try_reap().value()->signal, SIGKILL);
+  std::string top = group.substr(0, group.find('/'));
+  Result<> removed = (*groups)->remove(top);
+  ASSERT_TRUE(removed) << removed.error().message();
+  ASSERT_TRUE((*groups)->remove(top));
+  EXPECT_EQ((*groups)->stats(group).error().code(), Code::kNotFound);
+}
+
+}  // namespace
+}  // namespace monopod::sys
