@@ -36,6 +36,7 @@ for path in sorted(glob.glob(os.path.join(here, "tables", "*.txt"))):
         fields = []
         types[w[1]] = {"atomic": "atomic" in w[2:], "fields": fields}
         meta = path.endswith("meta_v1.txt")
+        if meta and w[1].endswith(".DeleteOptions"): kinds.append(("", "v1", "DeleteOptions", w[1]))
         for x in w[2:]:
           if x.startswith("kind="):
             g, v, k = x[5:].split("/")
