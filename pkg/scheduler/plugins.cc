@@ -1,0 +1,19 @@
+#include "scheduler/plugins.h"
+
+namespace monopod::scheduler {
+
+std::vector<std::unique_ptr<Plugin>> make_plugins(client::Api& api) {
+  std::vector<std::unique_ptr<Plugin>> list;  // the order is the order of execution
+  list.push_back(make_scheduling_gates());
+  list.push_back(make_priority_sort());
+  list.push_back(make_node_unschedulable());
+  list.push_back(make_node_name());
+  list.push_back(make_taint_toleration());
+  list.push_back(make_node_affinity());
+  list.push_back(make_node_ports());
+  list.push_back(make_node_resources_fit());
+  list.push_back(make_default_binder(api));
+  return list;
+}
+
+}  // namespace monopod::scheduler
