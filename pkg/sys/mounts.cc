@@ -1,4 +1,4 @@
-#include "sys/mount.h"
+#include "sys/mounts.h"
 
 #include <fcntl.h>
 #include <linux/mount.h>
