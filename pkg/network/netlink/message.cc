@@ -49,6 +49,19 @@ void Writer::end() {
   ++messages_;
 }
 
+void Writer::append_messages(const Writer& from, std::uint32_t first_sequence) {
+  std::size_t at = bytes_.size();
+  bytes_.insert(bytes_.end(), from.bytes_.begin(), from.bytes_.end());
+  for (std::uint32_t sequence = first_sequence; at < bytes_.size(); ++sequence) {
+    nlmsghdr head{};
+    std::memcpy(&head, bytes_.data() + at, sizeof head);
+    std::memcpy(bytes_.data() + at + offsetof(nlmsghdr, nlmsg_seq), &sequence, sizeof sequence);
+    at += aligned(head.nlmsg_len);
+  }
+  messages_ += from.messages_;
+  overflown_ = overflown_ || from.overflown_;
+}
+
 void Writer::add_flags_to_last(std::uint16_t flags) {
   std::uint8_t* at = bytes_.data() + message_at_ + offsetof(nlmsghdr, nlmsg_flags);
   std::uint16_t now = 0;

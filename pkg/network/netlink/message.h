@@ -39,6 +39,9 @@ class Writer {
   void close(std::size_t nest);
   void end();  // of the message
 
+  // Copies whole messages, renumbering them from first_sequence on.
+  void append_messages(const Writer& from, std::uint32_t first_sequence);
+
   std::span<const std::uint8_t> bytes() const { return bytes_; }
   std::size_t messages() const { return messages_; }
   bool overflown() const { return overflown_; }
