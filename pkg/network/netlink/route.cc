@@ -115,10 +115,17 @@ Result<std::vector<Link>> RouteSocket::links() {
 }
 
 Result<std::optional<Link>> RouteSocket::find_link(std::string_view name) {
-  TRY_ASSIGN(std::vector<Link> all, links());
-  for (Link& link : all)
-    if (link.name == name) return std::optional(std::move(link));
-  return std::optional<Link>();
+  std::optional<Link> found;
+  Writer writer;
+  writer.begin(RTM_GETLINK, kAsk, socket_.next_sequence());
+  writer.header(link_head(0));
+  writer.put_string(IFLA_IFNAME, name);
+  writer.end();
+  Result<> read = socket_.request(writer, cat("find link ", name), [&](const Message& message) {
+    if (std::optional<Link> link = parse_link(message)) found = std::move(link);
+  });
+  TRY(ignore_errno(std::move(read), ENODEV));
+  return found;
 }
 
 Result<> RouteSocket::add_bridge(std::string_view name, const Mac& mac, std::uint32_t mtu) {
@@ -145,10 +152,7 @@ Result<> RouteSocket::add_bridge(std::string_view name, const Mac& mac, std::uin
 Result<> RouteSocket::add_veth(const VethRequest& request) {
   Writer writer;
   writer.begin(RTM_NEWLINK, kCreate, socket_.next_sequence());
-  ifinfomsg head{};
-  head.ifi_flags = IFF_UP;
-  head.ifi_change = IFF_UP;
-  writer.header(head);
+  writer.header(link_head(0));
   writer.put_string(IFLA_IFNAME, request.name);
   writer.put(IFLA_ADDRESS, request.mac);
   writer.put_u32(IFLA_MTU, request.mtu);

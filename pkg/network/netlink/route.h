@@ -40,7 +40,7 @@ struct Route {
 };
 
 struct VethRequest {
-  std::string name{};       // host end, made up and attached to master
+  std::string name{};       // host end, attached to master, down
   int master = 0;
   Mac mac{};
   std::string peer_name{};

@@ -69,7 +69,7 @@ Result<std::span<const std::uint8_t>> Socket::receive(std::string_view what) {
   }
 }
 
-Result<> Socket::request(const Writer& writer, std::string_view what) {
+Result<> Socket::request(const Writer& writer, std::string_view what, const std::function<void(const Message&)>& each) {
   TRY(send(writer, what));
   for (;;) {
     TRY_ASSIGN(std::span<const std::uint8_t> datagram, receive(what));
@@ -77,7 +77,10 @@ Result<> Socket::request(const Writer& writer, std::string_view what) {
     while (std::optional<Message> message = messages.next()) {
       if (message->sequence != sequence_) continue;
       std::optional<Ack> ack = parse_ack(*message);
-      if (!ack) continue;
+      if (!ack) {
+        if (each) each(*message);
+        continue;
+      }
       if (ack->os_errno != 0) return fail(error_of(*ack, what));
       return {};
     }

@@ -18,7 +18,8 @@ class Socket {
   std::uint32_t next_sequence() { return ++sequence_; }
 
   // One message written with NLM_F_ACK and the last sequence drawn. Errors: "<what>: <kernel's words>: <errno text>".
-  Result<> request(const Writer& writer, std::string_view what);
+  // each, if given, sees what the kernel sends before its acknowledgement.
+  Result<> request(const Writer& writer, std::string_view what, const std::function<void(const Message&)>& each = {});
   // One message written with NLM_F_DUMP. kAborted when the kernel's table changed meanwhile: ask again.
   Result<> dump(const Writer& writer, std::string_view what, const std::function<void(const Message&)>& each);
   // Many messages; the one of last_sequence asked for an ACK, and every failing one is reported. first_sequence is the
