@@ -3,7 +3,8 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sched.h>
-#include <sys/mount.h>
+#include <linux/mount.h>  // <sys/mount.h> would find our own header of that name
+#include <sys/syscall.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -17,6 +18,8 @@
 
 namespace monopod::sys {
 namespace {
+
+constexpr int kDetachNoFollow = 2 | 8;  // MNT_DETACH | UMOUNT_NOFOLLOW
 
 struct Kind {
   int flag;
@@ -66,7 +69,7 @@ Result<> pin_new_namespaces(int flags, const std::string& directory, std::functi
       Fd file(::open(path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400));
       if (!file) return fail_errno(cat("make ", path));
       std::string source = cat("/proc/thread-self/ns/", kind.name);
-      if (::mount(source.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) < 0) return fail_errno(cat("pin namespace at ", path));
+      if (::syscall(SYS_mount, source.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) < 0) return fail_errno(cat("pin namespace at ", path));
     }
     return {};
   });
@@ -77,7 +80,7 @@ Result<> pin_new_namespaces(int flags, const std::string& directory, std::functi
 Result<> unpin_namespaces(const std::string& directory) {
   for (const Kind& kind : kPinnable) {
     std::string path = cat(directory, "/", kind.name);
-    if (::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
+    if (::syscall(SYS_umount2, path.c_str(), kDetachNoFollow) < 0 && errno != EINVAL && errno != ENOENT)
       return fail_errno(cat("unpin namespace ", path));
     if (::unlink(path.c_str()) < 0 && errno != ENOENT) return fail_errno(cat("remove ", path));
   }
