@@ -17,7 +17,9 @@ namespace {
 // One line each: where it stands. Keep sorted.
 constexpr std::string_view kNames[] = {
     "store.after_commit",   // rows are durable, nobody was told yet
+    "store.before_checkpoint",  // the write-ahead log is about to be moved into the file
     "store.before_commit",  // rows are in the transaction, not committed
+    "store.before_create",  // a new file is complete beside its place, not renamed into it
 };
 constexpr std::size_t kCount = std::size(kNames);
 

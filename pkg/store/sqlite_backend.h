@@ -25,7 +25,7 @@ Result<Durability> parse_durability(std::string_view text);  // always | batch |
 struct CompactionPolicy {
   std::int64_t keep_revisions = 10'000;        // history kept beyond the live keys; 0: never compacts by count
   std::chrono::seconds keep_age{300};          // history younger than this is kept whatever its count; 0: no age bound
-  std::chrono::seconds interval{60};           // how often the policy looks; 0: only manual compaction
+  std::chrono::seconds interval{300};          // how often the policy looks; 0: only manual compaction
 };
 
 struct SqliteOptions {

@@ -1,0 +1,175 @@
+// Group commit: everything queued becomes one SQLite transaction with one fsync; what arrives meanwhile waits for the next.
+#include <boost/asio/post.hpp>
+
+#include "base/log.h"
+#include "store/sqlite_store.h"
+
+namespace monopod::store {
+namespace {
+
+constexpr std::int64_t kCheckpointPages = 2000;
+constexpr std::int64_t kReservedBlock = 100'000;  // revisions, so rarely a write; a restart skips at most as many
+constexpr std::chrono::milliseconds kSyncInterval{10};
+
+std::size_t bytes_of(const Writes& writes) {
+  std::size_t bytes = 0;
+  for (const Change& change : writes.changes) bytes += change.key.size() + (change.value ? change.value->size() : 0);
+  for (const StateWrite& state : writes.state) bytes += state.value ? state.value->size() : 0;
+  return bytes;
+}
+
+}  // namespace
+
+async::Task<Result<TxnResult>> SqliteStore::txn(Txn txn) {
+  CO_TRY(Mvcc::validate(txn));
+  FetchedValues fetched;
+  for (;;) {
+    CO_TRY(writable());
+    CO_TRY_ASSIGN(Evaluation evaluation, mvcc_.evaluate(txn, fetched));
+    if (!evaluation.missing.empty()) {
+      // Rows do not change, so a value fetched once is good for every later attempt.
+      std::vector<RowId> rows = std::move(evaluation.missing);
+      CO_TRY_ASSIGN(std::vector<SharedBytes> values, co_await read([this, &rows] { return db_->read_values(rows); }));
+      for (std::size_t i = 0; i < rows.size(); ++i)
+        if (values[i]) fetched[rows[i]] = values[i];
+      continue;
+    }
+    if (evaluation.changes.empty() && queue_.empty() && in_flight_.empty()) co_return std::move(evaluation.result);
+    WorkPtr work = make_work();
+    take_changes(*work, std::move(evaluation.changes));
+    CO_TRY(co_await finish(std::move(work)));
+    co_return std::move(evaluation.result);
+  }
+}
+
+void SqliteStore::take_changes(Work& work, std::vector<Change> changes) {
+  if (changes.empty()) return;
+  work.revision = mvcc_.head;
+  bool any_volatile = false;
+  for (Change& change : changes) {
+    any_volatile |= change.is_volatile;
+    change.want_prev = !change.prev.tombstone() && hub_.wants_previous(change.key);
+    if (change.want_prev && !change.prev_value) change.prev_value = mvcc_.values.find(change.prev.row);
+  }
+  if (any_volatile && work.revision > reserved_) {
+    reserved_ = work.revision + kReservedBlock;
+    work.writes.reserved_revision = reserved_;
+  }
+  work.writes.changes = std::move(changes);
+}
+
+void SqliteStore::submit(const WorkPtr& work) {
+  queue_.push_back(work);
+  work_arrived_.wake_all();
+}
+
+async::Task<Result<>> SqliteStore::finish(WorkPtr work) {
+  submit(work);
+  CO_TRY(co_await work->done.wait());
+  if (work->error) co_return fail(*work->error);
+  co_return Result<>();
+}
+
+std::vector<WorkPtr> SqliteStore::next_batch() {
+  std::vector<WorkPtr> batch;
+  std::size_t bytes = 0;
+  while (!queue_.empty() && bytes < kCommitBytesMax) {
+    bytes += bytes_of(queue_.front()->writes);
+    batch.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+  }
+  return batch;
+}
+
+async::Task<Result<>> SqliteStore::run_committer() {
+  for (;;) {
+    while (queue_.empty()) {
+      if (closing_) co_return Result<>();
+      CO_TRY(co_await work_arrived_.wait());
+    }
+    co_await async::asio::post(executor_, async::use_task);  // the rest of this turn comes along
+    in_flight_ = next_batch();
+    std::vector<Writes*> writes;
+    for (const WorkPtr& work : in_flight_)
+      if (!work->writes.empty()) writes.push_back(&work->writes);
+    Result<> committed;
+    if (failure_) committed = fail(*failure_);
+    else if (!writes.empty()) committed = co_await commit_thread_.run([this, &writes] { return db_->commit(writes); });
+    std::vector<WorkPtr> batch = std::exchange(in_flight_, {});
+    if (committed) {
+      if (!writes.empty()) {
+        ++counters_.commits;
+        counters_.wal_bytes_written = db_->wal_bytes_written();
+      }
+      publish(batch);
+      if (!writes.empty()) co_await checkpoint_if_due();
+    } else {
+      take_back(std::move(batch), committed.error());
+    }
+  }
+}
+
+void SqliteStore::publish(const std::vector<WorkPtr>& batch) {
+  for (const WorkPtr& work : batch) {
+    if (work->writes.reserved_revision) reserved_durable_ = *work->writes.reserved_revision;
+    counters_.payload_bytes += static_cast<std::int64_t>(bytes_of(work->writes));
+    if (work->revision > 0) {
+      ++counters_.txns;
+      mvcc_.commit(work->revision, work->writes.changes);
+      auto committed = std::make_shared<Committed>(Committed{.revision = work->revision, .changes = std::move(work->writes.changes)});
+      hub_.publish(*committed);
+      tail_.append(std::move(committed));
+    }
+    if (work->on_durable) work->on_durable();
+    work->done.set();
+  }
+  if (options_.durability == Durability::kBatch && !unsynced_) {
+    unsynced_ = true;
+    unsynced_changed_.wake_all();
+  }
+}
+
+void SqliteStore::take_back(std::vector<WorkPtr> batch, const Error& why) {
+  if (!failure_ && db_->broken()) {
+    failure_ = Error(Code::kUnavailable, "the store failed and takes no more writes until it is opened again: " + why.message());
+    log::error("store failed", {{"error", why}});
+  }
+  // What was evaluated later rests on what failed.
+  batch.insert(batch.end(), std::make_move_iterator(queue_.begin()), std::make_move_iterator(queue_.end()));
+  queue_.clear();
+  for (auto work = batch.rbegin(); work != batch.rend(); ++work) {
+    mvcc_.undo((*work)->writes.changes);
+    if ((*work)->undo) (*work)->undo();
+  }
+  mvcc_.head = mvcc_.committed;
+  reserved_ = reserved_durable_;
+  for (const WorkPtr& work : batch) {
+    work->error = failure_ ? *failure_ : why;
+    work->done.set();
+  }
+  if (failure_) hub_.wake_all();
+}
+
+async::Task<> SqliteStore::checkpoint_if_due() {
+  std::int64_t pages = db_->wal_pages();
+  if (pages < checkpointed_pages_) checkpointed_pages_ = 0;  // the log began anew
+  if (pages < checkpointed_pages_ + kCheckpointPages) co_return;
+  checkpointed_pages_ = pages;
+  Result<> done = co_await commit_thread_.run([this] { return db_->checkpoint(); });
+  if (done) co_return;
+  log::warn("checkpoint failed", {{"error", done.error()}});
+  if (db_->broken() && !failure_) take_back({}, done.error());
+}
+
+// Durability batch: fsync some milliseconds after the first commit that has none.
+async::Task<Result<>> SqliteStore::run_syncer() {
+  for (;;) {
+    while (!unsynced_) CO_TRY(co_await unsynced_changed_.wait());
+    CO_TRY(co_await time_.sleep_for(kSyncInterval));
+    unsynced_ = false;
+    Result<> synced = co_await commit_thread_.run([this] { return db_->sync_wal(); });
+    if (!synced && !failure_) take_back({}, synced.error());
+  }
+}
+
+}  // namespace monopod::store

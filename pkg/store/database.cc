@@ -1,0 +1,338 @@
+#include "store/database.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <bit>
+#include <cstring>
+
+#include "base/failpoint.h"
+#include "base/strings.h"
+#include "store/checksum.h"
+
+namespace monopod::store {
+namespace {
+
+constexpr const char* kInsertRow = "INSERT INTO log(id, create_rev, version, lease, sum, key, value) VALUES(?,?,?,?,?,?,?)";
+constexpr const char* kDeleteRow = "DELETE FROM log WHERE id=?";
+constexpr const char* kReadRow = "SELECT create_rev, version, lease, sum, key, value FROM log WHERE id=?";
+constexpr const char* kScan = "SELECT id, create_rev, version, lease, key FROM log ORDER BY id";
+constexpr const char* kTail = "SELECT id, create_rev, version, lease, sum, key, value FROM log WHERE id>=? AND id<=? ORDER BY id";
+constexpr const char* kPutMeta = "INSERT OR REPLACE INTO meta(name, number) VALUES(CAST(? AS TEXT),?)";
+constexpr const char* kReadMeta = "SELECT name, number FROM meta";
+constexpr const char* kPutLease = "INSERT OR REPLACE INTO lease(id, ttl_s, remaining_ms) VALUES(?,?,?)";
+constexpr const char* kDeleteLease = "DELETE FROM lease WHERE id=?";
+constexpr const char* kReadLeases = "SELECT id, ttl_s, remaining_ms FROM lease ORDER BY id";
+constexpr const char* kPutState = "INSERT OR REPLACE INTO state(bucket, key, value) VALUES(?,?,?)";
+constexpr const char* kDeleteState = "DELETE FROM state WHERE bucket=? AND key=?";
+constexpr const char* kReadState = "SELECT key, value FROM state WHERE bucket=? ORDER BY key";
+constexpr std::size_t kIdleReadersMax = 4;
+constexpr std::size_t kSliceBytesMax = 4 * 1024 * 1024;
+
+int on_wal_commit(void* pages, sqlite3*, const char*, int count) {
+  *static_cast<std::int64_t*>(pages) = count;
+  return SQLITE_OK;
+}
+
+// A row as read: columns create_rev, version, lease, sum, key, value from column first on.
+Result<LogRow> read_row(const Statement& statement, RowId id, int first) {
+  LogRow row;
+  row.id = id;
+  row.version = {.row = id, .create = statement.integer(first), .version = statement.integer(first + 1), .lease = statement.integer(first + 2)};
+  std::string_view key = statement.bytes(first + 4), value = statement.bytes(first + 5);
+  if (row_checksum(row.version, key, value) != static_cast<std::uint32_t>(statement.integer(first + 3)))
+    return fail(Code::kDataLoss, cat("log row ", id, ": checksum does not match: the disk or the file is damaged; restore a backup"));
+  row.key = key;
+  if (!row.version.tombstone()) row.value = share(std::string(value));
+  return row;
+}
+
+}  // namespace
+
+std::uint32_t row_checksum(const Version& version, std::string_view key, std::string_view value) {
+  std::int64_t head[5] = {version.row, version.create, version.version, version.lease, static_cast<std::int64_t>(key.size())};
+  static_assert(std::endian::native == std::endian::little, "the checksum is of little-endian numbers");
+  unsigned char bytes[sizeof head];
+  std::memcpy(bytes, head, sizeof head);
+  uLong sum = crc32_z(0, bytes, sizeof bytes);
+  if (!key.empty()) sum = crc32_z(sum, reinterpret_cast<const Bytef*>(key.data()), key.size());
+  if (!value.empty()) sum = crc32_z(sum, reinterpret_cast<const Bytef*>(value.data()), value.size());
+  return static_cast<std::uint32_t>(sum);
+}
+
+bool Writes::empty() const {
+  if (!delete_rows.empty() || !state.empty() || !leases.empty() || compact_revision || reserved_revision || vacuum_pages > 0) return false;
+  for (const Change& change : changes)
+    if (!change.is_volatile) return false;
+  return true;
+}
+
+// ":memory:" has one connection for all threads, under a lock; a file has one per reading thread.
+class Database::Reader {
+ public:
+  static Result<Reader> borrow(Database& db) {
+    Reader reader(db);
+    if (db.memory_) {
+      reader.lock_ = std::unique_lock(db.memory_mutex_);
+      reader.connection_ = db.writer_.get();
+      return reader;
+    }
+    {
+      std::lock_guard lock(db.readers_mutex_);
+      if (!db.idle_readers_.empty()) {
+        reader.owned_ = std::move(db.idle_readers_.back());
+        db.idle_readers_.pop_back();
+      }
+    }
+    if (!reader.owned_) {
+      TRY_ASSIGN(reader.owned_, Connection::open(db.path_, SQLITE_OPEN_READWRITE, db.vfs_));
+      TRY(reader.owned_->execute("PRAGMA query_only=ON; PRAGMA cache_size=-256", "open for reading"));
+    }
+    reader.connection_ = reader.owned_.get();
+    return reader;
+  }
+  Reader(Reader&&) = default;
+  Reader& operator=(Reader&&) = delete;
+  ~Reader() {
+    if (!owned_) return;
+    if (!sqlite3_get_autocommit(owned_->get())) (void)owned_->execute("ROLLBACK", "end read");
+    std::lock_guard lock(db_->readers_mutex_);
+    if (db_->idle_readers_.size() < kIdleReadersMax) db_->idle_readers_.push_back(std::move(owned_));
+  }
+  // One snapshot for several statements.
+  Result<> begin() { return owned_ ? connection_->execute("BEGIN", "begin read") : Result<>(); }
+  Connection* operator->() const { return connection_; }
+
+ private:
+  explicit Reader(Database& db) : db_(&db) {}
+  Database* db_;
+  Connection* connection_ = nullptr;
+  std::unique_ptr<Connection> owned_;
+  std::unique_lock<std::mutex> lock_;
+};
+
+Database::~Database() {
+  idle_readers_.clear();
+  writer_.reset();
+  if (wal_fd_ >= 0) ::close(wal_fd_);
+  if (lock_fd_ >= 0) ::close(lock_fd_);
+}
+
+void Database::watch_wal() { sqlite3_wal_hook(writer_->get(), on_wal_commit, &wal_pages_); }
+
+Result<Meta> Database::read_meta() {
+  Meta meta;
+  TRY_ASSIGN(sqlite3_stmt * stmt, writer_->prepare(kReadMeta));
+  Statement statement(stmt);
+  for (;;) {
+    TRY_ASSIGN(bool more, statement.step("read meta"));
+    if (!more) return meta;
+    std::string_view name = statement.bytes(0);
+    std::int64_t number = statement.integer(1);
+    if (number < 0 || number > kRevisionMax) return fail(Code::kDataLoss, cat("meta ", name, ": ", number, " is no revision"));
+    if (name == "compact_revision") meta.compact_revision = number;
+    if (name == "reserved_revision") meta.reserved_revision = number;
+  }
+}
+
+Result<std::vector<LeaseRow>> Database::read_leases() {
+  std::vector<LeaseRow> rows;
+  TRY_ASSIGN(sqlite3_stmt * stmt, writer_->prepare(kReadLeases));
+  Statement statement(stmt);
+  for (;;) {
+    TRY_ASSIGN(bool more, statement.step("read leases"));
+    if (!more) return rows;
+    rows.push_back({statement.integer(0), statement.integer(1), statement.integer(2)});
+  }
+}
+
+Result<> Database::scan(const std::function<Result<>(const Version&, std::string_view)>& on_row) {
+  TRY_ASSIGN(sqlite3_stmt * stmt, writer_->prepare(kScan));
+  Statement statement(stmt);
+  for (;;) {
+    TRY_ASSIGN(bool more, statement.step("read the log"));
+    if (!more) return {};
+    Version version{.row = statement.integer(0), .create = statement.integer(1), .version = statement.integer(2), .lease = statement.integer(3)};
+    TRY(on_row(version, statement.bytes(4)));
+  }
+}
+
+Result<> Database::check(Result<> result) {
+  if (!result && result.error().code() != Code::kResourceExhausted) broken_ = true;
+  return result;
+}
+
+Result<> Database::load_previous(Change& change) {
+  TRY_ASSIGN(sqlite3_stmt * stmt, writer_->prepare(kReadRow));
+  Statement statement(stmt);
+  statement.bind(1, change.prev.row);
+  TRY_ASSIGN(bool found, statement.step("read previous value"));
+  if (!found) return {};  // volatile, or compacted
+  TRY_ASSIGN(LogRow row, read_row(statement, change.prev.row, 0));
+  change.prev_value = std::move(row.value);
+  return {};
+}
+
+Result<> Database::write(Writes& writes) {
+  for (Change& change : writes.changes) {
+    if (change.want_prev && !change.prev_value && !change.prev.tombstone() && !change.is_volatile) TRY(load_previous(change));
+    if (change.is_volatile) continue;
+    TRY_ASSIGN(sqlite3_stmt * stmt, writer_->prepare(kInsertRow));
+    Statement insert(stmt);
+    std::string_view value = change.value ? std::string_view(*change.value) : std::string_view();
+    insert.bind(1, change.now.row).bind(2, change.now.create).bind(3, change.now.version).bind(4, change.now.lease);
+    insert.bind(5, row_checksum(change.now, change.key, value)).bind(6, change.key);
+    if (change.now.tombstone()) insert.bind_null(7);
+    else insert.bind(7, value);
+    TRY(insert.run("write log"));
+  }
+  for (RowId row : writes.delete_rows) {
+    TRY_ASSIGN(sqlite3_stmt * stmt, writer_->prepare(kDeleteRow));
+    TRY(Statement(stmt).bind(1, row).run("compact log"));
+  }
+  for (const StateWrite& state : writes.state) {
+    TRY_ASSIGN(sqlite3_stmt * stmt, writer_->prepare(state.value ? kPutState : kDeleteState));
+    Statement statement(stmt);
+    statement.bind(1, state.bucket).bind(2, state.key);
+    if (state.value) statement.bind(3, *state.value);
+    TRY(statement.run("write state"));
+  }
+  for (const LeaseWrite& lease : writes.leases) {
+    TRY_ASSIGN(sqlite3_stmt * stmt, writer_->prepare(lease.remove ? kDeleteLease : kPutLease));
+    Statement statement(stmt);
+    statement.bind(1, lease.row.id);
+    if (!lease.remove) statement.bind(2, lease.row.ttl_s).bind(3, lease.row.remaining_ms);
+    TRY(statement.run("write lease"));
+  }
+  for (auto [name, number] : {std::pair{"compact_revision", writes.compact_revision}, {"reserved_revision", writes.reserved_revision}}) {
+    if (!number) continue;
+    TRY_ASSIGN(sqlite3_stmt * stmt, writer_->prepare(kPutMeta));
+    TRY(Statement(stmt).bind(1, std::string_view(name)).bind(2, *number).run("write meta"));
+  }
+  if (writes.vacuum_pages > 0) TRY(writer_->execute(cat("PRAGMA incremental_vacuum(", writes.vacuum_pages, ")").c_str(), "give pages back"));
+  return {};
+}
+
+Result<> Database::commit(std::span<Writes* const> batch) {
+  std::unique_lock<std::mutex> memory_lock(memory_mutex_, std::defer_lock);
+  if (memory_) memory_lock.lock();
+  if (broken_) return fail(Code::kUnavailable, "the store has failed");
+  std::int64_t pages_before = wal_pages_;
+  auto run = [&]() -> Result<> {
+    TRY(writer_->execute("BEGIN IMMEDIATE", "begin commit"));
+    for (Writes* writes : batch) TRY(write(*writes));
+    return {};
+  };
+  Result<> written = check(run());
+  if (written) written = failpoint("store.before_commit");
+  if (written) written = check(writer_->execute("COMMIT", "commit"));
+  if (!written) {
+    if (!sqlite3_get_autocommit(writer_->get())) (void)check(writer_->execute("ROLLBACK", "roll back"));
+    return written;
+  }
+  wal_bytes_written_ += (wal_pages_ >= pages_before ? wal_pages_ - pages_before : wal_pages_) * (page_bytes_ + 24);
+  return check(failpoint("store.after_commit"));  // durable but unacknowledged: only a restart tells
+}
+
+Result<> Database::checkpoint() {
+  if (memory_ || broken_) return {};
+  TRY(check(failpoint("store.before_checkpoint")));
+  int rc = sqlite3_wal_checkpoint_v2(writer_->get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  if (rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED) return {};
+  return check(fail(sqlite_error(writer_->get(), rc, "checkpoint")));
+}
+
+Result<> Database::sync_wal() {
+  if (memory_ || broken_) return {};
+  if (wal_fd_ < 0) wal_fd_ = ::open((path_ + "-wal").c_str(), O_RDONLY | O_CLOEXEC);
+  if (wal_fd_ < 0) return check(fail_errno(cat("open ", path_, "-wal")));
+  if (::fdatasync(wal_fd_) < 0) {
+    broken_ = true;
+    return fail_errno(cat("fsync ", path_, "-wal"));
+  }
+  return {};
+}
+
+Result<> Database::snapshot(const std::string& path) {
+  // A connection of its own: it reads one snapshot while commits go on.
+  std::unique_lock<std::mutex> memory_lock(memory_mutex_, std::defer_lock);
+  std::unique_ptr<Connection> own;
+  if (memory_) memory_lock.lock();
+  if (!memory_) {
+    TRY_ASSIGN(own, Connection::open(path_, SQLITE_OPEN_READWRITE, vfs_));
+  }
+  Connection& connection = memory_ ? *writer_ : *own;
+  TRY_ASSIGN(sqlite3_stmt * stmt, connection.prepare("VACUUM INTO CAST(? AS TEXT)"));
+  return Statement(stmt).bind(1, path).run(cat("snapshot to ", path));
+}
+
+Result<std::vector<SharedBytes>> Database::read_values(std::span<const RowId> rows) {
+  TRY_ASSIGN(Reader reader, Reader::borrow(*this));
+  if (rows.size() > 1) TRY(reader.begin());
+  std::vector<SharedBytes> values;
+  values.reserve(rows.size());
+  TRY_ASSIGN(sqlite3_stmt * stmt, reader->prepare(kReadRow));
+  for (RowId id : rows) {
+    Statement statement(stmt);
+    statement.bind(1, id);
+    TRY_ASSIGN(bool found, statement.step("read value"));
+    if (!found) {
+      values.push_back(nullptr);
+      continue;
+    }
+    TRY_ASSIGN(LogRow row, read_row(statement, id, 0));
+    values.push_back(std::move(row.value));
+  }
+  return values;
+}
+
+Result<Database::LogSlice> Database::read_log(std::int64_t revision, std::int64_t last, std::string_view begin, std::string_view end) {
+  TRY_ASSIGN(Reader reader, Reader::borrow(*this));
+  TRY_ASSIGN(sqlite3_stmt * stmt, reader->prepare(kTail));
+  Statement statement(stmt);
+  statement.bind(1, row_id(revision, 0)).bind(2, row_id(last, kSubMax));
+  LogSlice slice;
+  std::size_t looked_at = 0, bytes = 0;
+  for (std::int64_t previous = 0;; ++looked_at) {
+    TRY_ASSIGN(bool more, statement.step("read the log"));
+    if (!more) {
+      slice.next_revision = last + 1;
+      return slice;
+    }
+    RowId id = statement.integer(0);
+    if (revision_of(id) != previous && (looked_at >= kCatchUpRows || bytes >= kSliceBytesMax)) {
+      slice.next_revision = revision_of(id);
+      return slice;
+    }
+    previous = revision_of(id);
+    if (!in_range(statement.bytes(5), begin, end)) continue;
+    TRY_ASSIGN(LogRow row, read_row(statement, id, 1));
+    bytes += row.key.size() + (row.value ? row.value->size() : 0);
+    slice.rows.push_back(std::move(row));
+  }
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> Database::read_state(const std::string& bucket) {
+  TRY_ASSIGN(Reader reader, Reader::borrow(*this));
+  TRY_ASSIGN(sqlite3_stmt * stmt, reader->prepare(kReadState));
+  Statement statement(stmt);
+  statement.bind(1, bucket);
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (;;) {
+    TRY_ASSIGN(bool more, statement.step("read state"));
+    if (!more) return pairs;
+    pairs.emplace_back(statement.bytes(0), statement.bytes(1));
+  }
+}
+
+Result<Database::FileSize> Database::file_size() {
+  TRY_ASSIGN(Reader reader, Reader::borrow(*this));
+  FileSize size;
+  TRY_ASSIGN(size.pages, reader->query_integer("PRAGMA page_count", "read file size"));
+  TRY_ASSIGN(size.free_pages, reader->query_integer("PRAGMA freelist_count", "read file size"));
+  TRY_ASSIGN(size.page_bytes, reader->query_integer("PRAGMA page_size", "read file size"));
+  return size;
+}
+
+}  // namespace monopod::store

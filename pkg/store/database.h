@@ -1,0 +1,132 @@
+// Database: the SQLite file, blocking. One writing connection for the commit thread, reading connections for pool threads.
+// README.md describes tables and columns. Only this file and open_database.cc speak SQL.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+
+#include "store/row.h"
+#include "store/sqlite_backend.h"
+#include "store/statement.h"
+
+namespace monopod::store {
+
+struct LogRow {
+  RowId id = 0;
+  Version version{};
+  std::string key{};
+  SharedBytes value{};
+};
+
+struct StateWrite {
+  std::string bucket{};
+  std::string key{};
+  std::optional<std::string> value{};  // nullopt: remove
+};
+
+struct LeaseRow {
+  std::int64_t id = 0;
+  std::int64_t ttl_s = 0;
+  std::int64_t remaining_ms = 0;
+};
+struct LeaseWrite {
+  LeaseRow row{};
+  bool remove = false;
+};
+
+// What one caller wants written, all in one SQLite transaction with others.
+struct Writes {
+  std::vector<Change> changes{};
+  std::vector<RowId> delete_rows{};
+  std::vector<StateWrite> state{};
+  std::vector<LeaseWrite> leases{};
+  std::optional<std::int64_t> compact_revision{};
+  std::optional<std::int64_t> reserved_revision{};
+  int vacuum_pages = 0;  // give up to so many free pages back to the file system
+
+  bool empty() const;  // nothing for the disk
+};
+
+struct Meta {
+  std::int64_t compact_revision = 0;
+  std::int64_t reserved_revision = 0;
+};
+
+class Database {
+ public:
+  // Locks, checks, creates if absent, opens, migrates. See SqliteBackend::open for errors.
+  static Result<std::unique_ptr<Database>> open(const SqliteOptions& options);
+  ~Database();
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+
+  // --- on the opening thread, before anything else
+  Result<Meta> read_meta();
+  Result<std::vector<LeaseRow>> read_leases();
+  // Every row's metadata and key in log order. Stops at the first error of on_row.
+  Result<> scan(const std::function<Result<>(const Version& version, std::string_view key)>& on_row);
+
+  // --- on the commit thread
+  // All or nothing. Loads prev_value of the changes that want it. On an error the transaction was rolled back, unless broken().
+  Result<> commit(std::span<Writes* const> batch);
+  // An I/O error or corruption hit the writing side; what is on disk is unknown until the file is opened again. Never reset.
+  bool broken() const { return broken_; }
+  // Moves the write-ahead log into the file. kResourceExhausted when full: try later.
+  Result<> checkpoint();
+  std::int64_t wal_pages() const { return wal_pages_; }
+  // fdatasync of the write-ahead log, for durability batch.
+  Result<> sync_wal();
+  std::int64_t wal_bytes_written() const { return wal_bytes_written_; }
+  // Findings, one line each (fsck.cc).
+  Result<std::vector<std::string>> check_everything();
+
+  // --- on any thread, any number at a time
+  // One per row, null where the row is gone. kDataLoss if a checksum fails.
+  Result<std::vector<SharedBytes>> read_values(std::span<const RowId> rows);
+  struct LogSlice {
+    std::vector<LogRow> rows{};           // in the key range, whole revisions only
+    std::int64_t next_revision = 0;       // where to go on
+  };
+  // Looks at about kCatchUpRows rows from revision on, none beyond last.
+  Result<LogSlice> read_log(std::int64_t revision, std::int64_t last, std::string_view begin, std::string_view end);
+  Result<std::vector<std::pair<std::string, std::string>>> read_state(const std::string& bucket);
+  struct FileSize {
+    std::int64_t pages = 0;
+    std::int64_t free_pages = 0;
+    std::int64_t page_bytes = 0;
+  };
+  Result<FileSize> file_size();
+  Result<> snapshot(const std::string& path);
+
+ private:
+  friend struct DatabaseOpener;
+  class Reader;  // a connection for reading, borrowed
+  Database() = default;
+
+  Result<> write(Writes& writes);
+  Result<> load_previous(Change& change);
+  Error write_error(std::string_view what);
+  Result<> check(Result<> result);  // notes a broken writing side
+  void watch_wal();                  // counts its pages
+  std::string path_;
+  const char* vfs_ = nullptr;
+  bool memory_ = false;
+  int lock_fd_ = -1;
+  int wal_fd_ = -1;
+  std::unique_ptr<Connection> writer_;
+  std::mutex memory_mutex_;  // ":memory:" has the one connection for all threads
+  std::mutex readers_mutex_;
+  std::vector<std::unique_ptr<Connection>> idle_readers_;
+  std::atomic<bool> broken_{false};
+  std::int64_t wal_pages_ = 0;
+  std::int64_t wal_bytes_written_ = 0;
+  std::int64_t page_bytes_ = 0;
+};
+
+}  // namespace monopod::store

@@ -1,0 +1,90 @@
+// Ranges: the index is walked on the loop, in slices; values that are not in memory are read on the pool.
+#include <boost/asio/post.hpp>
+
+#include "store/sqlite_store.h"
+
+namespace monopod::store {
+namespace {
+
+constexpr int kAttemptsMax = 5;
+constexpr std::size_t kCachedRowsMax = 64;  // larger reads would only sweep the cache
+
+Error compacted_error() { return Error(Code::kOutOfRange, "etcdserver: mvcc: required revision has been compacted"); }
+
+}  // namespace
+
+async::Task<Result<RangeResult>> SqliteStore::range(RangeRequest request) {
+  if (request.key.empty()) co_return fail(Code::kInvalidArgument, "etcdserver: key is not provided");
+  for (int attempt = 1;; ++attempt) {
+    CO_TRY(usable());
+    CO_TRY(mvcc_.check_revision(request.revision.value, mvcc_.committed, request.key, request.range_end));
+    bool latest = request.revision.value <= 0;
+    Result<RangeResult> result = co_await range_at(request, latest ? mvcc_.committed : request.revision.value);
+    // Compaction overtook a long read of the newest state: read the newer one.
+    if (!result && result.error().code() == Code::kOutOfRange && latest && attempt < kAttemptsMax) continue;
+    co_return result;
+  }
+}
+
+async::Task<Result<RangeResult>> SqliteStore::range_at(const RangeRequest& request, std::int64_t at) {
+  RangeResult result;
+  result.revision = Revision(mvcc_.committed);
+  std::vector<RowId> rows;
+  std::string cursor = request.key;
+  for (bool more = true; more;) {
+    more = false;
+    std::size_t steps = 0;
+    mvcc_.index.walk(cursor, request.range_end, [&](const KeyIndex::Entry& entry) {
+      if (++steps > kRangeSliceKeys) {
+        cursor = entry.key;
+        more = true;
+        return false;
+      }
+      const Version* version = entry.visible_at(at);
+      if (!version) return true;
+      ++result.count;
+      if (request.count_only) return true;
+      if (request.limit > 0 && result.count > request.limit) {
+        result.more = true;
+        return true;
+      }
+      result.kvs.push_back(make_key_value(entry.key, *version, nullptr));
+      if (!request.keys_only) rows.push_back(version->row);
+      return true;
+    });
+    if (!more) break;
+    co_await async::asio::post(executor_, async::use_task);
+    CO_TRY(usable());
+    if (mvcc_.compacted > at) co_return fail(compacted_error());
+  }
+  CO_TRY_ASSIGN(std::vector<SharedBytes> values, co_await values_of(rows));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (!values[i]) {
+      if (mvcc_.compacted > at) co_return fail(compacted_error());
+      co_return fail(Code::kDataLoss, "log row of key " + result.kvs[i].key + " is missing: restore a snapshot");
+    }
+    result.kvs[i].value = std::move(values[i]);
+  }
+  co_return result;
+}
+
+async::Task<Result<std::vector<SharedBytes>>> SqliteStore::values_of(const std::vector<RowId>& rows) {
+  std::vector<SharedBytes> values(rows.size());
+  std::vector<RowId> absent;
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    values[i] = mvcc_.values.find(rows[i]);
+    if (values[i]) continue;
+    absent.push_back(rows[i]);
+    places.push_back(i);
+  }
+  if (absent.empty()) co_return values;
+  CO_TRY_ASSIGN(std::vector<SharedBytes> fetched, co_await read([this, &absent] { return db_->read_values(absent); }));
+  for (std::size_t i = 0; i < absent.size(); ++i) {
+    values[places[i]] = fetched[i];
+    if (fetched[i] && absent.size() <= kCachedRowsMax) mvcc_.values.add(absent[i], fetched[i]);
+  }
+  co_return values;
+}
+
+}  // namespace monopod::store

@@ -1,0 +1,136 @@
+// Leases: grant, revoke, keep-alive on the monotonic clock. The remaining time is stored now and then and at close, so that it
+// survives a restart (a crash gives back at most the time since the last store).
+#include "base/log.h"
+#include "base/strings.h"
+#include "store/sqlite_store.h"
+
+namespace monopod::store {
+namespace {
+
+constexpr std::chrono::minutes kStoreInterval{5};
+
+Error no_lease() { return Error(Code::kNotFound, "etcdserver: requested lease not found"); }
+
+LeaseRow row_of(std::int64_t id, const LeaseEntry& entry, std::chrono::milliseconds remaining) {
+  return {.id = id, .ttl_s = entry.ttl.count(), .remaining_ms = remaining.count()};
+}
+
+}  // namespace
+
+Lease SqliteStore::describe(LeaseId id, const LeaseEntry& entry) const {
+  return {.id = id, .ttl = entry.ttl, .remaining = std::chrono::floor<std::chrono::seconds>(remaining_at(entry, time_.mono()))};
+}
+
+async::Task<Result<Lease>> SqliteStore::lease_grant(std::chrono::seconds ttl, LeaseId id) {
+  CO_TRY(writable());
+  if (ttl < std::chrono::seconds(1)) co_return fail(Code::kInvalidArgument, "etcdserver: lease TTL must be at least 1 second");
+  if (ttl > kLeaseTtlMax) co_return fail(Code::kOutOfRange, "etcdserver: too large lease TTL");
+  while (id.value == 0 || (id.value < 0)) id.value = static_cast<std::int64_t>(rng_.next() >> 1);
+  if (mvcc_.leases.find(id.value)) co_return fail(Code::kFailedPrecondition, "etcdserver: lease already exists");
+  LeaseEntry entry{.ttl = ttl, .expires = time_.mono() + ttl, .stored = ttl};
+  Lease lease = describe(id, entry);
+  WorkPtr work = make_work();
+  work->writes.leases.push_back({.row = row_of(id.value, entry, entry.stored)});
+  work->undo = [this, id] { mvcc_.leases.take(id.value); };
+  mvcc_.leases.insert(id.value, std::move(entry));
+  CO_TRY(co_await finish(std::move(work)));
+  leases_changed_.wake_all();
+  co_return lease;
+}
+
+async::Task<Result<>> SqliteStore::lease_revoke(LeaseId id) {
+  CO_TRY(writable());
+  std::optional<LeaseEntry> entry = mvcc_.leases.take(id.value);
+  if (!entry) co_return fail(no_lease());
+  WorkPtr work = make_work();
+  work->writes.leases.push_back({.row = {.id = id.value}, .remove = true});
+  take_changes(*work, mvcc_.delete_keys(entry->keys));
+  // undo of the changes runs first and finds no lease to attach to, hence the whole entry comes back here.
+  auto kept = std::make_shared<LeaseEntry>(*std::move(entry));
+  work->undo = [this, id, kept] { mvcc_.leases.insert(id.value, std::move(*kept)); };
+  co_return co_await finish(std::move(work));
+}
+
+async::Task<Result<Lease>> SqliteStore::lease_keep_alive(LeaseId id) {
+  CO_TRY(writable());
+  LeaseEntry* entry = mvcc_.leases.find(id.value);
+  MonoTime now = time_.mono();
+  if (!entry || entry->expires <= now) co_return fail(no_lease());
+  entry->expires = now + entry->ttl;
+  Lease lease = describe(id, *entry);
+  if (entry->stored == entry->ttl) co_return lease;
+  // The file has less: after a crash the lease would end before its time.
+  entry->stored = entry->ttl;
+  WorkPtr work = make_work();
+  work->writes.leases.push_back({.row = row_of(id.value, *entry, entry->stored)});
+  CO_TRY(co_await finish(std::move(work)));
+  co_return lease;
+}
+
+async::Task<Result<Lease>> SqliteStore::lease_time_to_live(LeaseId id) {
+  CO_TRY(usable());
+  LeaseEntry* entry = mvcc_.leases.find(id.value);
+  if (!entry || entry->expires <= time_.mono()) co_return Lease{.id = id, .remaining = std::chrono::seconds(-1)};
+  Lease lease = describe(id, *entry);
+  lease.keys.assign(entry->keys.begin(), entry->keys.end());
+  co_return lease;
+}
+
+async::Task<Result<std::vector<LeaseId>>> SqliteStore::leases() {
+  CO_TRY(usable());
+  std::vector<LeaseId> ids;
+  for (const auto& [id, entry] : mvcc_.leases.all()) ids.emplace_back(id);
+  co_return ids;
+}
+
+async::Task<Result<>> SqliteStore::store_lease_times() {
+  WorkPtr work = make_work();
+  MonoTime now = time_.mono();
+  for (auto& [id, entry] : mvcc_.leases.all()) {
+    auto remaining = remaining_at(entry, now);
+    if (entry.stored - remaining < std::chrono::seconds(1)) continue;
+    entry.stored = remaining;
+    work->writes.leases.push_back({.row = row_of(id, entry, remaining)});
+  }
+  if (work->writes.leases.empty()) co_return Result<>();
+  co_return co_await finish(std::move(work));
+}
+
+async::Task<Result<>> SqliteStore::run_lessor() {
+  MonoTime store_at = time_.mono() + kStoreInterval;
+  for (;;) {
+    std::optional<MonoTime> next = mvcc_.leases.next_expiry();
+    if (!next) {
+      CO_TRY(co_await leases_changed_.wait());
+      continue;
+    }
+    MonoTime now = time_.mono();
+    MonoTime until = std::min(*next, store_at);
+    if (until > now) {
+      // Ends early if a lease was granted; a lease kept alive is looked at again at its old time.
+      Result<> woken = co_await async::with_timeout<void>(time_, until - now, "lease", leases_changed_.wait());
+      if (!woken && woken.error().code() == Code::kCancelled) co_return woken;
+      continue;
+    }
+    if (failure_) co_return Result<>();
+    if (store_at <= now) {
+      store_at = now + kStoreInterval;
+      (void)co_await store_lease_times();
+      continue;
+    }
+    std::vector<std::int64_t> expired;
+    for (const auto& [id, entry] : mvcc_.leases.all())
+      if (entry.expires <= now) expired.push_back(id);
+    for (std::int64_t id : expired) {
+      LeaseEntry* entry = mvcc_.leases.find(id);
+      if (!entry || entry->expires > time_.mono()) continue;
+      Result<> revoked = co_await lease_revoke(LeaseId(id));
+      if (revoked || revoked.error().code() == Code::kNotFound) continue;
+      if (revoked.error().code() == Code::kCancelled) co_return revoked;
+      log::warn("lease expiry failed, will be tried again", {{"lease", id}, {"error", revoked.error()}});
+      CO_TRY(co_await time_.sleep_for(std::chrono::seconds(1)));
+    }
+  }
+}
+
+}  // namespace monopod::store

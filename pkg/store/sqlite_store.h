@@ -1,0 +1,155 @@
+// SqliteStore: the SqliteBackend. State and meaning live in Mvcc, bytes in Database; this class is the plumbing between them:
+//
+//   txn -> Mvcc::evaluate -> queue -> committer: one SQLite transaction for all that is queued -> publish -> answer
+//
+// A Work stays queued from evaluation to durability. If a commit fails, all Works, newest first, are taken back.
+// sqlite_store.cc open and close · commit.cc the queue · read.cc ranges · sqlite_watch.cc · sqlite_lease.cc · compactor.cc
+#pragma once
+
+#include <deque>
+
+#include "async/scope.h"
+#include "store/database.h"
+#include "store/mvcc.h"
+#include "store/watch_hub.h"
+
+namespace monopod::store {
+
+// Something to be made durable, and who waits for it.
+struct Work {
+  explicit Work(async::Executor executor) : done(executor) {}
+  Writes writes{};
+  std::int64_t revision = 0;             // of writes.changes; 0: none
+  std::function<void()> undo{};          // takes back what was done beside changes
+  std::function<void()> on_durable{};
+  std::optional<Error> error{};
+  async::Event done;
+};
+using WorkPtr = std::shared_ptr<Work>;
+
+class SqliteStore final : public SqliteBackend, private async::StateStore {
+ public:
+  SqliteStore(async::Executor executor, SqliteOptions options, async::Pool& pool, async::Time& time, Rng& rng);
+  ~SqliteStore() override;
+
+  Result<> load();  // blocking: opens and reads the log; nothing else runs yet
+  void start();
+
+  async::Task<Result<RangeResult>> range(RangeRequest request) override;
+  async::Task<Result<TxnResult>> txn(Txn txn) override;
+  async::Task<Result<std::unique_ptr<Watch>>> watch(WatchRequest request) override;
+  async::Task<Result<>> compact(Revision revision) override;
+  async::Task<Result<Lease>> lease_grant(std::chrono::seconds ttl, LeaseId id) override;
+  async::Task<Result<>> lease_revoke(LeaseId id) override;
+  async::Task<Result<Lease>> lease_keep_alive(LeaseId id) override;
+  async::Task<Result<Lease>> lease_time_to_live(LeaseId id) override;
+  async::Task<Result<std::vector<LeaseId>>> leases() override;
+  Revision current_revision() const override { return Revision(mvcc_.committed); }
+  Revision compact_revision() const override { return Revision(mvcc_.compacted); }
+
+  async::Task<Result<>> close() override;
+  async::StateStore& state() override { return *this; }
+  std::optional<Error> failure() const override { return failure_; }
+  async::Task<Result<StoreStats>> stats() override;
+  async::Task<Result<>> snapshot(std::string path) override;
+
+  // StateStore
+  async::Task<Result<>> put(std::string bucket, std::string key, std::string value) override;
+  async::Task<Result<>> remove(std::string bucket, std::string key) override;
+  async::Task<Result<std::vector<std::pair<std::string, std::string>>>> list(std::string bucket) override;
+  using Backend::put;
+  using Backend::remove;
+
+ private:
+  friend class SqliteWatch;
+
+  // --- sqlite_store.cc
+  Result<> index_row(const Version& version, std::string_view key);
+  Result<> usable() const;           // kUnavailable once closed
+  Result<> writable() const;         // and once failed
+  async::Task<> close_down();
+  // Runs a read of the database on the pool; close() waits for it.
+  template <typename F>
+  async::Task<std::invoke_result_t<F>> read(F work) {
+    struct Guard {
+      SqliteStore& store;
+      explicit Guard(SqliteStore& s) : store(s) { ++s.reads_; }
+      ~Guard() {
+        if (--store.reads_ == 0) store.reads_ended_.wake_all();
+      }
+    } guard(*this);
+    co_return co_await pool_.run(std::move(work));
+  }
+
+  // --- commit.cc
+  WorkPtr make_work() { return std::make_shared<Work>(executor_); }
+  // Queues; from here on work is the committer's. No wait between evaluation and this.
+  void submit(const WorkPtr& work);
+  async::Task<Result<>> finish(WorkPtr work);  // submits and waits until durable
+  void take_changes(Work& work, std::vector<Change> changes);  // changes at head, evaluated just now
+  async::Task<Result<>> run_committer();
+  std::vector<WorkPtr> next_batch();
+  void publish(const std::vector<WorkPtr>& batch);
+  void take_back(std::vector<WorkPtr> batch, const Error& why);
+  async::Task<> checkpoint_if_due();
+  async::Task<Result<>> run_syncer();
+
+  // --- read.cc
+  struct Found {
+    std::string key;
+    Version version;
+  };
+  async::Task<Result<RangeResult>> range_at(const RangeRequest& request, std::int64_t at);
+  // Fills the values of rows that are in memory; the others are read. Null where a row is gone.
+  async::Task<Result<std::vector<SharedBytes>>> values_of(const std::vector<RowId>& rows);
+
+  // --- sqlite_lease.cc
+  async::Task<Result<>> run_lessor();
+  async::Task<Result<>> store_lease_times();
+  Lease describe(LeaseId id, const LeaseEntry& entry) const;
+
+  // --- compactor.cc
+  async::Task<Result<>> run_compactor();
+  async::Task<Result<>> remove_stale();
+  async::Task<Result<>> give_pages_back();
+  void sample_revision();
+  std::optional<std::int64_t> revision_to_compact() const;
+
+  async::Executor executor_;
+  SqliteOptions options_;
+  async::Pool& pool_;
+  async::Time& time_;
+  Rng& rng_;
+  async::Pool commit_thread_{1};
+  std::unique_ptr<Database> db_;
+  Mvcc mvcc_;
+  Tail tail_;
+  WatchHub hub_;
+  async::Scope committer_scope_;
+  async::Scope background_;
+
+  std::deque<WorkPtr> queue_;
+  std::vector<WorkPtr> in_flight_;
+  async::Notify work_arrived_;
+  std::int64_t reserved_ = 0;          // by evaluated work
+  std::int64_t reserved_durable_ = 0;
+  std::int64_t compact_requested_ = 0;
+  std::int64_t checkpointed_pages_ = 0;
+  bool unsynced_ = false;  // durability batch: commits since the last fsync
+  async::Notify unsynced_changed_;
+  std::optional<Error> failure_;
+  bool closing_ = false;
+  bool closed_ = false;
+
+  std::int64_t reads_ = 0;
+  async::Notify reads_ended_;
+  async::Notify leases_changed_;
+  std::vector<LeaseRow> loaded_leases_;
+  std::vector<RowId> stale_rows_;  // pruned from the index, not from the file
+  std::string prune_cursor_;
+  async::Notify compact_wanted_;
+  std::deque<std::pair<MonoTime, std::int64_t>> revision_samples_;
+  StoreStats counters_;
+};
+
+}  // namespace monopod::store
