@@ -15,7 +15,8 @@ Task<> Pool::run_erased(std::move_only_function<void()> work) {
       [&](auto handler) {
         asio::post(threads_, [&work, executor, guard = asio::make_work_guard(executor), h = std::move(handler)]() mutable {
           work();
-          asio::post(executor, [h = std::move(h)]() mutable { std::move(h)(); });
+          // The guard goes along: once the loop has the completion it may end, and this thread must not touch it again.
+          asio::post(executor, [h = std::move(h), g = std::move(guard)]() mutable { std::move(h)(); });
         });
       },
       use_task);
