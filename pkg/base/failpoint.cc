@@ -16,6 +16,11 @@ namespace {
 
 // One line each: where it stands. Keep sorted.
 constexpr std::string_view kNames[] = {
+    "image.after_publish",              // layers and blobs are visible and durable, no record names them
+    "image.after_unpack",               // layers are verified in staging
+    "image.before_publish",             // nothing of the import is synced or visible
+    "image.before_record",              // content is published, the image's record is next
+    "image.between_layers_and_blobs",   // layers are visible, manifests and configurations are not
     "store.after_commit",   // rows are durable, nobody was told yet
     "store.before_checkpoint",  // the write-ahead log is about to be moved into the file
     "store.before_commit",  // rows are in the transaction, not committed

@@ -1,8 +1,8 @@
 // The node's images: imported from archives (or pulled), verified, unpacked once, mounted per container.
 //
 // Layout below <data-dir>/content, all directories 0700:
-//   blobs/sha256/<hex>   manifests and configurations (layers only with keep_layer_blobs)
-//   layers/<chain>/fs    one unpacked layer as an overlayfs lower directory, published by rename after one syncfs
+//   blobs/sha256/<hex>   manifests and configurations (layers live unpacked only)
+//   layers/<key>/fs      one unpacked layer (key: content.h) as an overlayfs lower directory, published by rename after one syncfs
 //   snapshots/<id>/      fs (upper) and work of a container
 //   staging/             unfinished work; emptied at open
 //   lock                 flock of the process that owns the directory
@@ -36,7 +36,7 @@ struct Image {
   std::vector<std::string> repo_digests;  // "docker.io/library/busybox@sha256:...", sorted
   ImageConfig config;
   std::uint64_t size_bytes = 0;           // of the unpacked layers, shared ones counted fully
-  std::vector<std::string> layers;        // chain ids, base first
+  std::vector<std::string> layers;        // keys (content.h), base first
   WallTime imported{};
   WallTime last_used{};                   // last prepare_snapshot, or imported
 };
@@ -79,7 +79,6 @@ class ImageStore {
   struct Options {
     std::string data_dir;           // <data-dir>; content/ and images/ are below it
     bool import_drop_ins = true;    // <data-dir>/images/*.tar[.gz|.zst] at open, each file once
-    bool keep_layer_blobs = false;
     Limits limits;
   };
 

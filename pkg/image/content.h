@@ -1,0 +1,93 @@
+// The directory <data-dir>/content: blobs, layers, snapshots, staging (layout in store.h). Blocking; methods may run on several
+// pool threads at once. Something is published by rename, after it is on disk.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "sys/fd.h"
+#include "sys/root.h"
+
+namespace monopod::image {
+
+// What layers/<hex>/meta remembers.
+struct LayerMeta {
+  std::string key;      // "sha256:...": the diff id, or the chain id where the layer took attributes from those below it
+  std::string diff_id;
+  std::string digest;   // of the blob as it came, compressed or not
+  std::uint64_t blob_bytes = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t entries = 0;
+  bool has_root = false;
+  bool implicit = false;    // has directories that it did not describe: bound to its place in the chain
+};
+
+// A directory below staging/, removed with its owner unless published.
+class Staged {
+ public:
+  Staged(const sys::Root& content, std::string path) : content_(content), path_(std::move(path)) {}
+  ~Staged();
+  Staged(const Staged&) = delete;
+  Staged& operator=(const Staged&) = delete;
+  const std::string& path() const { return path_; }  // relative to content/
+  void release() { path_.clear(); }
+
+ private:
+  const sys::Root& content_;
+  std::string path_;
+};
+
+struct StagedLayer {
+  LayerMeta meta;
+  std::vector<std::string> implicit_directories;
+  std::unique_ptr<Staged> directory;  // holds fs/
+};
+
+struct Blob {
+  std::string digest;
+  std::string bytes;
+};
+
+class Content {
+ public:
+  // Makes what is missing, takes the lock, empties staging.
+  static Result<std::unique_ptr<Content>> open(const std::string& directory);
+
+  const sys::Root& root() const { return root_; }
+  std::string layer_path(std::string_view key) const;  // absolute, of its fs
+  std::string snapshot_path(std::string_view id) const;  // absolute
+
+  // The key's layer if it is published and whole.
+  std::optional<LayerMeta> find_layer(std::string_view key) const;
+  // Verified against its digest: kDataLoss if it does not match, kNotFound.
+  Result<std::string> read_blob(std::string_view digest, std::size_t bytes_max) const;
+  bool has_blob(std::string_view digest) const;
+
+  Result<std::unique_ptr<Staged>> make_staging() const;
+  // Makes layers and blobs durable and visible, layers first; those that exist already are dropped. One syncfs, a rename each, two
+  // directory fsyncs. On error some may be visible: whole, named by nothing.
+  Result<> publish(std::vector<StagedLayer>& layers, const std::vector<Blob>& blobs) const;
+
+  // Moved to staging in one rename, then deleted. Absent is no error.
+  Result<> remove(const std::string& relative_path) const;
+  std::vector<std::string> list_layers() const;     // keys
+  std::vector<std::string> list_blobs() const;      // digests
+  std::vector<std::string> list_snapshots() const;  // ids
+  static std::string layer_entry(std::string_view key);  // relative to content/
+  static std::string blob_entry(std::string_view digest);
+  static std::string snapshot_entry(std::string_view id);
+
+ private:
+  Content(std::string directory, sys::Root root, sys::Fd lock) : directory_(std::move(directory)), root_(std::move(root)), lock_(std::move(lock)) {}
+  std::string directory_;
+  sys::Root root_;
+  sys::Fd lock_;
+  mutable std::atomic<std::uint64_t> next_staging_{1};
+};
+
+}  // namespace monopod::image

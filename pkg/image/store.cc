@@ -1,0 +1,528 @@
+#include "image/store.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+
+#include "async/event.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "image/archive.h"
+#include "image/digest.h"
+#include "image/recover.h"
+#include "image/reference.h"
+
+namespace monopod::image {
+namespace {
+
+using async::Task;
+
+constexpr auto kProgressInterval = std::chrono::milliseconds(200);
+
+bool is_snapshot_id(std::string_view id) {
+  if (id.empty() || id.size() > 128 || id.front() == '.' || id.front() == '-' || id.front() == '_') return false;
+  return std::ranges::all_of(id, [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-'; });
+}
+
+bool is_archive_name(std::string_view name) {
+  for (std::string_view suffix : {".tar", ".tar.gz", ".tgz", ".tar.zst"})
+    if (name.ends_with(suffix) && name.size() > suffix.size() && name.front() != '.') return true;
+  return false;
+}
+
+// Carries progress from the pool thread to the loop, a few times a second.
+class ProgressRelay {
+ public:
+  ProgressRelay(async::Executor executor, ProgressCallback callback)
+      : executor_(executor), callback_(callback ? std::make_shared<ProgressCallback>(std::move(callback)) : nullptr) {}
+  void operator()(std::uint64_t done, std::uint64_t total, const std::string& step) {
+    if (!callback_) return;
+    auto now = std::chrono::steady_clock::now();
+    if (step == step_ && now - last_ < kProgressInterval) return;
+    last_ = now;
+    step_ = step;
+    boost::asio::post(executor_, [callback = callback_, progress = ImportProgress{done, total, step}] { (*callback)(progress); });
+  }
+
+ private:
+  async::Executor executor_;
+  std::shared_ptr<ProgressCallback> callback_;
+  std::chrono::steady_clock::time_point last_{};
+  std::string step_;
+};
+
+class Store final : public ImageStore {
+ public:
+  Store(Options options, async::Executor executor, async::Pool& pool, async::Time& time, async::StateStore& state, std::unique_ptr<Content> content)
+      : options_(std::move(options)), executor_(executor), pool_(pool), time_(time), records_(state), content_(std::move(content)), changed_(executor) {}
+  ~Store() override { stop_ = true; }
+
+  Task<Result<>> recover_state();
+
+  Task<Result<std::vector<ImportedImage>>> import_file(std::string path, ImportOptions options) override;
+  Task<Result<std::vector<ImportedImage>>> import_fd(int fd, ImportOptions options) override;
+  Task<Result<std::size_t>> import_drop_ins() override;
+  std::optional<Image> find(std::string_view name) const override;
+  std::vector<Image> list() const override;
+  Task<Result<>> tag(std::string name, std::string reference) override;
+  Task<Result<bool>> remove(std::string name) override;
+  Task<Result<Snapshot>> prepare_snapshot(std::string container_id, std::string image_id) override;
+  std::optional<Snapshot> find_snapshot(std::string_view container_id) const override;
+  std::vector<std::string> list_snapshots() const override;
+  Task<Result<>> mount(std::string container_id, std::string target) override;
+  Task<Result<>> unmount(std::string target) override;
+  Task<Result<>> remove_snapshot(std::string container_id) override;
+  Task<Result<std::uint64_t>> snapshot_bytes(std::string container_id) override;
+  Task<Result<Usage>> usage() override;
+  Task<Result<GcResult>> gc(GcPolicy policy) override;
+  Task<Result<std::string>> read_blob(std::string digest) override;
+
+ private:
+  // Imports share; a sweep is alone, since it would take what an import found present or published unrecorded.
+  class ImportGuard {
+   public:
+    explicit ImportGuard(Store& store) : store_(store) { ++store_.imports_; }
+    ~ImportGuard() {
+      --store_.imports_;
+      store_.changed_.wake_all();
+    }
+    ImportGuard(const ImportGuard&) = delete;
+    ImportGuard& operator=(const ImportGuard&) = delete;
+
+   private:
+    Store& store_;
+  };
+  class SweepGuard {
+   public:
+    explicit SweepGuard(Store& store) : store_(store) { store_.sweeping_ = true; }
+    ~SweepGuard() {
+      store_.sweeping_ = false;
+      store_.changed_.wake_all();
+    }
+    SweepGuard(const SweepGuard&) = delete;
+    SweepGuard& operator=(const SweepGuard&) = delete;
+
+   private:
+    Store& store_;
+  };
+
+  Task<Result<std::vector<ImportedImage>>> import_opened(int fd, std::string path, ImportOptions options);
+  Task<Result<std::vector<ImportedImage>>> record(std::vector<StoredImage> images);
+  Task<Result<std::uint64_t>> sweep();
+  Task<Result<>> sweep_if_idle();
+  Task<Result<>> remove_image(std::string id);
+  Image describe(const std::string& id, const ImageRecord& record) const;
+  std::optional<std::string> find_id(std::string_view name) const;
+  bool in_use(const std::string& id) const;
+  std::vector<std::string> references_of(const std::string& id) const;
+  Snapshot snapshot_of(const std::string& id, const SnapshotRecord& record) const;
+  std::string content_directory() const { return options_.data_dir + "/content"; }
+
+  Options options_;
+  async::Executor executor_;
+  async::Pool& pool_;
+  async::Time& time_;
+  async::StateStore& records_;
+  std::unique_ptr<Content> content_;
+  StoreState state_;
+  std::size_t imports_ = 0;
+  bool sweeping_ = false;
+  bool sweep_pending_ = false;
+  async::Notify changed_;
+  std::atomic<bool> stop_{false};
+};
+
+Task<Result<>> Store::recover_state() {
+  CO_TRY_ASSIGN(auto records, co_await records_.list(kBucket));
+  std::vector<std::string> dropped;
+  state_ = co_await pool_.run([&] { return recover(*content_, options_.limits, records, dropped); });
+  for (const std::string& key : dropped) CO_TRY(co_await records_.remove(kBucket, key));
+  const StoreState& state = state_;
+  CO_TRY(co_await pool_.run([&]() -> Result<> {
+    for (const std::string& id : content_->list_snapshots())
+      if (!state.snapshots.contains(id)) TRY(content_->remove(Content::snapshot_entry(id)));
+    TRY_ASSIGN(std::uint64_t freed, sweep_content(*content_, referenced_by(state)));
+    if (freed > 0) log::info("removed image content that nothing names", {{"bytes", freed}});
+    return {};
+  }));
+  co_return Result<>{};
+}
+
+Task<Result<std::vector<ImportedImage>>> Store::import_file(std::string path, ImportOptions options) {
+  return import_opened(-1, std::move(path), std::move(options));
+}
+Task<Result<std::vector<ImportedImage>>> Store::import_fd(int fd, ImportOptions options) { return import_opened(fd, {}, std::move(options)); }
+
+Task<Result<std::vector<ImportedImage>>> Store::import_opened(int fd, std::string path, ImportOptions options) {
+  if (!options.reference.empty()) CO_TRY(parse_reference(options.reference));
+  while (sweeping_) CO_TRY(co_await changed_.wait());  // forever: a sweep ends
+  std::vector<ImportedImage> out;
+  {
+    ImportGuard guard(*this);
+    ArchiveOptions archive{.reference = options.reference, .progress = ProgressRelay(executor_, options.progress)};
+    auto images = co_await pool_.run([&]() -> Result<std::vector<StoredImage>> {
+      if (path.empty()) return import_archive(fd, *content_, options_.limits, archive, stop_);
+      sys::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+      if (!file) return fail_errno(cat("open ", path));
+      auto imported = import_archive(file.get(), *content_, options_.limits, archive, stop_);
+      if (!imported) return fail(std::move(imported).error().with(path));
+      return imported;
+    });
+    if (!images) co_return fail(std::move(images).error().with("import"));
+    CO_TRY(failpoint("image.before_record"));
+    CO_TRY_ASSIGN(out, co_await record(*std::move(images)));
+  }
+  if (sweep_pending_) CO_TRY(co_await sweep_if_idle());
+  co_return out;
+}
+
+// The image first, then the names: a name always finds its image.
+Task<Result<std::vector<ImportedImage>>> Store::record(std::vector<StoredImage> images) {
+  std::vector<ImportedImage> out;
+  for (StoredImage& image : images) {
+    CO_TRY_ASSIGN(std::string text, co_await pool_.run([&] { return content_->read_blob(image.id, options_.limits.document_bytes_max); }));
+    CO_TRY_ASSIGN(ImageConfig config, parse_image_config(text));
+    std::ranges::sort(image.references);
+    image.references.erase(std::unique(image.references.begin(), image.references.end()), image.references.end());
+    ImportedImage imported{.id = image.id, .references = std::move(image.references)};
+    image.references.clear();
+    ImageRecord fresh{.stored = std::move(image), .imported = time_.wall(), .last_used = time_.wall()};
+    if (auto old = state_.images.find(imported.id); old != state_.images.end()) {
+      fresh.imported = old->second.imported;
+      for (const std::string& digest : old->second.stored.index_digests)
+        if (std::ranges::find(fresh.stored.index_digests, digest) == fresh.stored.index_digests.end()) fresh.stored.index_digests.push_back(digest);
+      // Snapshots in use were made of these; content is equal by digest.
+      fresh.stored.layers = old->second.stored.layers;
+    }
+    CO_TRY(co_await records_.put(kBucket, "image/" + imported.id, format_record(fresh)));
+    state_.images.insert_or_assign(imported.id, std::move(fresh));
+    state_.configs.insert_or_assign(imported.id, std::move(config));
+    for (const std::string& reference : imported.references) {
+      CO_TRY(co_await records_.put(kBucket, "ref/" + reference, imported.id));
+      state_.references.insert_or_assign(reference, imported.id);
+    }
+    out.push_back(std::move(imported));
+  }
+  co_return out;
+}
+
+Task<Result<std::size_t>> Store::import_drop_ins() {
+  std::string directory = options_.data_dir + "/images";
+  auto files = co_await pool_.run([&] {
+    std::map<std::string, DropInRecord> found;
+    auto root = sys::Root::open(directory);
+    if (!root) return found;
+    if (auto entries = root->read_directory("."))
+      for (const sys::DirEntry& entry : *entries) {
+        if (!is_archive_name(entry.name)) continue;
+        auto st = root->stat(entry.name);
+        if (st && S_ISREG(st->st_mode))
+          found[entry.name] = {.size = static_cast<std::uint64_t>(st->st_size), .mtime_ns = st->st_mtim.tv_sec * 1'000'000'000 + st->st_mtim.tv_nsec, .images = {}};
+      }
+    return found;
+  });
+  std::vector<std::string> gone;
+  for (const auto& [name, record] : state_.drop_ins)
+    if (!files.contains(name)) gone.push_back(name);
+  for (const std::string& name : gone) {
+    CO_TRY(co_await records_.remove(kBucket, "dropin/" + name));
+    state_.drop_ins.erase(name);
+  }
+  std::size_t imported = 0;
+  for (auto& [name, file] : files) {
+    if (auto known = state_.drop_ins.find(name); known != state_.drop_ins.end() && known->second.size == file.size && known->second.mtime_ns == file.mtime_ns) continue;
+    auto images = co_await import_file(cat(directory, "/", name), {});
+    if (!images) {
+      if (images.error().code() == Code::kCancelled) co_return fail(std::move(images).error());
+      log::error("image file could not be imported", {{"file", name}, {"error", images.error()}});
+      // What the file says is wrong stays wrong; a full disk may pass.
+      if (images.error().code() != Code::kInvalidArgument && images.error().code() != Code::kDataLoss) continue;
+      file.failed = true;
+    } else {
+      for (const ImportedImage& image : *images) file.images.push_back(image.id);
+      ++imported;
+      log::info("image file imported", {{"file", name}, {"images", images->size()}});
+    }
+    CO_TRY(co_await records_.put(kBucket, "dropin/" + name, format_record(file)));
+    state_.drop_ins.insert_or_assign(name, file);
+  }
+  co_return imported;
+}
+
+std::vector<std::string> Store::references_of(const std::string& id) const {
+  std::vector<std::string> out;
+  for (const auto& [reference, image] : state_.references)
+    if (image == id) out.push_back(reference);
+  return out;
+}
+
+Image Store::describe(const std::string& id, const ImageRecord& record) const {
+  Image out{.id = id,
+            .manifest_digest = record.stored.manifest_digest,
+            .references = references_of(id),
+            .repo_digests = {},
+            .config = state_.configs.at(id),
+            .size_bytes = record.stored.size_bytes,
+            .layers = record.stored.layers,
+            .imported = record.imported,
+            .last_used = record.last_used};
+  for (const std::string& text : out.references) {
+    auto reference = parse_reference(text);
+    if (!reference) continue;
+    std::string digest = cat(reference->repository(), "@", out.manifest_digest);
+    if (std::ranges::find(out.repo_digests, digest) == out.repo_digests.end()) out.repo_digests.push_back(std::move(digest));
+  }
+  return out;
+}
+
+std::optional<std::string> Store::find_id(std::string_view name) const {
+  auto by_digest = [this](std::string_view digest) -> std::optional<std::string> {
+    for (const auto& [id, record] : state_.images)
+      if (id == digest || record.stored.manifest_digest == digest || std::ranges::find(record.stored.index_digests, digest) != record.stored.index_digests.end()) return id;
+    return std::nullopt;
+  };
+  if (is_digest(name)) return by_digest(name);
+  if (auto reference = parse_reference(name)) {
+    if (!reference->digest.empty()) return by_digest(reference->digest);
+    if (auto found = state_.references.find(reference->text()); found != state_.references.end()) return found->second;
+  }
+  std::string_view hex = name.starts_with("sha256:") ? name.substr(7) : name;
+  if (hex.size() < 6 || hex.find_first_not_of("0123456789abcdef") != std::string_view::npos) return std::nullopt;
+  std::string prefix = cat("sha256:", hex);
+  auto first = state_.images.lower_bound(prefix);
+  if (first == state_.images.end() || !first->first.starts_with(prefix)) return std::nullopt;
+  auto second = std::next(first);
+  if (second != state_.images.end() && second->first.starts_with(prefix)) return std::nullopt;
+  return first->first;
+}
+
+std::optional<Image> Store::find(std::string_view name) const {
+  auto id = find_id(name);
+  if (!id) return std::nullopt;
+  return describe(*id, state_.images.at(*id));
+}
+
+std::vector<Image> Store::list() const {
+  std::vector<Image> out;
+  for (const auto& [id, record] : state_.images) out.push_back(describe(id, record));
+  return out;
+}
+
+Task<Result<>> Store::tag(std::string name, std::string text) {
+  auto id = find_id(name);
+  if (!id) co_return fail(Code::kNotFound, cat("image ", name, ": not found"));
+  CO_TRY_ASSIGN(Reference reference, parse_reference(text));
+  if (!reference.digest.empty()) co_return fail(Code::kInvalidArgument, "refusing to create a tag with a digest reference");
+  CO_TRY(co_await records_.put(kBucket, "ref/" + reference.text(), *id));
+  state_.references.insert_or_assign(reference.text(), *id);
+  co_return Result<>{};
+}
+
+bool Store::in_use(const std::string& id) const {
+  return std::ranges::any_of(state_.snapshots, [&id](const auto& item) { return item.second.image_id == id; });
+}
+
+// Names first: none may point at an image that is gone.
+Task<Result<>> Store::remove_image(std::string id) {
+  for (const std::string& reference : references_of(id)) {
+    CO_TRY(co_await records_.remove(kBucket, "ref/" + reference));
+    state_.references.erase(reference);
+  }
+  if (in_use(id)) co_return fail(Code::kFailedPrecondition, cat("image ", id, " is used by a container"));
+  state_.images.erase(id);  // now: between the check and this nothing may prepare a snapshot
+  state_.configs.erase(id);
+  co_return co_await records_.remove(kBucket, "image/" + id);
+}
+
+Task<Result<bool>> Store::remove(std::string name) {
+  auto id = find_id(name);
+  if (!id) co_return fail(Code::kNotFound, cat("image ", name, ": not found"));
+  auto reference = parse_reference(name);
+  bool by_name = reference && reference->digest.empty() && state_.references.contains(reference->text()) && state_.references.at(reference->text()) == *id;
+  if (by_name && references_of(*id).size() > 1) {
+    CO_TRY(co_await records_.remove(kBucket, "ref/" + reference->text()));
+    state_.references.erase(reference->text());
+    co_return false;
+  }
+  if (in_use(*id)) co_return fail(Code::kFailedPrecondition, cat("image ", name, " is used by a container"));
+  CO_TRY(co_await remove_image(*id));
+  CO_TRY(co_await sweep_if_idle());
+  co_return true;
+}
+
+Task<Result<>> Store::sweep_if_idle() {
+  sweep_pending_ = imports_ > 0 || sweeping_;
+  if (sweep_pending_) co_return Result<>{};
+  CO_TRY(co_await sweep());
+  co_return Result<>{};
+}
+
+Task<Result<std::uint64_t>> Store::sweep() {
+  while (sweeping_ || imports_ > 0) CO_TRY(co_await changed_.wait());  // forever: imports and sweeps end
+  SweepGuard guard(*this);
+  sweep_pending_ = false;
+  Referenced referenced = referenced_by(state_);
+  co_return co_await pool_.run([&] { return sweep_content(*content_, referenced); });
+}
+
+Snapshot Store::snapshot_of(const std::string& id, const SnapshotRecord& record) const {
+  Snapshot out{.container_id = id, .image_id = record.image_id, .lowerdirs = {}, .upperdir = content_->snapshot_path(id) + "/fs", .workdir = content_->snapshot_path(id) + "/work"};
+  for (const std::string& key : record.layers) out.lowerdirs.push_back(content_->layer_path(key));
+  if (out.lowerdirs.empty()) out.lowerdirs.push_back(content_directory() + "/empty");
+  return out;
+}
+
+// The merged root directory shows the upper one's attributes: they are those of the topmost layer that describes the root.
+Result<> make_snapshot_directory(const Content& content, const std::string& id, const std::vector<std::string>& layers) {
+  TRY_ASSIGN(std::unique_ptr<Staged> staged, content.make_staging());
+  const std::string fs = staged->path() + "/fs";
+  TRY(content.root().make_directory(fs, 0755));
+  TRY(content.root().make_directory(staged->path() + "/work", 0700));
+  mode_t mode = 0755;
+  uid_t uid = 0;
+  gid_t gid = 0;
+  for (const std::string& key : layers) {
+    auto meta = content.find_layer(key);
+    if (!meta) return fail(Code::kDataLoss, cat("layer ", key, " is missing or damaged"));
+    if (!meta->has_root) continue;
+    TRY_ASSIGN(struct ::stat st, content.root().lstat(Content::layer_entry(key) + "/fs"));
+    mode = st.st_mode & 07777;
+    uid = st.st_uid;
+    gid = st.st_gid;
+    break;
+  }
+  TRY_ASSIGN(sys::Fd fd, content.root().open_file(fs, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  if (::fchown(fd.get(), uid, gid) != 0 || ::fchmod(fd.get(), mode) != 0) return fail_errno("set attributes of the snapshot's root");
+  TRY(content.remove(Content::snapshot_entry(id)));  // of a try that was not recorded
+  TRY(content.root().rename(staged->path(), Content::snapshot_entry(id)));
+  staged->release();
+  return {};
+}
+
+Task<Result<Snapshot>> Store::prepare_snapshot(std::string container_id, std::string image_id) {
+  if (!is_snapshot_id(container_id)) co_return fail(Code::kInvalidArgument, cat("snapshot id \"", container_id.substr(0, 150), "\" is not usable"));
+  auto id = find_id(image_id);
+  if (auto known = state_.snapshots.find(container_id); known != state_.snapshots.end()) {
+    if (!id || known->second.image_id != *id) co_return fail(Code::kAlreadyExists, cat("snapshot ", container_id, " is of another image"));
+    co_return snapshot_of(container_id, known->second);
+  }
+  if (!id) co_return fail(Code::kNotFound, cat("image ", image_id, ": not found"));
+  ImageRecord& image = state_.images.at(*id);
+  image.last_used = time_.wall();
+  SnapshotRecord record{.image_id = *id, .layers = image.stored.layers};
+  std::ranges::reverse(record.layers);
+  // In the table from here on: the image is in use, whatever else runs meanwhile.
+  state_.snapshots.emplace(container_id, record);
+  auto made = co_await pool_.run([&] { return make_snapshot_directory(*content_, container_id, record.layers); });
+  if (made) made = co_await records_.put(kBucket, "snapshot/" + container_id, format_record(record));
+  if (!made) {
+    state_.snapshots.erase(container_id);
+    co_return fail(std::move(made).error().with(cat("snapshot ", container_id)));
+  }
+  co_return snapshot_of(container_id, record);
+}
+
+std::optional<Snapshot> Store::find_snapshot(std::string_view container_id) const {
+  auto found = state_.snapshots.find(container_id);
+  if (found == state_.snapshots.end()) return std::nullopt;
+  return snapshot_of(found->first, found->second);
+}
+
+std::vector<std::string> Store::list_snapshots() const {
+  std::vector<std::string> out;
+  for (const auto& [id, record] : state_.snapshots) out.push_back(id);
+  return out;
+}
+
+Task<Result<>> Store::mount(std::string container_id, std::string target) {
+  auto snapshot = find_snapshot(container_id);
+  if (!snapshot) co_return fail(Code::kNotFound, cat("snapshot ", container_id, ": not found"));
+  co_return co_await pool_.run([&] { return mount_snapshot(*snapshot, target); });
+}
+
+Task<Result<>> Store::unmount(std::string target) {
+  co_return co_await pool_.run([&] { return unmount_snapshot(target); });
+}
+
+Task<Result<>> Store::remove_snapshot(std::string container_id) {
+  auto found = state_.snapshots.find(container_id);
+  if (found == state_.snapshots.end()) co_return Result<>{};
+  if (auto image = state_.images.find(found->second.image_id); image != state_.images.end()) image->second.last_used = time_.wall();
+  auto removed = co_await pool_.run([&] { return content_->remove(Content::snapshot_entry(container_id)); });
+  if (!removed) co_return fail(std::move(removed).error().with(cat("remove snapshot ", container_id)));
+  CO_TRY(co_await records_.remove(kBucket, "snapshot/" + container_id));
+  state_.snapshots.erase(container_id);
+  co_return Result<>{};
+}
+
+Task<Result<std::uint64_t>> Store::snapshot_bytes(std::string container_id) {
+  if (!state_.snapshots.contains(container_id)) co_return fail(Code::kNotFound, cat("snapshot ", container_id, ": not found"));
+  co_return co_await pool_.run([&] { return tree_bytes(content_->root(), Content::snapshot_entry(container_id) + "/fs"); });
+}
+
+Task<Result<Usage>> Store::usage() {
+  Usage out{.images = state_.images.size(), .snapshots = state_.snapshots.size()};
+  co_await pool_.run([&] {
+    for (const std::string& key : content_->list_layers()) {
+      ++out.layers;
+      if (auto meta = content_->find_layer(key)) out.layer_bytes += meta->bytes;
+    }
+    for (const std::string& digest : content_->list_blobs())
+      if (auto st = content_->root().lstat(Content::blob_entry(digest))) out.blob_bytes += static_cast<std::uint64_t>(st->st_size);
+  });
+  co_return out;
+}
+
+Task<Result<GcResult>> Store::gc(GcPolicy policy) {
+  GcResult out;
+  std::set<std::string> keep;
+  for (const std::string& name : policy.keep)
+    if (auto id = find_id(name)) keep.insert(*id);
+  CO_TRY_ASSIGN(Usage now_used, co_await usage());
+  std::vector<std::pair<WallTime, std::string>> candidates;
+  for (const auto& [id, record] : state_.images)
+    if (!keep.contains(id) && !in_use(id) && time_.wall() - record.last_used >= policy.unused_min) candidates.emplace_back(record.last_used, id);
+  std::ranges::sort(candidates);
+  std::uint64_t used = now_used.layer_bytes;
+  for (const auto& [when, id] : candidates) {
+    if (used <= policy.bytes_max) break;
+    auto found = state_.images.find(id);
+    if (found == state_.images.end() || in_use(id)) continue;  // changed while an earlier one was removed
+    std::vector<std::string> layers = found->second.stored.layers;
+    CO_TRY(co_await remove_image(id));
+    out.images_removed.push_back(id);
+    Referenced left = referenced_by(state_);
+    for (const std::string& key : layers)
+      if (!left.layers.contains(key))
+        if (auto meta = content_->find_layer(key)) used -= std::min(used, meta->bytes);
+  }
+  CO_TRY_ASSIGN(out.bytes_freed, co_await sweep());
+  co_return out;
+}
+
+Task<Result<std::string>> Store::read_blob(std::string digest) {
+  co_return co_await pool_.run([&] { return content_->read_blob(digest, options_.limits.document_bytes_max); });
+}
+
+}  // namespace
+
+Task<Result<std::unique_ptr<ImageStore>>> ImageStore::open(Options options, async::Pool& pool, async::Time& time, async::StateStore& state) {
+  if (!options.data_dir.starts_with('/')) co_return fail(Code::kInvalidArgument, cat("image store: data directory \"", options.data_dir, "\" is not absolute"));
+  async::Executor executor = co_await async::this_executor();
+  auto content = co_await pool.run([&]() -> Result<std::unique_ptr<Content>> {
+    if (::mkdir(options.data_dir.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno(cat("make directory ", options.data_dir));
+    return Content::open(options.data_dir + "/content");
+  });
+  if (!content) co_return fail(std::move(content).error().with("image store"));
+  bool drop_ins = options.import_drop_ins;
+  auto store = std::make_unique<Store>(std::move(options), executor, pool, time, state, *std::move(content));
+  CO_TRY(co_await store->recover_state());
+  if (drop_ins) CO_TRY(co_await store->import_drop_ins());
+  co_return std::unique_ptr<ImageStore>(std::move(store));
+}
+
+}  // namespace monopod::image

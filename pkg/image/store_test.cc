@@ -1,0 +1,424 @@
+#include "image/store.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "async/test_support.h"
+#include "base/failpoint.h"
+#include "base/strings.h"
+#include "image/archive_builder.h"
+#include "image/test_archives.h"
+
+namespace monopod::image {
+namespace {
+
+using async::Loop;
+using async::Task;
+using Type = TarEntry::Type;
+
+std::string base_layer() {
+  return make_tar({typed_entry(Type::kDirectory, "./", {}, 0711), typed_entry(Type::kDirectory, "etc/", {}, 0750), file_entry("etc/a", "base a"), file_entry("etc/b", "base b"),
+                   typed_entry(Type::kDirectory, "data/"), file_entry("data/old", "old"), typed_entry(Type::kDirectory, "gone/"), file_entry("gone/x", "x"),
+                   file_entry("bin/su", "su", 04755), typed_entry(Type::kHardLink, "bin/su2", "bin/su"), typed_entry(Type::kSymlink, "link", "etc/a")});
+}
+std::string top_layer() {
+  return make_tar({file_entry("etc/.wh.b", ""), file_entry("etc/a", "top a"), file_entry("data/.wh..wh..opq", ""), file_entry("data/new", "new"), file_entry(".wh.gone", "")});
+}
+
+TestImage two_layers(codec::Compression compression = codec::Compression::kNone) {
+  TestImage image;
+  image.layers = {base_layer(), top_layer()};
+  image.compression = compression;
+  image.build();
+  return image;
+}
+
+// A store over a directory and records that outlive it, as over a restart.
+struct World {
+  TemporaryDirectory directory;
+  async::MemoryStateStore state;
+  async::Pool pool{2};
+  async::RealTime time;
+
+  Task<Result<std::unique_ptr<ImageStore>>> open() {
+    ImageStore::Options options{.data_dir = directory.path(), .import_drop_ins = false};
+    return ImageStore::open(options, pool, time, state);
+  }
+  std::string save(std::string_view bytes, const char* name = "image.tar") {
+    std::string path = directory / name;
+    write_text(path, bytes);
+    return path;
+  }
+};
+
+using Body = Task<Result<>> (*)(World&, ImageStore&);
+Task<Result<>> with_store(World& world, Body body) {
+  CO_TRY_ASSIGN(auto store, co_await world.open());
+  co_return co_await body(world, *store);
+}
+void run(World& world, Body body) {
+  async::run_test([&world, body](Loop&) { return with_store(world, body); });
+}
+
+// --- loading and mounting
+
+Task<Result<>> load_and_mount(World& world, ImageStore& store) {
+  CO_TRY_ASSIGN(auto images, co_await store.import_file(world.directory / "image.tar", {}));
+  CO_ASSERT_TRUE(images.size() == 1 && images[0].references == std::vector<std::string>{"docker.io/library/test:1"});
+  auto image = store.find("test:1");
+  CO_ASSERT_TRUE(image);
+  EXPECT_EQ(image->config.cmd, std::vector<std::string>{"/bin/true"});
+  EXPECT_EQ(image->repo_digests, std::vector<std::string>{"docker.io/library/test@" + image->manifest_digest});
+  for (const std::string& name : {image->id, image->id.substr(0, 20), image->id.substr(7, 12), image->repo_digests[0], std::string("docker.io/test:1"), std::string("docker.io/library/test:1@") + image->manifest_digest})
+    EXPECT_TRUE(store.find(name)) << name;
+  for (std::string_view name : {"test", "test:2", "sha256:00", "", "zzz", "other/test:1"}) EXPECT_FALSE(store.find(name)) << name;
+  CO_TRY_ASSIGN(Snapshot snapshot, co_await store.prepare_snapshot("c1", "test:1"));
+  EXPECT_EQ(snapshot.lowerdirs.size(), 2U);
+  std::string target = world.directory / "mnt";
+  ::mkdir(target.c_str(), 0755);
+  CO_TRY(co_await store.mount("c1", target));
+  EXPECT_EQ(read_text(target + "/etc/a"), "top a");
+  EXPECT_FALSE(std::filesystem::exists(target + "/etc/b"));
+  EXPECT_FALSE(std::filesystem::exists(target + "/data/old"));
+  EXPECT_EQ(read_text(target + "/data/new"), "new");
+  EXPECT_FALSE(std::filesystem::exists(target + "/gone"));
+  struct ::stat st{};
+  ::stat((target + "/bin/su").c_str(), &st);
+  EXPECT_EQ(st.st_mode & 07777, 04755U);
+  EXPECT_EQ(st.st_nlink, 2U);
+  EXPECT_EQ(st.st_mtime, 1'700'000'000);
+  ::stat((target + "/etc").c_str(), &st);
+  EXPECT_EQ(st.st_mode & 07777, 0750U) << "a directory that the upper layer did not describe keeps its attributes";
+  ::stat(target.c_str(), &st);
+  EXPECT_EQ(st.st_mode & 07777, 0711U);
+  write_text(target + "/written", std::string(10'000, 'x'));
+  CO_TRY(co_await store.unmount(target));
+  CO_TRY(co_await store.unmount(target));
+  CO_TRY_ASSIGN(std::uint64_t bytes, co_await store.snapshot_bytes("c1"));
+  EXPECT_GE(bytes, 10'000U);
+  auto removed = co_await store.remove("test:1");
+  CO_ASSERT_TRUE(!removed);
+  EXPECT_EQ(removed.error().code(), Code::kFailedPrecondition);
+  CO_TRY(co_await store.remove_snapshot("c1"));
+  CO_TRY(co_await store.remove_snapshot("c1"));
+  CO_TRY_ASSIGN(bool gone, co_await store.remove("test:1"));
+  EXPECT_TRUE(gone);
+  CO_TRY_ASSIGN(Usage usage, co_await store.usage());
+  EXPECT_EQ(usage.layers + usage.blob_bytes + usage.images + usage.snapshots, 0U);
+  co_return Result<>{};
+}
+
+class Layers : public ::testing::TestWithParam<codec::Compression> {};
+INSTANTIATE_TEST_SUITE_P(All, Layers, ::testing::Values(codec::Compression::kNone, codec::Compression::kGzip, codec::Compression::kZstd),
+                         [](const auto& p) { return std::string(codec::compression_name(p.param)); });
+
+TEST_P(Layers, LoadMountUseAndRemove) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root: mounts overlayfs";
+  World world;
+  world.save(two_layers(GetParam()).tar());
+  run(world, load_and_mount);
+}
+
+TEST_P(Layers, WholeArchiveMayBeCompressed) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root: mounts overlayfs";
+  World world;
+  world.save(*codec::compress(GetParam(), two_layers(codec::Compression::kGzip).tar()));
+  run(world, load_and_mount);
+}
+
+Task<Result<>> load_from_pipe(World& world, ImageStore& store) {
+  int ends[2];
+  CO_ASSERT_TRUE(::pipe2(ends, O_CLOEXEC) == 0);
+  std::string bytes = read_text(world.directory / "image.tar");
+  std::thread writer([&bytes, fd = ends[1]] {
+    for (std::size_t done = 0; done < bytes.size();) {
+      ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
+      if (n <= 0) break;
+      done += static_cast<std::size_t>(n);
+    }
+    ::close(fd);
+  });
+  auto images = co_await store.import_fd(ends[0], {});
+  ::close(ends[0]);
+  writer.join();
+  CO_TRY(images);
+  auto first = store.find("test:1");
+  CO_ASSERT_TRUE(first);
+  // The same image from a file: equal in all that is remembered.
+  CO_TRY(co_await store.import_file(world.directory / "image.tar", {}));
+  EXPECT_EQ(store.find("test:1")->layers, first->layers);
+  struct ::stat st{};
+  ::stat((world.directory.path() + "/content/layers/" + std::string(digest_hex(first->layers[1])) + "/fs/etc").c_str(), &st);
+  EXPECT_EQ(st.st_mode & 07777, 0750U);
+  co_return Result<>{};
+}
+
+TEST_P(Layers, PipesAreReadOnceFrontToBack) {
+  World world;
+  world.save(two_layers(GetParam()).tar());
+  run(world, load_from_pipe);
+}
+
+// --- recovery
+
+Task<Result<>> import_and_use(World& world, ImageStore& store) {
+  CO_TRY(co_await store.import_file(world.directory / "image.tar", {}));
+  CO_TRY(co_await store.tag("test:1", "other/name:2"));
+  CO_TRY(co_await store.prepare_snapshot("keep", "test:1"));
+  co_return Result<>{};
+}
+Task<Result<>> still_there(World&, ImageStore& store) {
+  EXPECT_EQ(store.list().size(), 1U);
+  EXPECT_TRUE(store.find("other/name:2"));
+  EXPECT_TRUE(store.find_snapshot("keep"));
+  co_return Result<>{};
+}
+Task<Result<>> all_gone(World&, ImageStore& store) {
+  EXPECT_TRUE(store.list().empty());
+  EXPECT_FALSE(store.find("other/name:2"));
+  EXPECT_TRUE(store.list_snapshots().empty());
+  CO_TRY_ASSIGN(Usage usage, co_await store.usage());
+  EXPECT_EQ(usage.layers + usage.blob_bytes, 0U);
+  co_return Result<>{};
+}
+
+TEST(ImageStore, RestartFindsEverything) {
+  World world;
+  world.save(two_layers().tar());
+  run(world, import_and_use);
+  run(world, still_there);
+}
+
+TEST(ImageStore, DamagedImagesAreForgottenAtStart) {
+  World world;
+  TestImage image = two_layers();
+  world.save(image.tar());
+  run(world, import_and_use);
+  write_text(world.directory / ("content/" + TestImage::blob_path(image.config)), "damaged");
+  run(world, all_gone);
+  run(world, import_and_use);
+  std::filesystem::remove_all(world.directory / ("content/layers/" + std::string(digest_hex(digest_of(image.layers[0])))));
+  run(world, all_gone);
+}
+
+TEST(ImageStore, SecondOpenerIsRefusedAndModesAreClosed) {
+  World world;
+  async::run_test([&world](Loop&) -> Task<Result<>> {
+    return [](World& w) -> Task<Result<>> {
+      CO_TRY_ASSIGN(auto store, co_await w.open());
+      auto second = co_await w.open();
+      CO_ASSERT_TRUE(!second);
+      EXPECT_EQ(second.error().code(), Code::kFailedPrecondition);
+      co_return Result<>{};
+    }(world);
+  });
+  ::chmod((world.directory / "content").c_str(), 0755);
+  run(world, [](World& w, ImageStore&) -> Task<Result<>> {
+    for (const char* name : {"content", "content/layers", "content/blobs", "content/snapshots", "content/staging"}) {
+      struct ::stat st{};
+      ::stat((w.directory / name).c_str(), &st);
+      EXPECT_EQ(st.st_mode & 0777, 0700U) << name;
+    }
+    co_return Result<>{};
+  });
+}
+
+// --- failures at every step
+
+void expect_clean_import(World& world) {
+  run(world, [](World& w, ImageStore& store) -> Task<Result<>> {
+    EXPECT_TRUE(std::filesystem::is_empty(w.directory / "content/staging"));
+    EXPECT_TRUE(store.list().empty());
+    CO_TRY_ASSIGN(Usage usage, co_await store.usage());
+    EXPECT_EQ(usage.layers + usage.blob_bytes, 0U);
+    CO_TRY(co_await store.import_file(w.directory / "image.tar", {}));
+    EXPECT_TRUE(store.find("test:1"));
+    co_return Result<>{};
+  });
+}
+
+TEST(ImageStore, CrashOrErrorAtEveryStepLeavesNothingHalfDone) {
+  for (std::string_view name : failpoint_names()) {
+    if (!name.starts_with("image.")) continue;
+    for (const char* action : {"error", "crash"}) {
+      SCOPED_TRACE(cat(name, "=", action));
+      World world;
+      world.save(two_layers().tar());
+      pid_t child = ::fork();
+      if (child == 0) {
+        // Records do not survive the child: what a crash leaves on disk is unnamed, as if the record was never written.
+        int status = 1;
+        World inner;
+        ASSERT_TRUE(arm_failpoints(cat(name, "=", action)));
+        async::Loop loop;
+        struct Run {
+          static Task<Result<>> go(World& w, std::string dir, int& out) {
+            ImageStore::Options options{.data_dir = dir, .import_drop_ins = false};
+            CO_TRY_ASSIGN(auto store, co_await ImageStore::open(options, w.pool, w.time, w.state));
+            auto images = co_await store->import_file(dir + "/image.tar", {});
+            out = images || store->find("test:1") ? 1 : 0;
+            co_return Result<>{};
+          }
+        };
+        (void)loop.run(Run::go(inner, world.directory.path(), status));
+        ::_exit(status);
+      }
+      int status = 0;
+      ::waitpid(child, &status, 0);
+      EXPECT_EQ(WEXITSTATUS(status), std::string_view(action) == "crash" ? 98 : 0);
+      expect_clean_import(world);
+    }
+  }
+}
+
+// --- many at once
+
+TEST(ImageStore, ConcurrentImportsOfOneImageAgree) {
+  World world;
+  world.save(two_layers().tar());
+  run(world, [](World& w, ImageStore& store) -> Task<Result<>> {
+    struct One {
+      static Task<Result<>> import(World& at, ImageStore& into) {
+        CO_TRY(co_await into.import_file(at.directory / "image.tar", {}));
+        co_return Result<>{};
+      }
+    };
+    async::Scope scope(co_await async::this_executor());
+    for (int i = 0; i < 8; ++i) scope.spawn(One::import(w, store));
+    CO_TRY(co_await scope.join());
+    EXPECT_EQ(store.list().size(), 1U);
+    CO_TRY_ASSIGN(Usage usage, co_await store.usage());
+    EXPECT_EQ(usage.layers, 2U);
+    EXPECT_TRUE(std::filesystem::is_empty(w.directory / "content/staging"));
+    co_return Result<>{};
+  });
+}
+
+TEST(ImageStore, GarbageCollectionKeepsWhatIsUsedOrNamed) {
+  World world;
+  TestImage first = two_layers();
+  TestImage second;
+  second.layers = {base_layer(), make_tar({file_entry("own", std::string(5'000, 'o'))})};
+  second.name = "second:1";
+  second.build();
+  TestImage third;
+  third.layers = {make_tar({file_entry("third", "3")})};
+  third.name = "third:1";
+  third.build();
+  world.save(first.tar(), "1.tar");
+  world.save(second.tar(), "2.tar");
+  world.save(third.tar(), "3.tar");
+  run(world, [](World& w, ImageStore& store) -> Task<Result<>> {
+    for (const char* name : {"1.tar", "2.tar", "3.tar"}) CO_TRY(co_await store.import_file(w.directory / name, {}));
+    CO_TRY(co_await store.prepare_snapshot("c", "test:1"));
+    CO_TRY_ASSIGN(GcResult nothing, co_await store.gc({.bytes_max = 0}));
+    EXPECT_TRUE(nothing.images_removed.empty()) << "all were just used";
+    CO_TRY_ASSIGN(GcResult result, co_await store.gc({.bytes_max = 0, .unused_min = Duration(0), .keep = {"third:1"}}));
+    EXPECT_EQ(result.images_removed.size(), 1U);
+    EXPECT_GE(result.bytes_freed, 5'000U);
+    EXPECT_TRUE(store.find("test:1"));
+    EXPECT_TRUE(store.find("third:1"));
+    EXPECT_FALSE(store.find("second:1"));
+    CO_TRY_ASSIGN(Usage usage, co_await store.usage());
+    EXPECT_EQ(usage.layers, 3U) << "the base layer is shared with an image in use";
+    co_return Result<>{};
+  });
+}
+
+// --- drop-in directory
+
+TEST(ImageStore, DropInFilesAreImportedOnce) {
+  World world;
+  ::mkdir((world.directory / "images").c_str(), 0755);
+  world.save(two_layers().tar(), "images/a.tar");
+  world.save("not a tar at all, but long enough to look at", "images/bad.tar");
+  world.save("ignored", "images/readme.txt");
+  run(world, [](World& w, ImageStore& store) -> Task<Result<>> {
+    CO_TRY_ASSIGN(std::size_t first, co_await store.import_drop_ins());
+    EXPECT_EQ(first, 1U);
+    CO_TRY(co_await store.remove("test:1"));
+    CO_TRY_ASSIGN(std::size_t again, co_await store.import_drop_ins());
+    EXPECT_EQ(again, 0U) << "what was removed stays removed";
+    CO_TRY_ASSIGN(std::string bytes, Result<std::string>(read_text(w.directory / "images/a.tar")));
+    write_text(w.directory / "images/b.tgz", *codec::compress(codec::Compression::kGzip, bytes));
+    CO_TRY_ASSIGN(std::size_t changed, co_await store.import_drop_ins());
+    EXPECT_EQ(changed, 1U);
+    co_return Result<>{};
+  });
+}
+
+// --- naming, snapshots
+
+TEST(ImageStore, NamesMoveAndTheImageGoesWithItsLast) {
+  World world;
+  world.save(two_layers().tar());
+  run(world, [](World& w, ImageStore& store) -> Task<Result<>> {
+    CO_TRY(co_await store.import_file(w.directory / "image.tar", {}));
+    CO_TRY(co_await store.tag("test:1", "alias"));
+    CO_TRY_ASSIGN(bool gone, co_await store.remove("test:1"));
+    EXPECT_FALSE(gone);
+    EXPECT_EQ(store.find("alias")->references, std::vector<std::string>{"docker.io/library/alias:latest"});
+    CO_TRY_ASSIGN(gone, co_await store.remove("alias"));
+    EXPECT_TRUE(gone);
+    auto missing = co_await store.remove("alias");
+    EXPECT_EQ(missing.error().code(), Code::kNotFound);
+    co_return Result<>{};
+  });
+}
+
+TEST(ImageStore, SnapshotIdsAreChecked) {
+  World world;
+  world.save(two_layers().tar());
+  run(world, [](World& w, ImageStore& store) -> Task<Result<>> {
+    CO_TRY(co_await store.import_file(w.directory / "image.tar", {}));
+    for (const char* id : {"", ".", "..", "a/b", "../x", ".hidden", "-x", "a b"}) {
+      auto snapshot = co_await store.prepare_snapshot(id, "test:1");
+      EXPECT_FALSE(snapshot) << id;
+    }
+    auto absent = co_await store.prepare_snapshot("ok", "absent:1");
+    EXPECT_EQ(absent.error().code(), Code::kNotFound);
+    CO_TRY(co_await store.prepare_snapshot("ok", "test:1"));
+    CO_TRY(co_await store.prepare_snapshot("ok", "test:1"));
+    co_return Result<>{};
+  });
+}
+
+// --- the builder
+
+TEST(ArchiveBuilder, BuiltImageLoadsAndIsReproducible) {
+  World world;
+  std::string source = world.directory / "source";
+  ::mkdir(source.c_str(), 0755);
+  write_text(source + "/data", "payload");
+  BuildOptions options{.reference = "example:1",
+                       .files = {{.path = "/bin/app", .source = source + "/data", .mode = 0755},
+                                 {.path = "/srv", .source = source},
+                                 {.path = "/etc/motd", .content = "hello"},
+                                 {.path = "/bin/sh", .link_target = "app"},
+                                 {.path = "/tmp", .directory = true, .mode = 01777}},
+                       .config = {.cmd = {"/bin/app"}, .env = {"A=b"}}};
+  auto digest = build_archive(options, world.directory / "image.tar");
+  ASSERT_TRUE(digest) << digest.error().message();
+  ASSERT_TRUE(build_archive(options, world.directory / "again.tar"));
+  EXPECT_EQ(read_text(world.directory / "image.tar"), read_text(world.directory / "again.tar"));
+  run(world, [](World& w, ImageStore& store) -> Task<Result<>> {
+    CO_TRY(co_await store.import_file(w.directory / "image.tar", {}));
+    auto image = store.find("example:1");
+    CO_ASSERT_TRUE(image);
+    EXPECT_EQ(image->config.env, std::vector<std::string>{"A=b"});
+    std::string fs = w.directory / ("content/layers/" + std::string(digest_hex(image->layers[0])) + "/fs");
+    EXPECT_EQ(read_text(fs + "/bin/app"), "payload");
+    EXPECT_EQ(read_text(fs + "/srv/data"), "payload");
+    EXPECT_EQ(read_text(fs + "/etc/motd"), "hello");
+    struct ::stat st{};
+    ::stat((fs + "/tmp").c_str(), &st);
+    EXPECT_EQ(st.st_mode & 07777, 01777U);
+    co_return Result<>{};
+  });
+}
+
+}  // namespace
+}  // namespace monopod::image

@@ -1,0 +1,40 @@
+// One layer's tar applied into an empty directory that becomes an overlayfs lower directory.
+//
+// Whiteouts (image-spec layer.md): ".wh.x" becomes a character device 0:0, ".wh..wh..opq" the xattr trusted.overlay.opaque=y.
+// Every name resolves inside the root; names with ".." are refused. Attributes are set by descriptor, never through a link.
+// Kept: owner, mode with setuid/setgid/sticky, mtime to the nanosecond, user.* and security.capability xattrs, hard links,
+// sparse extents, devices, FIFOs. Dropped: other xattrs (trusted.overlay.* would let an image redirect the mount).
+#pragma once
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "codec/byte_stream.h"
+#include "image/limits.h"
+#include "sys/root.h"
+
+namespace monopod::image {
+
+struct UnpackLimits {
+  std::uint64_t bytes_max = Limits{}.layer_bytes_max;  // sum of file sizes, holes included
+  std::size_t entries_max = Limits{}.layer_entries_max;
+};
+
+struct Unpacked {
+  std::uint64_t bytes = 0;
+  std::uint64_t entries = 0;
+  bool has_root = false;  // the archive described the root directory itself
+  // Directories that the archive used but did not describe: they take their attributes from the layers below.
+  std::vector<std::string> implicit_directories;
+};
+
+// Blocking; reads tar to its end. stop is polled between entries (kCancelled). Errors name the entry. What was written
+// before an error stays: the caller throws the directory away.
+Result<Unpacked> unpack_layer(codec::ByteSource& tar, const sys::Root& root, const UnpackLimits& limits, const std::atomic<bool>& stop);
+
+// Gives each implicit directory the owner, mode, xattrs and mtime that it has in the topmost of the parents that has it.
+Result<> adopt_attributes(const sys::Root& root, const std::vector<std::string>& implicit_directories,
+                          const std::vector<sys::Root>& parents_top_first);
+
+}  // namespace monopod::image
