@@ -1,0 +1,142 @@
+#include "http/grpc.h"
+
+#include "base/strings.h"
+#include "http/query.h"
+
+namespace monopod::http {
+namespace {
+
+constexpr std::size_t kPrefixBytes = 5;
+constexpr std::size_t kReadBytes = 16U << 10;
+
+// grpc-message is percent-encoded (PROTOCOL-HTTP2.md, Status-Message).
+std::string encode_message(std::string_view text) {
+  static constexpr char kHex[] = "0123456789ABCDEF";
+  std::string out;
+  for (char c : text) {
+    if (c >= 0x20 && c < 0x7f && c != '%') {
+      out += c;
+    } else {
+      auto byte = static_cast<unsigned char>(c);
+      out += '%';
+      out += kHex[byte >> 4U];
+      out += kHex[byte & 15U];
+    }
+  }
+  return out;
+}
+
+Result<> outcome_of(std::optional<std::string_view> status, std::optional<std::string_view> message) {
+  if (!status) return fail(Code::kUnknown, "grpc: no status in trailers");
+  std::optional<int> number = parse_int<int>(*status);
+  if (!number || *number < 0) return fail(Code::kUnknown, "grpc: malformed status");
+  if (*number == 0) return {};
+  Result<std::string> text = decode_path(message.value_or(""));
+  Code code = *number < kCodeCount ? static_cast<Code>(*number) : Code::kUnknown;
+  return fail(code, text ? std::move(*text) : "grpc: status " + std::to_string(*number));
+}
+
+}  // namespace
+
+std::string format_grpc_message(std::string_view message) {
+  std::string out;
+  out.reserve(kPrefixBytes + message.size());
+  out += '\0';
+  for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>(message.size() >> static_cast<unsigned>(shift) & 0xffU);
+  out += message;
+  return out;
+}
+
+Result<std::optional<std::string>> GrpcDecoder::next() {
+  std::string_view rest = std::string_view(buffer_).substr(offset_);
+  if (rest.size() < kPrefixBytes) return std::nullopt;
+  if (rest[0] != 0) return fail(Code::kUnimplemented, "grpc: compressed message");
+  std::size_t size = 0;
+  for (std::size_t i = 1; i < kPrefixBytes; ++i) size = size << 8U | static_cast<unsigned char>(rest[i]);
+  if (size > bytes_max_) return fail(Code::kResourceExhausted, "grpc: message too large");
+  if (rest.size() < kPrefixBytes + size) return std::nullopt;
+  std::string message(rest.substr(kPrefixBytes, size));
+  offset_ += kPrefixBytes + size;
+  if (offset_ == buffer_.size() || offset_ > (64U << 10)) {
+    buffer_.erase(0, offset_);
+    offset_ = 0;
+  }
+  return message;
+}
+
+bool is_grpc(const Request& request) {
+  std::string_view type = request.headers.find("content-type").value_or("");
+  return request.method == "POST" && (type == "application/grpc" || type.starts_with("application/grpc+"));
+}
+
+async::Task<Result<std::optional<std::string>>> GrpcServerCall::read() {
+  for (;;) {
+    CO_TRY_ASSIGN(std::optional<std::string> message, decoder_.next());
+    if (message) co_return message;
+    std::string buffer(kReadBytes, '\0');
+    CO_TRY_ASSIGN(std::size_t n, co_await exchange_.read_body_some(std::as_writable_bytes(std::span(buffer))));
+    if (n == 0 && !decoder_.empty()) co_return fail(Code::kInvalidArgument, "grpc: message cut short");
+    if (n == 0) co_return std::nullopt;
+    decoder_.feed(std::string_view(buffer).substr(0, n));
+  }
+}
+
+async::Task<Result<>> GrpcServerCall::write(std::string_view message) {
+  SharedBytes framed = share(format_grpc_message(message));
+  if (!exchange_.started()) CO_TRY(co_await exchange_.start(200, {{"content-type", "application/grpc"}}));
+  co_return co_await exchange_.write(std::move(framed));
+}
+
+async::Task<Result<>> GrpcServerCall::finish(Result<> outcome) {
+  Headers trailers{{"grpc-status", std::to_string(outcome ? 0 : static_cast<int>(outcome.error().code()))}};
+  if (!outcome) trailers.add("grpc-message", encode_message(outcome.error().message()));
+  if (!exchange_.started()) CO_TRY(co_await exchange_.start(200, {{"content-type", "application/grpc"}}));
+  co_return co_await exchange_.finish(std::move(trailers));
+}
+
+async::Task<Result<>> GrpcClientCall::write(std::string_view message) { return call_->write(share(format_grpc_message(message))); }
+async::Task<Result<>> GrpcClientCall::finish_writing() { return call_->finish(); }
+
+async::Task<Result<std::optional<std::string>>> GrpcClientCall::read() {
+  if (!response_) {
+    CO_TRY_ASSIGN(response_, co_await call_->response());
+    if (response_->status != 200) co_return fail(code_of_http_status(response_->status), cat("grpc: http status ", response_->status));
+  }
+  for (;;) {
+    CO_TRY_ASSIGN(std::optional<std::string> message, decoder_.next());
+    if (message) co_return message;
+    CO_TRY_ASSIGN(SharedBytes chunk, co_await response_->body->read_chunk());
+    if (chunk) {
+      decoder_.feed(*chunk);
+      continue;
+    }
+    // "Trailers-Only" answers have the status in their only head.
+    const Headers& trailers = response_->body->trailers().find("grpc-status") ? response_->body->trailers() : response_->headers;
+    CO_TRY(outcome_of(trailers.find("grpc-status"), trailers.find("grpc-message")));
+    if (!decoder_.empty()) co_return fail(Code::kDataLoss, "grpc: message cut short");
+    co_return std::nullopt;
+  }
+}
+
+async::Task<Result<std::unique_ptr<GrpcClientCall>>> open_grpc(Caller& caller, std::string method, GrpcOptions options) {
+  Headers headers = std::move(options.metadata);
+  headers.set("content-type", "application/grpc");
+  headers.set("te", "trailers");
+  if (options.timeout != Duration{}) headers.set("grpc-timeout", cat(std::chrono::duration_cast<std::chrono::milliseconds>(options.timeout).count(), "m"));
+  CO_TRY_ASSIGN(std::unique_ptr<Call> call,
+                co_await caller.open({.method = "POST", .target = std::move(method), .headers = std::move(headers), .timeout = options.timeout}));
+  co_return std::make_unique<GrpcClientCall>(std::move(call));
+}
+
+async::Task<Result<std::string>> call_grpc(Caller& caller, std::string method, std::string message, GrpcOptions options) {
+  CO_TRY_ASSIGN(std::unique_ptr<GrpcClientCall> call, co_await open_grpc(caller, std::move(method), std::move(options)));
+  CO_TRY(co_await call->write(message));
+  CO_TRY(co_await call->finish_writing());
+  CO_TRY_ASSIGN(std::optional<std::string> answer, co_await call->read());
+  if (!answer) co_return fail(Code::kInternal, "grpc: no message in the answer");
+  CO_TRY_ASSIGN(std::optional<std::string> end, co_await call->read());
+  if (end) co_return fail(Code::kInternal, "grpc: more than one message in the answer");
+  co_return std::move(*answer);
+}
+
+}  // namespace monopod::http

@@ -1,0 +1,168 @@
+#include "http/remote_command.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <optional>
+
+#include "async/event.h"
+#include "base/bytes.h"
+#include "base/strings.h"
+#include "codec/json.h"
+
+namespace monopod::http {
+namespace {
+
+constexpr std::string_view kV5 = "v5.channel.k8s.io";
+constexpr std::string_view kV4 = "v4.channel.k8s.io";
+constexpr std::size_t kStdinBytesMax = 256U << 10;
+constexpr std::size_t kFrameBytesMax = 32U << 10;  // of one output message
+
+enum Channel : std::uint8_t { kStdin = 0, kStdout = 1, kStderr = 2, kError = 3, kResize = 4, kCloseChannel = 255 };
+
+//   peer --messages--> pump --+--> stdin_ --> read_stdin()
+//                             +--> size_  --> next_resize()
+struct Pumped {
+  Pumped(async::Executor executor, std::unique_ptr<WebSocket> s, bool five) : socket(std::move(s)), v5(five), changed(executor) {}
+  std::unique_ptr<WebSocket> socket;
+  bool v5;
+  std::string stdin_bytes;
+  bool stdin_ended = false;
+  std::optional<TerminalSize> size;
+  bool ended = false;
+  async::Notify changed;
+
+  void take(std::string_view message) {
+    if (message.empty()) return;
+    auto channel = static_cast<std::uint8_t>(message[0]);
+    std::string_view data = message.substr(1);
+    if (channel == kStdin && !stdin_ended) stdin_bytes += data;
+    if (channel == kCloseChannel && v5 && data == std::string_view("\0", 1)) stdin_ended = true;
+    if (channel == kResize) take_size(data);
+    changed.wake_all();
+  }
+  void take_size(std::string_view data) {
+    Result<json::Value> value = json::parse(data, {.depth_max = 4, .bytes_max = 1024});
+    if (!value) return;
+    std::int64_t width = json::get_int(*value, {"Width"});
+    std::int64_t height = json::get_int(*value, {"Height"});
+    if (width < 1 || height < 1 || width > 0xffff || height > 0xffff) return;
+    size = TerminalSize{static_cast<std::uint16_t>(width), static_cast<std::uint16_t>(height)};
+  }
+};
+
+async::Task<> pump(std::shared_ptr<Pumped> state) {
+  struct End {
+    Pumped& state;
+    ~End() {
+      state.ended = true;
+      state.stdin_ended = true;
+      state.changed.wake_all();
+    }
+  } end{*state};
+  for (;;) {
+    while (state->stdin_bytes.size() >= kStdinBytesMax) {
+      Result<> room = co_await state->changed.wait();
+      if (!room) co_return;
+    }
+    Result<WebSocket::Message> message = co_await state->socket->read();
+    if (!message) co_return;
+    state->take(message->data);
+  }
+}
+
+class WebSocketCommand final : public RemoteCommand {
+ public:
+  explicit WebSocketCommand(std::shared_ptr<Pumped> state) : state_(std::move(state)) {}
+  ~WebSocketCommand() override { state_->socket->abort(); }  // the pump ends
+
+  async::Task<Result<std::size_t>> read_stdin(std::span<std::byte> into) override {
+    while (state_->stdin_bytes.empty()) {
+      if (state_->stdin_ended) co_return 0U;
+      CO_TRY(co_await state_->changed.wait());
+    }
+    std::size_t n = std::min(into.size(), state_->stdin_bytes.size());
+    std::memcpy(into.data(), state_->stdin_bytes.data(), n);
+    state_->stdin_bytes.erase(0, n);
+    state_->changed.wake_all();
+    co_return n;
+  }
+  async::Task<Result<>> write_stdout(std::span<const std::byte> bytes) override { return write(kStdout, bytes); }
+  async::Task<Result<>> write_stderr(std::span<const std::byte> bytes) override { return write(kStderr, bytes); }
+
+  async::Task<Result<TerminalSize>> next_resize() override {
+    while (!state_->size) {
+      if (state_->ended) co_return fail(Code::kUnavailable, "no more terminal sizes");
+      CO_TRY(co_await state_->changed.wait());
+    }
+    co_return *std::exchange(state_->size, std::nullopt);
+  }
+
+  async::Task<Result<>> finish(std::string status_json) override {
+    CO_TRY(co_await write(kError, as_bytes(status_json)));
+    CO_TRY(co_await state_->socket->close(1000));
+    // The peer answers the close, or goes; what it still sends to stdin nobody reads.
+    while (!state_->ended) {
+      state_->stdin_bytes.clear();
+      state_->changed.wake_all();
+      CO_TRY(co_await state_->changed.wait());
+    }
+    co_return Result<>();
+  }
+
+ private:
+  async::Task<Result<>> write(std::uint8_t channel, std::span<const std::byte> bytes) {
+    std::string message;
+    while (!bytes.empty()) {
+      std::span<const std::byte> part = bytes.first(std::min(bytes.size(), kFrameBytesMax));
+      bytes = bytes.subspan(part.size());
+      message.assign(1, static_cast<char>(channel));
+      message += as_text(part);
+      CO_TRY(co_await state_->socket->write_binary(as_bytes(message)));
+    }
+    co_return Result<>();
+  }
+  std::shared_ptr<Pumped> state_;
+};
+
+std::string choose_protocol(const Exchange& exchange) {
+  std::vector<std::string> offered = exchange.offered_subprotocols();
+  for (std::string_view known : {kV5, kV4})
+    if (std::ranges::find(offered, known) != offered.end()) return std::string(known);
+  return {};
+}
+
+}  // namespace
+
+bool wants_remote_command(const Exchange& exchange) { return exchange.wants_upgrade("websocket") && !choose_protocol(exchange).empty(); }
+
+async::Task<Result<std::unique_ptr<RemoteCommand>>> accept_remote_command(Exchange& exchange, async::Scope& scope) {
+  std::string protocol = choose_protocol(exchange);
+  if (protocol.empty()) co_return fail(Code::kInvalidArgument, "unable to upgrade: none of v5.channel.k8s.io, v4.channel.k8s.io offered");
+  CO_TRY_ASSIGN(std::unique_ptr<WebSocket> socket, co_await exchange.accept_websocket(protocol));
+  async::Executor executor = co_await async::this_executor();
+  auto state = std::make_shared<Pumped>(executor, std::move(socket), protocol == kV5);
+  scope.spawn(pump(state));
+  co_return std::make_unique<WebSocketCommand>(std::move(state));
+}
+
+std::string format_exit_status(int exit_code) {
+  if (exit_code == 0) return json::format(json::Object{{"metadata", json::Object()}, {"status", "Success"}});
+  json::Object cause{{"reason", "ExitCode"}, {"message", std::to_string(exit_code)}};
+  json::Object details{{"causes", json::Array{std::move(cause)}}};
+  return json::format(json::Object{{"metadata", json::Object()},
+                                   {"status", "Failure"},
+                                   {"message", cat("command terminated with non-zero exit code: exit status ", exit_code)},
+                                   {"reason", "NonZeroExitCode"},
+                                   {"details", std::move(details)}});
+}
+
+std::string format_failure_status(const Error& error) {
+  return json::format(json::Object{{"metadata", json::Object()},
+                                   {"status", "Failure"},
+                                   {"message", error.message()},
+                                   {"reason", status_reason(error.code())},
+                                   {"code", http_status(error.code())}});
+}
+
+}  // namespace monopod::http
