@@ -27,11 +27,12 @@ struct Behavior {
   void (*validate)(const json::Value& object, FieldErrors& errors) = nullptr;
   // Both objects canonical with defaults. Runs beside validate().
   void (*validate_update)(const json::Value& object, const json::Value& old, std::string_view subresource, FieldErrors& errors) = nullptr;
-  // Fields a field selector may name besides metadata.name and metadata.namespace.
-  std::string_view (*selectable)(const json::Value& object, std::string_view field) = nullptr;
+  // Fields a field selector may name besides metadata.name and metadata.namespace, as dotted paths.
   std::vector<std::string_view> (*selectable_fields)() = nullptr;
   // Deprecations and the like for Warning headers.
   void (*warnings)(const json::Value& object, std::vector<std::string>& out) = nullptr;
+  bool generation = false;            // metadata.generation counts changes of all but metadata and status
+  bool keep_status = false;           // create takes the client's status
   bool unconditional_update = true;   // an update without resourceVersion is taken
   bool create_on_update = false;      // PUT of an absent object creates it
   bool validate_name_as_path = false; // RBAC: names need only be one path segment
@@ -55,6 +56,7 @@ std::vector<std::string> warnings(const json::Value& object, const Resource& res
 
 // True where a field selector of this resource may name the field; its value in an object ("" where unset).
 bool is_selectable(const Resource& resource, std::string_view field);
+std::vector<std::string_view> selectable_fields(const Resource& resource);  // beside metadata.name and metadata.namespace
 std::string selectable_value(const json::Value& object, const Resource& resource, std::string_view field);
 
 }  // namespace monopod::api

@@ -46,7 +46,7 @@ void FieldErrors::required(const Path& path, std::string_view detail) {
 void FieldErrors::invalid(const Path& path, const json::Value& value, std::string_view detail) {
   errors_.push_back({FieldReason::kInvalid, path.text(), cat("Invalid value: ", shown(value), detail.empty() ? "" : ": ", detail)});
 }
-void FieldErrors::invalid(const Path& path, std::string_view value, std::string_view detail) {
+void FieldErrors::invalid_text(const Path& path, std::string_view value, std::string_view detail) {
   errors_.push_back({FieldReason::kInvalid, path.text(), cat("Invalid value: ", quoted(value), detail.empty() ? "" : ": ", detail)});
 }
 void FieldErrors::duplicate(const Path& path, const json::Value& value) {

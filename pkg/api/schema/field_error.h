@@ -40,7 +40,9 @@ class FieldErrors {
   void required(const Path& path, std::string_view detail = {});
   // value as Go prints it: a string quoted, a number bare, an object as JSON.
   void invalid(const Path& path, const json::Value& value, std::string_view detail);
-  void invalid(const Path& path, std::string_view value, std::string_view detail);
+  template <typename Text>
+    requires(std::is_convertible_v<Text, std::string_view> && !std::is_same_v<std::decay_t<Text>, json::Value>)
+  void invalid(const Path& path, const Text& value, std::string_view detail) { invalid_text(path, value, detail); }
   void duplicate(const Path& path, const json::Value& value);
   void not_supported(const Path& path, const json::Value& value, std::initializer_list<std::string_view> supported);
   void forbidden(const Path& path, std::string_view detail);
@@ -54,6 +56,8 @@ class FieldErrors {
   std::string text() const;
 
  private:
+  void invalid_text(const Path& path, std::string_view value, std::string_view detail);
+
   std::vector<FieldError> errors_;
 };
 

@@ -1,0 +1,210 @@
+#include "api/kinds/kinds.h"
+
+#include <algorithm>
+
+#include "api/kinds/behaviors.h"
+#include "api/schema/canonical.h"
+#include "base/log.h"
+#include "base/strings.h"
+
+namespace monopod::api {
+namespace {
+
+using namespace kinds;
+
+// The list. A kind that needs nothing of its own has no row.
+constexpr Behavior kBehaviors[] = {
+    {.group = "", .kind = "Pod", .set_defaults = default_pod, .prepare_create = prepare_pod, .prepare_update = prepare_pod_update, .validate = validate_pod,
+     .validate_update = validate_pod_update, .selectable_fields = pod_fields, .generation = true},
+    {.group = "", .kind = "Namespace", .set_defaults = default_namespace, .prepare_create = prepare_namespace, .prepare_update = prepare_namespace_update, .selectable_fields = namespace_fields},
+    {.group = "", .kind = "Node", .set_defaults = default_node, .validate = validate_node, .validate_update = validate_node_update, .selectable_fields = node_fields, .keep_status = true},
+    {.group = "", .kind = "Service", .set_defaults = default_service, .prepare_update = prepare_service_update, .validate = validate_service, .validate_update = validate_service_update,
+     .selectable_fields = service_fields},
+    {.group = "", .kind = "Endpoints", .validate = validate_endpoints, .warnings = warn_endpoints, .create_on_update = true},
+    {.group = "", .kind = "ConfigMap", .validate = validate_config_map, .validate_update = validate_config_update},
+    {.group = "", .kind = "Secret", .set_defaults = default_secret, .validate = validate_secret, .validate_update = validate_config_update, .selectable_fields = secret_fields},
+    {.group = "", .kind = "Event", .validate = validate_event, .selectable_fields = event_fields, .create_on_update = true},
+    {.group = "", .kind = "PersistentVolume", .prepare_create = prepare_volume},
+    {.group = "", .kind = "PersistentVolumeClaim", .prepare_create = prepare_volume_claim},
+    {.group = "", .kind = "ReplicationController", .set_defaults = default_replication_controller, .selectable_fields = replica_fields, .generation = true},
+    {.group = "", .kind = "PodTemplate", .generation = true},
+    {.group = "apps", .kind = "Deployment", .set_defaults = default_deployment, .validate = validate_deployment, .validate_update = validate_deployment_update, .generation = true},
+    {.group = "apps", .kind = "ReplicaSet", .set_defaults = default_replica_set, .validate = validate_replica_set, .validate_update = validate_deployment_update,
+     .selectable_fields = replica_fields, .generation = true},
+    {.group = "apps", .kind = "DaemonSet", .set_defaults = default_daemon_set, .validate = validate_daemon_set, .validate_update = validate_deployment_update, .generation = true},
+    {.group = "apps", .kind = "StatefulSet", .set_defaults = default_stateful_set, .validate = validate_stateful_set, .validate_update = validate_stateful_set_update, .generation = true},
+    {.group = "batch", .kind = "Job", .set_defaults = default_job, .prepare_create = prepare_job, .validate = validate_job, .validate_update = validate_job_update,
+     .selectable_fields = job_fields, .generation = true},
+    {.group = "batch", .kind = "CronJob", .set_defaults = default_cron_job, .validate = validate_cron_job, .generation = true},
+    {.group = "autoscaling", .kind = "HorizontalPodAutoscaler", .set_defaults = default_horizontal_autoscaler},
+    {.group = "discovery.k8s.io", .kind = "EndpointSlice", .validate = validate_endpoint_slice, .validate_update = validate_endpoint_slice_update, .generation = true},
+    {.group = "events.k8s.io", .kind = "Event", .validate = validate_event, .selectable_fields = event_fields, .create_on_update = true},
+    {.group = "coordination.k8s.io", .kind = "Lease", .validate = validate_lease, .unconditional_update = false, .create_on_update = true},
+    {.group = "networking.k8s.io", .kind = "NetworkPolicy", .set_defaults = default_network_policy, .generation = true},
+    {.group = "networking.k8s.io", .kind = "Ingress", .generation = true},
+    {.group = "networking.k8s.io", .kind = "IngressClass", .generation = true},
+    {.group = "policy", .kind = "PodDisruptionBudget", .generation = true},
+    {.group = "rbac.authorization.k8s.io", .kind = "Role", .validate = validate_role, .create_on_update = true, .validate_name_as_path = true},
+    {.group = "rbac.authorization.k8s.io", .kind = "ClusterRole", .validate = validate_cluster_role, .create_on_update = true, .validate_name_as_path = true},
+    {.group = "rbac.authorization.k8s.io", .kind = "RoleBinding", .set_defaults = default_binding, .validate = validate_role_binding, .validate_update = validate_binding_update,
+     .create_on_update = true, .validate_name_as_path = true},
+    {.group = "rbac.authorization.k8s.io", .kind = "ClusterRoleBinding", .set_defaults = default_binding, .validate = validate_cluster_role_binding, .validate_update = validate_binding_update,
+     .create_on_update = true, .validate_name_as_path = true},
+    {.group = "scheduling.k8s.io", .kind = "PriorityClass", .validate_update = validate_priority_class_update, .generation = true},
+    {.group = "storage.k8s.io", .kind = "CSIDriver", .set_defaults = default_csi_driver, .generation = true},
+    {.group = "apiextensions.k8s.io", .kind = "CustomResourceDefinition", .set_defaults = default_custom_resource_definition, .generation = true, .unconditional_update = false},
+    {.group = "apiregistration.k8s.io", .kind = "APIService", .unconditional_update = false, .validate_name_as_path = true},
+    {.group = "admissionregistration.k8s.io", .kind = "MutatingWebhookConfiguration", .generation = true},
+    {.group = "admissionregistration.k8s.io", .kind = "ValidatingWebhookConfiguration", .generation = true},
+    {.group = "admissionregistration.k8s.io", .kind = "ValidatingAdmissionPolicy", .generation = true},
+    {.group = "admissionregistration.k8s.io", .kind = "ValidatingAdmissionPolicyBinding", .generation = true},
+    {.group = "flowcontrol.apiserver.k8s.io", .kind = "FlowSchema", .generation = true},
+    {.group = "flowcontrol.apiserver.k8s.io", .kind = "PriorityLevelConfiguration", .generation = true},
+};
+
+constexpr Behavior kPlain{.group = "", .kind = ""};
+
+const Behavior& behavior_of(const Resource& resource) {
+  const Behavior* b = find_behavior(resource.group(), resource.kind());
+  return b == nullptr ? kPlain : *b;
+}
+
+void settle(Value& object, const Resource& resource) {
+  // The tree was canonical before our own code touched it: it cannot have a wrong type now.
+  if (auto done = canonicalize_tree(object, resource.type(), {}); !done) log::error("object is not canonical", {{"kind", resource.kind()}, {"error", done.error()}});
+}
+
+void carry(Object& to, const Object& from, std::string_view member) {
+  const Value* v = from.if_contains(member);
+  if (v == nullptr) to.erase(member);
+  else to[member] = *v;
+}
+
+bool same_but_meta_and_status(const Value& a, const Value& b) {
+  auto counted = [](std::string_view k) { return k != "metadata" && k != "status" && k != "apiVersion" && k != "kind"; };
+  const Object &x = a.get_object(), &y = b.get_object();
+  for (auto& m : x)
+    if (counted(m.key())) {
+      const Value* other = y.if_contains(m.key());
+      if (other == nullptr || *other != m.value()) return false;
+    }
+  return std::ranges::all_of(y, [&](auto& m) { return !counted(m.key()) || x.contains(m.key()); });
+}
+
+}  // namespace
+
+std::span<const Behavior> behaviors() { return kBehaviors; }
+
+const Behavior* find_behavior(std::string_view group, std::string_view kind) {
+  for (const Behavior& b : kBehaviors)
+    if (b.kind == kind && b.group == group) return &b;
+  return nullptr;
+}
+
+void set_defaults(json::Value& object, const Resource& resource) {
+  CanonicalOptions options;
+  options.defaults = true;
+  if (auto done = canonicalize_tree(object, resource.type(), options); !done) log::error("object is not canonical", {{"kind", resource.kind()}, {"error", done.error()}});
+  const Behavior& b = behavior_of(resource);
+  if (b.set_defaults == nullptr) return;
+  b.set_defaults(object);
+  if (auto done = canonicalize_tree(object, resource.type(), options); !done) log::error("object is not canonical", {{"kind", resource.kind()}, {"error", done.error()}});
+}
+
+void prepare_create(json::Value& object, const Resource& resource) {
+  const Behavior& b = behavior_of(resource);
+  Value& meta = json::at_path(object, {"metadata"});
+  if (!meta.is_object()) meta.emplace_object();
+  for (const char* member : {"uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"}) meta.get_object().erase(member);
+  if (b.generation) meta.get_object()["generation"] = 1;
+  if (!b.keep_status && resource.find_subresource("status") != nullptr) object.get_object().erase("status");
+  if (b.prepare_create != nullptr) b.prepare_create(object);
+  settle(object, resource);
+}
+
+void prepare_update(json::Value& object, const json::Value& old, const Resource& resource, std::string_view subresource) {
+  const Behavior& b = behavior_of(resource);
+  Value& meta = json::at_path(object, {"metadata"});
+  if (!meta.is_object()) meta.emplace_object();
+  Object& now = meta.get_object();
+  const Object* before = json::get_object(old, {"metadata"});
+  static const Object kNone;
+  if (before == nullptr) before = &kNone;
+  for (std::string_view member : {"creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"}) carry(now, *before, member);
+  if (json::get_string(object, {"metadata", "uid"}).empty()) carry(now, *before, "uid");
+  Object& root = object.get_object();
+  if (subresource == "status") {
+    // All but status, and what a status writer may touch of metadata, is as it was.
+    std::vector<std::string> members;
+    for (auto& m : root)
+      if (m.key() != "metadata" && m.key() != "status") members.emplace_back(m.key());
+    for (const std::string& m : members) root.erase(m);
+    for (auto& m : old.get_object())
+      if (m.key() != "metadata" && m.key() != "status") root[m.key()] = m.value();
+  } else if (resource.find_subresource("status") != nullptr) {
+    carry(root, old.get_object(), "status");
+  }
+  if (b.prepare_update != nullptr) b.prepare_update(object, old, subresource);
+  settle(object, resource);
+  if (b.generation && subresource != "status" && !same_but_meta_and_status(object, old)) {
+    Object& settled = object.get_object().at("metadata").get_object();
+    settled["generation"] = json::get_int(old, {"metadata", "generation"}) + 1;
+    settle(object, resource);
+  }
+}
+
+FieldErrors validate_create(const json::Value& object, const Resource& resource) {
+  FieldErrors errors;
+  validate_metadata(object, resource, errors);
+  const Behavior& b = behavior_of(resource);
+  if (b.validate != nullptr) b.validate(object, errors);
+  if (resource.kind() == "Pod" && json::get_array(object, {"spec", "ephemeralContainers"}) != nullptr)
+    errors.forbidden(Path("spec")["ephemeralContainers"], "cannot be set on create");
+  return errors;
+}
+
+FieldErrors validate_update(const json::Value& object, const json::Value& old, const Resource& resource, std::string_view subresource) {
+  FieldErrors errors;
+  validate_metadata(object, resource, errors);
+  validate_metadata_update(object, old, errors);
+  const Behavior& b = behavior_of(resource);
+  if (b.validate != nullptr && subresource != "status") b.validate(object, errors);
+  if (b.validate_update != nullptr) b.validate_update(object, old, subresource, errors);
+  return errors;
+}
+
+std::vector<std::string> warnings(const json::Value& object, const Resource& resource) {
+  std::vector<std::string> out;
+  const Behavior& b = behavior_of(resource);
+  if (b.warnings != nullptr) b.warnings(object, out);
+  return out;
+}
+
+std::vector<std::string_view> selectable_fields(const Resource& resource) {
+  const Behavior& b = behavior_of(resource);
+  return b.selectable_fields == nullptr ? std::vector<std::string_view>() : b.selectable_fields();
+}
+
+bool is_selectable(const Resource& resource, std::string_view field) {
+  if (field == "metadata.name" || (field == "metadata.namespace" && resource.namespaced)) return true;
+  auto fields = selectable_fields(resource);
+  return std::ranges::find(fields, field) != fields.end();
+}
+
+std::string selectable_value(const json::Value& object, const Resource& resource, std::string_view field) {
+  if (resource.kind() == "Event") {
+    if (field == "source") field = "source.component";
+    // events.k8s.io spells the same things differently.
+    if (resource.group() == "events.k8s.io" && field.starts_with("involvedObject.")) return selectable_value(object, resource, cat("regarding.", field.substr(15)));
+    if (resource.group() == "events.k8s.io" && field == "reportingComponent") field = "reportingController";
+  }
+  const Value* at = &object;
+  for (std::string_view part : split(field, '.')) {
+    at = child(*at, part);
+    if (at == nullptr) return field == "spec.unschedulable" || field == "spec.hostNetwork" ? "false" : field == "status.replicas" ? "0" : "";
+  }
+  if (at->is_string()) return std::string(at->get_string());
+  return at->is_structured() ? std::string() : json::format(*at);
+}
+
+}  // namespace monopod::api

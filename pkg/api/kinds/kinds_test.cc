@@ -1,0 +1,172 @@
+#include "api/kinds/kinds.h"
+
+#include <gtest/gtest.h>
+
+#include "api/kinds/names.h"
+#include "api/schema/decode.h"
+#include "base/strings.h"
+
+namespace monopod::api {
+namespace {
+
+json::Value made(const Resource& r, std::string_view text) {
+  auto d = decode_json(text, {&r.type(), r.group_version(), r.kind()}, FieldValidation::kStrict);
+  EXPECT_TRUE(d) << (d ? "" : d.error().message());
+  json::Value v = d ? d->object : json::Value(json::Object());
+  set_defaults(v, r);
+  return v;
+}
+const Resource& resource(std::string_view group, std::string_view plural) { return *find_resource(group, plural); }
+
+constexpr const char* kPod = R"({"metadata":{"name":"a","namespace":"default"},"spec":{"containers":[{"name":"c","image":"busybox","ports":[{"containerPort":80}],
+  "livenessProbe":{"httpGet":{"port":80}},"resources":{"limits":{"cpu":"1"}}}],"volumes":[{"name":"v"}]}})";
+constexpr const char* kDeployment = R"({"metadata":{"name":"d","namespace":"default"},"spec":{"selector":{"matchLabels":{"a":"b"}},
+  "template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"x:1"}]}}}})";
+
+TEST(Defaults, PodGetsUpstreams) {
+  json::Value pod = made(resource("", "pods"), kPod);
+  EXPECT_EQ(json::format(pod.at("spec")),
+            R"({"containers":[{"image":"busybox","imagePullPolicy":"Always","livenessProbe":{"failureThreshold":3,"httpGet":{"path":"/","port":80,"scheme":"HTTP"},"periodSeconds":10,"successThreshold":1,"timeoutSeconds":1},)"
+            R"("name":"c","ports":[{"containerPort":80,"protocol":"TCP"}],"resources":{"limits":{"cpu":"1"},"requests":{"cpu":"1"}},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File"}],)"
+            R"("dnsPolicy":"ClusterFirst","enableServiceLinks":true,"restartPolicy":"Always","schedulerName":"default-scheduler","securityContext":{},"terminationGracePeriodSeconds":30,"volumes":[{"emptyDir":{},"name":"v"}]})");
+}
+
+TEST(Defaults, DeploymentAndServiceGetUpstreams) {
+  json::Value d = made(resource("apps", "deployments"), kDeployment);
+  EXPECT_EQ(json::format(d.at("spec").at("strategy")), R"({"rollingUpdate":{"maxSurge":"25%","maxUnavailable":"25%"},"type":"RollingUpdate"})");
+  EXPECT_EQ(json::get_int(d, {"spec", "replicas"}), 1);
+  EXPECT_EQ(json::get_int(d, {"spec", "progressDeadlineSeconds"}), 600);
+  EXPECT_EQ(json::find(d, {"spec", "template", "spec", "enableServiceLinks"}), nullptr);
+  json::Value s = made(resource("", "services"), R"({"metadata":{"name":"s","namespace":"default"},"spec":{"ports":[{"port":80}],"sessionAffinity":"ClientIP"}})");
+  EXPECT_EQ(json::format(s.at("spec")),
+            R"({"internalTrafficPolicy":"Cluster","ports":[{"port":80,"protocol":"TCP","targetPort":80}],"sessionAffinity":"ClientIP","sessionAffinityConfig":{"clientIP":{"timeoutSeconds":10800}},"type":"ClusterIP"})");
+  json::Value secret = made(resource("", "secrets"), R"({"metadata":{"name":"s"},"stringData":{"k":"v"}})");
+  EXPECT_EQ(json::format(secret), R"({"apiVersion":"v1","data":{"k":"dg=="},"kind":"Secret","metadata":{"name":"s"},"type":"Opaque"})");
+}
+
+TEST(Defaults, AreIdempotentForEveryKind) {
+  for (const Resource& r : resources()) {
+    json::Value v = made(r, R"({"metadata":{"name":"a","namespace":"b"}})");
+    std::string once = json::format(v);
+    set_defaults(v, r);
+    EXPECT_EQ(json::format(v), once) << r.kind();
+    prepare_create(v, r);
+    json::Value again = v;
+    prepare_create(again, r);
+    EXPECT_EQ(again, v) << r.kind();
+    (void)validate_create(v, r);
+    json::Value updated = v;
+    prepare_update(updated, v, r, "");
+    EXPECT_EQ(updated, v) << r.kind();
+    (void)validate_update(updated, v, r, "");
+    (void)validate_update(updated, v, r, "status");
+  }
+  json::Value pod = made(resource("", "pods"), kPod);
+  json::Value again = pod;
+  set_defaults(again, resource("", "pods"));
+  EXPECT_EQ(again, pod);
+}
+
+TEST(Prepare, StatusAndGenerationFollowTheRules) {
+  const Resource& r = resource("apps", "deployments");
+  json::Value d = made(r, kDeployment);
+  d.get_object()["status"] = json::Object{{"replicas", 3}};
+  prepare_create(d, r);
+  EXPECT_EQ(json::format(d.at("status")), "{}");
+  EXPECT_EQ(json::get_int(d, {"metadata", "generation"}), 1);
+  json::Value changed = d;
+  json::at_path(changed, {"spec", "replicas"}) = 2;
+  json::at_path(changed, {"status", "replicas"}) = 9;
+  prepare_update(changed, d, r, "");
+  EXPECT_EQ(json::get_int(changed, {"metadata", "generation"}), 2);
+  EXPECT_EQ(json::find(changed, {"status", "replicas"}), nullptr);
+  json::Value status = d;
+  json::at_path(status, {"spec", "replicas"}) = 7;
+  json::at_path(status, {"status", "replicas"}) = 9;
+  prepare_update(status, d, r, "status");
+  EXPECT_EQ(json::get_int(status, {"spec", "replicas"}), 1);
+  EXPECT_EQ(json::get_int(status, {"status", "replicas"}), 9);
+  EXPECT_EQ(json::get_int(status, {"metadata", "generation"}), 1);
+  json::Value pod = made(resource("", "pods"), kPod);
+  prepare_create(pod, resource("", "pods"));
+  EXPECT_EQ(json::format(pod.at("status")), R"({"phase":"Pending","qosClass":"Burstable"})");
+}
+
+std::string invalid(std::string_view group, std::string_view plural, std::string_view text) {
+  const Resource& r = resource(group, plural);
+  FieldErrors errors = validate_create(made(r, text), r);
+  return errors.empty() ? "" : errors.text();
+}
+
+TEST(Validation, MessagesAreUpstreams) {
+  struct { const char *group, *plural, *text, *expected; } cases[] = {
+      {"", "pods", R"({"metadata":{"name":"A_b","namespace":"default"},"spec":{"containers":[{"name":"c","image":"x"}]}})",
+       "metadata.name: Invalid value: \"A_b\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', "
+       "regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"},
+      {"", "pods", R"({"metadata":{"name":"a","namespace":"default"},"spec":{}})", "spec.containers: Required value"},
+      {"", "pods", R"({"metadata":{"name":"a","namespace":"default"},"spec":{"restartPolicy":"X","containers":[{"name":"c"}]}})",
+       R"([spec.containers[0].image: Required value, spec.restartPolicy: Unsupported value: "X": supported values: "Always", "Never", "OnFailure"])"},
+      {"", "pods", R"({"metadata":{"name":"a","namespace":"default"},"spec":{"containers":[{"name":"c","image":"x","volumeMounts":[{"name":"n","mountPath":"/a"}]},{"name":"c","image":"x"}]}})",
+       R"([spec.containers[0].volumeMounts[0].name: Not found: "n", spec.containers[1].name: Duplicate value: "c"])"},
+      {"", "pods", R"({"metadata":{"name":"a","namespace":"default"},"spec":{"containers":[{"name":"c","image":"x","resources":{"limits":{"cpu":"1"},"requests":{"cpu":"2"}}}]}})",
+       R"(spec.containers[0].resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1)"},
+      {"apps", "deployments", R"({"metadata":{"name":"d","namespace":"default"},"spec":{"selector":{"matchLabels":{"a":"x"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"x"}]}}}})",
+       R"(spec.template.metadata.labels: Invalid value: {"a":"b"}: `selector` does not match template `labels`)"},
+      {"", "services", R"({"metadata":{"name":"1s","namespace":"default"},"spec":{}})",
+       "[metadata.name: Invalid value: \"1s\": a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character "
+       "(e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?'), spec.ports: Required value]"},
+      {"", "configmaps", R"({"metadata":{"name":"c","namespace":"default"},"data":{"a b":"1"}})",
+       "data[a b]: Invalid value: \"a b\": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"},
+      {"", "configmaps", R"({"metadata":{"name":"c","namespace":"default","labels":{"a":"b c"}}})",
+       "metadata.labels: Invalid value: \"b c\": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
+       "(e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"},
+      {"", "secrets", R"({"metadata":{"name":"c","namespace":"default"},"type":"kubernetes.io/tls"})", "[data[tls.crt]: Required value, data[tls.key]: Required value]"},
+      {"rbac.authorization.k8s.io", "roles", R"({"metadata":{"name":"a:b","namespace":"default"},"rules":[{"verbs":[]}]})",
+       "[rules[0].verbs: Required value: verbs must contain at least one value, rules[0].apiGroups: Required value: resource rules must supply at least one api group, "
+       "rules[0].resources: Required value: resource rules must supply at least one resource]"},
+      {"", "configmaps", R"({"metadata":{"namespace":"default"}})", "metadata.name: Required value: name or generateName is required"},
+  };
+  for (auto& c : cases) EXPECT_EQ(invalid(c.group, c.plural, c.text), c.expected);
+  EXPECT_EQ(invalid("", "pods", kPod), "");
+  EXPECT_EQ(invalid("apps", "deployments", kDeployment), "");
+}
+
+TEST(Validation, UpdatesKeepWhatIsImmutable) {
+  const Resource& pods = resource("", "pods");
+  json::Value pod = made(pods, kPod);
+  json::Value image = pod;
+  image.at("spec").at("containers").at(0).get_object()["image"] = "other";
+  EXPECT_TRUE(validate_update(image, pod, pods, "").empty()) << validate_update(image, pod, pods, "").text();
+  json::Value host = pod;
+  host.at("spec").get_object()["hostNetwork"] = true;
+  EXPECT_TRUE(validate_update(host, pod, pods, "").text().find("spec: Forbidden: pod updates may not change fields other than") != std::string::npos);
+  const Resource& deployments = resource("apps", "deployments");
+  json::Value d = made(deployments, kDeployment), e = d;
+  e.at("spec").at("selector").at("matchLabels").get_object()["z"] = "1";
+  e.at("spec").at("template").at("metadata").at("labels").get_object()["z"] = "1";
+  EXPECT_EQ(validate_update(e, d, deployments, "").text(), R"(spec.selector: Invalid value: {"matchLabels":{"a":"b","z":"1"}}: field is immutable)");
+}
+
+TEST(Validation, StatusCarriesTheCauses) {
+  FieldErrors errors;
+  errors.required(Path("spec")["containers"]);
+  json::Value status = make_invalid_status("apps", "Deployment", "d", errors);
+  EXPECT_EQ(json::get_string(status, {"message"}), R"(Deployment.apps "d" is invalid: spec.containers: Required value)");
+  EXPECT_EQ(json::format(status.at("details").at("causes")), R"([{"reason":"FieldValueRequired","message":"Required value","field":"spec.containers"}])");
+}
+
+TEST(FieldSelectors, KindsSayWhatTheyKnow) {
+  const Resource& pods = resource("", "pods");
+  json::Value pod = made(pods, kPod);
+  EXPECT_TRUE(is_selectable(pods, "spec.nodeName"));
+  EXPECT_FALSE(is_selectable(pods, "spec.containers"));
+  EXPECT_EQ(selectable_value(pod, pods, "spec.restartPolicy"), "Always");
+  EXPECT_EQ(selectable_value(pod, pods, "status.phase"), "");
+  json::Value node = json::Object{{"spec", json::Object()}};
+  EXPECT_EQ(selectable_value(node, resource("", "nodes"), "spec.unschedulable"), "false");
+  json::Value event = json::Object{{"regarding", json::Object{{"name", "x"}}}};
+  EXPECT_EQ(selectable_value(event, resource("events.k8s.io", "events"), "involvedObject.name"), "x");
+}
+
+}  // namespace
+}  // namespace monopod::api
