@@ -60,16 +60,27 @@ struct Bind {
   std::string propagation;
 };
 
+// What of an image decides how its container runs.
+struct ImageFacts {
+  std::string id;         // "sha256:..."
+  std::string reference;  // what containerStatuses[].imageID shows: a repository digest, else the id
+  std::vector<std::string> entrypoint;
+  std::vector<std::string> cmd;
+  std::vector<std::string> env;
+  std::string working_dir;
+  std::string user;
+  std::string stop_signal;
+  std::uint64_t size_bytes = 0;
+};
+
 struct ContainerPlan {
   const Pod* pod = nullptr;              // outlives the call
   const Container* container = nullptr;  // outlives the call
   int attempt = 0;
-  std::string image_id;
+  ImageFacts image;
   std::vector<std::string> command;
   std::vector<std::string> env;
-  std::string working_dir;
   std::vector<Bind> binds;
-  std::string stop_signal;
 };
 
 struct ExecResult {
@@ -94,7 +105,10 @@ class PodRuntime {
   virtual async::Task<Result<>> start_container(std::string id) = 0;
   virtual async::Task<Result<>> signal_container(std::string id, int signal) = 0;
   virtual async::Task<Result<>> remove_container(std::string id) = 0;
-  virtual async::Task<Result<ExecResult>> exec(std::string id, std::vector<std::string> argv, std::size_t output_bytes_max) = 0;
+  // kDeadlineExceeded where the program is not done in time (it is killed).
+  virtual async::Task<Result<ExecResult>> exec(std::string id, std::vector<std::string> argv, Duration timeout, std::size_t output_bytes_max) = 0;
+
+  virtual std::optional<ImageFacts> find_image(std::string_view reference) const = 0;
 
   // As last seen; kept current by exits. null where unknown.
   virtual const Instance* find_instance(std::string_view id) const = 0;

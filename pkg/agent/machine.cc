@@ -1,0 +1,395 @@
+#include "agent/machine.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "agent/files.h"
+#include "agent/logs.h"
+#include "base/log.h"
+#include "sys/root.h"
+
+namespace monopod::agent {
+
+namespace {
+
+constexpr std::size_t kTerminationBytesMax = 4096;
+constexpr std::size_t kFallbackLines = 80;
+constexpr std::size_t kFallbackBytesMax = 2048;
+
+RunState run_state(container::Status status) {
+  switch (status) {
+    case container::Status::kCreating:
+    case container::Status::kCreated: return RunState::kCreated;
+    case container::Status::kRunning: return RunState::kRunning;
+    case container::Status::kStopped: return RunState::kExited;
+  }
+  return RunState::kExited;
+}
+
+void copy_state(const container::ContainerState& from, Instance& to) {
+  to.state = run_state(from.status);
+  to.created_at = from.created_at;
+  to.started_at = from.started_at;
+  to.finished_at = from.finished_at;
+  if (to.state != RunState::kExited) return;
+  to.exit_code = from.exit_code < 0 ? 137 : from.exit_code;
+  to.signal = from.signal;
+  to.oom_killed = from.oom_killed;
+  if (from.exit_code < 0) {
+    to.reason = "ContainerStatusUnknown";
+    to.message = "The container could not be located when the pod was terminated";
+  } else if (from.oom_killed) {
+    to.reason = "OOMKilled";
+  } else if (from.started_at == WallTime{}) {
+    to.reason = "ContainerCannotRun";
+  } else {
+    to.reason = from.exit_code == 0 ? "Completed" : "Error";
+  }
+}
+
+std::string annotation(const container::ContainerState& state, std::string_view key) {
+  auto it = state.annotations.find(std::string(key));
+  return it == state.annotations.end() ? std::string() : it->second;
+}
+
+// 64 hexadecimal digits, as ids of containers look everywhere.
+std::string make_id(Rng& rng) {
+  std::string bytes;
+  for (int i = 0; i < 4; ++i) {
+    std::uint64_t n = rng.next();
+    bytes.append(reinterpret_cast<const char*>(&n), sizeof n);
+  }
+  return format_hex(as_bytes(bytes));
+}
+
+// A file or directory below a volume, pinned where no change of the volume can redirect it.
+Result<> pin_sub_path(const Bind& bind, const std::string& target) {
+  TRY_ASSIGN(sys::Root root, sys::Root::open(bind.source));
+  auto opened = root.open_file(bind.sub_path, O_PATH);
+  if (!opened && opened.error().code() == Code::kNotFound) opened = root.make_directories(bind.sub_path, 0750);
+  if (!opened) return fail(Code::kFailedPrecondition, cat("failed to prepare subPath for volumeMount \"", bind.destination, "\": ", opened.error().message()));
+  struct stat st{};
+  if (::fstat(opened->get(), &st) != 0) return fail_errno("stat sub path");
+  if (S_ISDIR(st.st_mode)) {
+    TRY(make_directories(target));
+  } else {
+    TRY(make_directories(target.substr(0, target.rfind('/'))));
+    sys::Fd file(::open(target.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0640));
+    if (!file) return fail_errno(cat("create ", target));
+  }
+  if (::mount(sys::fd_path(opened->get()).c_str(), target.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) return fail_errno(cat("bind sub path at ", target));
+  return {};
+}
+
+std::vector<container::Device> find_host_devices() {
+  std::vector<container::Device> out;
+  for (const std::string& name : list_directory("/dev")) {
+    struct stat st{};
+    std::string path = "/dev/" + name;
+    if (::lstat(path.c_str(), &st) != 0 || (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))) continue;
+    if (name == "console" || name == "tty" || name == "ptmx" || name == "null" || name == "zero" || name == "full" || name == "random" || name == "urandom") continue;
+    container::Device d;
+    d.path = path;
+    d.type = S_ISCHR(st.st_mode) ? 'c' : 'b';
+    d.major = static_cast<std::uint32_t>(((st.st_rdev >> 8) & 0xfffU) | ((st.st_rdev >> 32) & ~0xfffULL));
+    d.minor = static_cast<std::uint32_t>((st.st_rdev & 0xffU) | ((st.st_rdev >> 12) & ~0xffULL));
+    d.file_mode = st.st_mode & 07777U;
+    d.uid = st.st_uid;
+    d.gid = st.st_gid;
+    out.push_back(std::move(d));
+  }
+  return out;
+}
+
+}  // namespace
+
+Machine::Machine(async::Scope& scope, const AgentDependencies& dependencies, const AgentOptions& options, std::int64_t node_memory_bytes)
+    : scope_(scope), deps_(dependencies), options_(options), paths_{options.data_dir, options.run_dir}, node_memory_bytes_(node_memory_bytes) {}
+
+async::Task<Result<>> Machine::open() {
+  CO_TRY(co_await deps_.pool.run([&]() -> Result<> {
+    TRY(make_directories(paths_.pods(), 0750));
+    TRY(make_directories(paths_.logs()));
+    return make_directories(paths_.run_pods(), 0700);
+  }));
+  CO_TRY(co_await load_records());
+  for (const container::ContainerState& state : deps_.containers.list()) adopt(state);
+  // A container whose pod has no record, and a snapshot without a container, were left by a death in the middle.
+  std::vector<std::string> orphans;
+  for (const container::ContainerState& state : deps_.containers.list()) {
+    std::string uid = annotation(state, kPodUid);
+    if (!uid.empty() && !pods_.contains(uid)) orphans.push_back(state.id);
+  }
+  for (const std::string& id : orphans)
+    if (auto removed = co_await deps_.containers.remove(id); !removed) log::warn("cannot remove an orphaned container", {{"id", id}, {"error", removed.error()}});
+  for (const std::string& id : orphans) containers_.erase(id);
+  std::set<std::string> known;
+  for (const container::ContainerState& state : deps_.containers.list()) known.insert(state.id);
+  for (const std::string& id : deps_.images.list_snapshots()) {
+    bool ours = id.size() == 64;  // other users of the store name theirs otherwise
+    if (!ours || known.contains(id)) continue;
+    for (const auto& [uid, entry] : pods_) co_await discard(id, uid);
+    if (auto removed = co_await deps_.images.remove_snapshot(id); !removed) log::warn("cannot remove an orphaned snapshot", {{"id", id}, {"error", removed.error()}});
+  }
+  deps_.containers.on_stopped([this](const container::ContainerState& state) { stopped(state); });
+  co_return Result<>();
+}
+
+void Machine::adopt(const container::ContainerState& state) {
+  std::string uid = annotation(state, kPodUid);
+  std::string name = annotation(state, kContainerName);
+  if (uid.empty() || name.empty()) return;
+  ContainerEntry entry;
+  entry.pod_uid = uid;
+  entry.termination_policy = annotation(state, kTerminationPolicy);
+  Instance& i = entry.instance;
+  i.id = state.id;
+  i.container = name;
+  i.attempt = parse_int<int>(annotation(state, kAttempt)).value_or(0);
+  i.hash = annotation(state, kHash);
+  i.image = annotation(state, kImage);
+  i.image_id = annotation(state, kImageId);
+  copy_state(state, i);
+  bool ended = i.state == RunState::kExited;
+  containers_[state.id] = std::move(entry);
+  if (ended) scope_.spawn(finish_stopped(state.id));
+}
+
+void Machine::stopped(const container::ContainerState& state) {
+  if (containers_.contains(state.id)) scope_.spawn(finish_stopped(state.id));
+}
+
+async::Task<> Machine::finish_stopped(std::string id) {
+  auto found = containers_.find(id);
+  if (found == containers_.end()) co_return;
+  auto state = deps_.containers.state(id);
+  if (!state || state->status != container::Status::kStopped) co_return;
+  Instance ended = found->second.instance;
+  copy_state(*state, ended);
+  std::string uid = found->second.pod_uid;
+  std::string policy = found->second.termination_policy;
+  std::string file = paths_.termination(uid, ended.container, ended.attempt);
+  std::string log = state->log_path;
+  if (ended.reason != "ContainerStatusUnknown") {
+    std::string message = co_await deps_.pool.run([&] { return read_termination_message(file, policy, ended.exit_code != 0, log); });
+    if (!message.empty()) ended.message = std::move(message);
+  }
+  found = containers_.find(id);
+  if (found == containers_.end()) co_return;
+  found->second.instance = ended;
+  if (on_exit) on_exit(uid, ended);
+}
+
+std::string read_termination_message(const std::string& file, const std::string& policy, bool failed, const std::string& log_path) {
+  std::string message;
+  sys::Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (fd) {
+    struct stat st{};
+    if (::fstat(fd.get(), &st) == 0 && S_ISREG(st.st_mode)) {
+      auto size = static_cast<std::size_t>(st.st_size);
+      off_t from = size > kTerminationBytesMax ? static_cast<off_t>(size - kTerminationBytesMax) : 0;
+      message.resize(std::min(size, kTerminationBytesMax));
+      ssize_t n = ::pread(fd.get(), message.data(), message.size(), from);
+      message.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+    }
+  }
+  if (message.empty() && failed && policy == "FallbackToLogsOnError" && !log_path.empty()) message = read_log_tail(log_path, kFallbackLines, kFallbackBytesMax);
+  return message;
+}
+
+async::Task<Result<Instance>> Machine::create_container(ContainerPlan plan) {
+  const Pod& pod = *plan.pod;
+  const Container& c = *plan.container;
+  CO_TRY(check_path_name(pod.uid));
+  CO_TRY(check_path_name(c.name));
+  auto found = pods_.find(pod.uid);
+  if (found == pods_.end() || !found->second.sandbox.ready) co_return fail(Code::kUnavailable, "sandbox is not ready");
+  std::string id = make_id(deps_.rng);
+  std::string termination = paths_.termination(pod.uid, c.name, plan.attempt);
+  auto created = co_await prepare_and_create(plan, id, termination);
+  if (!created) {
+    co_await discard(id, pod.uid);
+    if (auto removed = co_await deps_.images.remove_snapshot(id); !removed) log::warn("cannot remove a snapshot", {{"id", id}, {"error", removed.error()}});
+    co_return fail(std::move(created).error());
+  }
+  auto state = deps_.containers.state(id);
+  if (!state) co_return fail(std::move(state).error());
+  ContainerEntry entry;
+  entry.pod_uid = pod.uid;
+  entry.termination_policy = c.termination_policy;
+  Instance& i = entry.instance;
+  i.id = id;
+  i.container = c.name;
+  i.attempt = plan.attempt;
+  i.hash = c.hash;
+  i.image = c.image;
+  i.image_id = plan.image.reference;
+  copy_state(*state, i);
+  Instance out = i;
+  containers_[id] = std::move(entry);
+  co_return out;
+}
+
+async::Task<Result<>> Machine::prepare_and_create(const ContainerPlan& plan, std::string id, std::string termination_file) {
+  const Pod& pod = *plan.pod;
+  const Container& c = *plan.container;
+  const PodEntry& entry = pods_.at(pod.uid);
+  ContainerPlace place;
+  place.rootfs = paths_.rootfs(pod.uid, id);
+  place.cgroup_path = cat(entry.group, "/", id);
+  place.pause_id = entry.pause_id;
+  place.shm_path = pod.host_ipc ? "/dev/shm" : paths_.shm(pod.uid);
+  place.node_memory_bytes = node_memory_bytes_;
+  CO_TRY(co_await deps_.images.prepare_snapshot(id, plan.image.id));
+  CO_TRY(co_await deps_.pool.run([&] { return make_directories(place.rootfs, 0711); }));
+  CO_TRY(co_await deps_.images.mount(id, place.rootfs));
+
+  EffectiveSecurity security = merge_security(pod, c);
+  ContainerPlan ready = plan;
+  std::string log = log_path(pod, c.name, plan.attempt);
+  CO_TRY(co_await deps_.pool.run([&]() -> Result<> {
+    place.namespaces = container::find_sandbox_namespaces(paths_.namespaces(pod.uid));
+    TRY_ASSIGN(sys::Root root, sys::Root::open(place.rootfs));
+    std::string spec = plan.image.user;
+    if (security.user) spec = security.group ? cat(*security.user, ":", *security.group) : std::to_string(*security.user);
+    auto user = container::resolve_user_in(root.fd(), spec);
+    if (!user) return fail(Code::kFailedPrecondition, user.error().message());
+    place.user = std::move(*user);
+    if (security.seccomp.type == "Localhost") {
+      TRY_ASSIGN(sys::Root profiles, sys::Root::open(paths_.seccomp()));
+      auto text = profiles.read_file(security.seccomp.localhost, 4U << 20);
+      if (!text) return fail(Code::kFailedPrecondition, cat("failed to load seccomp spec: ", text.error().message()));
+      place.seccomp_json = std::move(*text);
+    }
+    if (security.privileged) place.host_devices = find_host_devices();
+    TRY(make_directories(log.substr(0, log.rfind('/'))));
+    TRY(make_directories(termination_file.substr(0, termination_file.rfind('/')), 0750));
+    TRY(replace_file(termination_file, "", 0666));
+    int number = 0;
+    for (Bind& bind : ready.binds) {
+      if (bind.sub_path.empty()) continue;
+      std::string target = cat(paths_.sub_paths(pod.uid, id), "/", number++);
+      TRY(pin_sub_path(bind, target));
+      bind.source = target;
+      bind.sub_path.clear();
+    }
+    return {};
+  }));
+  auto mounted = [&](std::string_view path) { return std::ranges::any_of(plan.binds, [&](const Bind& b) { return b.destination == path; }); };
+  std::string etc = paths_.etc(pod.uid);
+  for (const char* name : {"hosts", "hostname", "resolv.conf"})
+    if (std::string path = cat("/etc/", name); !mounted(path)) ready.binds.push_back({cat(etc, "/", name), "", path, c.security.read_only_root && path != "/etc/hosts", ""});
+  if (!c.termination_path.empty() && !mounted(c.termination_path)) ready.binds.push_back({termination_file, "", c.termination_path, false, ""});
+  CO_TRY_ASSIGN(container::ContainerConfig config, make_container_config(ready, place));
+
+  supervisor::StdioOptions stdio;
+  stdio.log_path = log;
+  stdio.terminal = c.tty;
+  stdio.stdin_open = c.stdin_open;
+  stdio.stdin_once = c.stdin_once;
+  stdio.log_bytes_max = static_cast<std::uint64_t>(options_.log_bytes_max);
+  stdio.log_files_max = options_.log_files_max;
+  co_return co_await deps_.containers.create(id, std::move(config), std::move(stdio));
+}
+
+// What stands beside a container: its root mount and pinned sub paths.
+async::Task<> Machine::discard(std::string id, std::string uid) {
+  auto unmounted = co_await deps_.images.unmount(paths_.rootfs(uid, id));
+  auto removed = co_await deps_.pool.run([&]() -> Result<> {
+    std::string root = paths_.rootfs(uid, id);
+    TRY(unmount_all(root));
+    if (::rmdir(root.c_str()) != 0 && errno != ENOENT) return fail_errno(cat("rmdir ", root));
+    return remove_tree(paths_.sub_paths(uid, id));
+  });
+  if (!unmounted) log::warn("cannot unmount a container's root", {{"id", id}, {"error", unmounted.error()}});
+  if (!removed) log::warn("cannot remove a container's mounts", {{"id", id}, {"error", removed.error()}});
+}
+
+async::Task<Result<>> Machine::start_container(std::string id) {
+  auto started = co_await deps_.containers.start(id);
+  auto found = containers_.find(id);
+  if (found == containers_.end()) co_return fail(Code::kNotFound, "container is gone");
+  Instance& i = found->second.instance;
+  if (!started) {
+    i.state = RunState::kExited;
+    i.exit_code = started.error().code() == Code::kNotFound ? 127 : started.error().code() == Code::kPermissionDenied ? 126 : 128;
+    i.reason = "StartError";
+    i.message = started.error().message();
+    i.started_at = WallTime{};
+    i.finished_at = deps_.time.wall();
+    co_return fail(std::move(started).error());
+  }
+  if (auto state = deps_.containers.state(id); state && state->status == container::Status::kRunning) copy_state(*state, i);
+  co_return Result<>();
+}
+
+async::Task<Result<>> Machine::signal_container(std::string id, int signal) { co_return co_await deps_.containers.kill(id, signal); }
+
+async::Task<Result<>> Machine::remove_container(std::string id) {
+  auto found = containers_.find(id);
+  std::string uid = found == containers_.end() ? std::string() : found->second.pod_uid;
+  std::string termination = found == containers_.end() ? std::string() : paths_.termination(uid, found->second.instance.container, found->second.instance.attempt);
+  CO_TRY(co_await deps_.containers.remove(id));
+  if (!uid.empty()) co_await discard(id, uid);
+  CO_TRY(co_await deps_.images.remove_snapshot(id));
+  co_await deps_.pool.run([&] { ::unlink(termination.c_str()); });
+  containers_.erase(id);
+  co_return Result<>();
+}
+
+async::Task<Result<ExecResult>> Machine::exec(std::string id, std::vector<std::string> argv, Duration timeout, std::size_t output_bytes_max) {
+  container::ExecOptions options;
+  options.args = std::move(argv);
+  CO_TRY_ASSIGN(auto output, co_await deps_.containers.exec_sync(id, std::move(options), timeout, output_bytes_max));
+  ExecResult out;
+  out.exit_code = output.exit_code;
+  out.output = std::move(output.stdout_text);
+  out.output += output.stderr_text;
+  if (out.output.size() > output_bytes_max) out.output.resize(output_bytes_max);
+  co_return out;
+}
+
+std::optional<ImageFacts> Machine::find_image(std::string_view reference) const {
+  auto image = deps_.images.find(reference);
+  if (!image) return std::nullopt;
+  ImageFacts out;
+  out.id = image->id;
+  out.reference = image->repo_digests.empty() ? image->id : image->repo_digests.front();
+  out.entrypoint = image->config.entrypoint;
+  out.cmd = image->config.cmd;
+  out.env = image->config.env;
+  out.working_dir = image->config.working_dir;
+  out.user = image->config.user;
+  out.stop_signal = image->config.stop_signal;
+  out.size_bytes = image->size_bytes;
+  return out;
+}
+
+const Instance* Machine::find_instance(std::string_view id) const {
+  auto found = containers_.find(id);
+  return found == containers_.end() ? nullptr : &found->second.instance;
+}
+
+std::vector<PodRecord> Machine::list() const {
+  std::map<std::string, PodRecord> out;
+  for (const auto& [uid, entry] : pods_) out[uid] = PodRecord{uid, entry.name, entry.namespace_name, entry.sandbox, {}};
+  for (const auto& [id, entry] : containers_)
+    if (auto found = out.find(entry.pod_uid); found != out.end()) found->second.instances.push_back(entry.instance);
+  std::vector<PodRecord> list;
+  for (auto& [uid, record] : out) {
+    std::ranges::sort(record.instances, {}, &Instance::attempt);
+    list.push_back(std::move(record));
+  }
+  return list;
+}
+
+std::string Machine::log_path(const Pod& pod, std::string_view container, int attempt) const {
+  return cat(paths_.pod_logs(pod.namespace_name, pod.name, pod.uid), "/", container, "/", attempt, ".log");
+}
+
+}  // namespace monopod::agent
