@@ -2,13 +2,14 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/mount.h>
+#include <linux/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "base/strings.h"
+#include "sys/mount.h"
 #include "sys/root.h"
 
 namespace monopod::agent {
@@ -89,7 +90,7 @@ bool is_mount_point(const std::string& path) { return std::ranges::any_of(mounts
 Result<> unmount_all(const std::string& path) {
   std::vector<std::string> mounts = mounts_below(path);
   for (auto it = mounts.rbegin(); it != mounts.rend(); ++it)
-    if (::umount2(it->c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != EINVAL && errno != ENOENT) return fail_errno(cat("umount ", *it));
+    TRY(sys::detach_mount(*it));
   return {};
 }
 
@@ -101,11 +102,13 @@ Result<> remove_tree(const std::string& path) {
   return parent.remove_tree(path.substr(slash + 1));
 }
 
-Result<> mount_tmpfs(const std::string& path, const std::string& options) {
+Result<> mount_tmpfs(const std::string& path, const std::vector<std::pair<std::string, std::string>>& options) {
   TRY(make_directories(path));
   if (is_mount_point(path)) return {};
-  if (::mount("tmpfs", path.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) != 0) return fail_errno(cat("mount tmpfs ", path));
-  return {};
+  TRY_ASSIGN(sys::Fd made, sys::make_file_system("tmpfs", "tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
+  sys::Fd target(::open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!target) return fail_errno(cat("open ", path));
+  return sys::attach_mount(made.get(), target.get());
 }
 
 }  // namespace monopod::agent

@@ -20,6 +20,7 @@ bool is_mount_point(const std::string& path);
 Result<> unmount_all(const std::string& path);
 // Unmounts what is mounted below or at path, then removes the tree without following symlinks. Absent is no error.
 Result<> remove_tree(const std::string& path);
-Result<> mount_tmpfs(const std::string& path, const std::string& options);
+// options as of fsconfig(2): {{"size", "64m"}}. Mounted already: nothing happens.
+Result<> mount_tmpfs(const std::string& path, const std::vector<std::pair<std::string, std::string>>& options);
 
 }  // namespace monopod::agent

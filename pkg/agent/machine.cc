@@ -1,7 +1,6 @@
 #include "agent/machine.h"
 
 #include <fcntl.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 #include "agent/files.h"
 #include "agent/logs.h"
 #include "base/log.h"
+#include "sys/mount.h"
 #include "sys/root.h"
 
 namespace monopod::agent {
@@ -82,8 +82,10 @@ Result<> pin_sub_path(const Bind& bind, const std::string& target) {
     sys::Fd file(::open(target.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0640));
     if (!file) return fail_errno(cat("create ", target));
   }
-  if (::mount(sys::fd_path(opened->get()).c_str(), target.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) return fail_errno(cat("bind sub path at ", target));
-  return {};
+  TRY_ASSIGN(sys::Fd copy, sys::clone_mount(opened->get(), true));
+  sys::Fd onto(::open(target.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!onto) return fail_errno(cat("open ", target));
+  return sys::attach_mount(copy.get(), onto.get());
 }
 
 std::vector<container::Device> find_host_devices() {

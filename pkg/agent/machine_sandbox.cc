@@ -12,8 +12,6 @@ namespace monopod::agent {
 
 namespace {
 
-constexpr std::string_view kShmOptions = "mode=1777,size=64m";
-
 sys::CgroupLimits make_limits(const CgroupValues& values) {
   sys::CgroupLimits limits;
   limits.cpu_shares = static_cast<std::uint64_t>(values.cpu_shares);
@@ -74,7 +72,7 @@ async::Task<Result<Sandbox>> Machine::build_sandbox(const Pod& pod, PodEntry& en
     TRY(make_directories(paths_.etc(uid)));
     TRY(make_directories(paths_.pod_logs(pod.namespace_name, pod.name, uid)));
     TRY(make_directories(paths_.run_pod(uid), 0700));
-    if (!pod.host_ipc) TRY(mount_tmpfs(paths_.shm(uid), std::string(kShmOptions)));
+    if (!pod.host_ipc) TRY(mount_tmpfs(paths_.shm(uid), {{"mode", "1777"}, {"size", "64m"}}));
     return {};
   }));
   CO_TRY(co_await write_record(uid));  // from here on a restart knows of it
