@@ -23,7 +23,7 @@ TEST(Env, CommandAndArgsReplaceTheImagesByTheTableOfTheDocs) {
   };
   for (const Row& row : {Row{R"({"containers":[{"name":"a"}]})", {"/ep", "e", "c"}}, Row{R"({"containers":[{"name":"a","command":["x"]}]})", {"x"}},
                          Row{R"({"containers":[{"name":"a","args":["y"]}]})", {"/ep", "e", "y"}},
-                         Row{R"({"containers":[{"name":"a","command":["x"],"args":["$(V)"]}]})", {"x", "v"}}}) {
+                         Row{R"json({"containers":[{"name":"a","command":["x"],"args":["$(V)"]}]})json", {"x", "v"}}}) {
     Pod pod = make_pod(row.spec);
     EXPECT_EQ(make_command(pod.containers[0], entry, cmd, {{"V", "v"}}), row.want) << row.spec;
   }

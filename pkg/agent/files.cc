@@ -9,7 +9,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
-#include "sys/mount.h"
+#include "sys/mounts.h"
 #include "sys/root.h"
 
 namespace monopod::agent {

@@ -10,7 +10,7 @@
 #include "agent/files.h"
 #include "agent/logs.h"
 #include "base/log.h"
-#include "sys/mount.h"
+#include "sys/mounts.h"
 #include "sys/root.h"
 
 namespace monopod::agent {

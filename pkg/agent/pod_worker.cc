@@ -168,7 +168,13 @@ void PodWorker::wake_at(std::optional<MonoTime> when) {
 }
 
 async::Task<Result<>> PodWorker::run() {
-  auto result = co_await work();
+  Result<> result;
+  std::exception_ptr thrown;  // cancellation may unwind; what the worker spawned is waited for all the same
+  try {
+    result = co_await work();
+  } catch (...) {
+    thrown = std::current_exception();
+  }
   probes_.cancel();
   helpers_.cancel();
   co_await async::shielded([](async::Scope& a, async::Scope& b) -> async::Task<> {
@@ -176,6 +182,7 @@ async::Task<Result<>> PodWorker::run() {
     (void)co_await b.join();
   }(probes_, helpers_));
   ended_ = true;
+  if (thrown) std::rethrow_exception(thrown);
   co_return result;
 }
 

@@ -72,6 +72,13 @@ class EngineProber final : public Prober {
     co_return out;
   }
 
+  async::Task<Result<>> get_within(async::Scope& background, http::ClientOptions options, http::ClientRequest request, Duration timeout, std::string what,
+                                   Result<HttpAnswer>& out) {
+    http::Client client(background, executor_, time_, std::move(options));
+    out = co_await async::with_timeout<HttpAnswer>(time_, timeout, what, get(client, std::move(request)));
+    co_return Result<>();
+  }
+
   async::Task<ProbeOutcome> http(std::shared_ptr<const Pod> pod, std::string container, Handler::HttpGet get_spec, std::string pod_ip, Duration timeout) {
     auto port = resolve_port(*pod, container, get_spec.port);
     if (!port) co_return ProbeOutcome{false, cat("invalid port number or name: ", get_spec.port)};
@@ -84,26 +91,22 @@ class EngineProber final : public Prober {
       if (!made) co_return ProbeOutcome{false, made.error().message()};
       tls_client = std::move(*made);
     }
-    async::Scope background(executor_);
-    Result<HttpAnswer> answer = fail(Code::kInternal, "");
-    {
-      http::ClientOptions options;
-      options.endpoint.tls = tls;
-      options.endpoint.host = host;
-      options.endpoint.port = static_cast<std::uint16_t>(*port);
-      options.tls = tls_client.get();
-      options.idle_connections_max = 0;
-      http::Client client(background, executor_, time_, options);
-      http::ClientRequest request;
-      request.target = get_spec.path;
-      request.headers.set("user-agent", "kube-probe/1.35");
-      request.headers.set("accept", "*/*");
-      request.headers.set("connection", "close");
-      for (const auto& [name, value] : get_spec.headers) request.headers.set(name, value);
-      answer = co_await async::with_timeout<HttpAnswer>(time_, timeout, cat("Get \"", url, "\""), get(client, std::move(request)));
-    }
-    background.cancel();
-    (void)co_await background.join();
+    http::ClientOptions options;
+    options.endpoint.tls = tls;
+    options.endpoint.host = host;
+    options.endpoint.port = static_cast<std::uint16_t>(*port);
+    options.tls = tls_client.get();
+    options.idle_connections_max = 0;
+    http::ClientRequest request;
+    request.target = get_spec.path;
+    request.headers.set("user-agent", "kube-probe/1.35");
+    request.headers.set("accept", "*/*");
+    request.headers.set("connection", "close");
+    for (const auto& [name, value] : get_spec.headers) request.headers.set(name, value);
+    Result<HttpAnswer> answer = fail(Code::kUnavailable, "no answer");
+    auto done = co_await async::run_scoped(
+        [&](async::Scope& background) { return get_within(background, options, std::move(request), timeout, cat("Get \"", url, "\""), answer); });
+    if (!done) answer = fail(std::move(done).error());
     if (!answer) {
       if (answer.error().code() == Code::kDeadlineExceeded)
         co_return ProbeOutcome{false, cat("Get \"", url, "\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)")};
@@ -131,22 +134,23 @@ class EngineProber final : public Prober {
     co_return ProbeOutcome{false, cat("dial tcp ", address, ": ", connected.error().message())};
   }
 
+  async::Task<Result<>> check_within(async::Scope& background, http::ClientOptions options, std::string message, Duration timeout, Result<std::string>& out) {
+    http::Client client(background, executor_, time_, std::move(options));
+    out = co_await async::with_timeout<std::string>(time_, timeout, "health check", http::call_grpc(client, "/grpc.health.v1.Health/Check", message, {}));
+    co_return Result<>();
+  }
+
   async::Task<ProbeOutcome> grpc(std::shared_ptr<const Pod> pod, std::string container, Handler::Grpc spec, std::string pod_ip, Duration timeout) {
     auto port = resolve_port(*pod, container, spec.port);
     if (!port) co_return ProbeOutcome{false, cat("invalid port number or name: ", spec.port)};
-    async::Scope background(executor_);
-    Result<std::string> answer = fail(Code::kInternal, "");
-    {
-      http::ClientOptions options;
-      options.endpoint.host = pod_ip;
-      options.endpoint.port = static_cast<std::uint16_t>(*port);
-      options.http2_prior_knowledge = true;
-      http::Client client(background, executor_, time_, options);
-      answer = co_await async::with_timeout<std::string>(time_, timeout, "health check",
-                                                         http::call_grpc(client, "/grpc.health.v1.Health/Check", encode_health_request(spec.service), {}));
-    }
-    background.cancel();
-    (void)co_await background.join();
+    http::ClientOptions options;
+    options.endpoint.host = pod_ip;
+    options.endpoint.port = static_cast<std::uint16_t>(*port);
+    options.http2_prior_knowledge = true;
+    Result<std::string> answer = fail(Code::kUnavailable, "no answer");
+    auto done = co_await async::run_scoped(
+        [&](async::Scope& background) { return check_within(background, options, encode_health_request(spec.service), timeout, answer); });
+    if (!done) answer = fail(std::move(done).error());
     if (!answer && answer.error().code() == Code::kUnimplemented)
       co_return ProbeOutcome{false, "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)"};
     if (!answer)
