@@ -7,12 +7,14 @@
 //   http::Server(ex, server, ...).serve(listener)
 #pragma once
 
+#include <functional>
+
 #include "api/local.h"
 #include "api/node_handlers.h"
 #include "async/pool.h"
 #include "async/time.h"
 #include "base/rng.h"
-#include "http/handler.h"
+#include "http/exchange.h"
 
 namespace monopod::store {
 class Backend;
@@ -62,8 +64,7 @@ class ApiServer final : public http::Handler {
   std::unique_ptr<LocalApi> local(UserInfo user);
 
  private:
-  struct Works;
-  std::unique_ptr<Works> works_;
+  std::unique_ptr<struct ServerWorks> works_;
 };
 
 }  // namespace monopod::api

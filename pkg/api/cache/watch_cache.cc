@@ -1,0 +1,235 @@
+#include "api/cache/watch_cache.h"
+
+#include "api/limits.h"
+#include "api/scan.h"
+#include "base/strings.h"
+
+namespace monopod::api {
+namespace {
+
+// What a change is to someone who sees only a part of the objects: nothing, or entering, moving within, leaving it.
+std::optional<EventType> seen_as(const Selection& selection, const CachedEvent& event) {
+  bool now = event.type != EventType::kDeleted && selection.matches(*event.object);
+  bool before = event.previous != nullptr && selection.matches(*event.previous);
+  if (now && before) return EventType::kModified;
+  if (now) return EventType::kAdded;
+  if (before) return EventType::kDeleted;
+  return std::nullopt;
+}
+
+// What leaves a selection is shown as it was when it still belonged to it.
+ObjectPtr shown_as(EventType type, const CachedEvent& event, const std::vector<std::string_view>& fields) {
+  if (type != EventType::kDeleted || event.type == EventType::kDeleted) return event.object;
+  ObjectPtr left = with_revision(*event.previous, event.revision, fields);
+  return left ? left : event.object;
+}
+
+}  // namespace
+
+std::string_view event_type_name(EventType type) {
+  switch (type) {
+    case EventType::kAdded: return "ADDED";
+    case EventType::kModified: return "MODIFIED";
+    case EventType::kDeleted: return "DELETED";
+    case EventType::kBookmark: return "BOOKMARK";
+  }
+  return "ERROR";
+}
+
+ObjectPtr with_revision(const Object& object, std::int64_t revision, const std::vector<std::string_view>& fields) {
+  const std::string& text = *object.json();
+  std::string_view old = scan_path(text, "metadata.resourceVersion");
+  if (old.empty()) {
+    auto made = Object::from_store(text, revision, fields);
+    return made ? *made : nullptr;
+  }
+  auto at = static_cast<std::size_t>(old.data() - text.data());
+  std::string changed = cat(std::string_view(text).substr(0, at), '"', revision, '"', std::string_view(text).substr(at + old.size()));
+  auto made = Object::parse(share(std::move(changed)), revision, fields);
+  return made ? *made : nullptr;
+}
+
+// --- Watcher
+
+Watcher::Watcher(WatchCache* cache, async::Executor executor, Selection selection, std::shared_ptr<const FrameForm> form)
+    : cache_(cache), selection_(std::move(selection)), form_(std::move(form)), changed_(executor) {
+  position_ = cache_->watchers_.insert(cache_->watchers_.end(), this);
+}
+
+Watcher::~Watcher() {
+  if (cache_) cache_->watchers_.erase(position_);
+}
+
+void Watcher::push(Item item) {
+  if (closed_) return;
+  std::size_t bytes = item.frame ? item.frame->size() : (item.event.object ? item.event.object->json()->size() : 0);
+  bool many = queue_.size() >= kWatcherEventsMax && queue_bytes_ + bytes > kWatcherBytesSoftMax;
+  if (many || queue_bytes_ + bytes > kWatcherBytesMax) {
+    closed_ = Error(Code::kOutOfRange, "too slow: the watch fell behind");
+    queue_.clear();
+    held_.clear();
+    queue_bytes_ = 0;
+  } else {
+    queue_bytes_ += bytes;
+    (holding_ ? held_ : queue_).push_back(std::move(item));
+  }
+  changed_.wake_all();
+}
+
+void Watcher::release() {
+  holding_ = false;
+  for (Item& item : held_) queue_.push_back(std::move(item));
+  held_.clear();
+  changed_.wake_all();
+}
+
+void Watcher::push_bookmark(std::int64_t revision, bool initial_events_end) {
+  Item item;
+  item.event.type = EventType::kBookmark;
+  item.event.revision = revision;
+  item.event.initial_events_end = initial_events_end;
+  if (form_) item.frame = form_->encode_bookmark(revision, initial_events_end);
+  push(std::move(item));
+}
+
+async::Task<Result<WatchEvent>> Watcher::next() {
+  while (queue_.empty()) {
+    if (closed_) co_return fail(*closed_);
+    CO_TRY(co_await changed_.wait());
+  }
+  co_return *try_next();
+}
+
+std::optional<WatchEvent> Watcher::try_next() {
+  if (queue_.empty()) return std::nullopt;
+  WatchEvent event = std::move(queue_.front().event);
+  queue_.pop_front();
+  if (queue_.empty()) queue_bytes_ = 0;
+  delivered_revision_ = event.revision;
+  return event;
+}
+
+async::Task<Result<std::deque<Watcher::Item>>> Watcher::take() {
+  while (queue_.empty()) {
+    if (closed_) co_return fail(*closed_);
+    CO_TRY(co_await changed_.wait());
+  }
+  std::deque<Item> out;
+  out.swap(queue_);
+  queue_bytes_ = 0;
+  delivered_revision_ = out.back().event.revision;
+  co_return out;
+}
+
+// --- WatchCache
+
+WatchCache::WatchCache(async::Executor executor, const Resource& resource, std::size_t ring_events_max)
+    : executor_(executor), resource_(resource), ring_events_max_(ring_events_max), fields_(cached_fields(resource)) {}
+
+WatchCache::~WatchCache() {
+  for (Watcher* watcher : watchers_) {
+    watcher->cache_ = nullptr;
+    if (!watcher->closed_) watcher->closed_ = Error(Code::kUnavailable, "the server shuts down");
+    watcher->changed_.wake_all();
+  }
+}
+
+ObjectPtr WatchCache::find(std::string_view key) const {
+  auto it = objects_.find(key);
+  return it == objects_.end() ? nullptr : *it;
+}
+
+ObjectSet::const_iterator WatchCache::first_of(std::string_view ns) const {
+  return ns.empty() ? objects_.begin() : objects_.lower_bound(std::string_view(cat(ns, '/')));
+}
+
+void WatchCache::set_ring_floor(std::int64_t revision) {
+  ring_.clear();
+  ring_bytes_ = 0;
+  ring_floor_ = revision;
+}
+
+void WatchCache::load(ObjectPtr object) {
+  ++generation_;
+  auto it = objects_.find(object->key());
+  if (it != objects_.end()) objects_.erase(it);
+  objects_.insert(std::move(object));
+}
+
+void WatchCache::put(ObjectPtr object) {
+  CachedEvent event{EventType::kAdded, object->revision(), object, nullptr};
+  auto it = objects_.find(object->key());
+  if (it != objects_.end()) {
+    event.type = EventType::kModified;
+    event.previous = *it;
+    auto node = objects_.extract(it);
+    node.value() = std::move(object);
+    objects_.insert(std::move(node));
+  } else {
+    objects_.insert(std::move(object));
+  }
+  publish(std::move(event));
+}
+
+void WatchCache::remove(std::string_view key, std::int64_t revision) {
+  auto it = objects_.find(key);
+  if (it == objects_.end()) return;
+  CachedEvent event{EventType::kDeleted, revision, with_revision(**it, revision, fields_), *it};
+  objects_.erase(it);
+  if (event.object) publish(std::move(event));
+}
+
+void WatchCache::publish(CachedEvent event) {
+  ++generation_;
+  struct Memo {
+    std::uint64_t form;
+    EventType type;
+    SharedBytes frame;
+  };
+  std::vector<Memo> memo;
+  ObjectPtr left;
+  for (Watcher* watcher : watchers_) {
+    std::optional<EventType> type = seen_as(watcher->selection_, event);
+    if (!type) continue;
+    bool leaves = *type == EventType::kDeleted && event.type != EventType::kDeleted;
+    if (leaves && !left) left = shown_as(*type, event, fields_);
+    Watcher::Item item{{*type, leaves ? left : event.object, event.revision, false}, nullptr};
+    if (watcher->form_) {
+      std::uint64_t id = watcher->form_->id();
+      for (const Memo& known : memo)
+        if (known.form == id && known.type == *type) item.frame = known.frame;
+      if (!item.frame) {
+        item.frame = watcher->form_->encode(*type, *item.event.object);
+        memo.push_back({id, *type, item.frame});
+      }
+    }
+    watcher->push(std::move(item));
+  }
+  ring_bytes_ += event.object->json()->size();
+  ring_.push_back(std::move(event));
+  while (ring_.size() > ring_events_max_ || (ring_bytes_ > kRingBytesMax && ring_.size() > 1)) {
+    ring_floor_ = ring_.front().revision;
+    ring_bytes_ -= ring_.front().object->json()->size();
+    ring_.pop_front();
+  }
+}
+
+std::unique_ptr<Watcher> WatchCache::subscribe(Selection selection, std::shared_ptr<const FrameForm> form) {
+  return std::unique_ptr<Watcher>(new Watcher(this, executor_, std::move(selection), std::move(form)));
+}
+
+void WatchCache::replay(Watcher& watcher, const CachedEvent& event) {
+  std::optional<EventType> type = seen_as(watcher.selection_, event);
+  if (!type) return;
+  Watcher::Item item{{*type, shown_as(*type, event, cached_fields(*watcher.selection_.resource)), event.revision, false}, nullptr};
+  if (watcher.form_) item.frame = watcher.form_->encode(*type, *item.event.object);
+  watcher.queue_.push_back(std::move(item));  // what is replayed is not bounded by the queue: it is bounded by the log and the ring
+  watcher.changed_.wake_all();
+}
+
+void WatchCache::replay_ring(Watcher& watcher, std::int64_t after) const {
+  for (const CachedEvent& event : ring_)
+    if (event.revision > after) replay(watcher, event);
+}
+
+}  // namespace monopod::api

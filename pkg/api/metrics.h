@@ -1,0 +1,46 @@
+// Counters in Prometheus' text form, under the names that upstream's apiserver uses.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+
+namespace monopod::api {
+
+class Metrics {
+ public:
+  struct Request {
+    std::string_view verb, group, version, resource, subresource, scope;
+    int code = 0;
+    Duration took{};
+    bool long_running = false;
+  };
+  void on_request(const Request& request);
+  void on_watch_events(std::string_view group, std::string_view kind, std::size_t count);
+
+  int reads_in_flight = 0;
+  int writes_in_flight = 0;
+  int long_running = 0;
+
+  // Further lines, asked at each scrape.
+  void add_source(std::function<void(std::string& out)> source) { sources_.push_back(std::move(source)); }
+  std::string format() const;
+
+ private:
+  static constexpr double kBuckets[] = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 2, 5, 10, 30, 60};
+  struct Latency {
+    std::uint64_t counts[std::size(kBuckets)] = {};
+    std::uint64_t total = 0;
+    double seconds = 0;
+  };
+  std::map<std::string, std::uint64_t, std::less<>> requests_;
+  std::map<std::string, Latency, std::less<>> latency_;
+  std::map<std::string, std::uint64_t, std::less<>> watch_events_;
+  std::vector<std::function<void(std::string&)>> sources_;
+};
+
+}  // namespace monopod::api

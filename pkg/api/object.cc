@@ -1,0 +1,129 @@
+#include "api/object.h"
+
+#include "api/scan.h"
+#include "base/strings.h"
+
+namespace monopod::api {
+namespace {
+
+// name\0value\0name\0value\0
+void append_pair(std::string& packed, std::string_view name, std::string_view value) {
+  packed += name;
+  packed += '\0';
+  packed += value;
+  packed += '\0';
+}
+
+template <typename F>
+void each_pair(std::string_view packed, F on_pair) {
+  while (!packed.empty()) {
+    std::size_t name_end = packed.find('\0');
+    std::size_t value_end = packed.find('\0', name_end + 1);
+    if (!on_pair(packed.substr(0, name_end), packed.substr(name_end + 1, value_end - name_end - 1))) return;
+    packed.remove_prefix(value_end + 1);
+  }
+}
+
+struct MetaParts {
+  std::string ns, name, uid, resource_version, labels;
+  bool deleting = false;
+};
+
+bool read_meta(std::string_view meta, MetaParts& out) {
+  return scan_members(meta, [&out](std::string_view key, std::string_view value) {
+    if (key == "name") out.name = scan_text(value);
+    else if (key == "namespace") out.ns = scan_text(value);
+    else if (key == "uid") out.uid = scan_text(value);
+    else if (key == "resourceVersion") out.resource_version = scan_text(value);
+    else if (key == "deletionTimestamp") out.deleting = value != "null";
+    else if (key == "labels") {
+      scan_members(value, [&out](std::string_view name, std::string_view text) {
+        append_pair(out.labels, name, scan_text(text));
+        return true;
+      });
+    }
+    return true;
+  });
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Object>> Object::parse(SharedBytes json, std::int64_t revision,
+                                                    const std::vector<std::string_view>& extra_fields) {
+  MetaParts meta;
+  std::string_view meta_text = scan_path(*json, "metadata");
+  if (meta_text.empty() || !read_meta(meta_text, meta)) return fail(Code::kInvalidArgument, "object: no metadata");
+  auto object = std::make_shared<Object>();
+  if (revision == 0) revision = parse_int<std::int64_t>(meta.resource_version).value_or(0);
+  object->key_ = cat(meta.ns, '/', meta.name);
+  object->ns_size_ = static_cast<std::uint32_t>(meta.ns.size());
+  object->uid_ = std::move(meta.uid);
+  object->labels_ = std::move(meta.labels);
+  object->labels_.shrink_to_fit();
+  object->deleting_ = meta.deleting;
+  object->revision_ = revision;
+  for (std::string_view path : extra_fields) {
+    if (std::string value = scan_text(scan_path(*json, path)); !value.empty()) append_pair(object->fields_, path, value);
+  }
+  object->fields_.shrink_to_fit();
+  object->json_ = std::move(json);
+  return object;
+}
+
+Result<std::shared_ptr<const Object>> Object::from_store(std::string_view stored, std::int64_t revision,
+                                                         const std::vector<std::string_view>& extra_fields) {
+  std::string_view meta = scan_path(stored, "metadata");
+  if (meta.empty() || meta.front() != '{') return fail(Code::kDataLoss, "stored object: no metadata");
+  std::string text;
+  if (!scan_path(meta, "resourceVersion").empty()) {  // written by someone else: take the old one out
+    TRY_ASSIGN(json::Value tree, json::parse(stored));
+    json::at_path(tree, {"metadata", "resourceVersion"}) = std::to_string(revision);
+    text = json::format(tree);
+  } else {
+    std::size_t at = static_cast<std::size_t>(meta.data() - stored.data()) + 1;
+    bool empty = detail::skip_space(meta, 1) < meta.size() && meta[detail::skip_space(meta, 1)] == '}';
+    text.reserve(stored.size() + 44);
+    text.append(stored.substr(0, at));
+    text += cat("\"resourceVersion\":\"", revision, empty ? "\"" : "\",");
+    text.append(stored.substr(at));
+    text.shrink_to_fit();
+  }
+  return parse(share(std::move(text)), revision, extra_fields);
+}
+
+std::optional<std::string_view> Object::label(std::string_view name) const {
+  std::optional<std::string_view> found;
+  each_pair(labels_, [&](std::string_view key, std::string_view value) {
+    if (key == name) found = value;
+    return !found;
+  });
+  return found;
+}
+
+Object::Pairs Object::labels() const {
+  Pairs out;
+  each_pair(labels_, [&out](std::string_view key, std::string_view value) {
+    out.emplace_back(key, value);
+    return true;
+  });
+  return out;
+}
+
+std::string_view Object::field(std::string_view path) const {
+  if (path == "metadata.name") return name();
+  if (path == "metadata.namespace") return ns();
+  std::string_view found;
+  each_pair(fields_, [&](std::string_view key, std::string_view value) {
+    if (key != path) return true;
+    found = value;
+    return false;
+  });
+  return found;
+}
+
+json::Value Object::tree() const {
+  Result<json::Value> value = json::parse(*json_);
+  return value ? std::move(*value) : json::Value(json::Object());
+}
+
+}  // namespace monopod::api

@@ -1,0 +1,119 @@
+#include "api/patch/patch.h"
+
+#include "api/convert/convert.h"
+#include "api/patch/managed_fields.h"
+#include "api/registry/registry.h"
+#include "api/schema/decode.h"
+#include "base/strings.h"
+
+namespace monopod::api {
+namespace {
+
+async::Task<Outcome<json::Value>> ready(Outcome<json::Value> value) { co_return value; }
+
+Status patch_failure(const Error& error) {
+  switch (error.code()) {
+    case Code::kFailedPrecondition: return {422, "Invalid", error.message()};
+    case Code::kResourceExhausted: return too_large(error.message());
+    default: return bad_request(error.message());
+  }
+}
+
+// One patch request: what its mutation needs, owned by the frame of Registry::patch.
+struct PatchJob {
+  Call& call;
+  PatchType type;
+  const json::Value& patch;
+  FieldValidation validation;
+  FieldManager who;
+  std::vector<std::string> warnings;
+
+  Outcome<json::Value> merge(const json::Value& live) {
+    const Resource& resource = *call.resource;
+    json::Value merged;
+    if (type == PatchType::kJson) {
+      auto out = apply_json_patch(live, patch);
+      if (!out) return refuse(patch_failure(out.error()));
+      merged = std::move(*out);
+    } else if (type == PatchType::kMerge) {
+      if (!patch.is_object()) return refuse(bad_request("json: cannot unmarshal the merge patch into an object"));
+      merged = apply_merge_patch(live, patch);
+    } else {
+      auto out = apply_strategic_merge_patch(live, patch, resource.type());
+      if (!out) return refuse(patch_failure(out.error()));
+      merged = std::move(*out);
+    }
+    auto decoded = decode_tree(std::move(merged), {&resource.type(), resource.group_version(), resource.kind()}, validation);
+    if (!decoded) return refuse(bad_request(decoded.error().message()));
+    warnings = std::move(decoded->warnings);
+    return std::move(decoded->object);
+  }
+
+  Outcome<json::Value> apply(const json::Value* live) {
+    auto applied = apply_configuration(live, patch, call.resource->type(), who, call.options.force);
+    if (!applied) return refuse(patch_failure(applied.error()));
+    if (!applied->conflicts.empty()) return refuse(parse_status(make_apply_conflict_status(applied->conflicts)));
+    return std::move(applied->object);
+  }
+
+  // On the stored tree.
+  Outcome<json::Value> run(const json::Value& old) {
+    const Resource& resource = *call.resource;
+    bool same = is_stored_form(resource);
+    json::Value live = same ? json::Value() : to_requested(old, resource);
+    const json::Value& base = same ? old : live;
+    OUT_ASSIGN(json::Value out, type == PatchType::kApply ? apply(&base) : merge(base));
+    if (json::get_string(out, {"metadata", "name"}) != json::get_string(old, {"metadata", "name"}))
+      return refuse(bad_request("the name of the object does not match the name on the URL"));
+    return to_stored(std::move(out), resource);
+  }
+};
+
+Outcome<void> check_configuration(const Call& call, const json::Value& configuration) {
+  if (!configuration.is_object()) return refuse(bad_request("the applied configuration must be an object"));
+  if (call.options.field_manager.empty()) {
+    Status status(422, "Invalid", "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch");
+    status.causes.push_back({"FieldValueRequired", "Required value: is required for apply patch", "fieldManager"});
+    return refuse(std::move(status));
+  }
+  std::string_view name = json::get_string(configuration, {"metadata", "name"});
+  if (!name.empty() && name != call.name)
+    return refuse(bad_request(cat("the name of the object (", name, ") does not match the name on the URL (", call.name, ")")));
+  std::string_view version = json::get_string(configuration, {"apiVersion"}), kind = json::get_string(configuration, {"kind"});
+  if (version != call.resource->group_version() || kind != call.resource->kind())
+    return refuse(bad_request(cat("incorrect object type: the patch is ", version, ", Kind=", kind, ", expected ",
+                                  call.resource->group_version(), ", Kind=", call.resource->kind())));
+  return {};
+}
+
+}  // namespace
+
+async::Task<Outcome<ObjectPtr>> Registry::patch(Call& call, PatchType type, json::Value patch, bool& created) {
+  created = false;
+  CO_OUT_ASSIGN(FieldValidation validation, parse_field_validation(call.options.field_validation));
+  const Resource& resource = *call.resource;
+  PatchJob job{call, type, patch, validation,
+               FieldManager{call.manager(), std::string(resource.group_version()), call.subresource, time_.wall()}, {}};
+  if (type == PatchType::kApply) {
+    CO_OUT(check_configuration(call, patch));
+    json::at_path(patch, {"metadata", "name"}) = call.name;
+    if (resource.namespaced) json::at_path(patch, {"metadata", "namespace"}) = call.ns;
+    auto decoded = decode_tree(std::move(patch), {&resource.type(), resource.group_version(), resource.kind()}, validation);
+    if (!decoded) co_return refuse(bad_request(decoded.error().message()));
+    patch = std::move(decoded->object);
+    for (std::string& warning : decoded->warnings) call.warnings.push_back(std::move(warning));
+  }
+  Mutation mutation = [&job](const json::Value& old) { return ready(job.run(old)); };
+  Outcome<ObjectPtr> out = co_await modify(call, mutation, type != PatchType::kApply);
+  if (!out && out.error().code == 404 && type == PatchType::kApply && call.subresource.empty() &&
+      json::get_string(patch, {"metadata", "uid"}).empty()) {
+    CO_OUT_ASSIGN(json::Value made, job.apply(nullptr));
+    created = true;
+    call.fields_managed = true;
+    co_return co_await create(call, to_stored(std::move(made), resource));
+  }
+  for (std::string& warning : job.warnings) call.warnings.push_back(std::move(warning));
+  co_return out;
+}
+
+}  // namespace monopod::api

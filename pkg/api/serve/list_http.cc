@@ -1,0 +1,189 @@
+// A list as an answer, in slices: nothing is encoded that the cache already holds, and no turn of the loop takes long.
+#include "api/convert/convert.h"
+#include "api/limits.h"
+#include "api/protobuf/protobuf.h"
+#include "api/serve/works.h"
+#include "api/slice.h"
+#include "base/strings.h"
+#include "codec/compress.h"
+#include "codec/yaml.h"
+
+namespace monopod::api {
+namespace {
+
+class AppendTo final : public codec::ByteSink {
+ public:
+  explicit AppendTo(std::string& out) : out_(out) {}
+  Result<> write(std::span<const std::byte> bytes) override {
+    out_ += as_text(bytes);
+    return {};
+  }
+
+ private:
+  std::string& out_;
+};
+
+// Collects text up to a chunk and sends chunk by chunk; small answers go out whole. gzip where the client takes it and the
+// answer is large, as upstream.
+class ListWriter {
+ public:
+  ListWriter(HttpCall& call, http::Headers headers, bool gzip) : call_(call), headers_(std::move(headers)), gzip_(gzip), sink_(packed_) {}
+
+  std::string& text() { return chunk_; }
+  bool full() const { return chunk_.size() >= (call_.exchange.started() ? kListChunkBytes : kGzipBytesMin); }
+
+  async::Task<Outcome<>> flush() {
+    if (!call_.exchange.started()) {
+      call_.code = 200;
+      if (gzip_) {
+        headers_.set("content-encoding", "gzip");
+        headers_.add("vary", "Accept-Encoding");
+        compressor_ = codec::make_compressor(codec::Compression::kGzip, sink_, {.level = 1});
+      }
+      CO_OUT(co_await call_.exchange.start(200, headers_));
+    }
+    if (compressor_) {
+      CO_OUT(compressor_->write(as_bytes(chunk_)));
+      chunk_.swap(packed_);
+      packed_.clear();
+    }
+    if (!chunk_.empty()) {
+      std::string out;
+      out.swap(chunk_);
+      CO_OUT(co_await call_.exchange.write(share(std::move(out))));
+      chunk_.reserve(kListChunkBytes + (kListChunkBytes >> 2));
+    }
+    co_return Outcome<>();
+  }
+
+  async::Task<Outcome<>> finish() {
+    if (!call_.exchange.started() && chunk_.size() < kGzipBytesMin)
+      co_return co_await respond(call_, 200, std::move(headers_), share(std::move(chunk_)));
+    CO_OUT(co_await flush());
+    if (compressor_) {
+      CO_OUT(compressor_->finish());
+      CO_OUT(co_await call_.exchange.write(share(std::move(packed_))));
+    }
+    CO_OUT(co_await call_.exchange.finish());
+    co_return Outcome<>();
+  }
+
+ private:
+  HttpCall& call_;
+  http::Headers headers_;
+  bool gzip_;
+  std::string chunk_;
+  std::string packed_;
+  AppendTo sink_;
+  std::unique_ptr<codec::Compressor> compressor_;
+};
+
+async::Task<Outcome<>> write_json(ListWriter& out, const Rendering& how, const ListResult& list) {
+  Slice slice;
+  out.text() += list_head(how, list);
+  bool first = true;
+  for (const ObjectPtr& object : list.items) {
+    if (!first) out.text() += ',';
+    first = false;
+    out.text() += *list_item(how, *object);
+    if (out.full()) CO_OUT(co_await out.flush());
+    if (slice.spent()) CO_OUT(co_await slice.yield());
+  }
+  out.text() += "]}";
+  co_return co_await out.finish();
+}
+
+async::Task<Outcome<>> write_table(ListWriter& out, const Rendering& how, const ListResult& list, WallTime now) {
+  Slice slice;
+  TableWriter table(*how.resource, {.include = how.include, .headers = true, .api_version = how.media.meta_version()}, now);
+  bool same = is_stored_form(*how.resource);
+  for (const ObjectPtr& object : list.items) {
+    if (same) table.add(object->tree(), *object->json());
+    else table.add(to_requested(object->tree(), *how.resource));
+    if (slice.spent()) CO_OUT(co_await slice.yield());
+  }
+  out.text() = table.finish(list_metadata(list));
+  co_return co_await out.finish();
+}
+
+void append_field(std::string& out, char tag, std::string_view bytes) {
+  out += tag;
+  std::size_t size = bytes.size();
+  while (size >= 0x80) {
+    out += static_cast<char>(size | 0x80);
+    size >>= 7;
+  }
+  out += static_cast<char>(size);
+  out += bytes;
+}
+
+// Any list kind: 1: ListMeta, 2: items. Built from the items' messages, with no tree of the whole.
+async::Task<Outcome<>> write_protobuf(ListWriter& out, const Rendering& how, const ListResult& list) {
+  Slice slice;
+  json::Value empty = json::Object{{"kind", cat(how.resource->kind(), "List")}, {"apiVersion", how.resource->group_version()},
+                                   {"metadata", list_metadata(list)}, {"items", json::Array()}};
+  const Type* type = how.resource->list_type();
+  if (type == nullptr) co_return refuse(not_acceptable("this list has no protobuf form"));
+  auto head = encode_protobuf_message(empty, *type);
+  if (!head) co_return refuse(internal(head.error().message()));
+  std::string raw = std::move(*head);
+  for (const ObjectPtr& object : list.items) {
+    json::Value tree = is_stored_form(*how.resource) ? object->tree() : to_requested(object->tree(), *how.resource);
+    auto item = encode_protobuf_message(tree, how.resource->type());
+    if (!item) co_return refuse(internal(item.error().message()));
+    append_field(raw, '\x12', *item);
+    if (slice.spent()) CO_OUT(co_await slice.yield());
+  }
+  std::string meta, unknown;
+  append_field(meta, '\x0a', how.resource->group_version());
+  append_field(meta, '\x12', cat(how.resource->kind(), "List"));
+  append_field(unknown, '\x0a', meta);
+  append_field(unknown, '\x12', raw);
+  append_field(unknown, '\x1a', "");
+  append_field(unknown, '\x22', "");
+  out.text() = "k8s";
+  out.text() += '\0';
+  out.text() += unknown;
+  co_return co_await out.finish();
+}
+
+async::Task<Outcome<>> write_yaml(ListWriter& out, const Rendering& how, const ListResult& list) {
+  json::Array items;
+  for (const ObjectPtr& object : list.items) items.push_back(to_requested(object->tree(), *how.resource));
+  json::Value tree = json::Object{{"apiVersion", how.resource->group_version()}, {"items", std::move(items)},
+                                  {"kind", cat(how.resource->kind(), "List")}, {"metadata", list_metadata(list)}};
+  out.text() = yaml::format(tree);
+  co_return co_await out.finish();
+}
+
+}  // namespace
+
+async::Task<Outcome<>> serve_list(HttpCall& call, Call& api_call) {
+  const QueryParams& query = call.info.query;
+  CO_OUT_ASSIGN(Media media, negotiate(accept_of(call.exchange.request()), {.views = true, .protobuf = true}));
+  auto include = parse_include_object(query.get("includeObject"));
+  if (!include) co_return refuse(bad_request(include.error().message()));
+  Rendering how{api_call.resource, media, *include};
+  ListOptions options{.label_selector = query.get("labelSelector"),
+                      .field_selector = query.get("fieldSelector"),
+                      .resource_version = query.get("resourceVersion"),
+                      .resource_version_match = query.get("resourceVersionMatch"),
+                      .continue_token = query.get("continue")};
+  if (query.flag("sendInitialEvents"))
+    co_return refuse(bad_request("sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list"));
+  if (std::string limit = query.get("limit"); !limit.empty()) {
+    auto parsed = parse_int<std::int64_t>(limit);
+    if (!parsed) co_return refuse(bad_request(cat("limit: invalid value \"", limit, "\"")));
+    options.limit = *parsed;
+  }
+  CO_OUT_ASSIGN(ListResult list, co_await call.works.registry.list(api_call, std::move(options)));
+  http::Headers headers{{"content-type", content_type_of(media.encoding)}};
+  add_warnings(headers, api_call.warnings);
+  ListWriter out(call, std::move(headers), accepts_gzip(call.exchange.request()));
+  if (media.view == View::kTable) co_return co_await write_table(out, how, list, call.works.parts.time.wall());
+  if (media.encoding == Encoding::kProtobuf && media.view == View::kObject) co_return co_await write_protobuf(out, how, list);
+  if (media.encoding == Encoding::kYaml) co_return co_await write_yaml(out, how, list);
+  co_return co_await write_json(out, how, list);
+}
+
+}  // namespace monopod::api

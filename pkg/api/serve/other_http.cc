@@ -1,0 +1,177 @@
+// Paths that are no resource: discovery, OpenAPI, version, health, metrics, issuer metadata.
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "api/serve/works.h"
+#include "base/strings.h"
+
+namespace monopod::api {
+namespace {
+
+constexpr std::string_view kVersionMinor = "35";
+
+std::string version_json() {
+#if defined(__aarch64__)
+  constexpr std::string_view kPlatform = "linux/arm64";
+#else
+  constexpr std::string_view kPlatform = "linux/amd64";
+#endif
+  return json::format(json::Object{{"major", "1"},
+                                   {"minor", kVersionMinor},
+                                   {"emulationMajor", "1"},
+                                   {"emulationMinor", kVersionMinor},
+                                   {"minCompatibilityMajor", "1"},
+                                   {"minCompatibilityMinor", "34"},
+                                   {"gitVersion", cat("v1.", kVersionMinor, ".0+monopod", MONOPOD_VERSION)},
+                                   {"gitCommit", ""},
+                                   {"gitTreeState", "clean"},
+                                   {"buildDate", "1970-01-01T00:00:00Z"},
+                                   {"goVersion", "none"},
+                                   {"compiler", "clang"},
+                                   {"platform", kPlatform}});
+}
+
+bool etag_matches(const http::Request& request, std::string_view etag) {
+  for (std::string_view value : request.headers.find_all("if-none-match"))
+    for (std::string_view one : split(value, ','))
+      if (trim(one) == etag || trim(one) == "*") return true;
+  return false;
+}
+
+async::Task<Outcome<>> respond_cached(HttpCall& call, http::Headers headers, SharedBytes bytes, std::string etag) {
+  headers.set("etag", etag);
+  if (etag_matches(call.exchange.request(), etag)) co_return co_await respond(call, 304, std::move(headers), share(""));
+  co_return co_await respond(call, 200, std::move(headers), std::move(bytes));
+}
+
+// The version of aggregated discovery that the client puts before plain JSON; empty: plain.
+std::string_view aggregated_version(const http::Request& request) {
+  for (const MediaRange& range : parse_accept(accept_of(request))) {
+    bool aggregated = range.param("as") == "APIGroupDiscoveryList" && range.param("g") == "apidiscovery.k8s.io";
+    if (aggregated && range.param("v") == "v2") return "v2";
+    if (aggregated && range.param("v") == "v2beta1") return "v2beta1";
+    if (!aggregated && (range.type == "application/json" || range.type == "*/*")) return {};
+  }
+  return {};
+}
+
+async::Task<Outcome<>> serve_discovery(HttpCall& call) {
+  std::string path = call.info.path;
+  if (path.size() > 1 && path.back() == '/') path.pop_back();
+  bool root = path == "/api" || path == "/apis";
+  std::string_view version = root ? aggregated_version(call.exchange.request()) : std::string_view();
+  if (!version.empty()) {
+    const DiscoveryDocument& document = call.works.discovery.aggregated(path == "/api", version);
+    http::Headers headers{{"content-type", cat("application/json;g=apidiscovery.k8s.io;v=", version, ";as=APIGroupDiscoveryList")}, {"vary", "Accept"}};
+    co_return co_await respond_cached(call, std::move(headers), document.bytes, document.etag);
+  }
+  const DiscoveryDocument* document = call.works.discovery.legacy(path);
+  if (document == nullptr) co_return refuse(page_not_found());
+  http::Headers headers{{"content-type", "application/json"}};
+  if (root) headers.add("vary", "Accept");
+  co_return co_await respond(call, 200, std::move(headers), document->bytes);
+}
+
+async::Task<Outcome<>> serve_openapi(HttpCall& call) {
+  const std::string& path = call.info.path;
+  constexpr std::string_view kIndex = "/openapi/v3";
+  if (path == kIndex || path == "/openapi/v3/") {
+    SharedBytes index = call.works.openapi.index();
+    co_return co_await respond(call, 200, {{"content-type", "text/plain; charset=utf-8"}}, std::move(index));
+  }
+  if (!path.starts_with("/openapi/v3/")) co_return refuse(page_not_found());
+  std::string document = path.substr(kIndex.size() + 1);
+  auto bytes = call.works.openapi.document(document);
+  auto hash = call.works.openapi.hash(document);
+  if (!bytes || !hash) co_return refuse(page_not_found());
+  http::Headers headers{{"content-type", "application/json"}, {"vary", "Accept"}};
+  std::string asked = call.info.query.get("hash");
+  if (!asked.empty() && asked == *hash) headers.set("cache-control", "public, immutable, max-age=31536000");
+  else headers.set("cache-control", "no-cache, private");
+  co_return co_await respond_cached(call, std::move(headers), *bytes, cat('"', *hash, '"'));
+}
+
+async::Task<Outcome<>> serve_health(HttpCall& call, std::string_view name) {
+  ServerWorks& works = call.works;
+  std::string lines;
+  bool healthy = true;
+  auto line = [&](std::string_view check, const std::string& problem) {
+    for (const std::string& excluded : call.info.query.all("exclude"))
+      if (excluded == check) return;
+    if (problem.empty()) {
+      lines += cat("[+]", check, " ok\n");
+    } else {
+      lines += cat("[-]", check, " failed: reason withheld\n");
+      healthy = false;
+    }
+  };
+  line("ping", "");
+  line("log", "");
+  line("etcd", "");
+  if (name == "readyz") line("poststarthook/start-cluster", works.started ? "" : "starting");
+  for (const auto& [check, ask] : works.checks) line(check, ask());
+  if (name == "readyz") line("informer-sync", works.started ? "" : "starting");
+  std::string text = healthy ? "ok" : cat(lines, name, " check failed\n");
+  if (healthy && call.info.query.has("verbose")) text = cat(lines, name, " check passed\n");
+  co_return co_await respond(call, healthy ? 200 : 500, {{"content-type", "text/plain; charset=utf-8"}, {"x-content-type-options", "nosniff"}},
+                             share(std::move(text)));
+}
+
+std::string process_metrics() {
+  std::string out;
+  long pages = 0, resident = 0;
+  if (std::FILE* file = std::fopen("/proc/self/statm", "re")) {
+    if (std::fscanf(file, "%ld %ld", &pages, &resident) == 2) {
+      out += cat("# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes ", resident * sysconf(_SC_PAGESIZE), '\n');
+      out += cat("# TYPE process_virtual_memory_bytes gauge\nprocess_virtual_memory_bytes ", pages * sysconf(_SC_PAGESIZE), '\n');
+    }
+    std::fclose(file);
+  }
+  timespec used{};
+  if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) == 0) {
+    std::string fraction = std::to_string(1'000'000'000 + used.tv_nsec).substr(1, 6);
+    out += cat("# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total ", used.tv_sec, '.', fraction, '\n');
+  }
+  return out;
+}
+
+}  // namespace
+
+async::Task<Outcome<>> serve_other(HttpCall& call) {
+  const std::string& path = call.info.path;
+  const std::string& method = call.exchange.request().method;
+  if (method != "GET" && method != "HEAD") co_return refuse(Status(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
+  if (path == "/api" || path.starts_with("/api/") || path == "/apis" || path.starts_with("/apis/")) co_return co_await serve_discovery(call);
+  if (path.starts_with("/openapi/")) co_return co_await serve_openapi(call);
+  if (path == "/version" || path == "/version/") co_return co_await respond(call, 200, {{"content-type", "application/json"}}, share(version_json()));
+  for (std::string_view name : {"healthz", "livez", "readyz"})
+    if (path == cat('/', name)) co_return co_await serve_health(call, name);
+  if (path == "/metrics") {
+    std::string text = call.works.metrics.format();
+    text += "# HELP apiserver_storage_objects Objects in the store by resource.\n# TYPE apiserver_storage_objects gauge\n";
+    for (const auto& [name, cache] : call.works.caches.caches())
+      text += cat("apiserver_storage_objects{resource=\"", qualified({name.first, name.second}), "\"} ", cache->objects().size(), '\n');
+    text += process_metrics();
+    co_return co_await respond(call, 200, {{"content-type", "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"}}, share(std::move(text)));
+  }
+  if (path == "/openid/v1/jwks")
+    co_return co_await respond(call, 200, {{"content-type", "application/jwk-set+json"}}, share(json::format(call.works.tokens.jwks())));
+  if (path == "/.well-known/openid-configuration") {
+    const std::string& issuer = call.works.tokens.issuer();
+    json::Object document{{"issuer", issuer},
+                          {"jwks_uri", cat("https://", call.works.options.advertise_address, ':', call.works.options.advertise_port, "/openid/v1/jwks")},
+                          {"response_types_supported", json::Array{"id_token"}},
+                          {"subject_types_supported", json::Array{"public"}},
+                          {"id_token_signing_alg_values_supported", json::Array{"ES256"}}};
+    co_return co_await respond(call, 200, {{"content-type", "application/json"}}, share(json::format(document)));
+  }
+  if (path == "/" ) {
+    json::Array paths;
+    for (std::string_view known : {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"}) paths.emplace_back(known);
+    co_return co_await respond(call, 200, {{"content-type", "application/json"}}, share(json::format(json::Object{{"paths", std::move(paths)}})));
+  }
+  co_return refuse(page_not_found());
+}
+
+}  // namespace monopod::api

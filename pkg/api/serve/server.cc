@@ -1,0 +1,255 @@
+// The path of one request: parse -> authenticate -> impersonate -> bound -> authorise -> serve; every failure is one metav1.Status.
+#include "api/server.h"
+
+#include "api/limits.h"
+#include "api/serve/works.h"
+#include "async/scope.h"
+#include "base/log.h"
+#include "base/strings.h"
+
+namespace monopod::api {
+namespace {
+
+pki::PrivateKey service_account_key(const std::string& pem) {
+  auto key = pem.empty() ? pki::PrivateKey::make() : pki::PrivateKey::parse_pem(pem);
+  if (!key) key = pki::PrivateKey::make();
+  return std::move(*key);
+}
+
+// Long-running requests have no place in the in-flight bounds.
+bool long_running(const RequestInfo& info) {
+  if (info.verb == "watch") return true;
+  for (std::string_view sub : {"log", "exec", "attach", "portforward", "proxy"})
+    if (info.subresource == sub) return true;
+  return false;
+}
+
+bool mutating(const std::string& verb) {
+  return verb == "create" || verb == "update" || verb == "patch" || verb == "delete" || verb == "deletecollection";
+}
+
+class InFlight {
+ public:
+  explicit InFlight(int& counter) : counter_(counter) { ++counter_; }
+  ~InFlight() { --counter_; }
+  InFlight(const InFlight&) = delete;
+  InFlight& operator=(const InFlight&) = delete;
+
+ private:
+  int& counter_;
+};
+
+Outcome<void> must(Authorizer& authorizer, const Attributes& attributes) {
+  Decision decision = authorizer.authorize(attributes);
+  if (decision.allowed) return {};
+  return refuse(denial(attributes, decision.reason));
+}
+
+Attributes impersonation(const UserInfo& user, std::string_view resource, std::string_view name, std::string_view group = {},
+                         std::string_view subresource = {}) {
+  Attributes out;
+  out.user = user;
+  out.verb = "impersonate";
+  out.group = group;
+  out.resource = resource;
+  out.subresource = subresource;
+  out.name = name;
+  return out;
+}
+
+// Impersonate-User, -Group, -Uid, -Extra-*: each value is a permission of its own.
+Outcome<UserInfo> impersonated(const http::Request& request, UserInfo user, Authorizer& authorizer) {
+  auto name = request.headers.find("impersonate-user");
+  bool others = request.headers.find("impersonate-group") || request.headers.find("impersonate-uid");
+  if (!name) {
+    if (others) return refuse(Status(500, "InternalError", "requested impersonation without impersonating a user"));
+    return user;
+  }
+  UserInfo as;
+  as.name = std::string(trim(*name));
+  constexpr std::string_view kAccount = "system:serviceaccount:";
+  if (std::string_view(as.name).starts_with(kAccount)) {
+    std::vector<std::string_view> parts = split(std::string_view(as.name).substr(kAccount.size()), ':');
+    if (parts.size() != 2) return refuse(bad_request("malformed service account to impersonate"));
+    Attributes attributes = impersonation(user, "serviceaccounts", parts[1]);
+    attributes.ns = parts[0];
+    OUT(must(authorizer, attributes));
+    as.groups = {"system:serviceaccounts", cat("system:serviceaccounts:", parts[0])};
+  } else {
+    OUT(must(authorizer, impersonation(user, "users", as.name)));
+  }
+  for (std::string_view group : request.headers.find_all("impersonate-group")) {
+    OUT(must(authorizer, impersonation(user, "groups", group)));
+    as.groups.emplace_back(group);
+  }
+  if (auto uid = request.headers.find("impersonate-uid")) {
+    OUT(must(authorizer, impersonation(user, "uids", *uid, "authentication.k8s.io")));
+    as.uid = *uid;
+  }
+  constexpr std::string_view kExtra = "impersonate-extra-";
+  for (const auto& field : request.headers) {
+    std::string header = to_lower(field.name);
+    if (!header.starts_with(kExtra)) continue;
+    std::string key = header.substr(kExtra.size());
+    OUT(must(authorizer, impersonation(user, "userextras", field.value, "authentication.k8s.io", key)));
+    as.extra[key].push_back(field.value);
+  }
+  if (!as.in_group("system:unauthenticated") && !as.in_group("system:authenticated"))
+    as.groups.emplace_back(as.name == "system:anonymous" ? "system:unauthenticated" : "system:authenticated");
+  return as;
+}
+
+async::Task<Outcome<>> serve(HttpCall& call) {
+  ServerWorks& works = call.works;
+  const http::Request& request = call.exchange.request();
+  CO_OUT_ASSIGN(call.info, parse_request(request.method, request.target));
+  CO_OUT_ASSIGN(call.user, works.authenticator.authenticate(request));
+  CO_OUT_ASSIGN(call.user, impersonated(request, std::move(call.user), works.authorizer));
+
+  bool streams = long_running(call.info);
+  bool writes = mutating(call.info.verb);
+  Metrics& metrics = works.metrics;
+  int& counter = streams ? metrics.long_running : (writes ? metrics.writes_in_flight : metrics.reads_in_flight);
+  if (!streams && !call.user.in_group("system:masters")) {
+    std::size_t bound = writes ? kWritesInFlightMax : kReadsInFlightMax;
+    if (static_cast<std::size_t>(counter) >= bound) co_return refuse(too_many_requests("Too many requests, please try again later.", 1));
+  }
+  InFlight held(counter);
+  CO_OUT(must(works.authorizer, attributes_of(call.user, call.info)));
+  if (call.info.is_resource) co_return co_await serve_resource(call);
+  co_return co_await serve_other(call);
+}
+
+async::Task<Result<>> respond_status(HttpCall& call, const Status& status) {
+  call.code = status.code;
+  http::Headers headers{{"content-type", "application/json"}, {"cache-control", "no-cache, private"}};
+  if (status.retry_after_seconds > 0) headers.set("retry-after", std::to_string(status.retry_after_seconds));
+  if (status.code == 401) headers.set("www-authenticate", "Bearer realm=\"kubernetes-master\"");
+  co_return co_await call.exchange.respond(status.code, std::move(headers), share(status.json()));
+}
+
+void count(const HttpCall& call, MonoTime begin) {
+  const RequestInfo& info = call.info;
+  std::string_view scope = info.name.empty() ? (info.ns.empty() ? "cluster" : "namespace") : "resource";
+  bool known = !info.is_resource || find_resource(info.group, info.version, info.resource) != nullptr;
+  if (!known) return;  // labels stay bounded whatever clients ask for
+  call.works.metrics.on_request({.verb = info.verb,
+                                 .group = info.is_resource ? std::string_view(info.group) : std::string_view(),
+                                 .version = info.is_resource ? std::string_view(info.version) : std::string_view(),
+                                 .resource = info.is_resource ? std::string_view(info.resource) : std::string_view(),
+                                 .subresource = info.is_resource ? std::string_view(info.subresource) : std::string_view(),
+                                 .scope = info.is_resource ? scope : std::string_view(),
+                                 .code = call.code,
+                                 .took = call.works.parts.time.mono() - begin,
+                                 .long_running = long_running(info)});
+}
+
+}  // namespace
+
+ServerWorks::ServerWorks(ServerParts parts_given, ServerOptions options_given, pki::PrivateKey key)
+    : parts(parts_given), options(std::move(options_given)),
+      caches(parts.executor, parts.store, parts.time, options.watch_ring_events_max), authorizer(caches),
+      admission(make_admission_plugins({caches, parts.time, parts.rng, options, authorizer})),
+      registry(parts.store, caches, admission, parts.time, parts.rng), tokens(std::move(key), options, caches, parts.time, parts.rng),
+      authenticator(options, tokens, parts.time), operations(registry, make_subresource_handlers({registry, tokens}), authenticator, authorizer),
+      discovery(cat(options.advertise_address, ':', options.advertise_port)) {
+  for (const Resource& resource : resources())
+    if (resource.has(kList) && resource.has(kCreate) && &stored_resource(resource) == &resource) caches.add(resource);
+}
+
+ApiServer::ApiServer(ServerParts parts, ServerOptions options) {
+  pki::PrivateKey key = service_account_key(options.service_account_key_pem);
+  works_ = std::make_unique<ServerWorks>(parts, std::move(options), std::move(key));
+}
+
+ApiServer::~ApiServer() = default;
+
+void ApiServer::add_check(std::string name, std::function<std::string()> check) {
+  works_->checks.emplace_back(std::move(name), std::move(check));
+}
+
+namespace {
+
+async::Task<Result<>> send_bookmarks(ServerWorks& works) {
+  while (true) {
+    CO_TRY(co_await works.parts.time.sleep_for(kBookmarkEvery));
+    for (Watcher* watcher : works.bookmarked)
+      if (watcher->empty()) watcher->push_bookmark(works.caches.revision(), false);
+  }
+}
+
+async::Task<Result<>> basics_beside_feed(ServerWorks& works, async::Scope& feed) {
+  Result<> made = co_await make_cluster_basics(works);
+  feed.cancel();
+  co_return made;
+}
+
+}  // namespace
+
+async::Task<Result<>> ApiServer::start() {
+  CO_TRY(co_await works_->caches.load());
+  // The basics are written through the front door, so the caches must follow the store meanwhile.
+  async::Scope feed(works_->parts.executor);
+  feed.spawn(works_->caches.run());
+  Result<> made = co_await basics_beside_feed(*works_, feed);
+  Result<> fed = co_await feed.join();
+  CO_TRY(made);
+  if (!fed && fed.error().code() != Code::kCancelled) co_return fed;
+  works_->started = true;
+  co_return Result<>();
+}
+
+async::Task<Result<>> ApiServer::run() {
+  async::Scope scope(works_->parts.executor);
+  scope.spawn(works_->caches.run());
+  scope.spawn(send_bookmarks(*works_));
+  scope.spawn(keep_roles_aggregated(*works_));
+  co_return co_await scope.join();
+}
+
+async::Task<Result<>> ApiServer::handle(http::Exchange& exchange) {
+  HttpCall call{*works_, exchange, {}, {}, 0};
+  MonoTime begin = works_->parts.time.mono();
+  Outcome<> out = co_await serve(call);
+  Result<> sent;
+  if (!out) {
+    if (exchange.started()) {
+      count(call, begin);
+      co_return fail(out.error().error());  // the answer is cut short, the peer can tell
+    }
+    sent = co_await respond_status(call, out.error());
+  }
+  count(call, begin);
+  co_return sent;
+}
+
+async::Task<Outcome<>> respond(HttpCall& call, int code, http::Headers headers, SharedBytes body) {
+  call.code = code;
+  if (!headers.find("cache-control")) headers.set("cache-control", "no-cache, private");
+  CO_OUT(co_await call.exchange.respond(code, std::move(headers), std::move(body)));
+  co_return Outcome<>();
+}
+
+void add_warnings(http::Headers& headers, const std::vector<std::string>& warnings) {
+  std::size_t bytes = 0;
+  for (const std::string& warning : warnings) {
+    std::string quoted;
+    for (char c : warning) {
+      if (c == '"' || c == '\\') quoted += '\\';
+      quoted += c;
+    }
+    bytes += quoted.size();
+    if (bytes > 4096) return;  // as upstream: warnings must not fill the header block
+    headers.add("warning", cat("299 - \"", quoted, '"'));
+  }
+}
+
+bool accepts_gzip(const http::Request& request) { return request.headers.has_token("accept-encoding", "gzip"); }
+
+std::string accept_of(const http::Request& request) {
+  std::string out;
+  for (std::string_view value : request.headers.find_all("accept")) out += cat(out.empty() ? "" : ",", value);
+  return out;
+}
+
+}  // namespace monopod::api

@@ -1,0 +1,211 @@
+// What a cluster has before anybody asks: system namespaces, bootstrap roles, priority classes, the kubernetes Service.
+#include "api/authz/bootstrap.h"
+#include "api/serve/works.h"
+#include "async/scope.h"
+#include "base/log.h"
+#include "base/strings.h"
+
+namespace monopod::api {
+namespace {
+
+UserInfo apiserver_user() { return system_user("system:apiserver"); }
+
+Call system_call(std::string verb, const Resource& resource, std::string_view ns, std::string_view name) {
+  Call call;
+  call.user = apiserver_user();
+  call.verb = std::move(verb);
+  call.resource = &resource;
+  call.ns = ns;
+  call.name = name;
+  call.options.field_manager = "monopod";
+  return call;
+}
+
+// Creates the object unless it is there. A refusal is logged: the node should still come up.
+async::Task<Result<>> ensure(ServerWorks& works, const Resource* resource, json::Value object) {
+  if (resource == nullptr) co_return Result<>();
+  std::string ns(json::get_string(object, {"metadata", "namespace"})), name(json::get_string(object, {"metadata", "name"}));
+  WatchCache* cache = works.caches.find(resource->group(), resource->plural());
+  if (cache == nullptr || cache->find(resource->namespaced ? cat(ns, '/', name) : name)) co_return Result<>();
+  auto decoded = decode_tree(std::move(object), {&resource->type(), resource->group_version(), resource->kind()}, FieldValidation::kIgnore);
+  CO_TRY(decoded);
+  Call call = system_call("create", *resource, ns, "");
+  Outcome<ObjectPtr> made = co_await works.registry.create(call, std::move(decoded->object));
+  if (!made && made.error().reason != "AlreadyExists")
+    log::warn("cluster object not made", {{"resource", resource->plural()}, {"name", name}, {"error", made.error().message}});
+  co_return Result<>();
+}
+
+using Reconcile = bool (*)(json::Value& live, const json::Value& wanted);
+
+async::Task<Outcome<json::Value>> reconciled(json::Value live, const json::Value& wanted, Reconcile reconcile) {
+  reconcile(live, wanted);
+  co_return live;
+}
+
+async::Task<Result<>> ensure_rbac(ServerWorks& works, std::string plural, json::Value wanted, Reconcile reconcile) {
+  const Resource* resource = find_resource("rbac.authorization.k8s.io", "v1", plural);
+  WatchCache* cache = works.caches.find("rbac.authorization.k8s.io", plural);
+  if (resource == nullptr || cache == nullptr) co_return Result<>();
+  std::string ns(json::get_string(wanted, {"metadata", "namespace"})), name(json::get_string(wanted, {"metadata", "name"}));
+  ObjectPtr live = cache->find(resource->namespaced ? cat(ns, '/', name) : name);
+  if (!live) co_return co_await ensure(works, resource, std::move(wanted));
+  json::Value tree = live->tree();
+  if (!reconcile(tree, wanted)) co_return Result<>();
+  Call call = system_call("update", *resource, ns, name);
+  Mutation mutation = [&wanted, reconcile](const json::Value& old) { return reconciled(old, wanted, reconcile); };
+  Outcome<ObjectPtr> out = co_await works.registry.modify(call, mutation);
+  if (!out) log::warn("bootstrap role not reconciled", {{"name", name}, {"error", out.error().message}});
+  co_return Result<>();
+}
+
+json::Value make(std::string_view version, std::string_view kind, json::Object meta) {
+  return json::Object{{"apiVersion", version}, {"kind", kind}, {"metadata", std::move(meta)}};
+}
+
+json::Value make_namespace(std::string_view name) { return make("v1", "Namespace", {{"name", name}}); }
+
+json::Value make_priority_class(std::string_view name, std::int64_t value, std::string_view text) {
+  json::Value out = make("scheduling.k8s.io/v1", "PriorityClass", {{"name", name}});
+  out.as_object()["value"] = value;
+  out.as_object()["description"] = text;
+  return out;
+}
+
+// The address of cluster-IP number n of a network "a.b.c.d/len".
+std::string nth_address(std::string_view cidr, std::uint32_t n) {
+  std::uint32_t address = 0;
+  for (std::string_view part : split(split_once(cidr, '/').first, '.')) address = address << 8 | parse_int<std::uint32_t>(part).value_or(0);
+  address += n;
+  return cat(address >> 24, '.', address >> 16 & 255, '.', address >> 8 & 255, '.', address & 255);
+}
+
+json::Value make_kubernetes_service(const ServerOptions& options) {
+  json::Value out = make("v1", "Service", {{"name", "kubernetes"}, {"namespace", "default"},
+                                           {"labels", json::Object{{"component", "apiserver"}, {"provider", "kubernetes"}}}});
+  out.as_object()["spec"] = json::Object{
+      {"clusterIP", nth_address(options.service_cidr, 1)},
+      {"type", "ClusterIP"},
+      {"ports", json::Array{json::Object{{"name", "https"}, {"port", 443}, {"protocol", "TCP"}, {"targetPort", options.advertise_port}}}}};
+  return out;
+}
+
+json::Value make_kubernetes_endpoints(const ServerOptions& options) {
+  json::Value out = make("v1", "Endpoints", {{"name", "kubernetes"}, {"namespace", "default"},
+                                             {"labels", json::Object{{"endpointslice.kubernetes.io/skip-mirror", "true"}}}});
+  out.as_object()["subsets"] = json::Array{
+      json::Object{{"addresses", json::Array{json::Object{{"ip", options.advertise_address}}}},
+                   {"ports", json::Array{json::Object{{"name", "https"}, {"port", options.advertise_port}, {"protocol", "TCP"}}}}}};
+  return out;
+}
+
+json::Value make_kubernetes_slice(const ServerOptions& options) {
+  json::Value out = make("discovery.k8s.io/v1", "EndpointSlice", {{"name", "kubernetes"}, {"namespace", "default"},
+                                                                  {"labels", json::Object{{"kubernetes.io/service-name", "kubernetes"}}}});
+  out.as_object()["addressType"] = "IPv4";
+  out.as_object()["endpoints"] = json::Array{json::Object{{"addresses", json::Array{options.advertise_address}},
+                                                          {"conditions", json::Object{{"ready", true}}}}};
+  out.as_object()["ports"] = json::Array{json::Object{{"name", "https"}, {"port", options.advertise_port}, {"protocol", "TCP"}}};
+  return out;
+}
+
+async::Task<Outcome<json::Value>> with_endpoint(json::Value live, const json::Value& wanted, std::string member) {
+  if (const json::Value* value = json::find(wanted, {member})) live.as_object()[member] = *value;
+  co_return live;
+}
+
+// The endpoint follows the advertised address, which may differ from that of the last start.
+async::Task<Result<>> ensure_endpoint(ServerWorks& works, const Resource* resource, json::Value wanted, std::string member) {
+  WatchCache* cache = resource == nullptr ? nullptr : works.caches.find(resource->group(), resource->plural());
+  if (cache == nullptr) co_return Result<>();
+  if (!cache->find("default/kubernetes")) co_return co_await ensure(works, resource, std::move(wanted));
+  Call call = system_call("update", *resource, "default", "kubernetes");
+  Mutation mutation = [&](const json::Value& live) { return with_endpoint(live, wanted, member); };
+  Outcome<ObjectPtr> out = co_await works.registry.modify(call, mutation);
+  if (!out) log::warn("kubernetes endpoint not updated", {{"error", out.error().message}});
+  co_return Result<>();
+}
+
+// Aggregates until nothing changes: edit takes in view, admin takes in edit.
+void aggregate(std::vector<json::Value>& roles) {
+  for (int round = 0; round < 4; ++round) {
+    bool changed = false;
+    for (json::Value& role : roles) {
+      json::Value rules = aggregate_rules(role, roles);
+      if (rules.is_null()) continue;
+      const json::Value* known = json::find(role, {"rules"});
+      if (known != nullptr && *known == rules) continue;
+      role.as_object()["rules"] = std::move(rules);
+      changed = true;
+    }
+    if (!changed) return;
+  }
+}
+
+async::Task<Result<>> make_all(ServerWorks& works, async::Scope& scope) {
+  const ServerOptions& options = works.options;
+  std::vector<json::Value> roles = bootstrap_cluster_roles();
+  aggregate(roles);
+  for (json::Value& role : roles) scope.spawn(ensure_rbac(works, "clusterroles", std::move(role), reconcile_role));
+  for (json::Value& binding : bootstrap_cluster_role_bindings())
+    scope.spawn(ensure_rbac(works, "clusterrolebindings", std::move(binding), reconcile_binding));
+  for (json::Value& role : bootstrap_roles()) scope.spawn(ensure_rbac(works, "roles", std::move(role), reconcile_role));
+  for (json::Value& binding : bootstrap_role_bindings()) scope.spawn(ensure_rbac(works, "rolebindings", std::move(binding), reconcile_binding));
+  const Resource* classes = find_resource("scheduling.k8s.io", "v1", "priorityclasses");
+  scope.spawn(ensure(works, classes, make_priority_class("system-node-critical", 2'000'001'000, "For pods without which the node does not work.")));
+  scope.spawn(ensure(works, classes, make_priority_class("system-cluster-critical", 2'000'000'000, "For pods without which the cluster does not work.")));
+  scope.spawn(ensure(works, find_resource("", "v1", "services"), make_kubernetes_service(options)));
+  scope.spawn(ensure_endpoint(works, find_resource("", "v1", "endpoints"), make_kubernetes_endpoints(options), "subsets"));
+  scope.spawn(ensure_endpoint(works, find_resource("discovery.k8s.io", "v1", "endpointslices"), make_kubernetes_slice(options), "endpoints"));
+  co_return co_await scope.join();
+}
+
+async::Task<Outcome<json::Value>> with_rules(json::Value role, json::Value rules) {
+  role.as_object()["rules"] = std::move(rules);
+  co_return role;
+}
+
+}  // namespace
+
+async::Task<Result<>> make_cluster_basics(ServerWorks& works) {
+  async::Scope namespaces(works.parts.executor);
+  for (std::string_view name : {"default", "kube-system", "kube-public", "kube-node-lease"})
+    namespaces.spawn(ensure(works, find_resource("", "v1", "namespaces"), make_namespace(name)));
+  CO_TRY(co_await namespaces.join());
+  CO_TRY(co_await works.caches.fresh());
+  async::Scope rest(works.parts.executor);
+  CO_TRY(co_await make_all(works, rest));
+  co_return co_await works.caches.fresh();
+}
+
+async::Task<Result<>> keep_roles_aggregated(ServerWorks& works) {
+  WatchCache* cache = works.caches.find("rbac.authorization.k8s.io", "clusterroles");
+  const Resource* resource = find_resource("rbac.authorization.k8s.io", "v1", "clusterroles");
+  if (cache == nullptr || resource == nullptr) co_return Result<>();
+  Selection all;
+  all.resource = resource;
+  std::unique_ptr<Watcher> changes = cache->subscribe(std::move(all), nullptr);
+  while (true) {
+    std::vector<json::Value> roles;
+    for (const ObjectPtr& role : cache->objects()) roles.push_back(role->tree());
+    for (const json::Value& role : roles) {
+      json::Value rules = aggregate_rules(role, roles);
+      const json::Value* known = json::find(role, {"rules"});
+      if (rules.is_null() || (known != nullptr && *known == rules) || (known == nullptr && rules.as_array().empty())) continue;
+      Call call = system_call("update", *resource, "", json::get_string(role, {"metadata", "name"}));
+      Mutation mutation = [&rules](const json::Value& live) { return with_rules(live, rules); };
+      Outcome<ObjectPtr> out = co_await works.registry.modify(call, mutation);
+      if (!out) log::warn("aggregated role not updated", {{"name", call.name}, {"error", out.error().message}});
+    }
+    auto next = co_await changes->take();
+    if (!next && next.error().code() == Code::kOutOfRange) {
+      Selection again;
+      again.resource = resource;
+      changes = cache->subscribe(std::move(again), nullptr);
+      continue;
+    }
+    if (!next) co_return fail(next.error());
+  }
+}
+
+}  // namespace monopod::api

@@ -1,0 +1,62 @@
+// The parts of a server, wired. Members are in the order of construction: each uses only those above it.
+#pragma once
+
+#include "api/admission/admission.h"
+#include "api/metrics.h"
+#include "api/openapi/openapi.h"
+#include "api/serve/discovery.h"
+#include "api/serve/operations.h"
+#include "api/serve/render.h"
+#include "api/server.h"
+#include "http/exchange.h"
+
+namespace monopod::api {
+
+struct ServerWorks {
+  ServerWorks(ServerParts parts_given, ServerOptions options_given, pki::PrivateKey key);
+
+  ServerParts parts;
+  ServerOptions options;
+  CacheSet caches;
+  Authorizer authorizer;
+  AdmissionChain admission;
+  Registry registry;
+  ServiceAccountTokens tokens;
+  Authenticator authenticator;
+  Operations operations;
+  OpenApi openapi;
+  Discovery discovery;
+  Metrics metrics;
+  std::vector<std::pair<std::string, std::function<std::string()>>> checks;
+  std::set<Watcher*> bookmarked;  // HTTP watches that asked for bookmarks
+  bool started = false;
+};
+
+// One request that has been authenticated and authorised.
+struct HttpCall {
+  ServerWorks& works;
+  http::Exchange& exchange;
+  RequestInfo info;
+  UserInfo user;
+  int code = 0;  // of the answer, for metrics
+};
+
+// The pieces of ApiServer::handle(), one file each.
+async::Task<Outcome<>> serve_resource(HttpCall& call);            // resource_http.cc
+async::Task<Outcome<>> serve_list(HttpCall& call, Call& api_call);   // list_http.cc
+async::Task<Outcome<>> serve_watch(HttpCall& call, Call& api_call);  // watch_http.cc
+async::Task<Outcome<>> serve_connect(HttpCall& call, Call& api_call);  // connect_http.cc
+async::Task<Outcome<>> serve_other(HttpCall& call);               // other_http.cc: discovery, health, metrics, OpenAPI, version
+
+async::Task<Outcome<>> respond(HttpCall& call, int code, http::Headers headers, SharedBytes body);
+// Adds Warning headers.
+void add_warnings(http::Headers& headers, const std::vector<std::string>& warnings);
+bool accepts_gzip(const http::Request& request);
+std::string accept_of(const http::Request& request);
+Outcome<WriteOptions> write_options(const QueryParams& query);
+
+// start(): what every cluster has. run(): aggregated roles kept up to date.
+async::Task<Result<>> make_cluster_basics(ServerWorks& works);
+async::Task<Result<>> keep_roles_aggregated(ServerWorks& works);
+
+}  // namespace monopod::api
