@@ -1,0 +1,221 @@
+// In-process calls, gRPC framing and remote commands over real exchanges.
+#include "http/grpc.h"
+#include "http/remote_command.h"
+#include "http/test_support.h"
+
+namespace monopod::http {
+namespace {
+
+using namespace std::chrono_literals;
+using async::Loop;
+using async::RealTime;
+using async::Scope;
+using async::Task;
+
+// --- in process
+
+Task<Result<>> in_process(Loop& loop) {
+  Scope scope(loop.executor());
+  TestHandler handler(loop.executor());
+  InProcessClient client(scope, handler, {{"X-Remote-User", "agent"}});
+  CO_TRY_ASSIGN(Response hello, co_await client.request({.target = "/headers"}));
+  CO_TRY_ASSIGN(std::string text, co_await hello.body->read_all(1000));
+  EXPECT_NE(text.find("x-remote-user=agent"), std::string::npos);
+  EXPECT_TRUE(handler.last_peer.in_process);
+  CO_TRY_ASSIGN(Response echo, co_await client.request({.method = "POST", .target = "/echo", .body = share(std::string(500'000, 'e'))}));
+  CO_TRY_ASSIGN(std::string echoed, co_await echo.body->read_all(1 << 20));
+  EXPECT_EQ(echoed.size(), 500'000U);
+  CO_TRY_ASSIGN(Response error, co_await client.request({.target = "/error"}));
+  EXPECT_EQ(error.status, 404);
+  CO_TRY_ASSIGN(Response cut, co_await client.request({.target = "/cut"}));
+  CO_TRY_ASSIGN(SharedBytes half, co_await cut.body->read_chunk());
+  EXPECT_EQ(*half, "half");
+  EXPECT_FALSE(co_await cut.body->read_chunk());
+  CO_TRY_ASSIGN(Response stream, co_await client.request({.target = "/stream?n=300"}));
+  CO_TRY_ASSIGN(SharedBytes first, co_await stream.body->read_chunk());
+  CO_TRY_ASSIGN(SharedBytes second, co_await stream.body->read_chunk());
+  EXPECT_EQ(first.get(), second.get()) << "the handler's own bytes, not copies";
+  CO_TRY_ASSIGN(std::string rest, co_await stream.body->read_all(1 << 20));
+  EXPECT_EQ(rest.size(), 298'000U);
+  {
+    CO_TRY_ASSIGN(Response endless, co_await client.request({.target = "/trickle"}));
+    CO_TRY_ASSIGN(SharedBytes some, co_await endless.body->read_chunk());
+    EXPECT_LE(handler.written, 128U << 10);
+  }
+  CO_TRY(co_await wait_until(handler.changed, [&] { return handler.live == 0; }));
+  co_return co_await scope.join();
+}
+TEST(InProcess, SharesBytesBoundsQueuesAndCancels) { async::run_test(in_process); }
+
+// --- gRPC
+
+class GrpcEcho final : public Handler {
+ public:
+  async::Task<Result<>> handle(Exchange& exchange) override {
+    EXPECT_TRUE(is_grpc(exchange.request()));
+    GrpcServerCall call(exchange);
+    if (call.method() == "/test.Echo/Fail") co_return co_await call.finish(fail(Code::kNotFound, "no such key: 100% ä"));
+    for (;;) {
+      CO_TRY_ASSIGN(std::optional<std::string> message, co_await call.read());
+      if (!message) break;
+      CO_TRY(co_await call.write(cat(*message, *message)));
+    }
+    co_return co_await call.finish({});
+  }
+};
+
+Task<Result<>> grpc_calls(Caller& client) {
+  CO_TRY_ASSIGN(std::string twice, co_await call_grpc(client, "/test.Echo/Unary", "ab"));
+  EXPECT_EQ(twice, "abab");
+  Result<std::string> failed = co_await call_grpc(client, "/test.Echo/Fail", "x");
+  CO_ASSERT_TRUE(!failed);
+  EXPECT_EQ(failed.error().code(), Code::kNotFound);
+  EXPECT_EQ(failed.error().message(), "no such key: 100% ä");
+  CO_TRY_ASSIGN(std::unique_ptr<GrpcClientCall> stream, co_await open_grpc(client, "/test.Echo/Stream", {}));
+  for (int i = 0; i < 5; ++i) {
+    CO_TRY(co_await stream->write(std::string(static_cast<std::size_t>(i) * 10'000, 'm')));
+    CO_TRY_ASSIGN(std::optional<std::string> answer, co_await stream->read());
+    CO_ASSERT_TRUE(answer.has_value());
+    EXPECT_EQ(answer->size(), static_cast<std::size_t>(i) * 20'000);
+  }
+  CO_TRY(co_await stream->finish_writing());
+  CO_TRY_ASSIGN(std::optional<std::string> end, co_await stream->read());
+  EXPECT_FALSE(end);
+  co_return Result<>();
+}
+
+Task<Result<>> grpc(Loop& loop) {
+  RealTime time;
+  Scope scope(loop.executor());
+  GrpcEcho handler;
+  Server server(loop.executor(), time, handler, {});
+  CO_TRY_ASSIGN(sys::Fd socket, listen_tcp("127.0.0.1", 0));
+  std::uint16_t port = *local_port(socket);
+  scope.spawn(server.serve(std::move(socket)));
+  Client client(scope, loop.executor(), time, {.endpoint = {.host = "127.0.0.1", .port = port}, .http2_prior_knowledge = true});
+  Result<> over_socket = co_await grpc_calls(client);
+  InProcessClient local(scope, handler);
+  Result<> over_memory = over_socket ? co_await grpc_calls(local) : Result<>();
+  scope.cancel();
+  Result<> joined = co_await scope.join();
+  CO_TRY(std::move(over_socket));
+  co_return over_memory;
+}
+TEST(Grpc, UnaryStreamingAndStatus) { async::run_test(grpc); }
+
+TEST(Grpc, DecoderJoinsPiecesAndKeepsItsLimit) {
+  GrpcDecoder decoder(10);
+  std::string wire = format_grpc_message("hello") + format_grpc_message("") + format_grpc_message("0123456789");
+  std::vector<std::string> out;
+  for (char c : wire) {
+    decoder.feed(std::string_view(&c, 1));
+    auto message = decoder.next();
+    ASSERT_TRUE(message);
+    if (*message) out.push_back(**message);
+  }
+  EXPECT_EQ(out, (std::vector<std::string>{"hello", "", "0123456789"}));
+  EXPECT_TRUE(decoder.empty());
+  decoder.feed(format_grpc_message("0123456789a"));
+  EXPECT_EQ(decoder.next().error().code(), Code::kResourceExhausted);
+  GrpcDecoder compressed;
+  compressed.feed(std::string_view("\1\0\0\0\0", 5));
+  EXPECT_EQ(compressed.next().error().code(), Code::kUnimplemented);
+}
+
+// --- remote commands
+
+// Copies stdin to stdout, says its sizes on stderr, exits with 3 at the end of stdin.
+class Shell final : public Handler {
+ public:
+  explicit Shell(async::Executor executor) : executor_(executor) {}
+  async::Task<Result<>> handle(Exchange& exchange) override {
+    if (!wants_remote_command(exchange)) co_return fail(Code::kInvalidArgument, "not an upgrade");
+    Scope scope(executor_);
+    Result<std::unique_ptr<RemoteCommand>> command = co_await accept_remote_command(exchange, scope);
+    if (command) scope.spawn(serve(std::move(*command)));
+    co_return co_await scope.join();
+  }
+
+ private:
+  static Task<Result<>> report(RemoteCommand& command) {
+    for (;;) {
+      CO_TRY_ASSIGN(TerminalSize size, co_await command.next_resize());
+      std::string text = cat(size.width, "x", size.height);
+      CO_TRY(co_await command.write_stderr(as_bytes(text)));
+    }
+  }
+  static Task<Result<>> copy(RemoteCommand& command, Scope& scope) {
+    std::array<std::byte, 1000> buffer;
+    for (;;) {
+      CO_TRY_ASSIGN(std::size_t n, co_await command.read_stdin(buffer));
+      if (n == 0) break;
+      CO_TRY(co_await command.write_stdout(std::span(buffer).first(n)));
+    }
+    Result<> finished = co_await command.finish(format_exit_status(3));
+    scope.cancel();
+    co_return finished;
+  }
+  static Task<Result<>> serve(std::unique_ptr<RemoteCommand> command) {
+    Scope scope(co_await async::this_executor());
+    scope.spawn(report(*command));
+    scope.spawn(copy(*command, scope));
+    Result<> ended = co_await scope.join();
+    co_return Result<>();
+  }
+  async::Executor executor_;
+};
+
+Task<Result<>> remote_session(Client& client) {
+  CO_TRY_ASSIGN(std::unique_ptr<WebSocket> socket,
+                co_await client.open_websocket({.target = "/exec"}, {"v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"}));
+  EXPECT_EQ(socket->subprotocol(), "v5.channel.k8s.io");
+  std::string resize = std::string("\4") + R"({"Width":80,"Height":24})";
+  CO_TRY(co_await socket->write_binary(as_bytes(resize)));
+  CO_TRY_ASSIGN(WebSocket::Message size, co_await socket->read());
+  EXPECT_EQ(size.data, "\2" "80x24");
+  std::string input(1, '\0');
+  input += "echo";
+  CO_TRY(co_await socket->write_binary(as_bytes(input)));
+  CO_TRY_ASSIGN(WebSocket::Message output, co_await socket->read());
+  EXPECT_EQ(output.data, "\1" "echo");
+  std::string end_stdin("\xff\0", 2);
+  CO_TRY(co_await socket->write_binary(as_bytes(end_stdin)));
+  CO_TRY_ASSIGN(WebSocket::Message status, co_await socket->read());
+  EXPECT_EQ(status.data, "\3" + format_exit_status(3));
+  Result<WebSocket::Message> closed = co_await socket->read();
+  EXPECT_FALSE(closed);
+  co_return Result<>();
+}
+
+Task<Result<>> remote_command(Loop& loop) {
+  RealTime time;
+  Scope scope(loop.executor());
+  Shell shell(loop.executor());
+  Server server(loop.executor(), time, shell, {});
+  CO_TRY_ASSIGN(sys::Fd socket, listen_tcp("127.0.0.1", 0));
+  std::uint16_t port = *local_port(socket);
+  scope.spawn(server.serve(std::move(socket)));
+  Client client(scope, loop.executor(), time, {.endpoint = {.host = "127.0.0.1", .port = port}});
+  Result<> session = co_await remote_session(client);
+  // An old subprotocol alone is not one we speak; a peer that just goes ends the command.
+  Result<std::unique_ptr<WebSocket>> old = co_await client.open_websocket({.target = "/exec"}, {"channel.k8s.io"});
+  EXPECT_FALSE(old);
+  {
+    Result<std::unique_ptr<WebSocket>> brief = co_await client.open_websocket({.target = "/exec"}, {"v4.channel.k8s.io"});
+    EXPECT_TRUE(brief);
+  }
+  scope.cancel();
+  Result<> joined = co_await scope.join();
+  co_return session;
+}
+TEST(RemoteCommand, CarriesStreamsSizesEndOfInputAndStatus) { async::run_test(remote_command); }
+
+TEST(RemoteCommand, StatusObjectsAreWhatKubectlReads) {
+  EXPECT_EQ(format_exit_status(0), R"({"metadata":{},"status":"Success"})");
+  EXPECT_EQ(format_exit_status(3),
+            R"({"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code: exit status 3",)"
+            R"("reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"3"}]}})");
+}
+
+}  // namespace
+}  // namespace monopod::http
