@@ -45,4 +45,8 @@ std::string host_interface_name(std::string_view id) {
   return out;
 }
 
+bool is_host_interface_name(std::string_view name) {
+  return name.size() == 14 && name.starts_with("mp") && name.find_first_not_of("0123456789abcdef", 2) == std::string_view::npos;
+}
+
 }  // namespace monopod::network

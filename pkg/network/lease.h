@@ -28,5 +28,6 @@ Result<Lease> parse_lease(std::string_view id, std::string_view text);
 bool host_ports_clash(const HostPort& a, const HostPort& b);
 // "mp" and 12 hex digits: within the kernel's 15 bytes.
 std::string host_interface_name(std::string_view id);
+bool is_host_interface_name(std::string_view name);
 
 }  // namespace monopod::network

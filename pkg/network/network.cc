@@ -103,7 +103,7 @@ class NodeNetwork final : public Network {
 };
 
 PodLink NodeNetwork::link_of(const Lease& lease) const {
-  return {.ip = lease.ip, .gateway = gateway(), .bridge = config_.bridge, .host_interface = host_interface_name(lease.id), .pod_interface = lease.interface,
+  return {.ip = lease.ip, .gateway = gateway(), .host_interface = host_interface_name(lease.id), .pod_interface = lease.interface,
           .netns_path = lease.netns_path, .mtu = mtu_};
 }
 
@@ -133,11 +133,9 @@ Task<Result<>> NodeNetwork::load() {
 // Host ends of pairs that nobody leases: a crash between two steps left them.
 Result<> NodeNetwork::sweep_links(const std::set<std::string>& known) const {
   TRY_ASSIGN(netlink::RouteSocket route, netlink::RouteSocket::open());
-  TRY_ASSIGN(std::optional<netlink::Link> bridge, route.find_link(config_.bridge));
-  if (!bridge) return {};
   TRY_ASSIGN(std::vector<netlink::Link> links, route.links());
   for (const netlink::Link& link : links)
-    if (link.master == bridge->index && link.kind == "veth" && link.name.starts_with("mp") && !known.contains(link.name)) TRY(route.delete_link(link.index));
+    if (link.kind == "veth" && is_host_interface_name(link.name) && !known.contains(link.name)) TRY(route.delete_link(link.index));
   return {};
 }
 
@@ -280,10 +278,7 @@ Task<Result<>> NodeNetwork::teardown() {
     TRY_ASSIGN(netlink::Socket socket, nft::open_socket());
     TRY(nft::delete_table(socket, config_.table));
     TRY(sweep_links({}));
-    TRY_ASSIGN(netlink::RouteSocket route, netlink::RouteSocket::open());
-    TRY_ASSIGN(std::optional<netlink::Link> bridge, route.find_link(config_.bridge));
-    if (bridge && bridge->kind == "bridge") TRY(route.delete_link(bridge->index));
-    return {};
+    return remove_bridge(config_.bridge, config_.pod_cidr);
   };
   co_return co_await pool_.run(undo);
 }

@@ -1,5 +1,5 @@
-// Pod networking of one node: a bridge, one veth pair per pod, addresses from the node's pod CIDR, masquerade for what
-// leaves the cluster, host ports. Knows no Kubernetes type. Works in whatever network namespace the process lives in:
+// Pod networking of one node: one routed veth pair per pod (pod_link.h has the picture), addresses from the node's pod CIDR,
+// masquerade for what leaves the cluster, host ports. Knows no Kubernetes type. Works in whatever network namespace the process lives in:
 // the host's, or one of its own (trial mode, tests).
 //
 //   TRY(auto network, co_await Network::open(config, state, pool));
@@ -23,8 +23,8 @@ namespace monopod::network {
 inline constexpr std::size_t kHostPortsPerPodMax = 64;
 
 struct NetworkConfig {
-  std::string bridge = "monopod0";     // at most 15 bytes
-  Cidr pod_cidr{};                       // unset: 10.42.0.0/24; /16 to /29. First address is the gateway (bridge), last unused
+  std::string bridge = "monopod0";     // the node's own interface: gateway, DNS address, services; at most 15 bytes
+  Cidr pod_cidr{};                       // unset: 10.42.0.0/24; /16 to /29. First address is the gateway, last unused
   std::vector<Cidr> cluster_cidrs{};     // destinations that see the pod's own address; unset: 10.42.0.0/16
   Cidr service_cidr{};                   // unset: 10.43.0.0/16; routed to the bridge so that the node itself reaches services
   std::vector<IpAddress> bridge_addresses{};  // further /32s on the bridge: the cluster DNS address

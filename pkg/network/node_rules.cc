@@ -46,7 +46,6 @@ void add_sets(nft::Batch& batch) {
 void add_rules(nft::Batch& batch, const NetworkConfig& config) {
   batch.add_chain("guard", nft::BaseChain{"filter", nft::Hook::kPrerouting, -300});
   batch.add_rule("guard", nft::Rule().input_interface("lo", false).ip_destination(loopback_cidr()).verdict(nft::drop()));
-  batch.add_rule("guard", nft::Rule().input_interface(config.bridge).ip_source(config.pod_cidr, false).verdict(nft::drop()));
 
   batch.add_chain("host-ports-of-pods");
   nft::Rule with_address;
@@ -65,7 +64,7 @@ void add_rules(nft::Batch& batch, const NetworkConfig& config) {
   hairpin.conntrack_status(IPS_DST_NAT).load_ip_source(Reg::k0).load_ip_destination(Reg::k1).in_set(Reg::k0, {.name = kHairpinSet});
   batch.add_rule("postrouting", hairpin.masquerade());
   for (const Cidr& inside : config.cluster_cidrs) batch.add_rule("postrouting", nft::Rule().ip_destination(inside).verdict(nft::accept()));
-  batch.add_rule("postrouting", nft::Rule().ip_source(config.pod_cidr).output_interface(config.bridge, false).masquerade());
+  batch.add_rule("postrouting", nft::Rule().ip_source(config.pod_cidr).masquerade());
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // The nftables table of the pod network: masquerade, hairpin, host ports, and what must never pass.
 //
-//   raw prerouting   loopback addresses from outside, foreign sources from pods: dropped
+//   raw prerouting   loopback addresses from outside: dropped (CVE-2020-8558)
 //   dnat             host-ports: (address .) protocol . port -> pod ip . port
 //   postrouting      a pod that reaches itself through a service or host port: masquerade
 //                    pods to anything outside of the cluster: masquerade

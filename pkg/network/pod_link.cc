@@ -12,6 +12,12 @@ namespace {
 using netlink::Link;
 using netlink::RouteSocket;
 
+netlink::Mac host_side_mac(const IpAddress& ip) {
+  netlink::Mac mac = mac_of(ip);
+  mac[1] = 0x59;
+  return mac;
+}
+
 // Inside the pod's namespace, on a thread of its own.
 Result<> configure_pod_side(const PodLink& link) {
   TRY_ASSIGN(RouteSocket route, RouteSocket::open());
@@ -39,7 +45,7 @@ Result<> configure_pod_side(const PodLink& link) {
 
   TRY(route.add_address(eth->index, link.ip, 32));
   TRY(route.set_up(eth->index));
-  TRY(route.replace_neighbour(eth->index, link.gateway, mac_of(link.gateway)));
+  TRY(route.replace_neighbour(eth->index, link.gateway, host_side_mac(link.ip)));
   TRY(route.replace_route({.to = Cidr{link.gateway, 32}, .link = eth->index, .source = link.ip}));
   return route.replace_route({.via = link.gateway, .link = eth->index, .source = link.ip});
 }
@@ -55,21 +61,16 @@ Result<bool> check_pod_side(const PodLink& link) {
   return false;
 }
 
-netlink::Mac host_side_mac(const IpAddress& ip) {
-  netlink::Mac mac = mac_of(ip);
-  mac[1] = 0x59;
-  return mac;
-}
-
-Result<> configure_host_side(RouteSocket& route, const PodLink& link, int bridge) {
+Result<> configure_host_side(RouteSocket& route, const PodLink& link) {
   TRY_ASSIGN(std::optional<Link> host, route.find_link(link.host_interface));
   if (!host) return fail(Code::kNotFound, cat("no link ", link.host_interface));
-  if (host->master != bridge) TRY(route.set_master(host->index, bridge));
+  const std::string conf4 = cat("ipv4/conf/", link.host_interface, "/");
   try_set_sysctl(cat("ipv6/conf/", link.host_interface, "/disable_ipv6"), "1");
-  TRY(route.isolate_bridge_port(host->index));
-  TRY(route.add_bridge_entry(host->index, mac_of(link.ip)));
-  TRY(route.replace_neighbour(bridge, link.ip, mac_of(link.ip)));
-  return route.set_up(host->index);
+  TRY(set_sysctl(conf4 + "rp_filter", "1"));
+  for (const char* name : {"route_localnet", "accept_redirects", "accept_source_route", "proxy_arp"}) try_set_sysctl(conf4 + name, "0");
+  TRY(route.set_up(host->index));
+  TRY(route.replace_neighbour(host->index, link.ip, mac_of(link.ip)));
+  return route.replace_route({.to = Cidr{link.ip, 32}, .link = host->index, .source = link.gateway});
 }
 
 }  // namespace
@@ -83,8 +84,6 @@ netlink::Mac mac_of(const IpAddress& ip) {
 Result<> make_pod_link(const PodLink& link) {
   TRY_ASSIGN(sys::Fd pod, sys::open_namespace(link.netns_path));
   TRY_ASSIGN(RouteSocket route, RouteSocket::open());
-  TRY_ASSIGN(std::optional<Link> bridge, route.find_link(link.bridge));
-  if (!bridge) return fail(Code::kFailedPrecondition, cat("no bridge ", link.bridge));
   TRY_ASSIGN(std::optional<Link> host, route.find_link(link.host_interface));
 
   bool present = false;
@@ -95,11 +94,11 @@ Result<> make_pod_link(const PodLink& link) {
   if (host && !present) TRY(route.delete_link(host->index));
   if (!host && present) return fail(Code::kAlreadyExists, cat("the pod's ", link.pod_interface, " belongs to another network"));
   auto configure = [&]() -> Result<> {
-    TRY(configure_host_side(route, link, bridge->index));
+    TRY(configure_host_side(route, link));
     return sys::run_in_network_namespace(pod.get(), [&] { return configure_pod_side(link); });
   };
   if (present) return configure();
-  TRY(route.add_veth({.name = link.host_interface, .master = bridge->index, .mac = host_side_mac(link.ip), .peer_name = link.pod_interface,
+  TRY(route.add_veth({.name = link.host_interface, .mac = host_side_mac(link.ip), .peer_name = link.pod_interface,
                       .peer_namespace = pod.get(), .peer_mac = mac_of(link.ip), .mtu = link.mtu}));
   Result<> done = configure();
   if (done) return {};
@@ -111,16 +110,14 @@ Result<> make_pod_link(const PodLink& link) {
 Result<> remove_pod_link(const PodLink& link) {
   TRY_ASSIGN(RouteSocket route, RouteSocket::open());
   TRY_ASSIGN(std::optional<Link> host, route.find_link(link.host_interface));
-  if (host) TRY(route.delete_link(host->index));  // takes the peer with it
-  TRY_ASSIGN(std::optional<Link> bridge, route.find_link(link.bridge));
-  if (bridge && link.ip.is_set()) TRY(route.delete_neighbour(bridge->index, link.ip));
+  if (host) TRY(route.delete_link(host->index));  // takes its peer, routes and neighbours with it
   return {};
 }
 
 namespace {
 
 Result<> set_bridge_addresses(RouteSocket& route, int bridge, const BridgeRequest& request) {
-  std::vector<netlink::LinkAddress> wanted{{.link = bridge, .ip = request.gateway, .prefix_bits = request.pod_cidr.prefix_bits}};
+  std::vector<netlink::LinkAddress> wanted{{.link = bridge, .ip = request.gateway, .prefix_bits = 32}};
   for (const IpAddress& ip : request.addresses) wanted.push_back({.link = bridge, .ip = ip, .prefix_bits = static_cast<std::uint8_t>(ip.bytes().size() * 8)});
   TRY_ASSIGN(std::vector<netlink::LinkAddress> present, route.addresses());
   auto same = [](const netlink::LinkAddress& a) { return [&a](const netlink::LinkAddress& b) { return a.ip == b.ip && a.prefix_bits == b.prefix_bits; }; };
@@ -160,16 +157,22 @@ Result<std::uint32_t> make_bridge(const BridgeRequest& request) {
   }
   if (bridge->mtu != mtu) TRY(route.set_mtu(bridge->index, mtu));
   try_set_sysctl(cat("ipv6/conf/", request.name, "/disable_ipv6"), "1");
-  // Pods route through the same interface they came from: the node must not tell them of shortcuts. The kernel sends
-  // redirects if either of the two says so.
-  try_set_sysctl("ipv4/conf/all/send_redirects", "0");
-  try_set_sysctl(cat("ipv4/conf/", request.name, "/send_redirects"), "0");
   try_set_sysctl(cat("ipv4/conf/", request.name, "/rp_filter"), "1");
   try_set_sysctl(cat("ipv4/conf/", request.name, "/route_localnet"), "0");
   TRY(route.set_up(bridge->index));
   TRY(set_bridge_addresses(route, bridge->index, request));
+  TRY(route.replace_route({.to = request.pod_cidr, .unreachable = true}));
+  // So that the node's own packets to a service have a source that pods can answer, before they are translated.
   if (request.service_cidr.address.is_v4()) TRY(route.replace_route({.to = request.service_cidr, .link = bridge->index, .source = request.gateway}));
   return mtu;
+}
+
+Result<> remove_bridge(const std::string& name, const Cidr& pod_cidr) {
+  TRY_ASSIGN(RouteSocket route, RouteSocket::open());
+  TRY(route.delete_route({.to = pod_cidr, .unreachable = true}));
+  TRY_ASSIGN(std::optional<Link> bridge, route.find_link(name));
+  if (bridge && bridge->kind == "bridge") TRY(route.delete_link(bridge->index));
+  return {};
 }
 
 }  // namespace monopod::network

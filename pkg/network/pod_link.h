@@ -1,11 +1,13 @@
-// The kernel's side of one pod's network: a veth pair from the bridge into the pod's namespace.
+// The kernel's side of one pod's network: a veth pair from the node's namespace into the pod's, routed and not bridged.
 //
 //   pod namespace                     node namespace
-//   eth0 10.42.0.7/32  <--- veth ---> mp0123456789ab --- monopod0 10.42.0.1/24
-//   default via 10.42.0.1             isolated port, no learning, fixed neighbour
+//   eth0 10.42.0.7/32  <--- veth ---> mp0123456789ab     10.42.0.7/32 dev mp0123456789ab
+//   default via 10.42.0.1             monopod0           10.42.0.1/32, the cluster DNS address, the service CIDR
+//                                                        unreachable 10.42.0.0/24 (pods that are gone)
 //
-// Pods have a /32 and reach everything, each other too, through the gateway: every packet is routed, so services work
-// without br_netfilter, and no pod can speak for another on the wire (ARP, IPv6 router advertisements: CVE-2020-10749).
+// Every packet is routed: services work without br_netfilter (and with it); neighbours are fixed on both ends, so no pod
+// can speak for another on the wire (ARP; IPv6 router advertisements: CVE-2020-10749), and strict reverse path filtering
+// on each pod's own link drops every source address but the pod's.
 // All calls block for local system calls only; run them on async::Pool.
 #pragma once
 
@@ -19,7 +21,6 @@ namespace monopod::network {
 struct PodLink {
   IpAddress ip{};
   IpAddress gateway{};
-  std::string bridge{};
   std::string host_interface{};
   std::string pod_interface{};
   std::string netns_path{};
@@ -42,8 +43,11 @@ struct BridgeRequest {
   std::vector<IpAddress> addresses{};
   std::uint32_t mtu = 0;
 };
-// Makes or adopts the bridge with its addresses, route and settings; addresses it should not have are removed.
+// Makes or adopts the node's own interface (a bridge without ports) with its addresses, routes and settings; addresses it
+// should not have are removed.
 // Returns the MTU chosen.
 Result<std::uint32_t> make_bridge(const BridgeRequest& request);
+// Idempotent.
+Result<> remove_bridge(const std::string& name, const Cidr& pod_cidr);
 
 }  // namespace monopod::network

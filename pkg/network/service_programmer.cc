@@ -23,12 +23,52 @@ std::uint32_t type_ip_port() { return nft::concat_type({nft::Type::kIp, nft::Typ
 
 std::string slot_data(const Slot& slot) { return nft::key_ip(slot.ip) + nft::key_port(slot.port); }
 
-// What the kernel holds for one port, and the name of its affinity map ("" for none).
-struct Installed {
-  PortRules rules{};
-  std::string affinity_map{};
+// An endpoint of a port with affinity: the clients it has, and the chain that keeps them.
+struct StickyEndpoint {
+  Slot slot{};
+  std::string chain{};
+  std::string set{};
 };
-using InstalledPorts = std::map<std::string, Installed>;  // by chain
+
+std::vector<StickyEndpoint> sticky_endpoints(const PortRules& rules) {
+  std::vector<StickyEndpoint> out;
+  if (rules.affinity.count() == 0) return out;
+  std::set<Slot> slots(rules.slots.begin(), rules.slots.end());
+  slots.insert(rules.external_slots.begin(), rules.external_slots.end());
+  for (const Slot& slot : slots) {
+    std::string name = cat(rules.affinity.count(), "-", rules.chain.substr(4), "/", format_ip(slot.ip), "/", slot.port);
+    out.push_back({.slot = slot, .chain = cat("ep-", name), .set = cat("aff-", name)});
+  }
+  return out;
+}
+
+struct InstalledService {
+  Service service{};
+  std::vector<PortRules> ports{};
+};
+using EntryKey = std::pair<std::string, std::string>;  // map, key
+using Entries = std::map<EntryKey, nft::Verdict>;
+
+// What one call of apply() will do to the kernel and, once that succeeded, to our own view.
+struct Change {
+  explicit Change(std::string table) : batch(std::move(table)) {}
+  nft::Batch batch;
+  std::vector<InstalledService> fresh{};
+  std::vector<std::string> gone{};  // services
+  Entries remove{};
+  Entries add{};
+  std::vector<std::string> chains{};  // nobody goes to them any more
+  std::vector<std::string> sets{};
+  UdpEndpoints left{};
+  bool conflict = false;
+};
+
+const PortRules* find_port(const InstalledService* service, const std::string& chain) {
+  if (service == nullptr) return nullptr;
+  for (const PortRules& port : service->ports)
+    if (port.chain == chain) return &port;
+  return nullptr;
+}
 
 class Programmer final : public ServiceProgrammer {
  public:
@@ -38,25 +78,41 @@ class Programmer final : public ServiceProgrammer {
   Result<> remove() override;
 
  private:
+  Result<> write_start(nft::Batch& batch);
   void write_layout(nft::Batch& batch) const;
+  void write_rules(nft::Batch& batch) const;
   void write_dispatch(nft::Batch& batch) const;
   void write_refusals(nft::Batch& batch) const;
-  void write_chain(nft::Batch& batch, const std::string& chain, const std::vector<Slot>& slots, const Installed& port) const;
-  void write_port(nft::Batch& batch, Installed& port, const Installed* old);
-  std::vector<nft::Element> kept_clients(const PortRules& rules, const std::string& old_map);
-  std::vector<PortRules> compile(const ServiceTable& table);
-  void read_old_affinity();
+  void write_chain(nft::Batch& batch, const std::string& chain, const std::vector<Slot>& slots, const PortRules& port) const;
+  void write_port(nft::Batch& batch, const PortRules& port, const PortRules* old);
+  void change_service(Change& change, const Service& service, const InstalledService* old);
+  static void retire_port(Change& change, const PortRules& old, const PortRules* now);
+  void settle_entries(Change& change) const;
+  void adopt(Change& change);
 
   Options options_;
   netlink::Socket socket_;
-  bool installed_ = false;  // the kernel's table is what ports_ and entries_ say
-  std::map<std::string, Service> services_;                  // as applied last
-  std::map<std::string, std::vector<PortRules>> compiled_;   // by service
-  InstalledPorts ports_;
-  std::map<std::pair<std::string, std::string>, nft::Verdict> entries_;  // (map, key)
-  std::map<std::string, std::string> old_affinity_;  // chain -> map name of an earlier process's table
-  std::uint64_t generation_ = 0;
+  bool installed_ = false;  // the kernel's table is what services_ and entries_ say
+  std::map<std::string, InstalledService, std::less<>> services_;
+  Entries entries_;
+  std::set<std::string> kept_sets_;  // clients of an earlier process's table, not claimed yet
 };
+
+struct FixedChain {
+  std::string_view name;
+  std::optional<nft::BaseChain> base{};
+};
+const std::array<FixedChain, 8> kFixedChains{{
+    {"services"},
+    {kRefuseChain},
+    {"prerouting", nft::BaseChain{"nat", nft::Hook::kPrerouting, -100}},
+    {"output", nft::BaseChain{"nat", nft::Hook::kOutput, -100}},
+    {"postrouting", nft::BaseChain{"nat", nft::Hook::kPostrouting, 100}},
+    {"filter-input", nft::BaseChain{"filter", nft::Hook::kInput, 0}},
+    {"filter-forward", nft::BaseChain{"filter", nft::Hook::kForward, 0}},
+    {"filter-output", nft::BaseChain{"filter", nft::Hook::kOutput, 0}},
+}};
+constexpr std::array kVerdictMaps{kServiceIpsMap, kNodePortsMap, kRefusedIpsMap, kRefusedNodePortsMap};
 
 void add_verdict_map(nft::Batch& batch, const char* name, std::uint32_t type, std::uint32_t bytes) {
   batch.add_set({.name = name, .id = batch.next_set_id(), .key_type = type, .key_bytes = bytes, .is_map = true, .is_verdict_map = true});
@@ -69,10 +125,6 @@ nft::Rule ip_lookup(const char* map) {
 }
 
 void Programmer::write_dispatch(nft::Batch& batch) const {
-  batch.add_chain("services");
-  batch.add_chain("prerouting", nft::BaseChain{"nat", nft::Hook::kPrerouting, -100});
-  batch.add_chain("output", nft::BaseChain{"nat", nft::Hook::kOutput, -100});
-  batch.add_chain("postrouting", nft::BaseChain{"nat", nft::Hook::kPostrouting, 100});
   batch.add_rule("services", ip_lookup(kServiceIpsMap));
   nft::Rule node_ports;
   if (options_.node_port_addresses.empty()) {
@@ -89,19 +141,17 @@ void Programmer::write_dispatch(nft::Batch& batch) const {
 }
 
 void Programmer::write_refusals(nft::Batch& batch) const {
-  batch.add_chain(kRefuseChain);
+  // A reset reaches the node's own sockets at once too; the kernel ignores an ICMP error while connect() holds the socket.
+  batch.add_rule(kRefuseChain, nft::Rule().protocol_is(Protocol::kTcp).reject_with_reset());
   batch.add_rule(kRefuseChain, nft::Rule().reject());
-  batch.add_chain("filter-input", nft::BaseChain{"filter", nft::Hook::kInput, 0});
-  batch.add_chain("filter-forward", nft::BaseChain{"filter", nft::Hook::kForward, 0});
-  batch.add_chain("filter-output", nft::BaseChain{"filter", nft::Hook::kOutput, 0});
   nft::Rule node_ports;
   node_ports.destination_is_local().ip_destination(Cidr{IpAddress::v4(0x7F000000U), 8}, false);
   node_ports.load_protocol(Reg::k0).load_destination_port(Reg::k1).verdict_map(Reg::k0, {.name = kRefusedNodePortsMap});
   for (const char* chain : {"filter-input", "filter-forward", "filter-output"}) batch.add_rule(chain, ip_lookup(kRefusedIpsMap));
   batch.add_rule("filter-input", node_ports);
   if (!options_.service_cidr.address.is_v4()) return;
-  batch.add_rule("filter-forward", nft::Rule().ip_destination(options_.service_cidr).reject());
-  batch.add_rule("filter-output", nft::Rule().output_interface("lo", false).ip_destination(options_.service_cidr).reject());
+  batch.add_rule("filter-forward", nft::Rule().ip_destination(options_.service_cidr).verdict(nft::go_to(kRefuseChain)));
+  batch.add_rule("filter-output", nft::Rule().output_interface("lo", false).ip_destination(options_.service_cidr).verdict(nft::go_to(kRefuseChain)));
 }
 
 void Programmer::write_layout(nft::Batch& batch) const {
@@ -119,203 +169,216 @@ void Programmer::write_layout(nft::Batch& batch) const {
       if (ip.is_v4()) addresses.push_back({.key = nft::key_ip(ip)});
     batch.add_elements(kNodeAddressesSet, 0, addresses);
   }
+  for (const FixedChain& chain : kFixedChains) batch.add_chain(chain.name, chain.base);
+}
+
+void Programmer::write_rules(nft::Batch& batch) const {
   write_dispatch(batch);
   write_refusals(batch);
 }
 
-// The rules that choose among slots. Registers: k0 client, k1..k2 endpoint, k3 the number drawn.
-void Programmer::write_chain(nft::Batch& batch, const std::string& chain, const std::vector<Slot>& slots, const Installed& port) const {
-  nft::Rule::SetRef choices;
-  if (slots.size() > 1) {
-    choices = {.name = "__map%d", .id = batch.next_set_id()};
-    batch.add_set({.name = choices.name, .id = choices.id, .key_type = static_cast<std::uint32_t>(nft::Type::kInteger), .key_bytes = 4, .is_map = true,
-                   .data_type = type_ip_port(), .data_bytes = 8, .anonymous = true, .size = static_cast<std::uint32_t>(slots.size())});
-    std::vector<nft::Element> elements;
-    for (std::uint32_t i = 0; i < slots.size(); ++i) elements.push_back({.key = nft::key_number(i), .data = slot_data(slots[i])});
-    batch.add_elements(choices.name, choices.id, elements);
+// Before the first services: an empty table with our chains and maps. One that an earlier process left keeps its hooks
+// (so that no packet passes between the old and the new) and its affinity sets; everything else in it goes.
+Result<> Programmer::write_start(nft::Batch& batch) {
+  kept_sets_.clear();
+  TRY_ASSIGN(std::vector<std::string> chains, nft::list_chains(socket_, options_.table));
+  TRY_ASSIGN(std::vector<std::string> sets, nft::list_sets(socket_, options_.table));
+  auto has = [](const std::vector<std::string>& names, std::string_view name) { return std::ranges::find(names, name) != names.end(); };
+  bool same = std::ranges::all_of(kFixedChains, [&](const FixedChain& c) { return has(chains, c.name); }) &&
+              std::ranges::all_of(kVerdictMaps, [&](const char* map) { return has(sets, map); }) && !has(sets, kNodeAddressesSet) && options_.node_port_addresses.empty();
+  if (!same) {
+    write_layout(batch);
+    write_rules(batch);
+    return {};
   }
-  auto choose = [&](nft::Rule& rule) -> nft::Rule& {
-    if (slots.size() == 1) return rule.load_immediate(Reg::k1, nft::key_ip(slots[0].ip)).load_immediate(Reg::k2, nft::key_port(slots[0].port));
-    return rule.load_random(Reg::k3, static_cast<std::uint32_t>(slots.size())).lookup(Reg::k3, choices, Reg::k1);
-  };
-  if (port.affinity_map.empty()) {
-    nft::Rule rule;
-    batch.add_rule(chain, choose(rule).destination_nat(Reg::k1, Reg::k2));
+  batch.flush_table();
+  for (const char* map : kVerdictMaps) batch.flush_set(map);
+  for (const std::string& chain : chains)
+    if (std::ranges::none_of(kFixedChains, [&](const FixedChain& c) { return c.name == chain; })) batch.delete_chain(chain);
+  for (const std::string& set : sets)
+    if (set.starts_with("aff-")) kept_sets_.insert(set);
+  write_rules(batch);
+  return {};
+}
+
+// The rules that choose among slots. Registers: k0 client, k1 the number drawn, k2..k3 endpoint.
+void Programmer::write_chain(nft::Batch& batch, const std::string& chain, const std::vector<Slot>& slots, const PortRules& port) const {
+  std::map<Slot, std::string> sticky;
+  for (const StickyEndpoint& endpoint : sticky_endpoints(port)) {
+    if (!std::ranges::binary_search(slots, endpoint.slot)) continue;
+    sticky.emplace(endpoint.slot, endpoint.chain);
+    batch.add_rule(chain, nft::Rule().load_ip_source(Reg::k0).in_set(Reg::k0, {.name = endpoint.set}).verdict(nft::go_to(endpoint.chain)));
+  }
+  nft::Rule choice;
+  if (slots.size() == 1 && sticky.empty()) {
+    choice.load_immediate(Reg::k2, nft::key_ip(slots[0].ip)).load_immediate(Reg::k3, nft::key_port(slots[0].port)).destination_nat(Reg::k2, Reg::k3);
+    batch.add_rule(chain, choice);
     return;
   }
-  nft::Rule known;
-  known.load_ip_source(Reg::k0).lookup(Reg::k0, {.name = port.affinity_map}, Reg::k1);
-  batch.add_rule(chain, known.update_map(Reg::k0, Reg::k1, port.affinity_map).destination_nat(Reg::k1, Reg::k2));
-  // An anonymous set belongs to one rule: choose and remember in one chain, then a second choice without memory would
-  // need its own. A full map ends the first rule, so the last resort is the first slot.
-  nft::Rule fresh;
-  batch.add_rule(chain, choose(fresh.load_ip_source(Reg::k0)).update_map(Reg::k0, Reg::k1, port.affinity_map).destination_nat(Reg::k1, Reg::k2));
-  nft::Rule full;
-  full.load_immediate(Reg::k1, nft::key_ip(slots[0].ip)).load_immediate(Reg::k2, nft::key_port(slots[0].port));
-  batch.add_rule(chain, full.destination_nat(Reg::k1, Reg::k2));
-}
-
-std::vector<nft::Element> Programmer::kept_clients(const PortRules& rules, const std::string& old_map) {
-  Result<std::vector<nft::Element>> old = nft::list_elements(socket_, options_.table, old_map);
-  if (!old) return {};  // only affinity is lost
-  std::set<std::string> valid;
-  for (const Slot& slot : rules.slots) valid.insert(slot_data(slot));
-  for (const Slot& slot : rules.external_slots) valid.insert(slot_data(slot));
-  std::erase_if(*old, [&](const nft::Element& e) { return e.key.size() != 4 || !valid.contains(e.data); });
-  auto timeout = std::chrono::milliseconds(rules.affinity);
-  for (nft::Element& e : *old) {
-    e.expires = std::clamp(e.expires, std::chrono::milliseconds(1), timeout);
-    e.timeout = timeout;
+  nft::SetSpec set{.name = "__map%d", .id = batch.next_set_id(), .key_type = static_cast<std::uint32_t>(nft::Type::kInteger), .key_bytes = 4, .is_map = true,
+                   .is_verdict_map = !sticky.empty(), .data_type = type_ip_port(), .data_bytes = 8, .anonymous = true, .size = static_cast<std::uint32_t>(slots.size())};
+  std::vector<nft::Element> elements;
+  for (std::uint32_t i = 0; i < slots.size(); ++i) {
+    nft::Element element{.key = nft::key_number(i)};
+    if (sticky.empty()) element.data = slot_data(slots[i]);
+    else element.verdict = nft::go_to(sticky.at(slots[i]));
+    elements.push_back(std::move(element));
   }
-  return std::move(*old);
+  batch.add_set(set);
+  batch.add_elements(set.name, set.id, elements);
+  choice.load_random(Reg::k1, static_cast<std::uint32_t>(slots.size()));
+  if (sticky.empty()) choice.lookup(Reg::k1, {.name = set.name, .id = set.id}, Reg::k2).destination_nat(Reg::k2, Reg::k3);
+  else choice.verdict_map(Reg::k1, {.name = set.name, .id = set.id});
+  batch.add_rule(chain, choice);
 }
 
-void Programmer::write_port(nft::Batch& batch, Installed& port, const Installed* old) {
-  const PortRules& rules = port.rules;
-  if (rules.affinity.count() > 0) {
-    port.affinity_map = cat("aff-", rules.chain.substr(4), "-", ++generation_);
-    batch.add_set({.name = port.affinity_map, .id = batch.next_set_id(), .key_type = static_cast<std::uint32_t>(nft::Type::kIp), .key_bytes = 4,
-                   .is_map = true, .data_type = type_ip_port(), .data_bytes = 8, .dynamic = true, .timeout = rules.affinity, .size = kAffinityClientsMax});
-    std::string old_map = old != nullptr ? old->affinity_map : std::string();
-    if (auto earlier = old_affinity_.find(rules.chain); earlier != old_affinity_.end()) old_map = earlier->second;
-    if (!old_map.empty()) batch.add_elements(port.affinity_map, 0, kept_clients(rules, old_map));
+void Programmer::write_port(nft::Batch& batch, const PortRules& rules, const PortRules* old) {
+  std::set<std::string> known;
+  if (old != nullptr)
+    for (const StickyEndpoint& endpoint : sticky_endpoints(*old)) known.insert(endpoint.chain);
+  for (const StickyEndpoint& endpoint : sticky_endpoints(rules)) {
+    if (known.contains(endpoint.chain)) continue;
+    if (kept_sets_.erase(endpoint.set) == 0)
+      batch.add_set({.name = endpoint.set, .id = batch.next_set_id(), .key_type = static_cast<std::uint32_t>(nft::Type::kIp), .key_bytes = 4, .dynamic = true,
+                     .timeout = rules.affinity, .size = kAffinityClientsMax});
+    batch.add_chain(endpoint.chain);
+    batch.add_rule(endpoint.chain, nft::Rule().load_ip_source(Reg::k0).update_set(Reg::k0, endpoint.set));  // a full set only ends this rule
+    nft::Rule translate;
+    translate.load_immediate(Reg::k2, nft::key_ip(endpoint.slot.ip)).load_immediate(Reg::k3, nft::key_port(endpoint.slot.port));
+    batch.add_rule(endpoint.chain, translate.destination_nat(Reg::k2, Reg::k3));
   }
   auto fresh_chain = [&](const std::string& chain, bool existed) {
     if (existed) batch.flush_chain(chain);
     else batch.add_chain(chain);
   };
   if (rules.has_chain()) {
-    fresh_chain(rules.chain, old != nullptr && old->rules.has_chain());
-    write_chain(batch, rules.chain, rules.slots, port);
+    fresh_chain(rules.chain, old != nullptr && old->has_chain());
+    write_chain(batch, rules.chain, rules.slots, rules);
   }
   if (!rules.external_chain.empty()) {
-    fresh_chain(rules.external_chain, old != nullptr && !old->rules.external_chain.empty());
+    fresh_chain(rules.external_chain, old != nullptr && !old->external_chain.empty());
     // Pods of this node reach external addresses as if they had asked for the cluster address.
     if (rules.has_chain() && options_.pod_cidr.address.is_v4())
       batch.add_rule(rules.external_chain, nft::Rule().ip_source(options_.pod_cidr).verdict(nft::go_to(rules.chain)));
     if (rules.masquerade_external) batch.add_rule(rules.external_chain, nft::Rule().set_mark_bits(kMasqueradeMark));
-    write_chain(batch, rules.external_chain, rules.external_slots, port);
+    write_chain(batch, rules.external_chain, rules.external_slots, rules);
   }
 }
 
-// Of every service, from the cache where it did not change; keys that two services claim go to the first by name.
-std::vector<PortRules> Programmer::compile(const ServiceTable& table) {
-  std::map<std::string, Service> services;
-  for (const Service& service : table.services) services.emplace(service.name, service);
-  std::map<std::string, std::vector<PortRules>> compiled;
-  for (const auto& [name, service] : services) {
-    auto known = services_.find(name);
-    if (known != services_.end() && known->second == service) compiled[name] = compiled_[name];
-    else compiled[name] = compile_service(service, options_.service_cidr);
+void Programmer::change_service(Change& change, const Service& service, const InstalledService* old) {
+  InstalledService now{.service = service};
+  for (PortRules& port : compile_service(service, options_.service_cidr)) {
+    const PortRules* was = find_port(old, port.chain);
+    if (was == nullptr || !was->same_rules(port)) write_port(change.batch, port, was);
+    for (const MapEntry& entry : port.entries) {
+      bool fresh = change.add.try_emplace({entry.map, entry.key}, entry.verdict).second;
+      change.conflict = change.conflict || !fresh;
+    }
+    now.ports.push_back(std::move(port));
   }
-  services_ = std::move(services);
-  compiled_ = std::move(compiled);
-  std::vector<PortRules> out;
-  std::set<std::string> chains;
-  for (const auto& [name, ports] : compiled_) {
-    for (const PortRules& port : ports) {
-      if (out.size() == kServicePortsMax) {
-        log::warn("service ports beyond the limit are not programmed", {{"limit", kServicePortsMax}});
-        return out;
-      }
-      if (chains.insert(port.chain).second) out.push_back(port);
+  if (old != nullptr)
+    for (const PortRules& was : old->ports) retire_port(change, was, find_port(&now, was.chain));
+  change.fresh.push_back(std::move(now));
+}
+
+// now: what follows it, null for nothing.
+void Programmer::retire_port(Change& change, const PortRules& old, const PortRules* now) {
+  for (const MapEntry& entry : old.entries) change.remove.emplace(EntryKey{entry.map, entry.key}, entry.verdict);
+  if (!old.external_chain.empty() && (now == nullptr || now->external_chain.empty())) change.chains.push_back(old.external_chain);
+  if (old.has_chain() && (now == nullptr || !now->has_chain())) change.chains.push_back(old.chain);
+  std::set<std::string> kept;
+  if (now != nullptr)
+    for (const StickyEndpoint& endpoint : sticky_endpoints(*now)) kept.insert(endpoint.chain);
+  for (const StickyEndpoint& endpoint : sticky_endpoints(old)) {
+    if (kept.contains(endpoint.chain)) continue;
+    change.chains.push_back(endpoint.chain);
+    change.sets.push_back(endpoint.set);
+  }
+  if (old.protocol != Protocol::kUdp) return;
+  for (const std::vector<Slot>* slots : {&old.slots, &old.external_slots}) {
+    for (const Slot& slot : *slots) {
+      bool still = now != nullptr && (std::ranges::binary_search(now->slots, slot) || std::ranges::binary_search(now->external_slots, slot));
+      if (!still) change.left.emplace(slot.ip, slot.port);
     }
   }
-  return out;
 }
 
-void Programmer::read_old_affinity() {
-  old_affinity_.clear();
-  Result<std::vector<std::string>> sets = nft::list_sets(socket_, options_.table);
-  if (!sets) return;  // no table yet
-  for (const std::string& name : *sets) {
-    std::size_t dash = name.rfind('-');
-    if (!name.starts_with("aff-") || dash == std::string::npos || dash < 4) continue;
-    old_affinity_[cat("svc-", name.substr(4, dash - 4))] = name;
-    generation_ = std::max(generation_, parse_int<std::uint64_t>(std::string_view(name).substr(dash + 1)).value_or(0));
+// The difference of the dispatch maps, then the clean-up of what they led to.
+void Programmer::settle_entries(Change& change) const {
+  for (auto it = change.add.begin(); it != change.add.end();) {
+    auto old = change.remove.find(it->first);
+    if (old != change.remove.end() && old->second == it->second) {
+      change.remove.erase(old);
+      it = change.add.erase(it);
+      continue;
+    }
+    if (old == change.remove.end() && entries_.contains(it->first) && installed_) {  // another service has it
+      change.conflict = true;
+      it = change.add.erase(it);
+      continue;
+    }
+    ++it;
   }
+  std::map<std::string, std::vector<nft::Element>> lists;
+  for (const auto& [at, verdict] : change.remove) lists[at.first].push_back({.key = at.second});
+  for (const auto& [map, elements] : lists) change.batch.delete_elements(map, elements);
+  lists.clear();
+  for (const auto& [at, verdict] : change.add) lists[at.first].push_back({.key = at.second, .verdict = verdict});
+  for (const auto& [map, elements] : lists) change.batch.add_elements(map, 0, elements);
+  // First empty all chains, since one may go to another.
+  for (const std::string& chain : change.chains) change.batch.flush_chain(chain);
+  for (const std::string& chain : change.chains) change.batch.delete_chain(chain);
+  for (const std::string& set : change.sets) change.batch.delete_set(set);
+}
+
+void Programmer::adopt(Change& change) {
+  for (const std::string& name : change.gone) services_.erase(name);
+  for (InstalledService& service : change.fresh) services_.insert_or_assign(service.service.name, std::move(service));
+  for (const auto& [at, verdict] : change.remove) entries_.erase(at);
+  for (auto& [at, verdict] : change.add) entries_.insert_or_assign(at, std::move(verdict));
+  kept_sets_.clear();
+  // Two services claim one address and port: the first keeps it. When it leaves, the second must get it, so the next
+  // call starts from nothing.
+  installed_ = !change.conflict;
 }
 
 Result<ServiceStats> Programmer::apply(const ServiceTable& table) {
   const auto start = std::chrono::steady_clock::now();
-  ServiceStats stats;
-  nft::Batch batch(options_.table);
-  InstalledPorts before;
-  std::map<std::pair<std::string, std::string>, nft::Verdict> entries_before;
-  if (installed_) {
-    before = ports_;
-    entries_before = entries_;
-  } else {
-    read_old_affinity();
-    write_layout(batch);
+  Change change(options_.table);
+  if (!installed_) {
+    services_.clear();
+    entries_.clear();
+    TRY(write_start(change.batch));
   }
-
-  InstalledPorts after;
-  std::map<std::pair<std::string, std::string>, nft::Verdict> entries;
-  for (PortRules& rules : compile(table)) {
-    auto old = before.find(rules.chain);
-    const Installed* was = old == before.end() ? nullptr : &old->second;
-    for (const MapEntry& entry : rules.entries) {
-      auto [at, fresh] = entries.try_emplace({entry.map, entry.key}, entry.verdict);
-      if (!fresh && at->second != entry.verdict) log::warn("address and port claimed twice", {{"kept", at->second.chain}, {"refused", rules.chain}});
+  std::set<std::string_view> seen;
+  std::size_t ports = 0;
+  for (const Service& service : table.services) {
+    ports += service.ports.size();
+    if (ports > kServicePortsMax) {
+      log::warn("service ports beyond the limit are not programmed", {{"limit", kServicePortsMax}});
+      break;
     }
-    Installed now{.rules = rules, .affinity_map = was != nullptr ? was->affinity_map : std::string()};
-    if (was == nullptr || !was->rules.same_rules(rules)) {
-      ++stats.services_changed;
-      now.affinity_map.clear();
-      write_port(batch, now, was);
-    } else if (was->rules.entries != rules.entries) {
-      ++stats.services_changed;
-    }
-    after.emplace(rules.chain, std::move(now));
+    if (!seen.insert(service.name).second) continue;
+    auto known = services_.find(service.name);
+    if (known != services_.end() && known->second.service == service) continue;
+    change_service(change, service, known != services_.end() ? &known->second : nullptr);
   }
+  for (const auto& [name, old] : services_) {
+    if (seen.contains(name)) continue;
+    change.gone.push_back(name);
+    for (const PortRules& port : old.ports) retire_port(change, port, nullptr);
+  }
+  for (const std::string& set : kept_sets_) change.sets.push_back(set);  // nobody's any more
+  settle_entries(change);
+  if (change.conflict) log::warn("two services claim one address and port; the first has it");
 
-  std::map<std::string, std::vector<nft::Element>> remove;
-  std::map<std::string, std::vector<nft::Element>> add;
-  for (const auto& [at, verdict] : entries_before) {
-    auto kept = entries.find(at);
-    if (kept == entries.end() || kept->second != verdict) remove[at.first].push_back({.key = at.second});
-  }
-  for (const auto& [at, verdict] : entries) {
-    auto had = entries_before.find(at);
-    if (had == entries_before.end() || had->second != verdict) add[at.first].push_back({.key = at.second, .verdict = verdict});
-  }
-  for (const auto& [map, elements] : remove) batch.delete_elements(map, elements);
-  for (const auto& [map, elements] : add) batch.add_elements(map, 0, elements);
-
-  // What nobody points to any more: first empty all such chains, since one may go to another.
-  UdpEndpoints gone;
-  std::vector<std::string> chains;
-  std::vector<std::string> maps;
-  for (const auto& [chain, old] : before) {
-    auto now = after.find(chain);
-    const Installed* kept = now == after.end() ? nullptr : &now->second;
-    if (kept == nullptr) ++stats.services_changed;
-    if (!old.rules.external_chain.empty() && (kept == nullptr || kept->rules.external_chain.empty())) chains.push_back(old.rules.external_chain);
-    if (old.rules.has_chain() && (kept == nullptr || !kept->rules.has_chain())) chains.push_back(chain);
-    if (!old.affinity_map.empty() && (kept == nullptr || kept->affinity_map != old.affinity_map)) maps.push_back(old.affinity_map);
-    if (old.rules.protocol != Protocol::kUdp) continue;
-    for (const std::vector<Slot>* slots : {&old.rules.slots, &old.rules.external_slots}) {
-      for (const Slot& slot : *slots) {
-        bool still = kept != nullptr && (std::ranges::binary_search(kept->rules.slots, slot) || std::ranges::binary_search(kept->rules.external_slots, slot));
-        if (!still) gone.emplace(slot.ip, slot.port);
-      }
-    }
-  }
-  for (const std::string& chain : chains) batch.flush_chain(chain);
-  for (const std::string& chain : chains) batch.delete_chain(chain);
-  for (const std::string& map : maps) batch.delete_set(map);
-
-  stats.messages = batch.messages();
-  if (Result<> done = batch.commit(socket_); !done) {
+  ServiceStats stats{.services_changed = change.fresh.size() + change.gone.size(), .messages = change.batch.messages()};
+  if (Result<> done = change.batch.commit(socket_); !done) {
     installed_ = false;
     return fail(std::move(done).error());
   }
-  installed_ = true;
-  ports_ = std::move(after);
-  entries_ = std::move(entries);
-  old_affinity_.clear();
-  if (Result<std::size_t> forgotten = forget_udp_flows(gone); !forgotten)
+  adopt(change);
+  if (Result<std::size_t> forgotten = forget_udp_flows(change.left); !forgotten)
     log::warn("flows to removed endpoints may linger", {{"error", forgotten.error()}});
   stats.duration = std::chrono::steady_clock::now() - start;
   return stats;
@@ -323,8 +386,6 @@ Result<ServiceStats> Programmer::apply(const ServiceTable& table) {
 
 Result<> Programmer::remove() {
   installed_ = false;
-  ports_.clear();
-  entries_.clear();
   return nft::delete_table(socket_, options_.table);
 }
 

@@ -156,7 +156,6 @@ Result<> RouteSocket::add_veth(const VethRequest& request) {
   writer.put_string(IFLA_IFNAME, request.name);
   writer.put(IFLA_ADDRESS, request.mac);
   writer.put_u32(IFLA_MTU, request.mtu);
-  if (request.master != 0) writer.put_u32(IFLA_MASTER, static_cast<std::uint32_t>(request.master));
   {
     Nest info(writer, IFLA_LINKINFO);
     writer.put_string(IFLA_INFO_KIND, "veth");
@@ -200,39 +199,8 @@ Result<> RouteSocket::set_up(int index) {
   return socket_.request(writer, cat("set up link ", index));
 }
 
-Result<> RouteSocket::set_master(int index, int master) {
-  return change_link(index, "set the bridge", [&](Writer& w) { w.put_u32(IFLA_MASTER, static_cast<std::uint32_t>(master)); });
-}
-
 Result<> RouteSocket::set_mtu(int index, std::uint32_t mtu) {
   return change_link(index, "set the MTU", [&](Writer& w) { w.put_u32(IFLA_MTU, mtu); });
-}
-
-Result<> RouteSocket::isolate_bridge_port(int index) {
-  Writer writer;
-  writer.begin(RTM_SETLINK, kAsk, socket_.next_sequence());
-  ifinfomsg head = link_head(index);
-  head.ifi_family = AF_BRIDGE;
-  writer.header(head);
-  {
-    Nest port(writer, IFLA_PROTINFO);
-    writer.put_u8(IFLA_BRPORT_LEARNING, 0);
-    writer.put_u8(IFLA_BRPORT_ISOLATED, 1);
-  }
-  writer.end();
-  return socket_.request(writer, cat("isolate bridge port ", index));
-}
-
-Result<> RouteSocket::add_bridge_entry(int port, const Mac& mac) {
-  Writer writer;
-  writer.begin(RTM_NEWNEIGH, kReplace, socket_.next_sequence());
-  ndmsg head = neighbour_of(port, AF_BRIDGE);
-  head.ndm_state = NUD_NOARP;  // "static" in bridge(8): fixed, but not the bridge's own address
-  head.ndm_flags = NTF_MASTER;
-  writer.header(head);
-  writer.put(NDA_LLADDR, mac);
-  writer.end();
-  return socket_.request(writer, cat("add ", format_mac(mac), " behind bridge port ", port));
 }
 
 Result<std::vector<LinkAddress>> RouteSocket::addresses() {
@@ -277,25 +245,36 @@ Result<> RouteSocket::remove_address(int link, const IpAddress& ip, std::uint8_t
   return ignore_errno(socket_.request(writer, cat("remove address ", format_ip(ip), " from link ", link)), EADDRNOTAVAIL, ENODEV);
 }
 
-Result<> RouteSocket::replace_route(const Route& route) {
+namespace {
+Writer route_message(std::uint16_t type, std::uint16_t flags, std::uint32_t sequence, const Route& route) {
   Writer writer;
-  writer.begin(RTM_NEWROUTE, kReplace, socket_.next_sequence());
+  writer.begin(type, flags, sequence);
   rtmsg head{};
   head.rtm_family = route.to.address.is_v6() || route.via.is_v6() ? AF_INET6 : AF_INET;
   head.rtm_dst_len = route.to.prefix_bits;
   head.rtm_table = RT_TABLE_MAIN;
   head.rtm_protocol = RTPROT_STATIC;
-  head.rtm_scope = route.via.is_set() ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
-  head.rtm_type = RTN_UNICAST;
-  if (route.on_link) head.rtm_flags = RTNH_F_ONLINK;
+  head.rtm_scope = route.via.is_set() || route.unreachable ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
+  head.rtm_type = route.unreachable ? RTN_UNREACHABLE : RTN_UNICAST;
   writer.header(head);
   if (route.to.prefix_bits > 0) writer.put(RTA_DST, route.to.address.bytes());
   if (route.via.is_set()) writer.put(RTA_GATEWAY, route.via.bytes());
   if (route.source.is_set()) writer.put(RTA_PREFSRC, route.source.bytes());
-  writer.put_u32(RTA_OIF, static_cast<std::uint32_t>(route.link));
+  if (!route.unreachable) writer.put_u32(RTA_OIF, static_cast<std::uint32_t>(route.link));
   writer.end();
-  std::string to = route.to.prefix_bits > 0 ? format_cidr(route.to) : std::string("default");
-  return socket_.request(writer, cat("add route ", to, " through link ", route.link));
+  return writer;
+}
+std::string route_name(const Route& route) { return route.to.prefix_bits > 0 ? format_cidr(route.to) : std::string("default"); }
+}  // namespace
+
+Result<> RouteSocket::replace_route(const Route& route) {
+  Writer writer = route_message(RTM_NEWROUTE, kReplace, socket_.next_sequence(), route);
+  return socket_.request(writer, cat("add route ", route_name(route), " through link ", route.link));
+}
+
+Result<> RouteSocket::delete_route(const Route& route) {
+  Writer writer = route_message(RTM_DELROUTE, kAsk, socket_.next_sequence(), route);
+  return ignore_errno(socket_.request(writer, cat("delete route ", route_name(route))), ESRCH, ENODEV);
 }
 
 Result<std::optional<Route>> RouteSocket::default_route() {

@@ -36,12 +36,11 @@ struct Route {
   IpAddress via{};    // unset: on link
   int link = 0;
   IpAddress source{};  // preferred source; unset: the kernel chooses
-  bool on_link = false;  // the gateway is reachable though no route says so
+  bool unreachable = false;  // packets are refused at once; link is not used
 };
 
 struct VethRequest {
-  std::string name{};       // host end, attached to master, down
-  int master = 0;
+  std::string name{};       // host end, made down
   Mac mac{};
   std::string peer_name{};
   int peer_namespace = -1;  // fd; borrowed
@@ -59,17 +58,13 @@ class RouteSocket {
   Result<> add_veth(const VethRequest& request);
   Result<> delete_link(int index);  // absent is no error
   Result<> set_up(int index);
-  Result<> set_master(int index, int master);
   Result<> set_mtu(int index, std::uint32_t mtu);
-  // A bridge port whose peer is not trusted: it talks to the bridge itself only, and teaches it no addresses.
-  Result<> isolate_bridge_port(int index);
-  // The bridge finds mac behind port: with learning off it must be told.
-  Result<> add_bridge_entry(int port, const Mac& mac);
 
   Result<std::vector<LinkAddress>> addresses();  // both families, all links
   Result<> add_address(int link, const IpAddress& ip, std::uint8_t prefix_bits);  // present is no error
   Result<> remove_address(int link, const IpAddress& ip, std::uint8_t prefix_bits);
   Result<> replace_route(const Route& route);
+  Result<> delete_route(const Route& route);  // absent is no error
   // The IPv4 default route of the main table with the lowest metric.
   Result<std::optional<Route>> default_route();
   // A permanent neighbour: never asked for by ARP, so never spoofed.

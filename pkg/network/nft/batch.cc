@@ -52,8 +52,6 @@ void put_element(netlink::Writer& w, const Element& element) {
   } else if (!element.data.empty()) {
     put_value(w, NFTA_SET_ELEM_DATA, element.data);
   }
-  if (element.timeout.count() > 0) w.put_be64(NFTA_SET_ELEM_TIMEOUT, static_cast<std::uint64_t>(element.timeout.count()));
-  if (element.expires.count() > 0) w.put_be64(NFTA_SET_ELEM_EXPIRATION, static_cast<std::uint64_t>(element.expires.count()));
 }
 
 }  // namespace
@@ -108,6 +106,19 @@ void Batch::add_chain(std::string_view chain, const std::optional<BaseChain>& ba
     writer_.put_be32(NFTA_CHAIN_POLICY, NF_ACCEPT);
     writer_.put_string(NFTA_CHAIN_TYPE, base->type);
   }
+  writer_.end();
+}
+
+void Batch::flush_table() {
+  begin(NFT_MSG_DELRULE, 0, cat("flush table ", table_));
+  writer_.put_string(NFTA_RULE_TABLE, table_);
+  writer_.end();
+}
+
+void Batch::flush_set(std::string_view set) {
+  begin(NFT_MSG_DELSETELEM, 0, cat("flush set ", set));
+  writer_.put_string(NFTA_SET_ELEM_LIST_TABLE, table_);
+  writer_.put_string(NFTA_SET_ELEM_LIST_SET, set);
   writer_.end();
 }
 
@@ -245,49 +256,31 @@ Result<> delete_table(netlink::Socket& socket, std::string_view table) {
   return deleted;
 }
 
-Result<std::vector<std::string>> list_sets(netlink::Socket& socket, std::string_view table) {
+namespace {
+
+Result<std::vector<std::string>> list_names(netlink::Socket& socket, std::string_view table, std::uint16_t ask_type, std::uint16_t table_attribute,
+                                            std::uint16_t name_attribute) {
   std::vector<std::string> out;
-  netlink::Writer writer = ask(socket, NFT_MSG_GETSET, NLM_F_DUMP, [&](netlink::Writer& w) { w.put_string(NFTA_SET_TABLE, table); });
-  TRY(socket.dump(writer, cat("list sets of ", table), [&](const netlink::Message& message) {
-    if (message.type != type_of(NFT_MSG_NEWSET)) return;
-    if (auto name = message.attributes(sizeof(nfgenmsg)).find(NFTA_SET_NAME)) out.emplace_back(name->text());
-  }));
-  return out;
-}
-
-std::optional<std::vector<Element>> parse_elements(const netlink::Message& message) {
-  if (message.type != type_of(NFT_MSG_NEWSETELEM)) return std::nullopt;
-  std::optional<netlink::Attributes> list = message.attributes(sizeof(nfgenmsg)).find_nested(NFTA_SET_ELEM_LIST_ELEMENTS);
-  std::vector<Element> out;
-  if (!list) return out;
-  auto value = [](const netlink::Attributes& in, std::uint16_t type) {
-    auto nest = in.find_nested(type);
-    auto bytes = nest ? nest->find(NFTA_DATA_VALUE) : std::nullopt;
-    return bytes ? std::string(bytes->bytes.begin(), bytes->bytes.end()) : std::string();
-  };
-  auto time = [](const netlink::Attributes& in, std::uint16_t type) {
-    auto found = in.find(type);
-    std::uint64_t ms = found ? found->be64().value_or(0) : 0;
-    return std::chrono::milliseconds(static_cast<std::int64_t>(std::min<std::uint64_t>(ms, 1ULL << 40)));
-  };
-  while (std::optional<netlink::Attribute> item = list->next()) {
-    netlink::Attributes fields(item->bytes);
-    out.push_back({.key = value(fields, NFTA_SET_ELEM_KEY), .data = value(fields, NFTA_SET_ELEM_DATA),
-                   .timeout = time(fields, NFTA_SET_ELEM_TIMEOUT), .expires = time(fields, NFTA_SET_ELEM_EXPIRATION)});
-  }
-  return out;
-}
-
-Result<std::vector<Element>> list_elements(netlink::Socket& socket, std::string_view table, std::string_view set) {
-  std::vector<Element> out;
-  netlink::Writer writer = ask(socket, NFT_MSG_GETSETELEM, NLM_F_DUMP, [&](netlink::Writer& w) {
-    w.put_string(NFTA_SET_ELEM_LIST_TABLE, table);
-    w.put_string(NFTA_SET_ELEM_LIST_SET, set);
+  netlink::Writer writer = ask(socket, ask_type, NLM_F_DUMP, [&](netlink::Writer& w) { w.put_string(table_attribute, table); });
+  Result<> read = socket.dump(writer, cat("list nftables table ", table), [&](const netlink::Message& message) {
+    netlink::Attributes attributes = message.attributes(sizeof(nfgenmsg));
+    auto of = attributes.find(table_attribute);
+    auto name = attributes.find(name_attribute);
+    if (of && name && of->text() == table) out.emplace_back(name->text());
   });
-  TRY(socket.dump(writer, cat("list elements of ", set), [&](const netlink::Message& message) {
-    if (auto elements = parse_elements(message)) std::ranges::move(*elements, std::back_inserter(out));
-  }));
+  if (!read && read.error().os_errno() == ENOENT) return out;
+  TRY(read);
   return out;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> list_sets(netlink::Socket& socket, std::string_view table) {
+  return list_names(socket, table, NFT_MSG_GETSET, NFTA_SET_TABLE, NFTA_SET_NAME);
+}
+
+Result<std::vector<std::string>> list_chains(netlink::Socket& socket, std::string_view table) {
+  return list_names(socket, table, NFT_MSG_GETCHAIN, NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME);
 }
 
 }  // namespace monopod::network::nft

@@ -18,7 +18,7 @@ namespace monopod::network::nft {
 enum class Reg : std::uint32_t { k0 = 8, k1, k2, k3, k4, k5, k6, k7 };
 
 // nft(8)'s type numbers, so that listings are readable; a concatenation shifts by 6 bits.
-enum class Type : std::uint32_t { kInteger = 4, kIp = 7, kProtocol = 12, kPort = 13 };
+enum class Type : std::uint32_t { kInteger = 4, kIp = 7, kProtocol = 12, kPort = 13, kMark = 19 };
 std::uint32_t concat_type(std::initializer_list<Type> types);
 
 enum class Hook : std::uint32_t { kPrerouting = 0, kInput = 1, kForward = 2, kOutput = 3, kPostrouting = 4 };
@@ -58,8 +58,6 @@ struct Element {
   std::string key{};
   std::string data{};                    // maps of data
   std::optional<Verdict> verdict{};      // verdict maps
-  std::chrono::milliseconds timeout{0};  // 0: the set's
-  std::chrono::milliseconds expires{0};
 };
 
 // Key and data bytes: every field padded to 4 bytes.
@@ -80,6 +78,7 @@ class Rule {
 
   Rule& ip_source(const Cidr& cidr, bool equal = true);
   Rule& ip_destination(const Cidr& cidr, bool equal = true);
+  Rule& protocol_is(Protocol protocol);
   Rule& destination_is_local();
   Rule& input_interface(std::string_view name, bool equal = true);
   Rule& output_interface(std::string_view name, bool equal = true);
@@ -93,12 +92,13 @@ class Rule {
   Rule& in_set(Reg key, const SetRef& set);
   Rule& lookup(Reg key, const SetRef& map, Reg data);
   Rule& verdict_map(Reg key, const SetRef& map);
-  // Puts key (and data) into a dynamic map, or renews its timeout. Ends the rule where the map is full.
-  Rule& update_map(Reg key, Reg data, std::string_view map);
+  // Puts key into a dynamic set, or renews its timeout. Ends the rule where the set is full.
+  Rule& update_set(Reg key, std::string_view set);
 
   Rule& destination_nat(Reg ip, Reg port);
   Rule& masquerade();
   Rule& reject();  // ICMP port unreachable: connect() fails at once with ECONNREFUSED
+  Rule& reject_with_reset();  // after protocol_is(kTcp)
   Rule& set_mark_bits(std::uint32_t bits);
   Rule& verdict(const Verdict& verdict);
 
@@ -120,10 +120,12 @@ class Batch {
   void add_table();
   void delete_table();
   void add_chain(std::string_view chain, const std::optional<BaseChain>& base = std::nullopt);
+  void flush_table();  // all rules of all chains
   void flush_chain(std::string_view chain);
   void delete_chain(std::string_view chain);
   void add_set(const SetSpec& set);
   void delete_set(std::string_view set);
+  void flush_set(std::string_view set);
   void add_elements(std::string_view set, std::uint32_t set_id, const std::vector<Element>& elements);
   void delete_elements(std::string_view set, const std::vector<Element>& elements);
   void add_rule(std::string_view chain, const Rule& rule);
@@ -147,9 +149,8 @@ class Batch {
 Result<netlink::Socket> open_socket();
 Result<bool> table_exists(netlink::Socket& socket, std::string_view table);
 Result<> delete_table(netlink::Socket& socket, std::string_view table);  // absent is no error
-// Elements of a named set or map, with what is left of their time. kNotFound where there is no such set.
-Result<std::vector<Element>> list_elements(netlink::Socket& socket, std::string_view table, std::string_view set);
+// Names, of one table; none where there is no such table.
 Result<std::vector<std::string>> list_sets(netlink::Socket& socket, std::string_view table);
-std::optional<std::vector<Element>> parse_elements(const netlink::Message& message);
+Result<std::vector<std::string>> list_chains(netlink::Socket& socket, std::string_view table);
 
 }  // namespace monopod::network::nft

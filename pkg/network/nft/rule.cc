@@ -105,6 +105,10 @@ Rule& Rule::compare_cidr(std::uint32_t offset, const Cidr& cidr, bool equal) {
 Rule& Rule::ip_source(const Cidr& cidr, bool equal) { return compare_cidr(kSourceOffset, cidr, equal); }
 Rule& Rule::ip_destination(const Cidr& cidr, bool equal) { return compare_cidr(kDestinationOffset, cidr, equal); }
 
+Rule& Rule::protocol_is(Protocol protocol) {
+  return load_protocol(kScratch).add("cmp", compare(kScratch, true, std::string(1, static_cast<char>(protocol))));
+}
+
 Rule& Rule::destination_is_local() {
   add("fib", [](Writer& w) {
     w.put_be32(NFTA_FIB_DREG, number(kScratch));
@@ -179,12 +183,11 @@ Rule& Rule::verdict_map(Reg key, const SetRef& map) {
   });
 }
 
-Rule& Rule::update_map(Reg key, Reg data, std::string_view map) {
-  return add("dynset", [=, name = std::string(map)](Writer& w) {
+Rule& Rule::update_set(Reg key, std::string_view set) {
+  return add("dynset", [=, name = std::string(set)](Writer& w) {
     w.put_string(NFTA_DYNSET_SET_NAME, name);
     w.put_be32(NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
     w.put_be32(NFTA_DYNSET_SREG_KEY, number(key));
-    w.put_be32(NFTA_DYNSET_SREG_DATA, number(data));
   });
 }
 
@@ -206,6 +209,10 @@ Rule& Rule::reject() {
     w.put_be32(NFTA_REJECT_TYPE, NFT_REJECT_ICMP_UNREACH);
     w.put_u8(NFTA_REJECT_ICMP_CODE, 3);  // port unreachable, RFC 792
   });
+}
+
+Rule& Rule::reject_with_reset() {
+  return add("reject", [](Writer& w) { w.put_be32(NFTA_REJECT_TYPE, NFT_REJECT_TCP_RST); });
 }
 
 Rule& Rule::set_mark_bits(std::uint32_t bits) {
