@@ -48,7 +48,7 @@ struct ProcessSpec {
   std::string cwd = "/";
   User user;
   // Name, uid or "user:group" to be looked up in the container's own /etc/passwd and /etc/group by the first stage; overrides user.uid and
-  // user.gid where not empty. Not part of OCI; kept under annotations-like "x-username".
+  // user.gid where not empty. Not part of OCI: "x-username".
   std::string username;
   bool terminal = false;
   Capabilities capabilities = default_capabilities();
@@ -61,7 +61,9 @@ struct Mount {
   std::string destination;
   std::string type;    // proc, sysfs, tmpfs, devpts, mqueue, cgroup, bind (or options contain bind/rbind)
   std::string source;
-  std::vector<std::string> options;  // mount(8) words: ro rw nosuid nodev noexec rbind rprivate rslave rshared size=... mode=...
+  std::vector<std::string> options;  // mount(8) words: ro rw nosuid nodev noexec rbind rprivate rslave rshared rro size=... mode=...
+  // Bind mounts: a path below source that others may have written (subPath), resolved inside source by the first stage. "x-sourceBelow".
+  std::string source_below;
 };
 
 enum class NamespaceType { kPid, kNetwork, kMount, kIpc, kUts, kUser, kCgroup };

@@ -1,5 +1,6 @@
-// Mounts by descriptor (the mount API of Linux 5.2, mount_setattr of 5.12): a mount is made detached, given its attributes, and attached to Not named mount.h: pkg/ is an include directory, and <sys/mount.h> is glibc's.
+// Mounts by descriptor (the mount API of Linux 5.2, mount_setattr of 5.12): a mount is made detached, given its attributes, and attached to
 // a directory that was resolved before, so that no path is looked up twice (CVE-2021-30465, CVE-2025-31133 classes).
+// Not named mount.h: pkg/ is an include directory, and <sys/mount.h> is glibc's.
 #pragma once
 
 #include <cstdint>

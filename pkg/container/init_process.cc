@@ -1,0 +1,153 @@
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/strings.h"
+#include "container/init_steps.h"
+#include "container/users.h"
+#include "sys/capabilities.h"
+
+namespace monopod::container {
+namespace {
+
+sys::CapabilitySet capability_set(const std::vector<std::string>& names, sys::CapabilitySet possible) {
+  sys::CapabilitySet out = 0;
+  for (const std::string& name : names) {
+    if (auto number = sys::find_capability(name)) out |= sys::CapabilitySet{1} << *number;
+  }
+  return out & possible;
+}
+
+Result<> load_filter(const std::string& program) {
+  std::vector<struct sock_filter> filter(program.size() / sizeof(struct sock_filter));
+  std::memcpy(filter.data(), program.data(), filter.size() * sizeof(struct sock_filter));
+  struct sock_fprog fprog = {static_cast<unsigned short>(filter.size()), filter.data()};
+  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &fprog) < 0) return fail_errno("load system call filter");
+  return {};
+}
+
+// By openat2 without magic links: /proc/self/fd/7 is not a way out (CVE-2024-21626).
+Result<> enter_directory(const sys::Root& root, const std::string& cwd) {
+  TRY_ASSIGN(sys::Fd directory, root.open_file(cwd, O_PATH | O_DIRECTORY));
+  if (::fchdir(directory.get()) < 0) return fail_errno(cat("enter ", cwd));
+  char now[4096];
+  if (::syscall(SYS_getcwd, now, sizeof now) < 0) return fail_errno(cat("working directory ", cwd));
+  // The kernel marks a directory outside of the root with "(unreachable)".
+  if (now[0] != '/') return fail(Code::kPermissionDenied, cat("working directory ", cwd, " is outside of the container"));
+  return {};
+}
+
+}  // namespace
+
+Result<Credentials> find_credentials(const sys::Root& root, const ProcessSpec& process) {
+  Credentials out{process.user.uid, process.user.gid, process.user.additional_gids, "/"};
+  std::string spec = process.username.empty() ? cat(process.user.uid) : process.username;
+  Result<ResolvedUser> user = resolve_user_in(root.fd(), spec);
+  if (!user && process.username.empty()) return out;  // the image's files are unreadable: numbers need no names
+  if (!user) return fail(std::move(user).error());
+  out.home = user->home;
+  if (process.username.empty()) return out;
+  out.uid = user->uid;
+  out.gid = user->gid;
+  for (std::uint32_t gid : user->additional_gids) {
+    if (std::find(out.additional_gids.begin(), out.additional_gids.end(), gid) == out.additional_gids.end()) out.additional_gids.push_back(gid);
+  }
+  return out;
+}
+
+Result<> give_stdio(const Credentials& credentials) {
+  for (int fd = 0; fd < 3; ++fd) {
+    struct ::stat info = {};
+    if (::fstat(fd, &info) < 0) continue;
+    bool null_device = S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3);
+    if (null_device) {
+      // The host's: the container's own instead.
+      sys::Fd own(::open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC));
+      struct ::stat own_info = {};
+      if (own && ::fstat(own.get(), &own_info) == 0 && S_ISCHR(own_info.st_mode) && own_info.st_rdev == makedev(1, 3) && ::dup2(own.get(), fd) < 0)
+        return fail_errno("reopen /dev/null");
+      continue;
+    }
+    if (info.st_uid != credentials.uid && ::fchown(fd, credentials.uid, static_cast<gid_t>(-1)) < 0 && errno != EPERM && errno != EINVAL && errno != EROFS)
+      return fail_errno("own standard stream");
+  }
+  return {};
+}
+
+Result<> become(const sys::Root& root, const InitSpec& spec, const Credentials& credentials) {
+  const ProcessSpec& process = spec.config.process;
+  for (const Rlimit& limit : process.rlimits) {
+    if (auto number = sys::find_rlimit(limit.type)) TRY(sys::set_rlimit(*number, limit.soft, limit.hard));
+  }
+  TRY_ASSIGN(sys::OwnCapabilities own, sys::own_capabilities());
+  sys::CapabilitySet permitted = capability_set(process.capabilities.permitted, own.permitted);
+  sys::CapabilitySet effective = capability_set(process.capabilities.effective, own.permitted);
+  sys::CapabilitySet ambient = capability_set(process.capabilities.ambient, own.permitted);
+  TRY(sys::drop_bounding(capability_set(process.capabilities.bounding, own.bounding)));
+
+  // Before the ids change, while a directory of another user can still be entered; checked again below.
+  Result<> entered = enter_directory(root, process.cwd);
+  if (!entered && entered.error().os_errno() != EACCES) return fail(std::move(entered).error().with("chdir to cwd"));
+
+  if (::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0) return fail_errno("keep capabilities");
+  std::vector<gid_t> groups(credentials.additional_gids.begin(), credentials.additional_gids.end());
+  if (::syscall(SYS_setgroups, groups.size(), groups.data()) < 0) return fail_errno("set supplementary groups");
+  if (::syscall(SYS_setresgid, credentials.gid, credentials.gid, credentials.gid) < 0) return fail_errno(cat("become group ", credentials.gid));
+  if (::syscall(SYS_setresuid, credentials.uid, credentials.uid, credentials.uid) < 0) return fail_errno(cat("become user ", credentials.uid));
+  ::umask(process.user.umask.value_or(022) & 0777);
+  if (!entered) {
+    entered = enter_directory(root, process.cwd);
+    if (!entered) return fail(std::move(entered).error().with("chdir to cwd"));
+  }
+
+  // Without no_new_privs only CAP_SYS_ADMIN may load a filter, so it is loaded before that goes; with it, last of all.
+  bool filter = !spec.seccomp_program.empty();
+  if (credentials.uid != 0) TRY(sys::set_capabilities(own.permitted, own.permitted, 0));
+  if (filter && !process.no_new_privileges) TRY(load_filter(spec.seccomp_program));
+  // Root needs no permitted set beyond its own to gain its capabilities at execve; another user keeps only what is ambient, as everywhere.
+  TRY(sys::set_capabilities(effective, permitted, ambient));
+  if (process.no_new_privileges) {
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail_errno("set no_new_privs");
+    if (filter) TRY(load_filter(spec.seccomp_program));
+  }
+  return {};
+}
+
+Result<std::string> find_program(const std::string& name, const std::vector<std::string>& env) {
+  auto usable = [](const std::string& path) -> int {
+    struct ::stat info = {};
+    if (::stat(path.c_str(), &info) < 0) return errno;
+    if (S_ISDIR(info.st_mode)) return EISDIR;
+    return ::faccessat(AT_FDCWD, path.c_str(), X_OK, AT_EACCESS) < 0 ? errno : 0;
+  };
+  if (name.find('/') != std::string::npos) {
+    int error = usable(name);
+    if (error == 0) return name;
+    if (error == ENOENT || error == ENOTDIR) return fail(Code::kNotFound, cat("exec: \"", name, "\": stat ", name, ": no such file or directory"));
+    if (error == EISDIR) return fail(Code::kPermissionDenied, cat("exec: \"", name, "\": is a directory"));
+    return fail(Code::kPermissionDenied, cat("exec: \"", name, "\": permission denied"));
+  }
+  std::string_view path;
+  for (const std::string& entry : env) {
+    if (entry.starts_with("PATH=")) path = std::string_view(entry).substr(5);
+  }
+  bool denied = false;
+  for (std::string_view directory : split(path, ':')) {
+    std::string candidate = cat(directory.empty() ? "." : directory, "/", name);
+    int error = usable(candidate);
+    if (error == 0) return candidate;
+    denied |= error == EACCES;
+  }
+  if (denied) return fail(Code::kPermissionDenied, cat("exec: \"", name, "\": permission denied"));
+  return fail(Code::kNotFound, cat("exec: \"", name, "\": executable file not found in $PATH"));
+}
+
+}  // namespace monopod::container

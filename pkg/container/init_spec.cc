@@ -1,0 +1,47 @@
+#include "container/init_spec.h"
+
+#include "base/bytes.h"
+#include "codec/json.h"
+
+namespace monopod::container {
+
+std::string format_init_spec(const InitSpec& spec) {
+  ContainerConfig config = spec.config;
+  config.seccomp.reset();  // its program travels instead
+  json::Array views;
+  for (const auto& [name, path] : spec.cgroup_views) views.push_back(json::Array{name, path});
+  json::Object out{{"exec", spec.mode == InitMode::kExec},
+                   {"config", format_config(config)},
+                   {"seccomp", format_base64(spec.seccomp_program)},
+                   {"cgroupViews", std::move(views)},
+                   {"procsFds", spec.procs_fds},
+                   {"hold", spec.hold},
+                   {"columns", spec.columns},
+                   {"rows", spec.rows}};
+  return json::format(out);
+}
+
+Result<InitSpec> parse_init_spec(std::string_view text) {
+  TRY_ASSIGN(json::Value value, json::parse(text));
+  InitSpec out;
+  const json::Value* config = json::find(value, {"config"});
+  if (config == nullptr) return fail(Code::kInvalidArgument, "init spec has no config");
+  TRY_ASSIGN(out.config, parse_config(*config));
+  out.mode = json::get_bool(value, {"exec"}) ? InitMode::kExec : InitMode::kContainer;
+  auto program = parse_base64(json::get_string(value, {"seccomp"}));
+  if (!program) return fail(Code::kInvalidArgument, "init spec has a damaged filter");
+  out.seccomp_program = std::move(*program);
+  if (const json::Array* views = json::get_array(value, {"cgroupViews"})) {
+    for (const json::Value& view : *views) {
+      if (!view.is_array() || view.get_array().size() != 2) continue;
+      out.cgroup_views.emplace_back(view.get_array()[0].as_string().c_str(), view.get_array()[1].as_string().c_str());
+    }
+  }
+  out.procs_fds = static_cast<int>(json::get_int(value, {"procsFds"}));
+  out.hold = json::get_bool(value, {"hold"});
+  out.columns = static_cast<std::uint16_t>(json::get_int(value, {"columns"}, 80));
+  out.rows = static_cast<std::uint16_t>(json::get_int(value, {"rows"}, 24));
+  return out;
+}
+
+}  // namespace monopod::container

@@ -1,0 +1,42 @@
+// The steps of the first stage, one function each; init.cc holds their order. All run single-threaded in the new process and may leave it changed
+// on failure: it ends then.
+#pragma once
+
+#include <string>
+
+#include "container/init_spec.h"
+#include "sys/fd.h"
+#include "sys/root.h"
+
+namespace monopod::container {
+
+// --- init_mounts.cc
+// Own mount namespace's propagation, root, mounts in order, devices, pivot. Returns the container's root.
+Result<sys::Root> build_root(const InitSpec& spec);
+// After pivot_root.
+Result<> hide_paths(const sys::Root& root, const ContainerConfig& config);
+Result<> apply_sysctls(const ContainerConfig& config);
+
+// --- init_terminal.cc
+// A pseudo-terminal of the container's own devpts as descriptors 0, 1 and 2 and controlling terminal. Returns the master.
+Result<sys::Fd> open_terminal(const sys::Root& root, const InitSpec& spec, bool bind_console);
+
+// --- init_process.cc
+struct Credentials {
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::vector<std::uint32_t> additional_gids;
+  std::string home = "/";
+};
+Result<Credentials> find_credentials(const sys::Root& root, const ProcessSpec& process);
+Result<> give_stdio(const Credentials& credentials);   // so that /dev/stdout can be opened by the user
+// Working directory (inside the root or an error), limits, ids, capabilities, no_new_privs, filter.
+Result<> become(const sys::Root& root, const InitSpec& spec, const Credentials& credentials);
+// The program's path: argv[0] itself where it has a slash, else the first match in PATH of env. The error says what runc's does.
+Result<std::string> find_program(const std::string& name, const std::vector<std::string>& env);
+
+// --- reaper.cc
+// Forwards signals to child, reaps everything, returns the child's exit status (128 + signal). child -1: waits for SIGTERM or SIGINT, returns 0.
+int run_reaper(int child);
+
+}  // namespace monopod::container
