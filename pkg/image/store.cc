@@ -13,6 +13,7 @@
 #include "base/strings.h"
 #include "image/archive.h"
 #include "image/digest.h"
+#include "image/pull.h"
 #include "image/recover.h"
 #include "image/reference.h"
 
@@ -65,6 +66,7 @@ class Store final : public ImageStore {
 
   Task<Result<std::vector<ImportedImage>>> import_file(std::string path, ImportOptions options) override;
   Task<Result<std::vector<ImportedImage>>> import_fd(int fd, ImportOptions options) override;
+  Task<Result<ImportedImage>> pull(std::string reference, PullOptions options) override;
   Task<Result<std::size_t>> import_drop_ins() override;
   std::optional<Image> find(std::string_view name) const override;
   std::vector<Image> list() const override;
@@ -178,6 +180,39 @@ Task<Result<std::vector<ImportedImage>>> Store::import_opened(int fd, std::strin
   }
   if (sweep_pending_) CO_TRY(co_await sweep_if_idle());
   co_return out;
+}
+
+Task<Result<ImportedImage>> Store::pull(std::string text, PullOptions options) {
+  CO_TRY_ASSIGN(Reference reference, parse_reference(text));
+  while (sweeping_) CO_TRY(co_await changed_.wait());  // forever: a sweep ends
+  std::vector<ImportedImage> out;
+  {
+    ImportGuard guard(*this);
+    PullContext context{.content = *content_, .limits = options_.limits, .pool = pool_, .time = time_, .stop = stop_, .progress = ProgressRelay(executor_, options.progress)};
+    std::vector<std::string> bases;
+    if (auto mirrors = options_.mirrors.find(reference.domain); mirrors != options_.mirrors.end()) bases = mirrors->second;
+    bases.emplace_back();  // the registry itself
+    std::optional<StoredImage> pulled;
+    std::optional<Error> last;
+    for (const std::string& base : bases) {
+      RegistryOptions registry{.tls = options_.tls, .resolver = options_.resolver, .base_url = base, .auth = {}};
+      if (base.empty()) registry.auth = {.username = options.username, .password = options.password, .token = options.token};  // not for mirrors
+      auto image = co_await pull_image(context, reference, std::move(registry));
+      if (image) {
+        pulled = *std::move(image);
+        break;
+      }
+      if (image.error().code() == Code::kCancelled) co_return fail(std::move(image).error());
+      last = std::move(image).error();
+    }
+    if (!pulled) co_return fail(std::move(*last).with(cat("pull ", reference.text())));
+    CO_TRY(failpoint("image.before_record"));
+    std::vector<StoredImage> images;
+    images.push_back(*std::move(pulled));
+    CO_TRY_ASSIGN(out, co_await record(std::move(images)));
+  }
+  if (sweep_pending_) CO_TRY(co_await sweep_if_idle());
+  co_return std::move(out.front());
 }
 
 // The image first, then the names: a name always finds its image.

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -26,6 +27,11 @@
 #include "image/config.h"
 #include "image/limits.h"
 #include "image/snapshot.h"
+
+namespace monopod::http {
+class Resolver;
+class TlsClient;
+}  // namespace monopod::http
 
 namespace monopod::image {
 
@@ -58,6 +64,12 @@ struct ImportedImage {
   std::vector<std::string> references;  // empty for an unnamed image
 };
 
+struct PullOptions {
+  std::string username, password;  // for the registry, and the token server it names
+  std::string token;               // a bearer token as it is
+  ProgressCallback progress;
+};
+
 struct GcPolicy {
   std::uint64_t bytes_max = 0;             // images are removed, least recently used first, until they fit
   Duration unused_min = std::chrono::minutes(2);  // younger or more recently used images are kept
@@ -80,6 +92,11 @@ class ImageStore {
     std::string data_dir;           // <data-dir>; content/ and images/ are below it
     bool import_drop_ins = true;    // <data-dir>/images/*.tar[.gz|.zst] at open, each file once
     Limits limits;
+    // Pulling. tls: null means that https registries cannot be reached; resolver: null means IP literals and localhost only. Both
+    // outlive the store. mirrors: registry domain -> base URLs tried first, in order ("https://mirror:5000"; http on loopback).
+    http::TlsClient* tls = nullptr;
+    http::Resolver* resolver = nullptr;
+    std::map<std::string, std::vector<std::string>> mirrors = {};
   };
 
   // Recovers: validates every record, drops what is not whole (logged), empties staging, removes what nothing names.
@@ -94,6 +111,9 @@ class ImageStore {
   // does not match, kResourceExhausted a cap or a full disk. Nothing is visible of an import that failed.
   virtual async::Task<Result<std::vector<ImportedImage>>> import_file(std::string path, ImportOptions options) = 0;
   virtual async::Task<Result<std::vector<ImportedImage>>> import_fd(int fd, ImportOptions options) = 0;
+  // From the reference's registry or its mirrors; layers are unpacked as they arrive. kNotFound, kUnauthenticated, kUnavailable
+  // as the registry said; else as import. Text: "pull docker.io/library/x:1: manifest: status 404 not found".
+  virtual async::Task<Result<ImportedImage>> pull(std::string reference, PullOptions options) = 0;
   // Files of <data-dir>/images that were not imported yet (by name, size and mtime). Bad files are logged and skipped.
   virtual async::Task<Result<std::size_t>> import_drop_ins() = 0;
 
