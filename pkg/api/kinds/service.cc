@@ -31,10 +31,10 @@ void default_service(Value& object) {
   Value* spec = mutable_child(object, "spec");
   if (spec == nullptr || !spec->is_object()) return;
   std::string_view type = text(*spec, "type");
-  if (text(*spec, "sessionAffinity") == "ClientIP") set_missing(json::at_path(*spec, {"sessionAffinityConfig", "clientIP"}), "timeoutSeconds", 10800);
-  if (Value* config = json::find(*spec, {"sessionAffinityConfig", "clientIP"}); config != nullptr && text(*spec, "sessionAffinity") == "ClientIP") {
-    if (!config->is_object()) *config = Object{{"timeoutSeconds", 10800}};
-    set_missing(*config, "timeoutSeconds", 10800);
+  if (text(*spec, "sessionAffinity") == "ClientIP") {
+    Value& config = json::at_path(*spec, {"sessionAffinityConfig", "clientIP"});
+    if (!config.is_object()) config.emplace_object();
+    set_missing(config, "timeoutSeconds", 10800);
   }
   bool external = type == "NodePort" || type == "LoadBalancer";
   if (child(*spec, "ports") != nullptr) {

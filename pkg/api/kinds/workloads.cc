@@ -95,7 +95,13 @@ void default_stateful_set(Value& object) {
     set_missing(rolling, "partition", 0);
   }
   if (child(*spec, "volumeClaimTemplates") != nullptr)
-    for (Value& claim : mutable_items(*spec, "volumeClaimTemplates")) set_missing(json::at_path(claim, {"status"}), "phase", "Pending");
+    for (Value& claim : mutable_items(*spec, "volumeClaimTemplates")) {
+      set_missing(claim, "apiVersion", "v1");
+      set_missing(claim, "kind", "PersistentVolumeClaim");
+      Value& status = json::at_path(claim, {"status"});
+      if (!status.is_object()) status.emplace_object();
+      set_missing(status, "phase", "Pending");
+    }
 }
 
 void default_job(Value& object) {
