@@ -10,6 +10,7 @@
 
 #include "base/rng.h"
 #include "base/strings.h"
+#include "image/archive_builder.h"
 #include "image/test_archives.h"
 
 namespace monopod::image {
@@ -254,6 +255,20 @@ TEST(Archive, WhatSkopeoAndUmociMakeLoads) {
     EXPECT_EQ(read_text(world.content->layer_path((*images)[0].layers[1]) + "/sub/new"), "second");
     EXPECT_TRUE(std::filesystem::is_character_file(world.content->layer_path((*images)[0].layers[1]) + "/sub/gone"));
   }
+}
+
+TEST(Archive, WhatTheBuilderMakesSkopeoReads) {
+  if (!has_tool("skopeo")) GTEST_SKIP() << "needs skopeo (apt install skopeo)";
+  TemporaryDirectory at;
+  auto built = build_archive({.reference = "example:1", .files = {{.path = "/bin/app", .content = "app", .mode = 0755}}, .config = {.cmd = {"/bin/app"}}}, at / "built.tar");
+  ASSERT_TRUE(built) << built.error().message();
+  ASSERT_EQ(run(cat("skopeo --insecure-policy copy -q oci-archive:", at / "built.tar", " docker-archive:", at / "copy.tar", ":copied:2")), 0);
+  Imported world;
+  auto original = world.file(at / "built.tar"), copy = world.file(at / "copy.tar");
+  ASSERT_TRUE(original && copy);
+  EXPECT_EQ((*original)[0].id, (*copy)[0].id);
+  EXPECT_EQ((*original)[0].layers, (*copy)[0].layers);
+  EXPECT_EQ((*copy)[0].references, std::vector<std::string>{"docker.io/library/copied:2"});
 }
 
 }  // namespace
