@@ -98,6 +98,24 @@ class Store final : public ImageStore {
    private:
     Store& store_;
   };
+  // One call at a time works on a container's snapshot; others of the same id wait.
+  class SnapshotGuard {
+   public:
+    SnapshotGuard(Store& store, std::string id) : store_(store), id_(std::move(id)) { store_.busy_snapshots_.insert(id_); }
+    ~SnapshotGuard() {
+      if (unrecorded_) store_.state_.snapshots.erase(id_);  // failed, or unwound by cancellation
+      store_.busy_snapshots_.erase(id_);
+      store_.changed_.wake_all();
+    }
+    SnapshotGuard(const SnapshotGuard&) = delete;
+    SnapshotGuard& operator=(const SnapshotGuard&) = delete;
+    void set_unrecorded(bool unrecorded) { unrecorded_ = unrecorded; }
+
+   private:
+    Store& store_;
+    std::string id_;
+    bool unrecorded_ = false;
+  };
   class SweepGuard {
    public:
     explicit SweepGuard(Store& store) : store_(store) { store_.sweeping_ = true; }
@@ -134,6 +152,7 @@ class Store final : public ImageStore {
   std::size_t imports_ = 0;
   bool sweeping_ = false;
   bool sweep_pending_ = false;
+  std::set<std::string> busy_snapshots_;
   async::Notify changed_;
   std::atomic<bool> stop_{false};
 };
@@ -440,6 +459,8 @@ Result<> make_snapshot_directory(const Content& content, const std::string& id, 
 
 Task<Result<Snapshot>> Store::prepare_snapshot(std::string container_id, std::string image_id) {
   if (!is_snapshot_id(container_id)) co_return fail(Code::kInvalidArgument, cat("snapshot id \"", container_id.substr(0, 150), "\" is not usable"));
+  while (busy_snapshots_.contains(container_id)) CO_TRY(co_await changed_.wait());  // forever: its holder ends
+  SnapshotGuard guard(*this, container_id);
   auto id = find_id(image_id);
   if (auto known = state_.snapshots.find(container_id); known != state_.snapshots.end()) {
     if (!id || known->second.image_id != *id) co_return fail(Code::kAlreadyExists, cat("snapshot ", container_id, " is of another image"));
@@ -452,12 +473,11 @@ Task<Result<Snapshot>> Store::prepare_snapshot(std::string container_id, std::st
   std::ranges::reverse(record.layers);
   // In the table from here on: the image is in use, whatever else runs meanwhile.
   state_.snapshots.emplace(container_id, record);
+  guard.set_unrecorded(true);
   auto made = co_await pool_.run([&] { return make_snapshot_directory(*content_, container_id, record.layers); });
   if (made) made = co_await records_.put(kBucket, "snapshot/" + container_id, format_record(record));
-  if (!made) {
-    state_.snapshots.erase(container_id);
-    co_return fail(std::move(made).error().with(cat("snapshot ", container_id)));
-  }
+  if (!made) co_return fail(std::move(made).error().with(cat("snapshot ", container_id)));
+  guard.set_unrecorded(false);
   co_return snapshot_of(container_id, record);
 }
 
@@ -484,6 +504,8 @@ Task<Result<>> Store::unmount(std::string target) {
 }
 
 Task<Result<>> Store::remove_snapshot(std::string container_id) {
+  while (busy_snapshots_.contains(container_id)) CO_TRY(co_await changed_.wait());  // forever: its holder ends
+  SnapshotGuard guard(*this, container_id);
   auto found = state_.snapshots.find(container_id);
   if (found == state_.snapshots.end()) co_return Result<>{};
   if (auto image = state_.images.find(found->second.image_id); image != state_.images.end()) image->second.last_used = time_.wall();

@@ -386,6 +386,30 @@ TEST(ImageStore, SnapshotIdsAreChecked) {
   });
 }
 
+TEST(ImageStore, ConcurrentPreparesOfOneSnapshotAgree) {
+  World world;
+  world.save(two_layers().tar());
+  run(world, [](World& w, ImageStore& store) -> Task<Result<>> {
+    CO_TRY(co_await store.import_file(w.directory / "image.tar", {}));
+    struct One {
+      static Task<Result<>> cycle(ImageStore& at) {
+        for (int i = 0; i < 5; ++i) {
+          CO_TRY_ASSIGN(Snapshot snapshot, co_await at.prepare_snapshot("c", "test:1"));
+          CO_TRY(co_await at.remove_snapshot("c"));
+        }
+        co_return Result<>{};
+      }
+    };
+    async::Scope scope(co_await async::this_executor());
+    for (int i = 0; i < 4; ++i) scope.spawn(One::cycle(store));
+    CO_TRY(co_await scope.join());
+    EXPECT_TRUE(store.list_snapshots().empty());
+    EXPECT_TRUE(std::filesystem::is_empty(w.directory / "content/snapshots"));
+    EXPECT_TRUE(std::filesystem::is_empty(w.directory / "content/staging"));
+    co_return Result<>{};
+  });
+}
+
 // --- the builder
 
 TEST(ArchiveBuilder, BuiltImageLoadsAndIsReproducible) {
