@@ -98,8 +98,10 @@ Task<Result<>> get_and_post(Fixture& f) {
   EXPECT_EQ(none, "");
   CO_TRY_ASSIGN(std::string empty, co_await fetch(f.client, {.target = "/none"}));
   EXPECT_EQ(empty, "");
+  CO_TRY_ASSIGN(std::string slow, co_await fetch(f.client, {.target = "/stream?n=2000"}));
+  CO_TRY_ASSIGN(std::string again, co_await fetch(f.client, {.target = "/"}));
   EXPECT_EQ(f.server.server.stats().accepted, 1U);  // one connection was enough
-  EXPECT_EQ(f.server.server.stats().requests, 4U);
+  EXPECT_EQ(f.server.server.stats().requests, 6U);
   co_return Result<>();
 }
 TEST_P(EveryMode, RequestsReuseOneConnection) { run(get_and_post); }

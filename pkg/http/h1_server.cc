@@ -331,13 +331,13 @@ async::Task<Result<>> H1Connection::watch_peer(H1Exchange& exchange, async::Scop
   while (!exchange.body_done()) CO_TRY(co_await body_read_.wait());
   while (input_.empty() && !exchange.upgraded()) {
     Result<Transport::Moved> n = try_fill();
-    if (!n || (*n && **n == 0)) {
-      transport_->close();
-      scope.cancel();
-      co_return Result<>();
-    }
-    if (*n) co_return Result<>();
-    CO_TRY(co_await transport_->wait_readable());
+    if (n && *n && **n > 0) co_return Result<>();
+    Result<> waited = n && !*n ? co_await transport_->wait_readable() : Result<>(fail(Code::kUnavailable, "peer went away"));
+    if (waited) continue;
+    if (exchange.complete()) co_return Result<>();  // not the peer: the watch is over
+    transport_->close();
+    scope.cancel();
+    co_return Result<>();
   }
   co_return Result<>();
 }

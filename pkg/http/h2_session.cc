@@ -170,7 +170,8 @@ Result<> H2Session::start_session(Side side, std::uint32_t stream_window, std::i
   nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, Callbacks::stream_closed);
   nghttp2_option_set_no_auto_window_update(option, 1);
   nghttp2_option_set_no_closed_streams(option, 1);  // closed streams are not kept for the priority tree
-  nghttp2_option_set_max_outbound_ack(option, 100);
+  // Our own budget (over_budget) comes first and says why; this one would just fail the session.
+  nghttp2_option_set_max_outbound_ack(option, limits_.control_budget + 1000);
   nghttp2_option_set_max_settings(option, 32);
   nghttp2_option_set_max_deflate_dynamic_table_size(option, 4096);
   int made = side == Side::kServer ? nghttp2_session_server_new2(&session_, callbacks, this, option)
@@ -226,9 +227,11 @@ async::Task<Result<>> H2Session::read_loop(std::string initial, async::Scope& sc
   while (fed && open_) {
     Result<bool> more = pump();
     flush();
+    if (!more && more.error().code() == Code::kInvalidArgument) nghttp2_session_terminate_session(session_, NGHTTP2_ENHANCE_YOUR_CALM);
     if (!more || !*more) break;
     if (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0 && output_empty()) break;
-    CO_TRY(co_await transport_->wait_readable());
+    Result<> readable = co_await transport_->wait_readable();
+    if (!readable) break;  // closed on our side
   }
   flush();  // a GOAWAY that says why
   scope.cancel();
@@ -283,6 +286,7 @@ void H2Session::schedule_flush() {
 }
 
 void H2Session::flush() {
+  if (!open_) return;
   for (int round = 0; open_ && !blocked_; ++round) {
     if (round == kFlushesPerTurn) {
       schedule_flush();
