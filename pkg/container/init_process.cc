@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/strings.h"
@@ -51,12 +52,18 @@ Result<Credentials> find_credentials(const sys::Root& root, const ProcessSpec& p
   Credentials out{process.user.uid, process.user.gid, process.user.additional_gids, "/"};
   std::string spec = process.username.empty() ? cat(process.user.uid) : process.username;
   Result<ResolvedUser> user = resolve_user_in(root.fd(), spec);
-  if (!user && process.username.empty()) return out;  // the image's files are unreadable: numbers need no names
+  if (!user && process.username.empty()) user = ResolvedUser{};  // the image's files are unreadable: numbers need no names
   if (!user) return fail(std::move(user).error());
   out.home = user->home;
-  if (process.username.empty()) return out;
-  out.uid = user->uid;
-  out.gid = user->gid;
+  if (!process.username.empty()) {
+    out.uid = user->uid;
+    out.gid = user->gid;
+  } else {
+    user->additional_gids.clear();  // numbers given: what the image's files say of them is not asked for
+  }
+  // The primary group is a supplementary one, too: else setgid programs could shed it (CVE-2022-2995, CVE-2023-25173).
+  if (std::find(out.additional_gids.begin(), out.additional_gids.end(), out.gid) == out.additional_gids.end())
+    out.additional_gids.insert(out.additional_gids.begin(), out.gid);
   for (std::uint32_t gid : user->additional_gids) {
     if (std::find(out.additional_gids.begin(), out.additional_gids.end(), gid) == out.additional_gids.end()) out.additional_gids.push_back(gid);
   }

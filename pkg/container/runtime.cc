@@ -469,17 +469,20 @@ async::Task<Result<>> read_capped(async::Stream* stream, std::string* out, std::
   co_return Result<>();
 }
 
-async::Task<Result<ExecSyncOutput>> collect(async::Executor executor, async::Time& time, ExecSession& session, std::size_t bytes_max) {
-  ExecSyncOutput out;
-  async::Scope scope(executor);
+async::Task<Result<>> collect_in(async::Scope& scope, async::Time& time, ExecSession& session, ExecSyncOutput& out, std::size_t bytes_max) {
   scope.spawn(read_capped(session.stdout_stream(), &out.stdout_text, bytes_max));
   scope.spawn(read_capped(session.stderr_stream(), &out.stderr_text, bytes_max));
-  Result<ExecResult> ended = co_await session.wait();
-  if (!ended) scope.cancel();
+  CO_TRY_ASSIGN(ExecResult ended, co_await session.wait());
+  out.exit_code = ended.exit_code;
   // What the command left behind may hold the pipes: its output is not waited for.
-  (void)co_await async::with_timeout<void>(time, kDrainWait, "drain", scope.join());
-  if (!ended) co_return fail(std::move(ended).error());
-  out.exit_code = ended->exit_code;
+  Result<> drained = co_await async::with_timeout<void>(time, kDrainWait, "drain", scope.join());
+  if (!drained && drained.error().code() != Code::kDeadlineExceeded) co_return drained;
+  co_return Result<>();
+}
+
+async::Task<Result<ExecSyncOutput>> collect(async::Time& time, ExecSession& session, std::size_t bytes_max) {
+  ExecSyncOutput out;
+  CO_TRY(co_await async::run_scoped([&](async::Scope& scope) { return collect_in(scope, time, session, out, bytes_max); }));
   co_return out;
 }
 
@@ -490,7 +493,7 @@ async::Task<Result<ExecSyncOutput>> Runtime::exec_sync(std::string id, ExecOptio
   options.stdin_open = false;
   std::string name = options.args.empty() ? std::string() : options.args[0];
   CO_TRY_ASSIGN(std::unique_ptr<ExecSession> session, co_await exec(std::move(id), std::move(options)));
-  auto work = collect(impl_->executor, impl_->time, *session, bytes_max);
+  auto work = collect(impl_->time, *session, bytes_max);
   if (timeout <= Duration::zero()) co_return co_await std::move(work);
   Result<ExecSyncOutput> out = co_await async::with_timeout<ExecSyncOutput>(impl_->time, timeout, cat("exec ", name), std::move(work));
   if (!out) (void)co_await session->signal(SIGKILL);

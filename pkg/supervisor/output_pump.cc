@@ -211,6 +211,7 @@ struct OutputPump::Impl {
         now_due.swap(commands);
       }
       for (auto& command : now_due) command();
+      sweep_all();  // before waiting: a client may be done by what the commands did
       polls.assign(1, {wake.get(), POLLIN, 0});
       handlers.assign(1, [this](short) {
         std::uint64_t count;
@@ -222,13 +223,16 @@ struct OutputPump::Impl {
       for (std::size_t i = 0; i < polls.size() && ready > 0; ++i) {
         if (polls[i].revents != 0) handlers[i](polls[i].revents);
       }
-      MonoTime now = clock.mono();
-      for (auto& [id, c] : containers) {
-        sweep(c.clients, false, now);
-        if (c.close_input && c.input.pending.empty()) c.input.close();
-      }
-      sweep(leaving, true, now);
     }
+  }
+
+  void sweep_all() {
+    MonoTime now = clock.mono();
+    for (auto& [id, c] : containers) {
+      sweep(c.clients, false, now);
+      if (c.close_input && c.input.pending.empty()) c.input.close();
+    }
+    sweep(leaving, true, now);
   }
 
   // What to wait for this turn; true if there is a deadline among it.

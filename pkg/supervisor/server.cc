@@ -562,7 +562,7 @@ class Server {
         return checked({});
       case MessageType::kForget: {
         Entry* entry = table_.find(reader.text(kIdBytesMax));
-        if (entry == nullptr) return checked({});
+        if (entry == nullptr || entry->failed) return checked({});  // a failed one goes by itself when it is reaped
         if (entry->process.state != ProcessState::kExited) return checked(fail(Code::kFailedPrecondition, "process still runs"));
         table_.erase(std::string(entry->process.id));
         return checked({});

@@ -1,0 +1,147 @@
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <future>
+
+#include "base/strings.h"
+#include "supervisor/cri_log.h"
+#include "supervisor/output_pump.h"
+#include "supervisor/protocol.h"
+#include "sys/root.h"
+#include "sys/stream.h"
+
+namespace monopod::supervisor {
+namespace {
+
+const WallTime kNow = WallTime(std::chrono::seconds(1'767'225'600) + std::chrono::nanoseconds(7));
+constexpr std::string_view kStamp = "2026-01-01T00:00:00.000000007Z";
+
+TEST(LineCutter, LinesAcrossReadsAndTheUnfinishedLast) {
+  LineCutter cutter("stdout");
+  std::string out;
+  cutter.feed("a", kNow, out);
+  EXPECT_EQ(out, "");
+  cutter.feed("b\n\nc", kNow, out);
+  cutter.finish(kNow, out);
+  cutter.finish(kNow, out);
+  EXPECT_EQ(out, cat(kStamp, " stdout F ab\n", kStamp, " stdout F \n", kStamp, " stdout F c\n"));
+}
+
+TEST(LineCutter, LongLinesAreCutAtSixteenKibibytes) {
+  struct Case {
+    std::size_t bytes;
+    std::size_t partials;
+  };
+  for (const Case& one : {Case{kLogLineBytesMax, 0}, Case{kLogLineBytesMax + 1, 1}, Case{3 * kLogLineBytesMax, 2}}) {
+    for (std::size_t step : {std::size_t{1000}, kLogLineBytesMax, std::size_t{100'000}}) {
+      LineCutter cutter("stderr");
+      std::string text = std::string(one.bytes, 'x') + "\n";
+      std::string out;
+      for (std::size_t at = 0; at < text.size(); at += step) cutter.feed(std::string_view(text).substr(at, step), kNow, out);
+      std::size_t partials = 0;
+      std::size_t content = 0;
+      for (std::string_view line : split(out, '\n')) {
+        if (line.empty()) continue;
+        partials += line.substr(kStamp.size(), 10) == " stderr P ";
+        content += line.size() - kStamp.size() - 10;
+      }
+      EXPECT_EQ(partials, one.partials) << one.bytes << " in steps of " << step;
+      EXPECT_EQ(content, one.bytes);
+    }
+  }
+}
+
+class LogFileTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/log_test.XXXXXX";
+    ASSERT_NE(::mkdtemp(name), nullptr);
+    dir_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(dir_); }
+  std::string dir_;
+};
+
+TEST_F(LogFileTest, RotatesWholeEntriesAndKeepsTheNewest) {
+  Result<LogFile> log = LogFile::open(dir_ + "/0.log", 4096, 3);
+  ASSERT_TRUE(log);
+  for (int i = 0; i < 1000; ++i) ASSERT_TRUE(log->write(cat("entry ", i, "\n")));
+  EXPECT_FALSE(std::filesystem::exists(dir_ + "/0.log.3"));
+  std::string all;
+  for (const char* suffix : {".2", ".1", ""}) {
+    std::string text = sys::read_host_file(dir_ + "/0.log" + suffix).value();
+    EXPECT_LE(text.size(), 4096U);
+    all += text;
+  }
+  EXPECT_TRUE(all.ends_with("entry 998\nentry 999\n"));
+}
+
+TEST_F(LogFileTest, ASymlinkInPlaceOfTheLogIsRefused) {
+  std::filesystem::create_symlink("/etc/passwd", dir_ + "/0.log");
+  EXPECT_FALSE(LogFile::open(dir_ + "/0.log", 4096, 3));
+  EXPECT_FALSE(LogFile::open("relative", 4096, 3));
+}
+
+TEST(Protocol, MessagesRoundTripAndTruncatedOnesAreNoticed) {
+  SpawnMessage message;
+  message.id = "c/exec-1";
+  message.clone_flags = 0x20000000;
+  message.stdio.log_path = "/l";
+  message.stdio.terminal = true;
+  message.hold = true;
+  Writer writer(MessageType::kSpawn, 9);
+  write_spawn(writer, message);
+  std::string bytes = writer.take();
+  Reader reader(bytes);
+  Header header = read_header(reader);
+  EXPECT_EQ(header.request, 9U);
+  SpawnMessage back = read_spawn(reader);
+  EXPECT_TRUE(reader.ok() && reader.empty());
+  EXPECT_EQ(back.id, message.id);
+  EXPECT_TRUE(back.hold && back.stdio.terminal && !back.has_streams);
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    Reader cut(std::string_view(bytes).substr(0, size));
+    read_header(cut);
+    read_spawn(cut);
+    EXPECT_FALSE(cut.ok()) << size;
+  }
+  Process process{"p", 7, ProcessState::kExited, -1, 9, kNow, kNow};
+  std::string text;
+  Writer more(text);
+  write_process(more, process);
+  Reader again(text);
+  EXPECT_EQ(read_process(again).exit_code, -1);
+}
+
+// A client that does not read holds the container back within bounds, and its going lets it run on.
+TEST_F(LogFileTest, PumpWritesLogFeedsClientsAndFinishes) {
+  std::promise<std::string> finished;
+  OutputPump pump([&](const std::string& id) { finished.set_value(id); });
+  Result<sys::Pipe> out = sys::make_pipe();
+  Result<sys::Pipe> err = sys::make_pipe();
+  Result<sys::Pipe> client = sys::make_pipe();
+  StdioOptions stdio;
+  stdio.log_path = dir_ + "/0.log";
+  PumpStreams streams;
+  streams.stdout_ = std::move(out->read);
+  streams.stderr_ = std::move(err->read);
+  ASSERT_TRUE(pump.add("c", stdio, std::move(streams)));
+  pump.attach("c", {}, std::move(client->write), {});
+  ASSERT_TRUE(sys::write_all(out->write.get(), "one\n"));
+  char buffer[100];
+  ASSERT_EQ(::read(client->read.get(), buffer, sizeof buffer), 4);
+  ASSERT_TRUE(sys::write_all(err->write.get(), "two"));
+  pump.finish("c");
+  EXPECT_EQ(finished.get_future().get(), "c");
+  std::string log = sys::read_host_file(dir_ + "/0.log").value();
+  EXPECT_NE(log.find(" stdout F one\n"), std::string::npos);
+  EXPECT_NE(log.find(" stderr F two\n"), std::string::npos);
+  EXPECT_EQ(::read(client->read.get(), buffer, sizeof buffer), 0) << "clients read end of stream";
+}
+
+}  // namespace
+}  // namespace monopod::supervisor
