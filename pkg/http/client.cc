@@ -63,7 +63,8 @@ async::Task<Result<std::unique_ptr<Transport>>> connect(State& state, bool offer
 }
 
 async::Task<Result<std::unique_ptr<Transport>>> connect_in_time(State& state, bool offer_http2) {
-  return async::with_timeout<std::unique_ptr<Transport>>(state.time, state.options.connect_timeout, "connect " + state.options.endpoint.authority(),
+  const std::string what = "connect " + state.options.endpoint.authority();  // in this frame: with_timeout keeps a view until it starts
+  co_return co_await async::with_timeout<std::unique_ptr<Transport>>(state.time, state.options.connect_timeout, what,
                                                          connect(state, offer_http2));
 }
 
