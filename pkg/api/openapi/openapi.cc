@@ -1,0 +1,167 @@
+#include "api/openapi/openapi.h"
+
+#include <set>
+#include <vector>
+
+#include "api/openapi/schemas.h"
+#include "base/strings.h"
+#include "codec/json.h"
+#include "pki/digest.h"
+
+namespace monopod::api {
+namespace {
+
+std::string path_of(std::string_view group, std::string_view version) {
+  return group.empty() ? cat("api/", version) : cat("apis/", group, "/", version);
+}
+
+std::string upper(std::string text) {
+  for (char& c : text)
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  return text;
+}
+
+json::Object gvk(std::string_view group, std::string_view version, std::string_view kind) {
+  return {{"group", group}, {"version", version}, {"kind", kind}};
+}
+
+json::Object parameter(std::string_view name, std::string_view type, std::string_view in = "query") {
+  json::Object p{{"name", name}, {"in", in}, {"schema", json::Object{{"type", type}, {"uniqueItems", true}}}};
+  if (in == "path") p["required"] = true;
+  return p;
+}
+
+json::Object content(const json::Value& schema) {
+  return {{"application/json", json::Object{{"schema", schema}}}, {"application/yaml", json::Object{{"schema", schema}}},
+          {"application/vnd.kubernetes.protobuf", json::Object{{"schema", schema}}}};
+}
+
+class Paths {
+ public:
+  explicit Paths(std::set<const Type*>& used) : used_(used) {}
+
+  void add(const Resource& r) {
+    std::string base = cat("/", path_of(r.group(), r.version()), r.namespaced ? "/namespaces/{namespace}/" : "/", r.plural());
+    json::Object collection, item;
+    if (r.has(kList)) collection["get"] = operation(r, "list", r.list_type(), nullptr);
+    if (r.has(kCreate)) collection["post"] = operation(r, "post", &r.type(), &r.type());
+    if (r.has(kDeleteCollection)) collection["delete"] = operation(r, "deletecollection", find_type("", "v1", "Status"), nullptr);
+    if (r.has(kGet)) item["get"] = operation(r, "get", &r.type(), nullptr);
+    if (r.has(kUpdate)) item["put"] = operation(r, "put", &r.type(), &r.type());
+    if (r.has(kPatch)) item["patch"] = operation(r, "patch", &r.type(), find_type("io.k8s.apimachinery.pkg.apis.meta.v1.Patch"));
+    if (r.has(kDelete)) item["delete"] = operation(r, "delete", find_type("", "v1", "Status"), find_type("", "v1", "DeleteOptions"));
+    json::Array parameters;
+    if (r.namespaced) parameters.push_back(parameter("namespace", "string", "path"));
+    collection["parameters"] = parameters;
+    paths_[base] = std::move(collection);
+    parameters.push_back(parameter("name", "string", "path"));
+    item["parameters"] = parameters;
+    paths_[base + "/{name}"] = std::move(item);
+    if (r.namespaced && r.has(kList)) paths_[cat("/", path_of(r.group(), r.version()), "/", r.plural())] = json::Object{{"get", operation(r, "list", r.list_type(), nullptr)}};
+    for (const Subresource& s : r.subresources()) add(r, s, base, parameters);
+  }
+
+  json::Object release() { return std::move(paths_); }
+
+ private:
+  void add(const Resource& r, const Subresource& s, const std::string& base, const json::Array& parameters) {
+    const Type* type = find_type(s.group(), s.version(), s.kind());
+    if (type == nullptr) return;  // connections are not described
+    json::Object item{{"parameters", parameters}};
+    for (auto [verb, method] : {std::pair(kGet, "get"), std::pair(kCreate, "post"), std::pair(kUpdate, "put"), std::pair(kPatch, "patch")}) {
+      if ((s.verbs & verb) == 0) continue;
+      json::Object op = operation(r, method, type, verb == kGet || verb == kPatch ? nullptr : type);
+      op["x-kubernetes-group-version-kind"] = gvk(s.group(), s.version(), s.kind());
+      item[method] = std::move(op);
+    }
+    paths_[cat(base, "/{name}/", s.name())] = std::move(item);
+  }
+
+  json::Value reference(const Type* type) {
+    used_.insert(type);
+    return json::Object{{"$ref", cat("#/components/schemas/", type->name())}};
+  }
+
+  json::Object operation(const Resource& r, std::string_view action, const Type* answer, const Type* body) {
+    json::Array parameters{parameter("pretty", "string")};
+    auto add = [&](std::initializer_list<std::pair<const char*, const char*>> list) {
+      for (auto [name, type] : list) parameters.push_back(parameter(name, type));
+    };
+    if (action == "list" || action == "deletecollection")
+      add({{"allowWatchBookmarks", "boolean"}, {"continue", "string"}, {"fieldSelector", "string"}, {"labelSelector", "string"}, {"limit", "integer"}, {"resourceVersion", "string"},
+           {"resourceVersionMatch", "string"}, {"sendInitialEvents", "boolean"}, {"timeoutSeconds", "integer"}, {"watch", "boolean"}});
+    if (action == "post" || action == "put" || action == "patch") add({{"dryRun", "string"}, {"fieldManager", "string"}, {"fieldValidation", "string"}});
+    if (action == "patch") add({{"force", "boolean"}});
+    if (action == "delete") add({{"dryRun", "string"}, {"gracePeriodSeconds", "integer"}, {"orphanDependents", "boolean"}, {"propagationPolicy", "string"}});
+    json::Object out{{"tags", json::Array{path_tag(r)}}, {"operationId", cat(action, path_tag(r), r.kind(), ++operations_)}, {"parameters", std::move(parameters)}};
+    if (action == "patch") {
+      json::Object types;
+      for (const char* t : {"application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"})
+        types[t] = json::Object{{"schema", json::Object{{"type", "object"}}}};
+      out["requestBody"] = json::Object{{"content", std::move(types)}, {"required", true}};
+    } else if (body != nullptr) {
+      out["requestBody"] = json::Object{{"content", content(reference(body))}, {"required", action != "delete"}};
+    }
+    if (answer != nullptr) out["responses"] = json::Object{{"200", json::Object{{"description", "OK"}, {"content", content(reference(answer))}}}};
+    out["x-kubernetes-action"] = action;
+    out["x-kubernetes-group-version-kind"] = gvk(r.group(), r.version(), r.kind());
+    return out;
+  }
+
+  static std::string path_tag(const Resource& r) { return r.group().empty() ? cat("core_", r.version()) : cat(r.group().substr(0, r.group().find('.')), "_", r.version()); }
+
+  std::set<const Type*>& used_;
+  json::Object paths_;
+  int operations_ = 0;
+};
+
+}  // namespace
+
+OpenApi::OpenApi(std::function<bool(const Resource&)> served) : served_(std::move(served)) {}
+
+Result<const OpenApi::Document*> OpenApi::find(std::string_view path) {
+  if (auto at = documents_.find(path); at != documents_.end()) return &at->second;
+  std::set<const Type*> used;
+  Paths paths(used);
+  bool any = false;
+  for (const Resource& r : resources()) {
+    if (path_of(r.group(), r.version()) != path || (served_ && !served_(r))) continue;
+    paths.add(r);
+    any = true;
+  }
+  if (!any) return fail(Code::kNotFound, cat("openapi: no document ", path));
+  json::Object document{{"openapi", "3.0.0"},
+                        {"info", json::Object{{"title", "Kubernetes"}, {"version", "v1.35.0"}}},
+                        {"paths", paths.release()},
+                        {"components", json::Object{{"schemas", openapi::make_schemas(used)},
+                                                    {"securitySchemes", json::Object{{"BearerToken", json::Object{{"type", "apiKey"}, {"name", "authorization"}, {"in", "header"}}}}}}}};
+  std::string text = json::format(document);
+  std::string hash = upper(pki::sha512_hex(text));
+  return &documents_.emplace(std::string(path), Document{share(std::move(text)), std::move(hash)}).first->second;
+}
+
+SharedBytes OpenApi::index() {
+  if (index_ != nullptr) return index_;
+  json::Object paths;
+  for (const Resource& r : resources()) {
+    std::string path = path_of(r.group(), r.version());
+    if (paths.contains(path)) continue;
+    auto document = find(path);
+    if (!document) continue;
+    paths[path] = json::Object{{"serverRelativeURL", cat("/openapi/v3/", path, "?hash=", (*document)->hash)}};
+  }
+  index_ = share(json::format(json::Object{{"paths", std::move(paths)}}));
+  return index_;
+}
+
+Result<SharedBytes> OpenApi::document(std::string_view path) {
+  TRY_ASSIGN(const Document* document, find(path));
+  return document->bytes;
+}
+
+Result<std::string> OpenApi::hash(std::string_view path) {
+  TRY_ASSIGN(const Document* document, find(path));
+  return document->hash;
+}
+
+}  // namespace monopod::api

@@ -1,0 +1,66 @@
+#include "api/openapi/openapi.h"
+
+#include <gtest/gtest.h>
+
+#include "base/strings.h"
+#include "codec/json.h"
+
+namespace monopod::api {
+namespace {
+
+void check_references(const json::Value& at, const json::Object& schemas, std::string_view where) {
+  if (const json::Object* o = at.if_object()) {
+    for (auto& m : *o) {
+      constexpr std::string_view kPrefix = "#/components/schemas/";
+      if (m.key() == "$ref" && m.value().is_string() && std::string_view(m.value().get_string()).starts_with(kPrefix))
+        EXPECT_TRUE(schemas.contains(std::string_view(m.value().get_string()).substr(kPrefix.size()))) << where << " " << m.value().get_string();
+      check_references(m.value(), schemas, where);
+    }
+  } else if (const json::Array* a = at.if_array()) {
+    for (auto& item : *a) check_references(item, schemas, where);
+  }
+}
+
+TEST(OpenApi, EveryDocumentParsesAndItsReferencesResolve) {
+  OpenApi api;
+  json::Value index = *json::parse(*api.index());
+  std::size_t bytes = 0;
+  EXPECT_GT(index.at("paths").get_object().size(), 15U);
+  for (auto& m : index.at("paths").get_object()) {
+    auto text = api.document(m.key());
+    ASSERT_TRUE(text) << m.key();
+    bytes += (*text)->size();
+    json::Value document = *json::parse(**text);
+    check_references(document, document.at("components").at("schemas").get_object(), m.key());
+    EXPECT_EQ(json::get_string(m.value(), {"serverRelativeURL"}), cat("/openapi/v3/", std::string_view(m.key()), "?hash=", *api.hash(m.key())));
+  }
+  EXPECT_LT(bytes, 6U << 20);
+  EXPECT_FALSE(api.document("apis/nosuch/v1"));
+}
+
+TEST(OpenApi, SaysWhatKubectlLooksFor) {
+  OpenApi api;
+  json::Value apps = *json::parse(**api.document("apis/apps/v1"));
+  const json::Value& deployment = apps.at("components").at("schemas").at("io.k8s.api.apps.v1.Deployment");
+  EXPECT_EQ(json::format(deployment.at("x-kubernetes-group-version-kind")), R"([{"group":"apps","version":"v1","kind":"Deployment"}])");
+  const json::Value& containers = apps.at("components").at("schemas").at("io.k8s.api.core.v1.PodSpec").at("properties").at("containers");
+  EXPECT_EQ(json::get_string(containers, {"x-kubernetes-patch-merge-key"}), "name");
+  EXPECT_EQ(json::get_string(containers, {"x-kubernetes-patch-strategy"}), "merge");
+  const json::Value& patch = apps.at("paths").at("/apis/apps/v1/namespaces/{namespace}/deployments/{name}").at("patch");
+  std::string names;
+  for (const json::Value& p : patch.at("parameters").get_array()) names += cat(json::get_string(p, {"name"}), " ");
+  EXPECT_EQ(names, "pretty dryRun fieldManager fieldValidation force ");
+  EXPECT_EQ(json::get_string(patch, {"x-kubernetes-group-version-kind", "kind"}), "Deployment");
+}
+
+TEST(OpenApi, HashIsStable) {
+  OpenApi a, b;
+  EXPECT_EQ(*a.hash("api/v1"), *b.hash("api/v1"));
+  EXPECT_EQ(a.hash("api/v1")->size(), 128U);
+  EXPECT_EQ(**a.document("api/v1"), **b.document("api/v1"));
+  OpenApi few([](const Resource& r) { return r.plural() == "pods"; });
+  EXPECT_FALSE(few.document("apis/apps/v1"));
+}
+
+}  // namespace
+}  // namespace monopod::api
