@@ -3,15 +3,6 @@
 #include "async/as_result.h"
 
 namespace monopod::async {
-namespace {
-
-// True when this coroutine itself was cancelled (as opposed to woken by timer.cancel()).
-Task<bool> was_cancelled() {
-  asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
-  co_return state.cancelled() != asio::cancellation_type::none;
-}
-
-}  // namespace
 
 Event::Event(Executor executor) : waiters_(executor, asio::steady_timer::time_point::max()) {}
 
@@ -23,8 +14,9 @@ void Event::set() {
 Task<Result<>> Event::wait() {
   while (!set_) {
     [[maybe_unused]] boost::system::error_code woken = co_await waiters_.async_wait(as_code);
-    bool cancelled = co_await was_cancelled();
-    if (cancelled) co_return fail(Code::kCancelled, "cancelled");
+    // This coroutine itself was cancelled, as opposed to woken by timer.cancel(). Asking does not throw.
+    asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
+    if (state.cancelled() != asio::cancellation_type::none) co_return fail(Code::kCancelled, "cancelled");
   }
   co_return Result<>();
 }
@@ -35,8 +27,8 @@ void Notify::wake_all() { waiters_.cancel(); }
 
 Task<Result<>> Notify::wait() {
   [[maybe_unused]] boost::system::error_code woken = co_await waiters_.async_wait(as_code);
-  bool cancelled = co_await was_cancelled();
-  if (cancelled) co_return fail(Code::kCancelled, "cancelled");
+  asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
+  if (state.cancelled() != asio::cancellation_type::none) co_return fail(Code::kCancelled, "cancelled");
   co_return Result<>();
 }
 

@@ -59,7 +59,8 @@ class SqliteBackend : public Backend {
   //   kDataLoss            truncated or corrupt; nothing was changed
   static async::Task<Result<std::unique_ptr<SqliteBackend>>> open(SqliteOptions options, async::Pool& pool, async::Time& time, Rng& rng);
 
-  // Waits for what is queued, then closes the file. Later calls fail with kUnavailable.
+  // Waits for what is queued, then closes the file. Later calls fail with kUnavailable. A coroutine that was cancelled cannot wait:
+  // it does `co_await async::asio::this_coro::reset_cancellation_state();` first.
   virtual async::Task<Result<>> close() = 0;
 
   // The node's other small memory, in the same file, sharing the same group commit.

@@ -10,6 +10,7 @@ class SqliteWatch final : public Watch {
   SqliteWatch(SqliteStore& store, const WatchRequest& request)
       : store_(store), group_(store.hub_.join({request.key, request.range_end, request.prev_kv}, store.mvcc_.committed)) {
     position_.next = request.start_revision.value > 0 ? request.start_revision.value : store.mvcc_.committed + 1;
+    too_old_ = position_.next < store.mvcc_.compacted;  // even where the tail still has it, as etcd
   }
   ~SqliteWatch() override {
     group_.end_waiting(position_);
@@ -36,6 +37,7 @@ class SqliteWatch final : public Watch {
   WatchPosition position_;
   std::deque<std::shared_ptr<const WatchEvents>> read_ahead_;  // from the log, before position_.next
   bool progress_wanted_ = false;
+  bool too_old_ = false;
 };
 
 async::Task<Result<std::unique_ptr<Watch>>> SqliteStore::watch(WatchRequest request) {
@@ -45,6 +47,7 @@ async::Task<Result<std::unique_ptr<Watch>>> SqliteStore::watch(WatchRequest requ
 }
 
 Result<> SqliteWatch::alive() const {
+  if (too_old_) return fail(Code::kOutOfRange, "etcdserver: mvcc: required revision has been compacted");
   if (store_.closing_) return fail(Code::kUnavailable, "the store is closed");
   if (store_.failure_) return fail(*store_.failure_);
   return {};

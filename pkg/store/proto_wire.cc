@@ -1,0 +1,74 @@
+#include "store/proto_wire.h"
+
+namespace monopod::store {
+
+Result<std::uint64_t> ProtoReader::varint() {
+  std::uint64_t value = 0;
+  for (unsigned shift = 0; shift < 64 && !rest_.empty(); shift += 7) {
+    auto byte = static_cast<unsigned char>(rest_.front());
+    rest_.remove_prefix(1);
+    value |= static_cast<std::uint64_t>(byte & 0x7fU) << shift;
+    if (byte < 0x80) return value;
+  }
+  return fail(Code::kInvalidArgument, "malformed request: bad varint");
+}
+
+Result<bool> ProtoReader::next() {
+  if (rest_.empty()) return false;
+  TRY_ASSIGN(std::uint64_t tag, varint());
+  field_ = static_cast<std::uint32_t>(tag >> 3);
+  wire_type_ = static_cast<std::uint32_t>(tag & 7U);
+  number_ = 0;
+  bytes_ = {};
+  switch (wire_type_) {
+    case 0: {
+      TRY_ASSIGN(number_, varint());
+      return true;
+    }
+    case 2: {
+      TRY_ASSIGN(std::uint64_t size, varint());
+      if (size > rest_.size()) break;
+      bytes_ = rest_.substr(0, size);
+      rest_.remove_prefix(size);
+      return true;
+    }
+    case 1:
+    case 5: {
+      std::size_t size = wire_type_ == 1 ? 8 : 4;
+      if (size > rest_.size()) break;
+      for (std::size_t i = size; i-- > 0;) number_ = number_ << 8 | static_cast<unsigned char>(rest_[i]);
+      rest_.remove_prefix(size);
+      return true;
+    }
+    default: break;
+  }
+  return fail(Code::kInvalidArgument, "malformed request: bad field");
+}
+
+void ProtoWriter::varint(std::uint64_t value) {
+  while (value >= 0x80) {
+    out_ += static_cast<char>(value | 0x80U);
+    value >>= 7;
+  }
+  out_ += static_cast<char>(value);
+}
+
+ProtoWriter& ProtoWriter::unsigned_integer(std::uint32_t field, std::uint64_t value) {
+  if (value == 0) return *this;
+  varint(std::uint64_t{field} << 3);
+  varint(value);
+  return *this;
+}
+
+ProtoWriter& ProtoWriter::integer(std::uint32_t field, std::int64_t value) { return unsigned_integer(field, static_cast<std::uint64_t>(value)); }
+
+ProtoWriter& ProtoWriter::message(std::uint32_t field, std::string_view encoded) {
+  varint(std::uint64_t{field} << 3 | 2U);
+  varint(encoded.size());
+  out_ += encoded;
+  return *this;
+}
+
+ProtoWriter& ProtoWriter::bytes(std::uint32_t field, std::string_view value) { return value.empty() ? *this : message(field, value); }
+
+}  // namespace monopod::store

@@ -1,0 +1,71 @@
+#include "store/serve.h"
+
+#include <functional>
+
+#include "async/scope.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "http/server.h"
+#include "store/etcd_service.h"
+
+namespace monopod::store {
+namespace {
+
+using async::Task;
+
+Result<sys::Fd> listen_on(const std::string& where) {
+  if (where.starts_with("unix:")) return http::listen_unix(where.substr(5));
+  std::size_t colon = where.rfind(':');
+  auto port = colon == std::string::npos ? std::nullopt : parse_int<std::uint16_t>(std::string_view(where).substr(colon + 1));
+  if (!port) return fail(Code::kInvalidArgument, cat("listen address \"", where, "\": want address:port or unix:/path"));
+  std::string host = where.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  return http::listen_tcp(host, *port);
+}
+
+Result<std::unique_ptr<http::TlsServer>> make_tls(const ServeOptions& options) {
+  if (options.certificate_pem.empty() != options.key_pem.empty()) return fail(Code::kInvalidArgument, "a certificate and its key belong together");
+  if (options.client_cert_auth && (options.certificate_pem.empty() || options.client_ca_pem.empty()))
+    return fail(Code::kInvalidArgument, "client certificates need a server certificate, its key and a trusted CA");
+  if (options.certificate_pem.empty()) return nullptr;
+  return http::TlsServer::make({.certificate_pem = options.certificate_pem,
+                                .key_pem = options.key_pem,
+                                .client_ca_pem = options.client_ca_pem,
+                                .client_certificate = options.client_cert_auth ? http::ClientCertificate::kRequired : http::ClientCertificate::kNone});
+}
+
+Task<Result<>> serve_store(SqliteBackend& store, const ServeOptions& options, async::Time& time) {
+  CO_TRY_ASSIGN(auto tls, make_tls(options));
+  CO_TRY_ASSIGN(sys::Fd socket, listen_on(options.listen));
+  Result<std::uint16_t> port = options.listen.starts_with("unix:") ? Result<std::uint16_t>(std::uint16_t{0}) : http::local_port(socket);
+  CO_TRY(port);
+  std::string host = options.listen.substr(0, options.listen.rfind(':'));
+  std::string url = *port == 0 ? options.listen : cat(tls ? "https://" : "http://", host, ":", *port);
+  EtcdService service(store, time, {.client_url = url, .progress_interval = options.progress_interval, .sqlite = &store});
+  http::Server server(co_await async::this_executor(), time, service, {.tls = tls.get()});
+  log::info("store serves", {{"url", url}, {"revision", store.current_revision().value}});
+  if (options.on_ready) options.on_ready(*port);
+  co_return co_await server.serve(std::move(socket));
+}
+
+}  // namespace
+
+Task<Result<>> serve(ServeOptions options, async::Time& time, Rng& rng) {
+  async::Pool pool(2);
+  CO_TRY_ASSIGN(auto store, co_await SqliteBackend::open({.path = options.data_dir + "/state.db", .durability = options.durability, .compaction = options.compaction},
+                                                         pool, time, rng));
+  Result<> result;
+  std::exception_ptr thrown;
+  try {
+    result = co_await serve_store(*store, options, time);
+  } catch (...) {
+    thrown = std::current_exception();
+  }
+  co_await async::asio::this_coro::reset_cancellation_state();  // what cancelled the serving must not cancel the closing
+  Result<> closed = co_await store->close();
+  if (thrown) std::rethrow_exception(thrown);
+  if (!result && result.error().code() != Code::kCancelled) co_return result;
+  co_return closed;
+}
+
+}  // namespace monopod::store

@@ -1,0 +1,27 @@
+// `monopod store serve`: the store as a server of its own that speaks etcd's v3 API.
+#pragma once
+
+#include <functional>
+
+#include "async/time.h"
+#include "store/sqlite_backend.h"
+
+namespace monopod::store {
+
+struct ServeOptions {
+  std::string data_dir{};                      // holds state.db; made 0700 if absent
+  std::string listen = "127.0.0.1:2379";       // address:port, "[::1]:port", or "unix:/path"
+  Durability durability = Durability::kAlways;
+  CompactionPolicy compaction{.keep_revisions = 0};  // clients compact, as with etcd
+  std::chrono::seconds progress_interval{600};
+  std::string certificate_pem{};               // with key_pem: TLS
+  std::string key_pem{};
+  std::string client_ca_pem{};                 // with client_cert_auth: every client must show a certificate of it
+  bool client_cert_auth = false;
+  std::function<void(std::uint16_t port)> on_ready{};  // port 0 for a unix socket
+};
+
+// Until cancelled; then closes the store cleanly.
+async::Task<Result<>> serve(ServeOptions options, async::Time& time, Rng& rng);
+
+}  // namespace monopod::store
