@@ -230,6 +230,9 @@ void Programmer::write_chain(nft::Batch& batch, const std::string& chain, const 
   if (sticky.empty()) choice.lookup(Reg::k1, {.name = set.name, .id = set.id}, Reg::k2).destination_nat(Reg::k2, Reg::k3);
   else choice.verdict_map(Reg::k1, {.name = set.name, .id = set.id});
   batch.add_rule(chain, choice);
+  // A packet that entered the chain just before a transaction finds the set's elements retired just after it (the kernel
+  // tells generations apart per lookup). Dropped, it comes again; let through, it would be refused.
+  batch.add_rule(chain, nft::Rule().verdict(nft::drop()));
 }
 
 void Programmer::write_port(nft::Batch& batch, const PortRules& rules, const PortRules* old) {

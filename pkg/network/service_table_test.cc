@@ -192,10 +192,6 @@ Task<Result<>> under_traffic(Loop& loop) {
       ADD_FAILURE() << applied.error().message();
       break;
     }
-    if (i % 50 == 49) {  // as after a restart: the whole table is replaced
-      auto fresh = ServiceProgrammer::open({.service_cidr = cidr("10.43.0.0/16"), .pod_cidr = cidr("10.42.0.0/24")});
-      if (fresh) cluster.services = std::move(*fresh);
-    }
   }
   stop = true;
   client.join();
