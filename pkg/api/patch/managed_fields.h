@@ -31,15 +31,16 @@ struct ApplyResult {
   std::vector<ApplyConflict> conflicts; // empty when forced
 };
 
-// Applies a configuration (decoded tree: canonical but for zero values; no defaults) over the live object. `live` is null when
-// the object is created. kInvalidArgument: the configuration carries managedFields, or a list with map keys repeats one.
+// Applies a configuration (the tree as the client sent it: not canonical, no defaults) over the live object. `live` is null when
+// the object is created. The result still needs defaults, prepare and validation, but no update_managed_fields(). An apply that
+// changes nothing gives back *live. kInvalidArgument: managedFields given, an unknown field, a wrong type, a list key twice.
 Result<ApplyResult> apply_configuration(const json::Value* live, const json::Value& configuration, const Type& type,
                                         const FieldManager& who, bool force);
 
 // The 409 answer: metav1.Status, reason Conflict, causes FieldManagerConflict.
 json::Value make_apply_conflict_status(const std::vector<ApplyConflict>& conflicts);
 
-// After a create, update or patch: sets object.metadata.managedFields from old's and what changed. `old` is null on create.
+// After a create, update or patch (with defaults, before the write): sets object.metadata.managedFields from old's and what changed. `old` is null on create.
 // An object whose managedFields the client emptied ([] or [{}]) starts anew.
 void update_managed_fields(json::Value& object, const json::Value* old, const Type& type, const FieldManager& who);
 

@@ -1,0 +1,271 @@
+#include "api/patch/typed.h"
+
+#include <algorithm>
+#include <optional>
+#include <unordered_map>
+
+#include "base/strings.h"
+
+namespace monopod::api::typed {
+namespace {
+
+using json::Array;
+using json::Object;
+using json::Value;
+
+// What a value is to the walk: where its items' rules come from.
+struct Node {
+  enum Form { kLeaf, kStruct, kMap, kKeyedList, kSet } form = kLeaf;
+  const Type* type = nullptr;    // kStruct: its fields; kMap, kKeyedList: of the elements, null for scalars
+  const Field* field = nullptr;  // kKeyedList: its keys
+};
+
+Node node_of_type(const Type* type) {
+  if (type == nullptr || type->atomic()) return {};
+  return {Node::kStruct, type, nullptr};
+}
+Node node_of_field(const Field* field) {
+  if (field == nullptr) return {};
+  const Type* element = field->kind() == FieldKind::kObject ? field->type() : nullptr;
+  switch (field->shape()) {
+    case Shape::kSingle: return field->atomic_map() ? Node{} : node_of_type(element);
+    case Shape::kMap: return field->atomic_map() ? Node{} : Node{Node::kMap, element, field};
+    case Shape::kList:
+      if (field->list_type() == ListType::kMap && element != nullptr) return {Node::kKeyedList, element, field};
+      if (field->list_type() == ListType::kSet) return {Node::kSet, nullptr, field};
+      return {};
+  }
+  return {};
+}
+// Of one member or item of this node.
+Node child_of(const Node& node, std::string_view member) {
+  switch (node.form) {
+    case Node::kStruct: return node_of_field(node.type->find(member));
+    case Node::kMap:
+    case Node::kKeyedList: return node_of_type(node.type);
+    default: return {};
+  }
+}
+
+// An empty answer: the item has none of the keys.
+std::optional<std::string> item_element(const Node& node, const Value& item) {
+  if (node.form == Node::kSet) return cat("v:", json::format(item));
+  const Object* object = item.if_object();
+  if (object == nullptr) return std::nullopt;
+  std::vector<std::string_view> names;
+  for (std::size_t i = 0; i < node.field->list_key_count(); ++i) names.push_back(node.field->list_key(i));
+  std::ranges::sort(names);
+  std::string out = "k:{";
+  for (std::string_view name : names) {
+    const Value* v = object->if_contains(name);
+    const Field* field = node.type->find(name);
+    std::string text = v != nullptr ? json::format(*v) : field != nullptr ? std::string(field->default_value()) : std::string();
+    if (text.empty()) continue;
+    if (out.size() > 3) out += ',';
+    out += cat("\"", name, "\":", text);
+  }
+  if (out.size() == 3) return std::nullopt;
+  return out + "}";
+}
+
+bool is_list(const Node& node) { return node.form == Node::kKeyedList || node.form == Node::kSet; }
+bool is_empty(const Value* v) {
+  return v == nullptr || v->is_null() || (v->is_object() && v->get_object().empty()) || (v->is_array() && v->get_array().empty());
+}
+// The value has the form its node says (a live object may hold anything where the tables say otherwise).
+bool fits(const Node& node, const Value* v) { return v == nullptr || (is_list(node) ? v->is_array() : v->is_object()); }
+
+Result<> collect(const Value& value, const Node& node, const std::string& path, FieldSet& set) {
+  if (node.form == Node::kLeaf || !fits(node, &value)) {
+    set.member = true;
+    return {};
+  }
+  if (is_list(node)) {
+    for (const Value& item : value.get_array()) {
+      auto element = item_element(node, item);
+      if (!element) return fail(Code::kInvalidArgument, cat(path, ": element has none of the list's keys"));
+      if (set.children.contains(*element)) {
+        FieldSet one;
+        one.at(*element).member = true;
+        return fail(Code::kInvalidArgument, cat(path, ": duplicate entries for key ", one.paths()[0]));
+      }
+      FieldSet& below = set.at(*element);
+      TRY(collect(item, child_of(node, {}), cat(path, "[]"), below));
+      below.member = true;
+    }
+    return {};
+  }
+  for (auto& m : value.get_object()) {
+    std::string_view name = m.key();
+    FieldSet& below = set.at(cat("f:", name));
+    TRY(collect(m.value(), child_of(node, name), cat(path, ".", name), below));
+    if (is_empty(&m.value()) || node.form == Node::kMap) below.member = true;
+  }
+  return {};
+}
+
+// First item of each element; an object that other writers filled may repeat one.
+using Items = std::unordered_map<std::string, const Value*>;
+std::vector<std::string> list_elements(const Node& node, const Value* list, Items& items) {
+  std::vector<std::string> order;
+  if (list == nullptr || !list->is_array()) return order;
+  for (const Value& item : list->get_array()) {
+    auto element = item_element(node, item);
+    if (element && items.emplace(*element, &item).second) order.push_back(std::move(*element));
+  }
+  return order;
+}
+
+void diff(const Value* before, const Value* after, const Node& node, FieldSet& added, FieldSet& modified, FieldSet& removed);
+
+void diff_child(const std::string& element, const Value* before, const Value* after, const Node& node, FieldSet& added, FieldSet& modified, FieldSet& removed) {
+  FieldSet a, m, r;
+  diff(before, after, node, a, m, r);
+  if (!a.empty()) added.children.emplace(element, std::move(a));
+  if (!m.empty()) modified.children.emplace(element, std::move(m));
+  if (!r.empty()) removed.children.emplace(element, std::move(r));
+}
+
+void diff(const Value* before, const Value* after, const Node& node, FieldSet& added, FieldSet& modified, FieldSet& removed) {
+  if (before == nullptr && after == nullptr) return;
+  bool leaf = node.form == Node::kLeaf || (is_empty(before) && is_empty(after)) || !fits(node, before) || !fits(node, after);
+  if (leaf) {
+    if (before == nullptr) added.member = true;
+    else if (after == nullptr) removed.member = true;
+    else if (*before != *after) modified.member = true;
+    return;
+  }
+  if (before == nullptr) added.member = true;
+  if (after == nullptr) removed.member = true;
+  if (is_list(node)) {
+    Items old_items, new_items;
+    auto old_order = list_elements(node, before, old_items), new_order = list_elements(node, after, new_items);
+    Node below = child_of(node, {});
+    for (const std::string& e : old_order) {
+      auto it = new_items.find(e);
+      diff_child(e, old_items[e], it == new_items.end() ? nullptr : it->second, below, added, modified, removed);
+    }
+    for (const std::string& e : new_order)
+      if (!old_items.contains(e)) diff_child(e, nullptr, new_items[e], below, added, modified, removed);
+    return;
+  }
+  static const Object kNone;
+  const Object& x = before == nullptr ? kNone : before->get_object();
+  const Object& y = after == nullptr ? kNone : after->get_object();
+  for (auto& m : x) diff_child(cat("f:", std::string_view(m.key())), &m.value(), y.if_contains(m.key()), child_of(node, m.key()), added, modified, removed);
+  for (auto& m : y)
+    if (!x.contains(m.key())) diff_child(cat("f:", std::string_view(m.key())), nullptr, &m.value(), child_of(node, m.key()), added, modified, removed);
+}
+
+Value merged(const Value* live, const Value* config, const Node& node);
+
+// Both orders are kept: the configuration's for what it names, the live one's for the rest.
+Value merged_list(const Value& live, const Value& config, const Node& node) {
+  Items left, right;
+  auto l = list_elements(node, &live, left), r = list_elements(node, &config, right);
+  std::vector<std::string> shared;
+  for (const std::string& e : r)
+    if (left.contains(e)) shared.push_back(e);
+  std::size_t next = 0;
+  std::unordered_map<std::string, bool> done;
+  Node below = child_of(node, {});
+  Array out;
+  auto take = [&](const std::string& e) {
+    auto a = left.find(e), b = right.find(e);
+    out.push_back(merged(a == left.end() ? nullptr : a->second, b == right.end() ? nullptr : b->second, below));
+  };
+  for (std::size_t i = 0, j = 0; i < l.size() || j < r.size();) {
+    if (i < l.size() && j < r.size()) {
+      if (l[i] == r[j]) {
+        take(l[i]);
+        done[l[i]] = true;
+        ++i, ++j, ++next;
+        continue;
+      }
+      if (right.contains(l[i]) && next < shared.size() && shared[next] != l[i]) {
+        ++i;  // shared, but its turn comes with the configuration's order
+        continue;
+      }
+    }
+    if (i < l.size()) {
+      if (!right.contains(l[i])) {
+        take(l[i++]);
+        continue;
+      }
+      if (done.contains(l[i])) ++i;
+    }
+    if (j < r.size()) {
+      take(r[j]);
+      done[r[j]] = true;
+      if (next < shared.size() && shared[next] == r[j]) ++next;
+      ++j;
+    } else if (i < l.size() && right.contains(l[i]) && !done.contains(l[i])) {
+      ++i;
+    }
+  }
+  return out;
+}
+
+Value merged(const Value* live, const Value* config, const Node& node) {
+  if (config == nullptr) return *live;
+  if (live == nullptr || node.form == Node::kLeaf || !fits(node, live) || !fits(node, config)) return *config;
+  if (is_list(node)) return merged_list(*live, *config, node);
+  Object out = live->get_object();
+  for (auto& m : config->get_object()) {
+    const Value* have = live->get_object().if_contains(m.key());
+    out[m.key()] = merged(have, &m.value(), child_of(node, m.key()));
+  }
+  return out;
+}
+
+void remove(Value& tree, const Node& node, const FieldSet& last, const FieldSet& kept) {
+  static const FieldSet kNone;
+  if (node.form == Node::kLeaf || !fits(node, &tree)) return;
+  // True: the item goes. Else what is below it may.
+  auto gone = [&](const std::string& element, Value& item, const Node& below) {
+    const FieldSet* was = last.find(element);
+    if (was == nullptr) return false;
+    const FieldSet* is = kept.find(element);
+    if (is == nullptr && (was->member || element[0] == 'f')) return true;
+    remove(item, below, *was, is == nullptr ? kNone : *is);
+    return false;
+  };
+  if (is_list(node)) {
+    Array out;
+    for (Value& item : tree.get_array()) {
+      auto element = item_element(node, item);
+      if (element && gone(*element, item, child_of(node, {}))) continue;
+      out.push_back(std::move(item));
+    }
+    tree = std::move(out);
+    return;
+  }
+  std::vector<std::string> names;
+  for (auto& m : tree.get_object())
+    if (gone(cat("f:", std::string_view(m.key())), m.value(), child_of(node, m.key()))) names.emplace_back(m.key());
+  for (const std::string& name : names) tree.get_object().erase(name);
+}
+
+}  // namespace
+
+Result<FieldSet> fields_of(const Value& tree, const Type& type) {
+  FieldSet out;
+  TRY(collect(tree, {Node::kStruct, &type, nullptr}, {}, out));
+  return out;
+}
+
+Difference compare(const Value& before, const Value& after, const Type& type) {
+  Difference d;
+  diff(&before, &after, {Node::kStruct, &type, nullptr}, d.added, d.modified, d.removed);
+  return d;
+}
+
+Value merge(const Value& live, const Value& configuration, const Type& type) {
+  return merged(&live, &configuration, {Node::kStruct, &type, nullptr});
+}
+
+void remove_items(Value& tree, const Type& type, const FieldSet& last, const FieldSet& kept) {
+  remove(tree, {Node::kStruct, &type, nullptr}, last, kept);
+}
+
+}  // namespace monopod::api::typed
