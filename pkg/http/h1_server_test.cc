@@ -1,6 +1,11 @@
 // HTTP/1.1 as scripts: raw bytes in, the answer's bytes out. The refusals are rows of request smuggling history.
 #include "http/h1_parser.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
 #include "base/rng.h"
 #include <boost/asio/post.hpp>
 
@@ -335,6 +340,31 @@ Task<Result<>> stalled_body(TestServer& server, FakeTime& time) {
   co_return Result<>();
 }
 TEST(H1Server, AStalledBodyEndsItsHandler) { run(stalled_body); }
+
+Task<Result<>> no_descriptors(TestServer& server, FakeTime& time) {
+  sys::Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  rlimit old{};
+  ::getrlimit(RLIMIT_NOFILE, &old);
+  rlimit none{3, old.rlim_max};
+  ::setrlimit(RLIMIT_NOFILE, &none);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(server.port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int connected = ::connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+  CO_TRY(co_await turn(server));
+  std::uint64_t accepted_meanwhile = server.server.stats().accepted;
+  ::setrlimit(RLIMIT_NOFILE, &old);
+  EXPECT_EQ(connected, 0);
+  EXPECT_EQ(accepted_meanwhile, 0U);
+  CO_TRY(co_await advance(server, time, 1s));
+  CO_TRY_ASSIGN(std::unique_ptr<Transport> transport, make_transport(server.executor, std::move(client)));
+  RawClient raw(std::move(transport));
+  CO_TRY(co_await raw.send(get("")));
+  CO_TRY_ASSIGN(std::string hello, co_await raw.read_until("hello"));
+  co_return Result<>();
+}
+TEST(H1Server, AcceptBacksOffWithoutDescriptorsAndRecovers) { run(no_descriptors); }
 
 // --- garbage
 

@@ -261,7 +261,7 @@ Result<bool> H2Session::pump() {
     if (!n) return true;
     if (*n == 0) return false;
     TRY(feed(as_text(std::span(buffer).first(*n))));
-    if (!transport_->tls() && *n < buffer.size()) return true;  // drained; the wait tells when there is more
+    if (*n < buffer.size()) return true;  // drained; the wait tells when there is more
   }
   return true;
 }

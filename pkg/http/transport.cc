@@ -147,9 +147,16 @@ class TlsTransport final : public PlainTransport {
   }
   void prepare_server() { SSL_set_accept_state(ssl_.get()); }
 
+  // An end that came in one piece with the last bytes makes the socket readable no more.
+  async::Task<Result<>> wait_readable() override {
+    if (unfinished_) return already();
+    return PlainTransport::wait_readable();
+  }
+
   Result<Moved> try_read(std::span<std::byte> into) override {
     if (broken_) return fail(Code::kUnavailable, "tls: connection lost");
     ERR_clear_error();
+    unfinished_ = false;
     std::size_t total = 0;
     // Records are smaller than the span: take what is there, so that one turn sees all of it.
     while (total < into.size()) {
@@ -162,6 +169,7 @@ class TlsTransport final : public PlainTransport {
       int error = SSL_get_error(ssl_.get(), result);
       if (total > 0) {
         ERR_clear_error();
+        unfinished_ = error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE;
         return Moved(total);  // what went wrong comes up again at the next call
       }
       if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return Moved();
@@ -261,9 +269,12 @@ class TlsTransport final : public PlainTransport {
     return fail(Code::kUnavailable, cat("tls: handshake: ", ERR_peek_last_error() == 0 ? "connection lost" : pki::openssl_reason()));
   }
 
+  static async::Task<Result<>> already() { co_return Result<>(); }
+
   std::shared_ptr<ssl_ctx_st> context_;
   pki::Owned<SSL, SSL_free> ssl_;
   bool broken_ = false;
+  bool unfinished_ = false;
 };
 
 Result<> prepare_socket(int fd) {

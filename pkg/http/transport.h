@@ -21,7 +21,8 @@ class Transport : public async::Stream {
  public:
   // Bytes moved; nullopt: would block.
   using Moved = std::optional<std::size_t>;
-  virtual Result<Moved> try_read(std::span<std::byte> into) = 0;  // 0 at end of stream
+  // 0 at end of stream. Less than the span: drained, and wait_readable() tells of more (or of the end).
+  virtual Result<Moved> try_read(std::span<std::byte> into) = 0;
   virtual Result<Moved> try_write(std::span<const iovec> parts) = 0;
   virtual async::Task<Result<>> wait_readable() = 0;
   virtual async::Task<Result<>> wait_writable() = 0;
