@@ -1,6 +1,7 @@
 #include "network/pod_link.h"
 
 #include <algorithm>
+#include <thread>
 
 #include "base/strings.h"
 #include "network/sysctl.h"
@@ -11,6 +12,9 @@ namespace {
 
 using netlink::Link;
 using netlink::RouteSocket;
+
+constexpr int kOperationalTries = 2'000;
+constexpr std::chrono::microseconds kOperationalPause{500};
 
 netlink::Mac host_side_mac(const IpAddress& ip) {
   netlink::Mac mac = mac_of(ip);
@@ -73,6 +77,18 @@ Result<> configure_host_side(RouteSocket& route, const PodLink& link) {
   return route.replace_route({.to = Cidr{link.ip, 32}, .link = host->index, .source = link.gateway});
 }
 
+// The end that came up first gets its queue only when the kernel's link watcher runs, a little after its peer came up;
+// until then what is sent into it is lost. Since Linux 6.9 asking for the link makes that happen, before one must wait.
+Result<> wait_until_operational(RouteSocket& route, const std::string& name) {
+  for (int tries = 0; tries < kOperationalTries; ++tries) {
+    TRY_ASSIGN(std::optional<Link> link, route.find_link(name));
+    if (!link) return fail(Code::kNotFound, cat("no link ", name));
+    if (link->operational) return {};
+    std::this_thread::sleep_for(kOperationalPause);
+  }
+  return fail(Code::kUnavailable, cat("link ", name, " does not come up"));
+}
+
 }  // namespace
 
 netlink::Mac mac_of(const IpAddress& ip) {
@@ -95,7 +111,8 @@ Result<> make_pod_link(const PodLink& link) {
   if (!host && present) return fail(Code::kAlreadyExists, cat("the pod's ", link.pod_interface, " belongs to another network"));
   auto configure = [&]() -> Result<> {
     TRY(configure_host_side(route, link));
-    return sys::run_in_network_namespace(pod.get(), [&] { return configure_pod_side(link); });
+    TRY(sys::run_in_network_namespace(pod.get(), [&] { return configure_pod_side(link); }));
+    return wait_until_operational(route, link.host_interface);
   };
   if (present) return configure();
   TRY(route.add_veth({.name = link.host_interface, .mac = host_side_mac(link.ip), .peer_name = link.pod_interface,

@@ -1,12 +1,12 @@
 #include "network/netlink/route.h"
 
+#include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
-#include <net/if.h>
 
 #include <algorithm>
 #include <limits>
@@ -67,6 +67,7 @@ std::optional<Link> parse_link(const Message& message) {
     switch (attribute->type) {
       case IFLA_IFNAME: link.name = attribute->text(); break;
       case IFLA_MASTER: link.master = static_cast<int>(attribute->u32().value_or(0)); break;
+      case IFLA_OPERSTATE: link.operational = attribute->u8().value_or(0) == IF_OPER_UP; break;
       case IFLA_MTU: link.mtu = attribute->u32().value_or(0); break;
       case IFLA_ADDRESS:
         if (attribute->bytes.size() == link.mac.size()) std::ranges::copy(attribute->bytes, link.mac.begin());

@@ -18,7 +18,8 @@ struct Link {
   int index = 0;
   std::string name{};
   std::string kind{};  // "bridge", "veth", "" for hardware and lo
-  bool up = false;
+  bool up = false;           // wanted up
+  bool operational = false;  // carrier seen, queue attached: packets pass
   int master = 0;  // index of its bridge, 0 for none
   std::uint32_t mtu = 0;
   Mac mac{};
