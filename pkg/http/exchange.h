@@ -53,8 +53,8 @@ class Exchange {
   async::Task<Result<>> respond(int status, Headers headers, std::string body);
   // Starts an answer of unknown length (or of a content-length given in headers), then write()... and finish().
   virtual async::Task<Result<>> start(int status, Headers headers) = 0;
-  // Queues shared bytes and waits while more than write_queue_bytes_max (limits.h) of this answer are unsent. Bytes are
-  // flushed at the next turn of the loop: many small writes in one turn become one packet.
+  // h2: queues shared bytes, flushed at the next turn of the loop (many small writes become one packet), and waits while more
+  // than write_queue_bytes_max (limits.h) of this answer are unsent. h1: waits until the socket took them.
   virtual async::Task<Result<>> write(SharedBytes bytes) = 0;
   // Ends the answer. A handler that returns success without it ends it too. Trailers: h2 and chunked h1.
   virtual async::Task<Result<>> finish(Headers trailers = {}) = 0;

@@ -137,7 +137,7 @@ class H1Exchange final : public Exchange {
         if (progress->produced > 0) co_return progress->produced;
         if (decoder_.done()) break;
       }
-      connection_.set_deadline(connection_.context_.limits().stall_timeout);
+      if (!started_) connection_.set_deadline(connection_.context_.limits().stall_timeout);
       Result<std::size_t> n = co_await connection_.fill();
       connection_.deadline_.reset();
       if (!n || *n == 0) {

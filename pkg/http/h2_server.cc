@@ -72,7 +72,8 @@ class H2Server final : public H2Session, public ServerConnection {
       return;
     }
     for (auto& [id, stream] : streams_) {
-      bool waits = stream->output_bytes > 0 || stream->reading;
+      // A peer of a started answer may stay silent for hours: bidirectional streams (gRPC watches).
+      bool waits = stream->output_bytes > 0 || (stream->reading && !stream->exchange.started());
       if (waits && !stream->closed && now - stream->progress > limits_.stall_timeout) reset(*stream, NGHTTP2_CANCEL);
     }
   }

@@ -241,6 +241,22 @@ Task<Result<>> closed_window(TestServer& server, FakeTime& time) {
 }
 TEST(H2Server, AWindowThatNeverOpensBoundsAndEndsTheAnswer) { run(closed_window); }
 
+Task<Result<>> silent_uploader(TestServer& server, FakeTime& time) {
+  CO_TRY_ASSIGN(RawClient raw, co_await server.connect());
+  CO_TRY(co_await raw.send(start() + frame(kHeaders, kEndHeaders, 1, cat("\x83\x86", literal(":path", "/echo"), literal(":authority", "a")))));
+  CO_TRY(co_await wait_until(server.handler.changed, [&] { return server.handler.live == 1; }));
+  CO_TRY(co_await advance(server, time, 110s));
+  EXPECT_EQ(server.handler.live, 1);
+  CO_TRY(co_await advance(server, time, 20s));
+  EXPECT_EQ(server.handler.live, 0);
+  CO_TRY(co_await raw.send(get(3, "/watch")));  // a started answer is not cut
+  CO_TRY(co_await wait_until(server.handler.changed, [&] { return server.handler.live == 1; }));
+  CO_TRY(co_await advance(server, time, 600s));
+  EXPECT_EQ(server.handler.live, 1);
+  co_return Result<>();
+}
+TEST(H2Server, AStalledUploadIsCutAndAQuietWatchIsNot) { run(silent_uploader); }
+
 Task<Result<>> idle(TestServer& server, FakeTime& time) {
   CO_TRY_ASSIGN(RawClient raw, co_await server.connect());
   CO_TRY(co_await raw.send(start() + get(1, "/")));

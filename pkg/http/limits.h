@@ -27,7 +27,7 @@ struct Limits {
   Duration handshake_timeout = std::chrono::seconds(10);   // TLS, and the first bytes
   Duration header_timeout = std::chrono::seconds(30);      // first byte of a head to its end (slowloris)
   Duration idle_timeout = std::chrono::minutes(3);         // keep-alive without a request
-  Duration stall_timeout = std::chrono::minutes(2);        // nothing of an answer could be written, nothing of a body came
+  Duration stall_timeout = std::chrono::minutes(2);        // nothing of an answer could be written, or of a body came before the answer
 };
 
 }  // namespace monopod::http
