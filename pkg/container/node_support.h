@@ -47,7 +47,10 @@ struct CaseRegistration {
   CaseRegistration(const char* name, CaseBody body) { case_table().cases[name] = body; }
 };
 
-// If argv asks for a hidden role (init, node, supervisor): runs it and returns its exit code.
+// Path of this test program on disk, for use as a program inside containers ("probe WHAT").
+const char* program_path();
+
+// If argv asks for a hidden role (init, node, supervisor, probe): runs it and returns its exit code.
 std::optional<int> run_hidden_role(int argc, char** argv);
 
 // In the test process: makes the directory, starts the supervisor, waits for it, checks that nothing is left (mounts, control groups, processes, namespaces).
@@ -58,9 +61,13 @@ void run_node_case(const std::string& name);
 
 }  // namespace monopod::container::testing_support
 
-// TEST whose body is a coroutine in the node process: expectations made there count.
-#define MONOPOD_NODE_TEST(suite, name)                                                                                      \
+// Body of a case, without a TEST: call run_node_case("suite.name") from one.
+#define MONOPOD_NODE_CASE(suite, name)                                                                                            \
   static ::monopod::async::Task<::monopod::Result<>> suite##_##name##_case(::monopod::container::testing_support::NodeCase& node); \
   static const ::monopod::container::testing_support::CaseRegistration suite##_##name##_registration(#suite "." #name, &suite##_##name##_case); \
-  TEST(suite, name) { ::monopod::container::testing_support::run_node_case(#suite "." #name); }                             \
   static ::monopod::async::Task<::monopod::Result<>> suite##_##name##_case([[maybe_unused]] ::monopod::container::testing_support::NodeCase& node)
+
+// TEST whose body is a coroutine in the node process: expectations made there count.
+#define MONOPOD_NODE_TEST(suite, name)                                                          \
+  TEST(suite, name) { ::monopod::container::testing_support::run_node_case(#suite "." #name); } \
+  MONOPOD_NODE_CASE(suite, name)

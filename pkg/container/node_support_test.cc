@@ -4,8 +4,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -116,7 +119,7 @@ int run_supervisor(const std::string& name, const std::string& dir) {
   options.run_dir = dir + "/supervisor";
   options.node_argv = {"test", "node", name, dir};
   options.init_argv = {"test", "init"};
-  options.node_env = {"PATH=/usr/bin:/bin"};
+  options.node_env = {"PATH=/usr/bin:/bin", cat("MONOPOD_TEST_PROGRAM=", program_path())};
   options.restart_delay_ms_min = 1;
   return supervisor::run_server(std::move(options));
 }
@@ -128,9 +131,38 @@ CaseTable& case_table() {
   return table;
 }
 
+const char* program_path() {
+  // The test process runs from disk; those below it run from sealed memory and are told.
+  static const std::string path = [] {
+    const char* told = ::getenv("MONOPOD_TEST_PROGRAM");
+    return told != nullptr ? std::string(told) : fs::read_symlink("/proc/self/exe").string();
+  }();
+  return path.c_str();
+}
+
+// System calls made raw, the way an attacker's program would. Exit code: 0 for success, else errno.
+int run_probe(std::string_view what) {
+  auto outcome = [](long result) { return result < 0 ? errno : 0; };
+  if (what == "new-call") return outcome(::syscall(470 + 30));                               // nobody has it
+  if (what == "fchmodat2") return outcome(::syscall(452, AT_FDCWD, "/nothing", 0644, 0));    // newer than libseccomp, allowed
+  if (what == "vsock") return outcome(::syscall(SYS_socket, 40, 1, 0));
+  if (what == "clone3") return outcome(::syscall(SYS_clone3, nullptr, 0));
+  if (what == "clone-newuser") return outcome(::syscall(SYS_clone, 0x10000000 | SIGCHLD, 0, 0, 0, 0));
+#if defined(__x86_64__)
+  if (what == "x32-mount") return outcome(::syscall(0x40000000 | SYS_mount, "x", "/tmp", "tmpfs", 0, nullptr));
+  if (what == "i386-mount") {
+    int result = 0;
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(21), "b"(0), "c"(0), "d"(0), "S"(0), "D"(0) : "memory");
+    return result < 0 ? -result : 0;
+  }
+#endif
+  return 250;
+}
+
 std::optional<int> run_hidden_role(int argc, char** argv) {
   std::string_view role = argc > 1 ? argv[1] : "";
   if (role == "init") return init_main(argc, argv);
+  if (role == "probe" && argc == 3) return run_probe(argv[2]);
   if (role == "node" && argc == 4) return run_node(argv[2], argv[3]);
   if (role == "supervisor" && argc == 4) return run_supervisor(argv[2], argv[3]);
   return std::nullopt;
@@ -201,7 +233,7 @@ void run_node_case(const std::string& name) {
   sys::SpawnOptions spawn;
   spawn.executable = self.get();
   spawn.argv = {"test", "supervisor", name, dir};
-  spawn.env = {"PATH=/usr/bin:/bin"};
+  spawn.env = {"PATH=/usr/bin:/bin", cat("MONOPOD_TEST_PROGRAM=", program_path())};
   spawn.fds = {0, 1, 2};
   Result<sys::Pidfd> process = sys::spawn(spawn);
   ASSERT_TRUE(process) << process.error().message();
@@ -222,6 +254,7 @@ void run_node_case(const std::string& name) {
 
 int main(int argc, char** argv) {
   if (auto code = monopod::container::testing_support::run_hidden_role(argc, argv)) return *code;
+  if (argc > 1 && !std::string_view(argv[1]).starts_with("--")) return 2;  // run as an interpreter inside a container, say
   ::testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
 }

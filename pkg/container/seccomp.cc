@@ -33,6 +33,9 @@ constexpr std::array kNewCalls = {
     NewCall{"lsm_get_self_attr", 459},       NewCall{"lsm_set_self_attr", 460}, NewCall{"lsm_list_modules", 461},
     NewCall{"mseal", 462},                   NewCall{"setxattrat", 463},   NewCall{"getxattrat", 464},
     NewCall{"listxattrat", 465},             NewCall{"removexattrat", 466}};
+// libseccomp takes time that grows with the square of these.
+constexpr std::size_t kConditionsMax = 256;
+constexpr std::size_t kNamesMax = 8192;
 constexpr unsigned kFirstNewCall = 450;
 constexpr unsigned kX32Bit = 0x40000000U;
 
@@ -151,6 +154,14 @@ std::vector<struct sock_filter> prologue(const std::set<unsigned>& allowed, bool
 }  // namespace
 
 Result<std::string> compile_seccomp(const SeccompProfile& profile) {
+  std::size_t names = 0;
+  std::size_t conditions = 0;
+  for (const SeccompRule& rule : profile.rules) {
+    names += rule.names.size();
+    conditions += rule.args.size() * rule.names.size();
+  }
+  if (names > kNamesMax || conditions > kConditionsMax)
+    return fail(Code::kInvalidArgument, cat("seccomp: profile has more than ", kNamesMax, " names or ", kConditionsMax, " conditions"));
   TRY_ASSIGN(std::uint32_t default_action, parse_action(profile.default_action, profile.default_errno_ret));
   Context context{::seccomp_init(default_action)};
   if (context.ctx == nullptr) return fail(Code::kInternal, "seccomp: no filter");
