@@ -61,6 +61,7 @@ Outcome<void> read_resource(std::string_view method, std::vector<std::string> pa
     parts.erase(parts.begin());
   }
   if (parts[0] == "namespaces" && parts.size() > 1) {
+    if (!valid_segment(parts[1])) return refuse(bad_request(cat("invalid namespace \"", parts[1], "\"")));
     info.ns = parts[1];
     if (parts.size() > 2 && parts[2] != "finalize" && parts[2] != "status") parts.erase(parts.begin(), parts.begin() + 2);
   }

@@ -121,6 +121,7 @@ async::Task<Result<>> run_handler(Exchanged& shared) {
       if (!shared.answer_body.ended && !shared.failed) shared.failed = Error(Code::kUnavailable, "handler ended early");
       shared.head_ready.set();
       shared.answer_body.end();
+      shared.request_body.changed.wake_all();  // a caller that still sends its body
     }
   } end{shared};
   InProcessExchange exchange(shared);
@@ -219,7 +220,8 @@ async::Task<Result<Response>> call_in_process(async::Scope& background, Handler&
   async::Executor executor = co_await async::this_executor();
   if (body) request.headers.set("Content-Length", std::to_string(body->size()));
   std::unique_ptr<Call> call = start_call(background, executor, handler, std::move(request));
-  if (body) CO_TRY(co_await call->write(std::move(body)));
+  // The handler may have answered without the body: then the answer counts.
+  if (body) (void)co_await call->write(std::move(body));
   CO_TRY(co_await call->finish());
   co_return co_await call->response();
 }

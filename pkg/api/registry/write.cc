@@ -20,16 +20,13 @@ Status invalid_status(const Resource& resource, std::string_view name, const Fie
   return parse_status(make_invalid_status(resource.group(), resource.kind(), name, errors));
 }
 
-// The text the store keeps: canonical, without the resourceVersion that the store itself is the source of.
-std::string stored_text(const json::Value& object) {
-  json::Value copy = object;
-  if (json::Value* meta = json::find(copy, {"metadata"}); meta && meta->is_object()) meta->as_object().erase("resourceVersion");
-  return json::format(copy);
+// The store itself is the source of resourceVersion: what it keeps has none.
+void drop_version(json::Value& object) {
+  if (json::Value* meta = json::find(object, {"metadata"}); meta && meta->is_object()) meta->as_object().stable_erase("resourceVersion");
 }
 
-// Removes resourceVersion in place: for trees that go no further than the store.
 std::string take_stored_text(json::Value& object) {
-  if (json::Value* meta = json::find(object, {"metadata"}); meta && meta->is_object()) meta->as_object().erase("resourceVersion");
+  drop_version(object);
   return json::format(object);
 }
 
@@ -228,9 +225,12 @@ async::Task<Outcome<ObjectPtr>> Registry::commit(Call& call, WatchCache& cache, 
     CO_OUT_ASSIGN(Removed removed, co_await erase(call, cache, current, stale));
     co_return removed.object;
   }
-  std::string text = take_stored_text(object);
   // Nothing changed: nothing is written, and the revision stays (upstream's no-op update).
-  if (text == stored_text(current->tree())) co_return current;
+  json::Value live = current->tree();
+  drop_version(live);
+  drop_version(object);
+  if (live == object) co_return current;
+  std::string text = json::format(object);
   if (call.options.dry_run) {
     auto shown = Object::from_store(text, current->revision(), cache.fields());
     CO_OUT(shown);

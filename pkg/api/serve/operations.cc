@@ -21,7 +21,9 @@ Outcome<const Subresource*> Operations::check(const Call& call) const {
     for (const auto& [name, verb] : kVerbs) known = known || (name == call.verb && resource.has(verb));
     bool everywhere = resource.namespaced && call.ns.empty() && call.verb != "list" && call.verb != "watch";
     // Access reviews and bindings are asked without storage; a namespaced write needs its namespace in the path.
-    if (!known || everywhere) return refuse(method_not_supported(call.ref(), call.verb));
+    bool single = call.verb == "get" || call.verb == "update" || call.verb == "patch" || call.verb == "delete";
+    bool misplaced = single ? call.name.empty() : (call.verb == "create" && !call.name.empty());
+    if (!known || everywhere || misplaced) return refuse(method_not_supported(call.ref(), call.verb));
     return nullptr;
   }
   const Subresource* row = resource.find_subresource(call.subresource);
