@@ -91,7 +91,7 @@ class ServiceAddresses final : public AdmissionPlugin {
         asked = list->front().get_string();
     std::string before(request.old ? json::get_string(*request.old, {"spec", "clusterIP"}) : std::string_view());
     if (asked.empty() && !before.empty()) asked = before;  // an update that leaves it out keeps it
-    if (asked != "None" && asked != before) {
+    if (asked.empty() || (asked != "None" && asked != before)) {
       std::uint32_t ip = 0;
       if (asked.empty()) {
         auto free = free_address();

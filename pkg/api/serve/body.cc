@@ -9,6 +9,7 @@ namespace monopod::api {
 namespace {
 
 Status cannot_handle(const BodyTarget& target, std::string_view kind, std::string_view why) {
+  if (why.find("cannot be handled as a") != std::string_view::npos) return bad_request(std::string(why));  // said so already
   GroupVersion version = split_group_version(target.group_version);
   return bad_request(cat(kind.empty() ? std::string_view(target.kind) : kind, " in version \"", version.version, "\" cannot be handled as a ",
                          target.kind, ": ", why));
