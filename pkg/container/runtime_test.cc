@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "async/test_support.h"
 #include "base/bytes.h"
@@ -406,6 +407,64 @@ MONOPOD_NODE_TEST(Runtime, ContainersOutliveTheNode) {
 async::Task<Result<>> run_one(testing_support::NodeCase& node, std::string id, ContainerConfig config) {
   CO_TRY_ASSIGN(auto out, co_await node.run_container(std::move(id), std::move(config)));
   EXPECT_EQ(out.state.exit_code, 0);
+  co_return Result<>();
+}
+
+std::size_t descriptors_of(int pid) { return sys::Root::open(cat("/proc/", pid, "/fd"))->read_directory("")->size(); }
+
+// The supervisor is killed with its node: the next one adopts what runs, reads on where the log stopped, and cannot know the exit code.
+MONOPOD_NODE_TEST(Runtime, ContainersOutliveTheSupervisor) {
+  CO_TRY_ASSIGN(sys::Root dir, sys::Root::open(node.dir));
+  if (node.run == 0) {
+    CO_TRY(co_await node.runtime.create("c1", node.config({"sh", "-c", "i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); echo n-$i; usleep 2000; done; exit 42"}), node.stdio("c1")));
+    CO_TRY(co_await node.runtime.start("c1"));
+    CO_TRY(co_await log_shows(node, "c1", "n-10\n"));
+    CO_TRY(dir.write_file("run", "1", 0644));
+    CO_TRY(dir.write_file("again", "", 0644));
+    ::kill(::getppid(), SIGKILL);
+    die_by_kill();
+  }
+  EXPECT_EQ(node.runtime.state("c1")->status, Status::kRunning);
+  CO_TRY(co_await log_shows(node, "c1", "n-100\n"));
+  ExecOptions options;
+  options.args = {"touch", "/tmp/stop"};
+  CO_TRY(co_await node.runtime.exec_sync("c1", options, std::chrono::seconds(20)));
+  CO_TRY_ASSIGN(ContainerState state, co_await node.runtime.wait("c1"));
+  EXPECT_EQ(state.exit_code, -1);
+  CO_TRY(co_await node.runtime.remove("c1"));
+  int expected = 1;
+  std::string text = node.read_log("c1");
+  for (std::string_view line : split(text, '\n')) {
+    if (!line.empty()) { EXPECT_EQ(line, cat("stdout F n-", expected++)); }
+  }
+  EXPECT_GT(expected, 100);
+  co_return Result<>();
+}
+
+MONOPOD_NODE_TEST(Runtime, DescriptorsOfNodeAndSupervisorDoNotGrow) {
+  std::size_t node_before = 0;
+  std::size_t supervisor_before = 0;
+  for (int i = 0; i < 8; ++i) {
+    std::string id = cat("c", i);
+    CO_TRY(co_await node.runtime.create(id, node.config({"sleep", "1000"}), node.stdio(id)));
+    CO_TRY(co_await node.runtime.start(id));
+    ExecOptions options;
+    options.args = {"true"};
+    CO_TRY(co_await node.runtime.exec_sync(id, options, std::chrono::seconds(20)));
+    options.terminal = true;
+    CO_TRY_ASSIGN(std::unique_ptr<ExecSession> session, co_await node.runtime.exec(id, options));
+    CO_TRY(co_await session->wait());
+    CO_TRY(co_await node.runtime.attach(id, true, true, true));
+    CO_TRY(co_await node.runtime.remove(id));
+    session.reset();
+    if (i == 1) {
+      node_before = descriptors_of(::getpid());
+      supervisor_before = descriptors_of(::getppid());
+    }
+  }
+  CO_TRY(co_await node.supervisor.list());
+  EXPECT_EQ(descriptors_of(::getpid()), node_before);
+  EXPECT_LE(descriptors_of(::getppid()), supervisor_before + 1) << "one attached client may still be on its way out";
   co_return Result<>();
 }
 
