@@ -165,6 +165,8 @@ Task<Result<>> refused(StoreTest& t) {
   twice.success = {PutRequest{.key = "n", .value = share("1")}, PutRequest{.key = "n", .value = share("2")}};
   auto duplicate = co_await t.store.txn(twice);
   EXPECT_EQ(duplicate.error().message(), "etcdserver: duplicate key given in txn request");
+  auto untaken = co_await t.store.txn({.failure = {PutRequest{.key = "n"}, DeleteRequest{.key = "m", .range_end = "o"}}});
+  EXPECT_EQ(untaken.error().message(), "etcdserver: duplicate key given in txn request") << "in the branch that is not taken, too";
   Txn late;
   late.success = {PutRequest{.key = "n", .value = share("1")}, PutRequest{.key = "o", .value = share("2"), .lease = LeaseId(77)}};
   auto no_lease = co_await t.store.txn(late);

@@ -45,6 +45,41 @@ Result<std::size_t> count_operations(const Txn& txn, std::size_t depth) {
   return count;
 }
 
+// Keys a branch may put and ranges it may delete. etcd refuses a key that is touched twice, whether or not the branch is taken; the two
+// branches of a nested transaction exclude each other and may touch the same.
+struct Touched {
+  std::set<std::string> puts{};
+  std::vector<std::pair<std::string, std::string>> deletes{};
+
+  bool deletes_key(std::string_view key) const {
+    return std::any_of(deletes.begin(), deletes.end(), [key](const auto& d) { return in_range(key, d.first, d.second); });
+  }
+};
+
+Error duplicate_key() { return Error(Code::kInvalidArgument, "etcdserver: duplicate key given in txn request"); }
+
+Result<Touched> check_branch(const std::vector<Op>& ops) {
+  Touched touched;
+  for (const Op& op : ops)
+    if (auto* del = std::get_if<DeleteRequest>(&op)) touched.deletes.emplace_back(del->key, del->range_end);
+  for (const Op& op : ops) {
+    auto* nested = std::get_if<std::shared_ptr<const Txn>>(&op);
+    if (!nested) continue;
+    TRY_ASSIGN(Touched either, check_branch((*nested)->success));
+    TRY_ASSIGN(Touched other, check_branch((*nested)->failure));
+    either.puts.merge(other.puts);
+    either.deletes.insert(either.deletes.end(), other.deletes.begin(), other.deletes.end());
+    for (const std::string& key : either.puts)
+      if (touched.deletes_key(key) || !touched.puts.insert(key).second) return fail(duplicate_key());
+    touched.deletes.insert(touched.deletes.end(), either.deletes.begin(), either.deletes.end());
+  }
+  for (const Op& op : ops) {
+    auto* put = std::get_if<PutRequest>(&op);
+    if (put && (touched.deletes_key(put->key) || !touched.puts.insert(put->key).second)) return fail(duplicate_key());
+  }
+  return touched;
+}
+
 template <typename T>
 bool holds(Compare::Op op, const T& a, const T& b) {
   switch (op) {
@@ -210,6 +245,8 @@ class Evaluator {
 Result<> Mvcc::validate(const Txn& txn) {
   TRY_ASSIGN(std::size_t count, count_operations(txn, 0));
   if (count > kTxnOperationsMax) return fail(Code::kInvalidArgument, "etcdserver: too many operations in txn request");
+  for (const auto* ops : {&txn.success, &txn.failure})
+    if (ops->size() > 1 || (ops->size() == 1 && std::holds_alternative<std::shared_ptr<const Txn>>(ops->front()))) TRY(check_branch(*ops));
   return {};
 }
 
