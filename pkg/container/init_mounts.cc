@@ -251,6 +251,7 @@ Result<> hide_paths(const sys::Root& root, const ContainerConfig& config) {
   if (!config.masked_paths.empty()) {
     // A null device that the image or a volume has put there instead would be bound over what must be hidden (CVE-2025-31133).
     sys::Fd null_device;
+    sys::Fd empty_directory;
     for (const std::string& path : config.masked_paths) {
       Result<sys::Fd> target = root.open_file(path, O_PATH);
       if (!target) continue;  // nothing there to hide
@@ -258,7 +259,14 @@ Result<> hide_paths(const sys::Root& root, const ContainerConfig& config) {
       if (::fstat(target->get(), &info) < 0) return fail_errno(cat("stat ", path));
       sys::Fd cover;
       if (S_ISDIR(info.st_mode)) {
-        TRY_ASSIGN(cover, sys::make_file_system("tmpfs", "tmpfs", {{"nr_blocks", "1"}, {"nr_inodes", "1"}}, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
+        // The first is attached itself and the others are copies of it: a copy of a mount that is not attached needs 6.15.
+        if (empty_directory) {
+          TRY_ASSIGN(cover, sys::clone_mount(empty_directory.get(), false));
+        } else {
+          constexpr std::uint64_t kSealed = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+          TRY_ASSIGN(cover, sys::make_file_system("tmpfs", "tmpfs", {{"nr_blocks", "1"}, {"nr_inodes", "1"}}, kSealed));
+          TRY_ASSIGN(empty_directory, cover.duplicate());
+        }
       } else {
         if (!null_device) {
           TRY_ASSIGN(null_device, root.open_file("/dev/null", O_PATH | O_NOFOLLOW));

@@ -98,7 +98,7 @@ Result<> become(const sys::Root& root, const InitSpec& spec, const Credentials& 
   sys::CapabilitySet permitted = capability_set(process.capabilities.permitted, own.permitted);
   sys::CapabilitySet effective = capability_set(process.capabilities.effective, own.permitted);
   sys::CapabilitySet ambient = capability_set(process.capabilities.ambient, own.permitted);
-  TRY(sys::drop_bounding(capability_set(process.capabilities.bounding, own.bounding)));
+  TRY(sys::drop_bounding(own.bounding, capability_set(process.capabilities.bounding, own.bounding)));
 
   // Before the ids change, while a directory of another user can still be entered; checked again below.
   Result<> entered = enter_directory(root, process.cwd);

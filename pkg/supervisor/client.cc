@@ -117,7 +117,10 @@ void Supervisor::on_exit(std::function<void(const Process&)> callback) { impl_->
 void Supervisor::on_terminate(std::function<void()> callback) { impl_->terminate_callback = std::move(callback); }
 
 async::Task<Result<>> Supervisor::run() {
-  Writer hello(MessageType::kHello, impl_->next_request++);
+  std::uint32_t number = impl_->next_request++;
+  Writer hello(MessageType::kHello, number);
+  auto greeting = std::make_shared<Call>(impl_->executor);
+  impl_->calls[number] = greeting;
   hello.u16(kProtocolVersion).u16(kProtocolVersionMin);
   Result<> state = co_await impl_->send(hello.take(), {});
   while (state) {
@@ -127,6 +130,11 @@ async::Task<Result<>> Supervisor::run() {
       break;
     }
     impl_->on_packet(std::move(*packet));
+    if (greeting && greeting->done.is_set()) {
+      state = greeting->result;  // an unknown protocol version ends it here
+      impl_->calls.erase(number);
+      greeting.reset();
+    }
   }
   impl_->fail_all(state.error());
   if (state.error().code() == Code::kCancelled) co_return state;

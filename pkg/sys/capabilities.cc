@@ -79,11 +79,9 @@ Result<OwnCapabilities> own_capabilities() {
   return out;
 }
 
-Result<> drop_bounding(CapabilitySet keep) {
+Result<> drop_bounding(CapabilitySet bounding, CapabilitySet keep) {
   for (int number = 0; number < 64; ++number) {
-    int have = ::prctl(PR_CAPBSET_READ, number, 0, 0, 0);
-    if (have < 0) break;
-    if (have == 1 && (keep >> number & 1) == 0 && ::prctl(PR_CAPBSET_DROP, number, 0, 0, 0) < 0)
+    if ((bounding >> number & 1) != 0 && (keep >> number & 1) == 0 && ::prctl(PR_CAPBSET_DROP, number, 0, 0, 0) < 0)
       return fail_errno(cat("drop ", format_capability(number), " from the bounding set"));
   }
   return {};

@@ -29,7 +29,8 @@ struct OwnCapabilities {
 Result<OwnCapabilities> own_capabilities();
 
 // Two halves around the change of user id (PR_SET_KEEPCAPS in between): the bounding set while still privileged, then the rest.
-Result<> drop_bounding(CapabilitySet keep);
+// bounding is what we have (own_capabilities): one call per capability that goes.
+Result<> drop_bounding(CapabilitySet bounding, CapabilitySet keep);
 // Inheritable is ambient only: the kernel asks for it there; elsewhere it stays empty (CVE-2022-29162).
 Result<> set_capabilities(CapabilitySet effective, CapabilitySet permitted, CapabilitySet ambient);
 

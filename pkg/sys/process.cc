@@ -51,9 +51,8 @@ struct ChildPlan {
 [[noreturn]] void run_child(const ChildPlan& plan, int* scratch) {
   struct sigaction standard = {};
   standard.sa_handler = SIG_DFL;
-  for (int number = 1; number < 65; ++number) {
-    if (number != SIGKILL && number != SIGSTOP) ::sigaction(number, &standard, nullptr);
-  }
+  // Handlers went with CLONE_CLEAR_SIGHAND; what was ignored (by us, or by nohup above us) is inherited and would stay so.
+  for (int number : {SIGPIPE, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGTSTP}) ::sigaction(number, &standard, nullptr);
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -133,7 +132,7 @@ Result<Pidfd> spawn(const SpawnOptions& options) {
   }
   int pidfd = -1;
   struct clone_args args = {};
-  args.flags = options.clone_flags | CLONE_PIDFD;
+  args.flags = options.clone_flags | CLONE_PIDFD | 0x100000000ULL /* CLONE_CLEAR_SIGHAND, 5.5 */;
   args.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
   args.exit_signal = SIGCHLD;
   if (options.cgroup_fd >= 0) {
