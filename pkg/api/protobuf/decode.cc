@@ -316,6 +316,7 @@ Result<json::Value> decode_protobuf(std::string_view bytes, const DecodeTarget& 
     object["apiVersion"] = envelope.meta.api_version.empty() ? std::string(target.group_version) : envelope.meta.api_version;
     object["kind"] = envelope.meta.kind.empty() ? std::string(target.kind) : envelope.meta.kind;
   }
+  TRY(check_depth(out));
   TRY(canonicalize(out, *target.type));
   return out;
 }

@@ -363,6 +363,23 @@ class Walk {
 
 }  // namespace
 
+namespace {
+
+bool deeper_than(const json::Value& tree, int levels) {
+  if (!tree.is_structured()) return false;
+  if (levels == 0) return true;
+  if (const json::Object* o = tree.if_object())
+    return std::ranges::any_of(*o, [&](auto& m) { return deeper_than(m.value(), levels - 1); });
+  return std::ranges::any_of(tree.get_array(), [&](const json::Value& item) { return deeper_than(item, levels - 1); });
+}
+
+}  // namespace
+
+Result<> check_depth(const json::Value& tree) {
+  if (deeper_than(tree, kTreeDepthMax)) return fail(Code::kInvalidArgument, cat("json: exceeded max depth of ", kTreeDepthMax));
+  return {};
+}
+
 std::string go_type_name(const Field& field) {
   switch (field.shape()) {
     case Shape::kList: return "[]" + go_element_name(field);

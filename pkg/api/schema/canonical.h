@@ -19,6 +19,10 @@ struct CanonicalOptions {
 };
 Result<> canonicalize_tree(json::Value& tree, const Type& type, const CanonicalOptions& options);
 
+// What the store keeps must parse again (json::ParseLimits): patches and protobuf may not make trees deeper than this.
+inline constexpr int kTreeDepthMax = 120;
+Result<> check_depth(const json::Value& tree);  // kInvalidArgument
+
 // The name Go gives the type of a field, as its JSON errors print it: "int32", "[]v1.Container", "map[string]string".
 std::string go_type_name(const Field& field);
 

@@ -99,7 +99,7 @@ std::vector<std::string> find_duplicates(std::string_view text, const json::Valu
 
 std::unexpected<Error> cannot_handle(const DecodeTarget& target, std::string_view what) {
   if (target.kind.empty()) return fail(Code::kInvalidArgument, std::string(what));
-  return fail(Code::kInvalidArgument, cat(target.kind, " in version \"", target.group_version,
+  return fail(Code::kInvalidArgument, cat(target.kind, " in version \"", split_group_version(target.group_version).version,
                                           "\" cannot be handled as a ", target.kind, ": ", what));
 }
 
@@ -138,6 +138,7 @@ Result<FieldValidation> parse_field_validation(std::string_view text) {
 Result<Decoded> decode_json(std::string_view text, const DecodeTarget& target, FieldValidation validation) {
   auto tree = json::parse(text);
   if (!tree) return cannot_handle(target, tree.error().message());
+  if (auto shallow = check_depth(*tree); !shallow) return cannot_handle(target, shallow.error().message());
   std::vector<std::string> strict;
   if (validation != FieldValidation::kIgnore)
     for (std::string& path : find_duplicates(text, *tree)) strict.push_back(cat("duplicate field \"", path, "\""));
@@ -145,6 +146,7 @@ Result<Decoded> decode_json(std::string_view text, const DecodeTarget& target, F
 }
 
 Result<Decoded> decode_tree(json::Value tree, const DecodeTarget& target, FieldValidation validation) {
+  if (auto shallow = check_depth(tree); !shallow) return cannot_handle(target, shallow.error().message());
   return decode(std::move(tree), target, validation, {});
 }
 

@@ -85,7 +85,7 @@ TEST(Decode, StrictErrorsAreUpstreams) {
   EXPECT_EQ(decoded("Pod", "v1", R"({"spec":{"foo":1,"containers":[{"name":"a","bar":2}]}})"),
             R"(Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.foo", unknown field "spec.containers[0].bar")");
   EXPECT_EQ(decoded("Deployment", "apps/v1", R"({"spec":{"replicas":1,"replicas":2}})"),
-            R"(Deployment in version "apps/v1" cannot be handled as a Deployment: strict decoding error: duplicate field "spec.replicas")");
+            R"(Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: duplicate field "spec.replicas")");
   auto warned = decode("Pod", "v1", R"({"spec":{"foo":1},"metadata":{"name":"a","name":"b"}})", FieldValidation::kWarn);
   ASSERT_TRUE(warned);
   EXPECT_EQ(warned->warnings, (std::vector<std::string>{"duplicate field \"metadata.name\"", "unknown field \"spec.foo\""}));
@@ -94,7 +94,7 @@ TEST(Decode, StrictErrorsAreUpstreams) {
 }
 
 TEST(Decode, TypeErrorsReadAsGoPrintsThem) {
-  const std::string head = "Deployment in version \"apps/v1\" cannot be handled as a Deployment: ";
+  const std::string head = "Deployment in version \"v1\" cannot be handled as a Deployment: ";
   EXPECT_EQ(decoded("Deployment", "apps/v1", R"({"spec":{"replicas":"2"}})"),
             head + "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32");
   EXPECT_EQ(decoded("Deployment", "apps/v1", R"({"spec":{"template":{"spec":{"containers":{}}}}})"),
@@ -102,6 +102,20 @@ TEST(Decode, TypeErrorsReadAsGoPrintsThem) {
   EXPECT_EQ(decoded("Deployment", "apps/v1", R"({"spec":{"template":{"spec":{"containers":[{"ports":[{"containerPort":70000000000}]}]}}}})"),
             head + "json: cannot unmarshal number 70000000000 into Go struct field ContainerPort.spec.template.spec.containers.ports.containerPort of type int32");
   EXPECT_EQ(decoded("Secret", "v1", R"({"data":{"a":"@@"}})"), "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte 0");
+}
+
+TEST(Decode, DepthIsLimitedHoweverTheTreeWasMade) {
+  json::Value deep = json::Object();
+  for (int i = 0; i < 5000; ++i) {
+    json::Object outer;
+    outer["a"] = std::move(deep);
+    deep = std::move(outer);
+  }
+  const Type& type = *find_type("", "v1", "ConfigMap");
+  EXPECT_FALSE(decode_tree(std::move(deep), {&type, "v1", "ConfigMap"}, FieldValidation::kIgnore));
+  std::string text = std::string(125, '[') + std::string(125, ']');
+  EXPECT_FALSE(decode_json(R"({"data":)" + text + "}", {&type, "v1", "ConfigMap"}, FieldValidation::kIgnore));
+  EXPECT_FALSE(decode_json(std::string(100000, '['), {&type, "v1", "ConfigMap"}, FieldValidation::kIgnore));
 }
 
 TEST(Decode, CanonicalizingTwiceChangesNothing) {
