@@ -72,6 +72,7 @@ struct AgentOptions {
   std::int64_t log_bytes_max = 10LL << 20;    // a container's log is rotated past this
   int log_files_max = 5;
   bool register_node = true;
+  bool pull_images = true;                    // false: only images that are here; Always means present
 };
 
 class Agent {

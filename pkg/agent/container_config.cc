@@ -24,7 +24,7 @@ std::vector<Namespace> make_namespaces(const Pod& pod, const ContainerPlace& pla
 }
 
 Mount make_bind(const Bind& bind) {
-  Mount m{bind.destination, "bind", bind.source, {"rbind"}};
+  Mount m{bind.destination, "bind", bind.source, {"rbind"}, bind.sub_path};
   m.options.push_back(bind.read_only ? "ro" : "rw");
   if (bind.propagation == "HostToContainer") m.options.push_back("rslave");
   else if (bind.propagation == "Bidirectional") m.options.push_back("rshared");
@@ -34,7 +34,7 @@ Mount make_bind(const Bind& bind) {
 
 void add_mounts(const ContainerPlan& plan, const ContainerPlace& place, bool privileged, container::ContainerConfig& config) {
   for (Mount& m : config.mounts) {
-    if (m.destination == "/dev/shm" && !place.shm_path.empty()) m = Mount{"/dev/shm", "bind", place.shm_path, {"rbind", "rw", "nosuid", "nodev", "noexec"}};
+    if (m.destination == "/dev/shm" && !place.shm_path.empty()) m = Mount{"/dev/shm", "bind", place.shm_path, {"rbind", "rw", "nosuid", "nodev", "noexec"}, ""};
     if (privileged && (m.destination == "/sys" || m.destination == "/sys/fs/cgroup")) std::ranges::replace(m.options, std::string("ro"), std::string("rw"));
   }
   // A volume over a default mount point replaces it.

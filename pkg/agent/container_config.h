@@ -26,7 +26,7 @@ struct ContainerPlace {
   std::vector<container::Device> host_devices;  // for privileged ones
 };
 
-// binds of plan have no sub_path any more. kFailedPrecondition (CreateContainerConfigError) for what cannot be.
+// kFailedPrecondition (CreateContainerConfigError) for what cannot be.
 Result<container::ContainerConfig> make_container_config(const ContainerPlan& plan, const ContainerPlace& place);
 
 // Annotations by which a container is known again after a restart.

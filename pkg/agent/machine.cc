@@ -10,7 +10,6 @@
 #include "agent/files.h"
 #include "agent/logs.h"
 #include "base/log.h"
-#include "sys/mounts.h"
 #include "sys/root.h"
 
 namespace monopod::agent {
@@ -67,25 +66,17 @@ std::string make_id(Rng& rng) {
   return format_hex(as_bytes(bytes));
 }
 
-// A file or directory below a volume, pinned where no change of the volume can redirect it.
-Result<> pin_sub_path(const Bind& bind, const std::string& target) {
+// A missing path below a volume becomes a directory. What it resolves to when the container starts is the first stage's business.
+Result<> make_sub_path(const Bind& bind) {
   TRY_ASSIGN(sys::Root root, sys::Root::open(bind.source));
-  auto opened = root.open_file(bind.sub_path, O_PATH);
-  if (!opened && opened.error().code() == Code::kNotFound) opened = root.make_directories(bind.sub_path, 0750);
-  if (!opened) return fail(Code::kFailedPrecondition, cat("failed to prepare subPath for volumeMount \"", bind.destination, "\": ", opened.error().message()));
-  struct stat st{};
-  if (::fstat(opened->get(), &st) != 0) return fail_errno("stat sub path");
-  if (S_ISDIR(st.st_mode)) {
-    TRY(make_directories(target));
-  } else {
-    TRY(make_directories(target.substr(0, target.rfind('/'))));
-    sys::Fd file(::open(target.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0640));
-    if (!file) return fail_errno(cat("create ", target));
+  auto there = root.stat(bind.sub_path);
+  if (there) return {};
+  if (there.error().code() == Code::kNotFound) {
+    auto made = root.make_directories(bind.sub_path, 0750);
+    if (made) return {};
+    there = fail(std::move(made).error());
   }
-  TRY_ASSIGN(sys::Fd copy, sys::clone_mount(opened->get(), true));
-  sys::Fd onto(::open(target.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
-  if (!onto) return fail_errno(cat("open ", target));
-  return sys::attach_mount(copy.get(), onto.get());
+  return fail(Code::kFailedPrecondition, cat("failed to prepare subPath for volumeMount \"", bind.destination, "\": ", there.error().message()));
 }
 
 std::vector<container::Device> find_host_devices() {
@@ -272,14 +263,8 @@ async::Task<Result<>> Machine::prepare_and_create(const ContainerPlan& plan, std
     TRY(make_directories(log.substr(0, log.rfind('/'))));
     TRY(make_directories(termination_file.substr(0, termination_file.rfind('/')), 0750));
     TRY(replace_file(termination_file, "", 0666));
-    int number = 0;
-    for (Bind& bind : ready.binds) {
-      if (bind.sub_path.empty()) continue;
-      std::string target = cat(paths_.sub_paths(pod.uid, id), "/", number++);
-      TRY(pin_sub_path(bind, target));
-      bind.source = target;
-      bind.sub_path.clear();
-    }
+    for (const Bind& bind : ready.binds)
+      if (!bind.sub_path.empty()) TRY(make_sub_path(bind));
     return {};
   }));
   auto mounted = [&](std::string_view path) { return std::ranges::any_of(plan.binds, [&](const Bind& b) { return b.destination == path; }); };
@@ -299,14 +284,14 @@ async::Task<Result<>> Machine::prepare_and_create(const ContainerPlan& plan, std
   co_return co_await deps_.containers.create(id, std::move(config), std::move(stdio));
 }
 
-// What stands beside a container: its root mount and pinned sub paths.
+// What stands beside a container: its root mount.
 async::Task<> Machine::discard(std::string id, std::string uid) {
   auto unmounted = co_await deps_.images.unmount(paths_.rootfs(uid, id));
   auto removed = co_await deps_.pool.run([&]() -> Result<> {
     std::string root = paths_.rootfs(uid, id);
     TRY(unmount_all(root));
     if (::rmdir(root.c_str()) != 0 && errno != ENOENT) return fail_errno(cat("rmdir ", root));
-    return remove_tree(paths_.sub_paths(uid, id));
+    return {};
   });
   if (!unmounted) log::warn("cannot unmount a container's root", {{"id", id}, {"error", unmounted.error()}});
   if (!removed) log::warn("cannot remove a container's mounts", {{"id", id}, {"error", removed.error()}});

@@ -27,7 +27,6 @@ struct Paths {
   std::string namespaces(std::string_view uid) const { return run_pod(uid) + "/ns"; }
   std::string shm(std::string_view uid) const { return run_pod(uid) + "/shm"; }
   std::string rootfs(std::string_view uid, std::string_view id) const { return cat(run_pod(uid), "/root/", id); }
-  std::string sub_paths(std::string_view uid, std::string_view id) const { return cat(run_pod(uid), "/subpath/", id); }
   std::string seccomp() const { return data_dir + "/seccomp"; }
 };
 

@@ -37,6 +37,12 @@ PodWorker::PodWorker(WorkerServices& services, Pod pod, std::optional<Sandbox> s
   if (const json::Value* status = json::find(*pod_->object, {"status"})) status_ = *status;
   if (auto at = parse_rfc3339(json::get_string(status_, {"startTime"}))) state_.start_time = *at;
   adopt(std::move(found));
+  if (pod_->phase == "Succeeded" || pod_->phase == "Failed") {
+    // It ended in an earlier life: nothing of it is started again.
+    state_.fail_reason = json::get_string(status_, {"reason"});
+    state_.fail_message = json::get_string(status_, {"message"});
+    begin_ending(Ending::kFailed, 0);
+  }
   update(Pod(*pod_));
 }
 
