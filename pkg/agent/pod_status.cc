@@ -215,7 +215,6 @@ Value container_state(const Pod& pod, const Container& c, const ContainerState& 
 std::string compute_phase(const Pod& pod, const PodState& state) {
   if (pod.phase == "Failed" || pod.phase == "Succeeded") return pod.phase;  // never left again
   if (!state.fail_reason.empty()) return "Failed";
-  if (!state.fail_reason.empty()) return "Failed";
   if (!state.initialized_once) {
     for (const Container& c : pod.init_containers) {
       const ContainerState& s = state.of(c.name);
