@@ -150,24 +150,18 @@ Error exec_error(const std::string& path) {
   return Error(Code::kPermissionDenied, error.message());  // ENOEXEC, EACCES, ...: cannot execute
 }
 
-int execute(const InitSpec& spec, const Credentials& credentials) {
+int execute(const InitSpec& spec, const std::string& program, const std::vector<std::string>& env) {
   const ProcessSpec& process = spec.config.process;
-  std::vector<std::string> env = process.env;
-  complete_environment(env, credentials, process.terminal);
   if (spec.config.pause) {
-    say(supervisor::kSyncExec);
     ::syscall(SYS_close_range, 3U, ~0U, 0U);
     return run_reaper(-1);
   }
-  Result<std::string> program = find_program(process.args[0], env);
-  if (!program) return report(program.error());
   std::vector<char*> argv;
   std::vector<char*> envp;
   for (const std::string& arg : process.args) argv.push_back(const_cast<char*>(arg.c_str()));
   for (const std::string& entry : env) envp.push_back(const_cast<char*>(entry.c_str()));
   argv.push_back(nullptr);
   envp.push_back(nullptr);
-  say(supervisor::kSyncExec);
   if (spec.config.init && spec.mode == InitMode::kContainer) {
     pid_t child = ::fork();
     if (child < 0) return report(errno_error(errno, "fork"));
@@ -177,8 +171,8 @@ int execute(const InitSpec& spec, const Credentials& credentials) {
     }
     if (!process.terminal) ::setpgid(0, 0);
   }
-  ::execve(program->c_str(), argv.data(), envp.data());
-  return report(exec_error(*program));
+  ::execve(program.c_str(), argv.data(), envp.data());
+  return report(exec_error(program));
 }
 
 Result<InitSpec> read_spec() {
@@ -218,9 +212,15 @@ int run() {
     ready = wait_for_start();
     if (!ready) return kExitOther;
   }
-  ready = as_internal(become(*root, *spec, credentials));
+  std::vector<std::string> env = spec->config.process.env;
+  complete_environment(env, credentials, spec->config.process.terminal);
+  // Said before the filter is there, which may forbid saying anything. What fails from here on still reports itself if it can.
+  say(supervisor::kSyncExec);
+  Result<std::string> program;
+  ready = as_internal(become(*root, *spec, credentials, env, program));
   if (!ready) return report(ready.error());
-  return execute(*spec, credentials);
+  if (!program) return report(program.error());
+  return execute(*spec, *program, env);
 }
 
 }  // namespace

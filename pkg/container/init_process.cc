@@ -89,7 +89,7 @@ Result<> give_stdio(const Credentials& credentials) {
   return {};
 }
 
-Result<> become(const sys::Root& root, const InitSpec& spec, const Credentials& credentials) {
+Result<> become(const sys::Root& root, const InitSpec& spec, const Credentials& credentials, const std::vector<std::string>& env, Result<std::string>& program) {
   const ProcessSpec& process = spec.config.process;
   for (const Rlimit& limit : process.rlimits) {
     if (auto number = sys::find_rlimit(limit.type)) TRY(sys::set_rlimit(*number, limit.soft, limit.hard));
@@ -114,6 +114,7 @@ Result<> become(const sys::Root& root, const InitSpec& spec, const Credentials& 
     entered = enter_directory(root, process.cwd);
     if (!entered) return fail(std::move(entered).error().with("chdir to cwd"));
   }
+  if (!spec.config.pause) program = find_program(process.args[0], env);
 
   // Without no_new_privs only CAP_SYS_ADMIN may load a filter, so it is loaded before that goes; with it, last of all.
   bool filter = !spec.seccomp_program.empty();

@@ -30,8 +30,9 @@ struct Credentials {
 };
 Result<Credentials> find_credentials(const sys::Root& root, const ProcessSpec& process);
 Result<> give_stdio(const Credentials& credentials);   // so that /dev/stdout can be opened by the user
-// Working directory (inside the root or an error), limits, ids, capabilities, no_new_privs, filter.
-Result<> become(const sys::Root& root, const InitSpec& spec, const Credentials& credentials);
+// Working directory (inside the root or an error), limits, ids, capabilities, no_new_privs, filter. The program is looked up as the user, but
+// before the filter, which may forbid looking; its absence is told apart from the rest by program.
+Result<> become(const sys::Root& root, const InitSpec& spec, const Credentials& credentials, const std::vector<std::string>& env, Result<std::string>& program);
 // The program's path: argv[0] itself where it has a slash, else the first match in PATH of env. The error says what runc's does.
 Result<std::string> find_program(const std::string& name, const std::vector<std::string>& env);
 

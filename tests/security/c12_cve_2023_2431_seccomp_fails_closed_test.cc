@@ -65,5 +65,22 @@ MONOPOD_NODE_TEST(C12Seccomp, OtherArchitecturesAndNewCalls) {
   co_return Result<>();
 }
 
+// What the first stage itself would have liked to call after loading the filter must not matter.
+MONOPOD_NODE_TEST(C12Seccomp, ProfileThatForbidsTalkingAndLooking) {
+  for (bool no_new_privileges : {false, true}) {
+    ContainerConfig config = node.config({"true"});
+    config.process.no_new_privileges = no_new_privileges;
+    config.seccomp = SeccompProfile{};
+    config.seccomp->default_action = "SCMP_ACT_ALLOW";
+    config.seccomp->rules = {{{"sendmsg", "sendto", "faccessat", "faccessat2", "newfstatat", "stat", "close"}, "SCMP_ACT_ERRNO", {}, {}}};
+    CO_TRY_ASSIGN(auto out, co_await node.run_container("c1", config));
+    EXPECT_EQ(out.state.exit_code, 0);
+    config.process.args = {"nothing-such"};
+    auto missing = co_await node.run_container("c2", config);
+    EXPECT_TRUE(!missing || missing->state.exit_code == 127);
+  }
+  co_return Result<>();
+}
+
 }  // namespace
 }  // namespace monopod::container
