@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "async/event.h"
 #include "async/test_support.h"
 #include "base/bytes.h"
 #include "base/strings.h"
@@ -408,6 +409,21 @@ async::Task<Result<>> run_one(testing_support::NodeCase& node, std::string id, C
   CO_TRY_ASSIGN(auto out, co_await node.run_container(std::move(id), std::move(config)));
   EXPECT_EQ(out.state.exit_code, 0);
   co_return Result<>();
+}
+
+// systemctl stop: the supervisor asks the node to stop its pods, waits, and kills what the node did not stop.
+MONOPOD_NODE_TEST(Runtime, TermOfTheSupervisorAsksTheNodeToStop) {
+  async::Event asked(node.loop.executor());
+  node.supervisor.on_terminate([&] { asked.set(); });
+  CO_TRY(co_await node.supervisor.notify_ready("ready"));
+  CO_TRY(co_await node.supervisor.notify_alive());
+  CO_TRY(co_await node.runtime.create("c1", node.config({"sleep", "1000"}), node.stdio("c1")));
+  CO_TRY(co_await node.runtime.start("c1"));
+  ::kill(::getppid(), SIGTERM);
+  CO_TRY(co_await asked.wait());
+  node.supervisor.on_terminate({});
+  CO_TRY(co_await node.runtime.stop("c1", SIGTERM, std::chrono::milliseconds(10)));
+  co_return co_await node.runtime.remove("c1");
 }
 
 // Where only the v2 tree is seen (hybrid machines): entry at birth, device rules, freeze and kill work; limits without controllers are warnings.

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -9,6 +11,7 @@
 
 #include "base/strings.h"
 #include "supervisor/cri_log.h"
+#include "supervisor/notify.h"
 #include "supervisor/output_pump.h"
 #include "supervisor/protocol.h"
 #include "sys/root.h"
@@ -141,6 +144,22 @@ TEST_F(LogFileTest, PumpWritesLogFeedsClientsAndFinishes) {
   EXPECT_NE(log.find(" stdout F one\n"), std::string::npos);
   EXPECT_NE(log.find(" stderr F two\n"), std::string::npos);
   EXPECT_EQ(::read(client->read.get(), buffer, sizeof buffer), 0) << "clients read end of stream";
+}
+
+TEST_F(LogFileTest, ServiceManagerHearsOverItsSocket) {
+  std::string path = dir_ + "/notify";
+  sys::Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  struct sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(::bind(socket.get(), reinterpret_cast<const struct sockaddr*>(&address), sizeof address), 0);
+  ::setenv("NOTIFY_SOCKET", path.c_str(), 1);
+  ServiceNotifier notifier;
+  EXPECT_EQ(::getenv("NOTIFY_SOCKET"), nullptr) << "not for the node and its containers";
+  notifier.send("READY=1");
+  char buffer[100];
+  ssize_t n = ::recv(socket.get(), buffer, sizeof buffer, MSG_DONTWAIT);
+  EXPECT_EQ(std::string(buffer, static_cast<std::size_t>(std::max<ssize_t>(n, 0))), "READY=1");
 }
 
 }  // namespace
