@@ -1,0 +1,197 @@
+// The API server's own cost: requests go through Exchange, authentication, RBAC, admission and the store, without a socket.
+//   api_bench STORE-FILE
+#include <malloc.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+
+#include "api/server.h"
+#include "async/loop.h"
+#include "async/scope.h"
+#include "base/strings.h"
+#include "http/in_process.h"
+#include "store/sqlite_backend.h"
+
+namespace monopod {
+namespace {
+
+double wall() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double cpu() {
+  timespec t{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
+}
+double resident_bytes() {
+  malloc_trim(0);
+  long pages = 0, resident = 0;
+  if (std::FILE* file = std::fopen("/proc/self/statm", "re")) {
+    if (std::fscanf(file, "%ld %ld", &pages, &resident) != 2) resident = 0;
+    std::fclose(file);
+  }
+  return static_cast<double>(resident) * static_cast<double>(sysconf(_SC_PAGESIZE));
+}
+void print(const std::string& name, double value, const char* unit) { std::printf("%-36s %12.3f %s\n", name.c_str(), value, unit); }
+
+struct Bench {
+  async::Scope& background;
+  api::ApiServer& server;
+
+  async::Task<Result<std::size_t>> call(std::string method, std::string target, std::string body, std::string accept = "application/json") {
+    http::Request request;
+    request.method = std::move(method);
+    request.target = std::move(target);
+    request.headers = {{"authorization", "Bearer t"}, {"content-type", "application/json"}, {"accept", accept}};
+    CO_TRY_ASSIGN(http::Response response, co_await http::call_in_process(background, server, std::move(request), body.empty() ? nullptr : share(std::move(body))));
+    std::size_t bytes = 0;
+    while (true) {
+      CO_TRY_ASSIGN(SharedBytes chunk, co_await response.body->read_chunk());
+      if (!chunk) break;
+      bytes += chunk->size();
+    }
+    if (response.status >= 300) co_return fail(Code::kInternal, cat("status ", response.status));
+    co_return bytes;
+  }
+};
+
+std::string config_map(int i) {
+  return cat(R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"m)", i, R"("},"data":{"a":")", std::string(150, 'x'), "\"}}");
+}
+
+// About 2.5 KB of JSON once stored, as a small Deployment's pod.
+std::string pod(int i) {
+  std::string env;
+  for (int e = 0; e < 9; ++e) env += cat(e == 0 ? "" : ",", R"({"name":"SOME_SETTING_)", e, R"(","value":"a value of some length )", e, "\"}");
+  return cat(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-5d4f8c7b9-)", i, R"(","labels":{"app":"web","pod-template-hash":"5d4f8c7b9"}},"spec":{"containers":[{"name":"c","image":"registry.example.com/team/web:1.2.3","env":[)",
+             env, R"(],"ports":[{"containerPort":80,"protocol":"TCP"}],"resources":{"requests":{"cpu":"100m","memory":"64Mi"},"limits":{"memory":"128Mi"}}}],"nodeName":"node1"}})");
+}
+
+using Body = std::string (*)(int);
+async::Task<Result<>> creator(Bench& bench, std::string target, Body body, int& next, int end) {
+  while (next < end) {
+    int i = next++;
+    CO_TRY(co_await bench.call("POST", target, body(i)));
+  }
+  co_return Result<>();
+}
+async::Task<Result<>> getter(Bench& bench, int& next, int end) {
+  while (next < end) {
+    int i = next++;
+    CO_TRY(co_await bench.call("GET", cat("/api/v1/namespaces/default/configmaps/m", i % 1000), ""));
+  }
+  co_return Result<>();
+}
+
+async::Task<Result<>> create_many(Bench& bench, async::Executor executor, std::string name, std::string target, Body body, int begin, int end, int clients) {
+  int next = begin;
+  double w = wall(), c = cpu();
+  async::Scope scope(executor);
+  for (int i = 0; i < clients; ++i) scope.spawn(creator(bench, target, body, next, end));
+  CO_TRY(co_await scope.join());
+  double n = end - begin;
+  print(name + " rate", n / (wall() - w), "1/s");
+  print(name + " CPU", (cpu() - c) / n * 1e6, "us");
+  co_return Result<>();
+}
+
+async::Task<Result<>> list(Bench& bench, std::string name, std::string target, std::string accept) {
+  double best = 1e9;
+  std::size_t bytes = 0;
+  for (int i = 0; i < 3; ++i) {
+    double w = wall();
+    CO_TRY_ASSIGN(bytes, co_await bench.call("GET", target, "", accept));
+    best = std::min(best, wall() - w);
+  }
+  print(name, best * 1e3, "ms");
+  print(name + " size", static_cast<double>(bytes) / 1e6, "MB");
+  co_return Result<>();
+}
+
+async::Task<Result<>> watcher(Bench& bench, std::size_t& frames) {
+  http::Request request;
+  request.target = "/api/v1/namespaces/default/configmaps?watch=true&resourceVersion=";
+  request.target += "&fieldSelector=metadata.name%3Dm0";
+  request.headers = {{"authorization", "Bearer t"}};
+  CO_TRY_ASSIGN(http::Response response, co_await http::call_in_process(bench.background, bench.server, std::move(request)));
+  while (true) {
+    CO_TRY_ASSIGN(SharedBytes chunk, co_await response.body->read_chunk());
+    if (!chunk) co_return Result<>();
+    ++frames;
+  }
+}
+
+async::Task<Result<>> watches(Bench& bench, async::Executor executor) {
+  constexpr int kWatchers = 1000, kEvents = 20;
+  std::size_t frames = 0;
+  async::Scope scope(executor);
+  double before = resident_bytes();
+  for (int i = 0; i < kWatchers; ++i) scope.spawn(watcher(bench, frames));
+  while (frames < kWatchers) CO_TRY(co_await bench.call("GET", "/version", ""));
+  print("memory per watcher (in process)", (resident_bytes() - before) / kWatchers / 1e3, "KB");
+  frames = 0;
+  double c = cpu();
+  for (int i = 0; i < kEvents; ++i) {
+    CO_TRY(co_await bench.call("PUT", "/api/v1/namespaces/default/configmaps/m0", cat(R"({"metadata":{"name":"m0"},"data":{"i":")", i, "\"}}")));
+    while (frames < static_cast<std::size_t>(kWatchers * (i + 1))) CO_TRY(co_await bench.call("GET", "/version", ""));
+  }
+  print("watch delivery CPU", (cpu() - c) / (kWatchers * kEvents) * 1e6, "us");
+  scope.cancel();
+  (void)co_await scope.join();
+  co_return Result<>();
+}
+
+async::Task<Result<>> run(async::Executor executor, std::string path) {
+  async::RealTime time;
+  SystemRng rng;
+  async::Pool pool(2);
+  double w = wall();
+  CO_TRY_ASSIGN(auto store, co_await store::SqliteBackend::open({.path = path}, pool, time, rng));
+  api::NoNodeHandlers nodes;
+  api::ApiServer server({executor, *store, time, rng, pool, nodes}, {.token_file = "t,admin,1,\"system:masters\"", .advertise_address = "192.0.2.1"});
+  CO_TRY(co_await server.start());
+  print("first start", (wall() - w) * 1e3, "ms");
+  async::Scope scope(executor), background(executor);
+  scope.spawn(server.run());
+  Bench bench{background, server};
+  CO_TRY(co_await bench.call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"default"}})"));
+  const std::string maps = "/api/v1/namespaces/default/configmaps", pods = "/api/v1/namespaces/default/pods";
+  print("memory at start", resident_bytes() / 1e6, "MB");
+  CO_TRY(co_await create_many(bench, executor, "create ConfigMap c1", maps, config_map, 0, 500, 1));
+  CO_TRY(co_await create_many(bench, executor, "create ConfigMap c16", maps, config_map, 500, 5500, 16));
+  int next = 0;
+  double c = cpu();
+  w = wall();
+  async::Scope getters(executor);
+  for (int i = 0; i < 16; ++i) getters.spawn(getter(bench, next, 20000));
+  CO_TRY(co_await getters.join());
+  print("get rate", 20000 / (wall() - w), "1/s");
+  print("get CPU", (cpu() - c) / 20000 * 1e6, "us");
+  CO_TRY(co_await watches(bench, executor));
+  double before = resident_bytes();
+  CO_TRY(co_await create_many(bench, executor, "create Pod c16 (1000)", pods, pod, 0, 1000, 16));
+  CO_TRY(co_await list(bench, "list 1000 pods JSON", pods, "application/json"));
+  CO_TRY(co_await list(bench, "list 1000 pods Table", pods, "application/json;as=Table;v=v1;g=meta.k8s.io"));
+  CO_TRY(co_await create_many(bench, executor, "create Pod c16 (10000)", pods, pod, 1000, 10000, 16));
+  print("memory per pod object", (resident_bytes() - before) / 10000 / 1e3, "KB");
+  print("memory in all", resident_bytes() / 1e6, "MB");
+  CO_TRY(co_await list(bench, "list 10000 pods JSON", pods, "application/json"));
+  CO_TRY(co_await list(bench, "list 10000 pods Table", pods, "application/json;as=Table;v=v1;g=meta.k8s.io"));
+  CO_TRY(co_await list(bench, "list 10000 pods protobuf", pods, "application/vnd.kubernetes.protobuf"));
+  background.cancel();
+  (void)co_await background.join();
+  scope.cancel();
+  (void)co_await scope.join();
+  co_return co_await store->close();
+}
+
+}  // namespace
+}  // namespace monopod
+
+int main(int argc, char** argv) {
+  monopod::async::Loop loop;
+  auto result = loop.run(monopod::run(loop.executor(), argc > 1 ? argv[1] : ":memory:"));
+  if (result) return 0;
+  std::fprintf(stderr, "%s\n", result.error().message().c_str());
+  return 1;
+}
