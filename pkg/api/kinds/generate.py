@@ -11,15 +11,17 @@ KINDS = {"string": "kString", "bytes": "kBytes", "int32": "kInt32", "int64": "kI
   "schema_or_strings": "kSchemaOrStringArray"}
 SCHEMA = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
 
-pool, offsets = bytearray(b"\0"), {"": 0}
+# The pool: a length byte, then the text; an offset names the length byte. Offset 0 is the empty text.
+pool, offsets = [""], {"": 0}
+pool_size = 1
 def text(s):
+  global pool_size
   if s not in offsets:
-    offsets[s] = len(pool)
-    pool.extend(s.encode() + b"\0")
+    assert len(s) < 256 and s.isascii(), s
+    offsets[s] = pool_size
+    pool.append(s)
+    pool_size += len(s) + 1
   return offsets[s]
-def texts(items):  # "n\1" count is implied: items joined by commas
-  return text(",".join(items))
-
 types, resources, kinds = {}, [], []
 for path in sorted(glob.glob(os.path.join(here, "tables", "*.txt"))):
   group = version = None
@@ -86,7 +88,7 @@ for r in sorted(resources, key=lambda r: (r["group"], r["version"], r["plural"])
   out_subs += ["{%d,%d,%d,%d,%d}" % (text(s[0]), text(s[1]), text(s[2]), text(s[3]), s[4]) for s in r["sub"]]
   out_cols += ["{%d,%d,%d,%s}" % (text(c[0]), text(c[1]), text(c[2]), c[3]) for c in r["col"]]
 out_kinds = ["{%d,%d,%d,%d}" % (text(g), text(v), text(k), index[t]) for g, v, k, t in kinds]
-assert len(pool) < 65536, len(pool)
+assert pool_size < 65536, pool_size
 
 def array(decl, rows, per_line):
   lines = [",".join(rows[i:i + per_line]) for i in range(0, len(rows), per_line)]
@@ -94,14 +96,13 @@ def array(decl, rows, per_line):
 with open(os.path.join(here, "..", "schema", "tables.inc"), "w") as f:
   f.write("// Made by kinds/generate.py from kinds/tables; do not edit.\n")
   f.write("constexpr char kPool[] =\n")
-  words = pool.decode().split("\0")[:-1]
   line = ""
-  for w in words:
-    item = w.replace("\\", "\\\\").replace('"', '\\"') + "\\0"
+  for w in pool:
+    # Three octal digits: no digit that follows can join them.
+    item = "\\%03o" % len(w) + w.replace("\\", "\\\\").replace('"', '\\"')
     if len(line) + len(item) > 130:
       f.write('"%s"\n' % line); line = ""
-    # A digit after an octal escape would join it.
-    line += item if not (line.endswith("\\0") and item[:1].isdigit()) else '""' + item
+    line += item
   f.write('"%s";\n' % line)
   f.write(array("constexpr Type kTypes", out_types, 8))
   f.write(array("constexpr Field kFields", out_fields, 3))
@@ -109,4 +110,4 @@ with open(os.path.join(here, "..", "schema", "tables.inc"), "w") as f:
   f.write(array("constexpr Subresource kSubresources", out_subs, 6))
   f.write(array("constexpr Column kColumns", out_cols, 8))
   f.write(array("constexpr KindRow kKinds", out_kinds, 8))
-print("%d types, %d fields, %d resources, %d kinds, pool %d bytes" % (len(names), len(out_fields), len(resources), len(kinds), len(pool)))
+print("%d types, %d fields, %d resources, %d kinds, pool %d bytes" % (len(names), len(out_fields), len(resources), len(kinds), pool_size))

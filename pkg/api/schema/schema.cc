@@ -12,7 +12,8 @@ struct KindRow {
 
 #include "api/schema/tables.inc"
 
-std::string_view pooled(std::uint16_t offset) { return std::string_view(kPool + offset); }
+// A length byte, then the text.
+std::string_view pooled(std::uint16_t offset) { return {kPool + offset + 1, static_cast<unsigned char>(kPool[offset])}; }
 
 // "a,b,c" in the pool.
 std::size_t item_count(std::string_view items) {
