@@ -234,7 +234,8 @@ void update_managed_fields(json::Value& object, const json::Value* old, const Ty
     self->time = format_rfc3339(who.now);
   }
   write_entries(object, std::move(entries));
-  (void)canonicalize(object, type);  // only entries of our own making were added
+  // Only metadata has changed, and by our own making.
+  if (const Field* meta = type.find("metadata"); meta != nullptr && meta->type() != nullptr) (void)canonicalize_tree(json::at_path(object, {"metadata"}), *meta->type(), {});
 }
 
 }  // namespace monopod::api

@@ -97,13 +97,34 @@ class Walk {
     std::fill_n(slots.begin(), fields.size(), nullptr);
     json::Object& in = value.get_object();
     std::size_t count = 0;
+    std::ptrdiff_t last = -1;
+    bool sorted = true;  // as a canonical object is
     for (auto& member : in) {
       const Field* field = type.find(member.key());
       if (field == nullptr) {
         unknown(member.key());
+        sorted = false;
       } else if (!member.value().is_null()) {
-        slots[static_cast<std::size_t>(field - fields.data())] = &member.value();
+        std::ptrdiff_t index = field - fields.data();
+        sorted = sorted && index > last;
+        last = index;
+        slots[static_cast<std::size_t>(index)] = &member.value();
         ++count;
+      } else {
+        sorted = false;
+      }
+    }
+    if (sorted && complete(fields, slots.data())) {
+      bool kept = true;
+      for (std::size_t i = 0; i < fields.size() && kept; ++i) {
+        if (slots[i] == nullptr) continue;
+        Enter enter(*this, fields[i].name());
+        TRY(shaped(fields[i], *slots[i]));
+        kept = keeps(fields[i], *slots[i]);
+      }
+      if (kept) {
+        type_ = outer;
+        return {};
       }
     }
     json::Object out(value.storage());
@@ -132,14 +153,27 @@ class Walk {
     Step step_;
   };
 
+  bool keeps(const Field& field, const json::Value& value) const {
+    bool single = field.shape() == Shape::kSingle;
+    return options_.keep_zero || (single && value.is_object()) || field.required() || !is_zero(value) || (field.nullable() && single);
+  }
+
+  // Nothing that is missing would have to be written.
+  bool complete(std::span<const Field> fields, json::Value* const* slots) const {
+    for (std::size_t i = 0; i < fields.size(); ++i) {
+      if (slots[i] != nullptr) continue;
+      const Field& field = fields[i];
+      if (options_.defaults && !field.default_value().empty()) return false;
+      if (options_.add_required && (field.always() || field.required())) return false;
+    }
+    return true;
+  }
+
   Result<> member(const Field& field, json::Value* value, json::Object& out) {
     Enter enter(*this, field.name());
     if (value != nullptr) {
       TRY(shaped(field, *value));
-      bool object = field.shape() == Shape::kSingle && value->is_object();
-      bool keep = options_.keep_zero || object || field.required() || !is_zero(*value) ||
-                  (field.nullable() && field.shape() == Shape::kSingle);
-      if (keep) {
+      if (keeps(field, *value)) {
         out.emplace(field.name(), std::move(*value));
         return {};
       }

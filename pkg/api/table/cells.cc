@@ -432,6 +432,7 @@ void generic(const Resource& resource, const Row& r) {
     if (c.name() == "Age") r.cells.push_back(r.age());
     else if (c.name() == "Created At") r.cells.push_back(Value(get(r.object, {"metadata", "creationTimestamp"})));
     else if (c.type() == "integer") r.cells.push_back(Value(0));
+    else if (c.type() == "boolean") r.cells.push_back(Value(false));
     else r.cells.push_back(Value("<none>"));
   }
 }
