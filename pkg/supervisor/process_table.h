@@ -28,6 +28,7 @@ struct Entry {
   bool about_to_exec = false;
   bool failed = false;            // its spawn was answered with an error: no exit event, no trace
   std::optional<std::uint32_t> waiting;  // request to answer when the stage is done
+  std::optional<std::uint32_t> forgetting;  // forget of a failed one: answered when it is reaped and its id free again
 };
 
 class ProcessTable {

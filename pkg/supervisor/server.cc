@@ -118,7 +118,10 @@ class Server {
   void disconnect_node() {
     node_socket_.reset();
     outgoing_.clear();
-    for (auto& [id, entry] : table_.all()) entry.waiting.reset();
+    for (auto& [id, entry] : table_.all()) {
+      entry.waiting.reset();
+      entry.forgetting.reset();
+    }
     // Nobody reads these any more, and nobody will ask for their status.
     std::vector<std::string> done;
     for (auto& [id, entry] : table_.all()) {
@@ -255,7 +258,9 @@ class Server {
   void completed(Entry& entry) {
     std::string id = entry.process.id;
     if (entry.failed || (entry.of_one_node && !node_socket_)) {
+      std::optional<std::uint32_t> forgetting = entry.forgetting;
       table_.erase(id);
+      if (forgetting) reply(*forgetting, {});
       return;
     }
     Writer writer(MessageType::kExit, 0);
@@ -562,7 +567,11 @@ class Server {
         return checked({});
       case MessageType::kForget: {
         Entry* entry = table_.find(reader.text(kIdBytesMax));
-        if (entry == nullptr || entry->failed) return checked({});  // a failed one goes by itself when it is reaped
+        if (entry == nullptr) return checked({});
+        if (entry->failed && !entry->forgetting) {
+          entry->forgetting = header.request;
+          return;
+        }
         if (entry->process.state != ProcessState::kExited) return checked(fail(Code::kFailedPrecondition, "process still runs"));
         table_.erase(std::string(entry->process.id));
         return checked({});
