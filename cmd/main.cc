@@ -1,6 +1,43 @@
-#include <cstdio>
+// The one executable. The hidden first stage of containers is dispatched before anything else is set up: it runs in every
+// container start and must not pay for a command line parser.
+#include <malloc.h>
 
-int main() {
-  std::puts("monopod " MONOPOD_VERSION);
-  return 0;
+#include <cstdio>
+#include <cstring>
+
+#include "base/failpoint.h"
+#include "commands.h"
+#include "container/init.h"
+
+namespace monopod::cmd {
+namespace {
+
+int run(int argc, char** argv) {
+  // Few threads allocate; more arenas than these only cost memory.
+  mallopt(M_ARENA_MAX, 2);
+  mallopt(M_TRIM_THRESHOLD, 128 << 10);
+  if (const char* points = std::getenv("MONOPOD_FAILPOINTS"); points != nullptr)
+    if (Result<> armed = arm_failpoints(points); !armed) return report(armed);
+
+  CLI::App app("monopod: a complete single-node Kubernetes in one file", "monopod");
+  app.require_subcommand(1);
+  app.set_help_all_flag("--help-all", "Help of every subcommand");
+  app.footer("Start here:\n  sudo monopod server                 run the node\n  kubectl --kubeconfig /var/lib/monopod/admin.kubeconfig get nodes");
+  Invocation invocation;
+  for (AddCommand add : commands()) add(app, invocation);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    int code = app.exit(e);
+    return code == 0 ? 0 : exit_code(Code::kInvalidArgument);
+  }
+  return invocation.run ? invocation.run() : 0;
+}
+
+}  // namespace
+}  // namespace monopod::cmd
+
+int main(int argc, char** argv) {
+  if (argc >= 2 && std::strcmp(argv[1], "init") == 0) return monopod::container::init_main(argc, argv);
+  return monopod::cmd::run(argc, argv);
 }

@@ -1,0 +1,89 @@
+#include "command.h"
+
+#include <cstdio>
+
+#include "base/log.h"
+#include "base/strings.h"
+#include "codec/yaml.h"
+
+namespace monopod::cmd {
+namespace {
+
+struct LogOptions {
+  std::string level = "info";
+  std::string format = "text";
+};
+LogOptions& log_options() {
+  static LogOptions options;  // command-line values, read once in main
+  return options;
+}
+
+// One line of what to do, by what went wrong.
+std::string advice_for(const Error& error) {
+  if (error.message().find("data dir in use") != std::string::npos) return "another monopod uses it: stop that one, or choose --data-dir";
+  if (error.message().find("Address already in use") != std::string::npos) return "another program listens there: choose --listen, or stop it";
+  if (error.code() == Code::kPermissionDenied && error.os_errno() != 0) return "run it as root";
+  return "";
+}
+
+// CLI11's idea of a config file, filled from YAML: "data-dir: /var/lib/monopod".
+class YamlConfig final : public CLI::Config {
+ public:
+  std::string to_config(const CLI::App*, bool, bool, std::string) const override { return ""; }
+  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
+    std::string text{std::istreambuf_iterator<char>(input), {}};
+    Result<json::Value> tree = yaml::parse(text);
+    if (!tree) throw CLI::ConversionError("config file", tree.error().message());
+    std::vector<CLI::ConfigItem> items;
+    if (tree->is_null()) return items;
+    if (!tree->is_object()) throw CLI::ConversionError("config file", "want a map of option names to values");
+    for (const auto& [key, value] : tree->get_object()) {
+      CLI::ConfigItem item;
+      item.name = std::string(key);
+      auto text_of = [](const json::Value& v) { return v.is_string() ? std::string(v.get_string()) : json::format(v); };
+      if (value.is_array())
+        for (const json::Value& v : value.get_array()) item.inputs.push_back(text_of(v));
+      else
+        item.inputs.push_back(text_of(value));
+      items.push_back(std::move(item));
+    }
+    return items;
+  }
+};
+
+}  // namespace
+
+CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& summary, const std::string& examples) {
+  CLI::App* app = parent.add_subcommand(name, summary);
+  if (!examples.empty()) app->footer("Examples:\n" + examples);
+  return app;
+}
+
+int report(const Error& error) {
+  std::fprintf(stderr, "monopod: %s\n", error.message().c_str());
+  if (std::string advice = advice_for(error); !advice.empty()) std::fprintf(stderr, "  %s\n", advice.c_str());
+  return exit_code(error.code());
+}
+
+int report(const Result<>& result) { return result ? 0 : report(result.error()); }
+
+void add_log_options(CLI::App& app) {
+  app.add_option("--log-level", log_options().level, "debug, info, warn or error")->check(CLI::IsMember({"debug", "info", "warn", "error"}))->envname("MONOPOD_LOG_LEVEL")->capture_default_str();
+  app.add_option("--log-format", log_options().format, "text or json")->check(CLI::IsMember({"text", "json"}))->envname("MONOPOD_LOG_FORMAT")->capture_default_str();
+}
+
+void configure_logging() {
+  log::Options options;
+  const std::string& level = log_options().level;
+  options.level = level == "debug" ? log::Level::kDebug : level == "warn" ? log::Level::kWarn : level == "error" ? log::Level::kError : log::Level::kInfo;
+  options.format = log_options().format == "json" ? log::Format::kJson : log::Format::kText;
+  log::configure(options);
+}
+
+void use_yaml_config(CLI::App& app, const std::string& default_path) {
+  app.config_formatter(std::make_shared<YamlConfig>());
+  app.set_config("--config", default_path, "YAML file of option names and values; flags and environment win over it");
+  app.allow_config_extras(CLI::config_extras_mode::error);
+}
+
+}  // namespace monopod::cmd

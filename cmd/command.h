@@ -1,0 +1,36 @@
+// Subcommands: each is cmd/<name>.cc with one function that adds itself to the command line; the list is commands.cc.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace monopod::cmd {
+
+// What parsing chose to run; main runs it after the command line was accepted.
+struct Invocation {
+  std::function<int()> run;
+};
+
+using AddCommand = void (*)(CLI::App& parent, Invocation& invocation);
+const std::vector<AddCommand>& commands();
+
+// A subcommand with its help and examples; when chosen, run is what main calls.
+CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& summary, const std::string& examples);
+
+// Prints "monopod: message" and, where known, one line of what to do; returns the exit code of the error.
+int report(const Error& error);
+int report(const Result<>& result);
+
+// Options common to everything that reads the node's directories.
+void add_log_options(CLI::App& app);
+// Applies --log-level and --log-format; call first in a command's run.
+void configure_logging();
+
+// YAML config files for CLI11: a flat map of long option names to values.
+void use_yaml_config(CLI::App& app, const std::string& default_path);
+
+}  // namespace monopod::cmd

@@ -1,0 +1,241 @@
+// `monopod image`: load, list, inspect and remove images of the running node; pack makes a small image from files.
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+
+#include "admin.h"
+#include "async/loop.h"
+#include "base/strings.h"
+#include "commands.h"
+#include "http/client.h"
+#include "http/query.h"
+#include "image/archive_builder.h"
+#include "terminal.h"
+
+namespace monopod::cmd {
+namespace {
+
+using async::Task;
+
+struct ImageOptions {
+  std::string data_dir = "/var/lib/monopod";
+  std::string output = "table";
+  std::vector<std::string> files;
+  std::string reference;
+  std::string name;
+  // pack
+  std::string archive;
+  std::vector<std::string> copies;
+  std::vector<std::string> links;
+  std::vector<std::string> entrypoint;
+  std::vector<std::string> command;
+  std::vector<std::string> environment;
+  std::string user;
+};
+
+// Calls the node; answers come line by line.
+class NodeCall {
+ public:
+  NodeCall(async::Scope& scope, async::Executor executor, async::Time& time, const std::string& data_dir)
+      : client_(scope, executor, time, {.endpoint = {.unix_path = admin_socket_path(data_dir)}, .response_timeout = std::chrono::minutes(30)}) {}
+
+  Task<Result<http::Response>> send(std::string method, std::string target) {
+    Result<http::Response> response = co_await client_.request({.method = std::move(method), .target = std::move(target)});
+    if (!response) co_return fail(std::move(response).error().with("talk to the node (is monopod server running?)"));
+    if (response->status < 400) co_return response;
+    CO_TRY_ASSIGN(std::string text, co_await response->body->read_all(64U << 10));
+    co_return fail(code_of_http_status(response->status), std::string(trim(text)));
+  }
+
+ private:
+  http::Client client_;
+};
+
+// Next line of a body; nullopt at its end.
+class Lines {
+ public:
+  explicit Lines(http::Body& body) : body_(body) {}
+  Task<Result<std::optional<json::Value>>> next() {
+    for (;;) {
+      if (std::size_t end = buffer_.find('\n'); end != std::string::npos) {
+        CO_TRY_ASSIGN(json::Value value, json::parse(std::string_view(buffer_).substr(0, end)));
+        buffer_.erase(0, end + 1);
+        co_return std::optional<json::Value>(std::move(value));
+      }
+      CO_TRY_ASSIGN(SharedBytes chunk, co_await body_.read_chunk());
+      if (!chunk) co_return std::optional<json::Value>();
+      buffer_ += *chunk;
+    }
+  }
+
+ private:
+  http::Body& body_;
+  std::string buffer_;
+};
+
+Task<Result<>> load_one(NodeCall& node, std::string file, const ImageOptions& options) {
+  std::error_code ec;
+  std::string path = std::filesystem::absolute(file, ec);
+  if (::access(path.c_str(), R_OK) != 0) co_return fail_errno("read " + path);
+  std::string target = "/v1/images/load?path=" + http::encode_query_component(path);
+  if (!options.reference.empty()) target += "&reference=" + http::encode_query_component(options.reference);
+  CO_TRY_ASSIGN(http::Response response, co_await node.send("POST", std::move(target)));
+  Lines lines(*response.body);
+  ProgressBar bar(file);
+  for (;;) {
+    CO_TRY_ASSIGN(std::optional<json::Value> report, co_await lines.next());
+    if (!report) co_return fail(Code::kUnavailable, "load " + file + ": the node went away");
+    if (std::string_view error = json::get_string(*report, {"error"}); !error.empty()) co_return fail(Code::kInvalidArgument, cat("load ", file, ": ", error));
+    const json::Array* images = json::get_array(*report, {"images"});
+    if (images == nullptr) {
+      bar.update(json::get_int(*report, {"bytes_done"}), json::get_int(*report, {"bytes_total"}), json::get_string(*report, {"step"}));
+      continue;
+    }
+    bar.finish();
+    for (const json::Value& image : *images) {
+      const json::Array* references = json::get_array(image, {"references"});
+      if (references == nullptr || references->empty()) std::printf("loaded %s\n", std::string(json::get_string(image, {"id"})).c_str());
+      else
+        for (const json::Value& r : *references) std::printf("loaded %s\n", r.get_string().c_str());
+    }
+    co_return Result<>();
+  }
+}
+
+Task<Result<>> load(NodeCall& node, const ImageOptions& options) {
+  for (const std::string& file : options.files) CO_TRY(co_await load_one(node, file, options));
+  co_return Result<>();
+}
+
+Task<Result<json::Value>> fetch_list(NodeCall& node) {
+  CO_TRY_ASSIGN(http::Response response, co_await node.send("GET", "/v1/images"));
+  CO_TRY_ASSIGN(std::string text, co_await response.body->read_all(16U << 20));
+  co_return json::parse(trim(text));
+}
+
+Task<Result<>> list(NodeCall& node, const ImageOptions& options) {
+  CO_TRY_ASSIGN(json::Value answer, co_await fetch_list(node));
+  if (options.output == "json") {
+    std::printf("%s\n", json::format(answer).c_str());
+    co_return Result<>();
+  }
+  Table table({"REFERENCE", "ID", "SIZE", "LAYERS"});
+  if (const json::Array* images = json::get_array(answer, {"images"}))
+    for (const json::Value& image : *images) {
+      std::string id(json::get_string(image, {"id"}).substr(0, 19));
+      std::string size = format_size(json::get_int(image, {"size_bytes"}));
+      const json::Array* layers = json::get_array(image, {"layers"});
+      std::string count = std::to_string(layers == nullptr ? 0 : layers->size());
+      const json::Array* references = json::get_array(image, {"references"});
+      if (references == nullptr || references->empty()) table.add({"<none>", id, size, count});
+      else
+        for (const json::Value& r : *references) table.add({std::string(r.get_string()), id, size, count});
+    }
+  table.print();
+  co_return Result<>();
+}
+
+Task<Result<>> inspect(NodeCall& node, const ImageOptions& options) {
+  CO_TRY_ASSIGN(json::Value answer, co_await fetch_list(node));
+  if (const json::Array* images = json::get_array(answer, {"images"}))
+    for (const json::Value& image : *images) {
+      bool match = json::get_string(image, {"id"}).find(options.name) != std::string_view::npos;
+      if (const json::Array* references = json::get_array(image, {"references"}))
+        for (const json::Value& r : *references) match = match || std::string_view(r.get_string()).find(options.name) != std::string_view::npos;
+      if (match) {
+        std::printf("%s\n", json::format(image).c_str());
+        co_return Result<>();
+      }
+    }
+  co_return fail(Code::kNotFound, cat("image ", options.name, " not found: monopod image ls shows what is there"));
+}
+
+Task<Result<>> remove(NodeCall& node, const ImageOptions& options) {
+  CO_TRY_ASSIGN(http::Response response, co_await node.send("DELETE", "/v1/images?name=" + http::encode_query_component(options.name)));
+  CO_TRY_ASSIGN(std::string text, co_await response.body->read_all(64U << 10));
+  CO_TRY_ASSIGN(json::Value answer, json::parse(trim(text)));
+  std::printf(json::get_bool(answer, {"removed"}) ? "removed %s\n" : "untagged %s\n", options.name.c_str());
+  co_return Result<>();
+}
+
+using Verb = Task<Result<>> (*)(NodeCall&, const ImageOptions&);
+
+Task<Result<>> with_node(async::Loop& loop, Verb verb, const ImageOptions& options) {
+  struct Body {
+    async::Loop& loop;
+    Verb verb;
+    const ImageOptions& options;
+    Task<Result<>> operator()(async::Scope& scope) {
+      async::RealTime time;
+      NodeCall node(scope, loop.executor(), time, options.data_dir);
+      co_return co_await verb(node, options);
+    }
+  } body{loop, verb, options};
+  co_return co_await async::run_scoped([&body](async::Scope& scope) { return body(scope); });
+}
+
+int run(Verb verb, const ImageOptions& options) {
+  configure_logging();
+  async::Loop loop;
+  return report(loop.run(with_node(loop, verb, options)));
+}
+
+Result<> pack(const ImageOptions& options) {
+  image::BuildOptions build{.reference = options.reference, .files = {}, .config = {}};
+  for (const std::string& copy : options.copies) {
+    auto [source, path] = split_once(copy, ':');
+    if (!path || !path->starts_with('/')) return fail(Code::kInvalidArgument, cat("--copy ", copy, ": want source:/path/in/image"));
+    build.files.push_back({.path = std::string(*path), .source = std::string(source)});
+  }
+  for (const std::string& link : options.links) {
+    auto [path, target] = split_once(link, '=');
+    if (!target || !path.starts_with('/')) return fail(Code::kInvalidArgument, cat("--link ", link, ": want /path=target"));
+    build.files.push_back({.path = std::string(path), .link_target = std::string(*target)});
+  }
+  for (const char* dir : {"/tmp", "/etc", "/proc", "/sys", "/dev"}) build.files.push_back({.path = dir, .directory = true, .mode = std::string_view(dir) == "/tmp" ? 01777U : 0755U});
+  build.config.entrypoint = options.entrypoint;
+  build.config.cmd = options.command;
+  build.config.env = options.environment;
+  build.config.user = options.user;
+  TRY_ASSIGN(std::string digest, image::build_archive(build, options.archive));
+  std::printf("packed %s %s\n", options.archive.c_str(), digest.c_str());
+  return {};
+}
+
+}  // namespace
+
+void add_image(CLI::App& parent, Invocation& invocation) {
+  CLI::App* app = add_command(parent, "image", "Images of the node: load, list, inspect, remove, pack",
+                              "  monopod image load app.tar other.tar.zst\n"
+                              "  monopod image ls\n"
+                              "  monopod image pack --reference hello:1 --copy /bin/busybox:/bin/busybox --entrypoint /bin/busybox hello.tar");
+  app->require_subcommand(1);
+  auto options = std::make_shared<ImageOptions>();
+  auto add = [&](const char* name, const char* summary, Verb verb) {
+    CLI::App* sub = app->add_subcommand(name, summary);
+    sub->add_option("--data-dir", options->data_dir, "The node's data directory")->envname("MONOPOD_DATA_DIR")->capture_default_str();
+    sub->callback([options, verb, &invocation] { invocation.run = [options, verb] { return run(verb, *options); }; });
+    return sub;
+  };
+  CLI::App* load_app = add("load", "Import OCI layout tars and docker archives (plain, gzip, zstd)", load);
+  load_app->add_option("file", options->files, "Archives")->required();
+  load_app->add_option("--reference", options->reference, "Name for an image that brings none");
+  CLI::App* list_app = add("ls", "List images", list);
+  list_app->add_option("-o,--output", options->output, "table or json")->check(CLI::IsMember({"table", "json"}));
+  add("inspect", "Show one image as JSON", inspect)->add_option("name", options->name, "Reference or id")->required();
+  add("rm", "Remove a reference, or an image by id", remove)->add_option("name", options->name, "Reference or id")->required();
+
+  CLI::App* pack_app = app->add_subcommand("pack", "Make an OCI archive from files, without a container");
+  pack_app->add_option("archive", options->archive, "Output file")->required();
+  pack_app->add_option("--reference", options->reference, "Name of the image")->required();
+  pack_app->add_option("--copy", options->copies, "source:/path/in/image; may be repeated");
+  pack_app->add_option("--link", options->links, "/path=target, a symbolic link; may be repeated");
+  pack_app->add_option("--entrypoint", options->entrypoint, "Entrypoint words");
+  pack_app->add_option("--cmd", options->command, "Default arguments");
+  pack_app->add_option("--env", options->environment, "NAME=value; may be repeated");
+  pack_app->add_option("--user", options->user, "User, or user:group");
+  pack_app->callback([options, &invocation] { invocation.run = [options] { return report(pack(*options)); }; });
+}
+
+}  // namespace monopod::cmd

@@ -1,0 +1,275 @@
+#include "node.h"
+
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "admin.h"
+#include "agent/agent.h"
+#include "api/schema/schema.h"
+#include "api/server.h"
+#include "async/loop.h"
+#include "async/pool.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "client/informer.h"
+#include "client/local_api.h"
+#include "container/runtime.h"
+#include "controllers/controllers.h"
+#include "credentials.h"
+#include "host.h"
+#include "http/server.h"
+#include "image/store.h"
+#include "network/dns/server.h"
+#include "network/network.h"
+#include "network/service_table.h"
+#include "pki/random.h"
+#include "scheduler/scheduler.h"
+#include "store/sqlite_backend.h"
+#include "supervisor/supervisor.h"
+#include "sys/cgroup.h"
+
+namespace monopod::cmd {
+namespace {
+
+using async::Task;
+
+constexpr std::size_t kPoolThreads = 2;
+constexpr Duration kWatchdogInterval = std::chrono::seconds(10);  // a third of the unit's WatchdogSec
+
+// Which handler serves a node's own API: here, the one agent of this process.
+class LocalNode final : public api::NodeHandlers {
+ public:
+  void set(std::string name, http::Handler* handler) {
+    name_ = std::move(name);
+    handler_ = handler;
+  }
+  http::Handler* find(std::string_view node_name) override { return node_name == name_ ? handler_ : nullptr; }
+
+ private:
+  std::string name_;
+  http::Handler* handler_ = nullptr;
+};
+
+std::vector<client::Resource> deletable_resources() {
+  std::vector<client::Resource> out;
+  for (const api::Resource& r : api::resources())
+    if (r.has(api::kList) && r.has(api::kDelete) && r.has(api::kWatch)) out.push_back({r.group(), r.version(), r.plural(), r.kind(), r.namespaced});
+  return out;
+}
+
+// The parts of a node, built in order; each start_* leaves its part running in the scope.
+class Node {
+ public:
+  Node(async::Loop& loop, const ServerOptions& options, NodeSockets sockets)
+      : executor_(loop.executor()), options_(options), sockets_(std::move(sockets)), pool_(kPoolThreads), background_(executor_), stopping_(executor_) {}
+
+  Task<Result<>> run();
+
+ private:
+  Task<Result<>> start();
+  Task<Result<>> start_store();
+  Task<Result<>> start_network();
+  Task<Result<>> start_api();
+  Task<Result<>> start_loops();
+  Task<Result<>> start_agent();
+  Task<Result<>> stop();
+  Task<Result<>> feed_watchdog();
+  Result<> listen();
+
+  async::Executor executor_;
+  ServerOptions options_;
+  NodeSockets sockets_;
+  async::RealTime time_;
+  SystemRng rng_;
+  async::Pool pool_;
+  async::Scope background_;
+  async::Event stopping_;
+  HostIdentity host_;
+
+  std::unique_ptr<store::SqliteBackend> store_;
+  std::unique_ptr<supervisor::Supervisor> supervisor_;
+  std::unique_ptr<sys::Cgroups> cgroups_;
+  std::unique_ptr<image::ImageStore> images_;
+  std::unique_ptr<network::Network> network_;
+  std::unique_ptr<network::ServiceProgrammer> services_;
+  std::unique_ptr<network::dns::Server> dns_;
+  std::unique_ptr<container::Runtime> containers_;
+  std::unique_ptr<Credentials> credentials_;
+  LocalNode local_node_;
+  std::unique_ptr<api::ApiServer> api_;
+  std::unique_ptr<http::Server> http_;
+  std::unique_ptr<AdminHandler> admin_;
+  std::unique_ptr<http::Server> admin_http_;
+  std::unique_ptr<client::LocalApi> controller_api_, scheduler_api_, agent_api_;
+  std::unique_ptr<client::InformerFactory> informers_;
+  std::unique_ptr<scheduler::Scheduler> scheduler_;
+  std::unique_ptr<agent::Agent> agent_;
+};
+
+Task<Result<>> Node::start_store() {
+  CO_TRY_ASSIGN(store::Durability durability, store::parse_durability(options_.store_sync));
+  store::SqliteOptions options{.path = options_.data_dir + "/state.db", .durability = durability, .volatile_prefixes = {"/registry/coordination.k8s.io/leases/kube-node-lease/"}};
+  CO_TRY_ASSIGN(store_, co_await store::SqliteBackend::open(std::move(options), pool_, time_, rng_));
+  co_return Result<>();
+}
+
+Task<Result<>> Node::start_network() {
+  CO_TRY_ASSIGN(network::IpAddress dns_ip, network::parse_ip(options_.cluster_dns));
+  network::NetworkConfig config{.bridge = options_.bridge, .bridge_addresses = {dns_ip}};
+  CO_TRY_ASSIGN(config.pod_cidr, network::parse_cidr(options_.pod_cidr));
+  CO_TRY_ASSIGN(config.service_cidr, network::parse_cidr(options_.service_cidr));
+  CO_TRY_ASSIGN(network_, co_await network::Network::open(std::move(config), store_->state(), pool_));
+  network::ServiceProgrammer::Options programmer{.service_cidr = network_->config().service_cidr, .pod_cidr = network_->config().pod_cidr, .bridge = options_.bridge, .node_port_addresses = {}};
+  CO_TRY_ASSIGN(services_, co_await pool_.run([&programmer] { return network::ServiceProgrammer::open(programmer); }));
+  dns_ = std::make_unique<network::dns::Server>(executor_, time_, rng_,
+                                                network::dns::ServerOptions{.addresses = {dns_ip}, .zone = options_.cluster_domain, .upstreams = read_upstreams("/etc/resolv.conf")});
+  CO_TRY(dns_->listen());
+  background_.spawn(dns_->serve());
+  co_return Result<>();
+}
+
+Result<> Node::listen() {
+  TRY_ASSIGN(ListenAddress address, parse_listen_address(options_.listen));
+  for (sys::Fd& socket : sockets_.inherited) background_.spawn(http_->serve(std::move(socket)));
+  TRY_ASSIGN(sys::Fd own, http::listen_tcp(address.host, address.port));
+  background_.spawn(http_->serve(std::move(own)));
+  return {};
+}
+
+Task<Result<>> Node::start_api() {
+  CO_TRY_ASSIGN(ListenAddress address, parse_listen_address(options_.listen));
+  std::string node_ip = "127.0.0.1";
+  if (network_) {
+    CO_TRY_ASSIGN(network::IpAddress ip, network_->node_ip());
+    node_ip = network::format_ip(ip);
+  }
+  CredentialOptions credentials{.dns_names = {"localhost", host_.node_name, "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + options_.cluster_domain},
+                                .ip_addresses = {"127.0.0.1", "::1", first_address(options_.service_cidr)},
+                                .server_url = cat("https://127.0.0.1:", address.port),
+                                .kubeconfig_path = options_.data_dir + "/admin.kubeconfig"};
+  for (const std::string& ip : local_addresses()) credentials.ip_addresses.push_back(ip);
+  for (const std::string& san : options_.tls_sans) (network::parse_ip(san) ? credentials.ip_addresses : credentials.dns_names).push_back(san);
+  CO_TRY_ASSIGN(credentials_, co_await Credentials::open(store_->state(), time_, std::move(credentials)));
+  background_.spawn(credentials_->keep_fresh());
+
+  api::ServerOptions options{.service_account_key_pem = credentials_->service_account_key_pem(), .service_cidr = options_.service_cidr, .advertise_address = node_ip, .advertise_port = address.port};
+  if (!options_.token_file.empty()) {
+    CO_TRY_ASSIGN(options.token_file, read_file(options_.token_file));
+  }
+  api_ = std::make_unique<api::ApiServer>(api::ServerParts{.executor = executor_, .store = *store_, .time = time_, .rng = rng_, .pool = pool_, .nodes = local_node_}, std::move(options));
+  api_->add_check("datastore", [this] { return store_->failure() ? store_->failure()->message() : std::string(); });
+  CO_TRY(co_await api_->start());
+  background_.spawn(api_->run());
+  http_ = std::make_unique<http::Server>(executor_, time_, *api_, http::ServerOptions{.tls = &credentials_->server_tls()});
+  CO_TRY(listen());
+  admin_ = std::make_unique<AdminHandler>(*store_, images_.get());
+  admin_http_ = std::make_unique<http::Server>(executor_, time_, *admin_, http::ServerOptions{});
+  CO_TRY_ASSIGN(sys::Fd admin_socket, http::listen_unix(admin_socket_path(options_.data_dir)));
+  background_.spawn(admin_http_->serve(std::move(admin_socket)));
+  co_return Result<>();
+}
+
+Task<Result<>> Node::start_loops() {
+  controller_api_ = std::make_unique<client::LocalApi>(api_->local(api::system_user("system:kube-controller-manager")));
+  scheduler_api_ = std::make_unique<client::LocalApi>(api_->local(api::system_user("system:kube-scheduler")));
+  informers_ = std::make_unique<client::InformerFactory>(executor_, *controller_api_, time_, rng_);
+  scheduler_ = std::make_unique<scheduler::Scheduler>(scheduler::SchedulerParts{.executor = executor_, .api = *scheduler_api_, .informers = *informers_, .time = time_, .rng = rng_}, scheduler::SchedulerOptions{});
+  controllers::ControllerParts parts{.executor = executor_, .api = *controller_api_, .informers = *informers_, .time = time_, .rng = rng_,
+                                     .deletable_resources = deletable_resources, .root_ca_pem = credentials_->authority_pem()};
+  background_.spawn(controllers::run_controllers(std::move(parts)));
+  background_.spawn(scheduler_->run());
+  background_.spawn(informers_->run());
+  co_return Result<>();
+}
+
+Task<Result<>> Node::start_agent() {
+  containers_ = std::make_unique<container::Runtime>(executor_, time_, pool_, store_->state(), *supervisor_, *cgroups_, container::Runtime::Options{.run_dir = options_.run_dir + "/containers"});
+  CO_TRY(co_await containers_->open());
+  agent_api_ = std::make_unique<client::LocalApi>(api_->local(api::system_user("system:node:" + host_.node_name)));
+  agent::AgentDependencies parts{.executor = executor_, .api = *agent_api_, .containers = *containers_, .images = *images_, .network = *network_, .services = services_.get(), .dns = dns_.get(),
+                                 .cgroups = *cgroups_, .time = time_, .pool = pool_, .rng = rng_};
+  agent::AgentOptions options{.node_name = host_.node_name, .data_dir = options_.data_dir, .run_dir = options_.run_dir, .cluster_dns = options_.cluster_dns,
+                              .cluster_domain = options_.cluster_domain, .pod_manifests_dir = options_.pod_manifests_dir, .pods_max = options_.pods_max};
+  agent_ = std::make_unique<agent::Agent>(std::move(parts), std::move(options));
+  local_node_.set(host_.node_name, &agent_->handler());
+  background_.spawn(agent_->run());
+  co_return Result<>();
+}
+
+Task<Result<>> Node::start() {
+  CO_TRY_ASSIGN(host_, identify_host(options_.node_name));
+  CO_TRY(co_await start_store());
+  bool agent = !options_.disable_agent;
+  if (agent) {
+    std::optional<sys::Fd> socket = supervisor::inherited_socket();
+    if (!socket) co_return fail(Code::kFailedPrecondition, "the node process is started by monopod server, not by hand");
+    supervisor_ = std::make_unique<supervisor::Supervisor>(executor_, std::move(*socket));
+    supervisor_->on_terminate([this] { stopping_.set(); });
+    background_.spawn(supervisor_->run());
+    CO_TRY_ASSIGN(cgroups_, co_await pool_.run([] { return sys::open_cgroups(); }));
+    CO_TRY_ASSIGN(images_, co_await image::ImageStore::open({.data_dir = options_.data_dir}, pool_, time_, store_->state()));
+    CO_TRY(co_await start_network());
+  }
+  CO_TRY(co_await start_api());
+  CO_TRY(co_await start_loops());
+  if (agent) CO_TRY(co_await start_agent());
+  if (supervisor_) {
+    CO_TRY(co_await supervisor_->notify_ready("serving the Kubernetes API on " + options_.listen));
+    if (std::getenv("WATCHDOG_USEC") != nullptr) background_.spawn(feed_watchdog());
+  }
+  log::info("node is up", {{"node", host_.node_name}, {"api", options_.listen}});
+  co_return Result<>();
+}
+
+Task<Result<>> Node::feed_watchdog() {
+  for (;;) {  // forever: until cancelled; a loop that hangs stops feeding
+    CO_TRY(co_await supervisor_->notify_alive());
+    CO_TRY(co_await time_.sleep_for(kWatchdogInterval));
+  }
+}
+
+Task<Result<>> Node::stop() {
+  log::info("stopping");
+  if (agent_) {
+    Result<> stopped = co_await agent_->stop_pods(std::chrono::seconds(options_.stop_timeout_s));
+    if (!stopped) log::warn("pods did not stop cleanly", {{"why", stopped.error()}});
+  }
+  co_return Result<>();
+}
+
+Task<Result<>> Node::run() {
+  struct Until {
+    Node& node;
+    Task<Result<>> operator()(async::Scope& scope) {
+      CO_TRY(co_await node.start());
+      scope.spawn(node.background_.join());
+      CO_TRY(co_await node.stopping_.wait());  // forever: the supervisor decides
+      co_return co_await node.stop();
+    }
+  } until{*this};
+  // Ends when told to stop, or with the first error of any part.
+  Result<> ended = co_await async::run_scoped([&until](async::Scope& scope) { return until(scope); });
+  background_.cancel();
+  Result<> joined = co_await background_.join();
+  if (store_) {
+    Result<> closed = co_await store_->close();
+    if (!closed) log::warn("store did not close cleanly", {{"why", closed.error()}});
+  }
+  if (!ended) co_return ended;
+  co_return joined;
+}
+
+Task<Result<>> run(Node& node) { co_return co_await node.run(); }
+
+}  // namespace
+
+Result<> run_node(const ServerOptions& options, NodeSockets sockets) {
+  pki::initialise();
+  async::Loop loop;
+  Node node(loop, options, std::move(sockets));
+  return loop.run(run(node));
+}
+
+}  // namespace monopod::cmd

@@ -1,0 +1,86 @@
+// `monopod server`: checks the host, then becomes the supervisor, which starts the node process.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "base/log.h"
+#include "base/strings.h"
+#include "commands.h"
+#include "server_options.h"
+#include "supervisor/server.h"
+#include "sys/features.h"
+
+namespace monopod::cmd {
+namespace {
+
+constexpr int kFirstListenFd = 3;  // sd_listen_fds(3)
+
+// Sockets handed in by systemd or `monopod trial`.
+std::vector<int> inherited_sockets() {
+  const char* count = std::getenv("LISTEN_FDS");
+  const char* pid = std::getenv("LISTEN_PID");
+  if (count == nullptr || pid == nullptr || parse_int<pid_t>(pid) != getpid()) return {};
+  std::vector<int> fds;
+  for (int i = 0; i < parse_int<int>(count).value_or(0); ++i) fds.push_back(kFirstListenFd + i);
+  return fds;
+}
+
+Result<> make_private_dir(const std::string& path) {
+  for (std::size_t at = 1; at != std::string::npos;) {
+    at = path.find('/', at + 1);
+    std::string part = path.substr(0, at);
+    if (::mkdir(part.c_str(), at == std::string::npos ? 0700 : 0755) != 0 && errno != EEXIST) return fail_errno("make directory " + part);
+  }
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return fail_errno("inspect " + path);
+  if (info.st_uid == geteuid() && (info.st_mode & 077) != 0 && ::chmod(path.c_str(), 0700) != 0) return fail_errno("restrict " + path);
+  return {};
+}
+
+Result<> check_host(const ServerOptions& options) {
+  if (geteuid() != 0) return fail(Code::kPermissionDenied, "monopod server must run as root: try sudo monopod server");
+  for (const sys::Finding& finding : sys::judge_features(sys::probe_features())) {
+    if (finding.fatal) return fail(Code::kFailedPrecondition, finding.advice.empty() ? finding.text : finding.text + "; " + finding.advice);
+    log::warn("this host lacks a feature", {{"what", finding.text}, {"advice", finding.advice}});
+  }
+  TRY(make_private_dir(options.data_dir));
+  if (::access(options.data_dir.c_str(), W_OK) != 0) return fail_errno("data dir " + options.data_dir);
+  return make_private_dir(options.run_dir);
+}
+
+int run_server(const ServerOptions& options, const std::vector<std::string>& log_arguments) {
+  configure_logging();
+  if (Result<> ready = check_host(options); !ready) return report(ready);
+  supervisor::ServerOptions supervisor;
+  supervisor.run_dir = options.run_dir + "/supervisor";
+  supervisor.node_argv = node_arguments(options);
+  supervisor.node_argv.insert(supervisor.node_argv.end(), log_arguments.begin(), log_arguments.end());
+  supervisor.passed_fds = inherited_sockets();
+  supervisor.stop_timeout_ms = (options.stop_timeout_s + 10) * 1000;
+  for (const char* name : {"PATH", "MONOPOD_FAILPOINTS"})
+    if (const char* value = std::getenv(name); value != nullptr) supervisor.node_env.push_back(cat(name, "=", value));
+  if (!supervisor.passed_fds.empty()) supervisor.node_env.push_back(cat("MONOPOD_LISTEN_FDS=", supervisor.passed_fds.size()));
+  ::unsetenv("LISTEN_FDS");
+  ::unsetenv("LISTEN_PID");
+  return supervisor::run_server(std::move(supervisor));
+}
+
+}  // namespace
+
+void add_server(CLI::App& parent, Invocation& invocation) {
+  CLI::App* app = add_command(parent, "server", "Run the node: API server, controllers, scheduler, agent",
+                              "  sudo monopod server\n"
+                              "  sudo monopod server --data-dir /data/monopod --node-name edge-1\n"
+                              "  sudo kubectl --kubeconfig /var/lib/monopod/admin.kubeconfig get nodes");
+  auto options = std::make_shared<ServerOptions>();
+  add_server_options(*app, *options);
+  use_yaml_config(*app, "/etc/monopod/config.yaml");
+  app->callback([app, options, &invocation] {
+    std::vector<std::string> log_arguments = {"--log-level", app->get_option("--log-level")->as<std::string>(), "--log-format", app->get_option("--log-format")->as<std::string>()};
+    invocation.run = [options, log_arguments] { return run_server(*options, log_arguments); };
+  });
+}
+
+}  // namespace monopod::cmd
