@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/strings.h"
+#include "base/bytes.h"
 #include "codec/yaml.h"
 #include "pki/certificate.h"
 #include "sys/fd.h"
