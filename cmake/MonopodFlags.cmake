@@ -35,7 +35,7 @@ endif()
 
 # Warnings that hold in our own tree only (system headers are exempt by -isystem).
 set(MONOPOD_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Wold-style-cast -Werror
-    -Wno-missing-designated-field-initializers # options structs are named by what differs from their defaults
+    -Wno-missing-field-initializers -Wno-missing-designated-field-initializers # options structs are named by what differs from their defaults
     -Wno-deprecated-declarations)              # libstdc++ 12's own stable_sort trips it
 
 # Compiled objects are shared between build folders where ccache is present.

@@ -46,7 +46,7 @@ class FakeTime final : public Time {
 
 // Runs task; once the time is up cancels it, waits for it to unwind, and fails with kDeadlineExceeded "<what>: timed out".
 template <typename T>
-Task<Result<T>> with_timeout(Time& time, Duration limit, std::string_view what, Task<Result<T>> task);
+Task<Result<T>> with_timeout(Time& time, Duration limit, std::string what, Task<Result<T>> task);
 
 // --- implementation
 namespace detail {
@@ -59,13 +59,12 @@ Task<> store_into(Task<Result<T>> task, std::optional<Result<T>>& out) {
 }  // namespace detail
 
 template <typename T>
-Task<Result<T>> with_timeout(Time& time, Duration limit, std::string_view what, Task<Result<T>> task) {
-  std::string name(what);
+Task<Result<T>> with_timeout(Time& time, Duration limit, std::string what, Task<Result<T>> task) {
   std::optional<Result<T>> out;
   bool first = co_await detail::finishes_before(time, limit, detail::store_into(std::move(task), out));
   if (out && (first || *out)) co_return std::move(*out);
-  if (first) co_return fail(Code::kCancelled, name + ": cancelled");
-  co_return fail(Code::kDeadlineExceeded, name + ": timed out");
+  if (first) co_return fail(Code::kCancelled, what + ": cancelled");
+  co_return fail(Code::kDeadlineExceeded, what + ": timed out");
 }
 
 }  // namespace monopod::async
