@@ -17,6 +17,7 @@ inline constexpr std::size_t kWatcherBytesSoftMax = 1U << 20;     // ... and mor
 inline constexpr std::size_t kWatcherBytesMax = 8U << 20;         // ... or this many, however few the events
 inline constexpr std::size_t kRingBytesMax = 1U << 20;            // of past events a resource, beside their number
 inline constexpr std::size_t kListChunkBytes = 64U << 10;         // one slice of a large answer
+inline constexpr std::size_t kCredentialsKnownMax = 512;          // verified certificates and token signatures remembered, each
 inline constexpr std::size_t kGzipBytesMin = 128U << 10;          // answers below are sent plain, as upstream
 inline constexpr std::size_t kListLimitMax = 100'000;             // of ?limit
 inline constexpr int kWriteRetriesMax = 10;                       // of a read-modify-write without resourceVersion

@@ -1,5 +1,6 @@
 #include "api/authn/authenticator.h"
 
+#include "api/limits.h"
 #include "base/strings.h"
 #include "pki/certificate.h"
 #include "pki/digest.h"
@@ -40,14 +41,21 @@ Authenticator::Authenticator(const ServerOptions& options, ServiceAccountTokens&
 }
 
 Outcome<UserInfo> Authenticator::authenticate_certificate(const std::string& der) {
+  WallTime now = time_.wall();
+  if (auto it = certificates_.find(der); it != certificates_.end()) {
+    if (now > it->second.not_after || now < it->second.not_before) return refuse(unauthorized());
+    return it->second.user;
+  }
   auto certificate = pki::Certificate::parse_der(der);
   if (!certificate) return refuse(unauthorized());
   auto identity = certificate->identity();
   if (!identity || identity->common_name.empty()) return refuse(unauthorized());
-  if (time_.wall() > identity->not_after || time_.wall() < identity->not_before) return refuse(unauthorized());
+  if (now > identity->not_after || now < identity->not_before) return refuse(unauthorized());
   UserInfo user{identity->common_name, {}, identity->organizations, {}};
   user.groups.emplace_back("system:authenticated");
   user.extra["authentication.kubernetes.io/credential-id"] = {cat("X509SHA256=", certificate->sha256_fingerprint_hex())};
+  if (certificates_.size() >= kCredentialsKnownMax) certificates_.clear();
+  certificates_[der] = {user, identity->not_before, identity->not_after};
   return user;
 }
 

@@ -19,9 +19,14 @@ class Authenticator {
  private:
   Outcome<UserInfo> authenticate_certificate(const std::string& der);
 
+  struct KnownCertificate {
+    UserInfo user;
+    WallTime not_before, not_after;
+  };
   bool anonymous_;
   ServiceAccountTokens& tokens_;
   async::Time& time_;
+  std::map<std::string, KnownCertificate, std::less<>> certificates_;  // by DER: parsed once, times are checked each time
   std::map<std::string, UserInfo, std::less<>> static_tokens_;  // by SHA-256 of the token: no timing oracle over the text
 };
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "api/limits.h"
 #include "base/strings.h"
+#include "pki/digest.h"
 
 namespace monopod::api {
 namespace {
@@ -92,8 +94,8 @@ bool ServiceAccountTokens::is_ours(std::string_view token) const {
 
 Outcome<UserInfo> ServiceAccountTokens::authenticate(std::string_view token, const std::vector<std::string>& audiences,
                                                      std::vector<std::string>* matched) {
-  auto parsed = pki::verify_jwt(token, {&public_key_, 1});
-  if (!parsed || !pki::check_times(*parsed, time_.wall())) return refuse(unauthorized());
+  const pki::Jwt* parsed = verified(token);
+  if (parsed == nullptr || !pki::check_times(*parsed, time_.wall())) return refuse(unauthorized());
   json::Value claims(parsed->claims);
   if (json::get_string(claims, {"iss"}) != issuer_) return refuse(unauthorized());
   const std::vector<std::string>& wanted = audiences.empty() ? audiences_ : audiences;
@@ -133,6 +135,15 @@ Outcome<UserInfo> ServiceAccountTokens::authenticate(std::string_view token, con
     user.extra["authentication.kubernetes.io/credential-id"] = {cat("JTI=", id)};
   if (matched) *matched = std::move(shared);
   return user;
+}
+
+const pki::Jwt* ServiceAccountTokens::verified(std::string_view token) {
+  std::string digest = pki::sha256(token);
+  if (auto it = verified_.find(digest); it != verified_.end()) return &it->second;
+  auto parsed = pki::verify_jwt(token, {&public_key_, 1});
+  if (!parsed) return nullptr;
+  if (verified_.size() >= kCredentialsKnownMax) verified_.clear();
+  return &verified_.emplace(std::move(digest), std::move(*parsed)).first->second;
 }
 
 json::Value ServiceAccountTokens::jwks() const { return pki::format_jwks({&public_key_, 1}); }

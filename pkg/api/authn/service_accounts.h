@@ -37,6 +37,9 @@ class ServiceAccountTokens {
   const std::string& issuer() const { return issuer_; }
 
  private:
+  // The claims of a token whose signature holds; null otherwise. Signatures are checked once for each token.
+  const pki::Jwt* verified(std::string_view token);
+
   pki::PrivateKey key_;
   pki::PublicKey public_key_;
   std::string issuer_;
@@ -44,6 +47,7 @@ class ServiceAccountTokens {
   CacheSet& caches_;
   async::Time& time_;
   Rng& rng_;
+  std::map<std::string, pki::Jwt, std::less<>> verified_;  // by SHA-256 of the token
 };
 
 }  // namespace monopod::api

@@ -222,7 +222,6 @@ void WatchCache::replay(Watcher& watcher, const CachedEvent& event) {
   std::optional<EventType> type = seen_as(watcher.selection_, event);
   if (!type) return;
   Watcher::Item item{{*type, shown_as(*type, event, cached_fields(*watcher.selection_.resource)), event.revision, false}, nullptr};
-  if (watcher.form_) item.frame = watcher.form_->encode(*type, *item.event.object);
   watcher.queue_.push_back(std::move(item));  // what is replayed is not bounded by the queue: it is bounded by the log and the ring
   watcher.changed_.wake_all();
 }

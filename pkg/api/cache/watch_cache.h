@@ -40,7 +40,7 @@ class Watcher final : public LocalWatch {
  public:
   struct Item {
     WatchEvent event;
-    SharedBytes frame;  // null without a form
+    SharedBytes frame;  // null without a form, and for what was replayed: the reader encodes that as it goes
   };
 
   ~Watcher() override;
@@ -52,6 +52,7 @@ class Watcher final : public LocalWatch {
   // For the reader's own additions in order: bookmarks.
   std::int64_t delivered_revision() const { return delivered_revision_; }
   bool empty() const { return queue_.empty(); }
+  const FrameForm* form() const { return form_.get(); }
   const Selection& selection() const { return selection_; }
   // Between the two, live events wait behind what replay() queues.
   void hold() { holding_ = true; }

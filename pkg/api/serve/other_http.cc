@@ -73,17 +73,37 @@ async::Task<Outcome<>> serve_discovery(HttpCall& call) {
   co_return co_await respond(call, 200, std::move(headers), document->bytes);
 }
 
+// The documents are large and made on first use, so on the pool; two requests must not make them at once.
+class OpenApiTurn {
+ public:
+  explicit OpenApiTurn(ServerWorks& works) : works_(works) { works_.openapi_busy = true; }
+  ~OpenApiTurn() {
+    works_.openapi_busy = false;
+    works_.openapi_free.wake_all();
+  }
+  OpenApiTurn(const OpenApiTurn&) = delete;
+  OpenApiTurn& operator=(const OpenApiTurn&) = delete;
+
+ private:
+  ServerWorks& works_;
+};
+
 async::Task<Outcome<>> serve_openapi(HttpCall& call) {
   const std::string& path = call.info.path;
+  ServerWorks& works = call.works;
+  while (works.openapi_busy) CO_OUT(co_await works.openapi_free.wait());
+  OpenApiTurn turn(works);
   constexpr std::string_view kIndex = "/openapi/v3";
   if (path == kIndex || path == "/openapi/v3/") {
-    SharedBytes index = call.works.openapi.index();
+    auto make_index = [&works] { return works.openapi.index(); };
+    SharedBytes index = co_await works.parts.pool.run(make_index);
     co_return co_await respond(call, 200, {{"content-type", "text/plain; charset=utf-8"}}, std::move(index));
   }
   if (!path.starts_with("/openapi/v3/")) co_return refuse(page_not_found());
   std::string document = path.substr(kIndex.size() + 1);
-  auto bytes = call.works.openapi.document(document);
-  auto hash = call.works.openapi.hash(document);
+  auto make_document = [&] { return works.openapi.document(document); };
+  Result<SharedBytes> bytes = co_await works.parts.pool.run(make_document);
+  Result<std::string> hash = works.openapi.hash(document);
   if (!bytes || !hash) co_return refuse(page_not_found());
   http::Headers headers{{"content-type", "application/json"}, {"vary", "Accept"}};
   std::string asked = call.info.query.get("hash");

@@ -152,7 +152,7 @@ ServerWorks::ServerWorks(ServerParts parts_given, ServerOptions options_given, p
       admission(make_admission_plugins({caches, parts.time, parts.rng, options, authorizer})),
       registry(parts.store, caches, admission, parts.time, parts.rng), tokens(std::move(key), options, caches, parts.time, parts.rng),
       authenticator(options, tokens, parts.time), operations(registry, make_subresource_handlers({registry, tokens}), authenticator, authorizer),
-      discovery(cat(options.advertise_address, ':', options.advertise_port)) {
+      openapi_free(parts.executor), discovery(cat(options.advertise_address, ':', options.advertise_port)) {
   for (const Resource& resource : resources())
     if (resource.has(kList) && resource.has(kCreate) && &stored_resource(resource) == &resource) caches.add(resource);
 }

@@ -1,6 +1,7 @@
 // A watch as an answer: frames from the watcher's queue, coalesced while the client takes its time.
 #include "api/limits.h"
 #include "api/serve/works.h"
+#include "api/slice.h"
 #include "base/strings.h"
 
 namespace monopod::api {
@@ -31,8 +32,10 @@ async::Task<Result<>> pump(HttpCall& call, const Rendering& how, Watcher& watche
     }
     call.works.metrics.on_watch_events(how.resource->group(), how.resource->kind(), taken->size());
     std::string together;
+    Slice slice;
     for (const Watcher::Item& item : *taken) {
-      SharedBytes frame = item.frame;
+      SharedBytes frame = item.frame ? item.frame : watcher.form()->encode(item.event.type, *item.event.object);
+      if (slice.spent()) CO_TRY(co_await slice.yield());
       if (first_table && item.event.object) {  // column definitions travel in the first frame only
         frame = encode_first_table_frame(how, item.event.type, *item.event.object, call.works.parts.time.wall());
         first_table = false;

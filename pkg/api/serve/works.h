@@ -24,7 +24,9 @@ struct ServerWorks {
   ServiceAccountTokens tokens;
   Authenticator authenticator;
   Operations operations;
-  OpenApi openapi;
+  OpenApi openapi;               // built on the pool at first use: one at a time, see openapi_busy
+  bool openapi_busy = false;
+  async::Notify openapi_free;
   Discovery discovery;
   Metrics metrics;
   std::vector<std::pair<std::string, std::function<std::string()>>> checks;
