@@ -189,6 +189,7 @@ async::Task<Result<>> run(async::Executor executor, std::string path) {
 }  // namespace monopod
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   monopod::async::Loop loop;
   auto result = loop.run(monopod::run(loop.executor(), argc > 1 ? argv[1] : ":memory:"));
   if (result) return 0;
