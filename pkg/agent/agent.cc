@@ -362,8 +362,9 @@ async::Task<Result<>> Agent::run() {
     thrown = std::current_exception();
   }
   impl.scope.cancel();
-  Result<> joined;
-  co_await async::shielded([](async::Scope& scope, Result<>& out) -> async::Task<> { out = co_await scope.join(); }(impl.scope, joined));
+  co_await async::asio::this_coro::throw_if_cancelled(false);  // a cancelled caller still waits for the children
+  Result<> joined = co_await impl.scope.join();
+  co_await async::asio::this_coro::throw_if_cancelled(true);
   if (thrown) std::rethrow_exception(thrown);
   if (!joined && joined.error().code() != Code::kCancelled) co_return joined;
   co_return result;

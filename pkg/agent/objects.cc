@@ -119,7 +119,9 @@ async::Task<Result<>> ObjectCache::watch_one(std::shared_ptr<Entry> entry) {
   entry->scope.spawn(entry->informer.run());
   auto dropped = co_await entry->dropped.wait();  // forever: while some pod refers to it
   entry->scope.cancel();
-  co_await async::shielded([](std::shared_ptr<Entry> e) -> async::Task<> { (void)co_await e->scope.join(); }(entry));
+  co_await async::asio::this_coro::throw_if_cancelled(false);  // the informer is waited for in any case
+  (void)co_await entry->scope.join();
+  co_await async::asio::this_coro::throw_if_cancelled(true);
   co_return Result<>();
 }
 
@@ -143,7 +145,9 @@ async::Task<Result<>> ObjectCache::run() {
   async::Event never(executor_);
   auto woken = co_await never.wait();  // forever: until cancelled
   scope_.cancel();
-  co_await async::shielded([](async::Scope& scope) -> async::Task<> { (void)co_await scope.join(); }(scope_));
+  co_await async::asio::this_coro::throw_if_cancelled(false);
+  (void)co_await scope_.join();
+  co_await async::asio::this_coro::throw_if_cancelled(true);
   co_return woken;
 }
 

@@ -151,8 +151,8 @@ async::Task<Result<>> PodWorker::clean_up() {
   Duration wait = kCleanUpRetryFirst;
   for (;;) {
     Result<> done;
-    if (ending_ == Ending::kDeleted) done = co_await services_.confirm_deleted(pod_->namespace_name, pod_->name, uid);
-    if (done) done = co_await services_.runtime.remove_pod(uid);
+    done = co_await services_.runtime.remove_pod(uid);
+    if (done && ending_ == Ending::kDeleted) done = co_await services_.confirm_deleted(pod_->namespace_name, pod_->name, uid);
     if (done) break;
     if (done.error().code() == Code::kCancelled) co_return done;
     log::warn("cannot finish the deletion of a pod", {{"pod", pod_->full_name()}, {"error", done.error()}});

@@ -183,10 +183,10 @@ async::Task<Result<>> PodWorker::run() {
   }
   probes_.cancel();
   helpers_.cancel();
-  co_await async::shielded([](async::Scope& a, async::Scope& b) -> async::Task<> {
-    (void)co_await a.join();
-    (void)co_await b.join();
-  }(probes_, helpers_));
+  co_await async::asio::this_coro::throw_if_cancelled(false);  // a cancelled worker still waits for its children
+  (void)co_await probes_.join();
+  (void)co_await helpers_.join();
+  co_await async::asio::this_coro::throw_if_cancelled(true);
   ended_ = true;
   if (thrown) std::rethrow_exception(thrown);
   co_return result;

@@ -113,7 +113,7 @@ async::Task<Result<>> runs_and_is_deleted(Bench& b) {
   b.worker->update(deleted(pod, 30));
   co_await b.settle();
   EXPECT_TRUE(b.said("Killing: Stopping container a"));
-  std::vector<std::string> want{"sandbox", "create a", "start a", "signal a 15", "stop_sandbox", "confirm u1", "remove_pod"};
+  std::vector<std::string> want{"sandbox", "create a", "start a", "signal a 15", "stop_sandbox", "remove_pod", "confirm u1"};
   EXPECT_EQ(b.runtime.calls, want);
   EXPECT_TRUE(b.worker->ended());
   EXPECT_EQ(b.volumes.torn_down, 1);
