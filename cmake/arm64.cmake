@@ -1,0 +1,20 @@
+# Cross build for 64-bit ARM with the host's clang. MONOPOD_SYSROOT is what packaging/scripts/arm64-sysroot made.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(CMAKE_C_COMPILER clang-19)
+set(CMAKE_CXX_COMPILER clang++-19)
+set(CMAKE_C_COMPILER_TARGET aarch64-linux-gnu)
+set(CMAKE_CXX_COMPILER_TARGET aarch64-linux-gnu)
+list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES MONOPOD_SYSROOT)
+set(CMAKE_SYSROOT ${MONOPOD_SYSROOT})
+set(CMAKE_EXE_LINKER_FLAGS_INIT "-fuse-ld=lld-19") # the host's own linker knows no arm64
+set(CMAKE_AR llvm-ar-19)
+set(CMAKE_RANLIB llvm-ranlib-19)
+set(CMAKE_STRIP llvm-strip-19)
+set(CMAKE_LIBRARY_ARCHITECTURE aarch64-linux-gnu)
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+# Unit tests run under user-mode emulation.
+set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64-static)
