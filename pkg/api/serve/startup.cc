@@ -195,7 +195,7 @@ async::Task<Result<>> keep_roles_aggregated(ServerWorks& works) {
       Call call = system_call("update", *resource, "", json::get_string(role, {"metadata", "name"}));
       Mutation mutation = [&rules](const json::Value& live) { return with_rules(live, rules); };
       Outcome<ObjectPtr> out = co_await works.registry.modify(call, mutation);
-      if (!out) log::warn("aggregated role not updated", {{"name", call.name}, {"error", out.error().message}});
+      if (!out && out.error().code != http_status(Code::kCancelled)) log::warn("aggregated role not updated", {{"name", call.name}, {"error", out.error().message}});
     }
     auto next = co_await changes->take();
     if (!next && next.error().code() == Code::kOutOfRange) {

@@ -167,7 +167,6 @@ async::Task<Result<>> run(async::Executor executor, std::string path) {
   CO_TRY(co_await getters.join());
   print("get rate", 20000 / (wall() - w), "1/s");
   print("get CPU", (cpu() - c) / 20000 * 1e6, "us");
-  CO_TRY(co_await watches(bench, executor));
   double before = resident_bytes();
   CO_TRY(co_await create_many(bench, executor, "create Pod c16 (1000)", pods, pod, 0, 1000, 16));
   CO_TRY(co_await list(bench, "list 1000 pods JSON", pods, "application/json"));
@@ -178,6 +177,7 @@ async::Task<Result<>> run(async::Executor executor, std::string path) {
   CO_TRY(co_await list(bench, "list 10000 pods JSON", pods, "application/json"));
   CO_TRY(co_await list(bench, "list 10000 pods Table", pods, "application/json;as=Table;v=v1;g=meta.k8s.io"));
   CO_TRY(co_await list(bench, "list 10000 pods protobuf", pods, "application/vnd.kubernetes.protobuf"));
+  CO_TRY(co_await watches(bench, executor));
   background.cancel();
   (void)co_await background.join();
   scope.cancel();
