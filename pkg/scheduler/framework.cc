@@ -6,6 +6,10 @@
 namespace monopod::scheduler {
 namespace {
 
+// PostFilter, Permit, PreBind and Bind wait for the API, which waits for the disk: an SD card that stalls for seconds is no reason to give a
+// pod back, since its binding may be written all the same.
+constexpr Duration kWaitMax = std::chrono::seconds(30);
+
 // Names the plugin that holds the loop too long.
 class Stopwatch {
  public:
@@ -151,7 +155,7 @@ void Framework::unreserve(CycleState& state, const PodInfo& pod, std::string_vie
 
 async::Task<Status> Framework::limited(std::string_view plugin, std::string_view point, async::Task<Status> call) {
   std::string what = cat("plugin ", plugin, " ", point);
-  Result<Status> status = co_await async::with_timeout<Status>(time_, plugin_limit_ * 100, what, as_result(std::move(call)));
+  Result<Status> status = co_await async::with_timeout<Status>(time_, kWaitMax, what, as_result(std::move(call)));
   if (!status) co_return Status{Verdict::kError, status.error().message()};
   co_return std::move(*status);
 }

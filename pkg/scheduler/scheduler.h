@@ -24,7 +24,7 @@ struct SchedulerParts {
 
 struct SchedulerOptions {
   std::string name = "default-scheduler";              // pods with this spec.schedulerName are ours
-  Duration plugin_limit = std::chrono::milliseconds(5);  // a slower plugin is named in the log; waits get a hundred times as long
+  Duration plugin_limit = std::chrono::milliseconds(5);  // a slower plugin is named in the log
 };
 
 class Scheduler {
