@@ -56,6 +56,7 @@ struct Agent::Impl final : PodDirectory {
         housekeeper(d.images, volumes, d.time),
         handler(d, options, *this, machine),
         mirrors_changed(d.executor),
+        manifests_read(d.executor),
         worker_ended(d.executor),
         services(WorkerServices{
             .executor = d.executor,
@@ -200,6 +201,7 @@ struct Agent::Impl final : PodDirectory {
 
   // --- static pods
   void on_static_pods(std::map<std::string, Pod> found) {
+    manifests_read.set();
     for (auto& [uid, pod] : found) {
       if (static_pods.contains(uid)) continue;
       static_pods.emplace(uid, pod);
@@ -292,6 +294,7 @@ struct Agent::Impl final : PodDirectory {
     if (!options.pod_manifests_dir.empty())
       scope.spawn(watch_static_pods(deps.time, deps.pool, options.pod_manifests_dir, options.node_name, [this](std::map<std::string, Pod> pods) { on_static_pods(std::move(pods)); }));
     CO_TRY(co_await pod_informer.wait_synced());
+    if (!options.pod_manifests_dir.empty()) CO_TRY(co_await manifests_read.wait());  // forever: the first reading always comes
     co_await remove_orphans();
     async::Event never(deps.executor);
     co_return co_await never.wait();  // forever: until cancelled
@@ -301,7 +304,7 @@ struct Agent::Impl final : PodDirectory {
   async::Task<> remove_orphans() {
     for (const PodRecord& r : machine.list()) {
       if (workers.contains(r.uid) || pod_informer.indexer().find(cat(r.namespace_name, "/", r.name)) != nullptr) continue;
-      if (!options.pod_manifests_dir.empty() && static_pods.contains(r.uid)) continue;
+      if (static_pods.contains(r.uid)) continue;
       log::info("removing a pod that the API does not know", {{"pod", cat(r.namespace_name, "/", r.name)}, {"uid", r.uid}});
       auto removed = co_await machine.remove_pod(r.uid);
       if (!removed) log::warn("cannot remove an orphaned pod", {{"uid", r.uid}, {"error", removed.error()}});
@@ -339,6 +342,7 @@ struct Agent::Impl final : PodDirectory {
   Housekeeper housekeeper;
   NodeHandler handler;
   async::Event mirrors_changed;
+  async::Event manifests_read;
   async::Event worker_ended;
   WorkerServices services;
   std::map<std::string, std::shared_ptr<PodWorker>> workers;  // by uid
