@@ -1,8 +1,32 @@
 #include "codec/json.h"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "base/strings.h"
 
 namespace monopod::json {
+namespace {
+
+// Numbers beyond a double's range become infinite, which JSON cannot say again.
+bool holds_infinity(const Value& value) {
+  if (const double* number = value.if_double()) return std::isinf(*number);
+  if (const Array* array = value.if_array()) return std::ranges::any_of(*array, holds_infinity);
+  if (const Object* object = value.if_object()) return std::ranges::any_of(*object, [](const auto& member) { return holds_infinity(member.value()); });
+  return false;
+}
+
+// Saturated: a conversion out of range is undefined.
+std::int64_t to_int(double number) {
+  constexpr double kBeyond = 9223372036854775808.0;
+  if (std::isnan(number)) return 0;
+  if (number >= kBeyond) return std::numeric_limits<std::int64_t>::max();
+  if (number < -kBeyond) return std::numeric_limits<std::int64_t>::min();
+  return static_cast<std::int64_t>(number);
+}
+
+}  // namespace
 
 Result<Value> parse(std::string_view text, const ParseLimits& limits) {
   if (text.size() > limits.bytes_max)
@@ -15,7 +39,9 @@ Result<Value> parse(std::string_view text, const ParseLimits& limits) {
   if (!ec && consumed < text.size() && trim(text.substr(consumed)).size() > 0) ec = boost::json::error::extra_data;
   if (!ec) parser.finish(ec);
   if (ec) return fail(Code::kInvalidArgument, cat("json: ", ec.message(), " at byte ", consumed));
-  return parser.release();
+  Value value = parser.release();
+  if (holds_infinity(value)) return fail(Code::kInvalidArgument, "json: number out of range");
+  return value;
 }
 
 std::string format(const Value& value) { return boost::json::serialize(value); }
@@ -46,7 +72,7 @@ std::int64_t get_int(const Value& root, std::initializer_list<std::string_view> 
   if (v == nullptr) return fallback;
   if (v->is_int64()) return v->get_int64();
   if (v->is_uint64()) return static_cast<std::int64_t>(v->get_uint64());
-  if (v->is_double()) return static_cast<std::int64_t>(v->get_double());
+  if (v->is_double()) return to_int(v->get_double());
   return fallback;
 }
 

@@ -28,5 +28,16 @@ TEST(Json, LimitsAndGarbageAreRefusedWithAPosition) {
   EXPECT_FALSE(parse("[1,2]", {.depth_max = 8, .bytes_max = 4}));
 }
 
+TEST(Json, NumbersBeyondARangeAreRefusedOrSaturated) {
+  for (const char* text : {"1e309", "[-1e400]", R"({"a":{"b":123456789012345678901234567890e300}})"}) {
+    Result<Value> value = parse(text);
+    ASSERT_FALSE(value.has_value()) << text;
+    EXPECT_EQ(value.error().message(), "json: number out of range") << text;
+  }
+  Value large = parse(R"({"up":1e300,"down":-1e300,"most":18446744073709551615})").value();
+  EXPECT_EQ(get_int(large, {"up"}), std::numeric_limits<std::int64_t>::max());
+  EXPECT_EQ(get_int(large, {"down"}), std::numeric_limits<std::int64_t>::min());
+}
+
 }  // namespace
 }  // namespace monopod::json
