@@ -9,11 +9,11 @@
 namespace monopod::json {
 namespace {
 
-// Numbers beyond a double's range become infinite, which JSON cannot say again.
-bool holds_infinity(const Value& value) {
-  if (const double* number = value.if_double()) return std::isinf(*number);
-  if (const Array* array = value.if_array()) return std::ranges::any_of(*array, holds_infinity);
-  if (const Object* object = value.if_object()) return std::ranges::any_of(*object, [](const auto& member) { return holds_infinity(member.value()); });
+// Numbers whose exponent is beyond a double become infinite, or none at all (0e999): JSON cannot say them again.
+bool holds_non_finite(const Value& value) {
+  if (const double* number = value.if_double()) return !std::isfinite(*number);
+  if (const Array* array = value.if_array()) return std::ranges::any_of(*array, holds_non_finite);
+  if (const Object* object = value.if_object()) return std::ranges::any_of(*object, [](const auto& member) { return holds_non_finite(member.value()); });
   return false;
 }
 
@@ -40,7 +40,7 @@ Result<Value> parse(std::string_view text, const ParseLimits& limits) {
   if (!ec) parser.finish(ec);
   if (ec) return fail(Code::kInvalidArgument, cat("json: ", ec.message(), " at byte ", consumed));
   Value value = parser.release();
-  if (holds_infinity(value)) return fail(Code::kInvalidArgument, "json: number out of range");
+  if (holds_non_finite(value)) return fail(Code::kInvalidArgument, "json: number out of range");
   return value;
 }
 
