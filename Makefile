@@ -66,6 +66,7 @@ uninstall: ## Remove binary and unit; data stays in /var/lib/monopod
 	@packaging/scripts/uninstall
 
 release: build ## Stripped binary with licence notices in dist/
+	@packaging/scripts/install-deps release
 	@packaging/scripts/release $(BINARY) dist
 
 clean: ## Remove build folders
