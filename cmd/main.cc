@@ -25,8 +25,12 @@ int run(int argc, char** argv) {
   app.footer("Start here:\n  sudo monopod server                 run the node\n  kubectl --kubeconfig /var/lib/monopod/admin.kubeconfig get nodes");
   Invocation invocation;
   for (AddCommand add : commands()) add(app, invocation);
+  int own = argc;  // up to "--"
+  for (int i = 1; i < argc && own == argc; ++i)
+    if (std::strcmp(argv[i], "--") == 0) own = i;
+  for (int i = own + 1; i < argc; ++i) invocation.tail.emplace_back(argv[i]);
   try {
-    app.parse(argc, argv);
+    app.parse(own, argv);
   } catch (const CLI::ParseError& e) {
     int code = app.exit(e);
     return code == 0 ? 0 : exit_code(Code::kInvalidArgument);

@@ -191,23 +191,19 @@ void add_trial(CLI::App& parent, Invocation& invocation) {
     const char* rest;
   };
   static constexpr Verb kVerbs[] = {
-      {"start", "Start it; further arguments go to monopod server", start, "server options"},
+      {"start", "Start it; options after -- go to monopod server", start, "options of monopod server"},
       {"stop", "Stop it and remove every trace", stop, nullptr},
-      {"exec", "Run a command inside its namespaces", execute, "command"},
+      {"exec", "Run a command inside its namespaces", execute, "the command and its arguments"},
   };
   for (const Verb& verb : kVerbs) {
     auto options = std::make_shared<TrialOptions>();
     CLI::App* sub = app->add_subcommand(verb.name, verb.summary);
     sub->add_option("--dir", options->dir, "Everything it writes")->capture_default_str();
     if (std::string_view(verb.name) == "start") sub->add_option("--port", options->port, "Port on 127.0.0.1")->check(CLI::Range(1, 65535))->capture_default_str();
-    if (verb.rest != nullptr) {
-      sub->prefix_command();
-      sub->footer("After -- come the " + std::string(verb.rest) + ".");
-    }
+    if (verb.rest != nullptr) sub->footer("After -- comes: " + std::string(verb.rest));
     auto run = verb.run;
-    sub->callback([sub, options, run, &invocation] {
-      options->arguments = sub->remaining();
-      if (!options->arguments.empty() && options->arguments.front() == "--") options->arguments.erase(options->arguments.begin());
+    sub->callback([options, run, &invocation] {
+      options->arguments = invocation.tail;
       invocation.run = [options, run] { return report(run(*options)); };
     });
   }
