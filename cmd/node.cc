@@ -21,6 +21,7 @@
 #include "host.h"
 #include "http/server.h"
 #include "image/store.h"
+#include "network/dns/resolver.h"
 #include "network/dns/server.h"
 #include "network/network.h"
 #include "network/service_table.h"
@@ -52,6 +53,22 @@ class LocalNode final : public api::NodeHandlers {
   http::Handler* handler_ = nullptr;
 };
 
+// Names of registries, looked up by our own DNS client: a static binary has no getaddrinfo.
+class HostResolver final : public http::Resolver {
+ public:
+  HostResolver(async::Time& time, Rng& rng)
+      : resolver_(time, rng, {.servers = read_upstreams("/etc/resolv.conf"), .hosts = read_file("/etc/hosts").value_or("")}) {}
+  Task<Result<std::vector<std::string>>> resolve(std::string host) override {
+    CO_TRY_ASSIGN(std::vector<network::IpAddress> addresses, co_await resolver_.resolve(std::move(host)));
+    std::vector<std::string> out;
+    for (const network::IpAddress& ip : addresses) out.push_back(network::format_ip(ip));
+    co_return out;
+  }
+
+ private:
+  network::dns::Resolver resolver_;
+};
+
 std::vector<client::Resource> deletable_resources() {
   std::vector<client::Resource> out;
   for (const api::Resource& r : api::resources())
@@ -70,6 +87,7 @@ class Node {
  private:
   Task<Result<>> start();
   Task<Result<>> start_store();
+  Task<Result<>> start_images();
   Task<Result<>> start_network();
   Task<Result<>> start_api();
   Task<Result<>> start_loops();
@@ -91,6 +109,8 @@ class Node {
   std::unique_ptr<store::SqliteBackend> store_;
   std::unique_ptr<supervisor::Supervisor> supervisor_;
   std::unique_ptr<sys::Cgroups> cgroups_;
+  HostResolver resolver_{time_, rng_};
+  std::unique_ptr<http::TlsClient> registry_tls_;  // null: this host has no bundle of authorities, https registries are out of reach
   std::unique_ptr<image::ImageStore> images_;
   std::unique_ptr<network::Network> network_;
   std::unique_ptr<network::ServiceProgrammer> services_;
@@ -112,6 +132,24 @@ Task<Result<>> Node::start_store() {
   CO_TRY_ASSIGN(store::Durability durability, store::parse_durability(options_.store_sync));
   store::SqliteOptions options{.path = options_.data_dir + "/state.db", .durability = durability, .volatile_prefixes = {"/registry/coordination.k8s.io/leases/kube-node-lease/"}};
   CO_TRY_ASSIGN(store_, co_await store::SqliteBackend::open(std::move(options), pool_, time_, rng_));
+  co_return Result<>();
+}
+
+Task<Result<>> import_drop_ins(image::ImageStore& images) {
+  Result<std::size_t> imported = co_await images.import_drop_ins();
+  if (!imported) log::warn("images directory could not be imported", {{"why", imported.error()}});
+  else if (*imported > 0) log::info("images imported", {{"files", *imported}});
+  co_return Result<>();
+}
+
+Task<Result<>> Node::start_images() {
+  Result<std::unique_ptr<http::TlsClient>> tls = http::TlsClient::make({});
+  if (tls) registry_tls_ = std::move(*tls);
+  image::ImageStore::Options options{.data_dir = options_.data_dir, .import_drop_ins = false};
+  options.tls = registry_tls_.get();
+  options.resolver = &resolver_;
+  CO_TRY_ASSIGN(images_, co_await image::ImageStore::open(std::move(options), pool_, time_, store_->state()));
+  background_.spawn(import_drop_ins(*images_));  // a large file must not delay the node
   co_return Result<>();
 }
 
@@ -209,7 +247,7 @@ Task<Result<>> Node::start() {
     supervisor_->on_terminate([this] { stopping_.set(); });
     background_.spawn(supervisor_->run());
     CO_TRY_ASSIGN(cgroups_, co_await pool_.run([] { return sys::open_cgroups(); }));
-    CO_TRY_ASSIGN(images_, co_await image::ImageStore::open({.data_dir = options_.data_dir}, pool_, time_, store_->state()));
+    CO_TRY(co_await start_images());
     CO_TRY(co_await start_network());
   }
   CO_TRY(co_await start_api());

@@ -1,0 +1,95 @@
+// `monopod store`: the datastore as a server of its own (etcd's v3 API), and the check of a database file.
+#include "store/serve.h"
+
+#include <boost/asio/signal_set.hpp>
+#include <cstdio>
+
+#include "async/as_result.h"
+#include "async/loop.h"
+#include "async/scope.h"
+#include "base/log.h"
+#include "commands.h"
+#include "host.h"
+#include "pki/random.h"
+
+namespace monopod::cmd {
+namespace {
+
+using async::Task;
+
+struct StoreOptions {
+  std::string data_dir = "/var/lib/monopod-store";
+  std::string listen = "127.0.0.1:2379";
+  std::string sync = "always";
+  std::string cert_file, key_file, trusted_ca_file;
+  bool client_cert_auth = false;
+  std::string file;
+};
+
+Task<Result<>> until_signal(async::Scope& scope) {
+  async::asio::signal_set signals(co_await async::asio::this_coro::executor, SIGINT, SIGTERM);
+  [[maybe_unused]] auto [ec, number] = co_await signals.async_wait(async::as_tuple);  // forever: the user decides
+  scope.cancel();
+  co_return Result<>();
+}
+
+Task<Result<>> serve_until_signal(async::Loop& loop, store::ServeOptions options, async::Time& time, Rng& rng) {
+  async::Scope scope(loop.executor());
+  scope.spawn(store::serve(std::move(options), time, rng));
+  scope.spawn(until_signal(scope));
+  co_return co_await scope.join();
+}
+
+Result<> serve(const StoreOptions& o) {
+  pki::initialise();
+  store::ServeOptions options{.data_dir = o.data_dir, .listen = o.listen, .client_cert_auth = o.client_cert_auth};
+  TRY_ASSIGN(options.durability, store::parse_durability(o.sync));
+  for (auto [path, into] : {std::pair{&o.cert_file, &options.certificate_pem}, {&o.key_file, &options.key_pem}, {&o.trusted_ca_file, &options.client_ca_pem}})
+    if (!path->empty()) {
+      TRY_ASSIGN(*into, read_file(*path));
+    }
+  options.on_ready = [listen = o.listen](std::uint16_t) { log::info("store is up", {{"listen", listen}}); };
+  async::Loop loop;
+  async::RealTime time;
+  SystemRng rng;
+  return loop.run(serve_until_signal(loop, std::move(options), time, rng));
+}
+
+Result<> check(const StoreOptions& o) {
+  TRY_ASSIGN(std::vector<std::string> findings, store::fsck(o.file));
+  for (const std::string& finding : findings) std::printf("%s\n", finding.c_str());
+  if (!findings.empty()) return fail(Code::kDataLoss, o.file + ": damaged; restore a backup");
+  std::printf("%s: sound\n", o.file.c_str());
+  return {};
+}
+
+}  // namespace
+
+void add_store(CLI::App& parent, Invocation& invocation) {
+  CLI::App* app = add_command(parent, "store", "The datastore alone: serve it to etcd's clients, check a file",
+                              "  monopod store serve --data-dir /var/lib/monopod-store --listen 127.0.0.1:2379\n"
+                              "  etcdctl --endpoints 127.0.0.1:2379 put greeting hello\n"
+                              "  monopod store fsck /var/lib/monopod/state.db");
+  app->require_subcommand(1);
+  auto options = std::make_shared<StoreOptions>();
+  CLI::App* serve_app = app->add_subcommand("serve", "Serve etcd's v3 API over gRPC");
+  add_log_options(*serve_app);
+  serve_app->add_option("--data-dir", options->data_dir, "Holds the database file")->capture_default_str();
+  serve_app->add_option("--listen", options->listen, "address:port, or unix:/path")->capture_default_str();
+  serve_app->add_option("--store-sync", options->sync, "always, batch or os")->check(CLI::IsMember({"always", "batch", "os"}))->capture_default_str();
+  serve_app->add_option("--cert-file", options->cert_file, "Server certificate (PEM)");
+  serve_app->add_option("--key-file", options->key_file, "Its key (PEM)");
+  serve_app->add_option("--trusted-ca-file", options->trusted_ca_file, "Authority of client certificates (PEM)");
+  serve_app->add_flag("--client-cert-auth", options->client_cert_auth, "Every client must show a certificate of --trusted-ca-file");
+  serve_app->callback([options, &invocation] {
+    invocation.run = [options] {
+      configure_logging();
+      return report(serve(*options));
+    };
+  });
+  CLI::App* fsck_app = app->add_subcommand("fsck", "Check a database file that nobody has open");
+  fsck_app->add_option("file", options->file, "state.db")->required();
+  fsck_app->callback([options, &invocation] { invocation.run = [options] { return report(check(*options)); }; });
+}
+
+}  // namespace monopod::cmd
