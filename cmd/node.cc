@@ -19,6 +19,7 @@
 #include "controllers/controllers.h"
 #include "credentials.h"
 #include "host.h"
+#include "http/endpoint.h"
 #include "http/server.h"
 #include "image/store.h"
 #include "network/dns/resolver.h"
