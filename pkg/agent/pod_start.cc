@@ -162,10 +162,14 @@ async::Task<Result<>> PodWorker::start(std::string name) {
     Instance ended = *s.current;
     ended.state = RunState::kExited;
     if (ended.exit_code == 0) ended.exit_code = 128;
+    ended.reason = "StartError";
+    ended.message = cat("failed to start container \"", name, "\": ", started.error().message());
     s.current->state = RunState::kRunning;  // so that its end is news
     container_ended(ended);
-    s.waiting_reason = "RunContainerError";
-    s.waiting_message = cat("failed to start container \"", name, "\": ", started.error().message());
+    if (pod->restart_policy != RestartPolicy::kNever) {  // else the end is final, and shown as that
+      s.waiting_reason = "RunContainerError";
+      s.waiting_message = ended.message;
+    }
     co_await forget_older(name);
     co_return Result<>();
   }

@@ -64,6 +64,8 @@ class Server {
     signals_ = sys::Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!signals_) return fail_errno("make signal descriptor");
     TRY_ASSIGN(executable_, sys::sealed_self_executable());
+    program_ = sys::Fd(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+    if (!program_) return fail_errno("open own executable");
     null_ = sys::Fd(::open("/dev/null", O_RDWR | O_CLOEXEC));
     if (!null_) return fail_errno("open /dev/null");
     TRY(table_.load());
@@ -86,7 +88,7 @@ class Server {
     Result<> started = [this]() -> Result<> {
       TRY_ASSIGN(sys::SocketPair pair, sys::make_packet_pair());
       sys::SpawnOptions spawn;
-      spawn.executable = executable_.get();
+      spawn.executable = program_.get();
       spawn.argv = options_.node_argv;
       spawn.env = options_.node_env;
       spawn.fds = {0, 1, 2};
@@ -608,7 +610,8 @@ class Server {
   RealClock clock_;
   ServiceNotifier notifier_;
   ProcessTable table_;
-  sys::Fd executable_;
+  sys::Fd executable_;  // the sealed copy, for first stages: what a container reaches by /proc/self/exe cannot be changed
+  sys::Fd program_;     // the file itself, for the node: its pages are shared with ours
   sys::Fd null_;
   sys::Fd signals_;
 
