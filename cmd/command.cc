@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "codec/yaml.h"
+#include "host.h"
 
 namespace monopod::cmd {
 namespace {
@@ -26,30 +27,13 @@ std::string advice_for(const Error& error) {
   return "";
 }
 
-// CLI11's idea of a config file, filled from YAML: "data-dir: /var/lib/monopod".
-class YamlConfig final : public CLI::Config {
- public:
-  std::string to_config(const CLI::App*, bool, bool, std::string) const override { return ""; }
-  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
-    std::string text{std::istreambuf_iterator<char>(input), {}};
-    Result<json::Value> tree = yaml::parse(text);
-    if (!tree) throw CLI::ConversionError("config file", tree.error().message());
-    std::vector<CLI::ConfigItem> items;
-    if (tree->is_null()) return items;
-    if (!tree->is_object()) throw CLI::ConversionError("config file", "want a map of option names to values");
-    for (const auto& [key, value] : tree->get_object()) {
-      CLI::ConfigItem item;
-      item.name = std::string(key);
-      auto text_of = [](const json::Value& v) { return v.is_string() ? std::string(v.get_string()) : json::format(v); };
-      if (value.is_array())
-        for (const json::Value& v : value.get_array()) item.inputs.push_back(text_of(v));
-      else
-        item.inputs.push_back(text_of(value));
-      items.push_back(std::move(item));
-    }
-    return items;
-  }
-};
+std::vector<std::string> texts_of(const json::Value& value) {
+  auto text_of = [](const json::Value& v) { return v.is_string() ? std::string(v.get_string()) : json::format(v); };
+  if (!value.is_array()) return {text_of(value)};
+  std::vector<std::string> out;
+  for (const json::Value& v : value.get_array()) out.push_back(text_of(v));
+  return out;
+}
 
 }  // namespace
 
@@ -80,10 +64,29 @@ void configure_logging() {
   log::configure(options);
 }
 
-void use_yaml_config(CLI::App& app, const std::string& default_path) {
-  app.config_formatter(std::make_shared<YamlConfig>());
-  app.set_config("--config", default_path, "YAML file of option names and values; flags and environment win over it");
-  app.allow_config_extras(CLI::config_extras_mode::error);
+void add_config_option(CLI::App& app, std::string& path) {
+  app.add_option("--config", path, "YAML file of option names and values; flags and environment win over it")->envname("MONOPOD_CONFIG")->capture_default_str();
+}
+
+Result<> apply_config(CLI::App& app, const std::string& path, bool required) {
+  Result<std::string> text = read_file(path);
+  if (!text) return required ? Result<>(fail(text.error())) : Result<>();
+  Result<json::Value> tree = yaml::parse(*text);
+  if (!tree) return fail(std::move(tree).error().with(path));
+  if (tree->is_null()) return {};
+  if (!tree->is_object()) return fail(Code::kInvalidArgument, path + ": want a map of option names to values");
+  for (const auto& [key, value] : tree->get_object()) {
+    CLI::Option* option = app.get_option_no_throw("--" + std::string(key));
+    if (option == nullptr || key == "config") return fail(Code::kInvalidArgument, cat(path, ": unknown option \"", std::string_view(key), "\""));
+    if (option->count() > 0) continue;  // a flag or the environment said it
+    try {
+      option->add_result(texts_of(value));
+      option->run_callback();
+    } catch (const CLI::Error& e) {
+      return fail(Code::kInvalidArgument, cat(path, ": ", e.what()));
+    }
+  }
+  return {};
 }
 
 }  // namespace monopod::cmd

@@ -31,7 +31,9 @@ void add_log_options(CLI::App& app);
 // Applies --log-level and --log-format; call first in a command's run.
 void configure_logging();
 
-// YAML config files for CLI11: a flat map of long option names to values.
-void use_yaml_config(CLI::App& app, const std::string& default_path);
+// --config PATH, and what to do with it once the command line is parsed: options that neither flag nor environment set are
+// taken from the YAML map of option names to values. A missing file is an error only where it was asked for.
+void add_config_option(CLI::App& app, std::string& path);
+Result<> apply_config(CLI::App& app, const std::string& path, bool required);
 
 }  // namespace monopod::cmd

@@ -28,7 +28,10 @@ void add_node(CLI::App& parent, Invocation& invocation) {
   app->callback([options, &invocation] {
     invocation.run = [options] {
       configure_logging();
-      return report(run_node(*options, inherited()));
+      Result<> ended = run_node(*options, inherited());
+      // Another monopod has the data: no restart mends that, and the exit code says so to the supervisor.
+      if (!ended && ended.error().message().find("data dir in use") != std::string::npos) ended = fail(Code::kFailedPrecondition, ended.error().message());
+      return report(ended);
     };
   });
 }

@@ -76,8 +76,13 @@ void add_server(CLI::App& parent, Invocation& invocation) {
                               "  sudo kubectl --kubeconfig /var/lib/monopod/admin.kubeconfig get nodes");
   auto options = std::make_shared<ServerOptions>();
   add_server_options(*app, *options);
-  use_yaml_config(*app, "/etc/monopod/config.yaml");
-  app->callback([app, options, &invocation] {
+  auto config = std::make_shared<std::string>("/etc/monopod/config.yaml");
+  add_config_option(*app, *config);
+  app->callback([app, options, config, &invocation] {
+    if (Result<> applied = apply_config(*app, *config, app->get_option("--config")->count() > 0); !applied) {
+      invocation.run = [error = applied.error()] { return report(error); };
+      return;
+    }
     std::vector<std::string> log_arguments = {"--log-level", app->get_option("--log-level")->as<std::string>(), "--log-format", app->get_option("--log-format")->as<std::string>()};
     invocation.run = [options, log_arguments] { return run_server(*options, log_arguments); };
   });

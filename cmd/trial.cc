@@ -53,6 +53,7 @@ std::string start_time_of(pid_t pid) {
   std::size_t end = stat->rfind(')');
   if (end == std::string::npos) return "";
   auto fields = split(std::string_view(*stat).substr(end + 2), ' ');
+  if (fields[0] == "Z" || fields[0] == "X") return "";  // ended, not yet reaped
   return fields.size() > 19 ? std::string(fields[19]) : "";
 }
 

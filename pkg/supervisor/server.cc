@@ -113,8 +113,8 @@ class Server {
 
   void plan_restart() {
     if (clock_.mono() - node_started_ > kStableRun) delay_ms_ = 0;
+    restart_at_ = clock_.mono() + std::chrono::milliseconds(delay_ms_);  // the first time at once, then with back-off
     delay_ms_ = delay_ms_ == 0 ? options_.restart_delay_ms_min : std::min(delay_ms_ * 2, options_.restart_delay_ms_max);
-    restart_at_ = clock_.mono() + std::chrono::milliseconds(delay_ms_);
   }
 
   void disconnect_node() {
@@ -579,6 +579,7 @@ class Server {
         return checked({});
       }
       case MessageType::kNotifyReady:
+        delay_ms_ = 0;  // it works: should it die now, the next one starts at once
         notifier_.send(cat("READY=1\nSTATUS=", reader.text(1024)));
         return checked({});
       case MessageType::kNotifyAlive:
