@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <ctime>
@@ -108,36 +109,98 @@ async::Task<Result<>> list(Bench& bench, std::string name, std::string target, s
   co_return Result<>();
 }
 
-async::Task<Result<>> watcher(Bench& bench, std::size_t& frames) {
+// Counts the answers begun and the events delivered.
+struct Delivered {
+  std::size_t open = 0;
+  std::size_t events = 0;
+  std::optional<Error> failed{};
+};
+
+async::Task<Result<>> follow(Bench& bench, Delivered& delivered) {
   http::Request request;
-  request.target = "/api/v1/namespaces/default/configmaps?watch=true&resourceVersion=";
-  request.target += "&fieldSelector=metadata.name%3Dm0";
+  request.method = "GET";
+  request.target = "/api/v1/namespaces/default/configmaps?watch=true&fieldSelector=metadata.name%3Dm0";
   request.headers = {{"authorization", "Bearer t"}};
   CO_TRY_ASSIGN(http::Response response, co_await http::call_in_process(bench.background, bench.server, std::move(request)));
+  if (response.status != 200) {
+    Result<std::string> why = co_await response.body->read_all(1 << 16);
+    co_return fail(Code::kInternal, cat("watch: status ", response.status, ": ", why ? *why : ""));
+  }
+  ++delivered.open;
   while (true) {
     CO_TRY_ASSIGN(SharedBytes chunk, co_await response.body->read_chunk());
-    if (!chunk) co_return Result<>();
-    ++frames;
+    if (!chunk) co_return fail(Code::kInternal, "watch: ended");
+    delivered.events += static_cast<std::size_t>(std::count(chunk->begin(), chunk->end(), '\n'));
   }
 }
 
-async::Task<Result<>> watches(Bench& bench, async::Executor executor) {
-  constexpr int kWatchers = 1000, kEvents = 20;
-  std::size_t frames = 0;
-  async::Scope scope(executor);
-  double before = resident_bytes();
-  for (int i = 0; i < kWatchers; ++i) scope.spawn(watcher(bench, frames));
-  while (frames < kWatchers) CO_TRY(co_await bench.call("GET", "/version", ""));
-  print("memory per watcher (in process)", (resident_bytes() - before) / kWatchers / 1e3, "KB");
-  frames = 0;
-  double c = cpu();
-  for (int i = 0; i < kEvents; ++i) {
-    CO_TRY(co_await bench.call("PUT", "/api/v1/namespaces/default/configmaps/m0", cat(R"({"metadata":{"name":"m0"},"data":{"i":")", i, "\"}}")));
-    while (frames < static_cast<std::size_t>(kWatchers * (i + 1))) CO_TRY(co_await bench.call("GET", "/version", ""));
+async::Task<Result<>> watcher(Bench& bench, Delivered& delivered) {
+  Result<> ended = co_await follow(bench, delivered);
+  if (!ended && !delivered.failed) delivered.failed = ended.error();
+  co_return ended;
+}
+
+// Until so many events were delivered in all; a watch that failed, or 20 seconds without, ends the wait.
+async::Task<Result<>> wait_for_events(Bench& bench, const Delivered& delivered, std::size_t events) {
+  double begin = wall();
+  while (delivered.events < events) {
+    if (delivered.failed) co_return fail(*delivered.failed);
+    if (wall() - begin > 20) co_return fail(Code::kDeadlineExceeded, cat("watch: ", delivered.events, " events of ", events, ", ", delivered.open, " watches"));
+    CO_TRY(co_await bench.call("GET", "/version", ""));  // a turn of the loop
   }
-  print("watch delivery CPU", (cpu() - c) / (kWatchers * kEvents) * 1e6, "us");
+  co_return Result<>();
+}
+
+async::Task<Result<>> deliver(Bench& bench, std::size_t watchers, Delivered& delivered) {
+  constexpr std::size_t kEvents = 20;
+  double before = resident_bytes();
+  CO_TRY(co_await wait_for_events(bench, delivered, watchers));
+  print(cat("memory per watcher (", watchers, ")"), (resident_bytes() - before) / static_cast<double>(watchers) / 1e3, "KB");
+  double c = cpu();
+  for (std::size_t i = 1; i <= kEvents; ++i) {
+    CO_TRY(co_await bench.call("PUT", "/api/v1/namespaces/default/configmaps/m0",
+                               cat(R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"m0"},"data":{"i":")", watchers, '-', i, "\"}}")));
+    CO_TRY(co_await wait_for_events(bench, delivered, watchers * (i + 1)));
+  }
+  print(cat("watch delivery CPU (", watchers, ")"), (cpu() - c) / static_cast<double>(watchers * kEvents) * 1e6, "us");
+  co_return Result<>();
+}
+
+async::Task<Result<>> watches(Bench& bench, async::Executor executor, std::size_t watchers) {
+  Delivered delivered;
+  async::Scope scope(executor);
+  for (std::size_t i = 0; i < watchers; ++i) scope.spawn(watcher(bench, delivered));
+  Result<> done = co_await deliver(bench, watchers, delivered);
   scope.cancel();
-  (void)co_await scope.join();
+  Result<> joined = co_await scope.join();
+  co_return joined ? done : joined;
+}
+
+async::Task<Result<>> measure(Bench& bench, async::Executor executor) {
+  CO_TRY(co_await bench.call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"default"}})"));
+  const std::string maps = "/api/v1/namespaces/default/configmaps", pods = "/api/v1/namespaces/default/pods";
+  print("memory at start", resident_bytes() / 1e6, "MB");
+  CO_TRY(co_await create_many(bench, executor, "create ConfigMap c1", maps, config_map, 0, 500, 1));
+  CO_TRY(co_await create_many(bench, executor, "create ConfigMap c16", maps, config_map, 500, 5500, 16));
+  int next = 0;
+  double c = cpu();
+  double w = wall();
+  async::Scope getters(executor);
+  for (int i = 0; i < 16; ++i) getters.spawn(getter(bench, next, 20000));
+  CO_TRY(co_await getters.join());
+  print("get rate", 20000 / (wall() - w), "1/s");
+  print("get CPU", (cpu() - c) / 20000 * 1e6, "us");
+  double before = resident_bytes();
+  CO_TRY(co_await create_many(bench, executor, "create Pod c16 (1000)", pods, pod, 0, 1000, 16));
+  CO_TRY(co_await list(bench, "list 1000 pods JSON", pods, "application/json"));
+  CO_TRY(co_await list(bench, "list 1000 pods Table", pods, "application/json;as=Table;v=v1;g=meta.k8s.io"));
+  CO_TRY(co_await create_many(bench, executor, "create Pod c16 (10000)", pods, pod, 1000, 10000, 16));
+  print("memory per pod object", (resident_bytes() - before) / 10000 / 1e3, "KB");
+  print("memory in all", resident_bytes() / 1e6, "MB");
+  CO_TRY(co_await list(bench, "list 10000 pods JSON", pods, "application/json"));
+  CO_TRY(co_await list(bench, "list 10000 pods Table", pods, "application/json;as=Table;v=v1;g=meta.k8s.io"));
+  CO_TRY(co_await list(bench, "list 10000 pods protobuf", pods, "application/vnd.kubernetes.protobuf"));
+  for (std::size_t watchers : {1U, 100U, 1000U}) CO_TRY(co_await watches(bench, executor, watchers));
   co_return Result<>();
 }
 
@@ -154,35 +217,13 @@ async::Task<Result<>> run(async::Executor executor, std::string path) {
   async::Scope scope(executor), background(executor);
   scope.spawn(server.run());
   Bench bench{background, server};
-  CO_TRY(co_await bench.call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"default"}})"));
-  const std::string maps = "/api/v1/namespaces/default/configmaps", pods = "/api/v1/namespaces/default/pods";
-  print("memory at start", resident_bytes() / 1e6, "MB");
-  CO_TRY(co_await create_many(bench, executor, "create ConfigMap c1", maps, config_map, 0, 500, 1));
-  CO_TRY(co_await create_many(bench, executor, "create ConfigMap c16", maps, config_map, 500, 5500, 16));
-  int next = 0;
-  double c = cpu();
-  w = wall();
-  async::Scope getters(executor);
-  for (int i = 0; i < 16; ++i) getters.spawn(getter(bench, next, 20000));
-  CO_TRY(co_await getters.join());
-  print("get rate", 20000 / (wall() - w), "1/s");
-  print("get CPU", (cpu() - c) / 20000 * 1e6, "us");
-  double before = resident_bytes();
-  CO_TRY(co_await create_many(bench, executor, "create Pod c16 (1000)", pods, pod, 0, 1000, 16));
-  CO_TRY(co_await list(bench, "list 1000 pods JSON", pods, "application/json"));
-  CO_TRY(co_await list(bench, "list 1000 pods Table", pods, "application/json;as=Table;v=v1;g=meta.k8s.io"));
-  CO_TRY(co_await create_many(bench, executor, "create Pod c16 (10000)", pods, pod, 1000, 10000, 16));
-  print("memory per pod object", (resident_bytes() - before) / 10000 / 1e3, "KB");
-  print("memory in all", resident_bytes() / 1e6, "MB");
-  CO_TRY(co_await list(bench, "list 10000 pods JSON", pods, "application/json"));
-  CO_TRY(co_await list(bench, "list 10000 pods Table", pods, "application/json;as=Table;v=v1;g=meta.k8s.io"));
-  CO_TRY(co_await list(bench, "list 10000 pods protobuf", pods, "application/vnd.kubernetes.protobuf"));
-  CO_TRY(co_await watches(bench, executor));
+  Result<> measured = co_await measure(bench, executor);
   background.cancel();
   (void)co_await background.join();
   scope.cancel();
   (void)co_await scope.join();
-  co_return co_await store->close();
+  Result<> closed = co_await store->close();
+  co_return measured ? closed : measured;
 }
 
 }  // namespace
