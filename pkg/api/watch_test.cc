@@ -157,6 +157,37 @@ async::Task<Result<>> timed(TestCluster& cluster) {
 }
 TEST(Watch, EndsCleanlyAfterTimeoutSeconds) { with_cluster(timed); }
 
+// Reads the changes of one object from a watch until `last`; they are numbered and none may miss.
+async::Task<Result<>> read_numbered(TestCluster& cluster, int last, int& complete) {
+  CO_TRY_ASSIGN(http::Response response, co_await cluster.open("GET", kMaps + "?watch=true&fieldSelector=metadata.name%3Dm"));
+  EXPECT_EQ(response.status, 200);
+  Events events(std::move(response));
+  CO_NEXT(events, "ADDED m");
+  for (int i = 1; i <= last; ++i) {
+    CO_TRY_ASSIGN(json::Value event, co_await events.next());
+    EXPECT_EQ(json::get_string(event, {"object", "data", "i"}), std::to_string(i));
+  }
+  ++complete;
+  co_return Result<>();
+}
+
+async::Task<Result<>> many(TestCluster& cluster) {
+  constexpr int kWatchers = 300, kEvents = 50;
+  CO_CALL(made, "POST", kMaps, config_map("m"));
+  int complete = 0;
+  async::Scope readers(cluster.executor);
+  for (int i = 0; i < kWatchers; ++i) readers.spawn(read_numbered(cluster, kEvents, complete));
+  Result<Reply> turn = co_await cluster.call("GET", "/version");  // the watches are open by now
+  for (int i = 1; i <= kEvents && turn; ++i)
+    turn = co_await cluster.call("PUT", kMaps + "/m", cat(R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"m"},"data":{"i":")", i, "\"}}"));
+  Result<> read = co_await readers.join();
+  CO_TRY(turn);
+  CO_TRY(read);
+  EXPECT_EQ(complete, kWatchers);
+  co_return Result<>();
+}
+TEST(Watch, EveryOneOfManyGetsEveryChangeInOrder) { with_cluster(many); }
+
 async::Task<Result<>> slow(TestCluster& cluster) {
   auto api = cluster.server->local(system_user("test"));
   CO_TRY_ASSIGN(auto watch, co_await api->watch({"", "v1", "configmaps"}, "", {.resource_version = ""}));
