@@ -53,7 +53,7 @@ def bad_options():
 
 def config_file():
     with tempfile.TemporaryDirectory() as d:
-        for content, text in [("pod-cidr: [1, 2", "yaml"), ("no-such-option: 1\n", "no-such-option"), ("a: 1\na: 2\n", "duplicate")]:
+        for content, text in [("pod-cidr: [1, 2", "yaml"), ("no-such-option: 1\n", "no-such-option"), ("a: 1\na: 2\n", "already set")]:
             path = d + "/config.yaml"
             with open(path, "w", encoding="utf-8") as f:
                 f.write(content)
