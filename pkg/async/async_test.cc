@@ -178,5 +178,15 @@ Task<Result<>> smoke(Loop&) {
 }
 TEST(Coroutine, CompilerHandlesAwaitInsideExpressions) { run_test(smoke); }
 
+Task<Result<>> woken_before_it_begins(Loop& loop) {
+  FakeTime time(loop.executor());
+  Notify notify(loop.executor());
+  Task<Result<>> waiting = notify.wait();
+  notify.wake_all();
+  CO_TRY(co_await with_timeout<void>(time, std::chrono::seconds(1), "wake-up", std::move(waiting)));
+  co_return Result<>();
+}
+TEST(Notify, AWakeUpBetweenTheCallAndTheWaitCounts) { run_test(woken_before_it_begins, std::chrono::seconds(5)); }
+
 }  // namespace
 }  // namespace monopod::async

@@ -23,9 +23,16 @@ Task<Result<>> Event::wait() {
 
 Notify::Notify(Executor executor) : waiters_(executor, asio::steady_timer::time_point::max()) {}
 
-void Notify::wake_all() { waiters_.cancel(); }
+void Notify::wake_all() {
+  ++wakes_;
+  waiters_.cancel();
+}
 
-Task<Result<>> Notify::wait() {
+Task<Result<>> Notify::wait() { return wait_after(wakes_); }
+
+Task<Result<>> Notify::wait_after(std::uint64_t wakes) {
+  if (wakes_ != wakes) co_return Result<>();
+  // The owner may be gone once this returns: nothing of it is looked at again.
   [[maybe_unused]] boost::system::error_code woken = co_await waiters_.async_wait(as_code);
   asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
   if (state.cancelled() != asio::cancellation_type::none) co_return fail(Code::kCancelled, "cancelled");

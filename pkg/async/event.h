@@ -2,6 +2,7 @@
 #pragma once
 
 #include <boost/asio/steady_timer.hpp>
+#include <cstdint>
 
 #include "async/task.h"
 
@@ -23,7 +24,8 @@ class Event {
   asio::steady_timer waiters_;
 };
 
-// Wakes every coroutine that waits now, and remembers nothing: check your condition in a loop around wait().
+// Wakes every coroutine whose wait() was called before; check your condition in a loop around wait(). What counts is the call,
+// not the turn in which its task begins to run: with_timeout(..., notify.wait()) begins it later and misses nothing.
 class Notify {
  public:
   explicit Notify(Executor executor);
@@ -31,6 +33,9 @@ class Notify {
   Task<Result<>> wait();  // kCancelled only
 
  private:
+  Task<Result<>> wait_after(std::uint64_t wakes);
+
+  std::uint64_t wakes_ = 0;
   asio::steady_timer waiters_;
 };
 
