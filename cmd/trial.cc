@@ -142,16 +142,41 @@ Result<> start(const TrialOptions& o) {
   return {};
 }
 
+// Directories of the control groups that hold the server's pods, one per hierarchy.
+std::vector<std::string> pod_groups_of(pid_t server) {
+  std::vector<std::string> out;
+  Result<std::string> text = read_file(cat("/proc/", server, "/cgroup"));
+  if (!text) return out;
+  for (std::string_view line : split(*text, '\n')) {  // "4:memory:/group", "0::/group" for v2
+    auto fields = split(line, ':');
+    if (fields.size() < 3) continue;
+    std::string group(fields[2] == "/" ? "" : fields[2]);
+    if (group.ends_with("/node")) group.resize(group.size() - 5);  // v2: the leaf that the processes moved into
+    for (std::string base : fields[1].empty() ? std::vector<std::string>{"/sys/fs/cgroup/unified", "/sys/fs/cgroup"} : std::vector<std::string>{cat("/sys/fs/cgroup/", fields[1])})
+      out.push_back(base + group + "/pods");
+  }
+  return out;
+}
+
+// Removes what is empty, leaves first: a group that another node still uses is busy and stays.
+void remove_groups(const std::string& directory) {
+  std::error_code ec;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, ec))
+    if (entry.is_directory(ec)) remove_groups(entry.path());
+  ::rmdir(directory.c_str());
+}
+
 Result<> stop(const TrialOptions& o) {
   Result<ServerProcess> server = find_server(o);
   if (server) {
-    sys::Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, server->pid, 0)));
+    std::vector<std::string> groups = pod_groups_of(server->pid);
     ::kill(server->pid, SIGTERM);
     for (int tenths = 0; tenths < 600 && start_time_of(server->pid) == server->start_time; ++tenths) ::usleep(100'000);
     if (start_time_of(server->pid) == server->start_time) {
       ::kill(server->pid, SIGKILL);
       for (int tenths = 0; tenths < 50 && start_time_of(server->pid) == server->start_time; ++tenths) ::usleep(100'000);
     }
+    for (const std::string& group : groups) remove_groups(group);
   }
   std::error_code ec;
   std::filesystem::remove_all(o.dir, ec);

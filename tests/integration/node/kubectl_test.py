@@ -207,12 +207,13 @@ def deletion_leaves_nothing():
     k("delete", "namespace", "gone", "--timeout=60s")
     k("delete", "-f", EXAMPLE, "--timeout=60s")
     until("no pods", lambda: "No resources" in k("get", "pods", "-A", check=False).stderr, 60)
-    until("nothing left", lambda: snapshot(node)["links"] == 0 and snapshot(node)["groups"] == 0, 20)
+    until("nothing left", lambda: snapshot(node)["links"] == 0 and snapshot(node)["groups"] <= before["groups"], 20)
 
 
 try:
     node.start()
     node.wait_ready()
+    before = snapshot(node)  # groups that others left are not ours to judge
     node.load_busybox()
     for name, check in [("apply and rollout", apply_hello), ("outputs", outputs), ("service and DNS", service), ("logs and exec", logs_and_exec),
                         ("scale, restart, undo", rollout), ("ConfigMap update reaches the volume", config_update_reaches_the_volume), ("labels, cordon, taint", labels_and_taints),
