@@ -128,12 +128,16 @@ def bench_pods(node):
         path = os.path.join(node.dir, "pod.json")
         with open(path, "w", encoding="utf-8") as f:
             json.dump(pod, f)
+        found, opened = [], threading.Event()
+        watcher = threading.Thread(target=watch_pod, args=(node, f"apply-{i}", ready, found, opened))
+        watcher.start()
+        opened.wait()
         begin = time.perf_counter()
         node.kubectl("apply", "-f", path)
-        node.kubectl("wait", "--for=condition=Ready", f"pod/apply-{i}", "--timeout=30s")
-        applied.append(time.perf_counter() - begin)
+        watcher.join(30)
+        applied.append(found[0] - begin)
         node.kubectl("delete", "pod", f"apply-{i}", "--wait=false", "--grace-period=0", "--force")
-    say("pod.kubectl_apply_to_ready_p50", f"{statistics.median(applied) * 1e3:.0f}", "ms", "must 200, stretch 80 (two kubectl runs included)")
+    say("pod.kubectl_apply_to_ready_p50", f"{statistics.median(applied) * 1e3:.0f}", "ms", "must 200, stretch 80 (from the start of kubectl to Ready on a watch)")
 
 
 def bench_objects(binary, kubectl):
