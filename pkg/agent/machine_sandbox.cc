@@ -177,7 +177,7 @@ async::Task<Result<>> Machine::stop_sandbox(std::string uid) {
   // Dead containers keep no processes; a group that is busy is taken by the next try.
   if (!group.empty())
     if (auto removed = co_await deps_.containers.remove_group(group); !removed && removed.error().code() != Code::kNotFound)
-      log::debug("pod group stays for now", {{"group", group}, {"error", removed.error()}});
+      log::debug("pod group is busy, the next pass takes it", {{"group", group}, {"error", removed.error()}});
   co_return Result<>();
 }
 
