@@ -1,5 +1,5 @@
 // `monopod store`: the datastore as a server of its own (etcd's v3 API), and the check of a database file.
-#include "store/serve.h"
+#include "etcd/serve.h"
 
 #include <boost/asio/signal_set.hpp>
 #include <cstdio>
@@ -33,16 +33,16 @@ Task<Result<>> until_signal(async::Scope& scope) {
   co_return Result<>();
 }
 
-Task<Result<>> serve_until_signal(async::Loop& loop, store::ServeOptions options, async::Time& time, Rng& rng) {
+Task<Result<>> serve_until_signal(async::Loop& loop, etcd::ServeOptions options, async::Time& time, Rng& rng) {
   async::Scope scope(loop.executor());
-  scope.spawn(store::serve(std::move(options), time, rng));
+  scope.spawn(etcd::serve(std::move(options), time, rng));
   scope.spawn(until_signal(scope));
   co_return co_await scope.join();
 }
 
 Result<> serve(const StoreOptions& o) {
   pki::initialise();
-  store::ServeOptions options{.data_dir = o.data_dir, .listen = o.listen, .client_cert_auth = o.client_cert_auth};
+  etcd::ServeOptions options{.data_dir = o.data_dir, .listen = o.listen, .client_cert_auth = o.client_cert_auth};
   TRY_ASSIGN(options.durability, store::parse_durability(o.sync));
   for (auto [path, into] : {std::pair{&o.cert_file, &options.certificate_pem}, {&o.key_file, &options.key_pem}, {&o.trusted_ca_file, &options.client_ca_pem}})
     if (!path->empty()) {

@@ -1,7 +1,7 @@
 // etcd's v3 gRPC API (KV, Watch, Lease, Cluster.MemberList, Maintenance) over a Backend, plus GET /health and /version.
 // Codes and texts of errors are etcd's. Auth, Election and Lock are answered with UNIMPLEMENTED.
 //
-//   EtcdService service(backend, time, {});
+//   Service service(backend, time, {});
 //   http::Server server(executor, time, service, {});
 #pragma once
 
@@ -11,25 +11,25 @@
 #include "store/backend.h"
 #include "store/sqlite_backend.h"
 
-namespace monopod::store {
+namespace monopod::etcd {
 
-struct EtcdServiceOptions {
+struct ServiceOptions {
   std::string client_url = "http://127.0.0.1:2379";      // as MemberList shows it
   std::chrono::seconds progress_interval{600};           // of watches with progress_notify; etcd's default
-  SqliteBackend* sqlite = nullptr;                       // for sizes in Status; may be null
+  store::SqliteBackend* sqlite = nullptr;                       // for sizes in Status; may be null
 };
 
-class EtcdService final : public http::Handler {
+class Service final : public http::Handler {
  public:
   // References outlive the service.
-  EtcdService(Backend& backend, async::Time& time, EtcdServiceOptions options) : backend_(backend), time_(time), options_(std::move(options)) {}
+  Service(store::Backend& backend, async::Time& time, ServiceOptions options) : backend_(backend), time_(time), options_(std::move(options)) {}
   async::Task<Result<>> handle(http::Exchange& exchange) override;
 
  private:
   using Answer = async::Task<Result<std::string>>;
   struct Method {
     std::string_view path;
-    Answer (EtcdService::*call)(std::string_view message);
+    Answer (Service::*call)(std::string_view message);
   };
   static const Method kMethods[];
 
@@ -53,9 +53,9 @@ class EtcdService final : public http::Handler {
   Answer defragment(std::string_view message);
   Answer hash_kv(std::string_view message);
 
-  Backend& backend_;
+  store::Backend& backend_;
   async::Time& time_;
-  EtcdServiceOptions options_;
+  ServiceOptions options_;
 };
 
-}  // namespace monopod::store
+}  // namespace monopod::etcd

@@ -5,14 +5,13 @@
 
 #include "async/channel.h"
 #include "async/scope.h"
-#include "store/etcd_messages.h"
-#include "store/etcd_service.h"
+#include "etcd/messages.h"
+#include "etcd/service.h"
 
-namespace monopod::store {
+namespace monopod::etcd {
 namespace {
 
 using async::Task;
-using namespace etcd;
 
 constexpr std::size_t kOutgoingMax = 32;          // messages waiting for the socket; then watches wait, and lag without cost
 constexpr std::size_t kWatchesMax = 100'000;      // on one stream
@@ -233,11 +232,11 @@ Task<Result<>> run_stream(WatchStream& stream, async::Scope& scope) { return str
 
 }  // namespace
 
-Task<Result<>> EtcdService::watch(http::GrpcServerCall& call) {
+Task<Result<>> Service::watch(http::GrpcServerCall& call) {
   async::Executor executor = co_await async::this_executor();
   WatchStream stream(executor, call, backend_, time_, options_.progress_interval);
   Result<> result = co_await async::run_scoped([&stream](async::Scope& scope) { return run_stream(stream, scope); });
   co_return co_await call.finish(std::move(result));
 }
 
-}  // namespace monopod::store
+}  // namespace monopod::etcd

@@ -1,11 +1,11 @@
-#include "store/etcd_messages.h"
+#include "etcd/messages.h"
 
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
 #include "store/limits.h"
 
-namespace monopod::store::etcd {
+namespace monopod::etcd {
 namespace {
 
 TEST(ProtoWire, RoundTripsFields) {
@@ -63,4 +63,4 @@ TEST(EtcdMessages, RandomBytesNeverDoHarm) {
 }
 
 }  // namespace
-}  // namespace monopod::store::etcd
+}  // namespace monopod::etcd

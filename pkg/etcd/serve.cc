@@ -1,4 +1,4 @@
-#include "store/serve.h"
+#include "etcd/serve.h"
 
 #include <functional>
 
@@ -6,9 +6,12 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "http/server.h"
-#include "store/etcd_service.h"
+#include "etcd/service.h"
 
-namespace monopod::store {
+namespace monopod::etcd {
+
+using namespace store;
+
 namespace {
 
 using async::Task;
@@ -41,7 +44,7 @@ Task<Result<>> serve_store(SqliteBackend& store, const ServeOptions& options, as
   CO_TRY(port);
   std::string host = options.listen.substr(0, options.listen.rfind(':'));
   std::string url = *port == 0 ? options.listen : cat(tls ? "https://" : "http://", host, ":", *port);
-  EtcdService service(store, time, {.client_url = url, .progress_interval = options.progress_interval, .sqlite = &store});
+  Service service(store, time, {.client_url = url, .progress_interval = options.progress_interval, .sqlite = &store});
   http::Server server(co_await async::this_executor(), time, service, {.tls = tls.get()});
   log::info("store serves", {{"url", url}, {"revision", store.current_revision().value}});
   if (options.on_ready) options.on_ready(*port);
@@ -68,4 +71,4 @@ Task<Result<>> serve(ServeOptions options, async::Time& time, Rng& rng) {
   co_return closed;
 }
 
-}  // namespace monopod::store
+}  // namespace monopod::etcd

@@ -1,6 +1,6 @@
-#include "store/proto_wire.h"
+#include "etcd/wire.h"
 
-namespace monopod::store {
+namespace monopod::etcd {
 
 Result<std::uint64_t> ProtoReader::varint() {
   std::uint64_t value = 0;
@@ -71,4 +71,4 @@ ProtoWriter& ProtoWriter::message(std::uint32_t field, std::string_view encoded)
 
 ProtoWriter& ProtoWriter::bytes(std::uint32_t field, std::string_view value) { return value.empty() ? *this : message(field, value); }
 
-}  // namespace monopod::store
+}  // namespace monopod::etcd

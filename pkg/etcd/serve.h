@@ -6,13 +6,13 @@
 #include "async/time.h"
 #include "store/sqlite_backend.h"
 
-namespace monopod::store {
+namespace monopod::etcd {
 
 struct ServeOptions {
   std::string data_dir{};                      // holds state.db; made 0700 if absent
   std::string listen = "127.0.0.1:2379";       // address:port, "[::1]:port", or "unix:/path"
-  Durability durability = Durability::kAlways;
-  CompactionPolicy compaction{.keep_revisions = 0};  // clients compact, as with etcd
+  store::Durability durability = store::Durability::kAlways;
+  store::CompactionPolicy compaction{.keep_revisions = 0};  // clients compact, as with etcd
   std::chrono::seconds progress_interval{600};
   std::string certificate_pem{};               // with key_pem: TLS
   std::string key_pem{};
@@ -24,4 +24,4 @@ struct ServeOptions {
 // Until cancelled; then closes the store cleanly.
 async::Task<Result<>> serve(ServeOptions options, async::Time& time, Rng& rng);
 
-}  // namespace monopod::store
+}  // namespace monopod::etcd

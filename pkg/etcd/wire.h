@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-namespace monopod::store {
+namespace monopod::etcd {
 
 // Walks the fields of one message; views point into it. Unknown fields are for the caller to ignore.
 class ProtoReader {
@@ -48,4 +48,4 @@ class ProtoWriter {
   std::string out_;
 };
 
-}  // namespace monopod::store
+}  // namespace monopod::etcd

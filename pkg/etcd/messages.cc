@@ -1,10 +1,10 @@
-#include "store/etcd_messages.h"
+#include "etcd/messages.h"
 
 #include <algorithm>
 
 #include "store/limits.h"
 
-namespace monopod::store::etcd {
+namespace monopod::etcd {
 namespace {
 
 Result<ParsedTxn> parse_txn_at(std::string_view message, std::size_t depth);
@@ -309,4 +309,4 @@ std::string format_txn(const TxnResult& result, const TxnShape& shape) {
   return out.take();
 }
 
-}  // namespace monopod::store::etcd
+}  // namespace monopod::etcd

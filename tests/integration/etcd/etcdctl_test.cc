@@ -3,13 +3,14 @@
 #include <unistd.h>
 
 #include "async/scope.h"
-#include "store/serve.h"
+#include "etcd/serve.h"
 #include "store/test_support.h"
 
 namespace monopod::testing {
 namespace {
 
 using namespace store;
+using namespace etcd;
 using async::Task;
 
 struct Output {
@@ -59,7 +60,7 @@ Task<Result<>> with_server(std::string directory, std::vector<Case> cases) {
   std::uint16_t port = 0;
   async::Event ready(executor);
   async::Scope server(executor), client(executor);
-  ServeOptions options{.data_dir = std::move(directory), .listen = "127.0.0.1:0"};
+  etcd::ServeOptions options{.data_dir = std::move(directory), .listen = "127.0.0.1:0"};
   options.on_ready = [&](std::uint16_t p) {
     port = p;
     ready.set();

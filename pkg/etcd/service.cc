@@ -1,15 +1,14 @@
-#include "store/etcd_service.h"
+#include "etcd/service.h"
 
 #include <zlib.h>
 
 #include "base/strings.h"
-#include "store/etcd_messages.h"
+#include "etcd/messages.h"
 
-namespace monopod::store {
+namespace monopod::etcd {
 namespace {
 
 using async::Task;
-using namespace etcd;
 
 constexpr std::string_view kWatchPath = "/etcdserverpb.Watch/Watch";
 constexpr std::string_view kKeepAlivePath = "/etcdserverpb.Lease/LeaseKeepAlive";
@@ -18,24 +17,24 @@ constexpr std::string_view kVersion = "3.5.17";  // the etcd whose behaviour thi
 }  // namespace
 
 // Every unary method. A method that is not here does not exist.
-const EtcdService::Method EtcdService::kMethods[] = {
-    {"/etcdserverpb.KV/Range", &EtcdService::range},
-    {"/etcdserverpb.KV/Put", &EtcdService::put},
-    {"/etcdserverpb.KV/DeleteRange", &EtcdService::delete_range},
-    {"/etcdserverpb.KV/Txn", &EtcdService::txn},
-    {"/etcdserverpb.KV/Compact", &EtcdService::compact},
-    {"/etcdserverpb.Lease/LeaseGrant", &EtcdService::lease_grant},
-    {"/etcdserverpb.Lease/LeaseRevoke", &EtcdService::lease_revoke},
-    {"/etcdserverpb.Lease/LeaseTimeToLive", &EtcdService::lease_time_to_live},
-    {"/etcdserverpb.Lease/LeaseLeases", &EtcdService::lease_leases},
-    {"/etcdserverpb.Cluster/MemberList", &EtcdService::member_list},
-    {"/etcdserverpb.Maintenance/Status", &EtcdService::status},
-    {"/etcdserverpb.Maintenance/Alarm", &EtcdService::alarm},
-    {"/etcdserverpb.Maintenance/Defragment", &EtcdService::defragment},
-    {"/etcdserverpb.Maintenance/HashKV", &EtcdService::hash_kv},
+const Service::Method Service::kMethods[] = {
+    {"/etcdserverpb.KV/Range", &Service::range},
+    {"/etcdserverpb.KV/Put", &Service::put},
+    {"/etcdserverpb.KV/DeleteRange", &Service::delete_range},
+    {"/etcdserverpb.KV/Txn", &Service::txn},
+    {"/etcdserverpb.KV/Compact", &Service::compact},
+    {"/etcdserverpb.Lease/LeaseGrant", &Service::lease_grant},
+    {"/etcdserverpb.Lease/LeaseRevoke", &Service::lease_revoke},
+    {"/etcdserverpb.Lease/LeaseTimeToLive", &Service::lease_time_to_live},
+    {"/etcdserverpb.Lease/LeaseLeases", &Service::lease_leases},
+    {"/etcdserverpb.Cluster/MemberList", &Service::member_list},
+    {"/etcdserverpb.Maintenance/Status", &Service::status},
+    {"/etcdserverpb.Maintenance/Alarm", &Service::alarm},
+    {"/etcdserverpb.Maintenance/Defragment", &Service::defragment},
+    {"/etcdserverpb.Maintenance/HashKV", &Service::hash_kv},
 };
 
-Task<Result<>> EtcdService::handle(http::Exchange& exchange) {
+Task<Result<>> Service::handle(http::Exchange& exchange) {
   if (!http::is_grpc(exchange.request())) co_return co_await handle_plain(exchange);
   http::GrpcServerCall call(exchange);
   std::string path(call.method());
@@ -46,7 +45,7 @@ Task<Result<>> EtcdService::handle(http::Exchange& exchange) {
   co_return co_await call.finish(fail(Code::kUnimplemented, cat("unknown method ", path)));
 }
 
-Task<Result<>> EtcdService::handle_plain(http::Exchange& exchange) {
+Task<Result<>> Service::handle_plain(http::Exchange& exchange) {
   std::string_view path = exchange.request().raw_path();
   http::Headers json{{"content-type", "application/json"}};
   if (path == "/health") co_return co_await exchange.respond(200, std::move(json), std::string(R"({"health":"true","reason":""})"));
@@ -55,7 +54,7 @@ Task<Result<>> EtcdService::handle_plain(http::Exchange& exchange) {
   co_return co_await exchange.respond(404, {{"content-type", "text/plain; charset=utf-8"}}, std::string("404 page not found\n"));
 }
 
-Task<Result<>> EtcdService::answer_one(http::GrpcServerCall& call, const Method& method) {
+Task<Result<>> Service::answer_one(http::GrpcServerCall& call, const Method& method) {
   Result<std::optional<std::string>> message = co_await call.read();
   if (!message) co_return co_await call.finish(fail(message.error()));
   if (!*message) co_return co_await call.finish(fail(Code::kInvalidArgument, "no request message"));
@@ -66,14 +65,14 @@ Task<Result<>> EtcdService::answer_one(http::GrpcServerCall& call, const Method&
   co_return co_await call.finish({});
 }
 
-EtcdService::Answer EtcdService::range(std::string_view message) {
+Service::Answer Service::range(std::string_view message) {
   CO_TRY_ASSIGN(Range range, parse_range(message));
   CO_TRY_ASSIGN(RangeResult result, co_await backend_.range(std::move(range.request)));
   Revision header = result.revision;
   co_return format_range(header, std::move(result), range.shape);
 }
 
-EtcdService::Answer EtcdService::put(std::string_view message) {
+Service::Answer Service::put(std::string_view message) {
   CO_TRY_ASSIGN(PutRequest put, parse_put(message));
   Txn txn;
   txn.success.emplace_back(std::move(put));
@@ -81,7 +80,7 @@ EtcdService::Answer EtcdService::put(std::string_view message) {
   co_return format_put(result.revision, std::get<PutResult>(result.results.at(0)));
 }
 
-EtcdService::Answer EtcdService::delete_range(std::string_view message) {
+Service::Answer Service::delete_range(std::string_view message) {
   CO_TRY_ASSIGN(DeleteRequest del, parse_delete(message));
   Txn txn;
   txn.success.emplace_back(std::move(del));
@@ -89,32 +88,32 @@ EtcdService::Answer EtcdService::delete_range(std::string_view message) {
   co_return format_delete(result.revision, std::get<DeleteResult>(result.results.at(0)));
 }
 
-EtcdService::Answer EtcdService::txn(std::string_view message) {
+Service::Answer Service::txn(std::string_view message) {
   CO_TRY_ASSIGN(ParsedTxn parsed, parse_txn(message));
   CO_TRY_ASSIGN(TxnResult result, co_await backend_.txn(std::move(parsed.txn)));
   co_return format_txn(result, parsed.shape);
 }
 
-EtcdService::Answer EtcdService::compact(std::string_view message) {
+Service::Answer Service::compact(std::string_view message) {
   CO_TRY_ASSIGN(std::int64_t revision, parse_integer(message, 1));
   CO_TRY(co_await backend_.compact(Revision(revision)));
   co_return ProtoWriter().message(1, format_header(backend_.current_revision())).take();
 }
 
-EtcdService::Answer EtcdService::lease_grant(std::string_view message) {
+Service::Answer Service::lease_grant(std::string_view message) {
   CO_TRY_ASSIGN(std::int64_t ttl, parse_integer(message, 1));
   CO_TRY_ASSIGN(std::int64_t id, parse_integer(message, 2));
   CO_TRY_ASSIGN(Lease lease, co_await backend_.lease_grant(std::chrono::seconds(ttl), LeaseId(id)));
   co_return ProtoWriter().message(1, format_header(backend_.current_revision())).integer(2, lease.id.value).integer(3, lease.ttl.count()).take();
 }
 
-EtcdService::Answer EtcdService::lease_revoke(std::string_view message) {
+Service::Answer Service::lease_revoke(std::string_view message) {
   CO_TRY_ASSIGN(std::int64_t id, parse_integer(message, 1));
   CO_TRY(co_await backend_.lease_revoke(LeaseId(id)));
   co_return ProtoWriter().message(1, format_header(backend_.current_revision())).take();
 }
 
-Task<Result<>> EtcdService::keep_alive(http::GrpcServerCall& call) {
+Task<Result<>> Service::keep_alive(http::GrpcServerCall& call) {
   for (;;) {
     Result<std::optional<std::string>> message = co_await call.read();
     if (!message) co_return co_await call.finish(fail(message.error()));
@@ -129,7 +128,7 @@ Task<Result<>> EtcdService::keep_alive(http::GrpcServerCall& call) {
   }
 }
 
-EtcdService::Answer EtcdService::lease_time_to_live(std::string_view message) {
+Service::Answer Service::lease_time_to_live(std::string_view message) {
   CO_TRY_ASSIGN(std::int64_t id, parse_integer(message, 1));
   CO_TRY_ASSIGN(std::int64_t with_keys, parse_integer(message, 2));
   CO_TRY_ASSIGN(Lease lease, co_await backend_.lease_time_to_live(LeaseId(id)));
@@ -140,7 +139,7 @@ EtcdService::Answer EtcdService::lease_time_to_live(std::string_view message) {
   co_return out.take();
 }
 
-EtcdService::Answer EtcdService::lease_leases(std::string_view) {
+Service::Answer Service::lease_leases(std::string_view) {
   CO_TRY_ASSIGN(std::vector<LeaseId> ids, co_await backend_.leases());
   ProtoWriter out;
   out.message(1, format_header(backend_.current_revision()));
@@ -148,12 +147,12 @@ EtcdService::Answer EtcdService::lease_leases(std::string_view) {
   co_return out.take();
 }
 
-EtcdService::Answer EtcdService::member_list(std::string_view) {
+Service::Answer Service::member_list(std::string_view) {
   std::string member = ProtoWriter().unsigned_integer(1, kMemberId).bytes(2, "monopod").bytes(3, options_.client_url).bytes(4, options_.client_url).take();
   co_return ProtoWriter().message(1, format_header(backend_.current_revision())).message(2, member).take();
 }
 
-EtcdService::Answer EtcdService::status(std::string_view) {
+Service::Answer Service::status(std::string_view) {
   StoreStats stats;
   if (options_.sqlite) {
     CO_TRY_ASSIGN(stats, co_await options_.sqlite->stats());
@@ -168,12 +167,12 @@ EtcdService::Answer EtcdService::status(std::string_view) {
 }
 
 // There are no alarms: a full disk is told by the write that meets it.
-EtcdService::Answer EtcdService::alarm(std::string_view) { co_return ProtoWriter().message(1, format_header(backend_.current_revision())).take(); }
+Service::Answer Service::alarm(std::string_view) { co_return ProtoWriter().message(1, format_header(backend_.current_revision())).take(); }
 
 // Free pages are given back as compaction frees them.
-EtcdService::Answer EtcdService::defragment(std::string_view) { co_return ProtoWriter().message(1, format_header(backend_.current_revision())).take(); }
+Service::Answer Service::defragment(std::string_view) { co_return ProtoWriter().message(1, format_header(backend_.current_revision())).take(); }
 
-EtcdService::Answer EtcdService::hash_kv(std::string_view message) {
+Service::Answer Service::hash_kv(std::string_view message) {
   CO_TRY_ASSIGN(std::int64_t revision, parse_integer(message, 1));
   CO_TRY_ASSIGN(RangeResult all, co_await backend_.range({.key = std::string(1, '\0'), .range_end = std::string(1, '\0'), .revision = Revision(revision)}));
   uLong sum = 0;
@@ -184,4 +183,4 @@ EtcdService::Answer EtcdService::hash_kv(std::string_view message) {
   co_return ProtoWriter().message(1, format_header(all.revision)).unsigned_integer(2, sum).integer(3, backend_.compact_revision().value).take();
 }
 
-}  // namespace monopod::store
+}  // namespace monopod::etcd

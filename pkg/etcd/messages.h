@@ -2,10 +2,12 @@
 // the store's structs. parse_ fails with kInvalidArgument.
 #pragma once
 
+#include "etcd/wire.h"
 #include "store/backend.h"
-#include "store/proto_wire.h"
 
-namespace monopod::store::etcd {
+namespace monopod::etcd {
+
+using namespace store;  // its data model is what the messages carry
 
 inline constexpr std::size_t kRequestBytesMax = 1'572'864;  // etcd's --max-request-bytes, 1.5 MiB
 inline constexpr std::size_t kTxnOperationsMax = 128;       // etcd's --max-txn-ops
@@ -74,4 +76,4 @@ inline constexpr std::uint64_t kClusterId = 0x6d6f6e6f706f6431;
 inline constexpr std::uint64_t kMemberId = 0x6d6f6e6f706f6432;
 inline constexpr std::int64_t kRaftTerm = 2;  // one member, elected once
 
-}  // namespace monopod::store::etcd
+}  // namespace monopod::etcd
