@@ -5,8 +5,7 @@
 
 #include "async/channel.h"
 #include "async/scope.h"
-#include "etcd/messages.h"
-#include "etcd/service.h"
+#include "etcd/methods.h"
 
 namespace monopod::etcd {
 namespace {
@@ -230,13 +229,18 @@ class WatchStream {
 
 Task<Result<>> run_stream(WatchStream& stream, async::Scope& scope) { return stream.run(scope); }
 
-}  // namespace
-
-Task<Result<>> Service::watch(http::GrpcServerCall& call) {
+Task<Result<>> watch(Context& context, http::GrpcServerCall& call) {
   async::Executor executor = co_await async::this_executor();
-  WatchStream stream(executor, call, backend_, time_, options_.progress_interval);
+  WatchStream stream(executor, call, context.backend, context.time, context.options.progress_interval);
   Result<> result = co_await async::run_scoped([&stream](async::Scope& scope) { return run_stream(stream, scope); });
   co_return co_await call.finish(std::move(result));
+}
+
+}  // namespace
+
+std::span<const StreamMethod> watch_streams() {
+  static constexpr StreamMethod kStreams[] = {{"/etcdserverpb.Watch/Watch", watch}};
+  return kStreams;
 }
 
 }  // namespace monopod::etcd

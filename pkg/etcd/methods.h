@@ -1,0 +1,44 @@
+// The RPCs of etcd's v3 API as tables: one list for each gRPC service, each in the file of that name (kv_service.cc, ...). service.cc joins them.
+#pragma once
+
+#include <span>
+
+#include "etcd/messages.h"
+#include "etcd/service.h"
+
+namespace monopod::etcd {
+
+// The etcd whose behaviour this follows; kube-apiserver decides by it.
+inline constexpr std::string_view kVersion = "3.5.17";
+
+// What every handler works on. References outlive the call.
+struct Context {
+  Backend& backend;
+  async::Time& time;
+  const ServiceOptions& options;
+};
+
+using Answer = async::Task<Result<std::string>>;
+
+// One message each way. message outlives the call.
+struct Method {
+  std::string_view path;  // "/etcdserverpb.KV/Range"
+  Answer (*call)(Context& context, std::string_view message);
+};
+// A stream in either direction. The handler finishes the call.
+struct StreamMethod {
+  std::string_view path;
+  async::Task<Result<>> (*call)(Context& context, http::GrpcServerCall& call);
+};
+
+std::span<const Method> kv_methods();
+std::span<const Method> lease_methods();
+std::span<const StreamMethod> lease_streams();
+std::span<const StreamMethod> watch_streams();
+std::span<const Method> maintenance_methods();  // with Cluster's
+
+// All of them.
+std::vector<Method> all_methods();
+std::vector<StreamMethod> all_streams();
+
+}  // namespace monopod::etcd
