@@ -125,7 +125,7 @@ async::Task<Result<std::unique_ptr<GrpcClientCall>>> open_grpc(Caller& caller, s
   if (options.timeout != Duration{}) headers.set("grpc-timeout", cat(std::chrono::duration_cast<std::chrono::milliseconds>(options.timeout).count(), "m"));
   CO_TRY_ASSIGN(std::unique_ptr<Call> call,
                 co_await caller.open({.method = "POST", .target = std::move(method), .headers = std::move(headers), .timeout = options.timeout}));
-  co_return std::make_unique<GrpcClientCall>(std::move(call));
+  co_return std::make_unique<GrpcClientCall>(std::move(call), options.message_bytes_max);
 }
 
 async::Task<Result<std::string>> call_grpc(Caller& caller, std::string method, std::string message, GrpcOptions options) {

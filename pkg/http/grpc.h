@@ -54,7 +54,7 @@ bool is_grpc(const Request& request);  // content-type application/grpc[+proto]
 // A stream in either direction. read() gives nullopt after an OK status and the status' error otherwise.
 class GrpcClientCall {
  public:
-  GrpcClientCall(std::unique_ptr<Call> call) : call_(std::move(call)) {}
+  explicit GrpcClientCall(std::unique_ptr<Call> call, std::size_t message_bytes_max = kGrpcMessageBytesMax) : call_(std::move(call)), decoder_(message_bytes_max) {}
   async::Task<Result<>> write(std::string_view message);
   async::Task<Result<>> finish_writing();
   async::Task<Result<std::optional<std::string>>> read();
@@ -68,6 +68,7 @@ class GrpcClientCall {
 struct GrpcOptions {
   Headers metadata{};
   Duration timeout{};  // zero: the client's response_timeout; sent as grpc-timeout when given
+  std::size_t message_bytes_max = kGrpcMessageBytesMax;  // of one answer
 };
 
 async::Task<Result<std::unique_ptr<GrpcClientCall>>> open_grpc(Caller& caller, std::string method, GrpcOptions options = {});
