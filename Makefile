@@ -43,7 +43,8 @@ vm-test: test-deps ## Run the hello example on a bare virtual machine (qemu)
 
 bench: test-deps ## Print the numbers: name, value, unit, with the machine's own calibration
 	@$(MAKE) --no-print-directory build
-	@tests/bench/run $(BINARY) $(BUILD)/tools/kubectl
+	@cmake -S . -B $(BUILD) -DMONOPOD_BENCH=ON > /dev/null && ninja -C $(BUILD) -j $(JOBS) etcd_bench store_bench
+	@tests/bench/run $(BUILD)
 
 asan: test-deps ## Unit tests under address and undefined-behaviour sanitizers
 	@MONOPOD_ASAN=1 tests/run build-asan

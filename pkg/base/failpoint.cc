@@ -25,6 +25,7 @@ constexpr std::string_view kNames[] = {
     "store.before_checkpoint",  // the write-ahead log is about to be moved into the file
     "store.before_commit",  // rows are in the transaction, not committed
     "store.before_create",  // a new file is complete beside its place, not renamed into it
+    "store.before_migrate",  // an older file is changed to the newer format, not committed
 };
 constexpr std::size_t kCount = std::size(kNames);
 

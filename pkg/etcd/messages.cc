@@ -262,28 +262,50 @@ std::string format_header(Revision revision) {
   return ProtoWriter().unsigned_integer(1, kClusterId).unsigned_integer(2, kMemberId).integer(3, revision.value).integer(4, kRaftTerm).take();
 }
 
-std::string format_key_value(const KeyValue& kv) {
-  ProtoWriter out;
+namespace {
+
+std::size_t size_of(const KeyValue& kv) {
+  return ProtoWriter::size_of_bytes(1, kv.key.size()) + ProtoWriter::size_of_integer(2, kv.create.value) + ProtoWriter::size_of_integer(3, kv.mod.value) +
+         ProtoWriter::size_of_integer(4, kv.version) + (kv.value ? ProtoWriter::size_of_bytes(5, kv.value->size()) : 0) +
+         ProtoWriter::size_of_integer(6, kv.lease.value);
+}
+
+void append(ProtoWriter& out, const KeyValue& kv) {
   out.bytes(1, kv.key).integer(2, kv.create.value).integer(3, kv.mod.value).integer(4, kv.version);
   if (kv.value) out.bytes(5, *kv.value);
-  return out.integer(6, kv.lease.value).take();
+  out.integer(6, kv.lease.value);
+}
+
+void append(ProtoWriter& out, std::uint32_t field, const KeyValue& kv) { append(out.begin_message(field, size_of(kv)), kv); }
+
+}  // namespace
+
+std::string format_key_value(const KeyValue& kv) {
+  ProtoWriter out;
+  append(out, kv);
+  return out.take();
 }
 
 std::string format_event(const WatchEvent& event) {
   ProtoWriter out;
-  out.integer(1, event.type == WatchEvent::Type::kDelete ? 1 : 0).message(2, format_key_value(event.kv));
-  if (event.prev) out.message(3, format_key_value(*event.prev));
+  out.integer(1, event.type == WatchEvent::Type::kDelete ? 1 : 0);
+  append(out, 2, event.kv);
+  if (event.prev) append(out, 3, *event.prev);
   return out.take();
 }
 
 std::string format_range(Revision header, RangeResult result, const RangeShape& shape) {
+  constexpr std::size_t kHeadBytes = 64, kKeyBytes = 16;  // about what surrounds all, and each
   shape_range(result, shape);
-  ProtoWriter out;
-  out.message(1, format_header(header));
+  std::size_t bytes = kHeadBytes;
   for (KeyValue& kv : result.kvs) {
     if (shape.keys_only) kv.value.reset();
-    out.message(2, format_key_value(kv));
+    bytes += size_of(kv) + kKeyBytes;
   }
+  ProtoWriter out;
+  out.reserve(bytes);
+  out.message(1, format_header(header));
+  for (const KeyValue& kv : result.kvs) append(out, 2, kv);
   return out.boolean(3, result.more).integer(4, result.count).take();
 }
 

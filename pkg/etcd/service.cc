@@ -15,7 +15,7 @@ Task<Result<>> answer_one(Context& context, http::GrpcServerCall& call, const Me
   if ((*message)->size() > kRequestBytesMax) co_return co_await call.finish(fail(Code::kInvalidArgument, "etcdserver: request is too large"));
   Result<std::string> answer = co_await method.call(context, **message);
   if (!answer) co_return co_await call.finish(fail(answer.error()));
-  CO_TRY(co_await call.write(*answer));
+  CO_TRY(co_await call.write(std::move(*answer)));
   co_return co_await call.finish({});
 }
 

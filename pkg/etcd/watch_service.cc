@@ -89,7 +89,7 @@ class WatchStream {
     for (;;) {
       Result<std::string> message = co_await outgoing_.pop();
       if (!message) co_return Result<>();  // closed and drained
-      CO_TRY(co_await call_.write(*message));
+      CO_TRY(co_await call_.write(std::move(*message)));
     }
   }
 

@@ -62,6 +62,28 @@ ProtoWriter& ProtoWriter::unsigned_integer(std::uint32_t field, std::uint64_t va
 
 ProtoWriter& ProtoWriter::integer(std::uint32_t field, std::int64_t value) { return unsigned_integer(field, static_cast<std::uint64_t>(value)); }
 
+namespace {
+std::size_t size_of_varint(std::uint64_t value) {
+  std::size_t size = 1;
+  for (; value >= 0x80; value >>= 7) ++size;
+  return size;
+}
+}  // namespace
+
+std::size_t ProtoWriter::size_of_integer(std::uint32_t field, std::int64_t value) {
+  return value == 0 ? 0 : size_of_varint(std::uint64_t{field} << 3) + size_of_varint(static_cast<std::uint64_t>(value));
+}
+
+std::size_t ProtoWriter::size_of_bytes(std::uint32_t field, std::size_t size) {
+  return size == 0 ? 0 : size_of_varint(std::uint64_t{field} << 3) + size_of_varint(size) + size;
+}
+
+ProtoWriter& ProtoWriter::begin_message(std::uint32_t field, std::size_t size) {
+  varint(std::uint64_t{field} << 3 | 2U);
+  varint(size);
+  return *this;
+}
+
 ProtoWriter& ProtoWriter::message(std::uint32_t field, std::string_view encoded) {
   varint(std::uint64_t{field} << 3 | 2U);
   varint(encoded.size());

@@ -40,6 +40,13 @@ class ProtoWriter {
   ProtoWriter& boolean(std::uint32_t field, bool value) { return integer(field, value ? 1 : 0); }
   ProtoWriter& bytes(std::uint32_t field, std::string_view value);
   ProtoWriter& message(std::uint32_t field, std::string_view encoded);  // even if empty
+  // The head of a message of size bytes that the caller appends next: no buffer of its own for what nests.
+  ProtoWriter& begin_message(std::uint32_t field, std::size_t size);
+  void reserve(std::size_t bytes) { out_.reserve(bytes); }
+
+  // Encoded sizes, for begin_message(); zero and empty take nothing, as above.
+  static std::size_t size_of_integer(std::uint32_t field, std::int64_t value);
+  static std::size_t size_of_bytes(std::uint32_t field, std::size_t size);
   const std::string& str() const { return out_; }
   std::string take() { return std::move(out_); }
 

@@ -38,11 +38,22 @@ Result<> outcome_of(std::optional<std::string_view> status, std::optional<std::s
 
 }  // namespace
 
+namespace {
+
+constexpr std::size_t kCopiedBytesMax = 4U << 10;  // a larger message goes out as it is, behind its prefix
+
+std::string prefix_of(std::size_t size) {
+  std::string out(1, '\0');
+  for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>(size >> static_cast<unsigned>(shift) & 0xffU);
+  return out;
+}
+
+}  // namespace
+
 std::string format_grpc_message(std::string_view message) {
   std::string out;
   out.reserve(kPrefixBytes + message.size());
-  out += '\0';
-  for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>(message.size() >> static_cast<unsigned>(shift) & 0xffU);
+  out += prefix_of(message.size());
   out += message;
   return out;
 }
@@ -55,6 +66,10 @@ Result<std::optional<std::string>> GrpcDecoder::next() {
   for (std::size_t i = 1; i < kPrefixBytes; ++i) size = size << 8U | static_cast<unsigned char>(rest[i]);
   if (size > bytes_max_) return fail(Code::kResourceExhausted, "grpc: message too large");
   if (rest.size() < kPrefixBytes + size) return std::nullopt;
+  if (offset_ == 0 && rest.size() == kPrefixBytes + size && size > kCopiedBytesMax) {  // all there is: no copy
+    buffer_.erase(0, kPrefixBytes);
+    return std::exchange(buffer_, {});
+  }
   std::string message(rest.substr(kPrefixBytes, size));
   offset_ += kPrefixBytes + size;
   if (offset_ == buffer_.size() || offset_ > (64U << 10)) {
@@ -81,10 +96,11 @@ async::Task<Result<std::optional<std::string>>> GrpcServerCall::read() {
   }
 }
 
-async::Task<Result<>> GrpcServerCall::write(std::string_view message) {
-  SharedBytes framed = share(format_grpc_message(message));
+async::Task<Result<>> GrpcServerCall::write(std::string message) {
   if (!exchange_.started()) CO_TRY(co_await exchange_.start(200, {{"content-type", "application/grpc"}}));
-  co_return co_await exchange_.write(std::move(framed));
+  if (message.size() <= kCopiedBytesMax) co_return co_await exchange_.write(share(format_grpc_message(message)));
+  CO_TRY(co_await exchange_.write(share(prefix_of(message.size()))));
+  co_return co_await exchange_.write(share(std::move(message)));
 }
 
 async::Task<Result<>> GrpcServerCall::finish(Result<> outcome) {
@@ -94,7 +110,7 @@ async::Task<Result<>> GrpcServerCall::finish(Result<> outcome) {
   co_return co_await exchange_.finish(std::move(trailers));
 }
 
-async::Task<Result<>> GrpcClientCall::write(std::string_view message) { return call_->write(share(format_grpc_message(message))); }
+async::Task<Result<>> GrpcClientCall::write(std::string message) { return call_->write(share(format_grpc_message(message))); }
 async::Task<Result<>> GrpcClientCall::finish_writing() { return call_->finish(); }
 
 async::Task<Result<std::optional<std::string>>> GrpcClientCall::read() {

@@ -39,7 +39,7 @@ class GrpcServerCall {
   std::string_view method() const { return exchange_.request().raw_path(); }
   // nullopt once the client has finished its side.
   async::Task<Result<std::optional<std::string>>> read();
-  async::Task<Result<>> write(std::string_view message);
+  async::Task<Result<>> write(std::string message);
   // Trailers with the status; code kOk for success. The Code numbering is gRPC's own.
   async::Task<Result<>> finish(Result<> outcome);
 
@@ -55,7 +55,7 @@ bool is_grpc(const Request& request);  // content-type application/grpc[+proto]
 class GrpcClientCall {
  public:
   explicit GrpcClientCall(std::unique_ptr<Call> call, std::size_t message_bytes_max = kGrpcMessageBytesMax) : call_(std::move(call)), decoder_(message_bytes_max) {}
-  async::Task<Result<>> write(std::string_view message);
+  async::Task<Result<>> write(std::string message);
   async::Task<Result<>> finish_writing();
   async::Task<Result<std::optional<std::string>>> read();
 

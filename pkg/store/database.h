@@ -14,6 +14,7 @@
 #include "store/row.h"
 #include "store/sqlite_backend.h"
 #include "store/statement.h"
+#include "store/value_coding.h"
 
 namespace monopod::store {
 
@@ -106,7 +107,11 @@ class Database {
 
  private:
   friend struct DatabaseOpener;
-  class Reader;  // a connection for reading, borrowed
+  struct ReadConnection {
+    std::unique_ptr<Connection> sql{};
+    ValueDecoder decoder{};
+  };
+  class Reader;  // one of them, borrowed
   Database() = default;
 
   Result<> write(Writes& writes);
@@ -120,9 +125,11 @@ class Database {
   int lock_fd_ = -1;
   int wal_fd_ = -1;
   std::unique_ptr<Connection> writer_;
+  ValueEncoder encoder_;  // of the commit thread, as the next
+  ValueDecoder decoder_;
   std::mutex memory_mutex_;  // ":memory:" has the one connection for all threads
   std::mutex readers_mutex_;
-  std::vector<std::unique_ptr<Connection>> idle_readers_;
+  std::vector<std::unique_ptr<ReadConnection>> idle_readers_;
   std::atomic<bool> broken_{false};
   std::int64_t wal_pages_ = 0;
   std::int64_t wal_bytes_written_ = 0;

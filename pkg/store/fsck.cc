@@ -29,14 +29,15 @@ Result<std::vector<std::string>> Database::check_everything() {
     }
   }
   KeyIndex index;
-  TRY_ASSIGN(sqlite3_stmt * stmt, writer_->prepare("SELECT id, create_rev, version, lease, sum, key, value FROM log ORDER BY id"));
+  TRY_ASSIGN(sqlite3_stmt * stmt, writer_->prepare("SELECT id, create_rev, version, lease, sum, key, value, coding FROM log ORDER BY id"));
   Statement statement(stmt);
   while (findings.size() < kFindingsMax) {
     TRY_ASSIGN(bool row, statement.step("read the log"));
     if (!row) break;
     Version version{.row = statement.integer(0), .create = statement.integer(1), .version = statement.integer(2), .lease = statement.integer(3)};
     std::string_view key = statement.bytes(5);
-    if (row_checksum(version, key, statement.bytes(6)) != static_cast<std::uint32_t>(statement.integer(4)))
+    Result<SharedBytes> value = decoder_.decode(statement.integer(7), statement.bytes(6));
+    if (!value || row_checksum(version, key, **value) != static_cast<std::uint32_t>(statement.integer(4)))
       findings.push_back(cat("log row ", version.row, ": checksum does not match"));
     if (const KeyIndex::Entry* entry = index.find(key)) {
       const Version& before = entry->latest;

@@ -105,14 +105,14 @@ Result<> create(const std::string& path, const std::string& directory) {
   return sync_directory(directory);
 }
 
-Result<> check_schema(Connection& connection, const std::string& path) {
-  TRY_ASSIGN(std::int64_t version, connection.query_integer("PRAGMA user_version", "read version"));
-  if (version != kSchemaVersion) return fail(Code::kFailedPrecondition, cat("open ", path, ": format ", version, " is unknown to this monopod"));
+// The tables of this format; with an older log where log_sql says so.
+Result<> check_schema(Connection& connection, const std::string& path, std::string_view log_sql = {}) {
   TRY_ASSIGN(sqlite3_stmt * stmt, connection.prepare("SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_autoindex%' ORDER BY name"));
   Statement statement(stmt);
   for (const auto& [name, sql] : kTables) {
+    std::string_view expected = !log_sql.empty() && std::string_view(name) == "log" ? log_sql : sql;
     TRY_ASSIGN(bool row, statement.step("read schema"));
-    if (!row || statement.bytes(0) != "table" || statement.bytes(1) != name || statement.bytes(2) != sql)
+    if (!row || statement.bytes(0) != "table" || statement.bytes(1) != name || statement.bytes(2) != expected)
       return fail(Code::kFailedPrecondition, cat("open ", path, ": its tables are not a monopod store's: restore a snapshot; it was left as it is"));
   }
   TRY_ASSIGN(bool more, statement.step("read schema"));
@@ -120,6 +120,20 @@ Result<> check_schema(Connection& connection, const std::string& path) {
     return fail(Code::kFailedPrecondition,
                 cat("open ", path, ": ", statement.bytes(0), " \"", statement.bytes(1), "\" does not belong there: restore a snapshot; it was left as it is"));
   return {};
+}
+
+// Forward only, in one transaction: a kill leaves the older format or the newer one.
+Result<> migrate(Connection& connection, const std::string& path) {
+  TRY_ASSIGN(std::int64_t version, connection.query_integer("PRAGMA user_version", "read version"));
+  if (version == kSchemaVersion) return {};
+  if (version != 1) return fail(Code::kFailedPrecondition, cat("open ", path, ": format ", version, " is unknown to this monopod"));
+  TRY(check_schema(connection, path, kLogOfFormat1));
+  TRY(connection.execute("PRAGMA synchronous=FULL; BEGIN IMMEDIATE", "migrate"));
+  Result<> migrated = connection.execute(kMigrateFormat1, "migrate");
+  if (migrated) migrated = failpoint("store.before_migrate");
+  if (migrated) migrated = connection.execute("COMMIT", "migrate");
+  if (!migrated) (void)connection.execute("ROLLBACK", "migrate");
+  return migrated;
 }
 
 }  // namespace
@@ -148,6 +162,7 @@ struct DatabaseOpener {
 
   Result<> prepare(std::int64_t size) {
     Connection& writer = *db.writer_;
+    TRY(migrate(writer, options.path));
     TRY(check_schema(writer, options.path));
     TRY_ASSIGN(std::string mode, writer.query_text("PRAGMA journal_mode=WAL", "set journal mode"));
     if (mode != "wal") return fail(Code::kUnavailable, cat("open ", options.path, ": the file system cannot hold a write-ahead log (mode ", mode, ")"));

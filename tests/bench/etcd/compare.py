@@ -115,9 +115,9 @@ def rounds(servers, count, measure):
     return values["monopod"], values["etcd"]
 
 
-def written_per_put(server, clients, count):
+def written_per_put(server, clients, count, kind="objects"):
     before = server.written()
-    server.measure("put", clients, count, 1024)
+    server.measure("put", clients, count, 1024, kind)
     time.sleep(0.3)
     return (server.written() - before) / count
 
@@ -155,6 +155,8 @@ def main():
         say("store.put_to_1000_watchers_last_delivery", "us", [x[0] for x in ours], [x[0] for x in theirs], "0.5, stretch 0.25")
         say("store.written_per_1KB_put_1_client", "B", *rounds(servers, count, lambda s: written_per_put(s, 1, n(1500))), "1.0")
         say("store.written_per_1KB_put_64_clients", "B", *rounds(servers, count, lambda s: written_per_put(s, 64, n(20000))), "0.5")
+        say("store.written_per_1KB_noise_put_1_client", "B", *rounds(servers, count, lambda s: written_per_put(s, 1, n(1500), "noise")), "- (nothing to compress)")
+        say("store.written_per_1KB_noise_put_64_clients", "B", *rounds(servers, count, lambda s: written_per_put(s, 64, n(20000), "noise")), "- (nothing to compress)")
         for s in servers:
             s.stop()
         servers = [Server("monopod", options.binary, parent), Server("etcd", ETCD, parent)]

@@ -1,5 +1,6 @@
 // Load on a server of etcd's v3 gRPC API: the same client for every server, so that figures can stand side by side.
-//   etcd_bench PORT put CLIENTS COUNT BYTES    latency p50 and p99 (us), rate (1/s) of puts over 1,000 keys
+//   etcd_bench PORT put CLIENTS COUNT BYTES [noise]  latency p50 and p99 (us), rate (1/s) of puts over 1,000 keys; values are objects as
+//                                              an API server stores them, every one different, or bytes that do not compress
 //   etcd_bench PORT get CLIENTS COUNT          rate of gets of those keys
 //   etcd_bench PORT fill KEYS BYTES            makes /fill/<n>, 100 puts a transaction
 //   etcd_bench PORT range KEYS COUNT           time (us) of one range over KEYS of the filled keys
@@ -11,6 +12,7 @@
 
 #include "async/loop.h"
 #include "async/scope.h"
+#include "base/rng.h"
 #include "base/strings.h"
 #include "etcd/wire.h"
 #include "http/grpc.h"
@@ -26,6 +28,36 @@ constexpr int kConnections = 8;
 constexpr int kPutKeys = 1000;
 
 double us_since(Clock::time_point start) { return std::chrono::duration<double, std::micro>(Clock::now() - start).count(); }
+
+// BYTES of a pod's JSON with names, ids and addresses of its own; or noise.
+class Values {
+ public:
+  Values(std::size_t bytes, bool noise) : bytes_(bytes), noise_(noise) {}
+  std::string next() {
+    std::string text;
+    if (noise_) {
+      while (text.size() < bytes_) text += static_cast<char>(rng_.next());
+      return text;
+    }
+    text = cat(R"({"kind":"Pod","apiVersion":"v1","metadata":{"name":"web-)", hex(10), "-", hex(5), R"(","namespace":"team-)", rng_.below(40), R"(","uid":")", hex(8), "-", hex(4), "-", hex(4), "-", hex(12), R"(",)");
+    for (int container = 0; text.size() < bytes_; ++container)
+      text += cat(container == 0 ? R"("labels":{"app":"web","pod-template-hash":")" : R"("status":{"hash":")", hex(10), R"("}},"spec":{"containers":[{"name":"c)", container, R"(","image":"registry.example.com/team/web:)",
+                  rng_.below(50), ".", rng_.below(20), R"(","resources":{"limits":{"cpu":")", rng_.below(900), R"(m","memory":")", rng_.below(900), R"(Mi"}},"containerID":"sha256:)", hex(32), R"(","podIP":"10.)",
+                  rng_.below(250), ".", rng_.below(250), ".", rng_.below(250), R"(","startedAt":"2026-11-)", 10 + rng_.below(20), "T", 10 + rng_.below(14), ":", 10 + rng_.below(50), R"(:00Z","ready":true,"restartPolicy":"Always"},)");
+    text.resize(bytes_);
+    return text;
+  }
+
+ private:
+  std::string hex(int digits) {
+    std::string text;
+    for (int i = 0; i < digits; ++i) text += "0123456789abcdef"[rng_.below(16)];
+    return text;
+  }
+  std::size_t bytes_;
+  bool noise_;
+  SeededRng rng_{7};
+};
 
 struct Samples {
   std::vector<double> us{};
@@ -53,10 +85,10 @@ struct Bench {
 
 std::string put_message(std::string_view key, const std::string& value) { return ProtoWriter().bytes(1, key).bytes(2, value).take(); }
 
-Task<Result<>> put_client(Bench& bench, int client, int& left, std::size_t bytes, Samples& samples) {
-  std::string value(bytes, 'v');
+Task<Result<>> put_client(Bench& bench, int client, int& left, Values& values, Samples& samples) {
   for (int i = 0; left > 0; ++i) {
     --left;
+    std::string value = values.next();
     auto start = Clock::now();
     CO_TRY(co_await http::call_grpc(bench.connection(client), "/etcdserverpb.KV/Put", put_message(cat("/put/", (client * 131 + i) % kPutKeys), value)));
     samples.us.push_back(us_since(start));
@@ -82,10 +114,10 @@ Task<Result<>> with_clients(Bench& bench, int clients, Client client) {
   co_return co_await scope.join();
 }
 
-Task<Result<>> fill_client(Bench& bench, int client, int& next, int keys, const std::string& value) {
+Task<Result<>> fill_client(Bench& bench, int client, int& next, int keys, Values& values) {
   while (next < keys) {
     ProtoWriter txn;
-    for (int i = 0; i < 100 && next < keys; ++i, ++next) txn.message(2, ProtoWriter().message(2, put_message(cat("/fill/", 10'000'000 + next), value)).str());
+    for (int i = 0; i < 100 && next < keys; ++i, ++next) txn.message(2, ProtoWriter().message(2, put_message(cat("/fill/", 10'000'000 + next), values.next())).str());
     CO_TRY(co_await http::call_grpc(bench.connection(client), "/etcdserverpb.KV/Txn", txn.take()));
   }
   co_return Result<>();
@@ -159,8 +191,8 @@ Task<Result<>> measure(Bench& bench, std::vector<std::string> args, Samples& sam
   const std::string& what = args.at(0);
   if (what == "put") {
     int left = number(2);
-    auto bytes = static_cast<std::size_t>(number(3));
-    co_return co_await with_clients(bench, number(1), [&](int i) { return put_client(bench, i, left, bytes, samples); });
+    Values values(static_cast<std::size_t>(number(3)), args.size() > 4 && args[4] == "noise");
+    co_return co_await with_clients(bench, number(1), [&](int i) { return put_client(bench, i, left, values, samples); });
   }
   if (what == "get") {
     int left = number(2);
@@ -168,8 +200,8 @@ Task<Result<>> measure(Bench& bench, std::vector<std::string> args, Samples& sam
   }
   if (what == "fill") {
     int next = 0;
-    std::string value(static_cast<std::size_t>(number(2)), 'v');
-    co_return co_await with_clients(bench, 8, [&](int i) { return fill_client(bench, i, next, number(1), value); });
+    Values values(static_cast<std::size_t>(number(2)), false);
+    co_return co_await with_clients(bench, 8, [&](int i) { return fill_client(bench, i, next, number(1), values); });
   }
   if (what == "range") {
     for (int i = 0; i < number(2); ++i) CO_TRY(co_await range_once(bench, number(1), samples));
