@@ -7,7 +7,7 @@
 namespace monopod::store {
 namespace {
 
-constexpr std::int64_t kCheckpointPages = 2000;
+constexpr std::int64_t kCheckpointBytes = 8 << 20;  // of write-ahead log
 constexpr std::int64_t kReservedBlock = 100'000;  // revisions, so rarely a write; a restart skips at most as many
 constexpr std::chrono::milliseconds kSyncInterval{10};
 
@@ -153,7 +153,7 @@ void SqliteStore::take_back(std::vector<WorkPtr> batch, const Error& why) {
 async::Task<> SqliteStore::checkpoint_if_due() {
   std::int64_t pages = db_->wal_pages();
   if (pages < checkpointed_pages_) checkpointed_pages_ = 0;  // the log began anew
-  if (pages < checkpointed_pages_ + kCheckpointPages) co_return;
+  if ((pages - checkpointed_pages_) * db_->page_bytes() < kCheckpointBytes) co_return;
   checkpointed_pages_ = pages;
   Result<> done = co_await commit_thread_.run([this] { return db_->checkpoint(); });
   if (done) co_return;

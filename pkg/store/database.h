@@ -81,6 +81,7 @@ class Database {
   // Moves the write-ahead log into the file. kResourceExhausted when full: try later.
   Result<> checkpoint();
   std::int64_t wal_pages() const { return wal_pages_; }
+  std::int64_t page_bytes() const { return page_bytes_; }
   // fdatasync of the write-ahead log, for durability batch.
   Result<> sync_wal();
   std::int64_t wal_bytes_written() const { return wal_bytes_written_; }

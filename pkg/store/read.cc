@@ -1,4 +1,5 @@
 // Ranges: the index is walked on the loop, in slices; values that are not in memory are read on the pool.
+#include <algorithm>
 #include <boost/asio/post.hpp>
 
 #include "store/sqlite_store.h"
@@ -7,6 +8,7 @@ namespace monopod::store {
 namespace {
 
 constexpr int kAttemptsMax = 5;
+constexpr std::size_t kParallelRowsMin = 1000;
 constexpr std::size_t kCachedRowsMax = 64;  // larger reads would only sweep the cache
 
 Error compacted_error() { return Error(Code::kOutOfRange, "etcdserver: mvcc: required revision has been compacted"); }
@@ -79,11 +81,34 @@ async::Task<Result<std::vector<SharedBytes>>> SqliteStore::values_of(const std::
     places.push_back(i);
   }
   if (absent.empty()) co_return values;
-  CO_TRY_ASSIGN(std::vector<SharedBytes> fetched, co_await read([this, &absent] { return db_->read_values(absent); }));
+  CO_TRY_ASSIGN(std::vector<SharedBytes> fetched, co_await read_values(absent));
   for (std::size_t i = 0; i < absent.size(); ++i) {
     values[places[i]] = fetched[i];
     if (fetched[i] && absent.size() <= kCachedRowsMax) mvcc_.values.add(absent[i], fetched[i]);
   }
+  co_return values;
+}
+
+async::Task<Result<>> SqliteStore::read_part(std::span<const RowId> rows, std::span<SharedBytes> values) {
+  CO_TRY_ASSIGN(std::vector<SharedBytes> read_now, co_await read([this, rows] { return db_->read_values(rows); }));
+  std::ranges::move(read_now, values.begin());
+  co_return Result<>();
+}
+
+// Many rows are read by two threads of the pool at once: expanding values costs more than finding them.
+async::Task<Result<std::vector<SharedBytes>>> SqliteStore::read_values(const std::vector<RowId>& rows) {
+  std::vector<SharedBytes> values(rows.size());
+  if (rows.size() < kParallelRowsMin) {
+    CO_TRY(co_await read_part(rows, values));
+    co_return values;
+  }
+  std::size_t half = rows.size() / 2;
+  std::span<const RowId> all(rows);
+  std::span<SharedBytes> into(values);
+  async::Scope scope(executor_);
+  scope.spawn(read_part(all.first(half), into.first(half)));
+  scope.spawn(read_part(all.subspan(half), into.subspan(half)));
+  CO_TRY(co_await scope.join());
   co_return values;
 }
 

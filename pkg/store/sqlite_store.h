@@ -102,6 +102,8 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   async::Task<Result<RangeResult>> range_at(const RangeRequest& request, std::int64_t at);
   // Fills the values of rows that are in memory; the others are read. Null where a row is gone.
   async::Task<Result<std::vector<SharedBytes>>> values_of(const std::vector<RowId>& rows);
+  async::Task<Result<std::vector<SharedBytes>>> read_values(const std::vector<RowId>& rows);  // of the file; rows outlives the call
+  async::Task<Result<>> read_part(std::span<const RowId> rows, std::span<SharedBytes> values);
 
   // --- sqlite_lease.cc
   async::Task<Result<>> run_lessor();
