@@ -1,18 +1,21 @@
+// The one place where Boost.Beast's HTTP parser is compiled. Beast reads the bytes; what it takes and we do not is refused
+// before (h1_strict.h) or in its callbacks and after (here).
 #include "http/h1_parser.h"
 
 #include <algorithm>
 #include <array>
+#include <boost/beast/http/basic_parser.hpp>
 #include <cstring>
 
 #include "base/strings.h"
+#include "http/h1_strict.h"
 
 namespace monopod::http {
 namespace {
 
-constexpr std::string_view kCrlf = "\r\n";
-constexpr std::size_t kChunkLineBytesMax = 256;        // size and extensions of one chunk
-constexpr std::size_t kExtensionBytesMax = 16U << 10;  // of one body (CVE-2023-39326)
-constexpr std::size_t kTrailerBytesMax = 8U << 10;
+namespace beast = boost::beast::http;
+using BeastError = boost::beast::error_code;
+using BeastView = boost::beast::string_view;
 
 using HeadError = std::unexpected<H1Error>;
 HeadError bad(std::string text, int status = 400) { return HeadError(H1Error{status, std::move(text)}); }
@@ -28,38 +31,86 @@ bool is_host(std::string_view host) {
   });
 }
 
-// One field line without its CRLF.
-std::expected<void, H1Error> add_field(std::string_view line, Headers& into) {
-  if (line.front() == ' ' || line.front() == '\t') return bad("folded header line");
-  std::size_t colon = line.find(':');
-  if (colon == std::string_view::npos) return bad("header line without a colon");
-  std::string_view name = line.substr(0, colon);
-  if (!is_token(name)) return bad("invalid header name");
-  std::string_view value = line.substr(colon + 1);
-  while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
-  while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);
-  if (!is_field_value(value)) return bad("invalid header value");
-  into.add(name, value);
-  return {};
-}
-
-std::expected<void, H1Error> parse_fields(std::string_view block, Headers& into, const Limits& limits) {
-  while (!block.empty()) {
-    std::size_t end = block.find(kCrlf);
-    std::string_view line = block.substr(0, end);
-    block.remove_prefix(end == std::string_view::npos ? block.size() : end + 2);
-    if (line.empty()) break;
-    if (into.size() == limits.header_fields_max) return bad("too many header fields", 431);
-    if (auto added = add_field(line, into); !added) return added;
+// What Beast calls while it reads one message: fields go to where the message keeps them, our own refusals stop it.
+template <bool kRequest>
+class MessageParser : public beast::basic_parser<kRequest> {
+ public:
+  MessageParser(Headers& fields, const Limits& limits) : fields_(fields), limits_(limits) {
+    this->body_limit(boost::none);                                    // ours is the handler's
+    this->header_limit(std::numeric_limits<std::uint32_t>::max());  // ours is find_head_end's
   }
-  return {};
-}
+  // The whole of head, or why not.
+  std::expected<void, H1Error> parse(std::string_view head) {
+    BeastError ec;
+    std::size_t taken = this->put(boost::asio::const_buffer(head.data(), head.size()), ec);
+    if (refusal_) return HeadError(std::move(*refusal_));
+    if (ec == beast::error::bad_version) return bad("bad version", 505);
+    if (ec) return bad(ec.message());
+    if (taken != head.size()) return bad("malformed head");
+    return {};
+  }
+
+ protected:
+  void refuse(BeastError& ec, std::string text, int status = 400) {
+    refusal_ = H1Error{status, std::move(text)};
+    ec = beast::error::bad_value;
+  }
+  void on_request_impl(beast::verb, BeastView, BeastView, int, BeastError&) override {}
+  void on_response_impl(int, BeastView, int, BeastError&) override {}
+  void on_field_impl(beast::field, BeastView name, BeastView value, BeastError& ec) override {
+    if (fields_.size() == limits_.header_fields_max) return refuse(ec, "too many header fields", 431);
+    fields_.add(name, value);
+  }
+  void on_header_impl(BeastError&) override {}
+  void on_body_init_impl(const boost::optional<std::uint64_t>&, BeastError&) override {}
+  std::size_t on_body_impl(BeastView, BeastError&) override { return 0; }
+  void on_chunk_header_impl(std::uint64_t, BeastView, BeastError&) override {}
+  std::size_t on_chunk_body_impl(std::uint64_t, BeastView, BeastError&) override { return 0; }
+  void on_finish_impl(BeastError&) override {}
+
+  const Limits& limits() const { return limits_; }
+
+ private:
+  Headers& fields_;
+  const Limits& limits_;
+  std::optional<H1Error> refusal_;
+};
+
+class RequestParser final : public MessageParser<true> {
+ public:
+  RequestParser(H1RequestHead& into, const Limits& limits) : MessageParser(into.headers, limits), into_(into) {}
+
+ private:
+  void on_request_impl(beast::verb, BeastView method, BeastView target, int version, BeastError& ec) override {
+    if (method.size() > 32) return refuse(ec, "invalid method");
+    if (!is_target(target)) return refuse(ec, "invalid request target");
+    if (target.size() > limits().target_bytes_max) return refuse(ec, "request target too long", 414);
+    into_.method = std::string_view(method);
+    into_.target = std::string_view(target);
+    into_.minor_version = version - 10;
+  }
+  H1RequestHead& into_;
+};
+
+class ResponseParser final : public MessageParser<false> {
+ public:
+  ResponseParser(H1ResponseHead& into, const Limits& limits) : MessageParser(into.headers, limits), into_(into) {}
+
+ private:
+  void on_response_impl(int status, BeastView, int version, BeastError& ec) override {
+    if (status < 100 || status > 599) return refuse(ec, "status line");
+    into_.status = status;
+    into_.minor_version = version - 10;
+  }
+  H1ResponseHead& into_;
+};
 
 struct Framed {
   Framing framing = Framing::kNone;
   std::uint64_t length = 0;
 };
 
+// Beast ignores codings it does not know, and takes equal lengths and lists of them; a proxy before us may have read those otherwise.
 std::expected<Framed, H1Error> find_framing(const Headers& headers, int minor_version) {
   std::vector<std::string_view> codings = headers.find_all("transfer-encoding");
   std::vector<std::string_view> lengths = headers.find_all("content-length");
@@ -77,6 +128,7 @@ std::expected<Framed, H1Error> find_framing(const Headers& headers, int minor_ve
   return Framed{Framing::kLength, *parse_int<std::uint64_t>(text)};
 }
 
+// Not Beast's keep_alive(): that lets "keep-alive" win over "close" in HTTP/1.0 (RFC 9112 section 9.3).
 bool keeps_alive(const Headers& headers, int minor_version) {
   if (headers.has_token("connection", "close")) return false;
   return minor_version >= 1 || headers.has_token("connection", "keep-alive");
@@ -121,22 +173,15 @@ std::expected<std::optional<std::size_t>, H1Error> find_head_end(std::string_vie
 }
 
 std::expected<H1RequestHead, H1Error> parse_request_head(std::string_view head, const Limits& limits) {
+  if (std::string_view fault = find_fault(head); !fault.empty()) return bad(std::string(fault));
   H1RequestHead out;
-  std::size_t end = head.find(kCrlf);
-  std::string_view line = head.substr(0, end);
-  std::vector<std::string_view> words = split(line, ' ');
-  if (words.size() != 3) return bad("malformed request line");
-  if (!is_token(words[0]) || words[0].size() > 32) return bad("invalid method");
-  if (words[1].empty() || !is_target(words[1])) return bad("invalid request target");
-  if (words[1].size() > limits.target_bytes_max) return bad("request target too long", 414);
-  if (words[2] != "HTTP/1.1" && words[2] != "HTTP/1.0") {
-    if (words[2].starts_with("HTTP/")) return bad("unsupported HTTP version", 505);
-    return bad("malformed request line");
+  RequestParser parser(out, limits);
+  if (auto parsed = parser.parse(head); !parsed) {
+    // 505 is for a request line that is one but for its version.
+    std::vector<std::string_view> words = split(head.substr(0, head.find('\r')), ' ');
+    if (parsed.error().status == 505 && (words.size() != 3 || !words[2].starts_with("HTTP/"))) return bad("malformed request line");
+    return HeadError(std::move(parsed).error());
   }
-  out.method = std::string(words[0]);
-  out.target = std::string(words[1]);
-  out.minor_version = words[2] == "HTTP/1.1" ? 1 : 0;
-  if (auto fields = parse_fields(head.substr(end + 2), out.headers, limits); !fields) return HeadError(std::move(fields).error());
   if (out.headers.bytes() > limits.header_bytes_max) return bad("request head too large", 431);
   std::vector<std::string_view> hosts = out.headers.find_all("host");
   if (hosts.size() > 1 || (hosts.empty() && out.minor_version == 1)) return bad("needs exactly one Host");
@@ -153,15 +198,14 @@ std::expected<H1RequestHead, H1Error> parse_request_head(std::string_view head, 
 
 Result<H1ResponseHead> parse_response_head(std::string_view head, std::string_view request_method, const Limits& limits) {
   auto refuse = [](std::string_view why) { return fail(Code::kUnavailable, cat("malformed answer: ", why)); };
+  if (std::string_view fault = find_fault(head); !fault.empty()) return refuse(fault);
   H1ResponseHead out;
-  std::size_t end = head.find(kCrlf);
-  std::string_view line = head.substr(0, end);
-  if (line.size() < 12 || !line.starts_with("HTTP/1.") || (line[7] != '0' && line[7] != '1') || line[8] != ' ') return refuse("status line");
-  out.minor_version = line[7] - '0';
-  std::optional<int> status = parse_int<int>(line.substr(9, 3));
-  if (!status || *status < 100 || *status > 599 || (line.size() > 12 && line[12] != ' ')) return refuse("status line");
-  out.status = *status;
-  if (auto fields = parse_fields(head.substr(end + 2), out.headers, limits); !fields) return refuse(fields.error().text);
+  ResponseParser parser(out, limits);
+  // Beast wants the space before a reason that is not there ("HTTP/1.1 200 \r\n"); many servers leave it out.
+  bool spaceless = head.find('\r') == 12;
+  std::string spaced = spaceless ? cat(head.substr(0, 12), ' ', head.substr(12)) : std::string();
+  auto parsed = parser.parse(spaceless ? std::string_view(spaced) : head);
+  if (!parsed) return refuse(parsed.error().text);
   out.keep_alive = keeps_alive(out.headers, out.minor_version);
   if (request_method == "HEAD" || out.status / 100 == 1 || out.status == 204 || out.status == 304) return out;
   auto framed = find_framing(out.headers, out.minor_version);
@@ -174,138 +218,117 @@ Result<H1ResponseHead> parse_response_head(std::string_view head, std::string_vi
   return out;
 }
 
-std::string format_response_head(int status, const Headers& headers) {
-  std::string out = cat("HTTP/1.1 ", status, " ", reason_phrase(status), "\r\n");
-  for (const Headers::Field& field : headers) out += cat(field.name, ": ", field.value, "\r\n");
-  out += kCrlf;
-  return out;
-}
-
-std::string format_request_head(std::string_view method, std::string_view target, const Headers& headers) {
-  std::string out = cat(method, " ", target, " HTTP/1.1\r\n");
-  for (const Headers::Field& field : headers) out += cat(field.name, ": ", field.value, "\r\n");
-  out += kCrlf;
-  return out;
-}
-
-std::string_view reason_phrase(int status) {
-  struct Row {
-    int status;
-    std::string_view text;
-  };
-  // RFC 9110 section 15; 429, 431 RFC 6585; 499 is nginx's.
-  static constexpr std::array<Row, 34> kRows = {{
-      {100, "Continue"}, {101, "Switching Protocols"}, {200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"},
-      {206, "Partial Content"}, {301, "Moved Permanently"}, {302, "Found"}, {303, "See Other"}, {304, "Not Modified"},
-      {307, "Temporary Redirect"}, {308, "Permanent Redirect"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"},
-      {404, "Not Found"}, {405, "Method Not Allowed"}, {406, "Not Acceptable"}, {409, "Conflict"}, {410, "Gone"},
-      {413, "Request Entity Too Large"}, {414, "Request URI Too Long"}, {415, "Unsupported Media Type"},
-      {416, "Requested Range Not Satisfiable"}, {422, "Unprocessable Entity"}, {429, "Too Many Requests"},
-      {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"}, {501, "Not Implemented"}, {502, "Bad Gateway"},
-      {503, "Service Unavailable"}, {504, "Gateway Timeout"}, {505, "HTTP Version Not Supported"},
-  }};
-  for (const Row& row : kRows)
-    if (row.status == status) return row.text;
-  return "Status";
-}
-
-BodyDecoder::BodyDecoder(Framing framing, std::uint64_t content_length) : framing_(framing), left_(content_length) {
-  switch (framing) {
-    case Framing::kNone: state_ = State::kDone; break;
-    case Framing::kLength: state_ = content_length == 0 ? State::kDone : State::kData; break;
-    case Framing::kChunked: state_ = State::kChunkLine; break;
-    case Framing::kUntilClose: state_ = State::kData; break;
+// Beast's parser past the head. It is given a head that we wrote, which says nothing but the framing we found: bodies of requests
+// and of answers are then one thing, and Beast cannot frame them otherwise than we did.
+class BodyDecoder::Parser final : public MessageParser<false> {
+ public:
+  Parser(Framing framing, std::uint64_t content_length) : MessageParser(trailers_, kLimits) {
+    std::string field;
+    if (framing == Framing::kChunked) field = "Transfer-Encoding: chunked\r\n";
+    if (framing == Framing::kLength) field = cat("Content-Length: ", content_length, "\r\n");
+    sound_ = parse(cat("HTTP/1.1 200 \r\n", field, "\r\n")).has_value();
+    in_body_ = true;
   }
+
+  // Of in, the bytes that Beast took; body bytes follow those in out.
+  Result<std::size_t> feed(std::string_view in, std::span<std::byte> out, std::size_t& produced) {
+    if (!sound_) return fail(Code::kInvalidArgument, "malformed body");
+    out_ = out;
+    produced_ = produced;
+    BeastError ec;
+    std::size_t taken = put(boost::asio::const_buffer(in.data(), in.size()), ec);
+    produced = produced_;
+    if (!ec) return taken;
+    sound_ = false;
+    bool unfinished = ec == beast::error::need_more;  // whole lines come in here: a quoted extension without its end
+    return fail(Code::kInvalidArgument, unfinished ? "bad chunk extension" : ec.message());
+  }
+  std::uint64_t chunk_left() const { return chunk_left_; }
+  Headers& trailers() { return trailers_; }
+
+ private:
+  static constexpr Limits kLimits{};
+
+  std::size_t take(std::string_view text) {
+    std::size_t n = std::min(text.size(), out_.size() - produced_);
+    std::memcpy(out_.data() + produced_, text.data(), n);
+    produced_ += n;
+    return n;
+  }
+  void on_field_impl(beast::field field, BeastView name, BeastView value, BeastError& ec) override {
+    if (in_body_) MessageParser::on_field_impl(field, name, value, ec);
+  }
+  std::size_t on_body_impl(BeastView text, BeastError&) override { return take(text); }
+  void on_chunk_header_impl(std::uint64_t size, BeastView, BeastError&) override { chunk_left_ = size; }
+  std::size_t on_chunk_body_impl(std::uint64_t remain, BeastView text, BeastError&) override {
+    std::size_t n = take(text);
+    chunk_left_ = remain - n;
+    return n;
+  }
+
+  Headers trailers_;
+  bool sound_ = false;
+  bool in_body_ = false;
+  std::uint64_t chunk_left_ = 0;
+  std::span<std::byte> out_;
+  std::size_t produced_ = 0;
+};
+
+BodyDecoder::BodyDecoder() = default;
+BodyDecoder::BodyDecoder(Framing framing, std::uint64_t content_length)
+    : framing_(framing), parser_(framing == Framing::kNone ? nullptr : std::make_unique<Parser>(framing, content_length)) {}
+BodyDecoder::~BodyDecoder() = default;
+
+bool BodyDecoder::done() const { return !parser_ || parser_->is_done(); }
+std::uint64_t BodyDecoder::left() const { return framing_ == Framing::kLength ? parser_->content_length_remaining().value_or(0) : 0; }
+const Headers& BodyDecoder::trailers() const {
+  static const Headers kNone;
+  return parser_ ? parser_->trailers() : kNone;
 }
 
 Result<BodyDecoder::Progress> BodyDecoder::decode(std::string_view in, std::span<std::byte> out) {
   Progress progress;
-  while (state_ != State::kDone) {
+  while (!done()) {
     std::string_view rest = in.substr(progress.consumed);
-    switch (state_) {
-      case State::kData:
-      case State::kChunkData: {
-        std::size_t n = std::min(rest.size(), out.size() - progress.produced);
-        if (framing_ != Framing::kUntilClose) n = static_cast<std::size_t>(std::min<std::uint64_t>(n, left_));
-        if (n == 0) return progress;
-        std::memcpy(out.data() + progress.produced, rest.data(), n);
-        progress.produced += n;
-        progress.consumed += n;
-        if (framing_ == Framing::kUntilClose) break;
-        left_ -= n;
-        if (left_ == 0) state_ = state_ == State::kData ? State::kDone : State::kChunkEnd;
-        break;
-      }
-      case State::kChunkLine: {
-        TRY_ASSIGN(std::size_t n, read_chunk_line(rest));
-        if (n == 0) return progress;
-        progress.consumed += n;
-        break;
-      }
-      case State::kChunkEnd: {
-        if (!rest.empty() && rest[0] != '\r') return fail(Code::kInvalidArgument, "chunk longer than its size");
-        if (rest.size() < 2) return progress;
-        if (rest[1] != '\n') return fail(Code::kInvalidArgument, "chunk longer than its size");
-        progress.consumed += 2;
-        state_ = State::kChunkLine;
-        break;
-      }
-      case State::kTrailers: {
-        TRY_ASSIGN(std::size_t n, read_trailers(rest));
-        if (n == 0) return progress;
-        progress.consumed += n;
-        break;
-      }
-      case State::kDone: break;
+    std::size_t n = 0;
+    if (framing_ == Framing::kChunked && parser_->chunk_left() == 0) {
+      TRY_ASSIGN(n, read_chunk_line(rest));
+    } else if (!rest.empty() && progress.produced < out.size()) {
+      TRY_ASSIGN(n, parser_->feed(rest, out, progress.produced));
     }
+    if (n == 0) break;
+    progress.consumed += n;
   }
   return progress;
 }
 
-// "1a;ext=x\r\n": the bytes taken, 0 while incomplete.
+// The end of the chunk before, then the next one's line; with the last line all trailers. The bytes taken, 0 while incomplete.
+// Beast takes a chunk's end together with the next line, so it is kept from one call to the next.
 Result<std::size_t> BodyDecoder::read_chunk_line(std::string_view in) {
-  std::size_t end = in.substr(0, kChunkLineBytesMax).find('\n');
-  if (end == std::string_view::npos) {
-    if (in.size() >= kChunkLineBytesMax) return fail(Code::kInvalidArgument, "chunk line too long");
-    return 0U;
+  if (!chunk_ended_) {
+    if (!in.empty() && !std::string_view("\r\n").starts_with(in.substr(0, 2))) return fail(Code::kInvalidArgument, "chunk longer than its size");
+    if (in.size() < 2) return 0U;
+    chunk_ended_ = true;
+    return 2U;
   }
-  if (end == 0 || in[end - 1] != '\r') return fail(Code::kInvalidArgument, "bare line feed in chunk line");
-  std::string_view line = in.substr(0, end - 1);
-  std::string_view size = line.substr(0, line.find(';'));
-  std::string_view extension = line.substr(size.size());
-  if (!is_field_value(extension)) return fail(Code::kInvalidArgument, "invalid chunk extension");
-  extension_bytes_ += extension.size();
+  TRY_ASSIGN(std::optional<ChunkLine> line, scan_chunk_line(in));
+  if (!line) return 0U;
+  std::size_t bytes = line->line_bytes;
+  if (line->size == 0) {
+    TRY_ASSIGN(std::optional<std::size_t> trailers, scan_trailers(in.substr(bytes)));
+    if (!trailers) return 0U;
+    bytes += *trailers;
+  }
+  extension_bytes_ += line->extension_bytes;
   if (extension_bytes_ > kExtensionBytesMax) return fail(Code::kInvalidArgument, "chunk extensions too large");
-  if (size.empty() || size.size() > 15) return fail(Code::kInvalidArgument, "invalid chunk size");
-  std::uint64_t value = 0;
-  auto [stop, ec] = std::from_chars(size.data(), size.data() + size.size(), value, 16);
-  bool hex = std::ranges::all_of(size, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); });
-  if (!hex || ec != std::errc() || stop != size.data() + size.size()) return fail(Code::kInvalidArgument, "invalid chunk size");
-  left_ = value;
-  state_ = value == 0 ? State::kTrailers : State::kChunkData;
-  return end + 1;
-}
-
-// Field lines up to the empty one.
-Result<std::size_t> BodyDecoder::read_trailers(std::string_view in) {
-  std::size_t size = 0;
-  if (in.starts_with(kCrlf)) {
-    size = 2;
-  } else {
-    std::size_t end = in.find("\r\n\r\n");
-    if (end == std::string_view::npos) {
-      if (in.size() > kTrailerBytesMax) return fail(Code::kInvalidArgument, "trailers too large");
-      if (in.size() > 1 && in.find('\n') != std::string_view::npos && in[in.find('\n') == 0 ? 0 : in.find('\n') - 1] != '\r')
-        return fail(Code::kInvalidArgument, "bare line feed in trailers");
-      return 0U;
-    }
-    size = end + 4;
-    if (size > kTrailerBytesMax) return fail(Code::kInvalidArgument, "trailers too large");
-    if (auto fields = parse_fields(in.substr(0, end + 2), trailers_, Limits{}); !fields) return fail(Code::kInvalidArgument, fields.error().text);
-    for (std::string_view framing : {"content-length", "transfer-encoding", "host"}) trailers_.remove(framing);
-  }
-  state_ = State::kDone;
-  return size;
+  std::string text = cat(first_chunk_ ? "" : "\r\n", in.substr(0, bytes));
+  std::size_t no_body = 0;
+  TRY_ASSIGN(std::size_t taken, parser_->feed(text, {}, no_body));
+  if (taken != text.size()) return fail(Code::kInvalidArgument, "malformed chunk");
+  first_chunk_ = chunk_ended_ = false;
+  if (parser_->is_done())
+    for (std::string_view framing : {"content-length", "transfer-encoding", "host"}) parser_->trailers().remove(framing);
+  return bytes;
 }
 
 }  // namespace monopod::http

@@ -1,9 +1,11 @@
-// Private: HTTP/1.x heads and bodies as functions of bytes, without I/O. Strict where leniency smuggles requests: CRLF only,
-// no folding, no space before the colon, one Content-Length, Transfer-Encoding is "chunked" alone or an error (RFC 9112).
+// Private: HTTP/1.x heads and bodies as functions of bytes, without I/O. Boost.Beast parses; in front of it and behind it stands
+// what is strict where leniency smuggles requests: CRLF only, no folding, no space before the colon, one Content-Length,
+// Transfer-Encoding is "chunked" alone or an error (RFC 9112).
 #pragma once
 
 #include <cstdint>
 #include <expected>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -55,8 +57,9 @@ std::string_view reason_phrase(int status);
 // Takes the body out of the byte stream.
 class BodyDecoder {
  public:
-  BodyDecoder() = default;
+  BodyDecoder();
   BodyDecoder(Framing framing, std::uint64_t content_length);
+  ~BodyDecoder();
 
   struct Progress {
     std::size_t consumed = 0;
@@ -64,21 +67,20 @@ class BodyDecoder {
   };
   // Moves body bytes from in to out. Nothing consumed and not done: it needs more input. kInvalidArgument for broken framing.
   Result<Progress> decode(std::string_view in, std::span<std::byte> out);
-  bool done() const { return state_ == State::kDone; }
+  bool done() const;
   bool until_close() const { return framing_ == Framing::kUntilClose; }
-  std::uint64_t left() const { return left_; }  // of kLength
-  const Headers& trailers() const { return trailers_; }
+  std::uint64_t left() const;  // of kLength
+  const Headers& trailers() const;
 
  private:
-  enum class State { kData, kChunkLine, kChunkData, kChunkEnd, kTrailers, kDone };
+  class Parser;
   Result<std::size_t> read_chunk_line(std::string_view in);
-  Result<std::size_t> read_trailers(std::string_view in);
 
   Framing framing_ = Framing::kNone;
-  State state_ = State::kDone;
-  std::uint64_t left_ = 0;
+  std::unique_ptr<Parser> parser_;  // none without a body
+  bool first_chunk_ = true;
+  bool chunk_ended_ = true;
   std::size_t extension_bytes_ = 0;
-  Headers trailers_;
 };
 
 }  // namespace monopod::http
