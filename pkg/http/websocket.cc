@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 
 #include "async/event.h"
 #include "base/bytes.h"
@@ -51,7 +52,8 @@ Result<FrameHead> parse_frame_head(std::string_view bytes, bool from_client) {
     out.size = 0;
     for (std::size_t i = 0; i < extended; ++i) out.size = out.size << 8U | byte_at(bytes, at + i);
     at += extended;
-    if (out.size >> 63U != 0) return fail(Code::kInvalidArgument, "websocket: malformed length");
+    bool shortest = out.size > 125 && (extended == 2 || out.size > 0xffff);
+    if (out.size >> 63U != 0 || !shortest) return fail(Code::kInvalidArgument, "websocket: malformed length");
   }
   if (out.masked) {
     for (std::size_t i = 0; i < 4; ++i) out.mask[i] = byte_at(bytes, at + i);
@@ -79,6 +81,35 @@ std::string format_frame_head(std::uint8_t opcode, std::size_t size, bool mask) 
   return out;
 }
 
+// RFC 3629: no overlong forms, no surrogates, nothing past U+10FFFF.
+bool is_utf8(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    std::uint8_t first = byte_at(text, i);
+    std::size_t more = first < 0x80 ? 0 : first >= 0xc2 && first < 0xe0 ? 1 : first >= 0xe0 && first < 0xf0 ? 2 : first >= 0xf0 && first < 0xf5 ? 3 : 4;
+    if (more == 4 || text.size() - i <= more) return false;
+    for (std::size_t k = 1; k <= more; ++k) {
+      std::uint8_t low = 0x80, high = 0xbf;
+      if (k == 1 && first == 0xe0) low = 0xa0;
+      if (k == 1 && first == 0xed) high = 0x9f;
+      if (k == 1 && first == 0xf0) low = 0x90;
+      if (k == 1 && first == 0xf4) high = 0x8f;
+      if (byte_at(text, i + k) < low || byte_at(text, i + k) > high) return false;
+    }
+    i += more + 1;
+  }
+  return true;
+}
+
+// The code of a close frame: 1000 for an empty one; nullopt for what may not be sent (RFC 6455 section 7.4).
+std::optional<std::uint16_t> close_code(std::string_view payload) {
+  if (payload.empty()) return 1000;
+  if (payload.size() < 2 || !is_utf8(payload.substr(2))) return std::nullopt;
+  auto code = static_cast<std::uint16_t>(byte_at(payload, 0) << 8U | byte_at(payload, 1));
+  bool standard = code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006;
+  if (!standard && (code < 3000 || code > 4999)) return std::nullopt;
+  return code;
+}
+
 class StreamWebSocket final : public WebSocket {
  public:
   StreamWebSocket(async::Executor executor, std::unique_ptr<async::Stream> stream, WebSocketOptions options)
@@ -94,18 +125,21 @@ class StreamWebSocket final : public WebSocket {
         case kPing: CO_TRY(co_await write_frame(kPong, as_bytes(frame.payload))); continue;
         case kPong: continue;
         case kClose: {
-          std::uint16_t code = frame.payload.size() >= 2 ? static_cast<std::uint16_t>(byte_at(frame.payload, 0) << 8U | byte_at(frame.payload, 1)) : 1000;
-          Result<> answered = co_await close(code == 1005 ? std::uint16_t{1000} : code);
+          std::optional<std::uint16_t> code = close_code(frame.payload);
+          if (!code) co_return co_await violation(1002, "websocket: malformed close frame");
+          Result<> answered = co_await close(*code);
           co_return fail(Code::kUnavailable, "websocket closed");
         }
         default: break;
       }
-      if ((frame.head.opcode == kContinuation) != open) co_return co_await violation("websocket: unexpected fragment");
+      if ((frame.head.opcode == kContinuation) != open) co_return co_await violation(1002, "websocket: unexpected fragment");
       if (!open) message.binary = frame.head.opcode == kBinary;
       open = true;
       if (message.data.empty()) message.data = std::move(frame.payload);
       else message.data += frame.payload;
-      if (frame.head.fin) co_return message;
+      if (!frame.head.fin) continue;
+      if (!message.binary && !is_utf8(message.data)) co_return co_await violation(1007, "websocket: text is not UTF-8");
+      co_return message;
     }
   }
 
@@ -129,8 +163,8 @@ class StreamWebSocket final : public WebSocket {
     std::string payload{};
   };
 
-  async::Task<Result<Message>> violation(std::string text) {
-    Result<> closed = co_await close(1002);
+  async::Task<Result<Message>> violation(std::uint16_t code, std::string text) {
+    Result<> closed = co_await close(code);
     co_return fail(Code::kInvalidArgument, std::move(text));
   }
 

@@ -20,7 +20,8 @@ class WebSocket {
 
   virtual ~WebSocket() = default;
   // The next whole message, up to websocket_message_bytes_max (limits.h; kResourceExhausted past it).
-  // kUnavailable "websocket closed" after the peer's close or end of stream; kInvalidArgument for a protocol error.
+  // kUnavailable "websocket closed" after the peer's close or end of stream; kInvalidArgument for a protocol error or text
+  // that is not UTF-8, after a close frame with 1002 or 1007 was sent.
   virtual async::Task<Result<Message>> read() = 0;
   virtual async::Task<Result<>> write_binary(std::span<const std::byte> bytes) = 0;
   virtual async::Task<Result<>> write_text(std::string_view text) = 0;
