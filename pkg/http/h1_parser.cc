@@ -326,8 +326,7 @@ Result<std::size_t> BodyDecoder::read_chunk_line(std::string_view in) {
   TRY_ASSIGN(std::size_t taken, parser_->feed(text, {}, no_body));
   if (taken != text.size()) return fail(Code::kInvalidArgument, "malformed chunk");
   first_chunk_ = chunk_ended_ = false;
-  if (parser_->is_done())
-    for (std::string_view framing : {"content-length", "transfer-encoding", "host"}) parser_->trailers().remove(framing);
+  parser_->trailers().remove("host");  // framing fields there are Beast's to refuse
   return bytes;
 }
 
