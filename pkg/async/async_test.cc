@@ -68,6 +68,22 @@ Task<Result<>> spawn_after_cancel(Loop& loop) {
 }
 TEST(Scope, ChildrenSpawnedAfterCancelEnd) { run_test(spawn_after_cancel); }
 
+Task<Result<>> mark(bool& begun) {
+  begun = true;
+  co_return Result<>();
+}
+Task<Result<>> cancel_before_begin(Loop& loop) {
+  Scope scope(loop.executor());
+  bool begun = false;
+  scope.spawn(mark(begun));
+  scope.cancel();
+  Result<> joined = co_await scope.join();
+  EXPECT_TRUE(joined) << joined.error().message();
+  EXPECT_FALSE(begun);
+  co_return Result<>();
+}
+TEST(Scope, AChildCancelledBeforeItsFirstTurnDoesNotBegin) { run_test(cancel_before_begin); }
+
 struct Body {
   RealTime& time;
   bool& unwound;

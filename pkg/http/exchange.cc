@@ -1,5 +1,7 @@
 #include "http/exchange.h"
 
+#include <algorithm>
+
 #include "base/strings.h"
 #include "http/answers.h"
 #include "http/websocket_stream.h"
@@ -22,9 +24,9 @@ async::Task<Result<std::string>> Exchange::read_body(std::size_t bytes_max) {
   if (length) body.reserve(static_cast<std::size_t>(*length));
   std::size_t used = 0;
   for (;;) {
-    // Room for one byte past the limit tells a body at the limit from a larger one.
-    std::size_t room = std::min<std::size_t>(bytes_max + 1 - used, length && *length > used ? static_cast<std::size_t>(*length) - used : 16U << 10);
-    body.resize(used + room);
+    // Of unknown length: little at first, most requests have no body. One byte past the limit tells a body at the limit from a larger one.
+    std::size_t wanted = length ? static_cast<std::size_t>(std::max<std::uint64_t>(*length, used + 1) - used) : std::clamp<std::size_t>(used, 512, 16U << 10);
+    body.resize(used + std::min(bytes_max + 1 - used, wanted));
     CO_TRY_ASSIGN(std::size_t n, co_await read_body_some(std::as_writable_bytes(std::span(body)).subspan(used)));
     used += n;
     body.resize(used);
