@@ -43,11 +43,11 @@ Answer compact(Context& context, std::string_view message) {
 
 std::span<const Method> kv_methods() {
   static constexpr Method kMethods[] = {
-      {"/etcdserverpb.KV/Range", range},
-      {"/etcdserverpb.KV/Put", put},
-      {"/etcdserverpb.KV/DeleteRange", delete_range},
-      {"/etcdserverpb.KV/Txn", txn},
-      {"/etcdserverpb.KV/Compact", compact},
+      {"/etcdserverpb.KV/Range", needs_range, range},
+      {"/etcdserverpb.KV/Put", needs_put, put},
+      {"/etcdserverpb.KV/DeleteRange", needs_delete, delete_range},
+      {"/etcdserverpb.KV/Txn", needs_txn, txn},
+      {"/etcdserverpb.KV/Compact", needs_root, compact},
   };
   return kMethods;
 }

@@ -55,16 +55,16 @@ async::Task<Result<>> keep_alive(Context& context, http::GrpcServerCall& call) {
 
 std::span<const Method> lease_methods() {
   static constexpr Method kMethods[] = {
-      {"/etcdserverpb.Lease/LeaseGrant", grant},
-      {"/etcdserverpb.Lease/LeaseRevoke", revoke},
-      {"/etcdserverpb.Lease/LeaseTimeToLive", time_to_live},
-      {"/etcdserverpb.Lease/LeaseLeases", leases},
+      {"/etcdserverpb.Lease/LeaseGrant", needs_user, grant},
+      {"/etcdserverpb.Lease/LeaseRevoke", needs_lease_revoke, revoke},
+      {"/etcdserverpb.Lease/LeaseTimeToLive", needs_lease_time_to_live, time_to_live},
+      {"/etcdserverpb.Lease/LeaseLeases", needs_lease_list, leases},
   };
   return kMethods;
 }
 
 std::span<const StreamMethod> lease_streams() {
-  static constexpr StreamMethod kStreams[] = {{"/etcdserverpb.Lease/LeaseKeepAlive", keep_alive}};
+  static constexpr StreamMethod kStreams[] = {{"/etcdserverpb.Lease/LeaseKeepAlive", needs_lease_keep_alive, keep_alive}};
   return kStreams;
 }
 

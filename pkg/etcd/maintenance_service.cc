@@ -46,11 +46,11 @@ Answer hash_kv(Context& context, std::string_view message) {
 
 std::span<const Method> maintenance_methods() {
   static constexpr Method kMethods[] = {
-      {"/etcdserverpb.Cluster/MemberList", member_list},
-      {"/etcdserverpb.Maintenance/Status", status},
-      {"/etcdserverpb.Maintenance/Alarm", alarm},
-      {"/etcdserverpb.Maintenance/Defragment", defragment},
-      {"/etcdserverpb.Maintenance/HashKV", hash_kv},
+      {"/etcdserverpb.Cluster/MemberList", needs_user, member_list},
+      {"/etcdserverpb.Maintenance/Status", needs_root, status},
+      {"/etcdserverpb.Maintenance/Alarm", needs_alarm, alarm},
+      {"/etcdserverpb.Maintenance/Defragment", needs_root, defragment},
+      {"/etcdserverpb.Maintenance/HashKV", needs_root, hash_kv},
   };
   return kMethods;
 }

@@ -258,6 +258,16 @@ Result<std::int64_t> parse_integer(std::string_view message, std::uint32_t field
   }
 }
 
+Result<std::string> parse_text(std::string_view message, std::uint32_t field) {
+  std::string value;
+  ProtoReader reader(message);
+  for (;;) {
+    TRY_ASSIGN(bool more, reader.next());
+    if (!more) return value;
+    if (reader.field() == field) value = reader.text();
+  }
+}
+
 std::string format_header(Revision revision) {
   return ProtoWriter().unsigned_integer(1, kClusterId).unsigned_integer(2, kMemberId).integer(3, revision.value).integer(4, kRaftTerm).take();
 }

@@ -63,6 +63,8 @@ Result<WatchMessage> parse_watch(std::string_view message);
 
 // The integer fields of small requests, by number; absent ones are 0.
 Result<std::int64_t> parse_integer(std::string_view message, std::uint32_t field);
+// Likewise of a text or bytes field; absent: "".
+Result<std::string> parse_text(std::string_view message, std::uint32_t field);
 
 std::string format_header(Revision revision);
 std::string format_key_value(const KeyValue& kv);

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "etcd/messages.h"
+#include "etcd/needs.h"
 #include "etcd/service.h"
 
 namespace monopod::etcd {
@@ -23,11 +24,13 @@ using Answer = async::Task<Result<std::string>>;
 // One message each way. message outlives the call.
 struct Method {
   std::string_view path;  // "/etcdserverpb.KV/Range"
+  Needs needs;            // what a caller must be allowed to; judged before call
   Answer (*call)(Context& context, std::string_view message);
 };
 // A stream in either direction. The handler finishes the call.
 struct StreamMethod {
   std::string_view path;
+  Needs needs;  // of each message that the client sends
   async::Task<Result<>> (*call)(Context& context, http::GrpcServerCall& call);
 };
 

@@ -239,7 +239,7 @@ Task<Result<>> watch(Context& context, http::GrpcServerCall& call) {
 }  // namespace
 
 std::span<const StreamMethod> watch_streams() {
-  static constexpr StreamMethod kStreams[] = {{"/etcdserverpb.Watch/Watch", watch}};
+  static constexpr StreamMethod kStreams[] = {{"/etcdserverpb.Watch/Watch", needs_watch, watch}};
   return kStreams;
 }
 
