@@ -2,13 +2,23 @@
 
 namespace monopod::async {
 
-Task<Result<>> MemoryStateStore::put(std::string bucket, std::string key, std::string value) {
-  pairs_[{std::move(bucket), std::move(key)}] = std::move(value);
-  co_return Result<>();
+Task<Result<>> StateStore::put(std::string bucket, std::string key, std::string value) {
+  std::vector<StateChange> changes;
+  changes.push_back({.key = std::move(key), .value = std::move(value)});
+  return apply(std::move(bucket), std::move(changes));
 }
 
-Task<Result<>> MemoryStateStore::remove(std::string bucket, std::string key) {
-  pairs_.erase({std::move(bucket), std::move(key)});
+Task<Result<>> StateStore::remove(std::string bucket, std::string key) {
+  std::vector<StateChange> changes;
+  changes.push_back({.key = std::move(key)});
+  return apply(std::move(bucket), std::move(changes));
+}
+
+Task<Result<>> MemoryStateStore::apply(std::string bucket, std::vector<StateChange> changes) {
+  for (StateChange& change : changes) {
+    if (change.value) pairs_[{bucket, std::move(change.key)}] = std::move(*change.value);
+    else pairs_.erase({bucket, change.key});
+  }
   co_return Result<>();
 }
 

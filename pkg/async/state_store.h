@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,20 +12,26 @@
 
 namespace monopod::async {
 
+struct StateChange {
+  std::string key{};
+  std::optional<std::string> value{};  // absent: remove; that there is none is no error
+};
+
 class StateStore {
  public:
   virtual ~StateStore() = default;
   // Durable when it returns. bucket: the engine's own name, e.g. "image"; value up to 1 MiB.
-  virtual Task<Result<>> put(std::string bucket, std::string key, std::string value) = 0;
-  virtual Task<Result<>> remove(std::string bucket, std::string key) = 0;  // absent is no error
+  Task<Result<>> put(std::string bucket, std::string key, std::string value);
+  Task<Result<>> remove(std::string bucket, std::string key);
+  // All of them or, where it fails or the power does, none.
+  virtual Task<Result<>> apply(std::string bucket, std::vector<StateChange> changes) = 0;
   // All pairs of the bucket, sorted by key.
   virtual Task<Result<std::vector<std::pair<std::string, std::string>>>> list(std::string bucket) = 0;
 };
 
 class MemoryStateStore final : public StateStore {
  public:
-  Task<Result<>> put(std::string bucket, std::string key, std::string value) override;
-  Task<Result<>> remove(std::string bucket, std::string key) override;
+  Task<Result<>> apply(std::string bucket, std::vector<StateChange> changes) override;
   Task<Result<std::vector<std::pair<std::string, std::string>>>> list(std::string bucket) override;
 
  private:

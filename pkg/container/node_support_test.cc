@@ -32,12 +32,12 @@ constexpr auto kCaseMax = std::chrono::seconds(90);
 class FileStateStore final : public async::StateStore {
  public:
   explicit FileStateStore(std::string dir) : dir_(std::move(dir)) { fs::create_directories(dir_); }
-  async::Task<Result<>> put(std::string bucket, std::string key, std::string value) override {
-    std::ofstream(cat(dir_, "/", bucket, "@", key)) << value;
-    co_return Result<>();
-  }
-  async::Task<Result<>> remove(std::string bucket, std::string key) override {
-    fs::remove(cat(dir_, "/", bucket, "@", key));
+  async::Task<Result<>> apply(std::string bucket, std::vector<async::StateChange> changes) override {
+    for (const async::StateChange& change : changes) {
+      std::string path = cat(dir_, "/", bucket, "@", change.key);
+      if (change.value) std::ofstream(path) << *change.value;
+      else fs::remove(path);
+    }
     co_return Result<>();
   }
   async::Task<Result<std::vector<std::pair<std::string, std::string>>>> list(std::string bucket) override {

@@ -262,6 +262,25 @@ TEST(StateStore, SurvivesARestartBesideTheKeys) {
   test_store({.path = dir.file()}, read_state);
 }
 
+Task<Result<>> change_state_at_once(StoreTest& t) {
+  CO_TRY(co_await t.store.state().put("b", "old", "1"));
+  std::vector<async::StateChange> changes{{.key = "old"}, {.key = "x", .value = "2"}, {.key = "y", .value = "3"}};
+  CO_TRY(co_await t.store.state().apply("b", changes));
+  changes.push_back({.key = "huge", .value = std::string(kStateValueBytesMax + 1, 'h')});
+  changes[1].value = "4";
+  Result<> refused = co_await t.store.state().apply("b", changes);
+  EXPECT_FALSE(refused);
+  CO_TRY_ASSIGN(auto pairs, co_await t.store.state().list("b"));
+  CO_ASSERT_TRUE(pairs.size() == 2);
+  EXPECT_EQ(pairs[0].second, "2") << "nothing of a refused change happened";
+  EXPECT_EQ(pairs[1].first, "y");
+  co_return Result<>();
+}
+TEST(StateStore, AppliesChangesTogether) {
+  TempDir dir;
+  test_store({.path = dir.file()}, change_state_at_once);
+}
+
 TEST(PrefixEnd, IsTheNextKeyThatHasNotThePrefix) {
   EXPECT_EQ(prefix_end("/a/"), "/a0");
   EXPECT_EQ(prefix_end("a\xff\xff"), "b");

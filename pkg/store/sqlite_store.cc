@@ -144,18 +144,14 @@ async::Task<Result<>> SqliteStore::snapshot(std::string path) {
   co_return co_await read([this, &path] { return db_->snapshot(path); });
 }
 
-async::Task<Result<>> SqliteStore::put(std::string bucket, std::string key, std::string value) {
+async::Task<Result<>> SqliteStore::apply(std::string bucket, std::vector<async::StateChange> changes) {
   CO_TRY(writable());
-  if (value.size() > kStateValueBytesMax) co_return fail(Code::kInvalidArgument, cat("state ", bucket, "/", key, ": value over 1 MiB"));
-  WorkPtr work = make_work();
-  work->writes.state.push_back({.bucket = std::move(bucket), .key = std::move(key), .value = std::move(value)});
-  co_return co_await finish(std::move(work));
-}
-
-async::Task<Result<>> SqliteStore::remove(std::string bucket, std::string key) {
-  CO_TRY(writable());
-  WorkPtr work = make_work();
-  work->writes.state.push_back({.bucket = std::move(bucket), .key = std::move(key)});
+  WorkPtr work = make_work();  // one work is one part of a commit, whole or not at all
+  for (async::StateChange& change : changes) {
+    if (change.value && change.value->size() > kStateValueBytesMax)
+      co_return fail(Code::kInvalidArgument, cat("state ", bucket, "/", change.key, ": value over 1 MiB"));
+    work->writes.state.push_back({.bucket = bucket, .key = std::move(change.key), .value = std::move(change.value)});
+  }
   co_return co_await finish(std::move(work));
 }
 

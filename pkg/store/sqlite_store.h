@@ -54,8 +54,7 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   async::Task<Result<>> snapshot(std::string path) override;
 
   // StateStore
-  async::Task<Result<>> put(std::string bucket, std::string key, std::string value) override;
-  async::Task<Result<>> remove(std::string bucket, std::string key) override;
+  async::Task<Result<>> apply(std::string bucket, std::vector<async::StateChange> changes) override;
   async::Task<Result<std::vector<std::pair<std::string, std::string>>>> list(std::string bucket) override;
   using Backend::put;
   using Backend::remove;
