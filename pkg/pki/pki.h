@@ -6,4 +6,5 @@
 #include "pki/digest.h"
 #include "pki/jwt.h"
 #include "pki/key.h"
+#include "pki/password.h"
 #include "pki/random.h"
