@@ -87,6 +87,7 @@ bool is_grpc(const Request& request) {
 async::Task<Result<std::optional<std::string>>> GrpcServerCall::read() {
   for (;;) {
     CO_TRY_ASSIGN(std::optional<std::string> message, decoder_.next());
+    if (message && gate_) CO_TRY(co_await gate_(*message));
     if (message) co_return message;
     std::string buffer(kReadBytes, '\0');
     CO_TRY_ASSIGN(std::size_t n, co_await exchange_.read_body_some(std::as_writable_bytes(std::span(buffer))));

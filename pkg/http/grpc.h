@@ -2,6 +2,7 @@
 // is the caller's. No compression.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,6 +40,9 @@ class GrpcServerCall {
   std::string_view method() const { return exchange_.request().raw_path(); }
   // nullopt once the client has finished its side.
   async::Task<Result<std::optional<std::string>>> read();
+  // Asked about each message before read() returns it; its error becomes read()'s. message outlives the task.
+  using Gate = std::function<async::Task<Result<>>(std::string_view message)>;
+  void set_gate(Gate gate) { gate_ = std::move(gate); }
   async::Task<Result<>> write(std::string message);
   // Trailers with the status; code kOk for success. The Code numbering is gRPC's own.
   async::Task<Result<>> finish(Result<> outcome);
@@ -46,6 +50,7 @@ class GrpcServerCall {
  private:
   Exchange& exchange_;
   GrpcDecoder decoder_;
+  Gate gate_;
 };
 
 bool is_grpc(const Request& request);  // content-type application/grpc[+proto]
