@@ -23,6 +23,8 @@ struct StoreOptions {
   std::string sync = "always";
   std::string cert_file, key_file, trusted_ca_file;
   bool client_cert_auth = false;
+  std::string auth_token = "simple";
+  std::int64_t auth_token_ttl_s = etcd::kTokenTtl.count();
   std::string file;
 };
 
@@ -48,6 +50,10 @@ Result<> serve(const StoreOptions& o) {
     if (!path->empty()) {
       TRY_ASSIGN(*into, read_file(*path));
     }
+  Result<etcd::TokenOptions> tokens = etcd::parse_token_options(o.auth_token, read_file);
+  if (!tokens) return fail(std::move(tokens).error().with("--auth-token"));
+  options.tokens = std::move(*tokens);
+  if (options.tokens.kind == etcd::TokenOptions::Kind::kSimple) options.tokens.ttl = std::chrono::seconds(o.auth_token_ttl_s);
   options.on_ready = [listen = o.listen](std::uint16_t) { log::info("store is up", {{"listen", listen}}); };
   async::Loop loop;
   async::RealTime time;
@@ -81,6 +87,11 @@ void add_store(CLI::App& parent, Invocation& invocation) {
   serve_app->add_option("--key-file", options->key_file, "Its key (PEM)");
   serve_app->add_option("--trusted-ca-file", options->trusted_ca_file, "Authority of client certificates (PEM)");
   serve_app->add_flag("--client-cert-auth", options->client_cert_auth, "Every client must show a certificate of --trusted-ca-file");
+  serve_app->add_option("--auth-token", options->auth_token, "Tokens of users: simple, or jwt,sign-method=ES256,priv-key=FILE[,pub-key=FILE][,ttl=10m]")
+      ->capture_default_str();
+  serve_app->add_option("--auth-token-ttl", options->auth_token_ttl_s, "Seconds a simple token lives unused")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{31'536'000}))
+      ->capture_default_str();
   serve_app->callback([options, &invocation] {
     invocation.run = [options] {
       configure_logging();

@@ -12,11 +12,21 @@ namespace monopod::etcd {
 // The etcd whose behaviour this follows; kube-apiserver decides by it.
 inline constexpr std::string_view kVersion = "3.5.17";
 
+class AuthStore;
+
+// What a request carries of who sent it (authorize.h).
+struct Credentials {
+  std::optional<std::string> token{};
+  std::string certificate_der{};  // verified, and the sender's own; empty: none
+};
+
 // What every handler works on. References outlive the call.
 struct Context {
   Backend& backend;
   async::Time& time;
   const ServiceOptions& options;
+  AuthStore* auth = nullptr;  // null: the backend keeps no users
+  Credentials credentials{};
 };
 
 using Answer = async::Task<Result<std::string>>;
@@ -32,12 +42,15 @@ struct StreamMethod {
   std::string_view path;
   Needs needs;  // of each message that the client sends
   async::Task<Result<>> (*call)(Context& context, http::GrpcServerCall& call);
+  // A refused message ends the stream before the handler sees it; or the handler authorises each and tells the client in its own way.
+  enum class Refusal { kEndsStream, kByHandler } refusal = Refusal::kEndsStream;
 };
 
 std::span<const Method> kv_methods();
 std::span<const Method> lease_methods();
 std::span<const StreamMethod> lease_streams();
 std::span<const StreamMethod> watch_streams();
+std::span<const Method> auth_methods();
 std::span<const Method> maintenance_methods();  // with Cluster's
 
 // All of them.

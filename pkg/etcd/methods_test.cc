@@ -23,7 +23,7 @@ TEST(EtcdMethods, EveryMethodAndStreamDeclaresWhatItNeeds) {
 
 // What is open to callers who have not said who they are is a decision, so each such method is named here.
 TEST(EtcdMethods, OnlyNamedMethodsAreOpenToAnyone) {
-  const std::set<std::string_view> open{"/etcdserverpb.Watch/Watch"};  // an empty message creates no watch
+  const std::set<std::string_view> open{"/etcdserverpb.Auth/Authenticate", "/etcdserverpb.Watch/Watch"};  // an empty message creates no watch
   auto check = [&open](std::string_view path, Needs needs) {
     ASSERT_TRUE(needs) << path;
     Result<Access> access = needs("");
@@ -31,6 +31,12 @@ TEST(EtcdMethods, OnlyNamedMethodsAreOpenToAnyone) {
   };
   for (const Method& method : all_methods()) check(method.path, method.needs);
   for (const StreamMethod& stream : all_streams()) check(stream.path, stream.needs);
+}
+
+// A handler that tells a refusal in its own way must ask by itself: a decision as well.
+TEST(EtcdMethods, OnlyWatchAuthorisesItsMessagesItself) {
+  for (const StreamMethod& stream : all_streams())
+    EXPECT_EQ(stream.refusal == StreamMethod::Refusal::kByHandler, stream.path == "/etcdserverpb.Watch/Watch") << stream.path;
 }
 
 }  // namespace

@@ -128,4 +128,35 @@ Result<Access> needs_role_get(std::string_view message) {
   return Access{.or_role = std::move(name)};
 }
 
+// LockRequest and CampaignRequest: name = 1, lease = 2. The key is under the name, and the waiting looks at all of them.
+Result<Access> needs_lock(std::string_view message) {
+  TRY_ASSIGN(Access access, needs_leader(message));
+  access.writes = access.reads;
+  TRY_ASSIGN(std::int64_t lease, parse_integer(message, 2));
+  if (lease != 0) access.lease_writes.emplace_back(lease);
+  return access;
+}
+
+// UnlockRequest: key = 1.
+Result<Access> needs_unlock(std::string_view message) {
+  TRY_ASSIGN(std::string key, parse_text(message, 1));
+  TRY(check_key(key));
+  return Access{.caller = Access::Caller::kUser, .writes = {{std::move(key), {}}}};
+}
+
+// ProclaimRequest and ResignRequest: leader = 1, a LeaderKey: key = 2. A transaction that compares the key and writes it.
+Result<Access> needs_leadership(std::string_view message) {
+  TRY_ASSIGN(std::string leader, parse_text(message, 1));
+  TRY_ASSIGN(std::string key, parse_text(leader, 2));
+  TRY(check_key(key));
+  return Access{.caller = Access::Caller::kUser, .reads = {{key, {}}}, .writes = {{key, {}}}};
+}
+
+// LeaderRequest: name = 1.
+Result<Access> needs_leader(std::string_view message) {
+  TRY_ASSIGN(std::string name, parse_text(message, 1));
+  name += '/';
+  return Access{.caller = Access::Caller::kUser, .reads = {{name, prefix_end(name)}}};
+}
+
 }  // namespace monopod::etcd

@@ -64,4 +64,10 @@ Result<Access> needs_alarm(std::string_view message);     // looking: any user; 
 Result<Access> needs_user_get(std::string_view message);  // root, or oneself
 Result<Access> needs_role_get(std::string_view message);  // root, or who has the role
 
+// Lock and Election keep their keys under "<name>/".
+Result<Access> needs_lock(std::string_view message);        // Lock, Campaign
+Result<Access> needs_unlock(std::string_view message);
+Result<Access> needs_leadership(std::string_view message);  // Proclaim, Resign
+Result<Access> needs_leader(std::string_view message);      // Leader, Observe
+
 }  // namespace monopod::etcd

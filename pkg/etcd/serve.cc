@@ -38,13 +38,16 @@ Result<std::unique_ptr<http::TlsServer>> make_tls(const ServeOptions& options) {
 }
 
 Task<Result<>> serve_store(SqliteBackend& store, const ServeOptions& options, async::Time& time) {
+  auto tokens = make_tokens(options.tokens, time);
+  if (!tokens) co_return fail(std::move(tokens).error().with("auth tokens"));
+  CO_TRY_ASSIGN(auto auth, co_await AuthStore::open(store.state(), std::move(*tokens), options.auth));
   CO_TRY_ASSIGN(auto tls, make_tls(options));
   CO_TRY_ASSIGN(sys::Fd socket, listen_on(options.listen));
   Result<std::uint16_t> port = options.listen.starts_with("unix:") ? Result<std::uint16_t>(std::uint16_t{0}) : http::local_port(socket);
   CO_TRY(port);
   std::string host = options.listen.substr(0, options.listen.rfind(':'));
   std::string url = *port == 0 ? options.listen : cat(tls ? "https://" : "http://", host, ":", *port);
-  Service service(store, time, {.client_url = url, .progress_interval = options.progress_interval, .sqlite = &store});
+  Service service(store, time, {.client_url = url, .progress_interval = options.progress_interval, .sqlite = &store, .auth = auth.get(), .client_cert_auth = options.client_cert_auth});
   http::Server server(co_await async::this_executor(), time, service, {.tls = tls.get()});
   log::info("store serves", {{"url", url}, {"revision", store.current_revision().value}});
   if (options.on_ready) options.on_ready(*port);

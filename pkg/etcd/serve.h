@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "async/time.h"
+#include "etcd/auth_store.h"
 #include "store/sqlite_backend.h"
 
 namespace monopod::etcd {
@@ -17,7 +18,9 @@ struct ServeOptions {
   std::string certificate_pem{};               // with key_pem: TLS
   std::string key_pem{};
   std::string client_ca_pem{};                 // with client_cert_auth: every client must show a certificate of it
-  bool client_cert_auth = false;
+  bool client_cert_auth = false;               // its common name is then the user of a client without a token
+  TokenOptions tokens{};
+  AuthOptions auth{};
   std::function<void(std::uint16_t port)> on_ready{};  // port 0 for a unix socket
 };
 

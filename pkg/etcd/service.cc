@@ -1,6 +1,7 @@
 #include "etcd/service.h"
 
 #include "base/strings.h"
+#include "etcd/authorize.h"
 #include "etcd/methods.h"
 
 namespace monopod::etcd {
@@ -13,10 +14,25 @@ Task<Result<>> answer_one(Context& context, http::GrpcServerCall& call, const Me
   if (!message) co_return co_await call.finish(fail(message.error()));
   if (!*message) co_return co_await call.finish(fail(Code::kInvalidArgument, "no request message"));
   if ((*message)->size() > kRequestBytesMax) co_return co_await call.finish(fail(Code::kInvalidArgument, "etcdserver: request is too large"));
-  Result<std::string> answer = co_await method.call(context, **message);
+  Result<std::string> answer = co_await call_method(context, method, **message);
   if (!answer) co_return co_await call.finish(fail(answer.error()));
   CO_TRY(co_await call.write(std::move(*answer)));
   co_return co_await call.finish({});
+}
+
+// Is one message of a stream let through?
+Task<Result<>> admit(Context& context, Needs needs, std::string_view message) {
+  CO_TRY(co_await authorize(context, needs, message));
+  co_return Result<>();
+}
+
+Task<Result<>> answer_stream(Context& context, http::GrpcServerCall& call, const StreamMethod& stream, const http::Exchange& exchange) {
+  if (stream.refusal == StreamMethod::Refusal::kEndsStream)
+    call.set_gate([&context, needs = stream.needs](std::string_view message) { return admit(context, needs, message); });
+  Result<> done = co_await stream.call(context, call);
+  // A handler may pass on what read() refused: the client is told in gRPC, whichever.
+  if (!done && !exchange.started()) co_return co_await call.finish(std::move(done));
+  co_return done;
 }
 
 Task<Result<>> answer_plain(http::Exchange& exchange) {
@@ -39,6 +55,7 @@ std::vector<Method> all_methods() {
   std::vector<Method> all;
   append(all, kv_methods());
   append(all, lease_methods());
+  append(all, auth_methods());
   append(all, maintenance_methods());
   return all;
 }
@@ -59,9 +76,10 @@ Service::~Service() = default;
 Task<Result<>> Service::handle(http::Exchange& exchange) {
   if (!http::is_grpc(exchange.request())) co_return co_await answer_plain(exchange);
   http::GrpcServerCall call(exchange);
-  Context context{.backend = backend_, .time = time_, .options = options_};
+  Context context{.backend = backend_, .time = time_, .options = options_, .auth = options_.auth};
+  if (context.auth) context.credentials = credentials_of(exchange.request(), options_.client_cert_auth);
   if (auto at = methods_.find(call.method()); at != methods_.end()) co_return co_await answer_one(context, call, at->second);
-  if (auto at = streams_.find(call.method()); at != streams_.end()) co_return co_await at->second.call(context, call);
+  if (auto at = streams_.find(call.method()); at != streams_.end()) co_return co_await answer_stream(context, call, at->second, exchange);
   co_return co_await call.finish(fail(Code::kUnimplemented, cat("unknown method ", call.method())));
 }
 

@@ -1,5 +1,5 @@
-// etcd's v3 gRPC API (KV, Watch, Lease, Cluster.MemberList, Maintenance) over a Backend, plus GET /health and /version.
-// Codes and texts of errors are etcd's. Auth, Election and Lock are answered with UNIMPLEMENTED.
+// etcd's v3 gRPC API (KV, Watch, Lease, Auth, Cluster.MemberList, Maintenance) over a Backend, plus GET /health and /version.
+// Codes and texts of errors are etcd's. Election and Lock are answered with UNIMPLEMENTED.
 //
 //   Service service(backend, time, {});
 //   http::Server server(executor, time, service, {});
@@ -15,10 +15,14 @@
 
 namespace monopod::etcd {
 
+class AuthStore;
+
 struct ServiceOptions {
   std::string client_url = "http://127.0.0.1:2379";      // as MemberList shows it
   std::chrono::seconds progress_interval{600};           // of watches with progress_notify; etcd's default
   store::SqliteBackend* sqlite = nullptr;                // for sizes in Status; may be null
+  AuthStore* auth = nullptr;                             // users and permissions; null: none, and everyone may everything
+  bool client_cert_auth = false;                         // a verified client certificate names its user
 };
 
 struct Method;

@@ -5,7 +5,8 @@
 
 #include "async/channel.h"
 #include "async/scope.h"
-#include "etcd/methods.h"
+#include "base/strings.h"
+#include "etcd/authorize.h"
 
 namespace monopod::etcd {
 namespace {
@@ -32,10 +33,16 @@ ProtoWriter begin_response(const Response& response) {
   return out;
 }
 
+// As Go's gRPC prints a status: what etcd gives as the reason of a refused watch, and clients match on.
+std::string format_status(const Error& error) {
+  std::string_view code = error.code() == Code::kPermissionDenied ? "PermissionDenied" : error.code() == Code::kUnauthenticated ? "Unauthenticated" : "InvalidArgument";
+  return cat("rpc error: code = ", code, " desc = ", error.message());
+}
+
 class WatchStream {
  public:
-  WatchStream(async::Executor executor, http::GrpcServerCall& call, Backend& backend, async::Time& time, std::chrono::seconds progress_interval)
-      : executor_(executor), call_(call), backend_(backend), time_(time), progress_interval_(progress_interval), outgoing_(executor, kOutgoingMax) {}
+  WatchStream(async::Executor executor, http::GrpcServerCall& call, Context& context)
+      : executor_(executor), call_(call), context_(context), outgoing_(executor, kOutgoingMax) {}
 
   Task<Result<>> run(async::Scope& scope) {
     scope.spawn(write_all());
@@ -67,6 +74,8 @@ class WatchStream {
     bool tick_wanted = false;      // periodic progress
     bool progress_wanted = false;  // the client asked, for the whole stream
     bool over = false;
+    std::string user{};             // who was allowed to make it
+    std::uint64_t generation = 0;   // of the permissions that allowed it last
   };
 
   Task<Result<>> read_all() {
@@ -95,7 +104,7 @@ class WatchStream {
 
   Task<Result<>> tick() {
     for (;;) {
-      CO_TRY(co_await time_.sleep_for(progress_interval_));
+      CO_TRY(co_await context_.time.sleep_for(context_.options.progress_interval));
       for (auto& [id, slot] : slots_) {
         if (!slot->create.progress_notify || slot->over) continue;
         slot->tick_wanted = true;
@@ -105,7 +114,7 @@ class WatchStream {
   }
 
   Task<Result<>> refuse(std::int64_t id, std::string_view reason) {
-    Response response{.revision = backend_.current_revision(), .id = id, .created = true, .canceled = true, .cancel_reason = reason};
+    Response response{.revision = context_.backend.current_revision(), .id = id, .created = true, .canceled = true, .cancel_reason = reason};
     co_return co_await outgoing_.push(begin_response(response).take());
   }
 
@@ -119,12 +128,17 @@ class WatchStream {
       id = next_id_++;
     }
     if (slots_.size() >= kWatchesMax) co_return co_await refuse(kInvalidId, "etcdserver: too many watches on one stream");
-    Result<std::unique_ptr<Watch>> watch = co_await backend_.watch(request.request);
+    std::uint64_t generation = this->generation();
+    Result<Identity> who = co_await authorize(context_, {.caller = Access::Caller::kUser, .reads = {{request.request.key, request.request.range_end}}});
+    if (!who) co_return co_await refuse(kInvalidId, format_status(who.error()));
+    Result<std::unique_ptr<Watch>> watch = co_await context_.backend.watch(request.request);
     if (!watch) co_return co_await refuse(kInvalidId, watch.error().message());
     auto slot = std::make_unique<Slot>(executor_, std::move(*watch), request, id);
     Slot& made = *slot;
+    made.user = std::move(who->user);
+    made.generation = generation;
     slots_.emplace(id, std::move(slot));
-    CO_TRY(co_await outgoing_.push(begin_response({.revision = backend_.current_revision(), .id = id, .created = true}).take()));
+    CO_TRY(co_await outgoing_.push(begin_response({.revision = context_.backend.current_revision(), .id = id, .created = true}).take()));
     made.scope.spawn(pump(made));
     co_return Result<>();
   }
@@ -134,7 +148,7 @@ class WatchStream {
     if (at == slots_.end() || at->second->over) co_return Result<>();
     co_await end(*at->second);
     slots_.erase(at);
-    co_return co_await outgoing_.push(begin_response({.revision = backend_.current_revision(), .id = id, .canceled = true}).take());
+    co_return co_await outgoing_.push(begin_response({.revision = context_.backend.current_revision(), .id = id, .canceled = true}).take());
   }
 
   Task<> end(Slot& slot) {
@@ -158,7 +172,7 @@ class WatchStream {
 
   // Answered once every watch of the stream has delivered what there is now.
   Task<Result<>> ask_progress() {
-    progress_revision_ = backend_.current_revision();
+    progress_revision_ = context_.backend.current_revision();
     for (auto& [id, slot] : slots_) {
       if (slot->over || slot->progress_wanted) continue;
       slot->progress_wanted = true;
@@ -169,16 +183,29 @@ class WatchStream {
     co_return co_await outgoing_.push(begin_response({.revision = progress_revision_, .id = kInvalidId}).take());
   }
 
+  std::uint64_t generation() const { return context_.auth ? context_.auth->generation() : 0; }
+
+  // What was granted may be so no longer: asked again before the first event after a change of users or roles.
+  Result<> still_allowed(Slot& slot) {
+    if (slot.generation == generation()) return {};
+    if (Result<> checked = context_.auth->check_watch(slot.user, {slot.create.request.key, slot.create.request.range_end}); !checked)
+      return fail(checked.error().code(), format_status(checked.error()));
+    slot.generation = generation();
+    return {};
+  }
+
   Task<Result<>> pump(Slot& slot) {
     for (;;) {
       Result<WatchBatch> batch = co_await slot.watch->next();
+      if (batch && batch->shared)
+        if (Result<> allowed = still_allowed(slot); !allowed) batch = fail(allowed.error());
       if (!batch) {
         if (batch.error().code() == Code::kCancelled) co_return fail(batch.error());
         slot.over = true;
         ++finished_;
         bool compacted = batch.error().code() == Code::kOutOfRange;
-        Response response{.revision = backend_.current_revision(), .id = slot.id, .canceled = true};
-        if (compacted) response.compact_revision = backend_.compact_revision().value;
+        Response response{.revision = context_.backend.current_revision(), .id = slot.id, .canceled = true};
+        if (compacted) response.compact_revision = context_.backend.compact_revision().value;
         response.cancel_reason = batch.error().message();
         co_return co_await outgoing_.push(begin_response(response).take());
       }
@@ -215,9 +242,7 @@ class WatchStream {
 
   async::Executor executor_;
   http::GrpcServerCall& call_;
-  Backend& backend_;
-  async::Time& time_;
-  std::chrono::seconds progress_interval_;
+  Context& context_;
   async::Channel<std::string> outgoing_;
   async::Event written_{executor_};
   std::map<std::int64_t, std::unique_ptr<Slot>> slots_;
@@ -231,7 +256,7 @@ Task<Result<>> run_stream(WatchStream& stream, async::Scope& scope) { return str
 
 Task<Result<>> watch(Context& context, http::GrpcServerCall& call) {
   async::Executor executor = co_await async::this_executor();
-  WatchStream stream(executor, call, context.backend, context.time, context.options.progress_interval);
+  WatchStream stream(executor, call, context);
   Result<> result = co_await async::run_scoped([&stream](async::Scope& scope) { return run_stream(stream, scope); });
   co_return co_await call.finish(std::move(result));
 }
@@ -239,7 +264,7 @@ Task<Result<>> watch(Context& context, http::GrpcServerCall& call) {
 }  // namespace
 
 std::span<const StreamMethod> watch_streams() {
-  static constexpr StreamMethod kStreams[] = {{"/etcdserverpb.Watch/Watch", needs_watch, watch}};
+  static constexpr StreamMethod kStreams[] = {{"/etcdserverpb.Watch/Watch", needs_watch, watch, StreamMethod::Refusal::kByHandler}};
   return kStreams;
 }
 
