@@ -1,5 +1,7 @@
 #include "etcd/auth_store.h"
 
+#include <boost/asio/post.hpp>
+
 #include "etcd/auth_test_support.h"
 #include "pki/key.h"
 
@@ -260,6 +262,35 @@ Task<Result<>> guessing(Fixture& f) {
   co_return Result<>();
 }
 TEST(AuthStore, GuessesWaitInAShortQueueOfTheirOwn) { run(guessing); }
+
+Task<Result<>> count_turns(bool& over, int& turns) {
+  async::Executor executor = co_await async::this_executor();
+  for (;;) {
+    if (over) co_return Result<>();
+    ++turns;
+    co_await async::asio::post(executor, async::use_task);
+  }
+}
+Task<Result<>> log_in(AuthStore& auth, bool& over) {
+  Result<std::string> token = co_await auth.authenticate("root", "pw");
+  over = true;
+  CO_TRY(std::move(token));
+  co_return Result<>();
+}
+Task<Result<>> hashing_elsewhere(Fixture& f) {
+  CO_TRY_ASSIGN(auto tokens, make_tokens({}, f.time));
+  CO_TRY_ASSIGN(auto auth, co_await AuthStore::open(f.records, std::move(tokens), {.password_cost = 12}));  // milliseconds
+  CO_TRY(co_await make_users(*auth));
+  bool over = false;
+  int turns = 0;
+  async::Scope scope(f.executor);
+  scope.spawn(log_in(*auth, over));
+  scope.spawn(count_turns(over, turns));
+  CO_TRY(co_await scope.join());
+  EXPECT_GT(turns, 20) << "others had their turn while the password was checked";
+  co_return Result<>();
+}
+TEST(AuthStore, HashingDoesNotHoldTheLoop) { run(hashing_elsewhere); }
 
 Task<Result<>> many_changes(Fixture& f) {
   CO_TRY_ASSIGN(auto auth, co_await open_auth(f.records, f.time));

@@ -39,22 +39,10 @@ Task<Result<>> check_lease(Context& context, const Identity& who, LeaseId id, bo
   co_return context.auth->check_keys(who, write ? kNone : keys, write ? keys : kNone);
 }
 
-}  // namespace
-
-Credentials credentials_of(const http::Request& request, bool client_cert_auth) {
-  Credentials credentials;
-  for (std::string_view name : {"token", "authorization"})
-    if (auto token = request.headers.find(name); token && !credentials.token) credentials.token = std::string(*token);
-  bool passed_on = !http::is_grpc(request) || request.headers.find("grpcgateway-accept");
-  if (client_cert_auth && !passed_on && !request.peer.certificates_der.empty()) credentials.certificate_der = request.peer.certificates_der.front();
-  return credentials;
-}
-
-Task<Result<Identity>> authorize(Context& context, const Access& access) {
-  if (!context.auth || !context.auth->enabled() || access.caller == Access::Caller::kAnyone) co_return Identity{};
+Task<Result<>> judge(Context& context, const Identity& who, const Access& access) {
+  if (!context.auth || !context.auth->enabled() || access.caller == Access::Caller::kAnyone) co_return Result<>();
   AuthStore& auth = *context.auth;
   std::uint64_t generation = auth.generation();
-  CO_TRY_ASSIGN(Identity who, identify(auth, context.credentials));
   CO_TRY(check_caller(auth, who, access));
   CO_TRY(auth.check_keys(who, access.reads, access.writes));
   std::vector<LeaseId> readable = access.lease_reads;
@@ -64,24 +52,96 @@ Task<Result<Identity>> authorize(Context& context, const Access& access) {
   for (LeaseId id : access.lease_writes) CO_TRY(co_await check_lease(context, who, id, true));
   for (LeaseId id : readable) CO_TRY(co_await check_lease(context, who, id, false));
   if (auth.generation() != generation) co_return old_revision();  // changed while leases were looked up
+  co_return Result<>();
+}
+
+}  // namespace
+
+Credentials credentials_of(const http::Request& request, bool client_cert_auth) {
+  Credentials credentials;
+  credentials.token = request.headers.find("token");
+  if (!credentials.token) credentials.token = request.headers.find("authorization");
+  bool passed_on = !http::is_grpc(request) || request.headers.find("grpcgateway-accept");
+  if (client_cert_auth && !passed_on && !request.peer.certificates_der.empty()) credentials.certificate_der = request.peer.certificates_der.front();
+  return credentials;
+}
+
+Task<Result<Identity>> authorize(Context& context, const Access& access) {
+  if (!context.auth || !context.auth->enabled() || access.caller == Access::Caller::kAnyone) co_return Identity{};
+  CO_TRY_ASSIGN(Identity who, identify(*context.auth, context.credentials));
+  CO_TRY(co_await judge(context, who, access));
   co_return who;
 }
 
-Task<Result<Identity>> authorize(Context& context, Needs needs, std::string_view message) {
+Task<Result<Admission>> admit(Context& context, Needs needs, std::string_view message) {
   if (!needs) co_return fail(Code::kPermissionDenied, "etcdserver: permission denied");
-  if (!context.auth || !context.auth->enabled()) co_return Identity{};
-  CO_TRY_ASSIGN(Access access, needs(message));
-  co_return co_await authorize(context, access);
+  Admission admission;
+  if (!context.auth) co_return admission;
+  CO_TRY_ASSIGN(admission.access, needs(message));
+  CO_TRY_ASSIGN(admission.who, co_await authorize(context, admission.access));
+  co_return admission;
+}
+
+Task<Result<>> judge_again(Context& context, const Admission& admission) {
+  if (!context.auth) co_return Result<>();
+  Identity now = context.auth->identify_certificate(admission.who.user);  // a name we know already
+  co_return co_await judge(context, now, admission.access);
 }
 
 Answer call_method(Context& context, const Method& method, std::string_view message) {
-  std::uint64_t generation = context.auth ? context.auth->generation() : 0;
-  CO_TRY(co_await authorize(context, method.needs, message));
+  if (!context.auth || !context.auth->enabled()) co_return co_await method.call(context, message);
+  std::uint64_t generation = context.auth->generation();
+  CO_TRY_ASSIGN(Admission admission, co_await admit(context, method.needs, message));
   Result<std::string> answered = co_await method.call(context, message);
-  if (!answered || !context.auth || context.auth->generation() == generation || !context.auth->enabled()) co_return answered;
-  CO_TRY_ASSIGN(Access access, method.needs(message));
-  if (access.read_only()) co_return old_revision();
+  if (answered && admission.access.read_only() && context.auth->enabled() && context.auth->generation() != generation) co_return old_revision();
   co_return answered;
+}
+
+namespace {
+
+// Judges a stream: each message from the client, and once more before the first answer after a change of users or roles.
+class StreamGate {
+ public:
+  StreamGate(Context& context, Needs needs) : context_(context), needs_(needs) {}
+  bool refused() const { return refused_; }
+
+  Task<Result<>> admit(std::string_view message) {
+    generation_ = generation();
+    Result<Admission> admission = co_await etcd::admit(context_, needs_, message);
+    refused_ = !admission;
+    if (!admission) co_return fail(admission.error());
+    admission_ = std::move(*admission);
+    co_return Result<>();
+  }
+
+  Task<Result<>> admit_again() {
+    if (!context_.auth || generation_ == generation()) co_return Result<>();
+    generation_ = generation();
+    Result<> still = co_await judge_again(context_, admission_);
+    refused_ = !still;
+    co_return still;
+  }
+
+ private:
+  std::uint64_t generation() const { return context_.auth ? context_.auth->generation() : 0; }
+
+  Context& context_;
+  Needs needs_;
+  Admission admission_{};
+  std::uint64_t generation_ = 0;
+  bool refused_ = false;
+};
+
+}  // namespace
+
+Task<Result<>> call_stream(Context& context, http::GrpcServerCall& call, const StreamMethod& stream) {
+  StreamGate gate(context, stream.needs);
+  if (stream.refusal == StreamMethod::Refusal::kEndsStream)
+    call.set_gate({.on_read = [&gate](std::string_view message) { return gate.admit(message); }, .on_write = [&gate] { return gate.admit_again(); }});
+  Result<> done = co_await stream.call(context, call);
+  // Handlers pass on what ended their stream: a refusal is told in gRPC.
+  if (!done && gate.refused() && !call.outcome()) co_return co_await call.finish(std::move(done));
+  co_return done;
 }
 
 }  // namespace monopod::etcd

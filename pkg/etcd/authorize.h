@@ -11,14 +11,26 @@
 
 namespace monopod::etcd {
 
-// client_cert_auth: every client shows a certificate that was verified.
+// Views into request. client_cert_auth: every client shows a certificate that was verified.
 Credentials credentials_of(const http::Request& request, bool client_cert_auth);
+
+// Who was let through, and for what.
+struct Admission {
+  Identity who{};
+  Access access{};
+};
 
 // Fails where the caller may not. Without users in this datastore, or with authentication off, everything passes.
 async::Task<Result<Identity>> authorize(Context& context, const Access& access);
-async::Task<Result<Identity>> authorize(Context& context, Needs needs, std::string_view message);
+// The same for a row and a message.
+async::Task<Result<Admission>> admit(Context& context, Needs needs, std::string_view message);
+// For a call that goes on: may the same user do the same, by the permissions of now? Its token may have expired meanwhile.
+async::Task<Result<>> judge_again(Context& context, const Admission& admission);
 
 // A request through one row: authorised, handled, and refused after all where permissions changed under a read.
 Answer call_method(Context& context, const Method& method, std::string_view message);
+// A stream through one row: each of the client's messages is judged, and the last one again before the first answer after a change of
+// users, roles or the switch.
+async::Task<Result<>> call_stream(Context& context, http::GrpcServerCall& call, const StreamMethod& stream);
 
 }  // namespace monopod::etcd

@@ -34,11 +34,11 @@ const std::set<std::string_view> kForEveryUser{
 };
 
 // Only the judging: some handlers would wait for ever.
-Task<Result<Identity>> judge(AuthStage& stage, Credentials credentials, Needs needs, std::string message) {
+Task<Result<Admission>> judge(AuthStage& stage, Credentials credentials, Needs needs, std::string message) {
   ServiceOptions options;
   async::Pool pool(1);
   Context context{.backend = stage.store, .time = stage.time, .options = options, .auth = &stage.auth, .credentials = std::move(credentials)};
-  co_return co_await authorize(context, needs, message);
+  co_return co_await admit(context, needs, message);
 }
 
 Task<Result<>> every_row(AuthStage& stage) {
@@ -148,6 +148,20 @@ Task<Result<>> switched_off(AuthStage& stage) {
 }
 TEST(Authorize, WithAuthenticationOffEveryoneMayEverything) { test_stage(switched_off); }
 
+Task<Result<>> without_users(StoreTest& t) {
+  async::Scope background(t.executor);
+  Service service(t.store, t.time, {});
+  http::InProcessClient client(background, service);
+  for (const Method& method : auth_methods())
+    EXPECT_EQ(outcome(co_await http::call_grpc(client, std::string(method.path), "")), "unimplemented: auth: this datastore keeps no users") << method.path;
+  EXPECT_EQ(outcome(co_await http::call_grpc(client, "/etcdserverpb.KV/Put", put_message("k"))), "ok");
+  background.cancel();
+  co_return co_await background.join();
+}
+TEST(Authorize, ADatastoreWithoutUsersSaysSo) {
+  store::test_store({.path = ":memory:"}, [](StoreTest& t) { return without_users(t); });
+}
+
 // The next message of a watch stream: "created", "canceled: reason", or the key of its first event.
 Task<std::string> next_of(http::GrpcClientCall& stream) {
   Result<std::optional<std::string>> message = co_await stream.read();
@@ -188,6 +202,55 @@ Task<Result<>> watch_of_before(AuthStage& stage) {
   co_return Result<>();
 }
 TEST(Authorize, AWatchFromBeforeTheSwitchEndsToo) { test_stage(watch_of_before); }
+
+// A stream that answers once for each write of "k", as Election's Observe would; it passes errors on.
+Task<Result<>> ticking(Context& context, http::GrpcServerCall& call) {
+  CO_TRY(co_await call.read());
+  CO_TRY_ASSIGN(auto watch, co_await context.backend.watch({.key = "k"}));
+  for (;;) {
+    CO_TRY(co_await call.write("tick"));
+    CO_TRY(co_await watch->next());
+  }
+}
+
+class TickingService final : public http::Handler {
+ public:
+  explicit TickingService(AuthStage& stage) : stage_(stage) {}
+  Task<Result<>> handle(http::Exchange& exchange) override {
+    ServiceOptions options;
+    Context context{.backend = stage_.store, .time = stage_.time, .options = options, .auth = &stage_.auth, .credentials = credentials_of(exchange.request(), false)};
+    http::GrpcServerCall call(exchange);
+    co_return co_await call_stream(context, call, {"/test/Ticks", needs_range, ticking});
+  }
+
+ private:
+  AuthStage& stage_;
+};
+
+Task<Result<>> revoked_stream(AuthStage& stage) {
+  CO_TRY(co_await stage.add_user("alice", {{.key = "k"}}));
+  TickingService service(stage);
+  async::Scope background(stage.executor);
+  CO_TRY_ASSIGN(std::string token, co_await stage.auth.authenticate("alice", "alice"));
+  http::InProcessClient client(background, service, {{"token", token}});
+  CO_TRY_ASSIGN(auto refused, co_await http::open_grpc(client, "/test/Ticks"));
+  CO_TRY(co_await refused->write(range_message("other")));
+  EXPECT_EQ(outcome(co_await refused->read()), kDenied) << "though its handler only passes errors on";
+
+  CO_TRY_ASSIGN(auto stream, co_await http::open_grpc(client, "/test/Ticks"));
+  CO_TRY(co_await stream->write(range_message("k")));
+  EXPECT_EQ(**(co_await stream->read()), "tick");
+  stage.time.advance(2 * kTokenTtl);
+  CO_TRY(co_await stage.auth.add_role("unrelated"));
+  CO_TRY(co_await stage.store.put("k", share("1")));
+  EXPECT_EQ(**(co_await stream->read()), "tick") << "still granted; the token was needed to begin";
+  CO_TRY(co_await stage.auth.revoke_permission("role-alice", {"k", ""}));
+  CO_TRY(co_await stage.store.put("k", share("secret")));
+  EXPECT_EQ(outcome(co_await stream->read()), kDenied);
+  background.cancel();
+  co_return co_await background.join();
+}
+TEST(Authorize, AStreamEndsBeforeTheFirstAnswerItMayNotGiveAnyMore) { test_stage(revoked_stream); }
 
 // A handler during which permissions change.
 AuthStore* changed_by_handler = nullptr;

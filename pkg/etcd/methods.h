@@ -14,10 +14,10 @@ inline constexpr std::string_view kVersion = "3.5.17";
 
 class AuthStore;
 
-// What a request carries of who sent it (authorize.h).
+// What a request carries of who sent it (authorize.h). Views into it.
 struct Credentials {
-  std::optional<std::string> token{};
-  std::string certificate_der{};  // verified, and the sender's own; empty: none
+  std::optional<std::string_view> token{};
+  std::string_view certificate_der{};  // verified, and the sender's own; empty: none
 };
 
 // What every handler works on. References outlive the call.

@@ -20,21 +20,6 @@ Task<Result<>> answer_one(Context& context, http::GrpcServerCall& call, const Me
   co_return co_await call.finish({});
 }
 
-// Is one message of a stream let through?
-Task<Result<>> admit(Context& context, Needs needs, std::string_view message) {
-  CO_TRY(co_await authorize(context, needs, message));
-  co_return Result<>();
-}
-
-Task<Result<>> answer_stream(Context& context, http::GrpcServerCall& call, const StreamMethod& stream, const http::Exchange& exchange) {
-  if (stream.refusal == StreamMethod::Refusal::kEndsStream)
-    call.set_gate([&context, needs = stream.needs](std::string_view message) { return admit(context, needs, message); });
-  Result<> done = co_await stream.call(context, call);
-  // A handler may pass on what read() refused: the client is told in gRPC, whichever.
-  if (!done && !exchange.started()) co_return co_await call.finish(std::move(done));
-  co_return done;
-}
-
 Task<Result<>> answer_plain(http::Exchange& exchange) {
   std::string_view path = exchange.request().raw_path();
   http::Headers json{{"content-type", "application/json"}};
@@ -79,7 +64,7 @@ Task<Result<>> Service::handle(http::Exchange& exchange) {
   Context context{.backend = backend_, .time = time_, .options = options_, .auth = options_.auth};
   if (context.auth) context.credentials = credentials_of(exchange.request(), options_.client_cert_auth);
   if (auto at = methods_.find(call.method()); at != methods_.end()) co_return co_await answer_one(context, call, at->second);
-  if (auto at = streams_.find(call.method()); at != streams_.end()) co_return co_await answer_stream(context, call, at->second, exchange);
+  if (auto at = streams_.find(call.method()); at != streams_.end()) co_return co_await call_stream(context, call, at->second);
   co_return co_await call.finish(fail(Code::kUnimplemented, cat("unknown method ", call.method())));
 }
 

@@ -87,7 +87,7 @@ bool is_grpc(const Request& request) {
 async::Task<Result<std::optional<std::string>>> GrpcServerCall::read() {
   for (;;) {
     CO_TRY_ASSIGN(std::optional<std::string> message, decoder_.next());
-    if (message && gate_) CO_TRY(co_await gate_(*message));
+    if (message && gate_.on_read) CO_TRY(co_await gate_.on_read(*message));
     if (message) co_return message;
     std::string buffer(kReadBytes, '\0');
     CO_TRY_ASSIGN(std::size_t n, co_await exchange_.read_body_some(std::as_writable_bytes(std::span(buffer))));
@@ -98,6 +98,7 @@ async::Task<Result<std::optional<std::string>>> GrpcServerCall::read() {
 }
 
 async::Task<Result<>> GrpcServerCall::write(std::string message) {
+  if (gate_.on_write) CO_TRY(co_await gate_.on_write());
   if (!exchange_.started()) CO_TRY(co_await exchange_.start(200, {{"content-type", "application/grpc"}}));
   if (message.size() <= kCopiedBytesMax) co_return co_await exchange_.write(share(format_grpc_message(message)));
   CO_TRY(co_await exchange_.write(share(prefix_of(message.size()))));
@@ -105,6 +106,7 @@ async::Task<Result<>> GrpcServerCall::write(std::string message) {
 }
 
 async::Task<Result<>> GrpcServerCall::finish(Result<> outcome) {
+  outcome_ = outcome ? Code::kOk : outcome.error().code();
   Headers trailers{{"grpc-status", std::to_string(outcome ? 0 : static_cast<int>(outcome.error().code()))}};
   if (!outcome) trailers.add("grpc-message", encode_message(outcome.error().message()));
   if (!exchange_.started()) CO_TRY(co_await exchange_.start(200, {{"content-type", "application/grpc"}}));

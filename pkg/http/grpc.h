@@ -40,17 +40,24 @@ class GrpcServerCall {
   std::string_view method() const { return exchange_.request().raw_path(); }
   // nullopt once the client has finished its side.
   async::Task<Result<std::optional<std::string>>> read();
-  // Asked about each message before read() returns it; its error becomes read()'s. message outlives the task.
-  using Gate = std::function<async::Task<Result<>>(std::string_view message)>;
+  // Asked before read() returns a message, and before write() sends one; an error becomes that of read() or write(). message outlives
+  // the task.
+  struct Gate {
+    std::function<async::Task<Result<>>(std::string_view message)> on_read{};
+    std::function<async::Task<Result<>>()> on_write{};
+  };
   void set_gate(Gate gate) { gate_ = std::move(gate); }
   async::Task<Result<>> write(std::string message);
   // Trailers with the status; code kOk for success. The Code numbering is gRPC's own.
   async::Task<Result<>> finish(Result<> outcome);
+  // What finish() was called with; nullopt before.
+  std::optional<Code> outcome() const { return outcome_; }
 
  private:
   Exchange& exchange_;
   GrpcDecoder decoder_;
-  Gate gate_;
+  std::optional<Code> outcome_;
+  Gate gate_{};
 };
 
 bool is_grpc(const Request& request);  // content-type application/grpc[+proto]

@@ -49,16 +49,31 @@ TEST(InProcess, SharesBytesBoundsQueuesAndCancels) { async::run_test(in_process)
 
 // --- gRPC
 
+Task<Result<>> refuse_no(std::string_view message) {
+  if (message == "no") co_return fail(Code::kPermissionDenied, "not that one");
+  co_return Result<>();
+}
+
+Task<Result<>> refuse_third(int& written) {
+  if (++written == 3) co_return fail(Code::kPermissionDenied, "no more");
+  co_return Result<>();
+}
+
 class GrpcEcho final : public Handler {
  public:
   async::Task<Result<>> handle(Exchange& exchange) override {
     EXPECT_TRUE(is_grpc(exchange.request()));
     GrpcServerCall call(exchange);
     if (call.method() == "/test.Echo/Fail") co_return co_await call.finish(fail(Code::kNotFound, "no such key: 100% ä"));
+    int written = 0;
+    if (call.method() == "/test.Echo/Guarded") call.set_gate({.on_read = refuse_no, .on_write = [&written] { return refuse_third(written); }});
     for (;;) {
-      CO_TRY_ASSIGN(std::optional<std::string> message, co_await call.read());
-      if (!message) break;
-      CO_TRY(co_await call.write(cat(*message, *message)));
+      Result<std::optional<std::string>> message = co_await call.read();
+      if (!message) co_return co_await call.finish(fail(message.error()));
+      if (!*message) break;
+      Result<> sent = co_await call.write(cat(**message, **message));
+      if (!sent && sent.error().code() == Code::kPermissionDenied) co_return co_await call.finish(std::move(sent));
+      CO_TRY(std::move(sent));
     }
     co_return co_await call.finish({});
   }
@@ -71,6 +86,16 @@ Task<Result<>> grpc_calls(Caller& client) {
   CO_ASSERT_TRUE(!failed);
   EXPECT_EQ(failed.error().code(), Code::kNotFound);
   EXPECT_EQ(failed.error().message(), "no such key: 100% ä");
+  CO_TRY_ASSIGN(std::unique_ptr<GrpcClientCall> guarded, co_await open_grpc(client, "/test.Echo/Guarded", {}));
+  CO_TRY(co_await guarded->write("yes"));
+  CO_TRY(co_await guarded->write("no"));
+  CO_TRY_ASSIGN(std::optional<std::string> yes, co_await guarded->read());
+  EXPECT_EQ(yes, "yesyes");
+  EXPECT_EQ((co_await guarded->read()).error().message(), "not that one");
+  CO_TRY_ASSIGN(guarded, co_await open_grpc(client, "/test.Echo/Guarded", {}));
+  for (int i = 0; i < 3; ++i) CO_TRY(co_await guarded->write("yes"));
+  for (int i = 0; i < 2; ++i) CO_TRY(co_await guarded->read());
+  EXPECT_EQ((co_await guarded->read()).error().message(), "no more");
   CO_TRY_ASSIGN(std::unique_ptr<GrpcClientCall> stream, co_await open_grpc(client, "/test.Echo/Stream", {}));
   for (int i = 0; i < 5; ++i) {
     CO_TRY(co_await stream->write(std::string(static_cast<std::size_t>(i) * 10'000, 'm')));

@@ -24,7 +24,7 @@ http::Request grpc_request(const std::string& certificate) {
 Task<std::string> read_key(AuthStage& stage, http::Request request, bool client_cert_auth = true) {
   ServiceOptions options;
   Context context{.backend = stage.store, .time = stage.time, .options = options, .auth = &stage.auth, .credentials = credentials_of(request, client_cert_auth)};
-  co_return outcome(co_await authorize(context, needs_range, range_message("k")));
+  co_return outcome(co_await admit(context, needs_range, range_message("k")));
 }
 
 Task<Result<>> certificates(AuthStage& stage) {
