@@ -26,7 +26,7 @@ Result<User> parse_user(std::string_view record) {
   ProtoReader reader(record);
   for (;;) {
     TRY_ASSIGN(bool more, reader.next());
-    if (!more) return user;
+    if (!more) break;
     if (reader.field() == 2) user.password_hash = reader.text();
     if (reader.field() == 3) user.roles.push_back(reader.text());
     if (reader.field() == 4) {
@@ -36,6 +36,8 @@ Result<User> parse_user(std::string_view record) {
     }
     if (reader.field() == kPasswordRevision) user.password_revision = static_cast<std::uint64_t>(reader.integer());
   }
+  std::sort(user.roles.begin(), user.roles.end());  // whoever wrote the record
+  return user;
 }
 
 std::string format_role(const std::string& name, const Role& role) {
@@ -50,11 +52,14 @@ Result<Role> parse_role(std::string_view record) {
   ProtoReader reader(record);
   for (;;) {
     TRY_ASSIGN(bool more, reader.next());
-    if (!more) return role;
+    if (!more) break;
     if (reader.field() != 2) continue;
     TRY_ASSIGN(Permission permission, parse_permission(reader.bytes()));
     role.permissions.push_back(std::move(permission));
   }
+  std::sort(role.permissions.begin(), role.permissions.end(),
+            [](const Permission& a, const Permission& b) { return std::tie(a.key, a.range_end) < std::tie(b.key, b.range_end); });
+  return role;
 }
 
 Result<> parse_record(const std::string& key, const std::string& value, AuthState& into) {

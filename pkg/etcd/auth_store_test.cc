@@ -3,6 +3,7 @@
 #include <boost/asio/post.hpp>
 
 #include "etcd/auth_test_support.h"
+#include "etcd/wire.h"
 #include "pki/key.h"
 
 namespace monopod::etcd {
@@ -126,6 +127,22 @@ Task<Result<>> broken_records(Fixture& f) {
   co_return Result<>();
 }
 TEST(AuthStore, DoesNotOpenWithRecordsItCannotRead) { run(broken_records); }
+
+// As etcd's own records, which a restored snapshot brings: roles in any order, permissions by key alone.
+Task<Result<>> foreign_records(Fixture& f) {
+  std::string root = ProtoWriter().bytes(1, "root").message(3, "root").message(3, "a").take();
+  ProtoWriter role;
+  role.bytes(1, "a");
+  for (const char* end : {"z", "", "m"}) role.message(2, format_permission({.key = "k", .range_end = end}));
+  CO_TRY(co_await f.records.put("etcd-auth", "user/root", root));
+  CO_TRY(co_await f.records.put("etcd-auth", "role/a", role.take()));
+  CO_TRY_ASSIGN(auto auth, co_await open_auth(f.records, f.time));
+  EXPECT_EQ(outcome(co_await auth->enable()), "ok");
+  for (const char* end : {"", "m", "z"}) EXPECT_EQ(outcome(co_await auth->revoke_permission("a", {"k", end})), "ok") << end;
+  EXPECT_EQ(outcome(co_await auth->authenticate("root", "")), "invalid_argument: etcdserver: authentication failed, invalid user ID or password");
+  co_return Result<>();
+}
+TEST(AuthStore, ReadsRecordsInAnyOrder) { run(foreign_records); }
 
 // A store that fails its writes.
 class BrokenStore final : public async::StateStore {
