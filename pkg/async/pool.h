@@ -6,12 +6,16 @@
 #include <optional>
 
 #include "async/task.h"
+#include "base/rng.h"
 
 namespace monopod::async {
 
 class Pool {
  public:
   explicit Pool(std::size_t threads);
+  // For simulations: no threads; work runs on the loop itself some turns later, as rng decides, and its caller resumes some turns after
+  // that. One seed, one order of things. rng outlives the pool.
+  explicit Pool(Rng& rng);
   ~Pool();  // waits for running work
 
   // Runs work on a pool thread and resumes the caller on its loop. Not interruptible: a cancelled caller still waits for it.
@@ -30,6 +34,7 @@ class Pool {
  private:
   Task<> run_erased(std::move_only_function<void()> work);
   asio::thread_pool threads_;
+  Rng* rng_ = nullptr;  // simulated
 };
 
 }  // namespace monopod::async

@@ -174,6 +174,15 @@ Result<> Database::check(Result<> result) {
   return result;
 }
 
+// Where the end of the transaction was written before the failure (its index could not grow, say), a restart would find it: such a
+// write may not be called refused. A full file cuts the end off.
+Result<> Database::check_commit(Result<> result) {
+  if (result) return result;
+  int rc = sqlite3_extended_errcode(writer_->get());
+  if (rc == SQLITE_FULL || rc == SQLITE_IOERR_WRITE) return check(std::move(result));
+  return check(fail(Code::kUnavailable, result.error().message()));
+}
+
 Result<> Database::load_previous(Change& change) {
   TRY_ASSIGN(sqlite3_stmt * stmt, writer_->prepare(kReadRow));
   Statement statement(stmt);
@@ -239,7 +248,7 @@ Result<> Database::commit(std::span<Writes* const> batch) {
   };
   Result<> written = check(run());
   if (written) written = failpoint("store.before_commit");
-  if (written) written = check(writer_->execute("COMMIT", "commit"));
+  if (written) written = check_commit(writer_->execute("COMMIT", "commit"));
   if (!written) {
     if (!sqlite3_get_autocommit(writer_->get())) (void)check(writer_->execute("ROLLBACK", "roll back"));
     return written;

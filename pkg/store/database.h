@@ -117,8 +117,8 @@ class Database {
 
   Result<> write(Writes& writes);
   Result<> load_previous(Change& change);
-  Error write_error(std::string_view what);
   Result<> check(Result<> result);  // notes a broken writing side
+  Result<> check_commit(Result<> result);
   void watch_wal();                  // counts its pages
   std::string path_;
   const char* vfs_ = nullptr;

@@ -122,12 +122,27 @@ class Evaluator {
   Evaluator(Mvcc& mvcc, const FetchedValues& fetched) : mvcc_(mvcc), fetched_(fetched), revision_(mvcc.head + 1) {}
 
   Result<TxnResult> run(const Txn& txn) {
+    decide(txn);
+    if (!missing.empty()) return TxnResult();
+    return perform(txn);
+  }
+
+  std::vector<Change> changes;
+  std::vector<RowId> missing;
+
+ private:
+  // As etcd, every branch is chosen before anything is written, those of nested transactions too: in the order in which they are performed.
+  void decide(const Txn& txn) {
+    bool succeeded = std::all_of(txn.compare.begin(), txn.compare.end(), [this](const Compare& compare) { return check(compare); });
+    branches_.push_back(succeeded);
+    for (const Op& op : succeeded ? txn.success : txn.failure)
+      if (auto* nested = std::get_if<std::shared_ptr<const Txn>>(&op)) decide(**nested);
+  }
+
+  Result<TxnResult> perform(const Txn& txn) {
     TxnResult result;
-    result.succeeded = true;
-    for (const Compare& compare : txn.compare) {
-      if (!check(compare)) result.succeeded = false;
-      if (!missing.empty()) return result;
-    }
+    result.succeeded = branches_.front();
+    branches_.pop_front();
     for (const Op& op : result.succeeded ? txn.success : txn.failure) {
       TRY_ASSIGN(OpResult done, std::visit([this](const auto& o) { return perform(o); }, op));
       result.results.push_back(std::move(done));
@@ -136,10 +151,6 @@ class Evaluator {
     return result;
   }
 
-  std::vector<Change> changes;
-  std::vector<RowId> missing;
-
- private:
   SharedBytes value_of(const Version& version) {
     if (SharedBytes value = mvcc_.values.find(version.row)) return value;
     if (auto at = fetched_.find(version.row); at != fetched_.end()) return at->second;
@@ -188,7 +199,6 @@ class Evaluator {
     return result;
   }
 
-
   Result<OpResult> perform(const PutRequest& put) {
     const KeyIndex::Entry* entry = mvcc_.index.find(put.key);
     Version prev = entry ? entry->latest : Version{};
@@ -227,7 +237,7 @@ class Evaluator {
   }
 
   Result<OpResult> perform(const std::shared_ptr<const Txn>& nested) {
-    TRY_ASSIGN(TxnResult result, run(*nested));
+    TRY_ASSIGN(TxnResult result, perform(*nested));
     return std::make_shared<const TxnResult>(std::move(result));
   }
 
@@ -240,6 +250,7 @@ class Evaluator {
   Mvcc& mvcc_;
   const FetchedValues& fetched_;
   std::int64_t revision_;
+  std::deque<bool> branches_;  // chosen, not yet performed
 };
 
 Result<> Mvcc::validate(const Txn& txn) {

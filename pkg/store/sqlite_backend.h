@@ -37,6 +37,7 @@ struct SqliteOptions {
   // restart, reads and watches over them from an earlier revision fail with kOutOfRange compacted.
   std::vector<std::string> volatile_prefixes{};
   const char* vfs = nullptr;  // SQLite VFS name; tests hand in the crash VFS
+  async::Pool* commit_pool = nullptr;  // where commits run, one at a time, instead of on a thread of the store's own; for simulations
 };
 
 // Numbers since open, for status and metrics.

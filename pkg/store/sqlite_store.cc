@@ -26,6 +26,8 @@ SqliteStore::SqliteStore(async::Executor executor, SqliteOptions options, async:
       pool_(pool),
       time_(time),
       rng_(rng),
+      own_commit_thread_(options_.commit_pool ? nullptr : std::make_unique<async::Pool>(1)),
+      commit_thread_(options_.commit_pool ? *options_.commit_pool : *own_commit_thread_),
       mvcc_(options_.volatile_prefixes),
       hub_(executor),
       committer_scope_(executor),

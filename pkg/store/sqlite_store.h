@@ -121,7 +121,8 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   async::Pool& pool_;
   async::Time& time_;
   Rng& rng_;
-  async::Pool commit_thread_{1};
+  std::unique_ptr<async::Pool> own_commit_thread_;
+  async::Pool& commit_thread_;
   std::unique_ptr<Database> db_;
   Mvcc mvcc_;
   Tail tail_;

@@ -127,6 +127,7 @@ bool WatchHub::wants_previous(std::string_view key) {
 void WatchHub::publish(const Committed& committed) {
   if (groups_.empty()) return;
   std::map<WatchGroup*, std::shared_ptr<WatchEvents>> batches;
+  std::vector<WatchGroup*> order;  // of first change: who is woken first does not hang on addresses
   std::set<WatchGroup*> incomplete;  // a previous value is only in the log: its watchers read it there
   std::vector<WatchGroup*> found;
   for (const Change& change : committed.changes) {
@@ -134,14 +135,17 @@ void WatchHub::publish(const Committed& committed) {
     find(change.key, found);
     for (WatchGroup* group : found) {
       auto& batch = batches[group];
-      if (!batch) batch = std::make_shared<WatchEvents>(WatchEvents{.revision = Revision(committed.revision)});
+      if (!batch) {
+        batch = std::make_shared<WatchEvents>(WatchEvents{.revision = Revision(committed.revision)});
+        order.push_back(group);
+      }
       batch->events.push_back(make_event(change, change.prev_value, group->range.prev_kv));
       if (group->range.prev_kv && !change.prev.tombstone() && !change.prev_value) incomplete.insert(group);
     }
   }
-  for (auto& [group, batch] : batches) {
+  for (WatchGroup* group : order) {
     if (incomplete.contains(group)) group->forget_until(committed.revision + 1);
-    else group->push(std::move(batch));
+    else group->push(std::move(batches[group]));
   }
 }
 

@@ -175,6 +175,7 @@ int CrashVfs::admit(bool is_sync) {
   if (is_sync) ++syncs_;
   if (plan_.crash_at >= 0 && operations_ >= plan_.crash_at) return is_sync ? SQLITE_IOERR_FSYNC : SQLITE_IOERR_WRITE;
   if (plan_.fail_at < 0 || (plan_.fail_syncs_only && !is_sync)) return SQLITE_OK;
+  if (is_sync && plan_.fail_code == SQLITE_FULL) return SQLITE_OK;  // the real one calls a sync that fails an I/O error, whatever the reason
   std::int64_t count = plan_.fail_syncs_only ? syncs_ : operations_;
   bool fails = count >= plan_.fail_at && count < plan_.fail_at + plan_.fail_count;
   return fails ? plan_.fail_code : SQLITE_OK;
@@ -187,6 +188,7 @@ void CrashVfs::record(FileState& state, Write write) {
 
 void CrashVfs::sync(FileState& state) {
   std::lock_guard lock(mutex_);
+  if (plan_.syncs_lie) return;
   for (const Write& write : state.unsynced) apply(state.durable, write);
   state.unsynced.clear();
 }

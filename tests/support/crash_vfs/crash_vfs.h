@@ -30,6 +30,7 @@ class CrashVfs {
     std::int64_t fail_count = 1;  // how many in a row
     int fail_code = SQLITE_IOERR_WRITE;
     bool fail_syncs_only = false;  // counts and fails syncs alone
+    bool syncs_lie = false;        // a sync says that it is done and is not
   };
 
   explicit CrashVfs(std::string name);
