@@ -2,6 +2,7 @@
 #include <boost/asio/post.hpp>
 
 #include "base/log.h"
+#include "base/strings.h"
 #include "store/sqlite_store.h"
 
 namespace monopod::store {
@@ -23,15 +24,23 @@ std::size_t bytes_of(const Writes& writes) {
 async::Task<Result<TxnResult>> SqliteStore::txn(Txn txn) {
   CO_TRY(Mvcc::validate(txn));
   FetchedValues fetched;
+  std::set<RowId> gone;  // once: compaction took it, the next attempt does not need it
   for (;;) {
     CO_TRY(writable());
-    CO_TRY_ASSIGN(Evaluation evaluation, mvcc_.evaluate(txn, fetched));
+    Result<Evaluation> evaluated = mvcc_.evaluate(txn, fetched);
+    if (!evaluated) {
+      CO_TRY(co_await settled());
+      co_return fail(std::move(evaluated).error());
+    }
+    Evaluation evaluation = *std::move(evaluated);
     if (!evaluation.missing.empty()) {
       // Rows do not change, so a value fetched once is good for every later attempt.
       std::vector<RowId> rows = std::move(evaluation.missing);
       CO_TRY_ASSIGN(std::vector<SharedBytes> values, co_await read([this, &rows] { return db_->read_values(rows); }));
-      for (std::size_t i = 0; i < rows.size(); ++i)
+      for (std::size_t i = 0; i < rows.size(); ++i) {
         if (values[i]) fetched[rows[i]] = values[i];
+        else if (!gone.insert(rows[i]).second) co_return fail(Code::kDataLoss, cat("log row ", rows[i], " is missing: restore a snapshot"));
+      }
       continue;
     }
     if (evaluation.changes.empty() && queue_.empty() && in_flight_.empty()) co_return std::move(evaluation.result);
@@ -52,7 +61,7 @@ void SqliteStore::take_changes(Work& work, std::vector<Change> changes) {
     if (change.want_prev && !change.prev_value) change.prev_value = mvcc_.values.find(change.prev.row);
   }
   if (any_volatile && work.revision > reserved_) {
-    reserved_ = work.revision + kReservedBlock;
+    reserved_ = std::min(work.revision + kReservedBlock, kRevisionMax);
     work.writes.reserved_revision = reserved_;
   }
   work.writes.changes = std::move(changes);
@@ -63,11 +72,21 @@ void SqliteStore::submit(const WorkPtr& work) {
   work_arrived_.wake_all();
 }
 
+// Not a coroutine: one that was cancelled before is unwound where it awaits, and what was evaluated must be in the queue by then.
 async::Task<Result<>> SqliteStore::finish(WorkPtr work) {
   submit(work);
+  return wait_for(std::move(work));
+}
+
+async::Task<Result<>> SqliteStore::wait_for(WorkPtr work) {
   CO_TRY(co_await work->done.wait());
   if (work->error) co_return fail(*work->error);
   co_return Result<>();
+}
+
+async::Task<Result<>> SqliteStore::settled() {
+  if (queue_.empty() && in_flight_.empty()) co_return Result<>();
+  co_return co_await finish(make_work());
 }
 
 std::vector<WorkPtr> SqliteStore::next_batch() {

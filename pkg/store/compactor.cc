@@ -17,8 +17,10 @@ constexpr int kVacuumPages = 128;              // per step
 async::Task<Result<>> SqliteStore::compact(Revision revision) {
   CO_TRY(writable());
   if (revision.value > mvcc_.committed) co_return fail(Code::kOutOfRange, "etcdserver: mvcc: required revision is a future revision");
-  if (revision.value <= std::max(mvcc_.compacted, compact_requested_))
+  if (revision.value <= std::max(mvcc_.compacted, compact_requested_)) {
+    CO_TRY(co_await settled());
     co_return fail(Code::kOutOfRange, "etcdserver: mvcc: required revision has been compacted");
+  }
   std::int64_t before = std::exchange(compact_requested_, revision.value);
   WorkPtr work = make_work();
   work->writes.compact_revision = revision.value;

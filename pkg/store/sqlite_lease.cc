@@ -26,28 +26,37 @@ async::Task<Result<Lease>> SqliteStore::lease_grant(std::chrono::seconds ttl, Le
   if (ttl < std::chrono::seconds(1)) co_return fail(Code::kInvalidArgument, "etcdserver: lease TTL must be at least 1 second");
   if (ttl > kLeaseTtlMax) co_return fail(Code::kOutOfRange, "etcdserver: too large lease TTL");
   while (id.value == 0 || (id.value < 0)) id.value = static_cast<std::int64_t>(rng_.next() >> 1);
-  if (mvcc_.leases.find(id.value)) co_return fail(Code::kFailedPrecondition, "etcdserver: lease already exists");
+  if (mvcc_.leases.find(id.value)) {
+    CO_TRY(co_await settled());
+    co_return fail(Code::kFailedPrecondition, "etcdserver: lease already exists");
+  }
   LeaseEntry entry{.ttl = ttl, .expires = time_.mono() + ttl, .stored = ttl};
   Lease lease = describe(id, entry);
   WorkPtr work = make_work();
   work->writes.leases.push_back({.row = row_of(id.value, entry, entry.stored)});
   work->undo = [this, id] { mvcc_.leases.take(id.value); };
+  work->on_durable = [this] { leases_changed_.wake_all(); };  // not here: the caller may be gone by then
   mvcc_.leases.insert(id.value, std::move(entry));
   CO_TRY(co_await finish(std::move(work)));
-  leases_changed_.wake_all();
   co_return lease;
 }
 
 async::Task<Result<>> SqliteStore::lease_revoke(LeaseId id) {
   CO_TRY(writable());
   std::optional<LeaseEntry> entry = mvcc_.leases.take(id.value);
-  if (!entry) co_return fail(no_lease());
+  if (!entry) {
+    CO_TRY(co_await settled());
+    co_return fail(no_lease());
+  }
   WorkPtr work = make_work();
   work->writes.leases.push_back({.row = {.id = id.value}, .remove = true});
   take_changes(*work, mvcc_.delete_keys(entry->keys));
   // undo of the changes runs first and finds no lease to attach to, hence the whole entry comes back here.
   auto kept = std::make_shared<LeaseEntry>(*std::move(entry));
-  work->undo = [this, id, kept] { mvcc_.leases.insert(id.value, std::move(*kept)); };
+  work->undo = [this, id, kept] {
+    mvcc_.leases.insert(id.value, std::move(*kept));
+    leases_changed_.wake_all();
+  };
   co_return co_await finish(std::move(work));
 }
 
@@ -55,13 +64,22 @@ async::Task<Result<Lease>> SqliteStore::lease_keep_alive(LeaseId id) {
   CO_TRY(writable());
   LeaseEntry* entry = mvcc_.leases.find(id.value);
   MonoTime now = time_.mono();
-  if (!entry || entry->expires <= now) co_return fail(no_lease());
+  if (!entry || entry->expires <= now) {
+    CO_TRY(co_await settled());
+    co_return fail(no_lease());
+  }
   entry->expires = now + entry->ttl;
   Lease lease = describe(id, *entry);
-  if (entry->stored == entry->ttl) co_return lease;
+  if (entry->stored == entry->ttl) {
+    CO_TRY(co_await settled());
+    co_return lease;
+  }
   // The file has less: after a crash the lease would end before its time.
-  entry->stored = entry->ttl;
   WorkPtr work = make_work();
+  work->undo = [this, id, before = entry->stored] {
+    if (LeaseEntry* kept = mvcc_.leases.find(id.value)) kept->stored = before;
+  };
+  entry->stored = entry->ttl;
   work->writes.leases.push_back({.row = row_of(id.value, *entry, entry->stored)});
   CO_TRY(co_await finish(std::move(work)));
   co_return lease;
@@ -69,6 +87,7 @@ async::Task<Result<Lease>> SqliteStore::lease_keep_alive(LeaseId id) {
 
 async::Task<Result<Lease>> SqliteStore::lease_time_to_live(LeaseId id) {
   CO_TRY(usable());
+  CO_TRY(co_await settled());
   LeaseEntry* entry = mvcc_.leases.find(id.value);
   if (!entry || entry->expires <= time_.mono()) co_return Lease{.id = id, .remaining = std::chrono::seconds(-1)};
   Lease lease = describe(id, *entry);
@@ -78,6 +97,7 @@ async::Task<Result<Lease>> SqliteStore::lease_time_to_live(LeaseId id) {
 
 async::Task<Result<std::vector<LeaseId>>> SqliteStore::leases() {
   CO_TRY(usable());
+  CO_TRY(co_await settled());
   std::vector<LeaseId> ids;
   for (const auto& [id, entry] : mvcc_.leases.all()) ids.emplace_back(id);
   co_return ids;

@@ -84,7 +84,10 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   WorkPtr make_work() { return std::make_shared<Work>(executor_); }
   // Queues; from here on work is the committer's. No wait between evaluation and this.
   void submit(const WorkPtr& work);
-  async::Task<Result<>> finish(WorkPtr work);  // submits and waits until durable
+  async::Task<Result<>> finish(WorkPtr work);  // submits at the call, even if never awaited; the task waits until durable
+  async::Task<Result<>> wait_for(WorkPtr work);
+  // Once all that was evaluated so far is durable; its error if it was taken back. An answer that rests on it waits for this first.
+  async::Task<Result<>> settled();
   void take_changes(Work& work, std::vector<Change> changes);  // changes at head, evaluated just now
   async::Task<Result<>> run_committer();
   std::vector<WorkPtr> next_batch();

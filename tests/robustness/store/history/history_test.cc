@@ -12,6 +12,16 @@
 namespace monopod::testing {
 namespace {
 
+void print(const History& history) {
+  auto number = [](auto n) { return static_cast<long long>(n); };
+  for (const Start& start : history.starts) std::printf("%lld start %d: revision %lld, compacted %lld\n", number(start.at), start.life, number(start.revision), number(start.compacted));
+  for (const Call& call : history.calls) std::printf("%lld..%lld %s\n", number(call.invoked), call.returned == kNever ? 0 : number(call.returned), describe(call).c_str());
+  for (const WatchRun& watch : history.watches)
+    for (const auto& d : watch.deliveries)
+      std::printf("%lld watch %zu%s in life %d: %lld %s\n", number(d.at), watch.index, watch.auditor ? " (auditor)" : "", watch.life, number(d.batch.revision.value),
+                  describe(d.batch.events()).c_str());
+}
+
 TEST(History, KeepsEveryPromiseUnderFaults) {
   const std::uint64_t first = seed_or(1);
   const char* count = ::getenv("RUNS");
@@ -25,9 +35,7 @@ TEST(History, KeepsEveryPromiseUnderFaults) {
     std::vector<std::string> findings = check_history(simulated.history);
     findings.insert(findings.end(), simulated.findings.begin(), simulated.findings.end());
     for (std::size_t i = 0; i < std::min<std::size_t>(findings.size(), 10); ++i) ADD_FAILURE() << "SEED=" << seed << ": " << findings[i];
-    if (runs == 1 && !findings.empty())
-      for (const Call& call : simulated.history.calls)
-        std::printf("%lld..%lld %s\n", static_cast<long long>(call.invoked), call.returned == kNever ? 0 : static_cast<long long>(call.returned), describe(call).c_str());
+    if (runs == 1 && !findings.empty()) print(simulated.history);
     bad += !findings.empty();
     calls += simulated.history.calls.size();
     lives += simulated.history.starts.size();

@@ -115,7 +115,9 @@ class Simulation {
     vfs_.arm(plan.disk);
     Result<Store> store = co_await open(plan.durability);
     if (!store) {
-      vfs_.lose_power(fault_rng_);
+      // What a life that did not sync left behind may be lost by that: it promised no more.
+      if (durability_before_ == Durability::kAlways) vfs_.lose_power(fault_rng_);
+      else vfs_.arm({});
       store = co_await open(plan.durability);
     }
     co_return store;
@@ -128,6 +130,7 @@ class Simulation {
     if (options_.verbose) std::printf("%s\n", describe(plan, life).c_str());
     CO_TRY_ASSIGN(Store store, co_await open_in_the_end(plan));
     history.starts.push_back({.life = life, .at = history.tick(), .revision = store->current_revision().value, .compacted = store->compact_revision().value});
+    durability_before_ = plan.durability;
     std::unique_ptr<Backend> wrapped = options_.wrap ? options_.wrap(*store) : nullptr;
     async::Scope watchers(executor_), clients(executor_), quitters(executor_);
     traffic_.start(wrapped ? *wrapped : *store, watchers);
@@ -213,6 +216,7 @@ class Simulation {
   async::FakeTime time_;
   Directory directory_;
   CrashVfs vfs_{"history"};
+  Durability durability_before_ = Durability::kAlways;
   Simulated out_;
   Traffic traffic_;
 };
