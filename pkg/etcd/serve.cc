@@ -51,7 +51,11 @@ Task<Result<>> serve_store(SqliteBackend& store, const ServeOptions& options, as
   http::Server server(co_await async::this_executor(), time, service, {.tls = tls.get()});
   log::info("store serves", {{"url", url}, {"revision", store.current_revision().value}});
   if (options.on_ready) options.on_ready(*port);
-  co_return co_await server.serve(std::move(socket));
+  // A store that failed serves nobody: the process ends, and whoever starts it again gets what the file holds.
+  async::Scope scope(co_await async::this_executor());
+  scope.spawn(server.serve(std::move(socket)));
+  scope.spawn(store.until_failure());
+  co_return co_await scope.join();
 }
 
 }  // namespace

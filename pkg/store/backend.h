@@ -43,7 +43,7 @@ class Backend {
   // Forgets every state before revision; values still live at it stay. Returns when the loss is recorded; rows go in the background.
   virtual async::Task<Result<>> compact(Revision revision) = 0;
 
-  // id 0: the store picks one. ttl below 1 s is kInvalidArgument.
+  // id 0: the store picks one. ttl below 1 s counts as 1 s.
   virtual async::Task<Result<Lease>> lease_grant(std::chrono::seconds ttl, LeaseId id) = 0;
   // Deletes its keys in one revision.
   virtual async::Task<Result<>> lease_revoke(LeaseId id) = 0;

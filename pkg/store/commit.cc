@@ -152,6 +152,7 @@ void SqliteStore::take_back(std::vector<WorkPtr> batch, const Error& why) {
   if (!failure_ && db_->broken()) {
     failure_ = Error(Code::kUnavailable, "the store failed and takes no more writes until it is opened again: " + why.message());
     log::error("store failed", {{"error", why}});
+    failed_.wake_all();
   }
   // What was evaluated later rests on what failed.
   batch.insert(batch.end(), std::make_move_iterator(queue_.begin()), std::make_move_iterator(queue_.end()));

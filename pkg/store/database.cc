@@ -154,7 +154,10 @@ Result<std::vector<LeaseRow>> Database::read_leases() {
   for (;;) {
     TRY_ASSIGN(bool more, statement.step("read leases"));
     if (!more) return rows;
-    rows.push_back({statement.integer(0), statement.integer(1), statement.integer(2)});
+    LeaseRow row{statement.integer(0), statement.integer(1), statement.integer(2)};
+    if (row.id == 0 || row.ttl_s < 1 || row.ttl_s > kLeaseTtlMax.count() || row.remaining_ms < 0 || row.remaining_ms > row.ttl_s * 1000)
+      return fail(Code::kDataLoss, cat("lease ", row.id, ": impossible times: the disk or the file is damaged; restore a backup"));
+    rows.push_back(row);
   }
 }
 

@@ -25,7 +25,9 @@ Result<std::vector<std::string>> Database::check_everything() {
     for (;;) {
       TRY_ASSIGN(bool row, statement.step("check"));
       if (!row) break;
-      if (statement.bytes(0) != "ok") findings.emplace_back(statement.bytes(0));
+      std::string finding(statement.bytes(0));
+      std::replace(finding.begin(), finding.end(), '\n', ' ');
+      if (finding != "ok") findings.push_back(std::move(finding));
     }
   }
   KeyIndex index;

@@ -26,5 +26,7 @@ inline constexpr std::size_t kCompactSliceRows = 500;            // log rows one
 inline constexpr std::size_t kStateValueBytesMax = 1024 * 1024;  // StateStore value
 
 inline constexpr std::chrono::seconds kLeaseTtlMax{9'000'000'000};  // etcd's
+inline constexpr std::chrono::seconds kLeaseTtlMin{1};              // less is raised to it, as etcd does
+inline constexpr std::size_t kLeaseKeysMax = 1'000'000;             // of one lease: they go in one revision, which holds kSubMax changes
 
 }  // namespace monopod::store

@@ -56,6 +56,8 @@ struct Touched {
   }
 };
 
+Error revisions_exhausted() { return Error(Code::kOutOfRange, "revisions are exhausted: export the keys into a new store"); }
+
 Error duplicate_key() { return Error(Code::kInvalidArgument, "etcdserver: duplicate key given in txn request"); }
 
 Result<Touched> check_branch(const std::vector<Op>& ops) {
@@ -206,7 +208,11 @@ class Evaluator {
     bool exists = !prev.tombstone();
     if ((put.ignore_value || put.ignore_lease) && !exists) return fail(Code::kInvalidArgument, "etcdserver: key not found");
     std::int64_t lease = put.ignore_lease ? prev.lease : put.lease.value;
-    if (lease != 0 && !mvcc_.leases.find(lease)) return fail(Code::kNotFound, "etcdserver: requested lease not found");
+    if (lease != 0) {
+      const LeaseEntry* entry_of = mvcc_.leases.find(lease);
+      if (!entry_of) return fail(Code::kNotFound, "etcdserver: requested lease not found");
+      if (entry_of->keys.size() >= kLeaseKeysMax && !entry_of->keys.contains(put.key)) return fail(Code::kResourceExhausted, cat("lease ", lease, ": too many keys"));
+    }
     PutResult result;
     SharedBytes prev_value = exists && (put.prev_kv || put.ignore_value) ? value_of(prev) : nullptr;
     if (put.prev_kv && exists) result.prev = make_key_value(put.key, prev, prev_value);
@@ -242,7 +248,7 @@ class Evaluator {
   }
 
   Result<RowId> next_row() {
-    if (revision_ > kRevisionMax) return fail(Code::kOutOfRange, "revisions are exhausted: export the keys into a new store");
+    if (revision_ > kRevisionMax) return fail(revisions_exhausted());
     if (static_cast<std::int64_t>(changes.size()) > kSubMax) return fail(Code::kInvalidArgument, "etcdserver: too many operations in txn request");
     return row_id(revision_, static_cast<std::int64_t>(changes.size()));
   }
@@ -276,7 +282,8 @@ Result<Evaluation> Mvcc::evaluate(const Txn& txn, const FetchedValues& fetched) 
   return evaluation;
 }
 
-std::vector<Change> Mvcc::delete_keys(const std::set<std::string, std::less<>>& keys) {
+Result<std::vector<Change>> Mvcc::delete_keys(const std::set<std::string, std::less<>>& keys) {
+  if (head >= kRevisionMax && !keys.empty()) return fail(revisions_exhausted());
   std::vector<Change> changes;
   for (const std::string& key : keys) {
     const KeyIndex::Entry* entry = index.find(key);

@@ -34,7 +34,7 @@ class Mvcc {
 
   Result<Evaluation> evaluate(const Txn& txn, const FetchedValues& fetched);
   // Deletes the keys of a lease that was taken out of the book; like evaluate().
-  std::vector<Change> delete_keys(const std::set<std::string, std::less<>>& keys);
+  Result<std::vector<Change>> delete_keys(const std::set<std::string, std::less<>>& keys);
   void undo(const std::vector<Change>& changes);
   // The changes are durable: their values may leave memory.
   void commit(std::int64_t revision, const std::vector<Change>& changes);

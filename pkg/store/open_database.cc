@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <filesystem>
@@ -53,7 +54,9 @@ Result<int> lock_file(const std::string& path) {
   return fail(errno_error(err, cat("lock ", path)));
 }
 
-Error damaged(const std::string& path, std::string_view what) {
+// SQLite's own findings may span lines.
+Error damaged(const std::string& path, std::string what) {
+  std::replace(what.begin(), what.end(), '\n', ' ');
   return Error(Code::kDataLoss, cat("open ", path, ": ", what, ": restore a snapshot, or move the file away to start empty; it was left as it is"));
 }
 

@@ -58,6 +58,7 @@ class SqliteBackend : public Backend {
   //   kUnavailable         "data dir in use": another process has it open
   //   kFailedPrecondition  not ours, from a newer version, or altered schema; nothing was changed
   //   kDataLoss            truncated or corrupt; nothing was changed
+  //   kInvalidArgument     a negative retention
   static async::Task<Result<std::unique_ptr<SqliteBackend>>> open(SqliteOptions options, async::Pool& pool, async::Time& time, Rng& rng);
 
   // Waits for what is queued, then closes the file. Later calls fail with kUnavailable. A coroutine that was cancelled cannot wait:
@@ -69,6 +70,8 @@ class SqliteBackend : public Backend {
 
   // Empty while healthy; else why every write fails now.
   virtual std::optional<Error> failure() const = 0;
+  // Fails with it once there is one. forever: there may never be.
+  virtual async::Task<Result<>> until_failure() = 0;
   virtual async::Task<Result<StoreStats>> stats() = 0;
   // A consistent copy of the whole file (VACUUM INTO) at path, which must not exist.
   virtual async::Task<Result<>> snapshot(std::string path) = 0;

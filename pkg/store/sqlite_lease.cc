@@ -23,9 +23,9 @@ Lease SqliteStore::describe(LeaseId id, const LeaseEntry& entry) const {
 
 async::Task<Result<Lease>> SqliteStore::lease_grant(std::chrono::seconds ttl, LeaseId id) {
   CO_TRY(writable());
-  if (ttl < std::chrono::seconds(1)) co_return fail(Code::kInvalidArgument, "etcdserver: lease TTL must be at least 1 second");
   if (ttl > kLeaseTtlMax) co_return fail(Code::kOutOfRange, "etcdserver: too large lease TTL");
-  while (id.value == 0 || (id.value < 0)) id.value = static_cast<std::int64_t>(rng_.next() >> 1);
+  ttl = std::max(ttl, kLeaseTtlMin);
+  while (id.value == 0) id.value = static_cast<std::int64_t>(rng_.next() >> 1);
   if (mvcc_.leases.find(id.value)) {
     CO_TRY(co_await settled());
     co_return fail(Code::kFailedPrecondition, "etcdserver: lease already exists");
@@ -50,7 +50,12 @@ async::Task<Result<>> SqliteStore::lease_revoke(LeaseId id) {
   }
   WorkPtr work = make_work();
   work->writes.leases.push_back({.row = {.id = id.value}, .remove = true});
-  take_changes(*work, mvcc_.delete_keys(entry->keys));
+  Result<std::vector<Change>> changes = mvcc_.delete_keys(entry->keys);
+  if (!changes) {
+    mvcc_.leases.insert(id.value, *std::move(entry));
+    co_return fail(changes.error());
+  }
+  take_changes(*work, *std::move(changes));
   // undo of the changes runs first and finds no lease to attach to, hence the whole entry comes back here.
   auto kept = std::make_shared<LeaseEntry>(*std::move(entry));
   work->undo = [this, id, kept] {
@@ -85,22 +90,36 @@ async::Task<Result<Lease>> SqliteStore::lease_keep_alive(LeaseId id) {
   co_return lease;
 }
 
+// What is read here may rest on writes that are not durable yet: it counts once they are, and is read again if they were taken back.
+async::Task<Result<bool>> SqliteStore::settled_or_again() {
+  Result<> durable = co_await settled();
+  if (durable) co_return true;
+  if (durable.error().code() == Code::kResourceExhausted || failure_) co_return false;
+  co_return fail(durable.error());
+}
+
 async::Task<Result<Lease>> SqliteStore::lease_time_to_live(LeaseId id) {
-  CO_TRY(usable());
-  CO_TRY(co_await settled());
-  LeaseEntry* entry = mvcc_.leases.find(id.value);
-  if (!entry || entry->expires <= time_.mono()) co_return Lease{.id = id, .remaining = std::chrono::seconds(-1)};
-  Lease lease = describe(id, *entry);
-  lease.keys.assign(entry->keys.begin(), entry->keys.end());
-  co_return lease;
+  for (;;) {
+    CO_TRY(usable());
+    LeaseEntry* entry = mvcc_.leases.find(id.value);
+    Lease lease{.id = id, .remaining = std::chrono::seconds(-1)};
+    if (entry && entry->expires > time_.mono()) {
+      lease = describe(id, *entry);
+      lease.keys.assign(entry->keys.begin(), entry->keys.end());
+    }
+    CO_TRY_ASSIGN(bool counts, co_await settled_or_again());
+    if (counts) co_return lease;
+  }
 }
 
 async::Task<Result<std::vector<LeaseId>>> SqliteStore::leases() {
-  CO_TRY(usable());
-  CO_TRY(co_await settled());
-  std::vector<LeaseId> ids;
-  for (const auto& [id, entry] : mvcc_.leases.all()) ids.emplace_back(id);
-  co_return ids;
+  for (;;) {
+    CO_TRY(usable());
+    std::vector<LeaseId> ids;
+    for (const auto& [id, entry] : mvcc_.leases.all()) ids.emplace_back(id);
+    CO_TRY_ASSIGN(bool counts, co_await settled_or_again());
+    if (counts) co_return ids;
+  }
 }
 
 async::Task<Result<>> SqliteStore::store_lease_times() {

@@ -14,6 +14,9 @@ Result<Durability> parse_durability(std::string_view text) {
 
 async::Task<Result<std::unique_ptr<SqliteBackend>>> SqliteBackend::open(SqliteOptions options, async::Pool& pool, async::Time& time, Rng& rng) {
   async::Executor executor = co_await async::this_executor();
+  const CompactionPolicy& retention = options.compaction;
+  if (retention.keep_revisions < 0 || retention.keep_age.count() < 0 || retention.interval.count() < 0)
+    co_return fail(Code::kInvalidArgument, "compaction: revisions, age and interval to keep may not be negative");
   auto store = std::make_unique<SqliteStore>(executor, std::move(options), pool, time, rng);
   CO_TRY(co_await pool.run([&store] { return store->load(); }));
   store->start();
@@ -34,6 +37,7 @@ SqliteStore::SqliteStore(async::Executor executor, SqliteOptions options, async:
       background_(executor),
       work_arrived_(executor),
       unsynced_changed_(executor),
+      failed_(executor),
       reads_ended_(executor),
       leases_changed_(executor),
       compact_wanted_(executor) {}
@@ -49,7 +53,7 @@ Result<> SqliteStore::index_row(const Version& version, std::string_view key) {
     return {};
   }
   std::int64_t revision = version.revision();
-  if (version.row <= 0 || revision < 2 || key.empty()) return broken("no valid key or revision");
+  if (version.row <= 0 || revision < 2 || key.empty() || key.size() > kKeyBytesMax) return broken("no valid key or revision");
   if (version.tombstone() ? version.create != 0 : (version.version < 0 || version.create < 2 || version.create > revision))
     return broken("impossible version");
   if (const KeyIndex::Entry* entry = mvcc_.index.find(key)) {
@@ -128,6 +132,11 @@ async::Task<> SqliteStore::close_down() {
   while (reads_ > 0) (void)co_await reads_ended_.wait();
   co_await commit_thread_.run([this] { db_.reset(); });
   closed_ = true;
+}
+
+async::Task<Result<>> SqliteStore::until_failure() {
+  while (!failure_) CO_TRY(co_await failed_.wait());
+  co_return fail(*failure_);
 }
 
 async::Task<Result<StoreStats>> SqliteStore::stats() {

@@ -50,6 +50,7 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   async::Task<Result<>> close() override;
   async::StateStore& state() override { return *this; }
   std::optional<Error> failure() const override { return failure_; }
+  async::Task<Result<>> until_failure() override;
   async::Task<Result<StoreStats>> stats() override;
   async::Task<Result<>> snapshot(std::string path) override;
 
@@ -108,6 +109,7 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   async::Task<Result<>> read_part(std::span<const RowId> rows, std::span<SharedBytes> values);
 
   // --- sqlite_lease.cc
+  async::Task<Result<bool>> settled_or_again();  // false: read again
   async::Task<Result<>> run_lessor();
   async::Task<Result<>> store_lease_times();
   Lease describe(LeaseId id, const LeaseEntry& entry) const;
@@ -142,6 +144,7 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   std::int64_t checkpointed_pages_ = 0;
   bool unsynced_ = false;  // durability batch: commits since the last fsync
   async::Notify unsynced_changed_;
+  async::Notify failed_;
   std::optional<Error> failure_;
   bool closing_ = false;
   bool closed_ = false;

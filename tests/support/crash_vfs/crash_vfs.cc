@@ -175,8 +175,11 @@ int CrashVfs::admit(bool is_sync) {
   if (is_sync) ++syncs_;
   if (plan_.crash_at >= 0 && operations_ >= plan_.crash_at) return is_sync ? SQLITE_IOERR_FSYNC : SQLITE_IOERR_WRITE;
   if (plan_.fail_at < 0 || (plan_.fail_syncs_only && !is_sync)) return SQLITE_OK;
-  if (is_sync && plan_.fail_code == SQLITE_FULL) return SQLITE_OK;  // the real one calls a sync that fails an I/O error, whatever the reason
   std::int64_t count = plan_.fail_syncs_only ? syncs_ : operations_;
+  if (is_sync && plan_.fail_code == SQLITE_FULL) {  // a sync that fails is an I/O error to SQLite, whatever the reason: the next write meets it
+    if (count == plan_.fail_at) ++plan_.fail_at;
+    return SQLITE_OK;
+  }
   bool fails = count >= plan_.fail_at && count < plan_.fail_at + plan_.fail_count;
   return fails ? plan_.fail_code : SQLITE_OK;
 }
