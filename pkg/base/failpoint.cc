@@ -21,11 +21,20 @@ constexpr std::string_view kNames[] = {
     "image.before_publish",             // nothing of the import is synced or visible
     "image.before_record",              // content is published, the image's record is next
     "image.between_layers_and_blobs",   // layers are visible, manifests and configurations are not
-    "store.after_commit",   // rows are durable, nobody was told yet
-    "store.before_checkpoint",  // the write-ahead log is about to be moved into the file
-    "store.before_commit",  // rows are in the transaction, not committed
-    "store.before_create",  // a new file is complete beside its place, not renamed into it
-    "store.before_migrate",  // an older file is changed to the newer format, not committed
+    "store.after_checkpoint",           // the write-ahead log is in the file
+    "store.after_commit",               // rows are durable, nobody was told yet
+    "store.after_create",               // a new file is in its place, its directory not synced
+    "store.after_recover",              // at the start: what the log held is in the file, the index is not built
+    "store.after_snapshot",             // the copy is complete, nobody was told
+    "store.before_checkpoint",          // the write-ahead log is about to be moved into the file
+    "store.before_commit",              // rows are in the transaction, not committed
+    "store.before_compact_rows",        // the compacted revision is durable, rows before it are about to go
+    "store.before_create",              // a new file is complete beside its place, not renamed into it
+    "store.before_lease_end",           // a lease's time is over, its keys are there
+    "store.before_migrate",             // an older file is changed to the newer format, not committed
+    "store.before_snapshot",            // nothing of the copy is written
+    "store.before_sync",                // durability batch: commits wait for this fsync
+    "store.before_vacuum",              // rows are gone, their pages are not given back
 };
 constexpr std::size_t kCount = std::size(kNames);
 

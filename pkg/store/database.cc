@@ -212,6 +212,7 @@ Result<> Database::write(Writes& writes) {
     insert.bind(8, static_cast<std::int64_t>(encoded.coding));
     TRY(insert.run("write log"));
   }
+  if (!writes.delete_rows.empty()) TRY(failpoint("store.before_compact_rows"));
   for (RowId row : writes.delete_rows) {
     TRY_ASSIGN(sqlite3_stmt * stmt, writer_->prepare(kDeleteRow));
     TRY(Statement(stmt).bind(1, row).run("compact log"));
@@ -235,6 +236,7 @@ Result<> Database::write(Writes& writes) {
     TRY_ASSIGN(sqlite3_stmt * stmt, writer_->prepare(kPutMeta));
     TRY(Statement(stmt).bind(1, std::string_view(name)).bind(2, *number).run("write meta"));
   }
+  if (writes.vacuum_pages > 0) TRY(failpoint("store.before_vacuum"));
   if (writes.vacuum_pages > 0) TRY(writer_->execute(cat("PRAGMA incremental_vacuum(", writes.vacuum_pages, ")").c_str(), "give pages back"));
   return {};
 }
@@ -264,12 +266,13 @@ Result<> Database::checkpoint() {
   if (memory_ || broken_) return {};
   TRY(check(failpoint("store.before_checkpoint")));
   int rc = sqlite3_wal_checkpoint_v2(writer_->get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
-  if (rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED) return {};
+  if (rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED) return check(failpoint("store.after_checkpoint"));
   return check(fail(sqlite_error(writer_->get(), rc, "checkpoint")));
 }
 
 Result<> Database::sync_wal() {
   if (memory_ || broken_) return {};
+  TRY(check(failpoint("store.before_sync")));
   if (wal_fd_ < 0) wal_fd_ = ::open((path_ + "-wal").c_str(), O_RDONLY | O_CLOEXEC);
   if (wal_fd_ < 0) return check(fail_errno(cat("open ", path_, "-wal")));
   if (::fdatasync(wal_fd_) < 0) {
@@ -280,6 +283,7 @@ Result<> Database::sync_wal() {
 }
 
 Result<> Database::snapshot(const std::string& path) {
+  TRY(failpoint("store.before_snapshot"));
   // A connection of its own: it reads one snapshot while commits go on.
   std::unique_lock<std::mutex> memory_lock(memory_mutex_, std::defer_lock);
   std::unique_ptr<Connection> own;
@@ -289,7 +293,8 @@ Result<> Database::snapshot(const std::string& path) {
   }
   Connection& connection = memory_ ? *writer_ : *own;
   TRY_ASSIGN(sqlite3_stmt * stmt, connection.prepare("VACUUM INTO CAST(? AS TEXT)"));
-  return Statement(stmt).bind(1, path).run(cat("snapshot to ", path));
+  TRY(Statement(stmt).bind(1, path).run(cat("snapshot to ", path)));
+  return failpoint("store.after_snapshot");
 }
 
 // In the order of the log: neighbours are a step of the cursor away, which costs a tenth of looking a row up.

@@ -105,6 +105,7 @@ Result<> create(const std::string& path, const std::string& directory) {
   }
   TRY(failpoint("store.before_create"));
   if (::rename(fresh.c_str(), path.c_str()) < 0) return fail_errno(cat("rename ", fresh));
+  TRY(failpoint("store.after_create"));
   return sync_directory(directory);
 }
 
@@ -174,6 +175,7 @@ struct DatabaseOpener {
     // What the log still holds moves into the file, so that its size can be checked and the log starts short.
     int rc = sqlite3_wal_checkpoint_v2(writer.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
     if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_FULL) return fail(sqlite_error(writer.get(), rc, "recover the write-ahead log"));
+    TRY(failpoint("store.after_recover"));
     TRY_ASSIGN(std::int64_t pages, writer.query_integer("PRAGMA page_count", "read file size"));
     TRY_ASSIGN(db.page_bytes_, writer.query_integer("PRAGMA page_size", "read file size"));
     TRY_ASSIGN(size, size_of(options.path));

@@ -1,5 +1,6 @@
 // Leases: grant, revoke, keep-alive on the monotonic clock. The remaining time is stored now and then and at close, so that it
 // survives a restart (a crash gives back at most the time since the last store).
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "store/sqlite_store.h"
@@ -163,7 +164,8 @@ async::Task<Result<>> SqliteStore::run_lessor() {
     for (std::int64_t id : expired) {
       LeaseEntry* entry = mvcc_.leases.find(id);
       if (!entry || entry->expires > time_.mono()) continue;
-      Result<> revoked = co_await lease_revoke(LeaseId(id));
+      Result<> revoked = failpoint("store.before_lease_end");
+      if (revoked) revoked = co_await lease_revoke(LeaseId(id));
       if (revoked || revoked.error().code() == Code::kNotFound) continue;
       if (revoked.error().code() == Code::kCancelled) co_return revoked;
       log::warn("lease expiry failed, will be tried again", {{"lease", id}, {"error", revoked.error()}});

@@ -37,15 +37,16 @@ void expect_sound_or_told(const std::string& path, const std::string& what) {
   EXPECT_FALSE(read.error().message().contains('\n'));
 }
 
-// Page 4 KiB; a table leaf begins with 0x0d, cell pointers follow its 8 bytes (sqlite.org/fileformat2.html section 1.6).
+// A table leaf begins with 0x0d, cell pointers follow its 8 bytes (sqlite.org/fileformat2.html section 1.6).
 TEST(CorruptLengths, OfRecordsInTheFileAreRefusedOrTold) {
   TempDir dir;
   test_store({.path = dir.file(), .durability = Durability::kOs}, fill);
   const std::string whole = content_of(dir.file());
   SeededRng rng(4);
   int damaged = 0;
-  for (std::size_t page = 1; page * 4096 < whole.size(); ++page) {
-    auto at = [&](std::size_t i) { return static_cast<unsigned char>(whole[page * 4096 + i]); };
+  const auto page_bytes = static_cast<std::size_t>(static_cast<unsigned char>(whole[16]) << 8 | static_cast<unsigned char>(whole[17]));
+  for (std::size_t page = 1; page * page_bytes < whole.size(); ++page) {
+    auto at = [&](std::size_t i) { return static_cast<unsigned char>(whole[page * page_bytes + i]); };
     if (at(0) != 0x0d) continue;
     std::size_t cells = static_cast<std::size_t>(at(3) << 8 | at(4));
     for (std::size_t cell = 0; cell < cells; cell += 5) {
@@ -53,7 +54,7 @@ TEST(CorruptLengths, OfRecordsInTheFileAreRefusedOrTold) {
       for (const char* lie : {"\xff\xff\xff\xff\xff\xff\xff\xff\xff", "\x81", "\xff\x7f"}) {
         std::string bad = whole;
         std::string_view bytes(lie);
-        bad.replace(page * 4096 + offset + rng.below(3), bytes.size(), bytes);
+        bad.replace(page * page_bytes + offset + rng.below(3), bytes.size(), bytes);
         write_content(dir.file(), bad);
         expect_sound_or_told(dir.file(), cat("page ", page, " cell ", cell));
         ++damaged;
@@ -84,15 +85,16 @@ TEST(CorruptLengths, OfTheWriteAheadLogLeaveWhatWasBefore) {
   const std::string killed = dir.file("killed.db");
   test_store({.path = dir.file(), .durability = Durability::kOs}, Copy{dir.file(), killed});
   const std::string file = content_of(killed), wal = content_of(killed + "-wal");
-  ASSERT_GT(wal.size(), 20u * 4120);
+  const std::size_t frame_bytes = 24 + static_cast<std::size_t>(static_cast<unsigned char>(file[16]) << 8 | static_cast<unsigned char>(file[17]));
+  ASSERT_GT(wal.size(), 20 * frame_bytes);
   SeededRng rng(5);
   for (int round = 0; round < 40; ++round) {
     std::string bad = wal;
-    std::size_t frame = 32 + 4120 * rng.below(bad.size() / 4120);
+    std::size_t frame = 32 + frame_bytes * rng.below(bad.size() / frame_bytes);
     switch (round % 4) {
       case 0: bad[frame + rng.below(8)] = static_cast<char>(rng.next()); break;   // page number, size after commit
       case 1: bad[frame + 8 + rng.below(16)] ^= 0x40; break;                      // salt, checksum
-      case 2: bad.resize(frame + rng.below(4120)); break;
+      case 2: bad.resize(frame + rng.below(frame_bytes)); break;
       default: bad.replace(rng.below(32), 1, "\xff"); break;                      // header
     }
     write_content(killed, file);

@@ -66,7 +66,7 @@ TEST(HostileFile, GarbageInAnyHeaderByteIsRefusedOrHarmless) {
 TEST(HostileFile, TruncatedAtAnyPageIsRefused) {
   TempDir dir;
   const std::string whole = content_of(sound_file(dir));
-  for (std::size_t size = 4096; size < whole.size(); size += 4096) {
+  for (std::size_t size = 1024; size < whole.size(); size += 1024) {
     write_content(dir.file(), whole.substr(0, size));
     expect_refused(dir.file(), Code::kDataLoss, "truncated");
   }
@@ -99,11 +99,11 @@ TEST(HostileFile, WithHugeOrImpossibleRowsIsRefused) {
     const char* sql;
     const char* words;
   };
-  for (const Row& row : {Row{"INSERT INTO log VALUES(1<<30, 1024, 1, 0, 0, zeroblob(70000000), x'')", ""},  // beyond what a statement may hold
-                         Row{"INSERT INTO log VALUES(1<<30, 1024, 1, 0, 0, zeroblob(100000), x'')", "no valid key or revision"},
-                         Row{"INSERT INTO log VALUES(-5, 1, 1, 0, 0, x'61', x'')", "no valid key or revision"},
-                         Row{"INSERT INTO log VALUES(1<<30, 5000, 1, 0, 0, x'61', x'')", "impossible version"},
-                         Row{"INSERT INTO log VALUES(1<<30, 1024, 7, 0, 0, x'6b30', x'')", "does not follow"},
+  for (const Row& row : {Row{"INSERT INTO log VALUES(1<<30, 1024, 1, 0, 0, zeroblob(70000000), x'', 0)", ""},  // beyond what a statement may hold
+                         Row{"INSERT INTO log VALUES(1<<30, 1024, 1, 0, 0, zeroblob(100000), x'', 0)", "no valid key or revision"},
+                         Row{"INSERT INTO log VALUES(-5, 1, 1, 0, 0, x'61', x'', 0)", "no valid key or revision"},
+                         Row{"INSERT INTO log VALUES(1<<30, 5000, 1, 0, 0, x'61', x'', 0)", "impossible version"},
+                         Row{"INSERT INTO log VALUES(1<<30, 1024, 7, 0, 0, x'6b30', x'', 0)", "does not follow"},
                          Row{"UPDATE meta SET number=-1; INSERT OR REPLACE INTO meta VALUES('compact_revision', -9)", "is no revision"},
                          Row{"INSERT OR REPLACE INTO meta VALUES('compact_revision', 9223372036854775807)", "is no revision"},
                          Row{"INSERT INTO lease VALUES(8, 9223372036854775807, 9223372036854775807)", "impossible times"},

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <thread>
 
 #include "store/statement.h"
@@ -59,6 +60,17 @@ void run(ServerProcess& server, Body body) {
   EXPECT_TRUE(done) << (done ? "" : done.error().message());
 }
 
+// What does not compress.
+std::string noise(std::size_t bytes, std::uint64_t seed) {
+  SeededRng rng(seed);
+  std::string text(bytes, '\0');
+  for (std::size_t i = 0; i + 8 <= bytes; i += 8) {
+    std::uint64_t word = rng.next();
+    std::memcpy(&text[i], &word, sizeof word);
+  }
+  return text;
+}
+
 // What the user is told: the last line, from the program itself.
 std::string last_line(const std::string& output) {
   std::vector<std::string_view> lines = split(trim(output), '\n');
@@ -99,7 +111,7 @@ Task<Result<>> fill_the_disk(Remote& remote) {
   int written = 0;
   Result<Revision> put;
   for (; written < 100; ++written) {
-    put = co_await remote.store.put(cat("big", written), share(std::string(200'000, 'x')));
+    put = co_await remote.store.put(cat("big", written), share(noise(200'000, static_cast<std::uint64_t>(written))));
     if (!put) break;
   }
   CO_ASSERT_TRUE(!put);
@@ -164,7 +176,7 @@ std::int64_t size_of(const std::string& path) {
 }
 
 Task<Result<>> write_pages(StoreTest& t, int rounds) {
-  for (int i = 0; i < rounds; ++i) CO_TRY(co_await t.store.put("k", share(std::string(400'000, static_cast<char>('a' + i % 26)))));
+  for (int i = 0; i < rounds; ++i) CO_TRY(co_await t.store.put("k", share(noise(400'000, static_cast<std::uint64_t>(i)))));
   co_return Result<>();
 }
 Task<Result<>> starved(StoreTest& t, const std::string& path) {
@@ -173,7 +185,7 @@ Task<Result<>> starved(StoreTest& t, const std::string& path) {
   {
     Other reader(path);
     reader.run("BEGIN; SELECT count(*) FROM log");
-    CO_TRY(co_await write_pages(t, 60));  // some 6,000 pages that no checkpoint may make room for
+    CO_TRY(co_await write_pages(t, 60));  // 24 MB that no checkpoint may make room for
     held = size_of(path + "-wal");
     EXPECT_GT(held, 20'000'000) << "the reader held nothing up";
     reader.run("COMMIT");

@@ -1,9 +1,8 @@
-// kill -9 of a writing process, again and again on one file; and a crash at every failpoint of the store.
+// kill -9 of a writing process, again and again on one file.
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/failpoint.h"
 #include "tests/robustness/store/workload.h"
 
 namespace monopod::testing {
@@ -39,14 +38,13 @@ struct Checker {
   async::Task<Result<>> operator()(StoreTest& test) { return check_store(test, journal); }
 };
 
-// Forks a writer, kills it once it has acknowledged enough (or lets the failpoint end it), reads what it acknowledged.
-void write_and_kill(const std::string& path, Journal& journal, int start, int acknowledgements, const char* failpoints) {
+// Forks a writer, kills it once it has acknowledged enough, reads what it acknowledged.
+void write_and_kill(const std::string& path, Journal& journal, int start, int acknowledgements) {
   int fds[2];
   ASSERT_EQ(::pipe(fds), 0);
   pid_t child = ::fork();
   if (child == 0) {
     ::close(fds[0]);
-    if (failpoints) (void)arm_failpoints(failpoints);
     (void)run_store({.path = path}, Writer{fds[1], start});
     ::_exit(3);
   }
@@ -73,23 +71,10 @@ TEST(Kill, OfAWritingProcessLosesNothingAcknowledged) {
   int start = 1;
   for (int round = 0; round < (long_run() ? 1000 : 20) && !::testing::Test::HasFailure(); ++round) {
     SCOPED_TRACE(cat("round ", round));
-    write_and_kill(dir.file(), journal, start, static_cast<int>(rng.below(60)) + 1, nullptr);
+    write_and_kill(dir.file(), journal, start, static_cast<int>(rng.below(60)) + 1);
     Result<> checked = run_store({.path = dir.file()}, Checker{journal});
     EXPECT_TRUE(checked) << (checked ? "" : checked.error().message());
     for (const auto& [key, written] : journal.keys) start = std::max(start, written.attempted + 1);
-  }
-}
-
-TEST(Kill, AtEveryFailpointOfTheStoreLosesNothingAcknowledged) {
-  for (std::string_view name : failpoint_names()) {
-    if (!name.starts_with("store.")) continue;
-    SCOPED_TRACE(name);
-    TempDir dir;
-    Journal journal;
-    if (name != "store.before_create") write_and_kill(dir.file(), journal, 1, 10, nullptr);
-    write_and_kill(dir.file(), journal, 1000, name == "store.before_checkpoint" ? 3000 : 100'000, cat(name, "=crash").c_str());
-    Result<> checked = run_store({.path = dir.file()}, Checker{journal});
-    EXPECT_TRUE(checked) << (checked ? "" : checked.error().message());
   }
 }
 

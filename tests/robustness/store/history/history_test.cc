@@ -25,7 +25,7 @@ void print(const History& history) {
 TEST(History, KeepsEveryPromiseUnderFaults) {
   const std::uint64_t first = seed_or(1);
   const char* count = ::getenv("RUNS");
-  const std::uint64_t runs = count ? std::strtoull(count, nullptr, 10) : ::getenv("SEED") ? 1 : long_run() ? 10'000 : 250;
+  const std::uint64_t runs = count ? std::strtoull(count, nullptr, 10) : ::getenv("SEED") ? 1 : long_run() ? 10'000 : 200;
   std::size_t calls = 0, unknown = 0, deliveries = 0, lives = 0;
   int bad = 0;
   log::configure({.level = log::Level::kError, .fd = -1});

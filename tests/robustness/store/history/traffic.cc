@@ -76,7 +76,10 @@ LeaseId Traffic::some_lease() {
 
 SharedBytes Traffic::value(int& values) {
   std::string text = cat("c", history_.calls.size(), ".", values++);
-  if (rng_.below(30) == 0) text += cat(".", std::string(5000, 'x'));  // more than a page
+  if (rng_.below(30) == 0) {  // more than a page, and does not compress
+    text += '.';
+    for (int i = 0; i < 600; ++i) text += cat(rng_.next() % 100'000'000);
+  }
   return share(std::move(text));
 }
 
