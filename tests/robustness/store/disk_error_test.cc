@@ -1,4 +1,6 @@
 // A disk that fails: I/O errors end all writing, a full disk ends this write alone.
+#include <cstring>
+
 #include "base/failpoint.h"
 #include "tests/robustness/store/workload.h"
 #include "tests/support/crash_vfs/crash_vfs.h"
@@ -119,6 +121,109 @@ TEST(DiskError, AtTheNthCallLosesNothingAcknowledged) {
       Result<> checked = run_store({.path = dir.file()}, Checker{journal});
       EXPECT_TRUE(checked) << (checked ? "" : checked.error().message());
     }
+}
+
+// Its commit is whole on the disk before the index fails: who starts next finds it, so it may not be called refused.
+struct FullIndex {
+  CrashVfs& vfs;
+  int& attempts;
+  async::Task<Result<>> operator()(StoreTest& t) { return run(t, vfs, attempts); }
+  static Task<Result<>> run(StoreTest& t, CrashVfs& vfs, int& attempts) {
+    CO_TRY(co_await t.store.put("a", share("1")));
+    vfs.arm({.index_full = true});
+    SeededRng rng(1);
+    Result<Revision> put;
+    std::string noise(100'000, '\0');  // does not compress, and a commit of it stays in memory until its end
+    for (attempts = 0; put && attempts < 80; ++attempts) {
+      for (std::size_t i = 0; i < noise.size(); i += 8) {
+        std::uint64_t word = rng.next();
+        std::memcpy(&noise[i], &word, sizeof word);
+      }
+      put = co_await t.store.put(cat("big", attempts), share(noise));
+    }
+    CO_ASSERT_TRUE(!put);
+    EXPECT_EQ(put.error().code(), Code::kUnavailable) << put.error().message();
+    EXPECT_TRUE(t.store.failure());
+    vfs.arm({.crash_at = 1});
+    co_return Result<>();
+  }
+};
+TEST(DiskFull, ForTheIndexLeavesOpenWhetherTheWriteHappened) {
+  TempDir dir;
+  CrashVfs vfs("index");
+  int attempts = 0;
+  Result<> done = run_store(on(dir, vfs.name()), FullIndex{vfs, attempts});
+  EXPECT_TRUE(done) << (done ? "" : done.error().message());
+  vfs.arm({});
+  struct Whole {
+    int attempts;
+    Task<Result<>> operator()(StoreTest& t) { return run(t, attempts); }
+    static Task<Result<>> run(StoreTest& t, int attempts) {
+      CO_TRY_ASSIGN(RangeResult all, co_await t.store.range({.key = "big", .range_end = prefix_end("big"), .keys_only = true}));
+      EXPECT_EQ(all.kvs.size(), static_cast<std::size_t>(attempts)) << "the disk has the last one too; if not, this test tests nothing";
+      co_return Result<>();
+    }
+  };
+  test_store({.path = dir.file()}, Whole{attempts});
+}
+
+Task<Result<>> half_a_lease(StoreTest& t) {
+  CO_TRY(co_await t.store.lease_grant(std::chrono::seconds(100), LeaseId(7)));
+  t.time.advance(std::chrono::seconds(50));  // closing stores what is left
+  co_return Result<>();
+}
+struct KeepAlive {
+  CrashVfs& vfs;
+  async::Task<Result<>> operator()(StoreTest& t) { return run(t, vfs); }
+  static Task<Result<>> run(StoreTest& t, CrashVfs& vfs) {
+    vfs.arm({.fail_at = 1, .fail_code = SQLITE_FULL});
+    auto kept = co_await t.store.lease_keep_alive(LeaseId(7));
+    CO_ASSERT_TRUE(!kept);
+    EXPECT_EQ(kept.error().code(), Code::kResourceExhausted) << kept.error().message();
+    CO_TRY(co_await t.store.lease_keep_alive(LeaseId(7)));
+    vfs.arm({.crash_at = 1});
+    co_return Result<>();
+  }
+};
+Task<Result<>> whole_lease(StoreTest& t) {
+  CO_TRY_ASSIGN(Lease lease, co_await t.store.lease_time_to_live(LeaseId(7)));
+  EXPECT_EQ(lease.remaining, std::chrono::seconds(100)) << "an acknowledged keep-alive is lost";
+  co_return Result<>();
+}
+TEST(DiskFull, DuringAKeepAliveIsMadeGoodByTheNext) {
+  TempDir dir;
+  CrashVfs vfs("lease");
+  SeededRng rng(1);
+  test_store({.path = dir.file()}, half_a_lease);
+  Result<> done = run_store(on(dir, vfs.name()), KeepAlive{vfs});
+  EXPECT_TRUE(done) << (done ? "" : done.error().message());
+  vfs.lose_power(rng);
+  test_store({.path = dir.file()}, whole_lease);
+}
+
+struct RowGone {
+  std::string path;
+  async::Task<Result<>> operator()(StoreTest& t) { return run(t, path); }
+  static Task<Result<>> run(StoreTest& t, const std::string& path) {
+    sqlite3* other = nullptr;
+    CO_ASSERT_TRUE(sqlite3_open(path.c_str(), &other) == SQLITE_OK);
+    EXPECT_EQ(sqlite3_exec(other, "DELETE FROM log", nullptr, nullptr, nullptr), SQLITE_OK);
+    sqlite3_close(other);
+    Txn txn;
+    txn.compare = {{.key = "a", .target = Compare::Target::kValue, .value = "1"}};
+    auto result = co_await t.store.txn(std::move(txn));
+    CO_ASSERT_TRUE(!result);
+    EXPECT_EQ(result.error().code(), Code::kDataLoss) << result.error().message();
+    co_return Result<>();
+  }
+};
+TEST(DiskError, ARowThatVanishedIsToldNotAwaited) {
+  TempDir dir;
+  test_store({.path = dir.file()}, [](StoreTest& t) -> Task<Result<>> {
+    CO_TRY(co_await t.store.put("a", share("1")));
+    co_return Result<>();
+  });
+  test_store({.path = dir.file()}, RowGone{dir.file()});
 }
 
 struct Tripped {

@@ -72,6 +72,7 @@ int sector_size(sqlite3_file*) { return kSector; }
 int characteristics(sqlite3_file*) { return SQLITE_IOCAP_POWERSAFE_OVERWRITE; }
 int shm_map(sqlite3_file* file, int page, int size, int extend, void volatile** out) {
   sqlite3_file* real = file_of(file)->real;
+  if (extend && page > 0 && file_of(file)->vfs->index_full()) return SQLITE_IOERR_SHMSIZE;
   return real->pMethods->xShmMap(real, page, size, extend, out);
 }
 int shm_lock(sqlite3_file* file, int offset, int count, int flags) {
@@ -167,6 +168,11 @@ std::int64_t CrashVfs::syncs() const {
 bool CrashVfs::crashed() const {
   std::lock_guard lock(mutex_);
   return plan_.crash_at >= 0 && operations_ >= plan_.crash_at;
+}
+
+bool CrashVfs::index_full() const {
+  std::lock_guard lock(mutex_);
+  return plan_.index_full;
 }
 
 int CrashVfs::admit(bool is_sync) {

@@ -30,6 +30,7 @@ class CrashVfs {
     std::int64_t fail_count = 1;  // how many in a row
     int fail_code = SQLITE_IOERR_WRITE;
     bool fail_syncs_only = false;  // counts and fails syncs alone
+    bool index_full = false;       // the shared index of the write-ahead log cannot grow: no space
     bool syncs_lie = false;        // a sync says that it is done and is not
   };
 
@@ -57,6 +58,7 @@ class CrashVfs {
   // --- for the file methods
   // SQLITE_OK, or what the operation must return.
   int admit(bool is_sync);
+  bool index_full() const;
   void record(FileState& state, Write write);
   void sync(FileState& state);
   std::shared_ptr<FileState> state_of(const std::string& path, sqlite3_file* real);
