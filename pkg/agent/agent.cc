@@ -80,6 +80,7 @@ struct Agent::Impl final : PodDirectory {
     objects.on_change = [this](const std::string& uid) {
       if (auto found = workers.find(uid); found != workers.end()) found->second->objects_changed();
     };
+    node.on_registered = [this] { mirrors_changed.set(); };
     node.on_check = [this](const NodeConditions&, const NodePressure& pressure) { keep_house(pressure); };
   }
 
@@ -241,11 +242,12 @@ struct Agent::Impl final : PodDirectory {
         auto removed = co_await deps.api.remove(client::resources::kPods, object->ns, object->name, std::move(how));
         again = again || (!removed && removed.error().code() != Code::kNotFound);
       }
+      if (options.register_node && node.node_uid().empty()) want.clear();  // mirrors belong to the Node: they wait for it
       for (const auto& [key, uid] : want) {
         auto pod = static_pods.find(uid);
         if (pod == static_pods.end()) continue;
         std::string ns = pod->second.namespace_name;
-        auto made = co_await deps.api.create(client::resources::kPods, ns, make_mirror_pod(pod->second, options.node_name, ""), {.field_manager = "kubelet"});
+        auto made = co_await deps.api.create(client::resources::kPods, ns, make_mirror_pod(pod->second, options.node_name, node.node_uid()), {.field_manager = "kubelet"});
         if (made) {
           if (auto worker = workers.find(uid); worker != workers.end()) publish(worker->second->pod(), worker->second->status());
         } else {

@@ -84,7 +84,7 @@ async::Task<> Housekeeper::look(NodePressure pressure, std::vector<PodWorker*> w
     auto usage = co_await volumes_.empty_dir_usage(*pod);
     for (const Volume& v : pod->volumes) {
       if (!v.size_limit_bytes || !usage.contains(v.name) || usage[v.name] <= *v.size_limit_bytes) continue;
-      evict(*w, cat("Usage of EmptyDir volume \"", v.name, "\" exceeds the limit \"", *v.size_limit_bytes, "\". "));
+      evict(*w, cat("Usage of EmptyDir volume \"", v.name, "\" exceeds the limit \"", v.size_limit, "\". "));
       co_return;
     }
   }

@@ -17,6 +17,7 @@ namespace monopod::agent {
 namespace {
 
 constexpr std::size_t kTerminationBytesMax = 4096;
+constexpr int kStartErrorExitCode = 128;  // as containerd reports a program that could not be started
 constexpr std::size_t kFallbackLines = 80;
 constexpr std::size_t kFallbackBytesMax = 2048;
 
@@ -45,7 +46,8 @@ void copy_state(const container::ContainerState& from, Instance& to) {
   } else if (from.oom_killed) {
     to.reason = "OOMKilled";
   } else if (from.started_at == WallTime{}) {
-    to.reason = "ContainerCannotRun";
+    to.reason = "StartError";
+    to.exit_code = kStartErrorExitCode;
   } else {
     to.reason = from.exit_code == 0 ? "Completed" : "Error";
   }
@@ -162,6 +164,7 @@ async::Task<> Machine::finish_stopped(std::string id) {
   if (found == containers_.end()) co_return;
   auto state = deps_.containers.state(id);
   if (!state || state->status != container::Status::kStopped) co_return;
+  if (found->second.instance.reason == "StartError") co_return;  // told by who tried to start it
   Instance ended = found->second.instance;
   copy_state(*state, ended);
   std::string uid = found->second.pod_uid;
@@ -254,9 +257,9 @@ async::Task<Result<>> Machine::prepare_and_create(const ContainerPlan& plan, std
     if (!user) return fail(Code::kFailedPrecondition, user.error().message());
     place.user = std::move(*user);
     if (security.seccomp.type == "Localhost") {
-      TRY_ASSIGN(sys::Root profiles, sys::Root::open(paths_.seccomp()));
-      auto text = profiles.read_file(security.seccomp.localhost, 4U << 20);
-      if (!text) return fail(Code::kFailedPrecondition, cat("failed to load seccomp spec: ", text.error().message()));
+      auto profiles = sys::Root::open(paths_.seccomp());
+      auto text = profiles ? profiles->read_file(security.seccomp.localhost, 4U << 20) : Result<std::string>(fail(std::move(profiles).error()));
+      if (!text) return fail(Code::kFailedPrecondition, cat("failed to load seccomp spec: ", security.seccomp.localhost, ": ", text.error().message()));
       place.seccomp_json = std::move(*text);
     }
     if (security.privileged) place.host_devices = find_host_devices();
@@ -304,14 +307,18 @@ async::Task<Result<>> Machine::start_container(std::string id) {
   Instance& i = found->second.instance;
   if (!started) {
     i.state = RunState::kExited;
-    i.exit_code = started.error().code() == Code::kNotFound ? 127 : started.error().code() == Code::kPermissionDenied ? 126 : 128;
+    i.exit_code = kStartErrorExitCode;
     i.reason = "StartError";
     i.message = started.error().message();
     i.started_at = WallTime{};
     i.finished_at = deps_.time.wall();
     co_return fail(std::move(started).error());
   }
-  if (auto state = deps_.containers.state(id); state && state->status == container::Status::kRunning) copy_state(*state, i);
+  auto state = deps_.containers.state(id);
+  if (state && state->status == container::Status::kRunning) copy_state(*state, i);
+  // It has ended already, and its end is still being told: to everybody it runs until then, and is not started once more.
+  if (i.state == RunState::kCreated) i.state = RunState::kRunning;
+  if (state && i.started_at == WallTime{}) i.started_at = state->started_at;
   co_return Result<>();
 }
 

@@ -205,6 +205,7 @@ async::Task<Result<>> NodeStatus::run() {
     Result<> done;
     if (node_uid_.empty() && options_.register_node) {
       done = co_await register_node();
+      if (done && on_registered) on_registered();
     } else {
       NodePressure pressure = co_await deps_.pool.run([&] { return read_pressure(options_.data_dir); });
       conditions_ = judge_pressure(pressure);

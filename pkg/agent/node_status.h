@@ -35,9 +35,11 @@ class NodeStatus {
 
   const NodeInfo& info() const { return info_; }
   const std::string& node_ip() const { return node_ip_; }
+  const std::string& node_uid() const { return node_uid_; }  // empty until it is registered
   const NodeConditions& conditions() const { return conditions_; }
   // Called with fresh values at each check, every 10 s.
   std::function<void(const NodeConditions&, const NodePressure&)> on_check;
+  std::function<void()> on_registered;
   // Something of the status changed (images).
   void poke() { changed_.set(); }
 

@@ -190,6 +190,7 @@ struct Volume {
   // emptyDir
   bool memory = false;
   std::optional<std::int64_t> size_limit_bytes;
+  std::string size_limit;  // as written, for messages
   // hostPath
   std::string path;
   std::string path_type;

@@ -249,7 +249,8 @@ Result<Volume> parse_volume(const Value& v) {
   if (out.source == "emptyDir") {
     out.memory = json::get_string(s, {"medium"}) == "Memory";
     if (const Value* limit = json::find(s, {"sizeLimit"})) {
-      TRY_ASSIGN(out.size_limit_bytes, parse_quantity(limit->is_string() ? std::string_view(limit->get_string()) : std::string_view("0")));
+      out.size_limit = limit->is_string() ? std::string(limit->get_string()) : json::format(*limit);
+      TRY_ASSIGN(out.size_limit_bytes, parse_quantity(out.size_limit));
       if (*out.size_limit_bytes == 0) out.size_limit_bytes.reset();
     }
   } else if (out.source == "hostPath") {

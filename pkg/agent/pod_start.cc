@@ -6,6 +6,7 @@
 #include "agent/security.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "image/reference.h"
 
 namespace monopod::agent {
 
@@ -27,6 +28,13 @@ void PodWorker::hold(ContainerState& state, std::string reason, std::string mess
 async::Task<Result<std::optional<ImageFacts>>> PodWorker::ensure_image(std::shared_ptr<const Pod> pod, const Container& c, ContainerState& s) {
   std::string policy = effective_pull_policy(c);
   auto present = services_.runtime.find_image(c.image);
+  if (auto parsed = image::parse_reference(c.image); !present && !parsed) {
+    std::string text = cat("Failed to apply default image tag \"", c.image, "\": couldn't parse image name \"", c.image, "\": ", parsed.error().message());
+    event(c.name, "Warning", "InspectFailed", text);
+    event(c.name, "Warning", "Failed", "Error: InvalidImageName");
+    hold(s, "InvalidImageName", std::move(text), kConfigRetry);
+    co_return std::optional<ImageFacts>();
+  }
   bool fetch = !present || (policy == "Always" && services_.pull);
   if (present && !fetch) {
     pulls_.forget(c.image);

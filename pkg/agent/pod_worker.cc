@@ -94,9 +94,9 @@ void PodWorker::adopt(std::vector<Instance> found) {
 }
 
 void PodWorker::update(Pod next) {
-  bool same_spec = next.generation == pod_->generation;
+  bool same_files = next.generation == pod_->generation && next.labels == pod_->labels && next.annotations == pod_->annotations;
   pod_ = std::make_shared<const Pod>(std::move(next));
-  if (!same_spec) volumes_current_ = false;
+  if (!same_files) volumes_current_ = false;  // the downward API shows labels and annotations
   if (pod_->deletion_time) begin_ending(Ending::kDeleted, pod_->deletion_grace_seconds.value_or(pod_->grace_seconds));
   poke();
 }

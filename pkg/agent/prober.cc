@@ -34,6 +34,15 @@ std::string_view decode_health_status(std::string_view message) {
   }
 }
 
+// What the field's clients say of a connection that cannot be made: "dial tcp 10.0.0.1:80: connect: connection refused". Ours ends with
+// the system's own words, after the last ": ".
+std::string dial_failure(std::string_view address, const Error& error) {
+  const std::string& text = error.message();
+  if (!text.starts_with("connect ")) return text;
+  std::size_t at = text.rfind(": ");
+  return cat("dial tcp ", address, ": connect: ", to_lower(std::string_view(text).substr(at == std::string::npos ? 0 : at + 2)));
+}
+
 class EngineProber final : public Prober {
  public:
   EngineProber(async::Executor executor, async::Time& time, PodRuntime& runtime) : executor_(executor), time_(time), runtime_(runtime) {}
@@ -53,9 +62,10 @@ class EngineProber final : public Prober {
 
  private:
   async::Task<ProbeOutcome> exec(std::string id, std::vector<std::string> argv, Duration timeout) {
+    std::string command = join(argv, " ");
     auto ran = co_await runtime_.exec(id, std::move(argv), timeout, kExecOutputBytesMax);
     if (!ran && ran.error().code() == Code::kDeadlineExceeded)
-      co_return ProbeOutcome{false, cat("command timed out after ", std::chrono::duration_cast<std::chrono::seconds>(timeout).count(), "s")};
+      co_return ProbeOutcome{false, cat("command timed out: \"", command, "\" timed out after ", std::chrono::duration_cast<std::chrono::seconds>(timeout).count(), "s")};
     if (!ran) co_return ProbeOutcome{false, ran.error().message()};
     co_return ProbeOutcome{ran->exit_code == 0, ran->output};
   }
@@ -110,7 +120,7 @@ class EngineProber final : public Prober {
     if (!answer) {
       if (answer.error().code() == Code::kDeadlineExceeded)
         co_return ProbeOutcome{false, cat("Get \"", url, "\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)")};
-      co_return ProbeOutcome{false, cat("Get \"", url, "\": ", answer.error().message())};
+      co_return ProbeOutcome{false, cat("Get \"", url, "\": ", dial_failure(cat(host_in_url(host), ":", *port), answer.error()))};
     }
     if (answer->status >= 200 && answer->status < 400) co_return ProbeOutcome{true, ""};
     co_return ProbeOutcome{false, cat("HTTP probe failed with statuscode: ", answer->status)};
@@ -131,7 +141,7 @@ class EngineProber final : public Prober {
     auto connected = co_await async::with_timeout<void>(time_, timeout, "dial", connect(endpoint));
     if (connected) co_return ProbeOutcome{true, ""};
     if (connected.error().code() == Code::kDeadlineExceeded) co_return ProbeOutcome{false, cat("dial tcp ", address, ": i/o timeout")};
-    co_return ProbeOutcome{false, cat("dial tcp ", address, ": ", connected.error().message())};
+    co_return ProbeOutcome{false, dial_failure(address, connected.error())};
   }
 
   async::Task<Result<>> check_within(async::Scope& background, http::ClientOptions options, std::string message, Duration timeout, Result<std::string>& out) {

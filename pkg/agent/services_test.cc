@@ -52,7 +52,7 @@ TEST(Services, HeadlessAndExternalNamesLiveInDnsOnly) {
 TEST(StatusPatch, ClearsWhatIsGoneAndLeavesForeignConditions) {
   json::Value patch = make_status_patch("u1", tree(R"({"phase":"Running","podIP":"10.1.1.1","podIPs":[{"ip":"10.1.1.1"}]})"),
                                         tree(R"({"phase":"Failed","conditions":[{"type":"Ready","status":"False"},{"type":"example.com/gate","status":"True"}]})"));
-  EXPECT_EQ(json::format(patch), R"({"status":{"phase":"Failed","conditions":[{"type":"Ready","status":"False"}],"podIP":null,"podIPs":null},"metadata":{"uid":"u1"}})");
+  EXPECT_EQ(json::format(patch), R"({"status":{"phase":"Failed","conditions":[{"type":"Ready","status":"False","reason":null,"message":null}],"podIP":null,"podIPs":null},"metadata":{"uid":"u1"}})");
 }
 
 TEST(NodeStatus, PressureIsJudgedByTheFieldsThresholds) {

@@ -26,8 +26,12 @@ json::Value make_status_patch(const std::string& uid, const json::Value& written
       if (!out.contains(member.key())) out[member.key()] = nullptr;
   if (json::Value* conditions = out.if_contains("conditions"); conditions && conditions->is_array()) {
     json::Array own;
-    for (const json::Value& c : conditions->get_array())
-      if (std::ranges::find(kOwnConditions, json::get_string(c, {"type"})) != std::end(kOwnConditions)) own.push_back(c);
+    for (const json::Value& c : conditions->get_array()) {
+      if (std::ranges::find(kOwnConditions, json::get_string(c, {"type"})) == std::end(kOwnConditions)) continue;
+      own.push_back(c);
+      for (const char* text : {"reason", "message"})  // conditions are merged by type: what is not said would stay
+        if (!json::find(c, {text})) own.back().get_object()[text] = nullptr;
+    }
     *conditions = std::move(own);
   }
   // Lists merged by key would keep addresses that are gone.

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "base/strings.h"
 #include "sys/mounts.h"
 #include "sys/namespaces.h"
@@ -33,6 +34,12 @@ Result<> write_sysctls(const std::vector<std::pair<std::string, std::string>>& s
     if (!written) return fail(std::move(written).error().with(cat("set sysctl ", name)));
   }
   return {};
+}
+
+// As containerd does: ping and low ports without capabilities, which the pod's own namespace makes harmless. The pod's own settings come after.
+void write_network_defaults() {
+  for (const auto& [name, value] : {std::pair("net.ipv4.ping_group_range", "0 2147483647"), std::pair("net.ipv4.ip_unprivileged_port_start", "0")})
+    if (Result<> written = write_sysctls({{name, value}}); !written) log::debug("a network default cannot be set", {{"error", written.error()}});
 }
 
 }  // namespace
@@ -67,6 +74,7 @@ Result<SandboxNamespaces> create_sandbox_namespaces(const SandboxOptions& option
   int flags = (options.network ? CLONE_NEWNET : 0) | (options.ipc ? CLONE_NEWIPC : 0) | (options.uts ? CLONE_NEWUTS : 0);
   TRY(sys::pin_new_namespaces(flags, options.directory, [&]() -> Result<> {
     if (options.uts && !options.hostname.empty() && ::sethostname(options.hostname.data(), options.hostname.size()) < 0) return fail_errno("set host name");
+    if (options.network) write_network_defaults();
     return write_sysctls(options.sysctls);
   }));
   return find_sandbox_namespaces(options.directory);

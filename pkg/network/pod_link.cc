@@ -43,9 +43,6 @@ Result<> configure_pod_side(const PodLink& link) {
     try_set_sysctl(conf + "accept_source_route", "0");
     try_set_sysctl(conf + "route_localnet", "0");
   }
-  // As containerd does: ping and low ports without capabilities, which the pod's own namespace makes harmless.
-  try_set_sysctl("ipv4/ping_group_range", "0\t2147483647");
-  try_set_sysctl("ipv4/ip_unprivileged_port_start", "0");
 
   TRY(route.add_address(eth->index, link.ip, 32));
   TRY(route.set_up(eth->index));

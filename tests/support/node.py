@@ -103,11 +103,14 @@ class Node:
             time.sleep(0.005)
         raise AssertionError(f"node not Ready in {seconds} s\n{self.log()[-3000:]}")
 
-    def load_busybox(self, reference="hello:1"):
+    def load_busybox(self, reference="hello:1", extra=()):
+        """Loads the image of the tests: busybox with links, and further files given as source:destination."""
         archive = os.path.join(self.dir, "image.tar")
         links = []
-        for applet in "sh httpd wget nslookup sleep cat ls ps id env echo true false nc mount dd touch kill test hostname".split():
+        for applet in "sh httpd wget nslookup sleep cat ls ps id env echo true false nc mount dd touch kill test hostname grep head tr stat chown mkdir ln ip yes seq".split():
             links += ["--link", f"/bin/{applet}=busybox"]
+        for pair in extra:
+            links += ["--copy", pair]
         run([self.binary, "image", "pack", "--reference", reference, "--copy", shutil.which("busybox") + ":/bin/busybox", *links,
              "--entrypoint", "/bin/sh", "--env", "PATH=/bin", archive])
         run([self.binary, "image", "load", "--data-dir", os.path.join(self.dir, "data"), archive])

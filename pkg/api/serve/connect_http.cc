@@ -61,8 +61,8 @@ Outcome<void> check_started(const json::Value& pod, const std::string& name, con
   const json::Value* waiting = json::find(*status, {"state", "waiting"});
   if (waiting == nullptr || json::find(*status, {"lastState", "terminated"}) != nullptr) return {};
   std::string_view reason = json::get_string(*waiting, {"reason"}, "ContainerCreating");
-  if (reason == "ErrImagePull" || reason == "ImagePullBackOff" || reason == "ErrImageNeverPull" || reason == "InvalidImageName")
-    return refuse(bad_request(cat("container \"", container, "\" in pod \"", name, "\" is waiting to start: trying and failing to pull image")));
+  if (reason == "ErrImagePull") reason = "image can't be pulled";
+  if (reason == "ImagePullBackOff") reason = "trying and failing to pull image";
   return refuse(bad_request(cat("container \"", container, "\" in pod \"", name, "\" is waiting to start: ", reason)));
 }
 

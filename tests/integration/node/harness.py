@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".."))
@@ -72,12 +73,14 @@ def snapshot(node):
 class Checks:
     def __init__(self):
         self.passed, self.failed = 0, []
+        self.lock = threading.Lock()
 
     def run(self, name, function):
         begin = time.monotonic()
         try:
             function()
-            self.passed += 1
+            with self.lock:
+                self.passed += 1
             print(f"ok   {name} ({time.monotonic() - begin:.2f} s)", flush=True)
         except Exception as e:  # noqa: BLE001 - every failure is reported by name
             self.failed.append(name)
