@@ -130,6 +130,10 @@ struct Runtime::Impl {
 
   // ---- the supervisor's news
 
+  // Exits told before open() had made its picture: the list that it is made from may be older than they are.
+  std::map<std::string, supervisor::Process> early_exits;
+  bool opened = false;
+
   void on_exit(const supervisor::Process& process) {
     if (auto exec = execs.find(process.id); exec != execs.end()) {
       exec->second->result = {process.exit_code, process.signal};
@@ -138,7 +142,10 @@ struct Runtime::Impl {
       return;
     }
     auto it = containers.find(process.id);
-    if (it == containers.end()) return;
+    if (it == containers.end()) {
+      if (!opened) early_exits[process.id] = process;
+      return;
+    }
     mark_stopped(*it->second, process);
     if (stopped_callback && !it->second->removing) stopped_callback(it->second->state);
   }
@@ -315,13 +322,17 @@ async::Task<Result<>> Runtime::open() {
       continue;
     }
     c.state.started_at = process->started_at;
-    if (process->state == supervisor::ProcessState::kExited) {
+    if (auto early = impl_->early_exits.find(entry.first); early != impl_->early_exits.end()) {
+      impl_->mark_stopped(c, early->second);
+    } else if (process->state == supervisor::ProcessState::kExited) {
       impl_->mark_stopped(c, *process);
     } else {
       c.state.pid = process->pid;
       c.state.status = process->state == supervisor::ProcessState::kCreated ? Status::kCreated : Status::kRunning;
     }
   }
+  impl_->opened = true;
+  impl_->early_exits.clear();
   for (const supervisor::Process& process : processes) {
     if (impl_->containers.contains(process.id)) continue;
     log::warn("a process that no container owns is ended", {{"process", process.id}});
