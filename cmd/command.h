@@ -13,6 +13,7 @@ namespace monopod::cmd {
 // What parsing chose to run; main runs it after the command line was accepted.
 struct Invocation {
   std::function<int()> run;
+  std::vector<std::string> argv;  // the whole command line
   std::vector<std::string> tail;  // what stood after "--", not parsed
 };
 

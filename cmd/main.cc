@@ -24,6 +24,7 @@ int run(int argc, char** argv) {
   app.set_help_all_flag("--help-all", "Help of every subcommand");
   app.footer("Start here:\n  sudo monopod server                 run the node\n  kubectl --kubeconfig /var/lib/monopod/admin.kubeconfig get nodes");
   Invocation invocation;
+  invocation.argv.assign(argv, argv + argc);
   for (AddCommand add : commands()) add(app, invocation);
   int own = argc;  // up to "--"
   for (int i = 1; i < argc && own == argc; ++i)

@@ -38,7 +38,7 @@ namespace {
 using async::Task;
 
 constexpr std::size_t kPoolThreads = 2;
-constexpr Duration kWatchdogInterval = std::chrono::seconds(10);  // a third of the unit's WatchdogSec
+constexpr Duration kWatchdogIntervalMax = std::chrono::seconds(10);
 
 // Which handler serves a node's own API: here, the one agent of this process.
 class LocalNode final : public api::NodeHandlers {
@@ -94,7 +94,7 @@ class Node {
   Task<Result<>> start_loops();
   Task<Result<>> start_agent();
   Task<Result<>> stop();
-  Task<Result<>> feed_watchdog();
+  Task<Result<>> feed_watchdog(Duration interval);
   Result<> listen();
 
   async::Executor executor_;
@@ -105,6 +105,7 @@ class Node {
   async::Pool pool_;
   async::Scope background_;
   async::Event stopping_;
+  bool leave_pods_ = false;  // another node process follows at once
   HostIdentity host_;
 
   std::unique_ptr<store::SqliteBackend> store_;
@@ -246,6 +247,10 @@ Task<Result<>> Node::start() {
     if (!socket) co_return fail(Code::kFailedPrecondition, "the node process is started by monopod server, not by hand");
     supervisor_ = std::make_unique<supervisor::Supervisor>(executor_, std::move(*socket));
     supervisor_->on_terminate([this] { stopping_.set(); });
+    supervisor_->on_detach([this] {
+      leave_pods_ = true;
+      stopping_.set();
+    });
     background_.spawn(supervisor_->run());
     CO_TRY_ASSIGN(cgroups_, co_await pool_.run([] { return sys::open_cgroups(); }));
     CO_TRY(co_await start_images());
@@ -256,22 +261,24 @@ Task<Result<>> Node::start() {
   if (agent) CO_TRY(co_await start_agent());
   if (supervisor_) {
     CO_TRY(co_await supervisor_->notify_ready("serving the Kubernetes API on " + options_.listen));
-    if (std::getenv("WATCHDOG_USEC") != nullptr) background_.spawn(feed_watchdog());
+    const char* watchdog = std::getenv("WATCHDOG_USEC");
+    if (auto limit_us = parse_int<std::int64_t>(watchdog != nullptr ? watchdog : ""); limit_us && *limit_us > 0)
+      background_.spawn(feed_watchdog(std::min<Duration>(std::chrono::microseconds(*limit_us / 3), kWatchdogIntervalMax)));
   }
   log::info("node is up", {{"node", host_.node_name}, {"api", options_.listen}});
   co_return Result<>();
 }
 
-Task<Result<>> Node::feed_watchdog() {
+Task<Result<>> Node::feed_watchdog(Duration interval) {
   for (;;) {  // forever: until cancelled; a loop that hangs stops feeding
     CO_TRY(co_await supervisor_->notify_alive());
-    CO_TRY(co_await time_.sleep_for(kWatchdogInterval));
+    CO_TRY(co_await time_.sleep_for(interval));
   }
 }
 
 Task<Result<>> Node::stop() {
   log::info("stopping");
-  if (agent_) {
+  if (agent_ && !leave_pods_) {
     Result<> stopped = co_await agent_->stop_pods(std::chrono::seconds(options_.stop_timeout_s));
     if (!stopped) log::warn("pods did not stop cleanly", {{"why", stopped.error()}});
   }

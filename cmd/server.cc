@@ -50,16 +50,18 @@ Result<> check_host(const ServerOptions& options) {
   return make_private_dir(options.run_dir);
 }
 
-int run_server(const ServerOptions& options, const std::vector<std::string>& log_arguments) {
+int run_server(const ServerOptions& options, const std::vector<std::string>& log_arguments, std::vector<std::string> argv, bool only_check) {
   configure_logging();
   if (Result<> ready = check_host(options); !ready) return report(ready);
+  if (only_check) return 0;
   supervisor::ServerOptions supervisor;
+  supervisor.argv = std::move(argv);
   supervisor.run_dir = options.run_dir + "/supervisor";
   supervisor.node_argv = node_arguments(options);
   supervisor.node_argv.insert(supervisor.node_argv.end(), log_arguments.begin(), log_arguments.end());
   supervisor.passed_fds = inherited_sockets();
   supervisor.stop_timeout_ms = (options.stop_timeout_s + 10) * 1000;
-  for (const char* name : {"PATH", "MONOPOD_FAILPOINTS"})
+  for (const char* name : {"PATH", "MONOPOD_FAILPOINTS", "WATCHDOG_USEC"})
     if (const char* value = std::getenv(name); value != nullptr) supervisor.node_env.push_back(cat(name, "=", value));
   if (!supervisor.passed_fds.empty()) supervisor.node_env.push_back(cat("MONOPOD_LISTEN_FDS=", supervisor.passed_fds.size()));
   ::unsetenv("LISTEN_FDS");
@@ -76,15 +78,17 @@ void add_server(CLI::App& parent, Invocation& invocation) {
                               "  sudo kubectl --kubeconfig /var/lib/monopod/admin.kubeconfig get nodes");
   auto options = std::make_shared<ServerOptions>();
   add_server_options(*app, *options);
+  auto only_check = std::make_shared<bool>(false);
+  app->add_flag("--check", *only_check, "Look at options and host, say what is wrong, and exit");
   auto config = std::make_shared<std::string>("/etc/monopod/config.yaml");
   add_config_option(*app, *config);
-  app->callback([app, options, config, &invocation] {
+  app->callback([app, options, config, only_check, &invocation] {
     if (Result<> applied = apply_config(*app, *config, app->get_option("--config")->count() > 0); !applied) {
       invocation.run = [error = applied.error()] { return report(error); };
       return;
     }
     std::vector<std::string> log_arguments = {"--log-level", app->get_option("--log-level")->as<std::string>(), "--log-format", app->get_option("--log-format")->as<std::string>()};
-    invocation.run = [options, log_arguments] { return run_server(*options, log_arguments); };
+    invocation.run = [options, log_arguments, only_check, argv = invocation.argv] { return run_server(*options, log_arguments, argv, *only_check); };
   });
 }
 

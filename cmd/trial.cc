@@ -98,7 +98,8 @@ Error become_server(const TrialOptions& o, sys::Fd socket, const std::string& ex
   else ::fcntl(3, F_SETFD, 0);
   ::setenv("LISTEN_FDS", "1", 1);
   ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
-  std::vector<std::string> args = {"monopod", "server", "--data-dir", o.dir + "/data", "--run-dir", o.dir + "/run", "--listen", cat("0.0.0.0:", o.port)};
+  std::vector<std::string> args = {"monopod", "server", "--data-dir", o.dir + "/data", "--run-dir", o.dir + "/run", "--listen", cat("0.0.0.0:", o.port),
+                                   "--pod-manifests-dir", o.dir + "/manifests"};
   args.insert(args.end(), o.arguments.begin(), o.arguments.end());
   std::vector<char*> argv;
   for (std::string& a : args) argv.push_back(a.data());

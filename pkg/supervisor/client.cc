@@ -38,6 +38,7 @@ struct Supervisor::Impl {
   std::map<std::uint32_t, std::shared_ptr<Call>> calls;
   std::function<void(const Process&)> exit_callback;
   std::function<void()> terminate_callback;
+  std::function<void()> detach_callback;
 
   async::Task<Result<>> send(std::string bytes, std::vector<sys::Fd> fds) {
     while (busy) CO_TRY(co_await sending.wait());
@@ -94,6 +95,9 @@ struct Supervisor::Impl {
       case MessageType::kTerminate:
         if (terminate_callback) terminate_callback();
         return;
+      case MessageType::kDetach:
+        if (detach_callback) detach_callback();
+        return;
       default:
         return;  // from a newer supervisor
     }
@@ -115,6 +119,7 @@ Supervisor::~Supervisor() = default;
 
 void Supervisor::on_exit(std::function<void(const Process&)> callback) { impl_->exit_callback = std::move(callback); }
 void Supervisor::on_terminate(std::function<void()> callback) { impl_->terminate_callback = std::move(callback); }
+void Supervisor::on_detach(std::function<void()> callback) { impl_->detach_callback = std::move(callback); }
 
 async::Task<Result<>> Supervisor::run() {
   std::uint32_t number = impl_->next_request++;

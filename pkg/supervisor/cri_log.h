@@ -22,6 +22,9 @@ class LineCutter {
   void feed(std::string_view bytes, WallTime now, std::string& out);
   // What is left at the end of the stream is a whole line.
   void finish(WallTime now, std::string& out);
+  // The unfinished line, for a cutter that goes on after this one.
+  const std::string& rest() const { return rest_; }
+  void resume(std::string rest) { rest_ = std::move(rest); }
 
  private:
   void entry(std::string_view stamp, char tag, std::string_view bytes, std::string& out) const;

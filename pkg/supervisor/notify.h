@@ -11,6 +11,7 @@ class ServiceNotifier {
   ServiceNotifier();  // reads NOTIFY_SOCKET and removes it from the environment
   // "READY=1\nSTATUS=..."; does nothing without a service manager.
   void send(std::string_view state) const;
+  const std::string& address() const { return address_; }  // for a program that takes over
 
  private:
   std::string address_;

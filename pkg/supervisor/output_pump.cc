@@ -122,6 +122,16 @@ struct OutputPump::Impl {
     (void)!::write(wake.get(), &one, sizeof one);
   }
 
+  void join() {
+    if (!thread.joinable()) return;
+    {
+      std::lock_guard lock(mutex);
+      stop = true;
+    }
+    post([] {});
+    thread.join();
+  }
+
   void write_log(Container& c, std::string_view entries) {
     if (!c.log || entries.empty()) return;
     Result<> written = c.log.write(entries);
@@ -278,13 +288,27 @@ OutputPump::OutputPump(std::function<void(const std::string&)> finished) : impl_
   impl_->thread = std::thread([impl = impl_.get()] { impl->run(); });
 }
 
-OutputPump::~OutputPump() {
-  {
-    std::lock_guard lock(impl_->mutex);
-    impl_->stop = true;
+OutputPump::~OutputPump() { impl_->join(); }
+
+std::map<std::string, PumpStreams> OutputPump::release() {
+  impl_->join();
+  for (auto& command : std::exchange(impl_->commands, {})) command();
+  std::map<std::string, PumpStreams> out;
+  for (auto& [id, c] : impl_->containers) {
+    PumpStreams& streams = out[id];
+    streams.stdout_rest = c.out.cutter.rest();
+    streams.stderr_rest = c.err.cutter.rest();
+    streams.input_pending = std::move(c.input.pending);
+    if (c.stdio.terminal) {
+      streams.terminal = std::move(c.terminal);
+    } else {
+      streams.stdin_ = std::move(c.input.fd);
+      streams.stdout_ = std::move(c.out.fd);
+      streams.stderr_ = std::move(c.err.fd);
+    }
   }
-  impl_->post([] {});
-  impl_->thread.join();
+  impl_->containers.clear();
+  return out;
 }
 
 Result<> OutputPump::add(const std::string& id, const StdioOptions& stdio, PumpStreams streams) {
@@ -307,6 +331,9 @@ Result<> OutputPump::add(const std::string& id, const StdioOptions& stdio, PumpS
     c->out.fd = std::move(streams.stdout_);
     c->err.fd = std::move(streams.stderr_);
   }
+  c->out.cutter.resume(std::move(streams.stdout_rest));
+  c->err.cutter.resume(std::move(streams.stderr_rest));
+  c->input.pending = std::move(streams.input_pending);
   impl_->post([impl = impl_.get(), id, c] { impl->containers.insert_or_assign(id, std::move(*c)); });
   return {};
 }

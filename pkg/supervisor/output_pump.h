@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -18,6 +19,10 @@ struct PumpStreams {
   sys::Fd stdout_;    // read ends
   sys::Fd stderr_;
   sys::Fd terminal;   // instead of the three
+  // What an earlier pump had read and not yet passed on:
+  std::string stdout_rest;    // an unfinished line
+  std::string stderr_rest;
+  std::string input_pending;  // input of clients that the process has not taken
 };
 
 class OutputPump {
@@ -34,6 +39,8 @@ class OutputPump {
   void attach(const std::string& id, sys::Fd input, sys::Fd output, sys::Fd error);
   Result<> resize(const std::string& id, std::uint16_t columns, std::uint16_t rows);
   void reopen_log(const std::string& id);
+  // Stops the thread and gives everything back, by id, for another pump to go on with; attached clients are dropped. The last call.
+  std::map<std::string, PumpStreams> release();
 
  private:
   struct Impl;

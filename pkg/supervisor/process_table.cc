@@ -43,7 +43,8 @@ Result<> ProcessTable::load() {
     SpawnMessage message = read_spawn(reader);
     if (!reader.ok() || entry.process.id.empty()) continue;
     entry.stdio = message.stdio;
-    entry.adopted = true;
+    // After a handover that could not be read it may still be our child, and its exit code is ours to have.
+    entry.adopted = sys::process_parent(entry.process.pid).value_or(0) != ::getpid();
     if (entry.process.state != ProcessState::kExited) {
       Result<sys::Pidfd> pidfd = sys::Pidfd::open(entry.process.pid);
       Result<std::uint64_t> now = sys::process_start_ticks(entry.process.pid);

@@ -38,6 +38,7 @@ enum class MessageType : std::uint16_t {
   kExit = 101,
   kTerminate = 102,
   kListPart = 103,
+  kDetach = 104,  // end, but leave the pods as they are: another node process follows at once
 };
 
 class Writer {

@@ -11,6 +11,7 @@ namespace monopod::supervisor {
 
 struct ServerOptions {
   std::string run_dir = "/run/monopod/supervisor";  // stdio FIFOs and records; 0700
+  std::vector<std::string> argv;                    // our own, to run again as a newer program (SIGHUP); with --check it must only look at its options
   std::vector<std::string> node_argv;               // argv of the node process, run from our own executable
   std::vector<std::string> node_env;                // its environment; MONOPOD_SUPERVISOR_FD is added
   std::vector<std::string> init_argv = {"monopod", "init"};  // argv of the first stage of every container process
@@ -20,6 +21,7 @@ struct ServerOptions {
   int stop_timeout_ms = 90'000;                     // SIGTERM to SIGKILL of the node
 };
 
+// SIGHUP: this process executes the file of its program anew (maybe a newer one) and keeps its pid, its children and their logs.
 // Blocks until told to stop (SIGTERM, SIGINT) or the node ends for good: exit code 0, or one that a restart cannot mend (EX_USAGE 64,
 // EX_DATAERR 65, EX_CONFIG 78). Returns the exit code for main.
 int run_server(ServerOptions options);

@@ -101,6 +101,8 @@ class Supervisor {
   // Called on the loop for each exit after the process's output has been written to its log. Set before run().
   void on_exit(std::function<void(const Process&)> callback);
   void on_terminate(std::function<void()> callback);
+  // The supervisor wants this process to make room for the next one (reload, upgrade): close the store and exit, touch no pod.
+  void on_detach(std::function<void()> callback);
 
   // Tells the service manager, through the supervisor: started and ready; alive (call from the loop, at least every few seconds).
   async::Task<Result<>> notify_ready(std::string status);

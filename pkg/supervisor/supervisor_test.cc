@@ -11,6 +11,7 @@
 
 #include "base/strings.h"
 #include "supervisor/cri_log.h"
+#include "supervisor/handover.h"
 #include "supervisor/notify.h"
 #include "supervisor/output_pump.h"
 #include "supervisor/protocol.h"
@@ -144,6 +145,68 @@ TEST_F(LogFileTest, PumpWritesLogFeedsClientsAndFinishes) {
   EXPECT_NE(log.find(" stdout F one\n"), std::string::npos);
   EXPECT_NE(log.find(" stderr F two\n"), std::string::npos);
   EXPECT_EQ(::read(client->read.get(), buffer, sizeof buffer), 0) << "clients read end of stream";
+}
+
+TEST_F(LogFileTest, AnotherPumpGoesOnInTheMiddleOfALine) {
+  StdioOptions stdio;
+  stdio.log_path = dir_ + "/0.log";
+  Result<sys::Pipe> out = sys::make_pipe();
+  PumpStreams streams;
+  streams.stdout_ = std::move(out->read);
+  std::map<std::string, PumpStreams> released;
+  {
+    OutputPump first([](const std::string&) {});
+    ASSERT_TRUE(first.add("c", stdio, std::move(streams)));
+    ASSERT_TRUE(sys::write_all(out->write.get(), "whole\nhalf "));
+    while (sys::read_host_file(stdio.log_path).value().empty()) ::usleep(1000);  // the first line shows that both were read
+    released = first.release();
+  }
+  ASSERT_TRUE(released.contains("c"));
+  EXPECT_EQ(released["c"].stdout_rest, "half ");
+  std::promise<void> finished;
+  OutputPump second([&](const std::string&) { finished.set_value(); });
+  ASSERT_TRUE(second.add("c", stdio, std::move(released["c"])));
+  ASSERT_TRUE(sys::write_all(out->write.get(), "and half\n"));
+  second.finish("c");
+  finished.get_future().wait();
+  std::string log = sys::read_host_file(stdio.log_path).value();
+  EXPECT_NE(log.find(" stdout F whole\n"), std::string::npos);
+  EXPECT_NE(log.find(" stdout F half and half\n"), std::string::npos) << log;
+}
+
+TEST(Handover, RoundTripsAndRefusesWhatItDoesNotKnow) {
+  HandedProcess p;
+  p.entry.process = Process{"c1", 77, ProcessState::kRunning, 0, 0, kNow, {}};
+  p.entry.stdio.log_path = "/l";
+  p.entry.number = 5;
+  p.entry.has_output = true;
+  p.entry.hold = true;
+  Result<sys::Pipe> pipe = sys::make_pipe();
+  p.streams.stdout_ = std::move(pipe->read);
+  p.streams.stdout_rest = "unfinished";
+  Result<sys::Fd> file = write_handover({&p});
+  ASSERT_TRUE(file);
+  EXPECT_EQ(::fcntl(p.streams.stdout_.get(), F_GETFD), 0) << "survives execve";
+  std::string bytes = sys::read_all(file->get(), 1 << 20).value();
+  ASSERT_EQ(::lseek(file->get(), 0, SEEK_SET), 0);
+  int number = p.streams.stdout_.release();  // as after execve: nobody but the handover owns it
+  Result<std::vector<HandedProcess>> back = read_handover(std::move(*file));
+  ASSERT_TRUE(back);
+  ASSERT_EQ(back->size(), 1U);
+  const HandedProcess& one = back->front();
+  EXPECT_EQ(one.entry.process.id, "c1");
+  EXPECT_EQ(one.entry.process.pid, 77);
+  EXPECT_EQ(one.entry.number, 5U);
+  EXPECT_TRUE(one.entry.has_output && one.entry.hold && !one.entry.of_one_node && !one.entry.adopted);
+  EXPECT_EQ(one.streams.stdout_.get(), number);
+  EXPECT_EQ(::fcntl(number, F_GETFD), FD_CLOEXEC);
+  EXPECT_FALSE(one.streams.stdin_ || one.streams.terminal || one.entry.sync);
+  EXPECT_EQ(one.streams.stdout_rest, "unfinished");
+
+  bytes[0] = 99;
+  EXPECT_EQ(read_handover(sys::sealed_memfd("test", bytes).value()).error().code(), Code::kUnimplemented);
+  bytes[0] = 1;
+  EXPECT_EQ(read_handover(sys::sealed_memfd("test", bytes.substr(0, 40)).value()).error().code(), Code::kDataLoss);
 }
 
 TEST_F(LogFileTest, ServiceManagerHearsOverItsSocket) {

@@ -190,15 +190,27 @@ Result<Fd> sealed_memfd(const char* name, std::string_view bytes) {
   return fd;
 }
 
-Result<std::uint64_t> process_start_ticks(pid_t pid) {
+namespace {
+
+// number: as in proc(5), 3 or more.
+Result<std::uint64_t> process_stat_field(pid_t pid, std::size_t number) {
   TRY_ASSIGN(std::string text, read_host_file(cat("/proc/", pid, "/stat"), 8192));
   std::size_t name_end = text.rfind(')');
   if (name_end == std::string::npos) return fail(Code::kInternal, "unexpected process stat");
   auto fields = split(std::string_view(text).substr(name_end + 2), ' ');
-  std::optional<std::uint64_t> ticks;
-  if (fields.size() > 19) ticks = parse_int<std::uint64_t>(fields[19]);  // field 22; the first here is field 3
-  if (!ticks) return fail(Code::kInternal, "unexpected process stat");
-  return *ticks;
+  std::optional<std::uint64_t> value;
+  if (fields.size() > number - 3) value = parse_int<std::uint64_t>(fields[number - 3]);
+  if (!value) return fail(Code::kInternal, "unexpected process stat");
+  return *value;
+}
+
+}  // namespace
+
+Result<std::uint64_t> process_start_ticks(pid_t pid) { return process_stat_field(pid, 22); }
+
+Result<pid_t> process_parent(pid_t pid) {
+  TRY_ASSIGN(std::uint64_t parent, process_stat_field(pid, 4));
+  return static_cast<pid_t>(parent);
 }
 
 }  // namespace monopod::sys

@@ -60,5 +60,7 @@ Result<Fd> sealed_memfd(const char* name, std::string_view bytes);
 
 // Field 22 of /proc/PID/stat: tells a reused pid from the one we knew.
 Result<std::uint64_t> process_start_ticks(pid_t pid);
+// Field 4: the parent.
+Result<pid_t> process_parent(pid_t pid);
 
 }  // namespace monopod::sys

@@ -7,7 +7,7 @@ import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".."))
 sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
-from node import Node  # noqa: E402,F401
+from node import Node, alive  # noqa: E402,F401
 
 EXAMPLE = os.path.join(ROOT, "packaging", "examples", "hello")
 

@@ -28,8 +28,6 @@ def never_died():
 
 
 try:
-    os.makedirs(os.path.join(node.dir, "manifests"))
-    node.arguments += ["--pod-manifests-dir", os.path.join(node.dir, "manifests")]
     node.start()
     node.wait_ready()
     health = os.environ.get("MONOPOD_GRPC_HEALTH")
