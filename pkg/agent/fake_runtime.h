@@ -121,8 +121,13 @@ class FakeVolumes final : public PodVolumes {
     ++torn_down;
     co_return Result<>();
   }
+  async::Task<Result<>> unmount(std::string) override {
+    ++unmounted;
+    co_return Result<>();
+  }
   std::optional<Error> error;
   int torn_down = 0;
+  int unmounted = 0;
 };
 
 class FakeObjects final : public ObjectReader {

@@ -165,10 +165,14 @@ async::Task<Result<>> Machine::stop_sandbox(std::string uid) {
   auto found = pods_.find(uid);
   std::string group = found == pods_.end() ? std::string() : found->second.group;
   CO_TRY(co_await deps_.containers.remove(cat("pause-", uid)));
+  std::vector<std::string> dead;
+  for (const auto& [id, entry] : containers_)
+    if (entry.pod_uid == uid) dead.push_back(id);
+  for (const std::string& id : dead) co_await discard(id, uid);  // nobody looks into a dead container's files: only its log stays
   CO_TRY(co_await deps_.network.remove_pod(uid));
   CO_TRY(co_await deps_.pool.run([&]() -> Result<> {
     TRY(container::remove_sandbox_namespaces(paths_.namespaces(uid)));
-    return unmount_all(paths_.shm(uid));
+    return remove_tree(paths_.run_pod(uid));
   }));
   if (auto entry = pods_.find(uid); entry != pods_.end()) {
     entry->second.sandbox.ready = false;

@@ -103,7 +103,7 @@ async::Task<Result<>> PodWorker::kill_at_deadline() {
 // Main containers (and ordinary init containers) side by side, then sidecars, the last started first.
 async::Task<Result<>> PodWorker::end_containers() {
   if (must_end()) {
-    state_.terminating = true;
+    state_.terminating = ending_ != Ending::kStopped;  // a pod that only rests is not over
     probes_.cancel();
   }
   publish();
@@ -140,6 +140,16 @@ async::Task<Result<>> PodWorker::finish() {
   if (state_.sandbox) state_.sandbox->ready = false;
   volumes_ever_ = false;
   volumes_current_ = false;
+  co_return Result<>();
+}
+
+// The node goes down: what a reboot would take goes now, in order.
+async::Task<Result<>> PodWorker::rest() {
+  std::string uid = pod_->uid;
+  CO_TRY(co_await services_.runtime.stop_sandbox(uid));
+  if (state_.sandbox) state_.sandbox->ready = false;
+  CO_TRY(co_await services_.volumes.unmount(uid));
+  publish();
   co_return Result<>();
 }
 

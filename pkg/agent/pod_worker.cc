@@ -212,7 +212,7 @@ async::Task<Result<>> PodWorker::work() {
   }
   CO_TRY(co_await end_containers());
   publish();
-  if (ending_ == Ending::kStopped) co_return Result<>();
+  if (ending_ == Ending::kStopped) co_return co_await rest();
   if (ending_ == Ending::kFailed) {
     CO_TRY(co_await finish());
     publish();
@@ -220,7 +220,7 @@ async::Task<Result<>> PodWorker::work() {
       CO_TRY(co_await dirty_.wait());  // forever: until somebody deletes the failed pod
       dirty_.reset();
     }
-    if (ending_ == Ending::kStopped) co_return Result<>();
+    if (ending_ == Ending::kStopped) co_return co_await rest();
   }
   co_return co_await clean_up();
 }

@@ -34,6 +34,8 @@ class PodVolumes {
   virtual async::Task<Result<std::map<std::string, std::string>>> set_up(const Pod& pod, PodFacts facts) = 0;
   virtual std::optional<MonoTime> refresh_at(const std::string& pod_uid) const = 0;
   virtual async::Task<Result<>> tear_down(std::string pod_uid) = 0;
+  // Mounts go, what is on disk stays: as a reboot would leave it.
+  virtual async::Task<Result<>> unmount(std::string pod_uid) = 0;
 };
 
 // Shared by all workers; outlives them.
@@ -71,7 +73,7 @@ class PodWorker {
   void objects_changed();
   // Ends the pod by the node's own decision: status Failed with this reason, grace at most as given.
   void fail_pod(std::string reason, std::string message, std::optional<std::int64_t> grace_seconds = std::nullopt);
-  // The node goes down: containers end within grace, the pod stays in the API.
+  // The node goes down: containers end within grace, mounts and namespaces go, the pod stays in the API and on disk, to start again.
   void stop(std::int64_t grace_seconds);
 
   const Pod& pod() const { return *pod_; }
@@ -111,6 +113,7 @@ class PodWorker {
   async::Task<Result<>> kill(std::string name, std::string message, std::optional<std::int64_t> grace_seconds);
   async::Task<Result<>> end_containers();
   async::Task<Result<>> finish();
+  async::Task<Result<>> rest();
   async::Task<Result<>> clean_up();
   async::Task<Result<>> kill_at_deadline();
 

@@ -390,7 +390,11 @@ async::Task<Result<>> node_stop(Bench& b) {
   co_await b.settle();
   EXPECT_TRUE(b.called("signal a 15"));
   EXPECT_TRUE(b.worker->ended());
+  EXPECT_TRUE(b.called("stop_sandbox"));
+  EXPECT_EQ(b.volumes.unmounted, 1);
+  EXPECT_EQ(b.volumes.torn_down, 0) << "what is on disk stays";
   EXPECT_FALSE(b.called("remove_pod"));
+  EXPECT_EQ(json::get_string(b.statuses.back(), {"phase"}), "Running") << "it starts again with the node";
   co_return Result<>();
 }
 TEST(PodWorker, NodeStopEndsContainersAndLeavesThePod) { script(node_stop); }

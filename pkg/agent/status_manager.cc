@@ -42,11 +42,11 @@ json::Value make_status_patch(const std::string& uid, const json::Value& written
   return patch;
 }
 
-StatusManager::StatusManager(async::Executor executor, client::Api& api, async::Time& time) : api_(api), time_(time), changed_(executor) {}
+StatusManager::StatusManager(async::Executor executor, client::Api& api, async::Time& time) : api_(api), time_(time), changed_(executor), written_(executor) {}
 
 void StatusManager::set(const std::string& ns, const std::string& name, const std::string& uid, json::Value status) {
   Entry& e = entries_[cat(ns, "/", name)];
-  if (e.uid != uid) e = Entry{};
+  if (e.uid != uid) e = Entry{.writing = e.writing};
   e.uid = uid;
   e.status = std::move(status);
   e.dirty = true;
@@ -59,12 +59,26 @@ void StatusManager::forget(const std::string& ns, const std::string& name) { ent
 async::Task<> StatusManager::flush(std::string ns, std::string name) {
   std::string key = cat(ns, "/", name);
   auto found = entries_.find(key);
-  if (found != entries_.end() && found->second.dirty) (void)co_await write(key);
+  if (found != entries_.end() && (found->second.dirty || found->second.writing)) (void)co_await write(key);
 }
 
 async::Task<Result<>> StatusManager::write(std::string key) {
   auto found = entries_.find(key);
-  if (found == entries_.end()) co_return Result<>();
+  // One write of a pod at a time: an older one must not arrive after a newer one.
+  while (found != entries_.end() && found->second.writing) {
+    CO_TRY(co_await written_.wait());
+    found = entries_.find(key);
+  }
+  if (found == entries_.end() || !found->second.dirty) co_return Result<>();
+  found->second.writing = true;
+  struct Release {
+    StatusManager& manager;
+    const std::string& key;
+    ~Release() {
+      if (auto e = manager.entries_.find(key); e != manager.entries_.end()) e->second.writing = false;
+      manager.written_.wake_all();
+    }
+  } release{*this, key};
   json::Value sending = found->second.status;
   json::Value patch = make_status_patch(found->second.uid, found->second.written, sending);
   found->second.dirty = false;

@@ -30,6 +30,7 @@ class StatusManager {
     json::Value status;
     json::Value written;  // what the API has of ours
     bool dirty = false;
+    bool writing = false;
     MonoTime retry_at{};
     Duration wait{};
   };
@@ -38,6 +39,7 @@ class StatusManager {
   client::Api& api_;
   async::Time& time_;
   async::Event changed_;
+  async::Notify written_;
   std::map<std::string, Entry> entries_;  // "ns/name"
 };
 

@@ -85,6 +85,12 @@ async::Task<Result<>> VolumeManager::tear_down(std::string pod_uid) {
   co_return co_await pool_.run([&] { return remove_tree(path); });
 }
 
+async::Task<Result<>> VolumeManager::unmount(std::string pod_uid) {
+  CO_TRY(check_path_name(pod_uid));
+  std::string path = paths_.pod(pod_uid) + "/volumes";
+  co_return co_await pool_.run([&] { return unmount_all(path); });
+}
+
 async::Task<std::map<std::string, std::int64_t>> VolumeManager::empty_dir_usage(const Pod& pod) {
   std::vector<std::pair<std::string, std::string>> paths;
   for (const Volume& v : pod.volumes)

@@ -30,6 +30,7 @@ class VolumeManager final : public PodVolumes {
   std::optional<MonoTime> refresh_at(const std::string& pod_uid) const override { return tokens_.refresh_at(pod_uid); }
   // Containers are gone. Unmounts and removes.
   async::Task<Result<>> tear_down(std::string pod_uid) override;
+  async::Task<Result<>> unmount(std::string pod_uid) override;
   // Bytes used on disk by the pod's emptyDir volumes; blocking walk on the pool.
   async::Task<std::map<std::string, std::int64_t>> empty_dir_usage(const Pod& pod);
 
