@@ -16,6 +16,10 @@ namespace {
 
 constexpr std::string_view kBucket = "pki";
 constexpr std::chrono::days kLifetime{365};
+constexpr std::chrono::days kAuthorityLifetime{3650};
+constexpr std::chrono::minutes kLook{1};
+// Every certificate is valid from here on, whenever it was made: a machine without a battery says 1970 at boot, and is to be reached all the same.
+constexpr WallTime kValidFrom{std::chrono::sys_days(std::chrono::year{1970} / 1 / 2)};
 // A clock without battery says 1970 at boot. No certificate of ours is older than this program: issue as if it were at least then.
 constexpr WallTime kEarliest{std::chrono::sys_days(std::chrono::year{2026} / 11 / 1)};
 
@@ -67,7 +71,7 @@ async::Task<Result<std::unique_ptr<Credentials>>> Credentials::open(async::State
   }
   SaneClock clock(time);
   if (ca_certificate.empty() || ca_key.empty()) {
-    CO_TRY_ASSIGN(pki::CertificateAuthority made, pki::CertificateAuthority::make(clock, {.common_name = "monopod-ca"}));
+    CO_TRY_ASSIGN(pki::CertificateAuthority made, pki::CertificateAuthority::make(clock, {.common_name = "monopod-ca", .lifetime = kAuthorityLifetime, .backdate = clock.wall() - kValidFrom}));
     ca_certificate = made.certificate_pem();
     ca_key = made.key_pem();
     CO_TRY(co_await state.put(std::string(kBucket), "ca.key", ca_key));
@@ -79,8 +83,9 @@ async::Task<Result<std::unique_ptr<Credentials>>> Credentials::open(async::State
     CO_TRY(co_await state.put(std::string(kBucket), "sa.key", account_key));
   }
   CO_TRY_ASSIGN(pki::CertificateAuthority authority, pki::CertificateAuthority::parse_pem(ca_certificate, ca_key));
-  std::unique_ptr<Credentials> out(new Credentials(time, std::move(options), std::move(authority)));
+  std::unique_ptr<Credentials> out(new Credentials(state, time, std::move(options), std::move(authority)));
   out->service_account_key_ = std::move(account_key);
+  CO_TRY(co_await out->renew_authority());
   CO_TRY(out->issue_server());
   CO_TRY(out->issue_admin());
   co_return out;
@@ -88,7 +93,7 @@ async::Task<Result<std::unique_ptr<Credentials>>> Credentials::open(async::State
 
 Result<> Credentials::issue_server() {
   SaneClock clock(time_);
-  pki::IssueOptions issue{.common_name = "monopod", .dns_names = options_.dns_names, .ip_addresses = options_.ip_addresses, .server = true, .lifetime = kLifetime};
+  pki::IssueOptions issue{.common_name = "monopod", .dns_names = options_.dns_names, .ip_addresses = options_.ip_addresses, .server = true, .lifetime = kLifetime, .backdate = clock.wall() - kValidFrom};
   TRY_ASSIGN(pki::KeyPair pair, authority_.issue(clock, issue));
   http::TlsServerOptions tls{.certificate_pem = pair.certificate_pem, .key_pem = pair.key_pem, .client_ca_pem = authority_.certificate_pem(), .client_certificate = http::ClientCertificate::kOptional};
   if (server_tls_) {
@@ -102,31 +107,47 @@ Result<> Credentials::issue_server() {
 
 Result<> Credentials::issue_admin() {
   SaneClock clock(time_);
-  TRY_ASSIGN(pki::KeyPair admin, authority_.issue(clock, {.common_name = "admin", .organizations = {"system:masters"}, .client = true, .lifetime = kLifetime}));
+  TRY_ASSIGN(pki::KeyPair admin, authority_.issue(clock, {.common_name = "admin", .organizations = {"system:masters"}, .client = true, .lifetime = kLifetime, .backdate = clock.wall() - kValidFrom}));
   TRY(write_private(options_.kubeconfig_path, kubeconfig(options_.server_url, authority_.certificate_pem(), admin)));
   admin_renew_at_ = clock.wall() + kLifetime * 2 / 3;
   return {};
 }
 
-Result<> Credentials::renew_if_due() {
+// True if there is a new one: everything that it signed is then due too.
+async::Task<Result<bool>> Credentials::renew_authority() {
+  SaneClock clock(time_);
+  WallTime now = clock.wall();
+  CO_TRY_ASSIGN(pki::Identity own, authority_.certificate().identity());
+  if (own.not_before <= now && now < own.not_after - kAuthorityLifetime / 3) co_return false;
+  CO_TRY_ASSIGN(pki::CertificateAuthority renewed, authority_.renew(clock, {.lifetime = kAuthorityLifetime, .backdate = now - kValidFrom}));
+  CO_TRY(co_await state_.put(std::string(kBucket), "ca.crt", renewed.certificate_pem()));
+  authority_ = std::move(renewed);
+  log::info("certificate authority renewed, with the same key");
+  co_return true;
+}
+
+async::Task<Result<>> Credentials::renew_if_due() {
+  CO_TRY_ASSIGN(bool all, co_await renew_authority());
   WallTime now = SaneClock(time_).wall();
-  // A clock set back by more than a day leaves certificates that are not valid yet: those count as due too.
-  auto due = [now](WallTime renew_at) { return now >= renew_at || now + kLifetime * 2 / 3 + std::chrono::hours(23) < renew_at; };
+  // A clock set back by more than a day leaves certificates that live too long: those count as due too.
+  auto due = [now, all](WallTime renew_at) { return all || now >= renew_at || now + kLifetime * 2 / 3 + std::chrono::hours(23) < renew_at; };
   if (due(server_renew_at_)) {
-    TRY(issue_server());
+    CO_TRY(issue_server());
     log::info("server certificate renewed");
   }
   if (due(admin_renew_at_)) {
-    TRY(issue_admin());
+    CO_TRY(issue_admin());
     log::info("admin certificate renewed", {{"kubeconfig", options_.kubeconfig_path}});
   }
-  return {};
+  co_return Result<>();
 }
 
 async::Task<Result<>> Credentials::keep_fresh() {
   for (;;) {  // forever: until cancelled
-    CO_TRY(co_await time_.sleep_for(std::chrono::hours(1)));
-    if (Result<> renewed = renew_if_due(); !renewed) log::error("certificates could not be renewed", {{"why", renewed.error()}});
+    CO_TRY(co_await time_.sleep_for(kLook));
+    Result<> renewed = co_await renew_if_due();
+    if (!renewed && renewed.error().code() == Code::kCancelled) co_return renewed;
+    if (!renewed) log::error("certificates could not be renewed", {{"why", renewed.error()}});
   }
 }
 

@@ -28,16 +28,19 @@ class Credentials {
   std::string authority_pem() const { return authority_.certificate_pem(); }
   http::TlsServer& server_tls() { return *server_tls_; }
 
-  // Issues anew whatever has less than a third of its life left; looks once an hour. Until cancelled.
+  // Issues anew whatever has less than a third of its life left, or was made by a clock that has since been set; the authority keeps
+  // its key. Looks once a minute. Until cancelled.
   async::Task<Result<>> keep_fresh();
 
  private:
-  Credentials(async::Time& time, CredentialOptions options, pki::CertificateAuthority authority)
-      : time_(time), options_(std::move(options)), authority_(std::move(authority)) {}
+  Credentials(async::StateStore& state, async::Time& time, CredentialOptions options, pki::CertificateAuthority authority)
+      : state_(state), time_(time), options_(std::move(options)), authority_(std::move(authority)) {}
   Result<> issue_server();
   Result<> issue_admin();
-  Result<> renew_if_due();
+  async::Task<Result<>> renew_if_due();
+  async::Task<Result<bool>> renew_authority();
 
+  async::StateStore& state_;
   async::Time& time_;
   CredentialOptions options_;
   pki::CertificateAuthority authority_;

@@ -55,6 +55,17 @@ const char* extended_usage(const IssueOptions& options) {
 
 Result<CertificateAuthority> CertificateAuthority::make(const Clock& clock, const AuthorityOptions& options) {
   TRY_ASSIGN(PrivateKey key, PrivateKey::make(options.key));
+  return sign_itself(clock, std::move(key), options);
+}
+
+Result<CertificateAuthority> CertificateAuthority::renew(const Clock& clock, AuthorityOptions options) const {
+  TRY_ASSIGN(PrivateKey key, PrivateKey::parse_pem(key_pem()));
+  TRY_ASSIGN(Identity own, certificate_.identity());
+  options.common_name = own.common_name;
+  return sign_itself(clock, std::move(key), options);
+}
+
+Result<CertificateAuthority> CertificateAuthority::sign_itself(const Clock& clock, PrivateKey key, const AuthorityOptions& options) {
   OwnedX509 x509(X509_new());
   X509_set_version(x509.get(), X509_VERSION_3);
   TRY(set_random_serial(x509.get()));

@@ -39,6 +39,9 @@ class CertificateAuthority {
   // kInvalidArgument unless the certificate is a CA and matches the key.
   static Result<CertificateAuthority> parse_pem(std::string_view certificate_pem, std::string_view key_pem);
 
+  // The same key and name with new times: what was issued stays good, and whoever trusts the old certificate does until that expires.
+  Result<CertificateAuthority> renew(const Clock& clock, AuthorityOptions options = {}) const;
+
   // A new key and its certificate. Never outlives the authority's own certificate. kInvalidArgument for broken names.
   Result<KeyPair> issue(const Clock& clock, const IssueOptions& options) const;
   // A certificate for a key held elsewhere (certificate signing requests).
@@ -50,6 +53,7 @@ class CertificateAuthority {
   std::string key_pem() const { return key_.format_pem(); }
 
  private:
+  static Result<CertificateAuthority> sign_itself(const Clock& clock, PrivateKey key, const AuthorityOptions& options);
   CertificateAuthority(Certificate certificate, PrivateKey key) : certificate_(std::move(certificate)), key_(std::move(key)) {}
   Certificate certificate_;
   PrivateKey key_;
