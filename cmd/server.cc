@@ -39,14 +39,22 @@ Result<> make_private_dir(const std::string& path) {
   return {};
 }
 
-Result<> check_host(const ServerOptions& options) {
-  if (geteuid() != 0) return fail(Code::kPermissionDenied, "monopod server must run as root: try sudo monopod server");
+Result<> check_kernel() {
   for (const sys::Finding& finding : sys::judge_features(sys::probe_features())) {
     if (finding.fatal) return fail(Code::kFailedPrecondition, finding.advice.empty() ? finding.text : finding.text + "; " + finding.advice);
     log::warn("this host lacks a feature", {{"what", finding.text}, {"advice", finding.advice}});
   }
-  TRY(make_private_dir(options.data_dir));
-  if (::access(options.data_dir.c_str(), W_OK) != 0) return fail_errno("data dir " + options.data_dir);
+  return {};
+}
+
+Result<> check_host(const ServerOptions& options) {
+  if (geteuid() != 0) return fail(Code::kPermissionDenied, "monopod server must run as root: try sudo monopod server");
+  if (!options.disable_agent) TRY(check_kernel());
+  Result<> made = make_private_dir(options.data_dir);
+  if (made && ::access(options.data_dir.c_str(), W_OK) != 0) made = fail_errno("data dir " + options.data_dir);
+  if (!made && made.error().os_errno() == EROFS)
+    return fail(Code::kFailedPrecondition, cat("data dir ", options.data_dir, ": read-only file system; mount it writable, or choose another place with --data-dir"));
+  TRY(std::move(made));
   return make_private_dir(options.run_dir);
 }
 

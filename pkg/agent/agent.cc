@@ -141,7 +141,7 @@ struct Agent::Impl final : PodDirectory {
   // --- pods of the API
   void on_pod(const client::ObjectPtr& old, const client::ObjectPtr& now) {
     if (old && (!now || now->uid != old->uid))
-      if (auto found = workers.find(old->uid); found != workers.end()) found->second->gone_from_api();
+      if (auto found = workers.find(old->uid); found != workers.end()) found->second->gone();
     if (!now) {
       mirrors_changed.set();
       return;
@@ -195,6 +195,7 @@ struct Agent::Impl final : PodDirectory {
       }
       objects.retain(uid, {});
       workers.erase(uid);
+      start_static_pods();
     }
     worker_ended.set();
     co_return Result<>();
@@ -203,20 +204,26 @@ struct Agent::Impl final : PodDirectory {
   // --- static pods
   void on_static_pods(std::map<std::string, Pod> found) {
     manifests_read.set();
-    for (auto& [uid, pod] : found) {
-      if (static_pods.contains(uid)) continue;
-      static_pods.emplace(uid, pod);
-      add_worker(pod);
-    }
     for (auto it = static_pods.begin(); it != static_pods.end();) {
       if (found.contains(it->first)) {
         ++it;
         continue;
       }
-      if (auto worker = workers.find(it->first); worker != workers.end()) worker->second->gone_from_api();
+      if (auto worker = workers.find(it->first); worker != workers.end()) worker->second->gone(worker->second->pod().grace_seconds);
       it = static_pods.erase(it);
     }
+    for (auto& [uid, pod] : found) static_pods.emplace(uid, std::move(pod));
+    start_static_pods();
     mirrors_changed.set();
+  }
+
+  // A changed manifest is another pod of the same name: it waits until the one before is gone, with its ports and its directory.
+  void start_static_pods() {
+    for (const auto& [uid, pod] : static_pods) {
+      auto named = by_name.find(cat(pod.namespace_name, "/", pod.name));
+      bool busy = workers.contains(uid) || (named != by_name.end() && workers.contains(named->second));
+      if (!busy) add_worker(pod);
+    }
   }
 
   // One API copy for each static pod, none without.

@@ -101,7 +101,7 @@ void PodWorker::update(Pod next) {
   poke();
 }
 
-void PodWorker::gone_from_api() { begin_ending(Ending::kGone, 1); }
+void PodWorker::gone(std::int64_t grace_seconds) { begin_ending(Ending::kGone, std::max<std::int64_t>(grace_seconds, 1)); }
 
 void PodWorker::stop(std::int64_t grace_seconds) { begin_ending(Ending::kStopped, std::min(grace_seconds, pod_->grace_seconds)); }
 

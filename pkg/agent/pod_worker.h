@@ -68,7 +68,7 @@ class PodWorker {
 
   // --- news, from anywhere on the loop
   void update(Pod pod);
-  void gone_from_api();                      // the object no longer exists: end it, tell nobody
+  void gone(std::int64_t grace_seconds = 1);  // nobody wants it any more (no object, no manifest): end it, tell nobody
   void container_ended(const Instance& instance);
   void objects_changed();
   // Ends the pod by the node's own decision: status Failed with this reason, grace at most as given.

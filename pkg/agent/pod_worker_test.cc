@@ -191,7 +191,7 @@ async::Task<Result<>> job_pod(Bench& b) {
   EXPECT_TRUE(b.called("stop_sandbox"));
   EXPECT_FALSE(b.called("remove_pod")) << "its logs stay until it is deleted";
   EXPECT_FALSE(b.worker->ended());
-  b.worker->gone_from_api();
+  b.worker->gone();
   co_await b.settle();
   EXPECT_TRUE(b.called("remove_pod"));
   EXPECT_FALSE(b.called("confirm u1"));

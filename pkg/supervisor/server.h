@@ -23,7 +23,7 @@ struct ServerOptions {
 
 // SIGHUP: this process executes the file of its program anew (maybe a newer one) and keeps its pid, its children and their logs.
 // Blocks until told to stop (SIGTERM, SIGINT) or the node ends for good: exit code 0, or one that a restart cannot mend (EX_USAGE 64,
-// EX_DATAERR 65, EX_CONFIG 78). Returns the exit code for main.
+// EX_DATAERR 65, EX_CONFIG 78), or any before it was ever ready, with no containers there. Returns the exit code for main.
 int run_server(ServerOptions options);
 
 }  // namespace monopod::supervisor

@@ -90,6 +90,7 @@ class Server {
   MonoTime node_started_{};
   int delay_ms_ = 0;          // before the next restart
   std::optional<MonoTime> restart_at_;
+  bool was_ready_ = false;    // some node process of this program was
   bool stopping_ = false;
   MonoTime kill_at_{};        // of the node, while stopping or reloading
 

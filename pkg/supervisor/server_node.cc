@@ -72,6 +72,7 @@ std::optional<int> Server::on_node_exit(sys::ExitStatus status) {
     if (status.code != 0) log::error("the node process gave up: a restart would not mend it", {{"exit_code", status.code}});
     return finish(status.code);
   }
+  if (!was_ready_ && status.signal == 0 && table_.all().empty()) return finish(status.code);  // it never worked, and nothing depends on it: the error was told once
   int delay_ms = plan_restart();
   log::warn("the node process ended, it starts again", {{"exit_code", status.code}, {"signal", status.signal}, {"delay_ms", delay_ms}});
   return std::nullopt;

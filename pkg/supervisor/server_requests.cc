@@ -138,6 +138,7 @@ void Server::on_request(const Header& header, Reader& reader, std::vector<sys::F
       return checked({});
     }
     case MessageType::kNotifyReady:
+      was_ready_ = true;
       delay_ms_ = 0;  // it works: should it die now, the next one starts at once
       notifier_.send(cat("READY=1\nSTATUS=", reader.text(1024)));
       return checked({});

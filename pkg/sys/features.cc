@@ -2,12 +2,18 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
+#include <poll.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "base/strings.h"
 #include "sys/capabilities.h"
@@ -36,6 +42,33 @@ CgroupMode probe_mode() {
   bool v1 = mounts->find(" - cgroup ") != std::string::npos;
   bool v2 = mounts->find(" - cgroup2 ") != std::string::npos;
   return v1 && v2 ? CgroupMode::kHybrid : v1 ? CgroupMode::kV1 : v2 ? CgroupMode::kV2 : CgroupMode::kNone;
+}
+
+// Asks nf_tables for its generation; the question loads the module where the kernel has one. Only "no such thing" counts as absent:
+// who may not ask learns it elsewhere.
+bool probe_nf_tables() {
+  Fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER));
+  if (!socket) return false;
+  struct {
+    struct nlmsghdr head;
+    struct nfgenmsg body;
+  } ask = {};
+  ask.head.nlmsg_len = sizeof ask;
+  ask.head.nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN;
+  ask.head.nlmsg_flags = NLM_F_REQUEST;
+  ask.body.version = NFNETLINK_V0;
+  if (::send(socket.get(), &ask, sizeof ask, 0) < 0) return false;
+  struct pollfd wait = {socket.get(), POLLIN, 0};
+  if (::poll(&wait, 1, 5000) <= 0) return false;
+  alignas(struct nlmsghdr) char answer[4096];
+  ssize_t n = ::recv(socket.get(), answer, sizeof answer, 0);
+  struct nlmsghdr head = {};
+  if (n < static_cast<ssize_t>(sizeof head)) return false;
+  std::memcpy(&head, answer, sizeof head);
+  if (head.nlmsg_type != NLMSG_ERROR || n < static_cast<ssize_t>(sizeof head + sizeof(int))) return true;
+  int error = 0;
+  std::memcpy(&error, answer + sizeof head, sizeof error);
+  return error == 0 || error == -EPERM;
 }
 
 }  // namespace
@@ -67,8 +100,10 @@ Features probe_features() {
   out.seccomp = ::prctl(PR_SET_SECCOMP, 2, nullptr, 0, 0) < 0 && errno == EFAULT;
   out.user_namespaces = ::access("/proc/self/ns/user", F_OK) == 0;
   out.pressure_stall = ::access("/proc/pressure/memory", F_OK) == 0;
+  out.nf_tables = probe_nf_tables();
   if (Result<OwnCapabilities> own = own_capabilities()) {
     out.cap_sys_resource = (own->effective >> CAP_SYS_RESOURCE & 1) != 0;
+    out.cap_net_admin = (own->effective >> CAP_NET_ADMIN & 1) != 0;
     out.cap_sys_admin = (own->effective >> CAP_SYS_ADMIN & 1) != 0;
   }
   return out;
@@ -85,6 +120,8 @@ std::vector<Finding> judge_features(const Features& f) {
   if (!f.mount_api) fatal("the kernel has no fsopen, or a seccomp filter hides it", "run outside of the sandbox that filters system calls");
   if (f.cgroup_mode == CgroupMode::kNone)
     fatal("no control groups are mounted at /sys/fs/cgroup", "mount -t cgroup2 none /sys/fs/cgroup");
+  if (!f.cap_net_admin) fatal("this process may not manage the network (no CAP_NET_ADMIN)", "run as root: sudo monopod server");
+  if (!f.nf_tables) fatal("the kernel has no nf_tables, which services and pod networks need", "modprobe nf_tables");
   if (!f.overlayfs) fatal("the kernel has no overlayfs", "modprobe overlay");
   if (f.cgroup_mode != CgroupMode::kNone && !f.memory_controller)
     note("the memory control group is off: memory limits are not enforced and memory figures are 0",

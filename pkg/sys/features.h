@@ -25,6 +25,8 @@ struct Features {
   bool pressure_stall = false;
   bool cap_sys_resource = false;
   bool cap_sys_admin = false;
+  bool cap_net_admin = false;
+  bool nf_tables = false;
 };
 
 struct Finding {

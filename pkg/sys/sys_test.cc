@@ -144,6 +144,23 @@ TEST(Features, MissingMemoryGroupNamesTheExactChange) {
   EXPECT_TRUE(found);
   f.kernel_major = 4;
   EXPECT_TRUE(judge_features(f).front().fatal);
+  // Each lack that no node can live with is named, and nothing else is.
+  struct Row {
+    bool Features::*member;
+    const char* text;
+  };
+  for (const Row& row : {Row{&Features::overlayfs, "no overlayfs"}, Row{&Features::nf_tables, "no nf_tables"}, Row{&Features::cap_net_admin, "no CAP_NET_ADMIN"},
+                         Row{&Features::cap_sys_admin, "no CAP_SYS_ADMIN"}, Row{&Features::mount_api, "no fsopen"}, Row{&Features::pidfd, "no pidfd"}}) {
+    Features one{.kernel_major = 6, .kernel_minor = 1, .kernel_release = "6.1", .cgroup_mode = CgroupMode::kV2, .memory_controller = true, .cpu_controller = true,
+                 .pids_controller = true, .overlayfs = true, .openat2 = true, .pidfd = true, .mount_api = true, .seccomp = true, .user_namespaces = true,
+                 .pressure_stall = true, .cap_sys_resource = true, .cap_sys_admin = true, .cap_net_admin = true, .nf_tables = true};
+    EXPECT_TRUE(judge_features(one).empty());
+    one.*row.member = false;
+    std::vector<Finding> findings = judge_features(one);
+    ASSERT_EQ(findings.size(), 1U) << row.text;
+    EXPECT_TRUE(findings[0].fatal);
+    EXPECT_NE(findings[0].text.find(row.text), std::string::npos) << findings[0].text;
+  }
 }
 
 TEST(Cgroups, SharesConvertToWeight) {

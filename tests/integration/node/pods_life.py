@@ -299,7 +299,8 @@ def write(path, text):
 @case("static pods and their mirrors")
 def static_pods(c):
     name = "static-" + c.request("GET", "/api/v1/nodes")[1]["items"][0]["metadata"]["name"]
-    manifest = pod("static", container(script="echo version one; exec sleep 1000"), restartPolicy="Always")
+    manifest = pod("static", container(script="echo version one; trap 'sleep 0.5; exit 0' TERM; while true; do sleep 0.05; done", ports=[{"containerPort": 80, "hostPort": 18092}]),
+                   restartPolicy="Always", terminationGracePeriodSeconds=5)
     os.makedirs(os.path.dirname(manifest_path(c, "x")), exist_ok=True)
     write(manifest_path(c, "broken.yaml"), "kind: Pod\n  metadata: [")
     write(manifest_path(c, "static.yaml"), json.dumps(manifest))
@@ -316,6 +317,12 @@ def static_pods(c):
     assert again["status"]["containerStatuses"][0]["containerID"] == container_id, "deleting a mirror must not touch the pod"
     write(manifest_path(c, "static.yaml"), json.dumps(manifest).replace("version one", "version two"))
     until("the changed pod", lambda: "version two" in c.logs(name), 30)
+    # Away and back at once: the same pod again, once its first life is over.
+    container_id = c.ready(name)["status"]["containerStatuses"][0]["containerID"]
+    os.rename(manifest_path(c, "static.yaml"), manifest_path(c, "static.away"))
+    time.sleep(0.3)
+    os.rename(manifest_path(c, "static.away"), manifest_path(c, "static.yaml"))
+    until("its second life", lambda: c.status(name, "c")["containerID"] != container_id and c.status(name, "c")["ready"], 30)
     os.unlink(manifest_path(c, "static.yaml"))
     os.unlink(manifest_path(c, "broken.yaml"))
     c.gone(name, 30)

@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from harness import Checks, Node, alive, binary, kubectl, need_root, snapshot, until
-from pods_support import Cluster, container, expect, pod
+from pods_support import PODS, Cluster, container, expect, pod
 
 need_root()
 checks = Checks()
@@ -60,7 +60,10 @@ def reload_and_wait():
     assert node.supervisor_pid() == supervisor and alive(supervisor)
 
 
-NAMES = ("counter", "ender", "halves", "typed", "terminal")
+NAMES = ("counter", "ender", "halves", "typed", "terminal", "shared", "static-" + socket.gethostname().lower())
+SHARED = pod("shared", container(script="exec sleep 1000", livenessProbe={"exec": {"command": ["test", "-d", "/proc/1"]}, "periodSeconds": 1, "failureThreshold": 1}), container("d", script="exec sleep 1000"),
+             shareProcessNamespace=True, restartPolicy="Always")
+STATIC = pod("static", container(script="exec sleep 1000"), restartPolicy="Always")
 
 
 def identities():
@@ -72,7 +75,11 @@ def identities():
 
 
 def start_pods():
-    for one in [pod("counter", container(script="i=0; while true; do echo $i; i=$((i+1)); sleep 0.02; done")),
+    os.makedirs(os.path.join(node.dir, "manifests"), exist_ok=True)
+    with open(os.path.join(node.dir, "manifests", "static.yaml"), "w", encoding="ascii") as f:
+        json.dump(STATIC, f)
+    until("the mirror", lambda: cluster.request("GET", f"{PODS}/{NAMES[-1]}")[0] == 200, 20)
+    for one in [SHARED, pod("counter", container(script="i=0; while true; do echo $i; i=$((i+1)); sleep 0.02; done")),
                 pod("ender", container(script="while ! test -e /tmp/go; do sleep 0.05; done; echo bye; exit 7")),
                 pod("halves", container(script="printf one; while ! test -e /tmp/go; do sleep 0.05; done; echo two; exec sleep 1000")),
                 pod("typed", container(script="read line; echo got $line; exec sleep 1000", stdin=True)),
@@ -206,9 +213,11 @@ def group_folders():
 def pods_come_back():
     node.start()
     node.wait_ready()
-    p = cluster.ready("graceful")
-    assert p["status"]["containerStatuses"][0]["restartCount"] == 1, p["status"]
-    for one in (*NAMES, "graceful", "deaf"):
+    for name in ("graceful", *NAMES[-2:]):
+        p = cluster.wait(name, "started again", lambda p: all(c["restartCount"] == 1 and c["ready"] for c in p["status"]["containerStatuses"]))
+        assert p["status"]["phase"] == "Running", p["status"]
+    os.unlink(os.path.join(node.dir, "manifests", "static.yaml"))
+    for one in (*NAMES[:-1], "graceful", "deaf"):
         cluster.delete(one, grace=0)
     until("nothing left", lambda: snapshot(node) == before, 20)
 
