@@ -228,6 +228,9 @@ struct Agent::Impl final : PodDirectory {
 
   // One API copy for each static pod, none without.
   async::Task<Result<>> keep_mirrors() {
+    // Before both sides are known every mirror would look unwanted.
+    if (!options.pod_manifests_dir.empty()) CO_TRY(co_await manifests_read.wait());  // forever: the first reading always comes
+    CO_TRY(co_await pod_informer.wait_synced());
     for (;;) {  // forever: until cancelled
       CO_TRY(co_await mirrors_changed.wait());
       mirrors_changed.reset();

@@ -70,7 +70,7 @@ def identities():
     out = {}
     for name in NAMES:
         status = cluster.status(name, "c")
-        out[name] = (status["containerID"], status["restartCount"], status["state"].get("running", {}).get("startedAt"))
+        out[name] = (cluster.pod(name)["metadata"]["uid"], status["containerID"], status["restartCount"], status["state"].get("running", {}).get("startedAt"))
     return out
 
 

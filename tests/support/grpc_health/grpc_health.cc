@@ -18,7 +18,7 @@ class Health final : public http::Handler {
     if (call.method() != "/grpc.health.v1.Health/Check") co_return co_await call.finish(fail(Code::kUnimplemented, "only Check"));
     CO_TRY_ASSIGN(std::optional<std::string> request, co_await call.read());
     bool sick = request && request->ends_with("sick");  // HealthCheckRequest: field 1, the name
-    CO_TRY(co_await call.write(std::string_view(sick ? "\x08\x02" : "\x08\x01", 2)));  // HealthCheckResponse: field 1, the status
+    CO_TRY(co_await call.write(sick ? "\x08\x02" : "\x08\x01"));  // HealthCheckResponse: field 1, the status
     co_return co_await call.finish({});
   }
 };
