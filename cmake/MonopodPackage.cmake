@@ -37,6 +37,9 @@ function(monopod_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
+  if(DEFINED ENV{MONOPOD_LONG}) # ctest's --timeout does not reach tests that have one of their own
+    set(ARG_TIMEOUT 7200)
+  endif()
   if(MONOPOD_ASAN OR CMAKE_CROSSCOMPILING) # sanitizers and emulation take several times as long
     math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * 6")
   endif()
