@@ -117,7 +117,8 @@ async::Task<Result<>> PodWorker::end_containers() {
   }
   CO_TRY(co_await kills.join());
   publish();
-  for (auto c = pod_->init_containers.rbegin(); c != pod_->init_containers.rend(); ++c)
+  std::shared_ptr<const Pod> pod = pod_;  // news may replace it while we wait
+  for (auto c = pod->init_containers.rbegin(); c != pod->init_containers.rend(); ++c)
     if (std::ranges::find(sidecars, c->name) != sidecars.end()) CO_TRY(co_await kill(c->name, "", std::nullopt));
   co_return Result<>();
 }

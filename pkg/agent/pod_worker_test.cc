@@ -311,6 +311,28 @@ async::Task<Result<>> sidecars(Bench& b) {
 }
 TEST(PodWorker, SidecarsStartBeforeAndEndAfterTheMainContainers) { script(sidecars); }
 
+// News of the pod arrives at every step of its end (its own status, written and seen again, does that).
+async::Task<Result<>> news_while_sidecars_end(Bench& b) {
+  std::string text = R"({"initContainers":[{"name":"s1","image":"busybox","restartPolicy":"Always"},{"name":"s2","image":"busybox","restartPolicy":"Always"},)"
+                     R"({"name":"s3","image":"busybox","restartPolicy":"Always"}],"containers":[{"name":"a","image":"busybox"}]})";
+  b.start(make_pod(text));
+  co_await b.settle();
+  b.runtime.calls.clear();
+  b.runtime.stubborn = true;
+  b.worker->update(deleted(make_pod(text), 30));
+  for (const char* name : {"a", "s3", "s2", "s1"}) {
+    co_await b.settle();
+    EXPECT_TRUE(b.called(cat("signal ", name, " 15")));
+    for (int i = 0; i < 4; ++i) b.worker->update(deleted(make_pod(text), 30));
+    b.runtime.end(name, 0);
+  }
+  co_await b.settle();
+  EXPECT_TRUE(b.worker->ended());
+  EXPECT_FALSE(b.called("signal s1 9"));
+  co_return Result<>();
+}
+TEST(PodWorker, NewsWhileSidecarsEndChangesNothing) { script(news_while_sidecars_end); }
+
 async::Task<Result<>> job_with_sidecar(Bench& b) {
   b.start(make_pod(R"({"restartPolicy":"Never","initContainers":[{"name":"s","image":"busybox","restartPolicy":"Always"}],"containers":[{"name":"a","image":"busybox"}]})"));
   co_await b.settle();
