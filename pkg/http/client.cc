@@ -38,6 +38,10 @@ struct Client::State : std::enable_shared_from_this<Client::State> {
     if (http2) http2->retire();
     http2.reset();
   }
+  void abort() {
+    if (http2) http2->abort();
+    forget();
+  }
 };
 
 namespace {
@@ -251,5 +255,6 @@ async::Task<Result<std::unique_ptr<WebSocket>>> Client::open_websocket(ClientReq
 
 void Client::set_bearer_token(std::string token) { state_->options.bearer_token = std::move(token); }
 void Client::forget_connections() { state_->forget(); }
+void Client::abort_connections() { state_->abort(); }
 
 }  // namespace monopod::http

@@ -99,6 +99,8 @@ class Client final : public Caller {
   void set_bearer_token(std::string token);
   // Drops idle connections and stops reusing live ones (after new certificates).
   void forget_connections();
+  // The same, and what runs on an h2 connection fails at once with kUnavailable (a peer that stopped answering).
+  void abort_connections();
 
   struct State;
 

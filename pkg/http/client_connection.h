@@ -42,6 +42,8 @@ class H2ClientConnection {
   virtual bool usable() const = 0;
   // No more calls; ends with its last one.
   virtual void retire() = 0;
+  // Ends now; its calls fail with kUnavailable.
+  virtual void abort() = 0;
 };
 Result<std::shared_ptr<H2ClientConnection>> make_h2_client(async::Executor executor, async::Time& time, const Limits& limits,
                                                            std::unique_ptr<Transport> transport);

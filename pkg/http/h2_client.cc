@@ -40,6 +40,10 @@ class H2Client final : public H2Session, public H2ClientConnection {
     retired_ = true;
     if (streams_.empty()) close();
   }
+  void abort() override {
+    retired_ = true;
+    close();
+  }
   // The call and its body are gone.
   void abandon(ClientStream& stream) {
     if (!stream.closed && open_) {
