@@ -149,9 +149,10 @@ async::Task<Result<std::unique_ptr<GrpcClientCall>>> open_grpc(Caller& caller, s
 
 async::Task<Result<std::string>> call_grpc(Caller& caller, std::string method, std::string message, GrpcOptions options) {
   CO_TRY_ASSIGN(std::unique_ptr<GrpcClientCall> call, co_await open_grpc(caller, std::move(method), std::move(options)));
-  CO_TRY(co_await call->write(message));
-  CO_TRY(co_await call->finish_writing());
+  Result<> written = co_await call->write(std::move(message));  // where it fails, the answer may say why
+  if (written) written = co_await call->finish_writing();
   CO_TRY_ASSIGN(std::optional<std::string> answer, co_await call->read());
+  CO_TRY(written);
   if (!answer) co_return fail(Code::kInternal, "grpc: no message in the answer");
   CO_TRY_ASSIGN(std::optional<std::string> end, co_await call->read());
   if (end) co_return fail(Code::kInternal, "grpc: more than one message in the answer");

@@ -51,8 +51,10 @@ class Backend {
   virtual async::Task<Result<Lease>> lease_time_to_live(LeaseId id) = 0;
   virtual async::Task<Result<std::vector<LeaseId>>> leases() = 0;
 
-  // Of the newest durable state.
+  // Of the newest durable state that this backend has seen.
   virtual Revision current_revision() const = 0;
+  // Of everything that was acknowledged to any client of the store when this was called: what a consistent read must have.
+  virtual async::Task<Result<Revision>> newest_revision() { co_return current_revision(); }
   // States before it are gone; 0 or -1: nothing was ever compacted.
   virtual Revision compact_revision() const = 0;
 

@@ -36,26 +36,6 @@ Task<Result<>> expiry(StoreTest& t) {
 }
 TEST(Lease, ExpiryDeletesItsKeysInOneRevision) { test_store(kMemory, expiry); }
 
-Task<Result<>> revoke(StoreTest& t) {
-  CO_TRY(co_await t.store.lease_grant(seconds(10), LeaseId(7)));
-  auto again = co_await t.store.lease_grant(seconds(10), LeaseId(7));
-  EXPECT_EQ(again.error().message(), "etcdserver: lease already exists");
-  CO_TRY(co_await t.store.put("a", share("1"), LeaseId(7)));
-  CO_TRY(co_await t.store.put("b", share("1"), LeaseId(7)));
-  CO_TRY(co_await t.store.put("b", share("1")));
-  CO_TRY(co_await t.store.lease_revoke(LeaseId(7)));
-  CO_TRY_ASSIGN(RangeResult all, co_await t.store.range(everything()));
-  EXPECT_EQ(text_of(all.kvs), "b=1") << "a put without the lease detaches the key";
-  auto late = co_await t.store.put("c", share("1"), LeaseId(7));
-  EXPECT_EQ(late.error().code(), Code::kNotFound);
-  auto twice = co_await t.store.lease_revoke(LeaseId(7));
-  EXPECT_EQ(twice.error().code(), Code::kNotFound);
-  CO_TRY_ASSIGN(auto left, co_await t.store.leases());
-  EXPECT_TRUE(left.empty());
-  co_return Result<>();
-}
-TEST(Lease, RevokeDeletesOnlyWhatStillHangsOnIt) { test_store(kMemory, revoke); }
-
 Task<Result<>> before_restart(StoreTest& t) {
   CO_TRY(co_await t.store.lease_grant(seconds(100), LeaseId(7)));
   CO_TRY(co_await t.store.put("a", share("1"), LeaseId(7)));

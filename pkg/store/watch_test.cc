@@ -23,33 +23,6 @@ WatchRequest prefix(std::string_view text, std::int64_t start = 0, bool prev_kv 
   return {.key = std::string(text), .range_end = prefix_end(text), .start_revision = Revision(start), .prev_kv = prev_kv};
 }
 
-Task<Result<>> live(StoreTest& t) {
-  CO_TRY(co_await t.store.put("a/0", share("old")));
-  CO_TRY_ASSIGN(auto watch, co_await t.store.watch(prefix("a/", 0, true)));
-  CO_TRY(co_await t.store.put("a/1", share("x")));
-  CO_TRY(co_await t.store.put("b/1", share("x")));
-  CO_TRY(co_await t.store.put("a/1", share("y")));
-  CO_TRY(co_await t.store.txn({.success = {PutRequest{.key = "a/2", .value = share("z")}, DeleteRequest{.key = "a/1"}, PutRequest{.key = "c", .value = share("")}}}));
-  CO_TRY_ASSIGN(std::string seen, co_await read_batches(*watch, 3));
-  EXPECT_EQ(seen, "3:put a/1=x 5:put a/1=y(x) 6:put a/2=z,delete a/1(y)");
-  watch->request_progress();
-  CO_TRY_ASSIGN(WatchBatch progress, co_await watch->next());
-  EXPECT_EQ(text_of(progress), "6:");
-  co_return Result<>();
-}
-TEST(Watch, DeliversWholeRevisionsOfItsPrefix) { test_store(kMemory, live); }
-
-Task<Result<>> from_the_past(StoreTest& t) {
-  for (int i = 0; i < 4; ++i) CO_TRY(co_await t.store.put("a", share(cat(i))));
-  CO_TRY(co_await t.store.remove("a", Revision(5)));
-  CO_TRY_ASSIGN(auto watch, co_await t.store.watch({.key = "a", .start_revision = Revision(3), .prev_kv = true}));
-  CO_TRY(co_await t.store.put("a", share("new")));
-  CO_TRY_ASSIGN(std::string seen, co_await read_batches(*watch, 5));
-  EXPECT_EQ(seen, "3:put a=1(0) 4:put a=2(1) 5:put a=3(2) 6:delete a(3) 7:put a=new");
-  co_return Result<>();
-}
-TEST(Watch, BeginsAtAnyRevision) { test_store(kMemory, from_the_past); }
-
 Task<Result<>> from_the_log(StoreTest& t) {
   CO_TRY_ASSIGN(auto watch, co_await t.store.watch({.key = "a", .start_revision = Revision(3), .prev_kv = true}));
   CO_TRY_ASSIGN(std::string seen, co_await read_batches(*watch, 4));
@@ -69,15 +42,6 @@ TEST(Watch, BeginsBeforeTheLastRestart) {
   test_store({.path = dir.file()}, fill_log);
   test_store({.path = dir.file()}, from_the_log);
 }
-
-Task<Result<>> future(StoreTest& t) {
-  CO_TRY_ASSIGN(auto watch, co_await t.store.watch({.key = "a", .start_revision = Revision(4)}));
-  for (int i = 0; i < 4; ++i) CO_TRY(co_await t.store.put("a", share(cat(i))));
-  CO_TRY_ASSIGN(std::string seen, co_await read_batches(*watch, 2));
-  EXPECT_EQ(seen, "4:put a=2 5:put a=3");
-  co_return Result<>();
-}
-TEST(Watch, OfAFutureRevisionSkipsWhatComesBefore) { test_store(kMemory, future); }
 
 Task<Result<>> compacted(StoreTest& t) {
   for (int i = 0; i < 4; ++i) CO_TRY(co_await t.store.put("a", share(cat(i))));

@@ -140,7 +140,10 @@ async::Task<Result<>> CacheSet::reload() {
   co_return Result<>();
 }
 
-async::Task<Result<>> CacheSet::fresh() { return wait_for(store_.current_revision().value); }
+async::Task<Result<>> CacheSet::fresh() {
+  CO_TRY_ASSIGN(store::Revision newest, co_await store_.newest_revision());
+  co_return co_await wait_for(newest.value);
+}
 
 namespace {
 

@@ -26,7 +26,7 @@ class CacheSet {
 
   // Everything up to this revision is in the caches.
   std::int64_t revision() const { return revision_; }
-  // Waits until the caches hold everything the store acknowledged by now. kDeadlineExceeded after kConsistentReadMax.
+  // Waits until the caches hold everything the store acknowledged by now, to whomever. kDeadlineExceeded after kConsistentReadMax.
   async::Task<Result<>> fresh();
   async::Task<Result<>> wait_for(std::int64_t revision);
 
