@@ -99,7 +99,10 @@ class EtcdCluster {
     members_[i].pid = 0;
   }
   void pause(std::size_t i) { ::kill(members_[i].pid, SIGSTOP); }
-  void resume(std::size_t i) { ::kill(members_[i].pid, SIGCONT); }
+  void resume(std::size_t i) {
+    if (members_[i].pid > 0) ::kill(members_[i].pid, SIGCONT);
+  }
+  bool running(std::size_t i) const { return members_[i].pid > 0; }
 
   std::string url(std::size_t i) const { return cat(options_.tls ? "https" : "http", "://127.0.0.1:", members_[i].client_port); }
   std::vector<std::string> urls() const {
