@@ -18,15 +18,15 @@
 #include "container/runtime.h"
 #include "controllers/controllers.h"
 #include "credentials.h"
+#include "datastore.h"
 #include "host.h"
-#include "http/endpoint.h"
 #include "http/server.h"
 #include "image/store.h"
-#include "network/dns/resolver.h"
 #include "network/dns/server.h"
 #include "network/network.h"
 #include "network/service_table.h"
 #include "pki/random.h"
+#include "resolver.h"
 #include "scheduler/scheduler.h"
 #include "store/sqlite_backend.h"
 #include "supervisor/supervisor.h"
@@ -38,6 +38,7 @@ namespace {
 using async::Task;
 
 constexpr std::size_t kPoolThreads = 2;
+constexpr Duration kClusterWait = std::chrono::seconds(20);  // for an external datastore; then the supervisor starts the node again
 constexpr Duration kWatchdogIntervalMax = std::chrono::seconds(10);
 
 // Which handler serves a node's own API: here, the one agent of this process.
@@ -52,22 +53,6 @@ class LocalNode final : public api::NodeHandlers {
  private:
   std::string name_;
   http::Handler* handler_ = nullptr;
-};
-
-// Names of registries, looked up by our own DNS client: a static binary has no getaddrinfo.
-class HostResolver final : public http::Resolver {
- public:
-  HostResolver(async::Time& time, Rng& rng)
-      : resolver_(time, rng, {.servers = read_upstreams("/etc/resolv.conf"), .hosts = read_file("/etc/hosts").value_or("")}) {}
-  Task<Result<std::vector<std::string>>> resolve(std::string host) override {
-    CO_TRY_ASSIGN(std::vector<network::IpAddress> addresses, co_await resolver_.resolve(std::move(host)));
-    std::vector<std::string> out;
-    for (const network::IpAddress& ip : addresses) out.push_back(network::format_ip(ip));
-    co_return out;
-  }
-
- private:
-  network::dns::Resolver resolver_;
 };
 
 std::vector<client::Resource> deletable_resources() {
@@ -96,6 +81,7 @@ class Node {
   Task<Result<>> stop();
   Task<Result<>> feed_watchdog(Duration interval);
   Result<> listen();
+  store::Backend& objects() { return cluster_ ? static_cast<store::Backend&>(*cluster_) : *store_; }
 
   async::Executor executor_;
   ServerOptions options_;
@@ -107,11 +93,12 @@ class Node {
   async::Event stopping_;
   bool leave_pods_ = false;  // another node process follows at once
   HostIdentity host_;
+  HostResolver resolver_{time_, rng_};
 
-  std::unique_ptr<store::SqliteBackend> store_;
+  std::unique_ptr<store::SqliteBackend> store_;    // what this node itself remembers, and the API objects unless there is
+  std::unique_ptr<etcd::ClusterBackend> cluster_;  // an external datastore
   std::unique_ptr<supervisor::Supervisor> supervisor_;
   std::unique_ptr<sys::Cgroups> cgroups_;
-  HostResolver resolver_{time_, rng_};
   std::unique_ptr<http::TlsClient> registry_tls_;  // null: this host has no bundle of authorities, https registries are out of reach
   std::unique_ptr<image::ImageStore> images_;
   std::unique_ptr<network::Network> network_;
@@ -134,6 +121,10 @@ Task<Result<>> Node::start_store() {
   CO_TRY_ASSIGN(store::Durability durability, store::parse_durability(options_.store_sync));
   store::SqliteOptions options{.path = options_.data_dir + "/state.db", .durability = durability, .volatile_prefixes = {"/registry/coordination.k8s.io/leases/kube-node-lease/"}};
   CO_TRY_ASSIGN(store_, co_await store::SqliteBackend::open(std::move(options), pool_, time_, rng_));
+  if (options_.datastore.endpoints.empty()) co_return Result<>();
+  CO_TRY_ASSIGN(etcd::ClientOptions client, read_datastore_options(options_.datastore, &resolver_));
+  CO_TRY_ASSIGN(cluster_, co_await etcd::ClusterBackend::open({.client = std::move(client), .open_timeout = kClusterWait}, time_));
+  log::info("API objects are in etcd", {{"endpoints", join(options_.datastore.endpoints, ",")}, {"revision", cluster_->current_revision().value}});
   co_return Result<>();
 }
 
@@ -198,8 +189,12 @@ Task<Result<>> Node::start_api() {
   if (!options_.token_file.empty()) {
     CO_TRY_ASSIGN(options.token_file, read_file(options_.token_file));
   }
-  api_ = std::make_unique<api::ApiServer>(api::ServerParts{.executor = executor_, .store = *store_, .time = time_, .rng = rng_, .pool = pool_, .nodes = local_node_}, std::move(options));
-  api_->add_check("datastore", [this] { return store_->failure() ? store_->failure()->message() : std::string(); });
+  api_ = std::make_unique<api::ApiServer>(api::ServerParts{.executor = executor_, .store = objects(), .time = time_, .rng = rng_, .pool = pool_, .nodes = local_node_}, std::move(options));
+  api_->add_check("datastore", [this] {
+    std::optional<Error> failure = store_->failure();
+    if (!failure && cluster_) failure = cluster_->failure();
+    return failure ? failure->message() : std::string();
+  });
   CO_TRY(co_await api_->start());
   background_.spawn(api_->run());
   http_ = std::make_unique<http::Server>(executor_, time_, *api_, http::ServerOptions{.tls = &credentials_->server_tls()});
@@ -299,6 +294,7 @@ Task<Result<>> Node::run() {
   Result<> ended = co_await async::run_scoped([&until](async::Scope& scope) { return until(scope); });
   background_.cancel();
   Result<> joined = co_await background_.join();
+  if (cluster_) (void)co_await cluster_->close();
   if (store_) {
     Result<> closed = co_await store_->close();
     if (!closed) log::warn("store did not close cleanly", {{"why", closed.error()}});

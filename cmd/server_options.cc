@@ -16,6 +16,13 @@ void add_server_options(CLI::App& app, ServerOptions& o) {
   app.add_option("--bridge", o.bridge, "Name of the pods' network bridge")->envname("MONOPOD_BRIDGE")->capture_default_str();
   app.add_option("--store-sync", o.store_sync, "always: lose nothing acknowledged; batch: a power cut may lose 10 ms; os: seconds")
       ->check(CLI::IsMember({"always", "batch", "os"}))->envname("MONOPOD_STORE_SYNC")->capture_default_str();
+  app.add_option("--datastore-endpoint", o.datastore.endpoints, "Keep API objects in this etcd cluster: https://host:port,...; the node's own state stays in --data-dir")
+      ->delimiter(',')->envname("MONOPOD_DATASTORE_ENDPOINT");
+  app.add_option("--datastore-cafile", o.datastore.ca_file, "Authority of the cluster's certificates (PEM; default: the host's)")->envname("MONOPOD_DATASTORE_CAFILE");
+  app.add_option("--datastore-certfile", o.datastore.cert_file, "Certificate to show to the cluster (PEM)")->envname("MONOPOD_DATASTORE_CERTFILE");
+  app.add_option("--datastore-keyfile", o.datastore.key_file, "Its key (PEM)")->envname("MONOPOD_DATASTORE_KEYFILE");
+  app.add_option("--datastore-user", o.datastore.user, "User of the cluster, where it has authentication on")->envname("MONOPOD_DATASTORE_USER");
+  app.add_option("--datastore-password-file", o.datastore.password_file, "File that holds the user's password")->envname("MONOPOD_DATASTORE_PASSWORD_FILE");
   app.add_option("--pod-manifests-dir", o.pod_manifests_dir, "Static pods: YAML files here run without the API")->envname("MONOPOD_POD_MANIFESTS_DIR")->capture_default_str();
   app.add_option("--token-file", o.token_file, "Static tokens: token,user,uid,\"group1,group2\" a line")->envname("MONOPOD_TOKEN_FILE");
   app.add_option("--pods-max", o.pods_max, "Pods this node takes")->check(CLI::Range(1, 10000))->envname("MONOPOD_PODS_MAX")->capture_default_str();
@@ -41,6 +48,12 @@ std::vector<std::string> node_arguments(const ServerOptions& o) {
   add("--cluster-domain", o.cluster_domain);
   add("--bridge", o.bridge);
   add("--store-sync", o.store_sync);
+  for (const std::string& endpoint : o.datastore.endpoints) add("--datastore-endpoint", endpoint);
+  add("--datastore-cafile", o.datastore.ca_file);
+  add("--datastore-certfile", o.datastore.cert_file);
+  add("--datastore-keyfile", o.datastore.key_file);
+  add("--datastore-user", o.datastore.user);
+  add("--datastore-password-file", o.datastore.password_file);
   add("--pod-manifests-dir", o.pod_manifests_dir);
   add("--token-file", o.token_file);
   add("--pods-max", std::to_string(o.pods_max));

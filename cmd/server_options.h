@@ -8,6 +8,16 @@
 
 namespace monopod::cmd {
 
+// An external etcd cluster.
+struct DatastoreOptions {
+  std::vector<std::string> endpoints;  // empty: none
+  std::string ca_file;
+  std::string cert_file;
+  std::string key_file;
+  std::string user;
+  std::string password_file;
+};
+
 struct ServerOptions {
   std::string data_dir = "/var/lib/monopod";
   std::string run_dir = "/run/monopod";
@@ -20,6 +30,7 @@ struct ServerOptions {
   std::string cluster_domain = "cluster.local";
   std::string bridge = "monopod0";
   std::string store_sync = "always";
+  DatastoreOptions datastore;
   std::string pod_manifests_dir = "/etc/monopod/manifests";
   std::string token_file;
   int pods_max = 110;

@@ -11,6 +11,7 @@
 #include "commands.h"
 #include "host.h"
 #include "pki/random.h"
+#include "store_migrate.h"
 
 namespace monopod::cmd {
 namespace {
@@ -98,6 +99,7 @@ void add_store(CLI::App& parent, Invocation& invocation) {
       return report(serve(*options));
     };
   });
+  add_store_migrate(*app, invocation);
   CLI::App* fsck_app = app->add_subcommand("fsck", "Check a database file that nobody has open");
   fsck_app->add_option("file", options->file, "state.db")->required();
   fsck_app->callback([options, &invocation] { invocation.run = [options] { return report(check(*options)); }; });

@@ -149,7 +149,7 @@ Task<Result<>> Client::State::authenticate(Member& member, Duration limit) {
     auth_disabled = true;
     co_return Result<>();
   }
-  CO_TRY(answer);
+  if (!answer) co_return fail(answer.error());
   ProtoReader reader(*answer);
   for (;;) {
     CO_TRY_ASSIGN(bool more, reader.next());

@@ -85,7 +85,7 @@ Task<Result<std::string>> ClusterStore::call(std::string path, std::string messa
   if (!answer && answer.error().code() == Code::kDeadlineExceeded) co_return fail(Code::kUnavailable, answer.error().message());
   // The gRPC layer's own bound, just above etcd's.
   if (!answer && answer.error().message().contains("received message larger than max")) co_return fail(Code::kInvalidArgument, "etcdserver: request is too large");
-  CO_TRY(answer);
+  if (!answer) co_return fail(answer.error());
   CO_TRY_ASSIGN(Revision revision, parse_answer_revision(*answer));
   note(revision, Revision());
   co_return answer;
@@ -103,7 +103,7 @@ Task<Result<RangeResult>> ClusterStore::read_page(RangeRequest& request, std::in
       continue;
     }
     request.limit = wanted;
-    CO_TRY(answer);
+    if (!answer) co_return fail(answer.error());
     co_return parse_range_answer(*answer, request.keys_only);
   }
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Real kubectl against the API server on loopback: KUBECTL, or the kubectl of PATH; skips loudly without one.
-#   kubectl_test.sh PATH-OF-api_test_server
+#   kubectl_test.sh PATH-OF-api_test_server [etcd]
+# etcd: the objects are in an etcd of Debian's etcd-server that the test starts. Only with MONOPOD_LONG=1.
 set -u
 server=$1
 kubectl_bin=${KUBECTL:-$(command -v kubectl || true)}
@@ -10,11 +11,22 @@ if [ -z "$kubectl_bin" ]; then
 fi
 dir=$(mktemp -d)
 export KUBECONFIG=$dir/kubeconfig KUBECACHEDIR=$dir/cache HOME=$dir
-coproc SERVER { exec "$server" "$dir/kubeconfig" "$dir/state.db"; }
+store=$dir/state.db etcd_pid=
+if [ "${2:-}" = etcd ]; then
+  [ -n "${MONOPOD_LONG:-}" ] || { rm -rf "$dir"; echo "SKIP: needs MONOPOD_LONG=1; node_datastore has the short one"; exit 77; }
+  command -v etcd >/dev/null || { rm -rf "$dir"; echo "SKIP: needs etcd (package etcd-server)"; exit 77; }
+  # On a unix socket: etcd names it host:port, in its working directory.
+  (cd "$dir" && exec etcd --data-dir "$dir/etcd" --listen-client-urls unix://client:1 --advertise-client-urls unix://client:1 \
+     --listen-peer-urls unix://peer:1 --initial-advertise-peer-urls http://127.0.0.1:1 --initial-cluster default=http://127.0.0.1:1 --log-level error >"$dir/etcd.log" 2>&1) &
+  etcd_pid=$!
+  store=etcd:unix:$dir/client:1
+fi
+coproc SERVER { exec "$server" "$dir/kubeconfig" "$store"; }
 server_pid=$SERVER_PID server_stdin=${SERVER[1]}
 finish() {
   eval "exec ${server_stdin}>&-"
   wait "$server_pid" 2>/dev/null
+  [ -z "$etcd_pid" ] || { kill "$etcd_pid"; wait "$etcd_pid" 2>/dev/null; }
   rm -rf "$dir"
 }
 trap finish EXIT

@@ -1,7 +1,7 @@
 // An API server of its own for tests with real clients: TLS on a free port of 127.0.0.1, the store in a file or in memory, the
 // fixtures that controllers would make. Writes an admin kubeconfig, prints "ready" and serves until its stdin closes.
 //
-//   api_test_server KUBECONFIG [STORE-FILE]
+//   api_test_server KUBECONFIG [STORE-FILE | etcd:ENDPOINT,ENDPOINT...]
 #include <unistd.h>
 
 #include <cstdio>
@@ -12,6 +12,7 @@
 #include "async/scope.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "etcd/cluster_backend.h"
 #include "http/server.h"
 #include "pki/pki.h"
 #include "store/sqlite_backend.h"
@@ -51,16 +52,13 @@ async::Task<Result<>> until_stdin_closes(async::Pool& pool) {
   co_return Result<>();
 }
 
-async::Task<Result<>> serve(async::Executor executor, std::string kubeconfig, std::string store_file) {
-  async::RealTime time;
-  SystemRng rng;
-  async::Pool pool(2), stdin_pool(1);
-  CO_TRY_ASSIGN(auto store, co_await store::SqliteBackend::open({.path = store_file}, pool, time, rng));
+async::Task<Result<>> serve_on(async::Executor executor, std::string kubeconfig, store::Backend& store, async::Time& time, Rng& rng, async::Pool& pool) {
+  async::Pool stdin_pool(1);
   CO_TRY_ASSIGN(pki::CertificateAuthority ca, pki::CertificateAuthority::make(time));
   CO_TRY_ASSIGN(pki::KeyPair serving, ca.issue(time, {.common_name = "kube-apiserver", .dns_names = {"localhost"}, .ip_addresses = {"127.0.0.1"}, .server = true}));
   CO_TRY_ASSIGN(pki::KeyPair admin, ca.issue(time, {.common_name = "admin", .organizations = {"system:masters"}, .client = true}));
   api::NoNodeHandlers nodes;
-  api::ApiServer server({executor, *store, time, rng, pool, nodes}, {.advertise_address = "192.0.2.1"});
+  api::ApiServer server({executor, store, time, rng, pool, nodes}, {.advertise_address = "192.0.2.1"});
   CO_TRY(co_await server.start());
   CO_TRY_ASSIGN(auto tls, http::TlsServer::make({.certificate_pem = serving.certificate_pem, .key_pem = serving.key_pem,
                                                  .client_ca_pem = ca.certificate_pem(), .client_certificate = http::ClientCertificate::kOptional}));
@@ -82,7 +80,25 @@ async::Task<Result<>> serve(async::Executor executor, std::string kubeconfig, st
   scope.cancel();
   Result<> ended = co_await scope.join();
   if (!ended && ended.error().code() != Code::kCancelled) log::error("server ended", {{"error", ended.error()}});
-  co_return co_await store->close();
+  co_return Result<>();
+}
+
+async::Task<Result<>> serve(async::Executor executor, std::string kubeconfig, std::string where) {
+  async::RealTime time;
+  SystemRng rng;
+  async::Pool pool(2);
+  if (where.starts_with("etcd:")) {
+    etcd::ClusterOptions options{.open_timeout = std::chrono::seconds(20)};
+    for (std::string_view endpoint : split(std::string_view(where).substr(5), ',')) options.client.endpoints.emplace_back(endpoint);
+    CO_TRY_ASSIGN(auto cluster, co_await etcd::ClusterBackend::open(std::move(options), time));
+    Result<> served = co_await serve_on(executor, std::move(kubeconfig), *cluster, time, rng, pool);
+    CO_TRY(co_await cluster->close());
+    co_return served;
+  }
+  CO_TRY_ASSIGN(auto store, co_await store::SqliteBackend::open({.path = std::move(where)}, pool, time, rng));
+  Result<> served = co_await serve_on(executor, std::move(kubeconfig), *store, time, rng, pool);
+  CO_TRY(co_await store->close());
+  co_return served;
 }
 
 }  // namespace
