@@ -159,22 +159,22 @@ std::size_t leader_of(const EtcdCluster& cluster) {
 }
 
 Task<Result<>> one_of_each(Run& run) {
-  CO_TRY(co_await run.time.sleep_for(300ms));
+  CO_TRY(co_await run.time.sleep_for(200ms));
   std::size_t leader = leader_of(run.cluster);
   std::size_t follower = (leader + 1) % 3;
   run.cluster.kill(leader);
-  CO_TRY(co_await run.time.sleep_for(1200ms));
+  CO_TRY(co_await run.time.sleep_for(900ms));
   CO_TRY(run.cluster.launch(leader));
-  CO_TRY(co_await run.time.sleep_for(1200ms));
+  CO_TRY(co_await run.time.sleep_for(900ms));
   run.cluster.pause(follower);
-  CO_TRY(co_await run.time.sleep_for(1500ms));
+  CO_TRY(co_await run.time.sleep_for(1s));
   run.cluster.resume(follower);
-  CO_TRY(co_await run.time.sleep_for(500ms));
+  CO_TRY(co_await run.time.sleep_for(400ms));
   std::size_t third = (leader + 2) % 3;
   run.cluster.terminate(third);
-  CO_TRY(co_await run.time.sleep_for(500ms));
+  CO_TRY(co_await run.time.sleep_for(400ms));
   CO_TRY(run.cluster.launch(third));
-  CO_TRY(co_await run.time.sleep_for(500ms));
+  CO_TRY(co_await run.time.sleep_for(400ms));
   co_return Result<>();
 }
 TEST(EtcdCluster, LosesNothingWhileOneMemberIsKilledStoppedAndRestarted) { run_faults(one_of_each); }
