@@ -310,6 +310,24 @@ inline Task<Result<>> progress(Subject& t) {
   co_return Result<>();
 }
 
+// More than any backend keeps for one watch.
+inline Task<Result<>> slow_watcher(Subject& t) {
+  constexpr int kWrites = 40;
+  CO_TRY_ASSIGN(auto watch, co_await t.store.watch({.key = "big/", .range_end = prefix_end("big/")}));
+  for (int i = 0; i < kWrites; ++i) CO_TRY(co_await t.store.put(cat("big/", i % 3), share(std::string(1'000'000, static_cast<char>('a' + i % 26)))));
+  for (int i = 0; i < kWrites; ++i) {
+    CO_TRY_ASSIGN(WatchBatch batch, co_await watch->next());
+    CO_ASSERT_TRUE(batch.revision == t.at(2 + i));
+    CO_ASSERT_TRUE(batch.events().size() == 1 && batch.events()[0].kv.key == cat("big/", i % 3));
+    const std::string& value = *batch.events()[0].kv.value;
+    CO_ASSERT_TRUE(value.size() == 1'000'000 && value[0] == 'a' + i % 26);
+  }
+  watch->request_progress();
+  CO_TRY_ASSIGN(WatchBatch end, co_await watch->next());
+  EXPECT_EQ(t.text(end), cat(kWrites + 1, ":"));
+  co_return Result<>();
+}
+
 inline Task<Result<>> lease_life(Subject& t) {
   CO_TRY_ASSIGN(Lease lease, co_await t.store.lease_grant(std::chrono::seconds(100), LeaseId()));
   EXPECT_GT(lease.id.value, 0);
@@ -386,6 +404,7 @@ inline constexpr Fact kFacts[] = {
     {"WatchOfAFutureRevisionSkipsWhatComesBefore", future},
     {"WatchBeforeTheCompactionRevisionIsRefused", too_old},
     {"WatchProgressComesAfterWhatItCovers", progress},
+    {"SlowWatcherGetsEverything", slow_watcher},
     {"RevokeDeletesOnlyWhatStillHangsOnIt", revoke},
     {"LeaseLivesUntilRevoked", lease_life},
 };
