@@ -126,6 +126,20 @@ def service_finds_them():
     create("two")
 
 
+def objects_come_home():
+    uid = node.kubectl("get", "configmap", "one", "-o", "jsonpath={.metadata.uid}")
+    assert node.stop_server()
+    target = f"sqlite:{node.dir}/data/state.db"
+    done = subprocess.run([node.binary, "store", "migrate", "--from", f"etcd:{etcd.endpoint}", "--to", target], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "compared one by one" in done.stdout, done
+    etcd.kill()
+    node.arguments = []
+    node.start()
+    node.wait_ready()
+    assert node.kubectl("get", "configmap", "one", "-o", "jsonpath={.metadata.uid}") == uid
+    create("three")
+
+
 try:
     etcd.start()
     node.start()
@@ -135,6 +149,7 @@ try:
     checks.run("readyz says when etcd is gone", says_when_etcd_is_gone)
     checks.run("the node process finds its objects after kill -9", node_process_finds_them)
     checks.run("the service finds its objects after a restart", service_finds_them)
+    checks.run("store migrate brings the objects into the node's own file", objects_come_home)
 finally:
     if checks.failed:
         print("--- server log\n" + node.log()[-4000:])
