@@ -126,7 +126,7 @@ Task<Result<>> authenticates(ClientTest t) {
   CO_TRY_ASSIGN(bool there, co_await exists(t.client, "a"));
   EXPECT_TRUE(there);
   CO_TRY(co_await write_one(t.client, "b"));
-  ClientOptions wrong{.endpoints = t.cluster.urls(), .user = "root", .password = "guess"};
+  ClientOptions wrong{.endpoints = t.cluster.urls(), .user = "root", .password = "guess", .call_timeout = 20s, .attempt_timeout = 8s};
   async::Executor executor = co_await async::this_executor();
   async::Scope background(executor);
   CO_TRY_ASSIGN(auto guessing, Client::make(background, executor, t.time, std::move(wrong)));
@@ -141,6 +141,8 @@ TEST(EtcdClient, AuthenticatesAgainWhenItsTokenIsForgotten) {
   run({.members = 1, .heartbeat_ms = 20, .election_ms = 200}, authenticates, [](ClientOptions& options) {
     options.user = "root";
     options.password = "secret";
+    options.attempt_timeout = 8s;  // checking a password costs a busy machine seconds
+    options.call_timeout = 20s;
   });
 }
 
