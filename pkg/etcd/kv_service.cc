@@ -35,7 +35,9 @@ Answer txn(Context& context, std::string_view message) {
 
 Answer compact(Context& context, std::string_view message) {
   CO_TRY_ASSIGN(std::int64_t revision, parse_integer(message, 1));
+  CO_TRY_ASSIGN(std::int64_t physical, parse_integer(message, 2));
   CO_TRY(co_await context.backend.compact(Revision(revision)));
+  if (physical && context.options.sqlite) CO_TRY(co_await context.options.sqlite->finish_compaction());
   co_return ProtoWriter().message(1, format_header(context.backend.current_revision())).take();
 }
 

@@ -76,6 +76,7 @@ std::string format_txn(const TxnResult& result, const TxnShape& shape);
 
 inline constexpr std::uint64_t kClusterId = 0x6d6f6e6f706f6431;
 inline constexpr std::uint64_t kMemberId = 0x6d6f6e6f706f6432;
+inline constexpr std::string_view kMemberName = "monopod";
 inline constexpr std::int64_t kRaftTerm = 2;  // one member, elected once
 
 }  // namespace monopod::etcd

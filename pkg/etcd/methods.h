@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "etcd/alarms.h"
 #include "etcd/messages.h"
 #include "etcd/needs.h"
 #include "etcd/service.h"
@@ -25,6 +26,8 @@ struct Context {
   Backend& backend;
   async::Time& time;
   const ServiceOptions& options;
+  Alarms& alarms;
+  async::Pool& pool;  // of maintenance: one slow thing at a time, away from the store's own threads
   AuthStore* auth = nullptr;  // null: the backend keeps no users
   Credentials credentials{};
 };
@@ -51,7 +54,9 @@ std::span<const Method> lease_methods();
 std::span<const StreamMethod> lease_streams();
 std::span<const StreamMethod> watch_streams();
 std::span<const Method> auth_methods();
-std::span<const Method> maintenance_methods();  // with Cluster's
+std::span<const Method> maintenance_methods();
+std::span<const StreamMethod> maintenance_streams();
+std::span<const Method> cluster_methods();
 
 // All of them.
 std::vector<Method> all_methods();

@@ -47,7 +47,14 @@ Task<Result<>> serve_store(SqliteBackend& store, const ServeOptions& options, as
   CO_TRY(port);
   std::string host = options.listen.substr(0, options.listen.rfind(':'));
   std::string url = *port == 0 ? options.listen : cat(tls ? "https://" : "http://", host, ":", *port);
-  Service service(store, time, {.client_url = url, .progress_interval = options.progress_interval, .sqlite = &store, .auth = auth.get(), .client_cert_auth = options.client_cert_auth});
+  Service service(store, time, {.client_url = url,
+                                .progress_interval = options.progress_interval,
+                                .sqlite = &store,
+                                .quota_bytes = quota_of_flag(options.quota_backend_bytes),
+                                .snapshot_dir = options.data_dir,
+                                .auth = auth.get(),
+                                .client_cert_auth = options.client_cert_auth});
+  CO_TRY(co_await service.start());
   http::Server server(co_await async::this_executor(), time, service, {.tls = tls.get()});
   log::info("store serves", {{"url", url}, {"revision", store.current_revision().value}});
   if (options.on_ready) options.on_ready(*port);

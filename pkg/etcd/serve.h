@@ -14,6 +14,7 @@ struct ServeOptions {
   std::string listen = "127.0.0.1:2379";       // address:port, "[::1]:port", or "unix:/path"
   store::Durability durability = store::Durability::kAlways;
   store::CompactionPolicy compaction{.keep_revisions = 0};  // clients compact, as with etcd
+  std::int64_t quota_backend_bytes = 0;        // etcd's flag: 0 is 2 GiB, negative is none
   std::chrono::seconds progress_interval{600};
   std::string certificate_pem{};               // with key_pem: TLS
   std::string key_pem{};

@@ -23,7 +23,6 @@ Task<Result<>> answer_one(Context& context, http::GrpcServerCall& call, const Me
 Task<Result<>> answer_plain(http::Exchange& exchange) {
   std::string_view path = exchange.request().raw_path();
   http::Headers json{{"content-type", "application/json"}};
-  if (path == "/health") co_return co_await exchange.respond(200, std::move(json), std::string(R"({"health":"true","reason":""})"));
   if (path == "/version")
     co_return co_await exchange.respond(200, std::move(json), cat(R"({"etcdserver":")", kVersion, R"(","etcdcluster":"3.5.0"})"));
   co_return co_await exchange.respond(404, {{"content-type", "text/plain; charset=utf-8"}}, std::string("404 page not found\n"));
@@ -42,6 +41,7 @@ std::vector<Method> all_methods() {
   append(all, lease_methods());
   append(all, auth_methods());
   append(all, maintenance_methods());
+  append(all, cluster_methods());
   return all;
 }
 
@@ -49,19 +49,37 @@ std::vector<StreamMethod> all_streams() {
   std::vector<StreamMethod> all;
   append(all, lease_streams());
   append(all, watch_streams());
+  append(all, maintenance_streams());
   return all;
 }
 
-Service::Service(store::Backend& backend, async::Time& time, ServiceOptions options) : backend_(backend), time_(time), options_(std::move(options)) {
+Service::Service(store::Backend& backend, async::Time& time, ServiceOptions options)
+    : time_(time),
+      options_(std::move(options)),
+      alarms_(options_.sqlite ? &options_.sqlite->state() : nullptr),
+      backend_(backend, options_.sqlite, alarms_, options_.quota_bytes) {
   for (const Method& method : all_methods()) methods_.emplace(method.path, method);
   for (const StreamMethod& stream : all_streams()) streams_.emplace(stream.path, stream);
 }
 Service::~Service() = default;
 
+Task<Result<>> Service::start() { return alarms_.load(); }
+
+// As etcd since 3.5: an alarm that stands is not healthy.
+Task<Result<>> Service::answer_health(http::Exchange& exchange) {
+  std::span<const Alarm> alarms = alarms_.all();
+  std::string reason = alarms.empty() ? "" : cat("ALARM ", alarm_name(alarms.front().type));
+  std::string body = cat(R"({"health":")", alarms.empty() ? "true" : "false", R"(","reason":")", reason, R"("})");
+  co_return co_await exchange.respond(alarms.empty() ? 200 : 503, {{"content-type", "application/json"}}, std::move(body));
+}
+
 Task<Result<>> Service::handle(http::Exchange& exchange) {
-  if (!http::is_grpc(exchange.request())) co_return co_await answer_plain(exchange);
+  if (!http::is_grpc(exchange.request())) {
+    if (exchange.request().raw_path() == "/health") co_return co_await answer_health(exchange);
+    co_return co_await answer_plain(exchange);
+  }
   http::GrpcServerCall call(exchange);
-  Context context{.backend = backend_, .time = time_, .options = options_, .auth = options_.auth};
+  Context context{.backend = backend_, .time = time_, .options = options_, .alarms = alarms_, .pool = maintenance_, .auth = options_.auth};
   if (context.auth) context.credentials = credentials_of(exchange.request(), options_.client_cert_auth);
   if (auto at = methods_.find(call.method()); at != methods_.end()) co_return co_await answer_one(context, call, at->second);
   if (auto at = streams_.find(call.method()); at != streams_.end()) co_return co_await call_stream(context, call, at->second);

@@ -1,4 +1,4 @@
-// etcd's v3 gRPC API (KV, Watch, Lease, Auth, Cluster.MemberList, Maintenance) over a Backend, plus GET /health and /version.
+// etcd's v3 gRPC API (KV, Watch, Lease, Auth, Cluster, Maintenance) over a Backend, plus GET /health and /version.
 // Codes and texts of errors are etcd's. Election and Lock are answered with UNIMPLEMENTED.
 //
 //   Service service(backend, time, {});
@@ -7,7 +7,9 @@
 
 #include <unordered_map>
 
+#include "async/pool.h"
 #include "async/time.h"
+#include "etcd/guarded_backend.h"
 #include "http/exchange.h"
 #include "http/grpc.h"
 #include "store/backend.h"
@@ -20,7 +22,9 @@ class AuthStore;
 struct ServiceOptions {
   std::string client_url = "http://127.0.0.1:2379";      // as MemberList shows it
   std::chrono::seconds progress_interval{600};           // of watches with progress_notify; etcd's default
-  store::SqliteBackend* sqlite = nullptr;                // for sizes in Status; may be null
+  store::SqliteBackend* sqlite = nullptr;                // for maintenance; null: its calls are UNIMPLEMENTED, and there is no quota
+  std::int64_t quota_bytes = kQuotaBytesDefault;         // of the database file; 0: none
+  std::string snapshot_dir = "/tmp";                     // where a snapshot is put together, in a file without a name
   AuthStore* auth = nullptr;                             // users and permissions; null: none, and everyone may everything
   bool client_cert_auth = false;                         // a verified client certificate names its user
 };
@@ -33,12 +37,18 @@ class Service final : public http::Handler {
   // References outlive the service.
   Service(store::Backend& backend, async::Time& time, ServiceOptions options);
   ~Service() override;
+  // Reads what must be known before the first call: once, before serving.
+  async::Task<Result<>> start();
   async::Task<Result<>> handle(http::Exchange& exchange) override;
 
  private:
-  store::Backend& backend_;
+  async::Task<Result<>> answer_health(http::Exchange& exchange);
+
   async::Time& time_;
   ServiceOptions options_;
+  Alarms alarms_;
+  GuardedBackend backend_;
+  async::Pool maintenance_{1};
   std::unordered_map<std::string_view, Method> methods_;
   std::unordered_map<std::string_view, StreamMethod> streams_;
 };

@@ -167,7 +167,10 @@ void SqliteStore::take_back(std::vector<WorkPtr> batch, const Error& why) {
     work->error = failure_ ? *failure_ : why;
     work->done.set();
   }
-  if (failure_) hub_.wake_all();
+  if (failure_) {
+    hub_.wake_all();
+    compact_finished_.wake_all();
+  }
 }
 
 async::Task<> SqliteStore::checkpoint_if_due() {

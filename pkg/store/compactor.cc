@@ -11,6 +11,8 @@ namespace {
 constexpr std::int64_t kGainMin = 1000;        // revisions; less is not worth the writes
 constexpr std::int64_t kFreePagesMin = 256;    // kept for reuse
 constexpr int kVacuumPages = 128;              // per step
+constexpr int kTruncateAttempts = 50;
+constexpr std::chrono::milliseconds kTruncatePause{100};
 
 }  // namespace
 
@@ -54,10 +56,12 @@ std::optional<std::int64_t> SqliteStore::revision_to_compact() const {
 
 async::Task<Result<>> SqliteStore::run_compactor() {
   const bool by_policy = options_.compaction.interval.count() > 0;
-  std::int64_t pruned = mvcc_.compacted;  // the index was pruned as it was loaded
+  std::int64_t revision = mvcc_.compacted;  // the index was pruned as it was loaded
   CO_TRY(co_await remove_stale());
   for (;;) {
-    if (mvcc_.compacted <= pruned) {
+    pruned_ = revision;
+    compact_finished_.wake_all();
+    if (mvcc_.compacted <= pruned_) {
       Result<> woken = by_policy ? co_await async::with_timeout<void>(time_, options_.compaction.interval, "compaction", compact_wanted_.wait())
                                  : co_await compact_wanted_.wait();
       if (!woken && woken.error().code() == Code::kCancelled) co_return woken;
@@ -71,15 +75,15 @@ async::Task<Result<>> SqliteStore::run_compactor() {
       }
       continue;
     }
-    std::int64_t revision = mvcc_.compacted;
+    revision = mvcc_.compacted;
     prune_cursor_.clear();
     for (bool complete = false; !complete;) {
       complete = mvcc_.index.prune(revision, kRangeSliceKeys, prune_cursor_, stale_rows_);
       co_await async::asio::post(executor_, async::use_task);
     }
-    pruned = revision;
     CO_TRY(co_await remove_stale());
-    CO_TRY(co_await give_pages_back());
+    Result<> given = co_await give_pages_back(kFreePagesMin);
+    if (!given && given.error().code() == Code::kCancelled) co_return given;
   }
 }
 
@@ -107,17 +111,39 @@ async::Task<Result<>> SqliteStore::remove_stale() {
   co_return Result<>();
 }
 
-async::Task<Result<>> SqliteStore::give_pages_back() {
+// Leaves a quarter of the file, and keep_free pages, for reuse; keep_free 0: nothing.
+async::Task<Result<>> SqliteStore::give_pages_back(std::int64_t keep_free) {
   while (!failure_) {
     Result<Database::FileSize> size = co_await read([this] { return db_->file_size(); });
-    if (!size || size->free_pages < kFreePagesMin || size->free_pages < size->pages / 4) co_return Result<>();
+    if (!size) co_return fail(size.error());
+    if (size->free_pages == 0 || (keep_free > 0 && (size->free_pages < keep_free || size->free_pages < size->pages / 4))) co_return Result<>();
     WorkPtr work = make_work();
     work->writes.vacuum_pages = kVacuumPages;
-    Result<> given = co_await finish(work);
-    if (!given && given.error().code() == Code::kCancelled) co_return given;
-    if (!given) co_return Result<>();
+    CO_TRY(co_await finish(work));
   }
   co_return Result<>();
+}
+
+async::Task<Result<>> SqliteStore::finish_compaction() {
+  while (pruned_ < mvcc_.compacted) {
+    CO_TRY(writable());
+    CO_TRY(co_await compact_finished_.wait());  // run_compactor goes on to the end, or fails the store
+  }
+  co_return Result<>();
+}
+
+async::Task<Result<>> SqliteStore::defragment() {
+  CO_TRY(writable());
+  CO_TRY(co_await finish_compaction());
+  CO_TRY(co_await give_pages_back(0));
+  for (int attempt = 0; attempt < kTruncateAttempts; ++attempt) {
+    CO_TRY(writable());
+    ReadGuard guard(*this);
+    CO_TRY_ASSIGN(bool done, co_await commit_thread_.run([this] { return db_->checkpoint_and_truncate(); }));
+    if (done) co_return Result<>();
+    CO_TRY(co_await time_.sleep_for(kTruncatePause));
+  }
+  co_return fail(Code::kUnavailable, "the file cannot shrink while it is being read, by a snapshot perhaps: try again later");
 }
 
 }  // namespace monopod::store

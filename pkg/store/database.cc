@@ -113,6 +113,7 @@ class Database::Reader {
   Result<> begin() { return owned_ ? connection_->execute("BEGIN", "begin read") : Result<>(); }
   Connection* operator->() const { return connection_; }
   ValueDecoder& decoder() const { return *decoder_; }
+  Connection& operator*() const { return *connection_; }
 
  private:
   explicit Reader(Database& db) : db_(&db) {}
@@ -127,14 +128,13 @@ Database::~Database() {
   idle_readers_.clear();
   writer_.reset();
   if (wal_fd_ >= 0) ::close(wal_fd_);
-  if (lock_fd_ >= 0) ::close(lock_fd_);
 }
 
 void Database::watch_wal() { sqlite3_wal_hook(writer_->get(), on_wal_commit, &wal_pages_); }
 
-Result<Meta> Database::read_meta() {
+Result<Meta> read_meta(Connection& connection) {
   Meta meta;
-  TRY_ASSIGN(sqlite3_stmt * stmt, writer_->prepare(kReadMeta));
+  TRY_ASSIGN(sqlite3_stmt * stmt, connection.prepare(kReadMeta));
   Statement statement(stmt);
   for (;;) {
     TRY_ASSIGN(bool more, statement.step("read meta"));
@@ -258,16 +258,32 @@ Result<> Database::commit(std::span<Writes* const> batch) {
     if (!sqlite3_get_autocommit(writer_->get())) (void)check(writer_->execute("ROLLBACK", "roll back"));
     return written;
   }
+  if (Result<std::int64_t> pages = writer_->query_integer("PRAGMA page_count", "read file size")) file_bytes_ = *pages * page_bytes_;
   wal_bytes_written_ += (wal_pages_ >= pages_before ? wal_pages_ - pages_before : wal_pages_) * (page_bytes_ + 24);
   return check(failpoint("store.after_commit"));  // durable but unacknowledged: only a restart tells
 }
 
-Result<> Database::checkpoint() {
-  if (memory_ || broken_) return {};
+Result<bool> Database::run_checkpoint(int mode) {
+  if (memory_ || broken_) return true;
   TRY(check(failpoint("store.before_checkpoint")));
-  int rc = sqlite3_wal_checkpoint_v2(writer_->get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
-  if (rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED) return check(failpoint("store.after_checkpoint"));
-  return check(fail(sqlite_error(writer_->get(), rc, "checkpoint")));
+  int rc = sqlite3_wal_checkpoint_v2(writer_->get(), nullptr, mode, nullptr, nullptr);
+  bool busy = (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED;
+  if (rc != SQLITE_OK && !busy) TRY(check(fail(sqlite_error(writer_->get(), rc, "checkpoint"))));
+  TRY(check(failpoint("store.after_checkpoint")));
+  return !busy;
+}
+
+Result<> Database::checkpoint() {
+  TRY(run_checkpoint(SQLITE_CHECKPOINT_PASSIVE));
+  return {};
+}
+
+Result<bool> Database::checkpoint_and_truncate() {
+  // Readers are not waited for here: commits would stand behind them.
+  if (writer_) sqlite3_busy_timeout(writer_->get(), 0);
+  Result<bool> done = run_checkpoint(SQLITE_CHECKPOINT_TRUNCATE);
+  if (writer_) sqlite3_busy_timeout(writer_->get(), kBusyTimeoutMs);
+  return done;
 }
 
 Result<> Database::sync_wal() {
@@ -355,17 +371,21 @@ Result<Database::LogSlice> Database::read_log(std::int64_t revision, std::int64_
   }
 }
 
-Result<std::vector<std::pair<std::string, std::string>>> Database::read_state(const std::string& bucket) {
-  TRY_ASSIGN(Reader reader, Reader::borrow(*this));
-  TRY_ASSIGN(sqlite3_stmt * stmt, reader->prepare(kReadState));
+Result<StatePairs> read_state(Connection& connection, const std::string& bucket) {
+  TRY_ASSIGN(sqlite3_stmt * stmt, connection.prepare(kReadState));
   Statement statement(stmt);
   statement.bind(1, bucket);
-  std::vector<std::pair<std::string, std::string>> pairs;
+  StatePairs pairs;
   for (;;) {
     TRY_ASSIGN(bool more, statement.step("read state"));
     if (!more) return pairs;
     pairs.emplace_back(statement.bytes(0), statement.bytes(1));
   }
+}
+
+Result<StatePairs> Database::read_state(const std::string& bucket) {
+  TRY_ASSIGN(Reader reader, Reader::borrow(*this));
+  return store::read_state(*reader, bucket);
 }
 
 Result<Database::FileSize> Database::file_size() {

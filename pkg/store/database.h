@@ -1,5 +1,5 @@
 // Database: the SQLite file, blocking. One writing connection for the commit thread, reading connections for pool threads.
-// README.md describes tables and columns. Only this file and open_database.cc speak SQL.
+// README.md describes tables and columns. Only database.cc, open_database.cc, dump.cc and fsck.cc speak SQL.
 #pragma once
 
 #include <sqlite3.h>
@@ -11,10 +11,12 @@
 #include <optional>
 #include <span>
 
+#include "store/dump.h"
 #include "store/row.h"
 #include "store/sqlite_backend.h"
 #include "store/statement.h"
 #include "store/value_coding.h"
+#include "sys/fd.h"
 
 namespace monopod::store {
 
@@ -59,6 +61,11 @@ struct Meta {
   std::int64_t reserved_revision = 0;
 };
 
+using StatePairs = std::vector<std::pair<std::string, std::string>>;
+
+Result<Meta> read_meta(Connection& connection);
+Result<StatePairs> read_state(Connection& connection, const std::string& bucket);
+
 class Database {
  public:
   // Locks, checks, creates if absent, opens, migrates. See SqliteBackend::open for errors.
@@ -67,8 +74,12 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
+  // Of the file at path, made or not: kUnavailable if another process has it. Its directory is made if absent.
+  static Result<sys::Fd> lock(const std::string& path);
+  static Result<> sync_directory_of(const std::string& path);
+
   // --- on the opening thread, before anything else
-  Result<Meta> read_meta();
+  Result<Meta> read_meta() { return store::read_meta(*writer_); }
   Result<std::vector<LeaseRow>> read_leases();
   // Every row's metadata and key in log order. Stops at the first error of on_row.
   Result<> scan(const std::function<Result<>(const Version& version, std::string_view key)>& on_row);
@@ -80,6 +91,8 @@ class Database {
   bool broken() const { return broken_; }
   // Moves the write-ahead log into the file. kResourceExhausted when full: try later.
   Result<> checkpoint();
+  // Waits for no reader: false while one is in the way. True: the log file is empty and the database file as short as its pages.
+  Result<bool> checkpoint_and_truncate();
   std::int64_t wal_pages() const { return wal_pages_; }
   std::int64_t page_bytes() const { return page_bytes_; }
   // fdatasync of the write-ahead log, for durability batch.
@@ -97,13 +110,16 @@ class Database {
   };
   // Looks at about kCatchUpRows rows from revision on, none beyond last.
   Result<LogSlice> read_log(std::int64_t revision, std::int64_t last, std::string_view begin, std::string_view end);
-  Result<std::vector<std::pair<std::string, std::string>>> read_state(const std::string& bucket);
+  Result<StatePairs> read_state(const std::string& bucket);
   struct FileSize {
     std::int64_t pages = 0;
     std::int64_t free_pages = 0;
     std::int64_t page_bytes = 0;
   };
   Result<FileSize> file_size();
+  // As of the newest commit, without asking the file.
+  std::int64_t file_bytes() const { return file_bytes_; }
+  Result<std::unique_ptr<Dump>> dump();  // dump.cc
   Result<> snapshot(const std::string& path);
 
  private:
@@ -117,13 +133,14 @@ class Database {
 
   Result<> write(Writes& writes);
   Result<> load_previous(Change& change);
+  Result<bool> run_checkpoint(int mode);
   Result<> check(Result<> result);  // notes a broken writing side
   Result<> check_commit(Result<> result);
   void watch_wal();                  // counts its pages
   std::string path_;
   const char* vfs_ = nullptr;
   bool memory_ = false;
-  int lock_fd_ = -1;
+  sys::Fd lock_;
   int wal_fd_ = -1;
   std::unique_ptr<Connection> writer_;
   ValueEncoder encoder_;  // of the commit thread, as the next
@@ -132,6 +149,7 @@ class Database {
   std::mutex readers_mutex_;
   std::vector<std::unique_ptr<ReadConnection>> idle_readers_;
   std::atomic<bool> broken_{false};
+  std::atomic<std::int64_t> file_bytes_{0};
   std::int64_t wal_pages_ = 0;
   std::int64_t wal_bytes_written_ = 0;
   std::int64_t page_bytes_ = 0;

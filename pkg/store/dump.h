@@ -59,6 +59,8 @@ class Dump {
   // Calls on_row for the next rows, oldest first: about 1 MiB of them, so that a caller can be cancelled and count. False: there are no more.
   // kDataLoss if a row's checksum fails; else the first error of on_row.
   virtual Result<bool> read(const OnDumpRow& on_row) = 0;
+  // A bucket of the state store.
+  virtual Result<std::vector<std::pair<std::string, std::string>>> state(const std::string& bucket) = 0;
 };
 
 // A new store file. It is built beside its place (path + ".new") and renamed into it by finish(); a builder that is destroyed before
@@ -71,8 +73,10 @@ class StoreBuilder {
 
   // In the order of (revision, sub). kDataLoss if it does not follow the rows before it; kInvalidArgument past the store's limits.
   virtual Result<> add(const DumpRow& row) = 0;
-  // head.file_bytes is ignored; leases start anew with their whole time. Checks the file as fsck does.
-  virtual Result<> finish(const DumpHead& head) = 0;
+  virtual Result<> put_state(std::string bucket, std::string key, std::string value) = 0;
+  // head.file_bytes is ignored; leases start anew with their whole time. Checks the file as fsck does, then by verify (may be empty),
+  // which gets the path of the closed file before it is moved into place.
+  virtual Result<> finish(const DumpHead& head, const std::function<Result<>(const std::string& path)>& verify) = 0;
 };
 
 }  // namespace monopod::store

@@ -23,35 +23,16 @@ std::uint32_t big_endian(const unsigned char* at) {
   return (std::uint32_t{at[0]} << 24) | (std::uint32_t{at[1]} << 16) | (std::uint32_t{at[2]} << 8) | at[3];
 }
 
-struct FdCloser {
-  int fd;
-  ~FdCloser() { ::close(fd); }
-};
+std::string directory_of(const std::string& path) {
+  std::string directory = std::filesystem::path(path).parent_path();
+  return directory.empty() ? "." : directory;
+}
 
 Result<std::int64_t> size_of(const std::string& path) {  // -1: absent
   struct stat st{};
   if (::stat(path.c_str(), &st) == 0) return st.st_size;
   if (errno == ENOENT) return -1;
   return fail_errno(cat("open ", path));
-}
-
-Result<> sync_directory(const std::string& directory) {
-  int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return fail_errno(cat("open ", directory));
-  FdCloser closer{fd};
-  if (::fsync(fd) < 0) return fail_errno(cat("fsync ", directory));
-  return {};
-}
-
-Result<int> lock_file(const std::string& path) {
-  int fd = ::open((path + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return fail_errno(cat("open ", path, ".lock"));
-  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
-  int err = errno;
-  ::close(fd);
-  if (err == EWOULDBLOCK)
-    return fail(Code::kUnavailable, cat("open ", path, ": data dir in use by another monopod process: stop it or choose another directory"));
-  return fail(errno_error(err, cat("lock ", path)));
 }
 
 // SQLite's own findings may span lines.
@@ -63,10 +44,9 @@ Error damaged(const std::string& path, std::string what) {
 // The first 100 bytes, before SQLite may touch the file (sqlite.org/fileformat2.html section 1.3).
 Result<> check_header(const std::string& path, std::int64_t size, bool has_wal) {
   std::array<unsigned char, 100> head{};
-  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return fail_errno(cat("open ", path));
-  FdCloser closer{fd};
-  ssize_t got = ::pread(fd, head.data(), head.size(), 0);
+  sys::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return fail_errno(cat("open ", path));
+  ssize_t got = ::pread(fd.get(), head.data(), head.size(), 0);
   if (got < 0) return fail_errno(cat("read ", path));
   if (size == 0 || got < static_cast<ssize_t>(head.size())) return fail(damaged(path, "file is truncated"));
   if (std::memcmp(head.data(), "SQLite format 3", 16) != 0)
@@ -84,7 +64,7 @@ Result<> check_header(const std::string& path, std::int64_t size, bool has_wal) 
 }
 
 // A new file is built beside its place and renamed into it, so a crash leaves either nothing or a whole store.
-Result<> create(const std::string& path, const std::string& directory) {
+Result<> create(const std::string& path) {
   for (const char* suffix : {"-wal", "-journal"}) {
     TRY_ASSIGN(std::int64_t left, size_of(path + suffix));
     if (left > 0) return fail(damaged(path, cat("the file is missing but ", path, suffix, " is there")));
@@ -106,7 +86,7 @@ Result<> create(const std::string& path, const std::string& directory) {
   TRY(failpoint("store.before_create"));
   if (::rename(fresh.c_str(), path.c_str()) < 0) return fail_errno(cat("rename ", fresh));
   TRY(failpoint("store.after_create"));
-  return sync_directory(directory);
+  return Database::sync_directory_of(path);
 }
 
 // The tables of this format; with an older log where log_sql says so.
@@ -142,18 +122,34 @@ Result<> migrate(Connection& connection, const std::string& path) {
 
 }  // namespace
 
+Result<> Database::sync_directory_of(const std::string& path) {
+  std::string directory = directory_of(path);
+  sys::Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return fail_errno(cat("open ", directory));
+  if (::fsync(fd.get()) < 0) return fail_errno(cat("fsync ", directory));
+  return {};
+}
+
+Result<sys::Fd> Database::lock(const std::string& path) {
+  std::string directory = directory_of(path);
+  if (::mkdir(directory.c_str(), 0700) < 0 && errno != EEXIST) return fail_errno(cat("create ", directory));
+  sys::Fd fd(::open((path + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) return fail_errno(cat("open ", path, ".lock"));
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  if (errno == EWOULDBLOCK)
+    return fail(Code::kUnavailable, cat("open ", path, ": data dir in use by another monopod process: stop it or choose another directory"));
+  return fail_errno(cat("lock ", path));
+}
+
 struct DatabaseOpener {
   Database& db;
   const SqliteOptions& options;
 
   Result<> open_file() {
-    std::string directory = std::filesystem::path(options.path).parent_path();
-    if (directory.empty()) directory = ".";
-    if (::mkdir(directory.c_str(), 0700) < 0 && errno != EEXIST) return fail_errno(cat("create ", directory));
-    TRY_ASSIGN(db.lock_fd_, lock_file(options.path));
+    TRY_ASSIGN(db.lock_, Database::lock(options.path));
     TRY_ASSIGN(std::int64_t size, size_of(options.path));
     if (size < 0) {
-      TRY(create(options.path, directory));
+      TRY(create(options.path));
       TRY_ASSIGN(size, size_of(options.path));
     }
     TRY_ASSIGN(std::int64_t wal, size_of(options.path + "-wal"));
@@ -184,6 +180,7 @@ struct DatabaseOpener {
       TRY_ASSIGN(std::string found, writer.query_text("PRAGMA quick_check(1)", "check"));
       if (found != "ok") return fail(Code::kDataLoss, found);
     }
+    db.file_bytes_ = pages * db.page_bytes_;
     db.watch_wal();
     return {};
   }
@@ -192,6 +189,7 @@ struct DatabaseOpener {
     db.memory_ = true;
     TRY_ASSIGN(db.writer_, Connection::open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr));
     for (const auto& table : kTables) TRY(db.writer_->execute(table[1], "create store"));
+    TRY_ASSIGN(db.page_bytes_, db.writer_->query_integer("PRAGMA page_size", "read file size"));
     return {};
   }
 };

@@ -70,6 +70,55 @@ async::Task<Result<RangeResult>> SqliteStore::range_at(const RangeRequest& reque
   co_return result;
 }
 
+async::Task<Result<SqliteBackend::Places>> SqliteStore::places_at(Revision revision, Revision newest) {
+  const std::string everything(1, '\0');
+  Places places;
+  std::string cursor = everything;
+  for (bool more = true; more;) {
+    CO_TRY(usable());
+    CO_TRY(mvcc_.check_revision(revision.value, mvcc_.committed, everything, everything));
+    more = false;
+    std::size_t steps = 0;
+    mvcc_.index.walk(cursor, everything, [&](const KeyIndex::Entry& entry) {
+      if (++steps > kRangeSliceKeys) {
+        cursor = entry.key;
+        more = true;
+        return false;
+      }
+      const Version* version = entry.visible_at(revision.value);
+      if (!version || mvcc_.is_volatile(entry.key)) return true;
+      ++places.keys;
+      if (version->revision() <= newest.value) places.kept.emplace_back(version->revision(), version->row & kSubMax);
+      return true;
+    });
+    if (more) co_await async::asio::post(executor_, async::use_task);
+  }
+  std::ranges::sort(places.kept);
+  co_return places;
+}
+
+// Keeps the store open while it exists.
+class SqliteStore::GuardedDump final : public Dump {
+ public:
+  GuardedDump(SqliteStore& store, std::unique_ptr<Dump> dump) : guard_(store), dump_(std::move(dump)) {}
+  const DumpHead& head() const override { return dump_->head(); }
+  Result<bool> read(const OnDumpRow& on_row) override { return dump_->read(on_row); }
+  Result<std::vector<std::pair<std::string, std::string>>> state(const std::string& bucket) override { return dump_->state(bucket); }
+
+ private:
+  ReadGuard guard_;
+  std::unique_ptr<Dump> dump_;  // goes first
+};
+
+async::Task<Result<std::unique_ptr<Dump>>> SqliteStore::dump() {
+  CO_TRY(usable());
+  if (!failure_) CO_TRY(co_await finish_compaction());
+  CO_TRY(usable());
+  ReadGuard guard(*this);
+  CO_TRY_ASSIGN(std::unique_ptr<Dump> dump, co_await pool_.run([this] { return db_->dump(); }));
+  co_return std::make_unique<GuardedDump>(*this, std::move(dump));
+}
+
 async::Task<Result<std::vector<SharedBytes>>> SqliteStore::values_of(const std::vector<RowId>& rows) {
   std::vector<SharedBytes> values(rows.size());
   std::vector<RowId> absent;

@@ -12,6 +12,7 @@
 #include "async/time.h"
 #include "base/rng.h"
 #include "store/backend.h"
+#include "store/dump.h"
 
 namespace monopod::store {
 
@@ -73,8 +74,24 @@ class SqliteBackend : public Backend {
   // Fails with it once there is one. forever: there may never be.
   virtual async::Task<Result<>> until_failure() = 0;
   virtual async::Task<Result<StoreStats>> stats() = 0;
+  // Of the database file as of the newest commit, free pages too; costs nothing.
+  virtual std::int64_t file_bytes() const = 0;
   // A consistent copy of the whole file (VACUUM INTO) at path, which must not exist.
   virtual async::Task<Result<>> snapshot(std::string path) = 0;
+  // A consistent reading of everything (dump.h): to be used on a pool thread, and destroyed on the loop before close() can end. Rows that
+  // a finished compact() dropped are gone from it. Keys that live in memory only are not in it.
+  virtual async::Task<Result<std::unique_ptr<Dump>>> dump() = 0;
+  // Where the keys that exist at revision were last put: of those put no later than newest. Keys in memory only do not count.
+  struct Places {
+    std::int64_t keys = 0;                                     // all that exist
+    std::vector<std::pair<std::int64_t, std::int64_t>> kept{};  // (revision, sub), sorted
+  };
+  virtual async::Task<Result<Places>> places_at(Revision revision, Revision newest) = 0;
+  // Returns when what the compactions so far have dropped is gone from the file.
+  virtual async::Task<Result<>> finish_compaction() = 0;
+  // Gives every free page back to the file system, in steps between commits, and empties the write-ahead log. While a reader (a dump) is
+  // open the file cannot shrink: kUnavailable after some seconds.
+  virtual async::Task<Result<>> defragment() = 0;
 };
 
 // Full check of a closed file: SQLite's integrity check, then every row's checksum and every key's history. Lines of findings; empty: sound.

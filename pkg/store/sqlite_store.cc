@@ -40,7 +40,8 @@ SqliteStore::SqliteStore(async::Executor executor, SqliteOptions options, async:
       failed_(executor),
       reads_ended_(executor),
       leases_changed_(executor),
-      compact_wanted_(executor) {}
+      compact_wanted_(executor),
+      compact_finished_(executor) {}
 
 SqliteStore::~SqliteStore() = default;
 
@@ -127,6 +128,7 @@ async::Task<> SqliteStore::close_down() {
   if (!failure_ && !closing_) (void)co_await store_lease_times();
   closing_ = true;
   hub_.wake_all();
+  compact_finished_.wake_all();
   work_arrived_.wake_all();
   (void)co_await committer_scope_.join();
   while (reads_ > 0) (void)co_await reads_ended_.wait();

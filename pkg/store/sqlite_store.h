@@ -52,7 +52,12 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   std::optional<Error> failure() const override { return failure_; }
   async::Task<Result<>> until_failure() override;
   async::Task<Result<StoreStats>> stats() override;
+  std::int64_t file_bytes() const override { return db_ ? db_->file_bytes() : 0; }
   async::Task<Result<>> snapshot(std::string path) override;
+  async::Task<Result<std::unique_ptr<Dump>>> dump() override;
+  async::Task<Result<Places>> places_at(Revision revision, Revision newest) override;
+  async::Task<Result<>> finish_compaction() override;
+  async::Task<Result<>> defragment() override;
 
   // StateStore
   async::Task<Result<>> apply(std::string bucket, std::vector<async::StateChange> changes) override;
@@ -68,16 +73,21 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   Result<> usable() const;           // kUnavailable once closed
   Result<> writable() const;         // and once failed
   async::Task<> close_down();
+  // While one exists, close() waits.
+  struct ReadGuard {
+    SqliteStore& store;
+    explicit ReadGuard(SqliteStore& s) : store(s) { ++s.reads_; }
+    ~ReadGuard() {
+      if (--store.reads_ == 0) store.reads_ended_.wake_all();
+    }
+    ReadGuard(const ReadGuard&) = delete;
+    ReadGuard& operator=(const ReadGuard&) = delete;
+  };
+  class GuardedDump;
   // Runs a read of the database on the pool; close() waits for it.
   template <typename F>
   async::Task<std::invoke_result_t<F>> read(F work) {
-    struct Guard {
-      SqliteStore& store;
-      explicit Guard(SqliteStore& s) : store(s) { ++s.reads_; }
-      ~Guard() {
-        if (--store.reads_ == 0) store.reads_ended_.wake_all();
-      }
-    } guard(*this);
+    ReadGuard guard(*this);
     co_return co_await pool_.run(std::move(work));
   }
 
@@ -117,7 +127,7 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   // --- compactor.cc
   async::Task<Result<>> run_compactor();
   async::Task<Result<>> remove_stale();
-  async::Task<Result<>> give_pages_back();
+  async::Task<Result<>> give_pages_back(std::int64_t keep_free);
   void sample_revision();
   std::optional<std::int64_t> revision_to_compact() const;
 
@@ -156,6 +166,8 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   std::vector<RowId> stale_rows_;  // pruned from the index, not from the file
   std::string prune_cursor_;
   async::Notify compact_wanted_;
+  std::int64_t pruned_ = 0;        // the compaction whose rows are gone
+  async::Notify compact_finished_;
   std::deque<std::pair<MonoTime, std::int64_t>> revision_samples_;
   StoreStats counters_;
 };

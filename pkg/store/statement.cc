@@ -65,7 +65,7 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, in
   int rc = sqlite3_open_v2(path.c_str(), &db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, vfs);
   std::unique_ptr<Connection> connection(new Connection(db));
   if (rc != SQLITE_OK) return fail(sqlite_error(db, rc, cat("open ", path)));
-  sqlite3_busy_timeout(db, 10'000);
+  sqlite3_busy_timeout(db, kBusyTimeoutMs);
   for (auto [option, value] : {std::pair{SQLITE_DBCONFIG_DEFENSIVE, 1}, {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
                                {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0}, {SQLITE_DBCONFIG_ENABLE_TRIGGER, 0},
                                {SQLITE_DBCONFIG_ENABLE_VIEW, 0}, {SQLITE_DBCONFIG_DQS_DML, 0}, {SQLITE_DBCONFIG_DQS_DDL, 0}})

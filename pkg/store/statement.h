@@ -15,6 +15,8 @@ namespace monopod::store {
 // code_of: full -> kResourceExhausted, corrupt or not a database -> kDataLoss, the rest -> kUnavailable. Text: "what: reason".
 Error sqlite_error(sqlite3* db, int rc, std::string_view what);
 
+inline constexpr int kBusyTimeoutMs = 10'000;  // how long a connection waits for another's lock
+
 class Connection;
 
 // One use of a prepared statement: bind, step, read columns. Resets it at the end.
