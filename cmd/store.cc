@@ -26,6 +26,7 @@ struct StoreOptions {
   bool client_cert_auth = false;
   std::string auth_token = "simple";
   std::int64_t auth_token_ttl_s = etcd::kTokenTtl.count();
+  std::int64_t quota_backend_bytes = 0;
   std::string file;
 };
 
@@ -45,7 +46,7 @@ Task<Result<>> serve_until_signal(async::Loop& loop, etcd::ServeOptions options,
 
 Result<> serve(const StoreOptions& o) {
   pki::initialise();
-  etcd::ServeOptions options{.data_dir = o.data_dir, .listen = o.listen, .client_cert_auth = o.client_cert_auth};
+  etcd::ServeOptions options{.data_dir = o.data_dir, .listen = o.listen, .quota_backend_bytes = o.quota_backend_bytes, .client_cert_auth = o.client_cert_auth};
   TRY_ASSIGN(options.durability, store::parse_durability(o.sync));
   for (auto [path, into] : {std::pair{&o.cert_file, &options.certificate_pem}, {&o.key_file, &options.key_pem}, {&o.trusted_ca_file, &options.client_ca_pem}})
     if (!path->empty()) {
@@ -84,6 +85,8 @@ void add_store(CLI::App& parent, Invocation& invocation) {
   serve_app->add_option("--data-dir", options->data_dir, "Holds the database file")->capture_default_str();
   serve_app->add_option("--listen", options->listen, "address:port, or unix:/path")->capture_default_str();
   serve_app->add_option("--store-sync", options->sync, "always, batch or os")->check(CLI::IsMember({"always", "batch", "os"}))->capture_default_str();
+  serve_app->add_option("--quota-backend-bytes", options->quota_backend_bytes, "Size of the database file at which writes are refused; 0: 2 GiB, negative: none")
+      ->capture_default_str();
   serve_app->add_option("--cert-file", options->cert_file, "Server certificate (PEM)");
   serve_app->add_option("--key-file", options->key_file, "Its key (PEM)");
   serve_app->add_option("--trusted-ca-file", options->trusted_ca_file, "Authority of client certificates (PEM)");

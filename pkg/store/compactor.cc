@@ -1,5 +1,7 @@
 // Compaction: the compacted revision is made durable first; then versions leave the index and their rows the file, in small steps
 // between other commits. A crash in the middle leaves rows that the next start finds and removes.
+#include <algorithm>
+
 #include <boost/asio/post.hpp>
 
 #include "base/log.h"
@@ -43,14 +45,16 @@ void SqliteStore::sample_revision() {
 
 std::optional<std::int64_t> SqliteStore::revision_to_compact() const {
   const CompactionPolicy& policy = options_.compaction;
-  if (policy.keep_revisions <= 0) return std::nullopt;
-  std::int64_t target = mvcc_.committed - policy.keep_revisions;
+  bool too_large = policy.file_bytes_max > 0 && db_->file_bytes() > policy.file_bytes_max;
+  if (policy.keep_revisions <= 0 && !too_large) return std::nullopt;
+  std::int64_t keep = too_large ? 0 : policy.keep_revisions;
+  std::int64_t target = mvcc_.committed - keep;
   const auto& [when, revision] = revision_samples_.front();
   if (policy.keep_age.count() > 0) {
     if (when + policy.keep_age > time_.mono()) return std::nullopt;
     target = std::min(target, revision);
   }
-  if (target < compact_requested_ + std::min(kGainMin, policy.keep_revisions)) return std::nullopt;
+  if (target < compact_requested_ + std::clamp<std::int64_t>(keep, 1, kGainMin)) return std::nullopt;
   return target;
 }
 

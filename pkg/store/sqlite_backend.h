@@ -26,6 +26,7 @@ Result<Durability> parse_durability(std::string_view text);  // always | batch |
 struct CompactionPolicy {
   std::int64_t keep_revisions = 10'000;        // history kept beyond the live keys; 0: never compacts by count
   std::chrono::seconds keep_age{300};          // history younger than this is kept whatever its count; 0: no age bound
+  std::int64_t file_bytes_max = 0;             // larger: all history beyond keep_age goes, whatever its count; 0: no bound by size
   std::chrono::seconds interval{300};          // how often the policy looks; 0: only manual compaction
 };
 

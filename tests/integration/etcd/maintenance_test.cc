@@ -1,5 +1,6 @@
 // Snapshots, hashes, alarms and defragmentation under Debian's etcdctl and beside Debian's etcd.
 #include "codec/json.h"
+#include "etcd/messages.h"
 #include "etcd/snapshot.h"
 #include "tests/integration/etcd/served_store.h"
 
@@ -22,7 +23,8 @@ constexpr const char* kReadAll = "etcdctl get \"\" --from-key -w json";
 // kvs and revision of an answer; the ids of cluster and member differ.
 std::string content_of(const std::string& answer) {
   Result<json::Value> value = json::parse(answer);
-  if (!value) return "no JSON: " + answer;
+  EXPECT_TRUE(value && json::find(*value, {"kvs"})) << answer;
+  if (!value) return "";
   json::Value* kvs = json::find(*value, {"kvs"});
   return cat("revision ", json::get_int(*value, {"header", "revision"}), " ", kvs ? json::format(*kvs) : "none");
 }
@@ -30,8 +32,10 @@ std::string content_of(const std::string& answer) {
 // "hash compacted" of `endpoint hashkv -w json`.
 std::string hash_of(const std::string& answer) {
   Result<json::Value> value = json::parse(answer);
-  if (!value || !value->is_array() || value->as_array().empty()) return "no JSON: " + answer;
+  EXPECT_TRUE(value && value->is_array() && value->as_array().size() == 1) << answer;
+  if (!value || !value->is_array() || value->as_array().empty()) return "";
   const json::Value& hash = value->as_array()[0];
+  EXPECT_NE(json::get_int(hash, {"HashKV", "hash"}), 0) << answer;
   return cat(json::get_int(hash, {"HashKV", "hash"}), " ", json::get_int(hash, {"HashKV", "compact_revision"}));
 }
 
@@ -105,6 +109,37 @@ TEST(SnapshotTools, WeTakeEtcdsSnapshotAndHashAsItDoes) {
   auto file = etcd::restore_snapshot({.snapshot = dir.file("etcd/member/snap/db"), .store = dir.file("copied.db"), .skip_hash_check = true});
   ASSERT_TRUE(file) << file.error().message();
   EXPECT_EQ(file->revision, restored->revision);
+}
+
+// Rows 2 to 1 + count, 1 KiB each, of as many keys.
+void build_store(const std::string& path, int count) {
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+  auto builder = store::StoreBuilder::create(path);
+  ASSERT_TRUE(builder) << builder.error().message();
+  for (int i = 0; i < count; ++i) {
+    std::string key = cat("k", 1'000'000 + i), value(1024, 'v');
+    ASSERT_TRUE((*builder)->add({.revision = i + 2, .create = i + 2, .version = 1, .key = key, .value = value}));
+  }
+  Result<> done = (*builder)->finish({.current = store::Revision(count + 1)}, {});
+  ASSERT_TRUE(done) << done.error().message();
+}
+
+TEST(SnapshotTools, ASnapshotIsOneMomentWhileWritesGoOn) {
+  if (!have_etcdctl()) GTEST_SKIP() << "needs /usr/bin/etcdctl (package etcd-client)";
+  TempDir dir;
+  constexpr int kRows = 10'000;
+  build_store(dir.file("data/state.db"), kRows);
+  with_served_store({.data_dir = dir.file("data")}, [&](std::uint16_t port) {
+    ok(run_etcdctl(port, cat("(for i in $(seq 200); do etcdctl put w $i || exit 1; [ -e ", dir.file("stop"), " ] && break; done) >/dev/null & sleep 0.2; etcdctl snapshot save ",
+                             dir.file("s.db"), "; touch ", dir.file("stop"), "; wait")));
+  });
+  auto restored = etcd::restore_snapshot({.snapshot = dir.file("s.db"), .store = dir.file("restored.db")});
+  ASSERT_TRUE(restored) << restored.error().message();
+  EXPECT_GT(restored->revision.value, kRows + 1) << "writes went on before";
+  EXPECT_EQ(restored->records, restored->revision.value - 1) << "every revision up to the newest, none beyond";
+  auto dump = store::Dump::open(dir.file("data/state.db"));
+  ASSERT_TRUE(dump);
+  EXPECT_GT((*dump)->head().current, restored->revision) << "and after";
 }
 
 TEST(Alarms, AFullQuotaStopsPutsUntilItIsDisarmed) {
