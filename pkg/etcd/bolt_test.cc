@@ -82,7 +82,7 @@ TEST(Bolt, RoundTripsAHundredThousandKeysWithThreeLevels) {
 
 TEST(Bolt, RoundTripsRandomContent) {
   SeededRng rng(20);
-  for (int round = 0; round < 40; ++round) {
+  for (int round = 0; round < 16; ++round) {
     Content content;
     for (std::uint64_t buckets = 1 + rng.next() % 4; buckets > 0; --buckets) {
       Pairs& pairs = content[cat("bucket", buckets)];
@@ -158,8 +158,8 @@ TEST(Bolt, ReaderFindsTruncatedAndCyclicTrees) {
 TEST(Bolt, ReaderSurvivesEveryFlippedBitOfASmallFile) {
   std::string bytes = write({{"key", {{"a", "1"}, {"b", std::string(2000, 'x')}}}, {"meta", {{"c", "2"}}}});
   for (std::size_t at = 0; at < bytes.size(); ++at) {
-    if (bytes[at] == 'x' && at % 16) continue;
-    for (int bit : {0, 3, 7}) {
+    if ((bytes[at] == 'x' || bytes[at] == '\0') && at % 16 != 0) continue;
+    for (int bit : {0, 7}) {
       std::string damaged = bytes;
       damaged[at] = static_cast<char>(damaged[at] ^ (1 << bit));
       (void)read(damaged);  // an error or other content, no crash

@@ -127,7 +127,7 @@ void build_store(const std::string& path, int count) {
 TEST(SnapshotTools, ASnapshotIsOneMomentWhileWritesGoOn) {
   if (!have_etcdctl()) GTEST_SKIP() << "needs /usr/bin/etcdctl (package etcd-client)";
   TempDir dir;
-  constexpr int kRows = 10'000;
+  constexpr int kRows = 3'000;
   build_store(dir.file("data/state.db"), kRows);
   with_served_store({.data_dir = dir.file("data")}, [&](std::uint16_t port) {
     ok(run_etcdctl(port, cat("(for i in $(seq 200); do etcdctl put w $i || exit 1; [ -e ", dir.file("stop"), " ] && break; done) >/dev/null & sleep 0.2; etcdctl snapshot save ",
