@@ -134,6 +134,8 @@ Result<> HeadReader::take(std::string_view bucket, std::string_view key, std::st
   } else if (bucket == "alarm") {
     TRY_ASSIGN(Alarm alarm, parse_alarm(key));
     alarms_.push_back(alarm);
+  } else if (bucket == "auth" && key == "authEnabled") {
+    auth_enabled_ = value == "\x01";
   } else if (bucket == "meta" && (key == kScheduledCompact || key == kFinishedCompact)) {
     // One that was scheduled and not finished was acknowledged all the same.
     TRY_ASSIGN(auto place, parse_place(value));

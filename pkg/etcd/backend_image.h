@@ -42,9 +42,11 @@ class HeadReader {
   // current: the newest row's revision.
   store::DumpHead head(std::int64_t current) const;
   const std::vector<Alarm>& alarms() const { return alarms_; }
+  bool auth_enabled() const { return auth_enabled_; }
 
  private:
   store::DumpHead head_;
+  bool auth_enabled_ = false;
   std::vector<Alarm> alarms_;
 };
 

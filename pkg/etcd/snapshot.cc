@@ -84,6 +84,7 @@ class SnapshotWalk {
     info.total_keys = hash_.pairs();
     info.revision = store::Revision(newest_);
     info.compacted = head().compacted;
+    info.auth_enabled = heads_.auth_enabled();
     info.leases = static_cast<std::int64_t>(head().leases.size());
     return info;
   }
@@ -166,6 +167,8 @@ Result<SnapshotInfo> restore_snapshot(const RestoreSnapshotOptions& options) {
     return builder->add(row);
   });
   if (!walked) return fail(std::move(walked).error().with(options.snapshot));
+  if (walk.info().auth_enabled && !options.drop_auth)
+    return fail(Code::kFailedPrecondition, cat(options.snapshot, ": its users and roles cannot be restored, so its keys would be open to all: agree to that, or disable auth before the snapshot"));
   if (!walk.alarms().empty()) TRY(builder->put_state(kAlarmBucket, kAlarmKey, format_stored_alarms(walk.alarms())));
   TRY(builder->finish(walk.head(), [&](const std::string& fresh) { return compare(fresh, rows); }));
   TRY(tell(options.on_progress, 1, 1));

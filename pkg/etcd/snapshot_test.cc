@@ -7,6 +7,7 @@
 
 #include "etcd/backend_image.h"
 #include "etcd/hash.h"
+#include "sys/fd.h"
 #include "store/test_support.h"
 
 namespace monopod::etcd {
@@ -136,6 +137,27 @@ TEST(Snapshot, RefusesWhatIsDamagedAndLeavesNothingBehind) {
   }
   write_file(dir.file("bad.db"), without_hash);
   EXPECT_TRUE(restore_snapshot({.snapshot = dir.file("bad.db"), .store = dir.file("restored.db"), .skip_hash_check = true}));
+}
+
+TEST(Snapshot, WithUsersIsRefusedUnlessTheyMayGo) {
+  TempDir dir;
+  {
+    sys::Fd fd(::open(dir.file("db").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    BoltWriter writer(fd.get());
+    auto [key, value] = format_row({.revision = 2, .create = 2, .version = 1, .key = "k", .value = "v"});
+    for (const auto& [bucket, k, v] : {std::tuple<std::string, std::string, std::string>{"auth", "authEnabled", "\x01"}, {"key", key, value}, {"meta", "term", "12345678"}}) {
+      ASSERT_TRUE(writer.begin_bucket(bucket));
+      ASSERT_TRUE(writer.add(k, v));
+      ASSERT_TRUE(writer.end_bucket());
+    }
+    ASSERT_TRUE(writer.finish());
+  }
+  auto refused = restore_snapshot({.snapshot = dir.file("db"), .store = dir.file("restored.db"), .skip_hash_check = true});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kFailedPrecondition);
+  auto restored = restore_snapshot({.snapshot = dir.file("db"), .store = dir.file("restored.db"), .drop_auth = true, .skip_hash_check = true});
+  ASSERT_TRUE(restored) << restored.error().message();
+  EXPECT_TRUE(restored->auth_enabled);
 }
 
 TEST(Snapshot, OverwritesNothingAndNamesWhatIsMissing) {
