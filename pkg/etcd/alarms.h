@@ -26,7 +26,7 @@ Result<Alarm> parse_alarm(std::string_view message);
 std::string describe_alarm(const Alarm& alarm);   // "memberID:1 alarm:NOSPACE ", as Status shows it
 
 // How they are remembered: under one key of a bucket of the store's state.
-inline constexpr const char* kAlarmBucket = "etcd.alarm";
+inline constexpr const char* kAlarmBucket = "etcd-alarm";
 inline constexpr const char* kAlarmKey = "raised";
 std::string format_stored_alarms(std::span<const Alarm> alarms);
 Result<std::vector<Alarm>> parse_stored_alarms(const std::vector<std::pair<std::string, std::string>>& pairs);  // sorted

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/strings.h"
 #include "codec/json.h"
+#include "etcd/big_endian.h"
 #include "etcd/methods.h"
 
 namespace monopod::etcd {
@@ -15,19 +16,6 @@ constexpr std::string_view kRows = "key";
 constexpr std::string_view kScheduledCompact = "scheduledCompactRev";
 constexpr std::string_view kFinishedCompact = "finishedCompactRev";
 constexpr std::string_view kReserved = "monopodReservedRevision";  // no name of etcd's, which ignores it
-
-std::string big_endian(std::uint64_t value) {
-  std::string out(8, '\0');
-  for (std::size_t i = 8; i-- > 0; value >>= 8) out[i] = static_cast<char>(value & 0xff);
-  return out;
-}
-std::string big_endian(std::int64_t value) { return big_endian(static_cast<std::uint64_t>(value)); }
-
-std::int64_t read_big_endian(std::string_view bytes) {  // of at least 8
-  std::uint64_t value = 0;
-  for (char c : bytes.substr(0, 8)) value = value << 8 | static_cast<unsigned char>(c);
-  return static_cast<std::int64_t>(value);
-}
 
 std::string format_place(std::int64_t revision, std::int64_t sub) { return big_endian(revision) + "_" + big_endian(sub); }
 
@@ -77,16 +65,20 @@ Result<store::DumpLease> parse_lease(std::string_view key, std::string_view valu
 
 }  // namespace
 
-Buckets small_buckets(const store::DumpHead& head, const ImageFacts& facts) {
+Result<Buckets> small_buckets(store::Dump& dump, const ImageFacts& facts) {
   Buckets buckets;
   for (const char* empty : {"alarm", "auth", "authRoles", "authUsers", "members_removed"}) buckets[empty];
   buckets[std::string(kRows)];
   buckets["cluster"] = {{"clusterVersion", "3.5.0"}, {"downgrade", R"({"target-version":"","enabled":false})"}};
-  buckets["lease"] = lease_bucket(head);
+  buckets["lease"] = lease_bucket(dump.head());
   buckets["members"] = members_bucket(facts);
-  buckets["meta"] = meta_bucket(head);
-  for (const Alarm& alarm : facts.alarms) buckets["alarm"].emplace_back(format_alarm(alarm), "");
+  buckets["meta"] = meta_bucket(dump.head());
+  TRY_ASSIGN(auto stored_alarms, dump.state(kAlarmBucket));
+  TRY_ASSIGN(std::vector<Alarm> alarms, parse_stored_alarms(stored_alarms));
+  for (const Alarm& alarm : alarms) buckets["alarm"].emplace_back(format_alarm(alarm), "");
   std::ranges::sort(buckets["alarm"]);
+  TRY_ASSIGN(auto auth_records, dump.state(kAuthBucket));
+  TRY(add_auth_buckets(auth_records, buckets));
   return buckets;
 }
 
@@ -134,8 +126,6 @@ Result<> HeadReader::take(std::string_view bucket, std::string_view key, std::st
   } else if (bucket == "alarm") {
     TRY_ASSIGN(Alarm alarm, parse_alarm(key));
     alarms_.push_back(alarm);
-  } else if (bucket == "auth" && key == "authEnabled") {
-    auth_enabled_ = value == "\x01";
   } else if (bucket == "meta" && (key == kScheduledCompact || key == kFinishedCompact)) {
     // One that was scheduled and not finished was acknowledged all the same.
     TRY_ASSIGN(auto place, parse_place(value));
@@ -144,7 +134,7 @@ Result<> HeadReader::take(std::string_view bucket, std::string_view key, std::st
     if (value.size() != 8) return fail(Code::kDataLoss, "no number");
     head_.reserved = std::max<std::int64_t>(0, read_big_endian(value));
   }
-  return {};
+  return auth_.take(bucket, key, value);
 }
 
 store::DumpHead HeadReader::head(std::int64_t current) const {
@@ -154,9 +144,12 @@ store::DumpHead HeadReader::head(std::int64_t current) const {
 }
 
 Result<bool> ImageWriter::step() {
+  bool first = !std::exchange(started_, true);
+  if (first) {
+    TRY_ASSIGN(buckets_, small_buckets(dump_, facts_));
+  }
   auto rows = buckets_.find(kRows);
-  if (!started_) {
-    started_ = true;
+  if (first) {
     TRY(write_buckets(buckets_.begin(), rows));
     TRY(begin_bucket(kRows));
   }

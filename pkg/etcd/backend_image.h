@@ -4,31 +4,28 @@
 //   key     17 bytes: revision u64 big endian | '_' | sub u64 big endian, and 't' behind a tombstone's -> mvccpb.KeyValue
 //   lease   id u64 big endian -> leasepb.Lease        meta   scheduledCompactRev, finishedCompactRev: as a key's; consistent_index, term: u64
 //   alarm   etcdserverpb.AlarmMember -> ""            members, cluster: who is in it, as JSON and text
+//   auth, authUsers, authRoles: auth_image.h
 #pragma once
 
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "etcd/alarms.h"
+#include "etcd/auth_image.h"
 #include "etcd/bolt_writer.h"
 #include "etcd/crc32c.h"
 #include "store/dump.h"
 
 namespace monopod::etcd {
 
-using Pair = std::pair<std::string, std::string>;
-// Names of all buckets -> their pairs in order; "key" is there without pairs.
-using Buckets = std::map<std::string, std::vector<Pair>, std::less<>>;
-
-// What else a file tells besides rows and leases.
+// What a file tells besides what is in the store.
 struct ImageFacts {
   std::string client_url = "http://127.0.0.1:2379";  // of the member
-  std::vector<Alarm> alarms{};
 };
 
-Buckets small_buckets(const store::DumpHead& head, const ImageFacts& facts);
+// All but the rows. Blocking: reads the store's state.
+Result<Buckets> small_buckets(store::Dump& dump, const ImageFacts& facts);
 
 // Of the bucket "key".
 Pair format_row(const store::DumpRow& row);
@@ -42,11 +39,11 @@ class HeadReader {
   // current: the newest row's revision.
   store::DumpHead head(std::int64_t current) const;
   const std::vector<Alarm>& alarms() const { return alarms_; }
-  bool auth_enabled() const { return auth_enabled_; }
+  const AuthReader& auth() const { return auth_; }
 
  private:
   store::DumpHead head_;
-  bool auth_enabled_ = false;
+  AuthReader auth_;
   std::vector<Alarm> alarms_;
 };
 
@@ -70,7 +67,7 @@ class ImageHash {
 class ImageWriter {
  public:
   // References outlive the writer. out may be null: then only the hash is made.
-  ImageWriter(store::Dump& dump, const ImageFacts& facts, BoltWriter* out) : dump_(dump), buckets_(small_buckets(dump.head(), facts)), out_(out) {}
+  ImageWriter(store::Dump& dump, ImageFacts facts, BoltWriter* out) : dump_(dump), facts_(std::move(facts)), out_(out) {}
   // Blocking: about 1 MiB of it. False: it is complete.
   Result<bool> step();
   std::int64_t revision() const { return revision_; }  // of the newest row so far
@@ -84,6 +81,7 @@ class ImageWriter {
   Result<> end_bucket() { return out_ ? out_->end_bucket() : Result<>(); }
 
   store::Dump& dump_;
+  ImageFacts facts_;
   Buckets buckets_;
   BoltWriter* out_;
   ImageHash hash_;

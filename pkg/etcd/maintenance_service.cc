@@ -91,9 +91,7 @@ Answer hash_kv(Context& context, std::string_view message) {
 // Makes the image slice by slice; out may be null.
 Task<Result<ImageHash>> write_image(Context& context, SqliteBackend& sqlite, BoltWriter* out) {
   CO_TRY_ASSIGN(std::unique_ptr<Dump> dump, co_await sqlite.dump());
-  ImageFacts facts{.client_url = context.options.client_url};
-  facts.alarms.assign(context.alarms.all().begin(), context.alarms.all().end());
-  ImageWriter image(*dump, facts, out);
+  ImageWriter image(*dump, {.client_url = context.options.client_url}, out);
   for (bool more = true; more;) {
     CO_TRY_ASSIGN(more, co_await context.pool.run([&image] { return image.step(); }));
   }

@@ -78,13 +78,14 @@ class SnapshotWalk {
 
   store::DumpHead head() const { return heads_.head(newest_); }
   const std::vector<Alarm>& alarms() const { return heads_.alarms(); }
+  const AuthReader& auth() const { return heads_.auth(); }
   SnapshotInfo info() const {
     SnapshotInfo info = info_;
     info.hash = hash_.value();
     info.total_keys = hash_.pairs();
     info.revision = store::Revision(newest_);
     info.compacted = head().compacted;
-    info.auth_enabled = heads_.auth_enabled();
+    info.auth_enabled = auth().enabled();
     info.leases = static_cast<std::int64_t>(head().leases.size());
     return info;
   }
@@ -136,12 +137,9 @@ Result<SnapshotInfo> save_snapshot(const SaveSnapshotOptions& options) {
   if (std::error_code ec; std::filesystem::exists(options.snapshot, ec))
     return fail(Code::kAlreadyExists, cat("write ", options.snapshot, ": there is a file; choose another name"));
   TRY_ASSIGN(auto dump, store::Dump::open(options.store));
-  TRY_ASSIGN(auto alarms, dump->state(kAlarmBucket));
-  ImageFacts facts;
-  TRY_ASSIGN(facts.alarms, parse_stored_alarms(alarms));
   TRY_ASSIGN(NewFile file, NewFile::create(options.snapshot));
   BoltWriter writer(file.fd());
-  ImageWriter image(*dump, facts, &writer);
+  ImageWriter image(*dump, {}, &writer);
   for (bool more = true; more;) {
     TRY_ASSIGN(more, image.step());
     TRY(tell(options.on_progress, image.revision(), std::max(image.revision(), dump->head().current.value)));
@@ -167,8 +165,11 @@ Result<SnapshotInfo> restore_snapshot(const RestoreSnapshotOptions& options) {
     return builder->add(row);
   });
   if (!walked) return fail(std::move(walked).error().with(options.snapshot));
-  if (walk.info().auth_enabled && !options.drop_auth)
-    return fail(Code::kFailedPrecondition, cat(options.snapshot, ": its users and roles cannot be restored, so its keys would be open to all: agree to that, or disable auth before the snapshot"));
+  if (!options.drop_auth) {
+    if (walk.auth().enabled() && walk.auth().has_foreign_password())
+      return fail(Code::kFailedPrecondition, cat(options.snapshot, ": its keys are guarded by passwords that only etcd can check: disable auth before the snapshot, or agree to drop users and roles"));
+    for (auto& [key, value] : walk.auth().records()) TRY(builder->put_state(kAuthBucket, key, value));
+  }
   if (!walk.alarms().empty()) TRY(builder->put_state(kAlarmBucket, kAlarmKey, format_stored_alarms(walk.alarms())));
   TRY(builder->finish(walk.head(), [&](const std::string& fresh) { return compare(fresh, rows); }));
   TRY(tell(options.on_progress, 1, 1));

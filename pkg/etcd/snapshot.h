@@ -5,7 +5,8 @@
 //   snapshot_status("backup.db")                                       the numbers `etcdctl snapshot status` shows
 //
 // Keys with their whole history that is not compacted, their revisions and versions, the compaction revision, leases (with the time
-// they were granted) and alarms go over, byte for byte; users and roles, and what the node remembers about itself (images, containers), do not.
+// they were granted), alarms, users and roles go over, byte for byte; what the node remembers about itself (images, containers) does not.
+// Passwords verify only where they were set, in etcd or here: the hashes differ.
 // A running server is asked by etcd's Maintenance/Snapshot, which streams the same bytes.
 //
 // Blocking, memory bounded. Errors are one line:
@@ -33,7 +34,7 @@ struct SnapshotInfo {
   std::int64_t leases = 0;
   std::int64_t bytes = 0;             // of the file without the hash
   bool has_sha256 = false;            // and it matches
-  bool auth_enabled = false;          // the snapshot's keys were guarded by users and roles
+  bool auth_enabled = false;          // its keys are guarded by users and roles
 };
 
 // done of total, in bytes or revisions: only the ratio means something. Called about once a MiB, on the calling thread; an error
@@ -54,8 +55,8 @@ Result<SnapshotInfo> save_snapshot(const SaveSnapshotOptions& options);
 struct RestoreSnapshotOptions {
   std::string snapshot{};
   std::string store{};  // state.db, must not exist; complete or not at all
-  // Users and roles do not go over. A snapshot whose keys they guarded is refused (kFailedPrecondition) unless this says that the new
-  // store may be open to everybody who reaches it.
+  // Without users and roles, so that the new store is open to everybody who reaches it. Else a snapshot whose keys are guarded by
+  // passwords that etcd hashed is refused (kFailedPrecondition): nobody could get in.
   bool drop_auth = false;
   bool skip_hash_check = false;  // takes a database file without the hash, such as member/snap/db of a stopped etcd
   OnSnapshotProgress on_progress{};

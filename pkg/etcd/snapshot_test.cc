@@ -139,13 +139,17 @@ TEST(Snapshot, RefusesWhatIsDamagedAndLeavesNothingBehind) {
   EXPECT_TRUE(restore_snapshot({.snapshot = dir.file("bad.db"), .store = dir.file("restored.db"), .skip_hash_check = true}));
 }
 
-TEST(Snapshot, WithUsersIsRefusedUnlessTheyMayGo) {
+std::string format_user(std::string_view name, std::string_view password) { return ProtoWriter().bytes(1, name).bytes(2, password).bytes(3, "root").take(); }
+
+TEST(Snapshot, OfEtcdWithPasswordsIsRefusedUnlessTheyMayGo) {
   TempDir dir;
   {
     sys::Fd fd(::open(dir.file("db").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     BoltWriter writer(fd.get());
     auto [key, value] = format_row({.revision = 2, .create = 2, .version = 1, .key = "k", .value = "v"});
-    for (const auto& [bucket, k, v] : {std::tuple<std::string, std::string, std::string>{"auth", "authEnabled", "\x01"}, {"key", key, value}, {"meta", "term", "12345678"}}) {
+    const std::string user = format_user("root", "$2a$10$bcrypt");
+    for (const auto& [bucket, k, v] : {std::tuple<std::string, std::string, std::string>{"auth", "authEnabled", "\x01"}, {"authUsers", "root", user}, {"key", key, value},
+                                       {"meta", "term", "12345678"}}) {
       ASSERT_TRUE(writer.begin_bucket(bucket));
       ASSERT_TRUE(writer.add(k, v));
       ASSERT_TRUE(writer.end_bucket());
@@ -154,10 +158,37 @@ TEST(Snapshot, WithUsersIsRefusedUnlessTheyMayGo) {
   }
   auto refused = restore_snapshot({.snapshot = dir.file("db"), .store = dir.file("restored.db"), .skip_hash_check = true});
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code(), Code::kFailedPrecondition);
+  EXPECT_EQ(refused.error().code(), Code::kFailedPrecondition) << refused.error().message();
   auto restored = restore_snapshot({.snapshot = dir.file("db"), .store = dir.file("restored.db"), .drop_auth = true, .skip_hash_check = true});
   ASSERT_TRUE(restored) << restored.error().message();
   EXPECT_TRUE(restored->auth_enabled);
+  auto dump = store::Dump::open(dir.file("restored.db"));
+  ASSERT_TRUE(dump);
+  EXPECT_TRUE((*dump)->state(kAuthBucket)->empty());
+}
+
+TEST(Snapshot, CarriesUsersRolesAndAlarms) {
+  TempDir dir;
+  const std::string config = ProtoWriter().boolean(1, true).integer(2, 7).take(), user = format_user("root", "$scrypt$ln=14"), role = ProtoWriter().bytes(1, "reader").take();
+  const std::vector<Pair> auth{{"config", config}, {"role/reader", role}, {"user/root", user}};
+  const std::string alarms = format_stored_alarms(std::vector<Alarm>{{.type = AlarmType::kNoSpace}});
+  {
+    auto builder = store::StoreBuilder::create(dir.file());
+    ASSERT_TRUE(builder);
+    for (const auto& [key, value] : auth) ASSERT_TRUE((*builder)->put_state(kAuthBucket, key, value));
+    ASSERT_TRUE((*builder)->put_state(kAlarmBucket, kAlarmKey, alarms));
+    ASSERT_TRUE((*builder)->put_state("image", "x", "the node's own"));
+    ASSERT_TRUE((*builder)->finish({}, {}));
+  }
+  ASSERT_TRUE(save_snapshot({.store = dir.file(), .snapshot = dir.file("backup.db")}));
+  auto restored = restore_snapshot({.snapshot = dir.file("backup.db"), .store = dir.file("restored.db")});
+  ASSERT_TRUE(restored) << restored.error().message();
+  EXPECT_TRUE(restored->auth_enabled);
+  auto dump = store::Dump::open(dir.file("restored.db"));
+  ASSERT_TRUE(dump);
+  EXPECT_EQ(*(*dump)->state(kAuthBucket), auth);
+  EXPECT_EQ(*(*dump)->state(kAlarmBucket), (std::vector<Pair>{{kAlarmKey, alarms}}));
+  EXPECT_TRUE((*dump)->state("image")->empty());
 }
 
 TEST(Snapshot, OverwritesNothingAndNamesWhatIsMissing) {

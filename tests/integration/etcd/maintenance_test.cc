@@ -90,7 +90,8 @@ TEST(SnapshotTools, WeTakeEtcdsSnapshotAndHashAsItDoes) {
   const std::string read_both = cat("etcdctl endpoint hashkv -w json >", dir.file("hash"), "; ", kReadAll, ">", dir.file("all"));
   Output etcd = run_etcd(dir.file("etcd"), cat("etcdctl endpoint hashkv -w json >", dir.file("hash0"), "\n", kHistory, read_both,
                                                "; L=$(etcdctl lease grant 3000 | cut -d\" \" -f2); etcdctl put leased v --lease=$L; etcdctl snapshot save ", dir.file("s.db"),
-                                               "; etcdctl endpoint hashkv -w json >", dir.file("hash2"), "; ", kReadAll, ">", dir.file("all2")));
+                                               "; etcdctl endpoint hashkv -w json >", dir.file("hash2"), "; ", kReadAll, ">", dir.file("all2"),
+                                               "; etcdctl user add root:pw && etcdctl role add reader && etcdctl auth enable && etcdctl --user root:pw snapshot save ", dir.file("auth.db")));
   ok(etcd);
   // The same commands make the same history.
   with_served_store({.data_dir = dir.file("same")}, [&](std::uint16_t port) {
@@ -109,8 +110,16 @@ TEST(SnapshotTools, WeTakeEtcdsSnapshotAndHashAsItDoes) {
     EXPECT_TRUE(ok(run_etcdctl(port, "etcdctl lease list")).contains("found 1 leases"));
     EXPECT_TRUE(run_etcdctl(port, "etcdctl get a --rev=8").text.contains("required revision has been compacted"));
   });
+  // Whose passwords only etcd can check.
+  etcd::RestoreSnapshotOptions guarded{.snapshot = dir.file("auth.db"), .store = dir.file("open.db")};
+  EXPECT_EQ(etcd::restore_snapshot(guarded).error().code(), Code::kFailedPrecondition);
+  guarded.drop_auth = true;
+  auto open = etcd::restore_snapshot(guarded);
+  ASSERT_TRUE(open) << open.error().message();
+  EXPECT_TRUE(open->auth_enabled);
+  EXPECT_EQ(open->records, restored->records);
   // What a stopped etcd leaves is a snapshot without a hash.
-  auto file = etcd::restore_snapshot({.snapshot = dir.file("etcd/member/snap/db"), .store = dir.file("copied.db"), .skip_hash_check = true});
+  auto file = etcd::restore_snapshot({.snapshot = dir.file("etcd/member/snap/db"), .store = dir.file("copied.db"), .drop_auth = true, .skip_hash_check = true});
   ASSERT_TRUE(file) << file.error().message();
   EXPECT_EQ(file->revision, restored->revision);
 }
