@@ -42,6 +42,33 @@ TEST(PowerLoss, LosesNothingAcknowledgedWhereverItStrikes) {
   }
 }
 
+async::Task<Result<>> write_and_defragment(StoreTest& test, Journal& journal, std::uint64_t seed) {
+  for (std::uint64_t round = 0; round < 6; ++round) {
+    CO_TRY(co_await run_clients(test, journal, seed * 10 + round, 1, 15));
+    Result<> compacted = co_await test.store.compact(test.store.current_revision());
+    if (!compacted && compacted.error().code() != Code::kOutOfRange) co_return compacted;
+    CO_TRY(co_await test.store.defragment());
+  }
+  co_return Result<>();
+}
+
+TEST(PowerLoss, DuringDefragmentationLosesNothingEither) {
+  const std::uint64_t first = seed_or(1), rounds = ::getenv("SEED") ? 1 : long_run() ? 1000 : 8;
+  for (std::uint64_t seed = first; seed < first + rounds && !::testing::Test::HasFailure(); ++seed) {
+    SCOPED_TRACE(cat("SEED=", seed));
+    TempDir dir;
+    CrashVfs vfs("crash");
+    SeededRng rng(seed);
+    Journal journal;
+    SqliteOptions options{.path = dir.file(), .compaction = {.interval = std::chrono::seconds(0)}, .vfs = vfs.name()};
+    vfs.arm({.crash_at = static_cast<std::int64_t>(rng.below(600)) + 1});
+    (void)run_store(options, [&](StoreTest& test) { return write_and_defragment(test, journal, seed); });
+    vfs.lose_power(rng);
+    Result<> checked = run_store({.path = options.path}, Checker{journal});
+    EXPECT_TRUE(checked) << (checked ? "" : checked.error().message());
+  }
+}
+
 TEST(PowerLoss, WithoutFsyncLosesOnlyTheEndAndNeverBreaksTheFile) {
   for (std::uint64_t seed = 1; seed <= (long_run() ? 500u : 10u); ++seed) {
     SCOPED_TRACE(cat("seed ", seed));
