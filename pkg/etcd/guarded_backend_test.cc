@@ -14,7 +14,7 @@ constexpr const char* kNoSpace = "etcdserver: mvcc: database space exceeded";
 
 Txn put_of(std::size_t bytes) {
   Txn txn;
-  txn.success.push_back(PutRequest{.key = "k", .value = share(std::string(bytes, 'v'))});
+  txn.success.push_back(PutRequest{.key = "k", .value = share(store::noise(bytes))});
   return txn;
 }
 
@@ -60,7 +60,7 @@ TEST(Quota, RefusesGrowthUntilItIsDisarmed) { test_store({.path = ":memory:"}, r
 Task<Result<>> no_quota(StoreTest& t) {
   Alarms alarms(nullptr);
   GuardedBackend guarded(t.store, &t.store, alarms, quota_of_flag(-1));
-  for (int i = 0; i < 5; ++i) CO_TRY(co_await guarded.txn(put_of(1'000'000)));
+  for (int i = 0; i < 5; ++i) CO_TRY(co_await guarded.txn(put_of(100'000)));
   EXPECT_TRUE(alarms.all().empty());
   co_return Result<>();
 }

@@ -38,7 +38,7 @@ Result<DumpHead> read_head(Connection& connection) {
   return head;
 }
 
-// The value is held by value.
+// row.value is a view of value.
 Result<DumpRow> row_of(const Statement& statement, ValueDecoder& decoder, SharedBytes& value) {
   Version version{.row = statement.integer(0), .create = statement.integer(1), .version = statement.integer(2), .lease = statement.integer(3)};
   DumpRow row{.revision = version.revision(), .sub = version.row & kSubMax, .create = version.create, .version = version.version, .lease = version.lease};

@@ -13,7 +13,7 @@ using async::Task;
 Task<Result<>> put_many(StoreTest& t, int count, std::size_t bytes) {
   Txn txn;
   for (int i = 0; i < count; ++i) {
-    txn.success.push_back(PutRequest{.key = cat("k", 100'000 + i), .value = share(std::string(bytes, 'v'))});
+    txn.success.push_back(PutRequest{.key = cat("k", 100'000 + i), .value = share(noise(bytes, static_cast<std::uint64_t>(i)))});
     if (txn.success.size() < 500 && i + 1 < count) continue;
     CO_TRY(co_await t.store.txn(std::move(txn)));
     txn = {};
@@ -208,7 +208,7 @@ TEST(StoreBuilder, MakesAStoreThatGoesOn) {
 }
 
 Task<Result<>> grow(StoreTest& t) {
-  for (int i = 0; i < 60; ++i) CO_TRY(co_await t.store.put("k", share(std::string(10'000, 'v'))));
+  for (int i = 0; i < 60; ++i) CO_TRY(co_await t.store.put("k", share(noise(10'000))));
   t.time.advance(std::chrono::seconds(300));
   for (int turn = 0; turn < 2000 && t.store.compact_revision().value == 0; ++turn) CO_TRY(co_await t.store.put("turn", share("x")));
   EXPECT_GE(t.store.compact_revision().value, 61);

@@ -64,6 +64,14 @@ void test_store(SqliteOptions options, Body body) {
   EXPECT_TRUE(result) << (result ? "" : result.error().message());
 }
 
+// Bytes that do not compress.
+inline std::string noise(std::size_t bytes, std::uint64_t seed = 1) {
+  SeededRng rng(seed);
+  std::string out;
+  while (out.size() < bytes) out += static_cast<char>(rng.next());
+  return out;
+}
+
 inline RangeRequest everything() { return {.key = std::string(1, '\0'), .range_end = std::string(1, '\0')}; }
 
 // "a=1 b=2"

@@ -161,7 +161,7 @@ TEST(Alarms, AFullQuotaStopsPutsUntilItIsDisarmed) {
   TempDir dir;
   etcd::ServeOptions options{.data_dir = dir.file("data"), .quota_backend_bytes = 400'000};
   with_served_store(options, [&](std::uint16_t port) {
-    Output full = run_etcdctl(port, "for i in 1 2 3 4 5 6 7; do head -c 100000 /dev/zero | tr \"\\0\" v | etcdctl put k$i || exit 1; done");
+    Output full = run_etcdctl(port, "for i in 1 2 3 4 5 6 7; do head -c 100000 /dev/urandom | etcdctl put k$i || exit 1; done");
     EXPECT_TRUE(full.text.contains("etcdserver: mvcc: database space exceeded")) << full.text;
     EXPECT_TRUE(full.text.starts_with("OK\nOK\nOK\n")) << full.text;
     EXPECT_EQ(ok(run_etcdctl(port, "etcdctl alarm list")), cat("memberID:", etcd::kMemberId, " alarm:NOSPACE \n"));
@@ -193,7 +193,7 @@ TEST(Alarms, AFullDiskStopsPutsUntilThereIsSpaceAndItIsDisarmed) {
   TempDir dir;
   if (!have_etcdctl() || !make_small_disk(dir.file("data"))) GTEST_SKIP() << "needs /usr/bin/etcdctl (package etcd-client) and the right to mount";
   with_served_store({.data_dir = dir.file("data")}, [&](std::uint16_t port) {
-    Output full = run_etcdctl(port, "for i in $(seq 20); do head -c 100000 /dev/zero | tr \"\\0\" v | etcdctl put k$i || exit 1; done");
+    Output full = run_etcdctl(port, "for i in $(seq 20); do head -c 100000 /dev/urandom | etcdctl put k$i || exit 1; done");
     EXPECT_TRUE(full.text.contains("etcdserver: mvcc: database space exceeded")) << full.text;
     EXPECT_TRUE(ok(run_etcdctl(port, "etcdctl alarm list")).contains("NOSPACE"));
     EXPECT_EQ(ok(run_etcdctl(port, "etcdctl get k1 --keys-only")), "k1\n\n");
