@@ -11,8 +11,8 @@ namespace monopod::store {
 namespace {
 
 constexpr std::int64_t kGainMin = 1000;        // revisions; less is not worth the writes
-constexpr std::int64_t kFreePagesMin = 256;    // kept for reuse
-constexpr int kVacuumPages = 128;              // per step
+constexpr std::int64_t kFreeBytesMin = 1024 * 1024;  // kept for reuse
+constexpr std::int64_t kVacuumBytes = 512 * 1024;    // per step
 constexpr int kTruncateAttempts = 50;
 constexpr std::chrono::milliseconds kTruncatePause{100};
 
@@ -86,7 +86,7 @@ async::Task<Result<>> SqliteStore::run_compactor() {
       co_await async::asio::post(executor_, async::use_task);
     }
     CO_TRY(co_await remove_stale());
-    Result<> given = co_await give_pages_back(kFreePagesMin);
+    Result<> given = co_await give_pages_back(kFreeBytesMin);
     if (!given && given.error().code() == Code::kCancelled) co_return given;
   }
 }
@@ -115,14 +115,15 @@ async::Task<Result<>> SqliteStore::remove_stale() {
   co_return Result<>();
 }
 
-// Leaves a quarter of the file, and keep_free pages, for reuse; keep_free 0: nothing.
-async::Task<Result<>> SqliteStore::give_pages_back(std::int64_t keep_free) {
+// Leaves a quarter of the file, and keep_bytes, for reuse; keep_bytes 0: nothing.
+async::Task<Result<>> SqliteStore::give_pages_back(std::int64_t keep_bytes) {
   while (!failure_) {
     Result<Database::FileSize> size = co_await read([this] { return db_->file_size(); });
     if (!size) co_return fail(size.error());
-    if (size->free_pages == 0 || (keep_free > 0 && (size->free_pages < keep_free || size->free_pages < size->pages / 4))) co_return Result<>();
+    bool few = size->free_pages * size->page_bytes < keep_bytes || size->free_pages < size->pages / 4;
+    if (size->free_pages == 0 || (keep_bytes > 0 && few)) co_return Result<>();
     WorkPtr work = make_work();
-    work->writes.vacuum_pages = kVacuumPages;
+    work->writes.vacuum_pages = static_cast<int>(std::max<std::int64_t>(1, kVacuumBytes / size->page_bytes));
     CO_TRY(co_await finish(work));
   }
   co_return Result<>();

@@ -127,7 +127,7 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   // --- compactor.cc
   async::Task<Result<>> run_compactor();
   async::Task<Result<>> remove_stale();
-  async::Task<Result<>> give_pages_back(std::int64_t keep_free);
+  async::Task<Result<>> give_pages_back(std::int64_t keep_bytes);
   void sample_revision();
   std::optional<std::int64_t> revision_to_compact() const;
 
