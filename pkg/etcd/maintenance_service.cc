@@ -18,15 +18,17 @@ constexpr std::size_t kBlobBytes = 128 * 1024;  // of one message of a snapshot
 std::string format_header_now(const Context& context) { return format_header(context.backend.current_revision()); }
 
 Result<SqliteBackend*> sqlite_of(const Context& context) {
-  if (!context.options.sqlite) return fail(Code::kUnimplemented, "this store keeps no file of its own");
+  if (!context.options.sqlite || !context.maintenance) return fail(Code::kUnimplemented, "this store keeps no file of its own");
   return context.options.sqlite;
 }
 
+std::span<const Alarm> alarms_of(const Context& context) { return context.alarms ? context.alarms->all() : std::span<const Alarm>(); }
+
 // What reading everything found out.
 Task<Error> note_damage(Context& context, Error error) {
-  if (error.code() == Code::kDataLoss) {
+  if (error.code() == Code::kDataLoss && context.alarms) {
     log::error("the store is damaged, CORRUPT raised: restore a backup", {{"error", error}});
-    Result<> raised = co_await context.alarms.raise({.type = AlarmType::kCorrupt});
+    Result<> raised = co_await context.alarms->raise({.type = AlarmType::kCorrupt});
     if (!raised) log::warn("the alarm is in force but not stored", {{"error", raised.error()}});
   }
   co_return error;
@@ -43,7 +45,7 @@ Answer status(Context& context, std::string_view) {
   out.integer(5, revision).integer(6, kRaftTerm).integer(7, revision);
   if (context.options.sqlite)
     if (auto failed = context.options.sqlite->failure()) out.bytes(8, failed->message());
-  for (const Alarm& alarm : context.alarms.all()) out.bytes(8, describe_alarm(alarm));
+  for (const Alarm& alarm : alarms_of(context)) out.bytes(8, describe_alarm(alarm));
   co_return out.integer(9, stats.file_bytes_in_use).integer(12, context.options.quota_bytes).take();
 }
 
@@ -53,15 +55,16 @@ Answer alarm(Context& context, std::string_view message) {
   CO_TRY_ASSIGN(std::int64_t number, parse_integer(message, 3));
   if (action < 0 || action > 2 || number < 0 || number > 2) co_return fail(Code::kInvalidArgument, "unknown alarm or action");
   Alarm asked{.member = static_cast<std::uint64_t>(member), .type = static_cast<AlarmType>(number)};
+  if (action != 0 && !context.alarms) co_return fail(Code::kUnimplemented, "there are no alarms");
   std::vector<Alarm> told;
   if (action == 0) {
-    for (const Alarm& on : context.alarms.all())
+    for (const Alarm& on : alarms_of(context))
       if (asked.type == AlarmType::kNone || on.type == asked.type) told.push_back(on);
   } else if (action == 1 && asked.type != AlarmType::kNone) {
-    CO_TRY(co_await context.alarms.raise(asked));
+    CO_TRY(co_await context.alarms->raise(asked));
     told.push_back(asked);
   } else if (action == 2) {
-    CO_TRY_ASSIGN(bool was_on, co_await context.alarms.disarm(asked));
+    CO_TRY_ASSIGN(bool was_on, co_await context.alarms->disarm(asked));
     if (was_on) told.push_back(asked);
   }
   ProtoWriter out;
@@ -79,7 +82,7 @@ Answer defragment(Context& context, std::string_view) {
 Answer hash_kv(Context& context, std::string_view message) {
   CO_TRY_ASSIGN(std::int64_t revision, parse_integer(message, 1));
   CO_TRY_ASSIGN(SqliteBackend * sqlite, sqlite_of(context));
-  Result<KvHash> hash = co_await etcd::hash_kv(*sqlite, context.pool, Revision(revision));
+  Result<KvHash> hash = co_await etcd::hash_kv(*sqlite, *context.maintenance, Revision(revision));
   if (!hash) {
     Error error = co_await note_damage(context, std::move(hash).error());
     co_return fail(std::move(error));
@@ -93,7 +96,7 @@ Task<Result<ImageHash>> write_image(Context& context, SqliteBackend& sqlite, Bol
   CO_TRY_ASSIGN(std::unique_ptr<Dump> dump, co_await sqlite.dump());
   ImageWriter image(*dump, {.client_url = context.options.client_url}, out);
   for (bool more = true; more;) {
-    CO_TRY_ASSIGN(more, co_await context.pool.run([&image] { return image.step(); }));
+    CO_TRY_ASSIGN(more, co_await context.maintenance->run([&image] { return image.step(); }));
   }
   co_return image.hash();
 }
@@ -134,7 +137,7 @@ Task<Result<>> send_file(Context& context, http::GrpcServerCall& call, int fd, s
       digest.update(blob);
       return blob;
     };
-    CO_TRY_ASSIGN(std::string blob, co_await context.pool.run(slice));
+    CO_TRY_ASSIGN(std::string blob, co_await context.maintenance->run(slice));
     sent += static_cast<std::int64_t>(size);
     CO_TRY(co_await call.write(ProtoWriter().integer(2, bytes - sent).bytes(3, blob).str()));
   }
@@ -150,7 +153,7 @@ Task<Result<>> send_snapshot(Context& context, http::GrpcServerCall& call) {
     Error error = co_await note_damage(context, std::move(made).error());
     co_return fail(std::move(error));
   }
-  CO_TRY_ASSIGN(std::int64_t bytes, co_await context.pool.run([&writer] { return writer.finish(); }));
+  CO_TRY_ASSIGN(std::int64_t bytes, co_await context.maintenance->run([&writer] { return writer.finish(); }));
   log::info("snapshot is sent", {{"bytes", bytes}});
   co_return co_await send_file(context, call, file.get(), bytes);
 }

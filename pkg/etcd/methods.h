@@ -26,10 +26,10 @@ struct Context {
   Backend& backend;
   async::Time& time;
   const ServiceOptions& options;
-  Alarms& alarms;
-  async::Pool& pool;  // of maintenance: one slow thing at a time, away from the store's own threads
   AuthStore* auth = nullptr;  // null: the backend keeps no users
   Credentials credentials{};
+  Alarms* alarms = nullptr;             // null: there are none, and none can be raised
+  async::Pool* maintenance = nullptr;   // one slow thing at a time, away from the store's own threads; null: nothing of that kind is done
 };
 
 using Answer = async::Task<Result<std::string>>;

@@ -69,7 +69,7 @@ Task<Result<>> Service::start() { return alarms_.load(); }
 Task<Result<>> Service::handle(http::Exchange& exchange) {
   if (!http::is_grpc(exchange.request())) co_return co_await answer_plain(exchange);
   http::GrpcServerCall call(exchange);
-  Context context{.backend = backend_, .time = time_, .options = options_, .alarms = alarms_, .pool = maintenance_, .auth = options_.auth};
+  Context context{.backend = backend_, .time = time_, .options = options_, .auth = options_.auth, .alarms = &alarms_, .maintenance = &maintenance_};
   if (context.auth) context.credentials = credentials_of(exchange.request(), options_.client_cert_auth);
   if (auto at = methods_.find(call.method()); at != methods_.end()) co_return co_await answer_one(context, call, at->second);
   if (auto at = streams_.find(call.method()); at != streams_.end()) co_return co_await call_stream(context, call, at->second);
