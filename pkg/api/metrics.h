@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/clock.h"
+#include "base/metrics_text.h"
 
 namespace monopod::api {
 
@@ -32,13 +33,8 @@ class Metrics {
 
  private:
   static constexpr double kBuckets[] = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 2, 5, 10, 30, 60};
-  struct Latency {
-    std::uint64_t counts[std::size(kBuckets)] = {};
-    std::uint64_t total = 0;
-    double seconds = 0;
-  };
   std::map<std::string, std::uint64_t, std::less<>> requests_;
-  std::map<std::string, Latency, std::less<>> latency_;
+  std::map<std::string, metrics::Histogram, std::less<>> latency_;
   std::map<std::string, std::uint64_t, std::less<>> watch_events_;
   std::vector<std::function<void(std::string&)>> sources_;
 };

@@ -112,12 +112,14 @@ async::Task<Result<>> SqliteStore::run_committer() {
     for (const WorkPtr& work : in_flight_)
       if (!work->writes.empty()) writes.push_back(&work->writes);
     Result<> committed;
+    MonoTime began = time_.mono();
     if (failure_) committed = fail(*failure_);
     else if (!writes.empty()) committed = co_await commit_thread_.run([this, &writes] { return db_->commit(writes); });
     std::vector<WorkPtr> batch = std::exchange(in_flight_, {});
     if (committed) {
       if (!writes.empty()) {
         ++counters_.commits;
+        counters_.commit_seconds.observe(std::chrono::duration<double>(time_.mono() - began).count());
         counters_.wal_bytes_written = db_->wal_bytes_written();
       }
       publish(batch);
@@ -135,6 +137,7 @@ void SqliteStore::publish(const std::vector<WorkPtr>& batch) {
     if (work->revision > 0) {
       ++counters_.txns;
       mvcc_.commit(work->revision, work->writes.changes);
+      for (const Change& change : work->writes.changes) ++(change.now.tombstone() ? counters_.deletes : counters_.puts);
       auto committed = std::make_shared<Committed>(Committed{.revision = work->revision, .changes = std::move(work->writes.changes)});
       hub_.publish(*committed);
       tail_.append(std::move(committed));

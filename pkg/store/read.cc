@@ -17,6 +17,7 @@ Error compacted_error() { return Error(Code::kOutOfRange, "etcdserver: mvcc: req
 
 async::Task<Result<RangeResult>> SqliteStore::range(RangeRequest request) {
   if (request.key.empty()) co_return fail(Code::kInvalidArgument, "etcdserver: key is not provided");
+  ++counters_.ranges;
   for (int attempt = 1;; ++attempt) {
     CO_TRY(usable());
     CO_TRY(mvcc_.check_revision(request.revision.value, mvcc_.committed, request.key, request.range_end));

@@ -10,6 +10,7 @@
 #include "async/pool.h"
 #include "async/state_store.h"
 #include "async/time.h"
+#include "base/metrics_text.h"
 #include "base/rng.h"
 #include "store/backend.h"
 #include "store/dump.h"
@@ -42,6 +43,9 @@ struct SqliteOptions {
   async::Pool* commit_pool = nullptr;  // where commits run, one at a time, instead of on a thread of the store's own; for simulations
 };
 
+// Bounds of etcd's disk histograms.
+inline constexpr double kDiskSeconds[] = {0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192};
+
 // Numbers since open, for status and metrics.
 struct StoreStats {
   std::int64_t keys = 0;            // live
@@ -51,6 +55,12 @@ struct StoreStats {
   std::int64_t payload_bytes = 0;   // keys and values acknowledged
   std::int64_t file_bytes = 0;      // database file
   std::int64_t file_bytes_in_use = 0;
+  std::int64_t ranges = 0;          // reads, those within transactions not counted
+  std::int64_t puts = 0;            // committed, within transactions too
+  std::int64_t deletes = 0;         // keys deleted, by an ended lease too
+  std::int64_t watchers = 0;        // now
+  std::int64_t slow_watchers = 0;   // of them: not at the newest revision yet
+  metrics::Histogram commit_seconds{kDiskSeconds};  // one group commit with its fsync
   std::int64_t wal_bytes_written = 0;  // appended to the write-ahead log, page granular
 };
 

@@ -149,6 +149,8 @@ async::Task<Result<StoreStats>> SqliteStore::stats() {
   stats.versions = static_cast<std::int64_t>(mvcc_.index.versions());
   stats.file_bytes = size.pages * size.page_bytes;
   stats.file_bytes_in_use = (size.pages - size.free_pages) * size.page_bytes;
+  stats.watchers = static_cast<std::int64_t>(hub_.watchers());
+  stats.slow_watchers = stats.watchers - static_cast<std::int64_t>(hub_.waiting());
   co_return stats;
 }
 

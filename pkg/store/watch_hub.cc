@@ -149,6 +149,12 @@ void WatchHub::publish(const Committed& committed) {
   }
 }
 
+std::size_t WatchHub::waiting() const {
+  std::size_t count = 0;
+  for (const auto& [range, group] : groups_) count += group->waiting();
+  return count;
+}
+
 void WatchHub::wake_all() {
   for (auto& [range, group] : groups_) group->changed.wake_all();
 }

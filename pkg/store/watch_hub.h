@@ -45,6 +45,7 @@ class WatchGroup {
 
   void begin_waiting(WatchPosition& position);
   void end_waiting(WatchPosition& position);
+  std::size_t waiting() const { return waiting_.size(); }
 
   const WatchRange range;
   async::Notify changed;
@@ -67,6 +68,7 @@ class WatchHub {
   void publish(const Committed& committed);
   void wake_all();
   std::size_t watchers() const { return watchers_; }
+  std::size_t waiting() const;  // of them: those that have everything
 
  private:
   void find(std::string_view key, std::vector<WatchGroup*>& found);

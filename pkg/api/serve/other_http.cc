@@ -1,10 +1,7 @@
 // Paths that are no resource: discovery, OpenAPI, version, health, metrics, issuer metadata.
-#include <unistd.h>
-
-#include <cstdio>
-
 #include "api/serve/works.h"
 #include "base/strings.h"
+#include "sys/process_metrics.h"
 
 namespace monopod::api {
 namespace {
@@ -138,24 +135,6 @@ async::Task<Outcome<>> serve_health(HttpCall& call, std::string_view name) {
                              share(std::move(text)));
 }
 
-std::string process_metrics() {
-  std::string out;
-  long pages = 0, resident = 0;
-  if (std::FILE* file = std::fopen("/proc/self/statm", "re")) {
-    if (std::fscanf(file, "%ld %ld", &pages, &resident) == 2) {
-      out += cat("# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes ", resident * sysconf(_SC_PAGESIZE), '\n');
-      out += cat("# TYPE process_virtual_memory_bytes gauge\nprocess_virtual_memory_bytes ", pages * sysconf(_SC_PAGESIZE), '\n');
-    }
-    std::fclose(file);
-  }
-  timespec used{};
-  if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) == 0) {
-    std::string fraction = std::to_string(1'000'000'000 + used.tv_nsec).substr(1, 6);
-    out += cat("# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total ", used.tv_sec, '.', fraction, '\n');
-  }
-  return out;
-}
-
 }  // namespace
 
 async::Task<Outcome<>> serve_other(HttpCall& call) {
@@ -172,8 +151,8 @@ async::Task<Outcome<>> serve_other(HttpCall& call) {
     text += "# HELP apiserver_storage_objects Objects in the store by resource.\n# TYPE apiserver_storage_objects gauge\n";
     for (const auto& [name, cache] : call.works.caches.caches())
       text += cat("apiserver_storage_objects{resource=\"", qualified({name.first, name.second}), "\"} ", cache->objects().size(), '\n');
-    text += process_metrics();
-    co_return co_await respond(call, 200, {{"content-type", "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"}}, share(std::move(text)));
+    text += sys::format_process_metrics();
+    co_return co_await respond(call, 200, {{"content-type", metrics::kContentType}}, share(std::move(text)));
   }
   if (path == "/openid/v1/jwks")
     co_return co_await respond(call, 200, {{"content-type", "application/jwk-set+json"}}, share(json::format(call.works.tokens.jwks())));
