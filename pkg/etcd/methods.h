@@ -57,6 +57,16 @@ std::span<const Method> auth_methods();
 std::span<const Method> maintenance_methods();
 std::span<const StreamMethod> maintenance_streams();
 std::span<const Method> cluster_methods();
+std::span<const Method> lock_methods();
+std::span<const Method> election_methods();
+std::span<const StreamMethod> election_streams();
+std::span<const Method> health_methods();
+std::span<const StreamMethod> health_streams();
+
+// Shared by Lock and Election (lock_service.cc).
+inline constexpr std::chrono::seconds kSessionTtl{60};  // of the lease a call without one is given; etcd's
+Error as_unknown(Error error);
+async::Task<Result<LeaseId>> session_lease(Context& context, std::int64_t asked);
 
 // All of them.
 std::vector<Method> all_methods();

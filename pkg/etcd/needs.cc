@@ -144,12 +144,16 @@ Result<Access> needs_unlock(std::string_view message) {
   return Access{.caller = Access::Caller::kUser, .writes = {{std::move(key), {}}}};
 }
 
-// ProclaimRequest and ResignRequest: leader = 1, a LeaderKey: key = 2. A transaction that compares the key and writes it.
+// ProclaimRequest and ResignRequest: leader = 1, a LeaderKey: key = 2, lease = 4. A transaction that compares the key and writes it, under
+// that lease.
 Result<Access> needs_leadership(std::string_view message) {
   TRY_ASSIGN(std::string leader, parse_text(message, 1));
   TRY_ASSIGN(std::string key, parse_text(leader, 2));
   TRY(check_key(key));
-  return Access{.caller = Access::Caller::kUser, .reads = {{key, {}}}, .writes = {{key, {}}}};
+  Access access{.caller = Access::Caller::kUser, .reads = {{key, {}}}, .writes = {{key, {}}}};
+  TRY_ASSIGN(std::int64_t lease, parse_integer(leader, 4));
+  if (lease != 0) access.lease_writes.emplace_back(lease);
+  return access;
 }
 
 // LeaderRequest: name = 1.

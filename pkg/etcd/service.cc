@@ -2,7 +2,8 @@
 
 #include "base/strings.h"
 #include "etcd/authorize.h"
-#include "etcd/methods.h"
+#include "etcd/gateway.h"
+#include "etcd/http_paths.h"
 
 namespace monopod::etcd {
 namespace {
@@ -20,19 +21,26 @@ Task<Result<>> answer_one(Context& context, http::GrpcServerCall& call, const Me
   co_return co_await call.finish({});
 }
 
-Task<Result<>> answer_plain(http::Exchange& exchange) {
-  std::string_view path = exchange.request().raw_path();
-  http::Headers json{{"content-type", "application/json"}};
-  if (path == "/health") co_return co_await exchange.respond(200, std::move(json), std::string(R"({"health":"true","reason":""})"));
-  if (path == "/version")
-    co_return co_await exchange.respond(200, std::move(json), cat(R"({"etcdserver":")", kVersion, R"(","etcdcluster":"3.5.0"})"));
-  co_return co_await exchange.respond(404, {{"content-type", "text/plain; charset=utf-8"}}, std::string("404 page not found\n"));
-}
-
 template <typename T>
 void append(std::vector<T>& all, std::span<const T> some) {
   all.insert(all.end(), some.begin(), some.end());
 }
+
+// A call that nobody finished ended because its client went away.
+class CountAtEnd {
+ public:
+  CountAtEnd(Handled& handled, const http::GrpcServerCall& call) : call_(call), counts_(handled.find(call.method())), known_(counts_ != handled.end()) {}
+  ~CountAtEnd() {
+    if (known_) ++counts_->second[static_cast<std::size_t>(call_.outcome().value_or(Code::kCancelled))];
+  }
+  CountAtEnd(const CountAtEnd&) = delete;
+  CountAtEnd& operator=(const CountAtEnd&) = delete;
+
+ private:
+  const http::GrpcServerCall& call_;
+  Handled::iterator counts_;
+  bool known_;
+};
 
 }  // namespace
 
@@ -43,6 +51,9 @@ std::vector<Method> all_methods() {
   append(all, auth_methods());
   append(all, maintenance_methods());
   append(all, cluster_methods());
+  append(all, lock_methods());
+  append(all, election_methods());
+  append(all, health_methods());
   return all;
 }
 
@@ -51,25 +62,39 @@ std::vector<StreamMethod> all_streams() {
   append(all, lease_streams());
   append(all, watch_streams());
   append(all, maintenance_streams());
+  append(all, election_streams());
+  append(all, health_streams());
   return all;
 }
+
+struct Service::Counts {
+  Handled handled{};
+  HealthCounts health{};
+};
 
 Service::Service(store::Backend& backend, async::Time& time, ServiceOptions options)
     : time_(time),
       options_(std::move(options)),
       alarms_(options_.sqlite ? &options_.sqlite->state() : nullptr),
-      backend_(backend, options_.sqlite, alarms_, options_.quota_bytes) {
+      backend_(backend, options_.sqlite, alarms_, options_.quota_bytes),
+      counts_(std::make_unique<Counts>()) {
   for (const Method& method : all_methods()) methods_.emplace(method.path, method);
   for (const StreamMethod& stream : all_streams()) streams_.emplace(stream.path, stream);
+  for (const auto& [path, method] : methods_) counts_->handled[path] = {};
+  for (const auto& [path, stream] : streams_) counts_->handled[path] = {};
 }
 Service::~Service() = default;
 
 Task<Result<>> Service::start() { return alarms_.load(); }
 
 Task<Result<>> Service::handle(http::Exchange& exchange) {
-  if (!http::is_grpc(exchange.request())) co_return co_await answer_plain(exchange);
-  http::GrpcServerCall call(exchange);
   Context context{.backend = backend_, .time = time_, .options = options_, .auth = options_.auth, .alarms = &alarms_, .maintenance = &maintenance_};
+  if (!http::is_grpc(exchange.request())) {
+    if (is_gateway_path(exchange.request().raw_path())) co_return co_await serve_gateway(exchange, *this);
+    co_return co_await answer_plain(exchange, context, counts_->handled, counts_->health);
+  }
+  http::GrpcServerCall call(exchange);
+  CountAtEnd count(counts_->handled, call);
   if (context.auth) context.credentials = credentials_of(exchange.request(), options_.client_cert_auth);
   if (auto at = methods_.find(call.method()); at != methods_.end()) co_return co_await answer_one(context, call, at->second);
   if (auto at = streams_.find(call.method()); at != streams_.end()) co_return co_await call_stream(context, call, at->second);

@@ -1,5 +1,5 @@
-// etcd's v3 gRPC API (KV, Watch, Lease, Auth, Cluster, Maintenance) over a Backend, plus GET /health and /version.
-// Codes and texts of errors are etcd's. Election and Lock are answered with UNIMPLEMENTED.
+// etcd's v3 gRPC API (KV, Watch, Lease, Auth, Cluster, Maintenance, Lock, Election) and gRPC health over a Backend, the JSON gateway
+// to them (gateway.h), and GET /health, /livez, /readyz, /version, /metrics. Codes and texts of errors are etcd's.
 //
 //   Service service(backend, time, {});
 //   http::Server server(executor, time, service, {});
@@ -49,6 +49,8 @@ class Service final : public http::Handler {
   async::Pool maintenance_{1};
   std::unordered_map<std::string_view, Method> methods_;
   std::unordered_map<std::string_view, StreamMethod> streams_;
+  struct Counts;  // for /metrics
+  std::unique_ptr<Counts> counts_;
 };
 
 }  // namespace monopod::etcd

@@ -81,7 +81,8 @@ class WatchStream {
   Task<Result<>> read_all() {
     for (;;) {
       CO_TRY_ASSIGN(std::optional<std::string> message, co_await call_.read());
-      if (!message) co_return Result<>();
+      // As etcd: a client that has no more to ask still gets its events, until it goes away.
+      if (!message) co_return co_await async::Event(executor_).wait();
       CO_TRY_ASSIGN(WatchMessage request, parse_watch(*message));
       if (request.create) CO_TRY(co_await create(std::move(*request.create)));
       if (request.cancel) CO_TRY(co_await cancel(*request.cancel));

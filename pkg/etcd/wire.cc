@@ -54,7 +54,10 @@ void ProtoWriter::varint(std::uint64_t value) {
 }
 
 ProtoWriter& ProtoWriter::unsigned_integer(std::uint32_t field, std::uint64_t value) {
-  if (value == 0) return *this;
+  return value == 0 ? *this : varint_field(field, value);
+}
+
+ProtoWriter& ProtoWriter::varint_field(std::uint32_t field, std::uint64_t value) {
   varint(std::uint64_t{field} << 3);
   varint(value);
   return *this;

@@ -37,6 +37,7 @@ class ProtoWriter {
  public:
   ProtoWriter& integer(std::uint32_t field, std::int64_t value);
   ProtoWriter& unsigned_integer(std::uint32_t field, std::uint64_t value);
+  ProtoWriter& varint_field(std::uint32_t field, std::uint64_t value);  // even if 0
   ProtoWriter& boolean(std::uint32_t field, bool value) { return integer(field, value ? 1 : 0); }
   ProtoWriter& bytes(std::uint32_t field, std::string_view value);
   ProtoWriter& message(std::uint32_t field, std::string_view encoded);  // even if empty
