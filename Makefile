@@ -17,6 +17,7 @@ deps: ## Install what the build needs (Debian packages; quiet when present)
 test-deps:
 	@packaging/scripts/install-deps build test
 	@packaging/scripts/get-kubectl $(BUILD)/tools
+	@packaging/scripts/get-etcd3 $(BUILD)/tools/etcd3
 
 build: deps ## Build the release binary
 	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DMONOPOD_TESTS=OFF > $(BUILD)-configure.log 2>&1 || { cat $(BUILD)-configure.log; exit 1; }
