@@ -11,6 +11,7 @@
 #include "commands.h"
 #include "host.h"
 #include "pki/random.h"
+#include "store/offline.h"
 #include "store_migrate.h"
 
 namespace monopod::cmd {
@@ -64,9 +65,9 @@ Result<> serve(const StoreOptions& o) {
 }
 
 Result<> check(const StoreOptions& o) {
-  TRY_ASSIGN(std::vector<std::string> findings, store::fsck(o.file));
-  for (const std::string& finding : findings) std::printf("%s\n", finding.c_str());
-  if (!findings.empty()) return fail(Code::kDataLoss, o.file + ": damaged; restore a backup");
+  TRY_ASSIGN(store::FsckReport found, store::fsck(o.file));
+  for (const store::Finding& finding : found.findings) std::printf("%s: %s\n", finding.place.c_str(), finding.problem.c_str());
+  if (!found.findings.empty()) return fail(Code::kDataLoss, o.file + ": damaged; restore a backup");
   std::printf("%s: sound\n", o.file.c_str());
   return {};
 }

@@ -7,8 +7,9 @@
 
 #include "etcd/backend_image.h"
 #include "etcd/hash.h"
-#include "sys/fd.h"
+#include "store/offline.h"
 #include "store/test_support.h"
+#include "sys/fd.h"
 
 namespace monopod::etcd {
 namespace {
@@ -85,7 +86,7 @@ TEST(Snapshot, RestoresTheSameHistory) {
   EXPECT_EQ(describe(dir.file("restored.db")), kFilled);
   auto findings = store::fsck(dir.file("restored.db"));
   ASSERT_TRUE(findings) << findings.error().message();
-  EXPECT_TRUE(findings->empty());
+  EXPECT_TRUE(findings->findings.empty());
   for (const char* left : {"restored.db.new", "restored.db.new.lock", "backup.db.part", "restored.db-wal"}) EXPECT_FALSE(std::filesystem::exists(dir.file(left))) << left;
 }
 

@@ -70,8 +70,8 @@ class FileBuilder final : public StoreBuilder {
     TRY(commit());
     TRY_ASSIGN(bool whole, database_->checkpoint_and_truncate());  // synced; closing leaves no log behind
     if (!whole) return fail(Code::kUnavailable, cat("write ", fresh_, ": another process reads it"));
-    TRY_ASSIGN(std::vector<std::string> findings, database_->check_everything());
-    if (!findings.empty()) return fail(Code::kDataLoss, findings.front());
+    TRY_ASSIGN(FsckReport report, database_->check_everything({}));
+    if (!report.findings.empty()) return fail(Code::kDataLoss, cat(report.findings.front().place, ": ", report.findings.front().problem));
     database_.reset();
     if (verify) TRY(verify(fresh_));
     if (::rename(fresh_.c_str(), path_.c_str()) < 0) return fail_errno(cat("rename ", fresh_));

@@ -130,7 +130,10 @@ Database::~Database() {
   if (wal_fd_ >= 0) ::close(wal_fd_);
 }
 
-void Database::watch_wal() { sqlite3_wal_hook(writer_->get(), on_wal_commit, &wal_pages_); }
+void Database::watch_writes() {
+  sqlite3_wal_hook(writer_->get(), on_wal_commit, &wal_pages_);
+  file_writes_.attach(writer_->get());
+}
 
 Result<Meta> read_meta(Connection& connection) {
   Meta meta;
@@ -306,6 +309,7 @@ Result<> Database::snapshot(const std::string& path) {
   if (memory_) memory_lock.lock();
   if (!memory_) {
     TRY_ASSIGN(own, Connection::open(path_, SQLITE_OPEN_READWRITE, vfs_));
+    TRY(own->execute("PRAGMA synchronous=OFF", "snapshot"));  // of the copy: most live for seconds and need not reach the disk
   }
   Connection& connection = memory_ ? *writer_ : *own;
   TRY_ASSIGN(sqlite3_stmt * stmt, connection.prepare("VACUUM INTO CAST(? AS TEXT)"));

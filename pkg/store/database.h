@@ -12,10 +12,12 @@
 #include <span>
 
 #include "store/dump.h"
+#include "store/offline.h"
 #include "store/row.h"
 #include "store/sqlite_backend.h"
 #include "store/statement.h"
 #include "store/value_coding.h"
+#include "store/write_counter.h"
 #include "sys/fd.h"
 
 namespace monopod::store {
@@ -70,6 +72,8 @@ class Database {
  public:
   // Locks, checks, creates if absent, opens, migrates. See SqliteBackend::open for errors.
   static Result<std::unique_ptr<Database>> open(const SqliteOptions& options);
+  // For reading alone (export.cc): changes nothing, shares the lock with other readers.
+  static Result<std::unique_ptr<Database>> open_read_only(const std::string& path);
   ~Database();
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
@@ -98,8 +102,11 @@ class Database {
   // fdatasync of the write-ahead log, for durability batch.
   Result<> sync_wal();
   std::int64_t wal_bytes_written() const { return wal_bytes_written_; }
-  // Findings, one line each (fsck.cc).
-  Result<std::vector<std::string>> check_everything();
+  std::int64_t file_bytes_written() const { return file_writes_.bytes.load(std::memory_order_relaxed); }
+  // fsck.cc
+  Result<FsckReport> check_everything(const OnProgress& progress);
+
+  Result<FileSummary> summary();  // export.cc
 
   // --- on any thread, any number at a time
   // One per row, null where the row is gone. kDataLoss if a checksum fails.
@@ -136,12 +143,13 @@ class Database {
   Result<bool> run_checkpoint(int mode);
   Result<> check(Result<> result);  // notes a broken writing side
   Result<> check_commit(Result<> result);
-  void watch_wal();                  // counts its pages
+  void watch_writes();               // counts pages of the log and bytes of the file
   std::string path_;
   const char* vfs_ = nullptr;
-  bool memory_ = false;
+  bool memory_ = false;  // or read-only: the one connection is for all threads
   sys::Fd lock_;
   int wal_fd_ = -1;
+  WriteCounter file_writes_;  // outlives writer_
   std::unique_ptr<Connection> writer_;
   ValueEncoder encoder_;  // of the commit thread, as the next
   ValueDecoder decoder_;

@@ -3,6 +3,7 @@
 
 #include "async/scope.h"
 #include "store/limits.h"
+#include "store/offline.h"
 #include "store/test_support.h"
 
 namespace monopod::store {
@@ -65,7 +66,7 @@ TEST(Defragment, TheFileIsAsShortAsItsContent) {
   test_store({.path = dir.file(), .durability = Durability::kOs}, [&](StoreTest& t) { return shrink(t, dir.file()); });
   auto findings = fsck(dir.file());
   ASSERT_TRUE(findings) << findings.error().message();
-  EXPECT_TRUE(findings->empty());
+  EXPECT_TRUE(findings->findings.empty());
 }
 
 Task<Result<>> defragment_into(SqliteBackend& store, std::optional<Result<>>& out) {

@@ -181,7 +181,7 @@ struct DatabaseOpener {
       if (found != "ok") return fail(Code::kDataLoss, found);
     }
     db.file_bytes_ = pages * db.page_bytes_;
-    db.watch_wal();
+    db.watch_writes();
     return {};
   }
 

@@ -58,10 +58,13 @@ struct StoreStats {
   std::int64_t ranges = 0;          // reads, those within transactions not counted
   std::int64_t puts = 0;            // committed, within transactions too
   std::int64_t deletes = 0;         // keys deleted, by an ended lease too
+  std::int64_t leases = 0;
   std::int64_t watchers = 0;        // now
   std::int64_t slow_watchers = 0;   // of them: not at the newest revision yet
   metrics::Histogram commit_seconds{kDiskSeconds};  // one group commit with its fsync
-  std::int64_t wal_bytes_written = 0;  // appended to the write-ahead log, page granular
+  std::int64_t wal_bytes_written = 0;   // appended to the write-ahead log, page granular
+  std::int64_t file_bytes_written = 0;  // by checkpoints into the database file
+  std::chrono::seconds open_for{0};
 };
 
 class SqliteBackend : public Backend {
@@ -87,7 +90,7 @@ class SqliteBackend : public Backend {
   virtual async::Task<Result<StoreStats>> stats() = 0;
   // Of the database file as of the newest commit, free pages too; costs nothing.
   virtual std::int64_t file_bytes() const = 0;
-  // A consistent copy of the whole file (VACUUM INTO) at path, which must not exist.
+  // A consistent copy of the whole file (VACUUM INTO) at path, which must not exist. It is not fsynced: who keeps it does that.
   virtual async::Task<Result<>> snapshot(std::string path) = 0;
   // A consistent reading of everything (dump.h): to be used on a pool thread, and destroyed on the loop before close() can end. Rows that
   // a finished compact() dropped are gone from it. Keys that live in memory only are not in it.
@@ -104,8 +107,5 @@ class SqliteBackend : public Backend {
   // open the file cannot shrink: kUnavailable after some seconds.
   virtual async::Task<Result<>> defragment() = 0;
 };
-
-// Full check of a closed file: SQLite's integrity check, then every row's checksum and every key's history. Lines of findings; empty: sound.
-Result<std::vector<std::string>> fsck(const std::string& path);
 
 }  // namespace monopod::store

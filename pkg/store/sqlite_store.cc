@@ -86,7 +86,7 @@ Result<> SqliteStore::load() {
 }
 
 void SqliteStore::start() {
-  MonoTime now = time_.mono();
+  MonoTime now = opened_ = time_.mono();
   for (const LeaseRow& row : loaded_leases_) {
     auto remaining = std::chrono::milliseconds(row.remaining_ms);
     mvcc_.leases.insert(row.id, {.ttl = std::chrono::seconds(row.ttl_s), .expires = now + remaining, .stored = remaining});
@@ -147,9 +147,12 @@ async::Task<Result<StoreStats>> SqliteStore::stats() {
   StoreStats stats = counters_;
   stats.keys = static_cast<std::int64_t>(mvcc_.index.live());
   stats.versions = static_cast<std::int64_t>(mvcc_.index.versions());
+  stats.file_bytes_written = db_->file_bytes_written();
+  stats.leases = static_cast<std::int64_t>(mvcc_.leases.all().size());
+  stats.watchers = static_cast<std::int64_t>(hub_.watchers());
+  stats.open_for = std::chrono::duration_cast<std::chrono::seconds>(time_.mono() - opened_);
   stats.file_bytes = size.pages * size.page_bytes;
   stats.file_bytes_in_use = (size.pages - size.free_pages) * size.page_bytes;
-  stats.watchers = static_cast<std::int64_t>(hub_.watchers());
   stats.slow_watchers = stats.watchers - static_cast<std::int64_t>(hub_.waiting());
   co_return stats;
 }

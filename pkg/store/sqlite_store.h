@@ -170,6 +170,7 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   async::Notify compact_finished_;
   std::deque<std::pair<MonoTime, std::int64_t>> revision_samples_;
   StoreStats counters_;
+  MonoTime opened_{};
 };
 
 }  // namespace monopod::store
