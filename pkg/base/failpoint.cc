@@ -16,6 +16,7 @@ namespace {
 
 // One line each: where it stands. Keep sorted.
 constexpr std::string_view kNames[] = {
+    "backup.before_rename",             // a backup or a restored database is whole beside its place, not renamed into it
     "image.after_publish",              // layers and blobs are visible and durable, no record names them
     "image.after_unpack",               // layers are verified in staging
     "image.before_publish",             // nothing of the import is synced or visible
