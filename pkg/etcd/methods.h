@@ -67,6 +67,8 @@ std::span<const StreamMethod> health_streams();
 inline constexpr std::chrono::seconds kSessionTtl{60};  // of the lease a call without one is given; etcd's
 Error as_unknown(Error error);
 async::Task<Result<LeaseId>> session_lease(Context& context, std::int64_t asked);
+std::span<const Method> operation_methods();  // monopod.Store: operations.cc
+std::span<const StreamMethod> operation_streams();
 
 // All of them.
 std::vector<Method> all_methods();

@@ -37,7 +37,34 @@ Result<std::unique_ptr<http::TlsServer>> make_tls(const ServeOptions& options) {
                                 .client_certificate = options.client_cert_auth ? http::ClientCertificate::kRequired : http::ClientCertificate::kNone});
 }
 
-Task<Result<>> serve_store(SqliteBackend& store, const ServeOptions& options, async::Time& time) {
+// The socket for commands on this host; none if it cannot be made, since all else works without.
+sys::Fd listen_locally(const ServeOptions& options) {
+  std::string path = local_socket_path(options.data_dir);
+  if (!options.local_socket || options.listen == "unix:" + path) return {};
+  Result<sys::Fd> socket = http::listen_unix(path);
+  if (socket) return std::move(*socket);
+  log::warn("no local socket", {{"path", path}, {"error", socket.error()}});
+  return {};
+}
+
+// Serves until cancelled. A coroutine for run_scoped.
+struct Listeners {
+  SqliteBackend& store;
+  http::Server& server;
+  http::Server& local;
+  backup::Schedule* schedule;
+  sys::Fd socket, local_socket;
+  Task<Result<>> operator()(async::Scope& scope) {
+    if (local_socket) scope.spawn(local.serve(std::move(local_socket)));
+    if (schedule != nullptr) scope.spawn(schedule->run());
+    scope.spawn(server.serve(std::move(socket)));
+    // A store that failed serves nobody: the process ends, and whoever starts it again gets what the file holds.
+    scope.spawn(store.until_failure());
+    co_return co_await scope.join();
+  }
+};
+
+Task<Result<>> serve_store(SqliteBackend& store, const ServeOptions& options, async::Time& time, async::Pool& pool) {
   auto tokens = make_tokens(options.tokens, time);
   if (!tokens) co_return fail(std::move(tokens).error().with("auth tokens"));
   CO_TRY_ASSIGN(auto auth, co_await AuthStore::open(store.state(), std::move(*tokens), options.auth));
@@ -47,22 +74,25 @@ Task<Result<>> serve_store(SqliteBackend& store, const ServeOptions& options, as
   CO_TRY(port);
   std::string host = options.listen.substr(0, options.listen.rfind(':'));
   std::string url = *port == 0 ? options.listen : cat(tls ? "https://" : "http://", host, ":", *port);
+  std::unique_ptr<backup::Schedule> schedule;
+  if (options.backup) schedule = std::make_unique<backup::Schedule>(backup::Source{.store = store, .folder = options.data_dir, .clock = time}, time, *options.backup);
+  Operations operations{.store = store, .data_dir = options.data_dir, .pool = pool, .clock = time, .schedule = schedule.get()};
   Service service(store, time, {.client_url = url,
                                 .progress_interval = options.progress_interval,
                                 .sqlite = &store,
                                 .quota_bytes = quota_of_flag(options.quota_backend_bytes),
                                 .snapshot_dir = options.data_dir,
                                 .auth = auth.get(),
-                                .client_cert_auth = options.client_cert_auth});
+                                .client_cert_auth = options.client_cert_auth,
+                                .operations = &operations});
   CO_TRY(co_await service.start());
-  http::Server server(co_await async::this_executor(), time, service, {.tls = tls.get()});
+  async::Executor executor = co_await async::this_executor();
+  http::Server server(executor, time, service, {.tls = tls.get()});
+  http::Server local(executor, time, service, {});
+  Listeners listeners{store, server, local, schedule.get(), std::move(socket), listen_locally(options)};
   log::info("store serves", {{"url", url}, {"revision", store.current_revision().value}});
   if (options.on_ready) options.on_ready(*port);
-  // A store that failed serves nobody: the process ends, and whoever starts it again gets what the file holds.
-  async::Scope scope(co_await async::this_executor());
-  scope.spawn(server.serve(std::move(socket)));
-  scope.spawn(store.until_failure());
-  co_return co_await scope.join();
+  co_return co_await async::run_scoped([&listeners](async::Scope& scope) { return listeners(scope); });
 }
 
 }  // namespace
@@ -71,10 +101,11 @@ Task<Result<>> serve(ServeOptions options, async::Time& time, Rng& rng) {
   async::Pool pool(2);
   CO_TRY_ASSIGN(auto store, co_await SqliteBackend::open({.path = options.data_dir + "/state.db", .durability = options.durability, .compaction = options.compaction},
                                                          pool, time, rng));
+  co_await pool.run([&options] { backup::remove_copies(options.data_dir); });
   Result<> result;
   std::exception_ptr thrown;
   try {
-    result = co_await serve_store(*store, options, time);
+    result = co_await serve_store(*store, options, time, pool);
   } catch (...) {
     thrown = std::current_exception();
   }

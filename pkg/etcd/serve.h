@@ -4,10 +4,14 @@
 #include <functional>
 
 #include "async/time.h"
+#include "backup/schedule.h"
 #include "etcd/auth_store.h"
 #include "store/sqlite_backend.h"
 
 namespace monopod::etcd {
+
+// Where the store of a data directory listens for commands on the same host.
+inline std::string local_socket_path(const std::string& data_dir) { return data_dir + "/store.sock"; }
 
 struct ServeOptions {
   std::string data_dir{};                      // holds state.db; made 0700 if absent
@@ -22,6 +26,8 @@ struct ServeOptions {
   bool client_cert_auth = false;               // its common name is then the user of a client without a token
   TokenOptions tokens{};
   AuthOptions auth{};
+  bool local_socket = true;                    // also on <data_dir>/store.sock, without TLS: mode 0600, for who may read the file anyway
+  std::optional<backup::ScheduleOptions> backup{};
   std::function<void(std::uint16_t port)> on_ready{};  // port 0 for a unix socket
 };
 

@@ -1,5 +1,7 @@
 #include "etcd/service.h"
 
+#include <algorithm>
+
 #include "base/strings.h"
 #include "etcd/authorize.h"
 #include "etcd/gateway.h"
@@ -19,6 +21,17 @@ Task<Result<>> answer_one(Context& context, http::GrpcServerCall& call, const Me
   if (!answer) co_return co_await call.finish(fail(answer.error()));
   CO_TRY(co_await call.write(std::move(*answer)));
   co_return co_await call.finish({});
+}
+
+// What may be called where read_only is set: a list, so that calls added later are refused until somebody has thought about them.
+bool is_reading(std::string_view path) {
+  static constexpr std::string_view kReadOnlyCalls[] = {
+      "/etcdserverpb.KV/Range",           "/etcdserverpb.Watch/Watch",          "/etcdserverpb.Lease/LeaseTimeToLive", "/etcdserverpb.Lease/LeaseLeases",
+      "/etcdserverpb.Cluster/MemberList", "/etcdserverpb.Maintenance/Status",   "/etcdserverpb.Maintenance/Hash",      "/etcdserverpb.Maintenance/HashKV",
+      "/etcdserverpb.Maintenance/Snapshot", "/monopod.Store/Stats",             "/monopod.Store/Snapshot",            "/grpc.health.v1.Health/Check",
+      "/grpc.health.v1.Health/Watch",
+  };
+  return std::ranges::find(kReadOnlyCalls, path) != std::end(kReadOnlyCalls);
 }
 
 template <typename T>
@@ -50,6 +63,7 @@ std::vector<Method> all_methods() {
   append(all, lease_methods());
   append(all, auth_methods());
   append(all, maintenance_methods());
+  append(all, operation_methods());
   append(all, cluster_methods());
   append(all, lock_methods());
   append(all, election_methods());
@@ -64,6 +78,7 @@ std::vector<StreamMethod> all_streams() {
   append(all, maintenance_streams());
   append(all, election_streams());
   append(all, health_streams());
+  append(all, operation_streams());
   return all;
 }
 
@@ -91,10 +106,16 @@ Task<Result<>> Service::handle(http::Exchange& exchange) {
   Context context{.backend = backend_, .time = time_, .options = options_, .auth = options_.auth, .alarms = &alarms_, .maintenance = &maintenance_};
   if (!http::is_grpc(exchange.request())) {
     if (is_gateway_path(exchange.request().raw_path())) co_return co_await serve_gateway(exchange, *this);
+    if (options_.operations != nullptr) {
+      CO_TRY_ASSIGN(bool answered, co_await answer_operation(*options_.operations, exchange));
+      if (answered) co_return Result<>();
+    }
     co_return co_await answer_plain(exchange, context, counts_->handled, counts_->health);
   }
   http::GrpcServerCall call(exchange);
   CountAtEnd count(counts_->handled, call);
+  if (options_.read_only && !is_reading(call.method()))
+    co_return co_await call.finish(fail(Code::kPermissionDenied, "this store is written by the node alone: change objects with kubectl"));
   if (context.auth) context.credentials = credentials_of(exchange.request(), options_.client_cert_auth);
   if (auto at = methods_.find(call.method()); at != methods_.end()) co_return co_await answer_one(context, call, at->second);
   if (auto at = streams_.find(call.method()); at != streams_.end()) co_return co_await call_stream(context, call, at->second);

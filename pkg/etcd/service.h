@@ -10,6 +10,7 @@
 #include "async/pool.h"
 #include "async/time.h"
 #include "etcd/guarded_backend.h"
+#include "etcd/operations.h"
 #include "http/exchange.h"
 #include "http/grpc.h"
 #include "store/backend.h"
@@ -27,6 +28,9 @@ struct ServiceOptions {
   std::string snapshot_dir = "/tmp";                     // where a snapshot is put together, in a file without a name
   AuthStore* auth = nullptr;                             // users and permissions; null: none, and everyone may everything
   bool client_cert_auth = false;                         // a verified client certificate names its user
+  const Operations* operations = nullptr;                // GET /v1/stats and /v1/snapshot; null: not there. Outlives the service
+  // Only calls that leave keys and leases as they are (service.cc has the list): of a store whose writer is another program.
+  bool read_only = false;
 };
 
 struct Method;
