@@ -97,10 +97,8 @@ Task<Result<>> AdminHandler::remove(http::Exchange& exchange, std::string name) 
 }
 
 Task<Result<>> AdminHandler::status(http::Exchange& exchange) {
-  CO_TRY_ASSIGN(store::StoreStats stats, co_await store_.stats());
-  json::Object store{{"keys", stats.keys}, {"versions", stats.versions}, {"commits", stats.commits}, {"txns", stats.txns}, {"payload_bytes", stats.payload_bytes},
-                     {"file_bytes", stats.file_bytes}, {"wal_bytes_written", stats.wal_bytes_written}};
-  co_return co_await exchange.respond(200, json_headers(), line(json::Object{{"store", std::move(store)}}));
+  CO_TRY_ASSIGN(json::Value status, co_await etcd::describe_store(operations_));
+  co_return co_await exchange.respond(200, json_headers(), line(status));
 }
 
 }  // namespace monopod::cmd

@@ -8,9 +8,9 @@
 
 #include <string>
 
+#include "etcd/operations.h"
 #include "http/exchange.h"
 #include "image/store.h"
-#include "store/sqlite_backend.h"
 
 namespace monopod::cmd {
 
@@ -21,7 +21,7 @@ json::Value describe_image(const image::Image& image);
 class AdminHandler final : public http::Handler {
  public:
   // Both outlive it; images may be null (control plane only).
-  AdminHandler(store::SqliteBackend& store, image::ImageStore* images) : store_(store), images_(images) {}
+  AdminHandler(const etcd::Operations& operations, image::ImageStore* images) : operations_(operations), images_(images) {}
   async::Task<Result<>> handle(http::Exchange& exchange) override;
 
  private:
@@ -30,7 +30,7 @@ class AdminHandler final : public http::Handler {
   async::Task<Result<>> remove(http::Exchange& exchange, std::string name);
   async::Task<Result<>> status(http::Exchange& exchange);
 
-  store::SqliteBackend& store_;
+  const etcd::Operations& operations_;
   image::ImageStore* images_;
 };
 

@@ -19,6 +19,8 @@
 #include "controllers/controllers.h"
 #include "credentials.h"
 #include "datastore.h"
+#include "etcd/serve.h"
+#include "etcd/service.h"
 #include "host.h"
 #include "http/server.h"
 #include "image/store.h"
@@ -73,6 +75,7 @@ class Node {
  private:
   Task<Result<>> start();
   Task<Result<>> start_store();
+  Task<Result<>> start_store_socket();
   Task<Result<>> start_images();
   Task<Result<>> start_network();
   Task<Result<>> start_api();
@@ -97,6 +100,10 @@ class Node {
 
   std::unique_ptr<store::SqliteBackend> store_;    // what this node itself remembers, and the API objects unless there is
   std::unique_ptr<etcd::ClusterBackend> cluster_;  // an external datastore
+  std::unique_ptr<backup::Schedule> backups_;      // of store_; null: none are scheduled
+  std::unique_ptr<etcd::Operations> operations_;
+  std::unique_ptr<etcd::Service> store_service_;
+  std::unique_ptr<http::Server> store_http_;
   std::unique_ptr<supervisor::Supervisor> supervisor_;
   std::unique_ptr<sys::Cgroups> cgroups_;
   std::unique_ptr<http::TlsClient> registry_tls_;  // null: this host has no bundle of authorities, https registries are out of reach
@@ -121,10 +128,29 @@ Task<Result<>> Node::start_store() {
   CO_TRY_ASSIGN(store::Durability durability, store::parse_durability(options_.store_sync));
   store::SqliteOptions options{.path = options_.data_dir + "/state.db", .durability = durability, .volatile_prefixes = {"/registry/coordination.k8s.io/leases/kube-node-lease/"}};
   CO_TRY_ASSIGN(store_, co_await store::SqliteBackend::open(std::move(options), pool_, time_, rng_));
+  co_await pool_.run([this] { backup::remove_copies(options_.data_dir); });
+  CO_TRY_ASSIGN(std::optional<backup::ScheduleOptions> backups, parse_backup_options(options_.backup));
+  if (backups) {
+    backups_ = std::make_unique<backup::Schedule>(backup::Source{.store = *store_, .folder = options_.data_dir, .clock = time_}, time_, std::move(*backups));
+    background_.spawn(backups_->run());
+  }
+  CO_TRY(co_await start_store_socket());
   if (options_.datastore.endpoints.empty()) co_return Result<>();
   CO_TRY_ASSIGN(etcd::ClientOptions client, read_datastore_options(options_.datastore, &resolver_));
   CO_TRY_ASSIGN(cluster_, co_await etcd::ClusterBackend::open({.client = std::move(client), .open_timeout = kClusterWait}, time_));
   log::info("API objects are in etcd", {{"endpoints", join(options_.datastore.endpoints, ",")}, {"revision", cluster_->current_revision().value}});
+  co_return Result<>();
+}
+
+// etcd's API for reading alone, for commands of root on this host: what the API server wrote is not changed behind its back.
+Task<Result<>> Node::start_store_socket() {
+  std::string path = etcd::local_socket_path(options_.data_dir);
+  operations_ = std::make_unique<etcd::Operations>(etcd::Operations{.store = *store_, .data_dir = options_.data_dir, .pool = pool_, .clock = time_, .schedule = backups_.get()});
+  store_service_ = std::make_unique<etcd::Service>(*store_, time_, etcd::ServiceOptions{.client_url = "unix:" + path, .sqlite = store_.get(), .quota_bytes = 0, .snapshot_dir = options_.data_dir, .operations = operations_.get(), .read_only = true});
+  CO_TRY(co_await store_service_->start());
+  store_http_ = std::make_unique<http::Server>(executor_, time_, *store_service_, http::ServerOptions{});
+  CO_TRY_ASSIGN(sys::Fd socket, http::listen_unix(path));
+  background_.spawn(store_http_->serve(std::move(socket)));
   co_return Result<>();
 }
 
@@ -199,7 +225,7 @@ Task<Result<>> Node::start_api() {
   background_.spawn(api_->run());
   http_ = std::make_unique<http::Server>(executor_, time_, *api_, http::ServerOptions{.tls = &credentials_->server_tls()});
   CO_TRY(listen());
-  admin_ = std::make_unique<AdminHandler>(*store_, images_.get());
+  admin_ = std::make_unique<AdminHandler>(*operations_, images_.get());
   admin_http_ = std::make_unique<http::Server>(executor_, time_, *admin_, http::ServerOptions{});
   CO_TRY_ASSIGN(sys::Fd admin_socket, http::listen_unix(admin_socket_path(options_.data_dir)));
   background_.spawn(admin_http_->serve(std::move(admin_socket)));

@@ -23,6 +23,7 @@ void add_server_options(CLI::App& app, ServerOptions& o) {
   app.add_option("--datastore-keyfile", o.datastore.key_file, "Its key (PEM)")->envname("MONOPOD_DATASTORE_KEYFILE");
   app.add_option("--datastore-user", o.datastore.user, "User of the cluster, where it has authentication on")->envname("MONOPOD_DATASTORE_USER");
   app.add_option("--datastore-password-file", o.datastore.password_file, "File that holds the user's password")->envname("MONOPOD_DATASTORE_PASSWORD_FILE");
+  add_backup_options(app, o.backup, "MONOPOD_");
   app.add_option("--pod-manifests-dir", o.pod_manifests_dir, "Static pods: YAML files here run without the API")->envname("MONOPOD_POD_MANIFESTS_DIR")->capture_default_str();
   app.add_option("--token-file", o.token_file, "Static tokens: token,user,uid,\"group1,group2\" a line")->envname("MONOPOD_TOKEN_FILE");
   app.add_option("--pods-max", o.pods_max, "Pods this node takes")->check(CLI::Range(1, 10000))->envname("MONOPOD_PODS_MAX")->capture_default_str();
@@ -54,6 +55,11 @@ std::vector<std::string> node_arguments(const ServerOptions& o) {
   add("--datastore-keyfile", o.datastore.key_file);
   add("--datastore-user", o.datastore.user);
   add("--datastore-password-file", o.datastore.password_file);
+  if (!o.backup.dir.empty()) {
+    add("--backup-dir", o.backup.dir);
+    add("--backup-every", o.backup.every);
+    add("--backup-keep", std::to_string(o.backup.keep));
+  }
   add("--pod-manifests-dir", o.pod_manifests_dir);
   add("--token-file", o.token_file);
   add("--pods-max", std::to_string(o.pods_max));

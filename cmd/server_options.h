@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "backup_options.h"
 #include "command.h"
 
 namespace monopod::cmd {
@@ -36,6 +37,7 @@ struct ServerOptions {
   int pods_max = 110;
   int stop_timeout_s = 30;
   bool disable_agent = false;
+  BackupOptions backup;
 };
 
 void add_server_options(CLI::App& app, ServerOptions& options);
