@@ -22,6 +22,8 @@ LogOptions& log_options() {
 // One line of what to do, by what went wrong.
 std::string advice_for(const Error& error) {
   if (error.message().find("data dir in use") != std::string::npos) return "another monopod uses it: stop that one, or choose --data-dir";
+  if (error.message().starts_with("store ") && (error.message().find("refused") != std::string::npos || error.message().find("store.sock") != std::string::npos))
+    return "is it running? name another server with --endpoints, or the data directory of one with --data-dir";
   if (error.message().find("Address already in use") != std::string::npos) return "another program listens there: choose --listen, or stop it";
   if (error.code() == Code::kPermissionDenied && error.os_errno() != 0) return "run it as root";
   return "";

@@ -1,112 +1,22 @@
-// `monopod store`: the datastore as a server of its own (etcd's v3 API), and the check of a database file.
-#include "etcd/serve.h"
-
-#include <boost/asio/signal_set.hpp>
-#include <cstdio>
-
-#include "async/as_result.h"
-#include "async/loop.h"
-#include "async/scope.h"
-#include "base/log.h"
+// `monopod store`: the datastore on the command line. Each subcommand is in the file that store_commands.h names.
 #include "commands.h"
-#include "host.h"
-#include "pki/random.h"
-#include "store/offline.h"
+#include "store_commands.h"
 #include "store_migrate.h"
 
 namespace monopod::cmd {
-namespace {
-
-using async::Task;
-
-struct StoreOptions {
-  std::string data_dir = "/var/lib/monopod-store";
-  std::string listen = "127.0.0.1:2379";
-  std::string sync = "always";
-  std::string cert_file, key_file, trusted_ca_file;
-  bool client_cert_auth = false;
-  std::string auth_token = "simple";
-  std::int64_t auth_token_ttl_s = etcd::kTokenTtl.count();
-  std::int64_t quota_backend_bytes = 0;
-  std::string file;
-};
-
-Task<Result<>> until_signal(async::Scope& scope) {
-  async::asio::signal_set signals(co_await async::asio::this_coro::executor, SIGINT, SIGTERM);
-  [[maybe_unused]] auto [ec, number] = co_await signals.async_wait(async::as_tuple);  // forever: the user decides
-  scope.cancel();
-  co_return Result<>();
-}
-
-Task<Result<>> serve_until_signal(async::Loop& loop, etcd::ServeOptions options, async::Time& time, Rng& rng) {
-  async::Scope scope(loop.executor());
-  scope.spawn(etcd::serve(std::move(options), time, rng));
-  scope.spawn(until_signal(scope));
-  co_return co_await scope.join();
-}
-
-Result<> serve(const StoreOptions& o) {
-  pki::initialise();
-  etcd::ServeOptions options{.data_dir = o.data_dir, .listen = o.listen, .quota_backend_bytes = o.quota_backend_bytes, .client_cert_auth = o.client_cert_auth};
-  TRY_ASSIGN(options.durability, store::parse_durability(o.sync));
-  for (auto [path, into] : {std::pair{&o.cert_file, &options.certificate_pem}, {&o.key_file, &options.key_pem}, {&o.trusted_ca_file, &options.client_ca_pem}})
-    if (!path->empty()) {
-      TRY_ASSIGN(*into, read_file(*path));
-    }
-  Result<etcd::TokenOptions> tokens = etcd::parse_token_options(o.auth_token, read_file);
-  if (!tokens) return fail(std::move(tokens).error().with("--auth-token"));
-  options.tokens = std::move(*tokens);
-  if (options.tokens.kind == etcd::TokenOptions::Kind::kSimple) options.tokens.ttl = std::chrono::seconds(o.auth_token_ttl_s);
-  options.on_ready = [listen = o.listen](std::uint16_t) { log::info("store is up", {{"listen", listen}}); };
-  async::Loop loop;
-  async::RealTime time;
-  SystemRng rng;
-  return loop.run(serve_until_signal(loop, std::move(options), time, rng));
-}
-
-Result<> check(const StoreOptions& o) {
-  TRY_ASSIGN(store::FsckReport found, store::fsck(o.file));
-  for (const store::Finding& finding : found.findings) std::printf("%s: %s\n", finding.place.c_str(), finding.problem.c_str());
-  if (!found.findings.empty()) return fail(Code::kDataLoss, o.file + ": damaged; restore a backup");
-  std::printf("%s: sound\n", o.file.c_str());
-  return {};
-}
-
-}  // namespace
 
 void add_store(CLI::App& parent, Invocation& invocation) {
-  CLI::App* app = add_command(parent, "store", "The datastore alone: serve it to etcd's clients, check a file",
+  CLI::App* app = add_command(parent, "store", "The datastore: serve it to etcd's clients, read and write keys, look after it, back it up",
                               "  monopod store serve --data-dir /var/lib/monopod-store --listen 127.0.0.1:2379\n"
-                              "  etcdctl --endpoints 127.0.0.1:2379 put greeting hello\n"
-                              "  monopod store fsck /var/lib/monopod/state.db");
+                              "  monopod store put greeting hello\n"
+                              "  sudo monopod store status --data-dir /var/lib/monopod\n"
+                              "  sudo monopod store snapshot save --data-dir /var/lib/monopod /mnt/usb/state.db.zst\n"
+                              "  sudo monopod store fsck /var/lib/monopod/state.db");
   app->require_subcommand(1);
-  auto options = std::make_shared<StoreOptions>();
-  CLI::App* serve_app = app->add_subcommand("serve", "Serve etcd's v3 API over gRPC");
-  add_log_options(*serve_app);
-  serve_app->add_option("--data-dir", options->data_dir, "Holds the database file")->capture_default_str();
-  serve_app->add_option("--listen", options->listen, "address:port, or unix:/path")->capture_default_str();
-  serve_app->add_option("--store-sync", options->sync, "always, batch or os")->check(CLI::IsMember({"always", "batch", "os"}))->capture_default_str();
-  serve_app->add_option("--quota-backend-bytes", options->quota_backend_bytes, "Size of the database file at which writes are refused; 0: 2 GiB, negative: none")
-      ->capture_default_str();
-  serve_app->add_option("--cert-file", options->cert_file, "Server certificate (PEM)");
-  serve_app->add_option("--key-file", options->key_file, "Its key (PEM)");
-  serve_app->add_option("--trusted-ca-file", options->trusted_ca_file, "Authority of client certificates (PEM)");
-  serve_app->add_flag("--client-cert-auth", options->client_cert_auth, "Every client must show a certificate of --trusted-ca-file");
-  serve_app->add_option("--auth-token", options->auth_token, "Tokens of users: simple, or jwt,sign-method=ES256,priv-key=FILE[,pub-key=FILE][,ttl=10m]")
-      ->capture_default_str();
-  serve_app->add_option("--auth-token-ttl", options->auth_token_ttl_s, "Seconds a simple token lives unused")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{31'536'000}))
-      ->capture_default_str();
-  serve_app->callback([options, &invocation] {
-    invocation.run = [options] {
-      configure_logging();
-      return report(serve(*options));
-    };
-  });
-  add_store_migrate(*app, invocation);
-  CLI::App* fsck_app = app->add_subcommand("fsck", "Check a database file that nobody has open");
-  fsck_app->add_option("file", options->file, "state.db")->required();
-  fsck_app->callback([options, &invocation] { invocation.run = [options] { return report(check(*options)); }; });
+  // The order is the order of `monopod store --help`.
+  for (AddCommand add : {add_store_serve, add_store_keys, add_store_watch, add_store_txn, add_store_lease, add_store_status, add_store_maintenance, add_store_check, add_store_dump,
+                         add_store_snapshot, add_store_migrate, add_store_fsck})
+    add(*app, invocation);
 }
 
 }  // namespace monopod::cmd

@@ -6,8 +6,6 @@
 #include <cstdio>
 
 namespace monopod::cmd {
-namespace {
-
 // Names come from images and clients: no terminal escapes through them (CVE-2021-25743).
 std::string printable(std::string_view text) {
   std::string out;
@@ -23,9 +21,7 @@ std::string printable(std::string_view text) {
   return out;
 }
 
-}  // namespace
-
-ProgressBar::ProgressBar(std::string title) : title_(printable(title)), terminal_(::isatty(2) != 0) {}
+ProgressBar::ProgressBar(std::string title, Unit unit) : title_(printable(title)), unit_(unit), terminal_(::isatty(2) != 0) {}
 ProgressBar::~ProgressBar() { finish(); }
 
 void ProgressBar::update(std::int64_t done, std::int64_t total, std::string_view step) {
@@ -37,9 +33,11 @@ void ProgressBar::update(std::int64_t done, std::int64_t total, std::string_view
   int filled = total > 0 ? static_cast<int>(std::min<std::int64_t>(kWidth, done * kWidth / total)) : 0;
   std::string bar(static_cast<std::size_t>(filled), '=');
   bar.resize(kWidth, ' ');
-  std::fprintf(stderr, "\r\033[K%s [%s] %s%s%s  %s", title_.c_str(), bar.c_str(), format_size(done).c_str(), total > 0 ? " of " : "", total > 0 ? format_size(total).c_str() : "",
+  std::fprintf(stderr, "\r\033[K%s [%s] %s%s%s  %s", title_.c_str(), bar.c_str(), format(done).c_str(), total > 0 ? " of " : "", total > 0 ? format(total).c_str() : "",
                printable(step.substr(0, 40)).c_str());
 }
+
+std::string ProgressBar::format(std::int64_t number) const { return unit_ == Unit::kBytes ? format_size(number) : std::to_string(number); }
 
 void ProgressBar::finish() {
   if (shown_) std::fputs("\r\033[K", stderr);

@@ -12,13 +12,17 @@ namespace monopod::cmd {
 // One line on stderr, redrawn at most ten times a second; silent where stderr is no terminal.
 class ProgressBar {
  public:
-  explicit ProgressBar(std::string title);
+  enum class Unit { kBytes, kCount };
+  explicit ProgressBar(std::string title, Unit unit = Unit::kBytes);
   ~ProgressBar();
   void update(std::int64_t done, std::int64_t total, std::string_view step);
   void finish();  // clears the line
 
  private:
+  std::string format(std::int64_t number) const;
+
   std::string title_;
+  Unit unit_;
   bool shown_ = false;
   bool terminal_ = false;
   std::chrono::steady_clock::time_point drawn_{};
@@ -34,6 +38,8 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
+// Control characters as \x1b.
+std::string printable(std::string_view text);
 std::string format_size(std::int64_t bytes);  // "1.5 MiB"
 
 }  // namespace monopod::cmd

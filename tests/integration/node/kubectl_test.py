@@ -201,6 +201,21 @@ def validation_speaks_upstreams_words():
     expect(k("auth", "can-i", "create", "pods", "--as=system:serviceaccount:default:default", check=False).stdout, "no")
 
 
+def the_store_is_read_but_not_written():
+    """Root on the host, over <data-dir>/store.sock."""
+    def store(*arguments):
+        return subprocess.run([node.binary, "store", *arguments, "--data-dir", node.dir + "/data"], capture_output=True, text=True, timeout=60)
+
+    expect(store("get", "--prefix", "/registry/core/namespaces/", "--keys-only").stdout, "/registry/core/namespaces/kube-system\n")
+    expect(store("status").stdout, "(monopod)", "bytes to disk for each acknowledged KiB")
+    refused = store("put", "/registry/core/namespaces/x", "y")
+    assert refused.returncode != 0
+    expect(refused.stderr, "change objects with kubectl")
+    backup = node.dir + "/backup.db.zst"
+    expect(store("snapshot", "save", backup).stdout, "saved")
+    assert subprocess.run([node.binary, "store", "snapshot", "status", backup], capture_output=True, timeout=60).returncode == 0
+
+
 def deletion_leaves_nothing():
     k("create", "namespace", "gone")
     k("create", "deployment", "d", "--image=hello:1", "-n", "gone")
@@ -218,7 +233,8 @@ try:
     for name, check in [("apply and rollout", apply_hello), ("outputs", outputs), ("service and DNS", service), ("logs and exec", logs_and_exec),
                         ("scale, restart, undo", rollout), ("ConfigMap update reaches the volume", config_update_reaches_the_volume), ("labels, cordon, taint", labels_and_taints),
                         ("init, sidecar, probes, volumes, env", pod_features), ("exit codes and reasons", exits_and_reasons), ("securityContext", security),
-                        ("validation messages", validation_speaks_upstreams_words), ("deletion leaves nothing", deletion_leaves_nothing)]:
+                        ("validation messages", validation_speaks_upstreams_words),
+                        ("store.sock", the_store_is_read_but_not_written), ("deletion leaves nothing", deletion_leaves_nothing)]:
         checks.run(name, check)
 finally:
     if checks.failed:

@@ -1,0 +1,95 @@
+// `monopod store serve`: the datastore as a server of its own (etcd's v3 API).
+#include <boost/asio/signal_set.hpp>
+
+#include "async/as_result.h"
+#include "async/loop.h"
+#include "async/scope.h"
+#include "backup_options.h"
+#include "base/log.h"
+#include "etcd/serve.h"
+#include "host.h"
+#include "pki/random.h"
+#include "store_commands.h"
+
+namespace monopod::cmd {
+namespace {
+
+using async::Task;
+
+struct StoreServeOptions {
+  std::string data_dir = "/var/lib/monopod-store";
+  std::string listen = "127.0.0.1:2379";
+  std::string sync = "always";
+  std::string cert_file, key_file, trusted_ca_file;
+  bool client_cert_auth = false;
+  std::string auth_token = "simple";
+  std::int64_t auth_token_ttl_s = etcd::kTokenTtl.count();
+  std::int64_t quota_backend_bytes = 0;
+  BackupOptions backup;
+};
+
+Task<Result<>> until_signal(async::Scope& scope) {
+  async::asio::signal_set signals(co_await async::asio::this_coro::executor, SIGINT, SIGTERM);
+  [[maybe_unused]] auto [ec, number] = co_await signals.async_wait(async::as_tuple);  // forever: the user decides
+  scope.cancel();
+  co_return Result<>();
+}
+
+Task<Result<>> serve_until_signal(async::Loop& loop, etcd::ServeOptions options, async::Time& time, Rng& rng) {
+  async::Scope scope(loop.executor());
+  scope.spawn(etcd::serve(std::move(options), time, rng));
+  scope.spawn(until_signal(scope));
+  co_return co_await scope.join();
+}
+
+Result<> serve(const StoreServeOptions& o) {
+  pki::initialise();
+  etcd::ServeOptions options{.data_dir = o.data_dir, .listen = o.listen, .quota_backend_bytes = o.quota_backend_bytes, .client_cert_auth = o.client_cert_auth};
+  TRY_ASSIGN(options.durability, store::parse_durability(o.sync));
+  TRY_ASSIGN(options.backup, parse_backup_options(o.backup));
+  for (auto [path, into] : {std::pair{&o.cert_file, &options.certificate_pem}, {&o.key_file, &options.key_pem}, {&o.trusted_ca_file, &options.client_ca_pem}})
+    if (!path->empty()) {
+      TRY_ASSIGN(*into, read_file(*path));
+    }
+  Result<etcd::TokenOptions> tokens = etcd::parse_token_options(o.auth_token, read_file);
+  if (!tokens) return fail(std::move(tokens).error().with("--auth-token"));
+  options.tokens = std::move(*tokens);
+  if (options.tokens.kind == etcd::TokenOptions::Kind::kSimple) options.tokens.ttl = std::chrono::seconds(o.auth_token_ttl_s);
+  options.on_ready = [listen = o.listen](std::uint16_t) { log::info("store is up", {{"listen", listen}}); };
+  async::Loop loop;
+  async::RealTime time;
+  SystemRng rng;
+  return loop.run(serve_until_signal(loop, std::move(options), time, rng));
+}
+
+}  // namespace
+
+void add_store_serve(CLI::App& store, Invocation& invocation) {
+  CLI::App* app = add_command(store, "serve", "Serve etcd's v3 API over gRPC",
+                              "  monopod store serve --data-dir /var/lib/monopod-store --listen 127.0.0.1:2379\n"
+                              "  monopod store serve --backup-dir /mnt/usb/backups --backup-every 6h --backup-keep 8\n"
+                              "  etcdctl --endpoints 127.0.0.1:2379 put greeting hello");
+  auto options = std::make_shared<StoreServeOptions>();
+  add_log_options(*app);
+  app->add_option("--data-dir", options->data_dir, "Holds the database file, and store.sock for commands on this host")->capture_default_str();
+  app->add_option("--listen", options->listen, "address:port, or unix:/path")->capture_default_str();
+  app->add_option("--store-sync", options->sync, "always, batch or os")->check(CLI::IsMember({"always", "batch", "os"}))->capture_default_str();
+  app->add_option("--quota-backend-bytes", options->quota_backend_bytes, "Size of the database file at which writes are refused; 0: 2 GiB, negative: none")->capture_default_str();
+  app->add_option("--cert-file", options->cert_file, "Server certificate (PEM)");
+  app->add_option("--key-file", options->key_file, "Its key (PEM)");
+  app->add_option("--trusted-ca-file", options->trusted_ca_file, "Authority of client certificates (PEM)");
+  app->add_flag("--client-cert-auth", options->client_cert_auth, "Every client must show a certificate of --trusted-ca-file");
+  app->add_option("--auth-token", options->auth_token, "Tokens of users: simple, or jwt,sign-method=ES256,priv-key=FILE[,pub-key=FILE][,ttl=10m]")->capture_default_str();
+  app->add_option("--auth-token-ttl", options->auth_token_ttl_s, "Seconds a simple token lives unused")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{31'536'000}))
+      ->capture_default_str();
+  add_backup_options(*app, options->backup, "");
+  app->callback([options, &invocation] {
+    invocation.run = [options] {
+      configure_logging();
+      return report(serve(*options));
+    };
+  });
+}
+
+}  // namespace monopod::cmd
