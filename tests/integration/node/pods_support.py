@@ -1,14 +1,17 @@
 """For tests that run many pods on one node: cases declare their pods, all are created at once, then every case looks at its own."""
+import glob
 import json
+import os
 import threading
 import time
 import urllib.parse
 
-from harness import until
+from harness import snapshot, until
 
 IMAGE = "hello:1"
 PODS = "/api/v1/namespaces/default/pods"
 CASES = []  # (name, function, objects)
+UIDS = set()  # of every pod that was made here
 
 
 def container(name="c", command=None, script=None, **more):
@@ -70,6 +73,8 @@ class Cluster:
     def create(self, object_, expect=(201,)):
         status, answer = self.request("POST", f"/api/v1/namespaces/default/{PLURALS[object_['kind']]}", object_)
         assert status in expect, (status, answer)
+        if object_["kind"] == "Pod" and status == 201:
+            UIDS.add(answer["metadata"]["uid"])
         return answer
 
     def pod(self, name):
@@ -166,6 +171,13 @@ def condition_of(pod_object, type_):
 def expect(text, *parts):
     for part in parts:
         assert part in text, f"{part!r} not in {text!r}"
+
+
+def left_behind(node, before):
+    """What our pods left: links, mounts and control groups. Other nodes of this machine share the control groups' root."""
+    now = snapshot(node)
+    groups = [d for top in glob.glob("/sys/fs/cgroup/**/pods", recursive=True) for d, _, _ in os.walk(top) if any(uid in d for uid in UIDS)]
+    return {k: (before[k], now[k]) for k in ("links", "mounts") if now[k] != before[k]} | ({"groups": groups} if groups else {})
 
 
 def run_cases(node, checks, workers=6):

@@ -20,7 +20,7 @@ def nothing_is_left():
     status, _ = pods_support.Cluster(node).request("DELETE", pods_support.PODS)
     assert status == 200, status
     until("no pods", lambda: not pods_support.Cluster(node).request("GET", pods_support.PODS)[1]["items"], 60, 0.3)
-    until("nothing left", lambda: snapshot(node) == before, 20, 0.3)
+    until("nothing left", lambda: not pods_support.left_behind(node, before), 20, 0.5)
 
 
 def never_died():

@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from harness import Checks, Node, alive, binary, kubectl, need_root, snapshot, until
-from pods_support import PODS, Cluster, container, expect, pod
+from pods_support import PODS, Cluster, container, expect, left_behind, pod
 
 need_root()
 checks = Checks()
@@ -219,7 +219,7 @@ def pods_come_back():
     os.unlink(os.path.join(node.dir, "manifests", "static.yaml"))
     for one in (*NAMES[:-1], "graceful", "deaf"):
         cluster.delete(one, grace=0)
-    until("nothing left", lambda: snapshot(node) == before, 20)
+    until("nothing left", lambda: not left_behind(node, before), 20, 0.5)
 
 
 try:
