@@ -1,7 +1,7 @@
 // The options of an external datastore as those of its client.
 #pragma once
 
-#include "etcd/cluster_backend.h"
+#include "etcd/cluster/cluster_backend.h"
 #include "server_options.h"
 
 namespace monopod::cmd {

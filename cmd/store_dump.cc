@@ -2,7 +2,7 @@
 #include <cstdio>
 
 #include "base/strings.h"
-#include "etcd/answers.h"
+#include "etcd/cluster/answers.h"
 #include "store/offline.h"
 #include "store_commands.h"
 #include "store_output.h"

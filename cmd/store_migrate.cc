@@ -11,7 +11,7 @@
 #include "async/scope.h"
 #include "base/strings.h"
 #include "datastore.h"
-#include "etcd/migrate.h"
+#include "etcd/cluster/migrate.h"
 #include "pki/pki.h"
 #include "resolver.h"
 #include "store/sqlite_backend.h"

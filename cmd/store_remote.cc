@@ -11,7 +11,7 @@
 #include "async/scope.h"
 #include "base/duration.h"
 #include "base/strings.h"
-#include "etcd/answers.h"
+#include "etcd/cluster/answers.h"
 #include "etcd/serve.h"
 #include "host.h"
 #include "pki/random.h"

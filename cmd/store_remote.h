@@ -8,7 +8,7 @@
 
 #include "codec/json.h"
 #include "command.h"
-#include "etcd/client.h"
+#include "etcd/cluster/client.h"
 #include "store/types.h"
 
 namespace monopod::cmd {

@@ -8,7 +8,7 @@
 #include "backup/file.h"
 #include "base/strings.h"
 #include "codec/compress.h"
-#include "etcd/snapshot.h"
+#include "etcd/snapshot/snapshot.h"
 #include "etcd/wire.h"
 #include "store/offline.h"
 #include "store_commands.h"

@@ -2,7 +2,7 @@
 #include <cstdio>
 
 #include "base/strings.h"
-#include "etcd/answers.h"
+#include "etcd/cluster/answers.h"
 #include "etcd/txn_text.h"
 #include "store_commands.h"
 #include "store_output.h"

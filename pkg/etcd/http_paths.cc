@@ -5,7 +5,7 @@
 #include "base/metrics_text.h"
 #include "base/strings.h"
 #include "codec/json.h"
-#include "etcd/schema.h"
+#include "etcd/gateway/schema.h"
 #include "http/query.h"
 
 namespace monopod::etcd {

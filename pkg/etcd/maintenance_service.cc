@@ -2,11 +2,11 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "etcd/backend_image.h"
-#include "etcd/bolt_reader.h"
-#include "etcd/hash.h"
+#include "etcd/snapshot/backend_image.h"
+#include "etcd/snapshot/bolt_reader.h"
+#include "etcd/snapshot/hash.h"
 #include "etcd/methods.h"
-#include "etcd/snapshot_file.h"
+#include "etcd/snapshot/snapshot_file.h"
 
 namespace monopod::etcd {
 namespace {

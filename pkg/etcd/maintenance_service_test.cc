@@ -1,8 +1,8 @@
 // Maintenance over gRPC, in process: fields and codes that etcdctl does not show.
 #include "async/scope.h"
-#include "etcd/bolt_reader.h"
+#include "etcd/snapshot/bolt_reader.h"
 #include "etcd/methods.h"
-#include "etcd/snapshot_file.h"
+#include "etcd/snapshot/snapshot_file.h"
 #include "http/in_process.h"
 #include "store/test_support.h"
 

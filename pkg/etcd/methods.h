@@ -5,7 +5,7 @@
 
 #include "etcd/alarms.h"
 #include "etcd/messages.h"
-#include "etcd/needs.h"
+#include "etcd/auth/needs.h"
 #include "etcd/service.h"
 
 namespace monopod::etcd {

@@ -5,7 +5,7 @@
 
 #include "base/strings.h"
 #include "etcd/http_paths.h"
-#include "etcd/routes.h"
+#include "etcd/gateway/routes.h"
 #include "sys/process_metrics.h"
 
 namespace monopod::etcd {

@@ -5,7 +5,7 @@
 
 #include "async/time.h"
 #include "backup/schedule.h"
-#include "etcd/auth_store.h"
+#include "etcd/auth/auth_store.h"
 #include "store/sqlite_backend.h"
 
 namespace monopod::etcd {

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "base/strings.h"
-#include "etcd/authorize.h"
-#include "etcd/gateway.h"
+#include "etcd/auth/authorize.h"
+#include "etcd/gateway/gateway.h"
 #include "etcd/http_paths.h"
 
 namespace monopod::etcd {

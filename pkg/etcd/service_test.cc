@@ -4,7 +4,7 @@
 #include <boost/asio/post.hpp>
 
 #include "base/bytes.h"
-#include "etcd/gateway.h"
+#include "etcd/gateway/gateway.h"
 #include "etcd/wire.h"
 #include "http/in_process.h"
 #include "store/lock.h"

@@ -6,7 +6,7 @@
 #include "async/channel.h"
 #include "async/scope.h"
 #include "base/strings.h"
-#include "etcd/authorize.h"
+#include "etcd/auth/authorize.h"
 
 namespace monopod::etcd {
 namespace {

@@ -1,6 +1,6 @@
 // E1: nested transactions (CVE-2026-33343), prev_kv and leases of puts inside them (CVE-2026-44283), open-ended watches from a grant of
 // one key (CVE-2026-73499), calls that nobody guarded (CVE-2026-33413).
-#include "etcd/auth_stage.h"
+#include "etcd/auth/auth_stage.h"
 
 namespace monopod::etcd {
 namespace {

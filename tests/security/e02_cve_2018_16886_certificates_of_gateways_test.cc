@@ -1,5 +1,5 @@
 // E2: the common name of a client certificate is a user, but never that of a gateway which asks for others (CVE-2018-16886).
-#include "etcd/auth_stage.h"
+#include "etcd/auth/auth_stage.h"
 #include "pki/authority.h"
 #include "pki/certificate.h"
 

@@ -1,5 +1,5 @@
 // E3: what a lease tells about foreign keys (CVE-2023-32082), and passwords without bounds (CVE-2020-15115).
-#include "etcd/auth_stage.h"
+#include "etcd/auth/auth_stage.h"
 
 namespace monopod::etcd {
 namespace {

@@ -5,9 +5,9 @@
 #include <cstring>
 #include <map>
 
-#include "etcd/backend_image.h"
-#include "etcd/bolt_reader.h"
-#include "etcd/bolt_writer.h"
+#include "etcd/snapshot/backend_image.h"
+#include "etcd/snapshot/bolt_reader.h"
+#include "etcd/snapshot/bolt_writer.h"
 #include "sys/fd.h"
 #include "tests/fuzz/fuzz.h"
 

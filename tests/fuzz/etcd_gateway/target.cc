@@ -1,7 +1,7 @@
 // The JSON gateway's translation: what it reads it can tell again, and that is stable; bytes of any kind do no harm. The first byte picks
 // the message.
 #include "etcd/messages.h"
-#include "etcd/transcode.h"
+#include "etcd/gateway/transcode.h"
 #include "tests/fuzz/fuzz.h"
 
 using namespace monopod;

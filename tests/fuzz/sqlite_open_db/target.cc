@@ -66,6 +66,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (auto meta = (*db)->read_meta(); !meta) check_error(meta.error());
   if (auto leases = (*db)->read_leases(); !leases) check_error(leases.error());
   if (auto values = (*db)->read_values(rows); !values) check_error(values.error());
-  if (auto findings = (*db)->check_everything(); !findings) check_error(findings.error());
+  if (auto findings = (*db)->check_everything({}); !findings) check_error(findings.error());
   return 0;
 }

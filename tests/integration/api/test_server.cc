@@ -12,7 +12,7 @@
 #include "async/scope.h"
 #include "base/log.h"
 #include "base/strings.h"
-#include "etcd/cluster_backend.h"
+#include "etcd/cluster/cluster_backend.h"
 #include "http/server.h"
 #include "pki/pki.h"
 #include "store/sqlite_backend.h"

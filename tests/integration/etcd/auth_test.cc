@@ -2,7 +2,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "etcd/auth_test_support.h"
+#include "etcd/auth/auth_test_support.h"
 #include "pki/authority.h"
 #include "served_store.h"
 

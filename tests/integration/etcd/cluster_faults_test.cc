@@ -5,8 +5,8 @@
 
 #include "async/test_support.h"
 #include "base/rng.h"
-#include "etcd/cluster_backend.h"
-#include "etcd/test_cluster.h"
+#include "etcd/cluster/cluster_backend.h"
+#include "etcd/cluster/test_cluster.h"
 #include "store/test_support.h"
 
 namespace monopod::etcd {

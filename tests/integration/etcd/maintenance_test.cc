@@ -5,7 +5,7 @@
 
 #include "codec/json.h"
 #include "etcd/messages.h"
-#include "etcd/snapshot.h"
+#include "etcd/snapshot/snapshot.h"
 #include "tests/integration/etcd/served_store.h"
 
 namespace monopod::testing {

@@ -8,8 +8,8 @@
 
 #include "base/strings.h"
 #include "etcd/methods.h"
-#include "etcd/routes.h"
-#include "etcd/transcode.h"
+#include "etcd/gateway/routes.h"
+#include "etcd/gateway/transcode.h"
 #include "store/test_support.h"
 
 namespace monopod::etcd {
