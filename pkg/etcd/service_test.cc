@@ -158,7 +158,7 @@ Task<Result<>> gateway(Served& served) {
       {"/v3/kv/range", "", 400, R"({"error":"etcdserver: key is not provided","message":"etcdserver: key is not provided","code":3})"},
       {"/v3/kv/range", R"({"key":"aw==","revision":"9"})", 400, R"("code":11})"},
       {"/v3/lease/revoke", R"({"ID":"9"})", 404, R"("message":"etcdserver: requested lease not found","code":5})"},
-      {"/v3/cluster/member/promote", "{}", 501, R"("code":12})"},
+      {"/v3/cluster/member/promote", "{}", 404, R"("message":"etcdserver: member not found","code":5})"},
       {"/v3/election/leader", "{}", 500, R"({"error":"election: no leader","message":"election: no leader","code":2})"},
       {"/v3/nothing", "{}", 404, "Not Found\n"},
       {"/v3/watch", R"({"create_request":)", 400, R"({"error":{"grpc_code":3,"http_code":400,"message":"json: the message is cut short","http_status":"Bad Request"}})"},

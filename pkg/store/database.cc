@@ -93,9 +93,10 @@ class Database::Reader {
       }
     }
     if (!reader.owned_) {
-      reader.owned_ = std::make_unique<ReadConnection>();
-      TRY_ASSIGN(reader.owned_->sql, Connection::open(db.path_, SQLITE_OPEN_READWRITE, db.vfs_));
-      TRY(reader.owned_->sql->execute("PRAGMA query_only=ON; PRAGMA cache_size=-256", "open for reading"));
+      auto fresh = std::make_unique<ReadConnection>();
+      TRY_ASSIGN(fresh->sql, Connection::open(db.path_, SQLITE_OPEN_READWRITE, db.vfs_));
+      TRY(fresh->sql->execute("PRAGMA query_only=ON; PRAGMA cache_size=-256", "open for reading"));
+      reader.owned_ = std::move(fresh);
     }
     reader.connection_ = reader.owned_->sql.get();
     reader.decoder_ = &reader.owned_->decoder;

@@ -105,8 +105,9 @@ Result<FsckReport> Database::check_everything(const OnProgress& progress) {
   TRY_ASSIGN(FsckReport report, Check(*writer_, progress).run());
   TRY_ASSIGN(Meta meta, read_meta());
   report.compacted = Revision(meta.compact_revision);
-  TRY_ASSIGN(FileSize size, file_size());
-  report.file_bytes = size.pages * size.page_bytes;
+  TRY_ASSIGN(std::int64_t pages, writer_->query_integer("PRAGMA page_count", "read file size"));  // the builder's connection has the file alone
+  TRY_ASSIGN(std::int64_t page_bytes, writer_->query_integer("PRAGMA page_size", "read file size"));
+  report.file_bytes = pages * page_bytes;
   return report;
 }
 

@@ -56,8 +56,9 @@ def http_readiness(c):
 @case("TCP liveness restarts", pod("tcp-live", container(script="exec sleep 1000", livenessProbe={"tcpSocket": {"port": 9}, "periodSeconds": 1, "failureThreshold": 2}), restartPolicy="Always"))
 def tcp_liveness(c):
     c.wait("tcp-live", "a restart", lambda p: p["status"]["containerStatuses"][0]["restartCount"] >= 1)
+    c.wait_event("tcp-live", "Container c failed liveness probe, will be restarted")  # told a moment after it happened
     events = "\n".join(c.events("tcp-live"))
-    expect(events, "Liveness probe failed: dial tcp ", ":9: connect: connection refused", "Container c failed liveness probe, will be restarted")
+    expect(events, "Liveness probe failed: dial tcp ", ":9: connect: connection refused")
     last = c.status("tcp-live", "c")["lastState"]["terminated"]
     assert last["exitCode"] == 137 and last["reason"] == "Error", last
     c.delete("tcp-live")

@@ -55,7 +55,7 @@ class WireRun {
       history.life = life;
       result = co_await until_up(backend, server);
       if (result) {
-        history.starts.push_back({.life = life, .at = history.tick(), .revision = backend.current_revision().value, .compacted = backend.compact_revision().value});
+        history.starts.push_back({.life = life, .at = history.tick(), .revision = backend.current_revision().value, .compacted = std::max<std::int64_t>(backend.compact_revision().value, 0)});  // HashKV says -1 of a store that was never compacted
         traffic_.start(backend, watchers);
         result = co_await traffic_.resume_watches();
       }

@@ -3,6 +3,7 @@
 #include <deque>
 
 #include "base/strings.h"
+#include "etcd/messages.h"
 #include "etcd/wire.h"
 #include "http/grpc.h"
 
@@ -345,6 +346,12 @@ Task<Result<>> WireBackend::hash() {
     if (reader.field() == 3) compacted_ = Revision(reader.integer());
     return {};
   });
+}
+
+Task<Result<>> WireBackend::disarm() {
+  constexpr std::int64_t kDeactivate = 2, kNoSpace = 1;
+  CO_TRY(co_await call(caller_, "Maintenance/Alarm", ProtoWriter().integer(1, kDeactivate).unsigned_integer(2, etcd::kMemberId).integer(3, kNoSpace).take()));
+  co_return Result<>();
 }
 
 }  // namespace monopod::testing

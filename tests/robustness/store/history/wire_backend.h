@@ -26,6 +26,8 @@ class WireBackend final : public store::Backend {
 
   // Asks for both revisions.
   async::Task<Result<>> hash();
+  // Clears NOSPACE.
+  async::Task<Result<>> disarm();
 
  private:
   http::Caller& caller_;
