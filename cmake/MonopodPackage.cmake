@@ -1,4 +1,5 @@
-# monopod_package(NAME DEPS pkg... EXT lib...)
+# monopod_package(NAME [SMALL] DEPS pkg... EXT lib...)
+# SMALL: in release builds size comes before speed, for what runs rarely.
 # Builds pkg/NAME: every *.cc below it except *_test.cc into the static library pkg_NAME, every *_test.cc into the
 # test binary NAME_test. Files are found by glob: adding one needs no edit here.
 add_library(monopod_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/pch.cc)
@@ -6,12 +7,29 @@ target_precompile_headers(monopod_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.h)
 target_compile_options(monopod_pch PRIVATE ${MONOPOD_WARNINGS})
 target_compile_options(monopod_pch PRIVATE "SHELL:-iquote ${CMAKE_SOURCE_DIR}/pkg")
 
+# The same header for what is compiled for size: clang takes no header of another optimisation.
+add_library(monopod_pch_small OBJECT ${CMAKE_SOURCE_DIR}/cmake/pch.cc)
+target_compile_options(monopod_pch_small PRIVATE ${MONOPOD_WARNINGS})
+target_compile_options(monopod_pch_small PRIVATE "SHELL:-iquote ${CMAKE_SOURCE_DIR}/pkg")
+target_compile_options(monopod_pch_small PRIVATE $<$<CONFIG:Release>:-Oz>)
+target_precompile_headers(monopod_pch_small PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.h)
+
+# small: a CMake truth value.
+function(monopod_precompile target small)
+  if("${small}" AND CMAKE_BUILD_TYPE STREQUAL "Release")
+    target_compile_options(${target} PRIVATE -Oz)
+    target_precompile_headers(${target} REUSE_FROM monopod_pch_small)
+  else()
+    target_precompile_headers(${target} REUSE_FROM monopod_pch)
+  endif()
+endfunction()
+
 # Asio's non-template code; every object that sees the precompiled header refers to it.
 add_library(ext_asio STATIC ${CMAKE_SOURCE_DIR}/cmake/asio_impl.cc)
 target_link_libraries(ext_asio PUBLIC Threads::Threads)
 
 function(monopod_package name)
-  cmake_parse_arguments(ARG "" "" "DEPS;EXT" ${ARGN})
+  cmake_parse_arguments(ARG "SMALL" "" "DEPS;EXT" ${ARGN})
   file(GLOB_RECURSE all CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
   set(tests ${all})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
@@ -19,7 +37,7 @@ function(monopod_package name)
   add_library(pkg_${name} STATIC ${all})
   target_compile_options(pkg_${name} PUBLIC "SHELL:-iquote ${CMAKE_SOURCE_DIR}/pkg") # quotes only: pkg/sys must not shadow <sys/...>
   target_compile_options(pkg_${name} PRIVATE ${MONOPOD_WARNINGS})
-  target_precompile_headers(pkg_${name} REUSE_FROM monopod_pch)
+  monopod_precompile(pkg_${name} ${ARG_SMALL})
   foreach(dep ${ARG_DEPS})
     target_link_libraries(pkg_${name} PUBLIC pkg_${dep})
   endforeach()
