@@ -83,6 +83,7 @@ class Node {
   Task<Result<>> start_agent();
   Task<Result<>> stop();
   Task<Result<>> feed_watchdog(Duration interval);
+  Task<Result<>> end_with_store();
   Result<> listen();
   store::Backend& objects() { return cluster_ ? static_cast<store::Backend&>(*cluster_) : *store_; }
 
@@ -262,6 +263,7 @@ Task<Result<>> Node::start_agent() {
 Task<Result<>> Node::start() {
   CO_TRY_ASSIGN(host_, identify_host(options_.node_name));
   CO_TRY(co_await start_store());
+  background_.spawn(end_with_store());
   bool agent = !options_.disable_agent;
   if (agent) {
     std::optional<sys::Fd> socket = supervisor::inherited_socket();
@@ -288,6 +290,14 @@ Task<Result<>> Node::start() {
   }
   log::info("node is up", {{"node", host_.node_name}, {"api", options_.listen}});
   co_return Result<>();
+}
+
+// What a failed fsync lost cannot be known: the process ends as if killed, and the next one reads what the file holds.
+Task<Result<>> Node::end_with_store() {
+  Result<> failed = co_await store_->until_failure();
+  if (failed || failed.error().code() == Code::kCancelled) co_return failed;
+  log::error("the node process ends", {{"why", failed.error()}});
+  std::_Exit(EXIT_FAILURE);
 }
 
 Task<Result<>> Node::feed_watchdog(Duration interval) {

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Bad input and hosts that are not as they should be: a clear one-line error each, nothing lost."""
+import base64
 import os
 import shutil
 import socket
@@ -252,6 +253,34 @@ def clients_that_stop_reading(node):
     node.kubectl("delete", "pod", "loud", "--now")
 
 
+def failed_store():
+    """After an I/O error nobody knows what is on the disk: the node process ends, and the next one reads what the file holds."""
+    node = Node(BINARY, kubectl())
+    os.environ["MONOPOD_FAILPOINTS"] = "store.before_checkpoint=1*error"
+    acknowledged = []
+    try:
+        node.start()
+        node.wait_ready()
+        first = node.node_pid()
+        for i in range(40):  # until the write-ahead log is due to be moved into the file
+            body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"m{i}"}, "binaryData": {"noise": base64.b64encode(os.urandom(500_000)).decode()}}
+            try:
+                if node.request("POST", "/api/v1/namespaces/default/configmaps", body)[0] == 201:
+                    acknowledged.append(f"m{i}")
+            except OSError:
+                pass
+            if "takes no more writes" in node.log():
+                break
+        until("another node process", lambda: node.node_pid() not in (None, first), 20)
+        node.wait_ready()
+        assert "takes no more writes until it is opened again" in node.log() and len(acknowledged) > 5, acknowledged
+        for name in acknowledged:
+            assert node.request("GET", f"/api/v1/namespaces/default/configmaps/{name}")[0] == 200, name
+    finally:
+        del os.environ["MONOPOD_FAILPOINTS"]
+        node.stop()
+
+
 def hostile_images(node):
     regular, symlink, hardlink = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
     mark = "/tmp/monopod-test-escaped"
@@ -298,7 +327,7 @@ def on_one_node(cases):
 
 for name, check in [("not root", not_root), ("port taken", port_taken), ("port taken by another server", port_taken_by_another), ("bad options", bad_options), ("config file", config_file),
                     ("read-only data dir", read_only_data_dir), ("kernel that lacks something", lacking_kernel), ("damaged database", damaged_database), ("data dir in use", data_dir_in_use),
-                    ("disk full", disk_full)]:
+                    ("disk full", disk_full), ("failed store", failed_store)]:
     checks.run(name, check)
 on_one_node([("bad bodies and names", bodies), ("bad YAML by kubectl", yaml_by_kubectl), ("clients that stop reading", clients_that_stop_reading), ("hostile and damaged images", hostile_images)])
 sys.exit(checks.finish())

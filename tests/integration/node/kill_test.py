@@ -111,8 +111,11 @@ def container_ran_on():
 
 
 def nothing_leaked():
-    after = until("as before", lambda: (lambda s: s if s == before else None)(snapshot(node)), 20)
-    print("     ", before, after)
+    def as_before():
+        after = snapshot(node)
+        assert after == before, f"{before} became {after}"
+        return after
+    print("     ", until("as before", as_before, 20))
 
 
 try:
