@@ -53,12 +53,12 @@ def until(what, condition, seconds=30, every=0.1):
 
 
 def snapshot(node):
-    """What a node may leak: namespaces' links, pinned mounts, control groups."""
+    """What a node may leak: namespaces' links, pinned mounts, pods' control groups. The groups are a set of paths: the host may hold those of other nodes, whose coming to an end is not ours to judge."""
     pid = node.supervisor_pid()
     links = subprocess.run(["nsenter", "-t", str(pid), "-n", "ip", "-o", "link"], capture_output=True, text=True).stdout
     with open(f"/proc/{pid}/mountinfo", encoding="utf-8") as f:
         mounts = [line for line in f if node.dir in line]
-    groups = []
+    groups = set()
     with open(f"/proc/{node.node_pid() or pid}/cgroup", encoding="utf-8") as f:
         for line in f:
             _, controllers, path = line.strip().split(":", 2)
@@ -66,8 +66,8 @@ def snapshot(node):
                 top = os.path.join(base, path.strip("/")) if base else ""
                 pods = os.path.join(os.path.dirname(top) if top.endswith("/node") else top, "pods")
                 if base and os.path.isdir(pods):
-                    groups += [d for d, _, _ in os.walk(pods) if "/pod" in d.rsplit("/pods", 1)[-1]]
-    return {"links": sum("mp" in line.split(":")[1] for line in links.splitlines()), "mounts": len(mounts), "groups": len(groups)}
+                    groups |= {d for d, _, _ in os.walk(pods) if "/pod" in d.rsplit("/pods", 1)[-1]}
+    return {"links": sum("mp" in line.split(":")[1] for line in links.splitlines()), "mounts": len(mounts), "groups": groups}
 
 
 class Checks:
