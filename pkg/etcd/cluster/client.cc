@@ -46,15 +46,7 @@ struct Attempt {
 Task<Result<std::string>> attempt_call(Member& member, Attempt& attempt, http::GrpcOptions options) {
   CO_TRY_ASSIGN(std::unique_ptr<http::GrpcClientCall> call, co_await http::open_grpc(*member.http, std::string(attempt.path), std::move(options)));
   attempt.sent = true;
-  // A server that refuses the message before its end has said why.
-  Result<> written = co_await call->write(std::string(attempt.message));
-  if (written) written = co_await call->finish_writing();
-  CO_TRY_ASSIGN(std::optional<std::string> answer, co_await call->read());
-  CO_TRY(written);
-  if (!answer) co_return fail(Code::kInternal, "grpc: no message in the answer");
-  CO_TRY_ASSIGN(std::optional<std::string> end, co_await call->read());
-  if (end) co_return fail(Code::kInternal, "grpc: more than one message in the answer");
-  co_return std::move(*answer);
+  co_return co_await http::exchange_message(*call, std::string(attempt.message));
 }
 
 http::GrpcOptions grpc_options(const Client::State& state, Duration limit) {

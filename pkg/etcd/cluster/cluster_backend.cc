@@ -198,11 +198,13 @@ Task<Result<Lease>> ClusterStore::lease_time_to_live(LeaseId id) {
   ProtoReader reader(answer);
   for (;;) {
     CO_TRY_ASSIGN(bool more, reader.next());
-    if (!more) co_return lease;
+    if (!more) break;
     if (reader.field() == 3) lease.remaining = std::chrono::seconds(reader.integer());
     if (reader.field() == 4) lease.ttl = std::chrono::seconds(reader.integer());
     if (reader.field() == 5) lease.keys.push_back(reader.text());
   }
+  std::ranges::sort(lease.keys);  // etcd gives them in any order
+  co_return lease;
 }
 
 Task<Result<std::vector<LeaseId>>> ClusterStore::leases() {

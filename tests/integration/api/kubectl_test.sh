@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Real kubectl against the API server on loopback: KUBECTL, or the kubectl of PATH; skips loudly without one.
+# Real kubectl against the API server on loopback: MONOPOD_KUBECTL, or the one that the build fetched; skips loudly without one.
 #   kubectl_test.sh PATH-OF-api_test_server [etcd]
 # etcd: the objects are in an etcd of Debian's etcd-server that the test starts. Only with MONOPOD_LONG=1.
 set -u
 server=$1
-kubectl_bin=${KUBECTL:-$(command -v kubectl || true)}
-if [ -z "$kubectl_bin" ]; then
-  echo "SKIP: no kubectl in PATH and KUBECTL is not set"
+kubectl_bin=${MONOPOD_KUBECTL:-$(dirname "$(realpath "$0")")/../../../build/tools/kubectl}
+if [ ! -x "$kubectl_bin" ]; then
+  echo "SKIP: no kubectl: run packaging/scripts/get-kubectl build/tools"
   exit 77
 fi
 dir=$(mktemp -d)
