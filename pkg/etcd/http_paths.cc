@@ -29,7 +29,8 @@ Task<Result<std::vector<std::string>>> alarms(Context& context) {
   std::vector<std::string> names;
   for (const Method& method : maintenance_methods()) {
     if (method.path != "/etcdserverpb.Maintenance/Alarm") continue;
-    CO_TRY_ASSIGN(std::string answer, co_await method.call(context, ""));
+    CO_TRY_ASSIGN(Message message, co_await method.call(context, ""));
+    std::string answer = std::move(message).join();
     ProtoReader reader(answer);
     for (;;) {
       CO_TRY_ASSIGN(bool more, reader.next());

@@ -1,6 +1,7 @@
 #include "etcd/messages.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "store/limits.h"
 
@@ -126,7 +127,7 @@ void shape_range(RangeResult& result, const RangeShape& shape) {
 
 std::string format_result(Revision header, const OpResult& result, const TxnShape::Op& shape) {
   ProtoWriter out;
-  if (auto* range = std::get_if<RangeResult>(&result)) out.message(1, format_range(header, *range, shape.range));
+  if (auto* range = std::get_if<RangeResult>(&result)) out.message(1, format_range(header, *range, shape.range).join());
   else if (auto* put = std::get_if<PutResult>(&result)) out.message(2, format_put(header, *put));
   else if (auto* del = std::get_if<DeleteResult>(&result)) out.message(3, format_delete(header, *del));
   else out.message(4, format_txn(*std::get<std::shared_ptr<const TxnResult>>(result), *shape.nested));
@@ -304,19 +305,62 @@ std::string format_event(const WatchEvent& event) {
   return out.take();
 }
 
-std::string format_range(Revision header, RangeResult result, const RangeShape& shape) {
-  constexpr std::size_t kHeadBytes = 64, kKeyBytes = 16;  // about what surrounds all, and each
-  shape_range(result, shape);
-  std::size_t bytes = kHeadBytes;
-  for (KeyValue& kv : result.kvs) {
-    if (shape.keys_only) kv.value.reset();
-    bytes += size_of(kv) + kKeyBytes;
+std::string Message::join() && {
+  if (!next_piece_) return std::move(whole_);
+  std::string all;
+  all.reserve(size_);
+  for (std::string piece = next_piece(); !piece.empty(); piece = next_piece()) all += piece;
+  return all;
+}
+
+namespace {
+
+// Values go as they are sent.
+class RangePieces {
+ public:
+  RangePieces(Revision header, RangeResult result) : header_(format_header(header)), result_(std::move(result)) {
+    size_ = ProtoWriter::size_of_message(1, header_.size()) + ProtoWriter::size_of_integer(3, result_.more ? 1 : 0) + ProtoWriter::size_of_integer(4, result_.count);
+    for (const KeyValue& kv : result_.kvs) size_ += ProtoWriter::size_of_message(2, size_of(kv));
   }
-  ProtoWriter out;
-  out.reserve(bytes);
-  out.message(1, format_header(header));
-  for (const KeyValue& kv : result.kvs) append(out, 2, kv);
-  return out.boolean(3, result.more).integer(4, result.count).take();
+  std::size_t size() const { return size_; }
+
+  std::string next(std::size_t bytes_max) {
+    if (ended_) return {};
+    ProtoWriter out;
+    out.reserve(std::min(bytes_max, size_));
+    if (!std::exchange(begun_, true)) out.message(1, header_);
+    for (; next_ < result_.kvs.size(); ++next_) {
+      KeyValue& kv = result_.kvs[next_];
+      if (!out.str().empty() && out.str().size() + kEntryBytes + kv.key.size() + (kv.value ? kv.value->size() : 0) > bytes_max) return out.take();
+      append(out, 2, kv);
+      kv.value.reset();
+    }
+    ended_ = true;
+    return out.boolean(3, result_.more).integer(4, result_.count).take();
+  }
+
+ private:
+  static constexpr std::size_t kEntryBytes = 64;  // more than the numbers of a key take
+
+  std::string header_;
+  RangeResult result_;
+  std::size_t size_ = 0;
+  std::size_t next_ = 0;
+  bool begun_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace
+
+Message format_range(Revision header, RangeResult result, const RangeShape& shape) {
+  constexpr std::size_t kPieceBytes = 64U << 10;
+  shape_range(result, shape);
+  if (shape.keys_only)
+    for (KeyValue& kv : result.kvs) kv.value.reset();
+  RangePieces pieces(header, std::move(result));
+  std::size_t size = pieces.size();
+  if (size <= kPieceBytes) return pieces.next(std::numeric_limits<std::size_t>::max());
+  return {size, [pieces = std::move(pieces)]() mutable { return pieces.next(kPieceBytes); }};
 }
 
 std::string format_put(Revision header, const PutResult& result) {

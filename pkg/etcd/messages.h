@@ -66,10 +66,26 @@ Result<std::int64_t> parse_integer(std::string_view message, std::uint32_t field
 // Likewise of a text or bytes field; absent: "".
 Result<std::string> parse_text(std::string_view message, std::uint32_t field);
 
+// One encoded message. A large one is made in pieces while it is sent, so that it is never whole in memory.
+class Message {
+ public:
+  Message(std::string whole) : size_(whole.size()), whole_(std::move(whole)) {}  // NOLINT: what every handler returns
+  Message(std::size_t size, std::move_only_function<std::string()> next_piece) : size_(size), next_piece_(std::move(next_piece)) {}
+  std::size_t size() const { return size_; }
+  // Empty at the end.
+  std::string next_piece() { return next_piece_ ? next_piece_() : std::exchange(whole_, {}); }
+  std::string join() &&;
+
+ private:
+  std::size_t size_;
+  std::string whole_{};
+  std::move_only_function<std::string()> next_piece_{};
+};
+
 std::string format_header(Revision revision);
 std::string format_key_value(const KeyValue& kv);
 std::string format_event(const WatchEvent& event);
-std::string format_range(Revision header, RangeResult result, const RangeShape& shape);
+Message format_range(Revision header, RangeResult result, const RangeShape& shape);
 std::string format_put(Revision header, const PutResult& result);
 std::string format_delete(Revision header, const DeleteResult& result);
 std::string format_txn(const TxnResult& result, const TxnShape& shape);

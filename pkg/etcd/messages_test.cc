@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
+#include "etcd/cluster/answers.h"
 #include "store/limits.h"
 
 namespace monopod::etcd {
@@ -22,6 +23,31 @@ TEST(ProtoWire, RoundTripsFields) {
   ASSERT_TRUE(*reader.next());
   EXPECT_EQ(reader.field(), 64u);
   EXPECT_FALSE(*reader.next());
+}
+
+// Values on both sides of what a piece takes: the size that is announced is what comes, and it reads back as what went in.
+TEST(EtcdMessages, RangesInPiecesAreWhatTheirSizeSays) {
+  SeededRng rng(11);
+  for (int round = 0; round < 200; ++round) {
+    RangeResult result{.revision = Revision(9), .count = 1000, .more = rng.below(2) == 0};
+    for (std::uint64_t keys = rng.below(6); keys > 0; --keys) {
+      std::size_t size = rng.below(4) == 0 ? 0 : rng.below(150'000);
+      result.kvs.push_back({.key = std::string(1 + rng.below(300), 'k'), .value = share(std::string(size, 'v')), .create = Revision(2), .mod = Revision(3), .version = 1});
+    }
+    RangeResult sent = result;
+    Message message = format_range(Revision(9), std::move(sent), {});
+    std::size_t size = message.size(), pieces = 0;
+    std::string all;
+    for (std::string piece = message.next_piece(); !piece.empty(); piece = message.next_piece(), ++pieces) all += piece;
+    ASSERT_EQ(all.size(), size);
+    EXPECT_EQ(pieces > 1, size > (64U << 10)) << size;
+    Result<RangeResult> read = parse_range_answer(all, false);
+    ASSERT_TRUE(read) << read.error().message();
+    ASSERT_EQ(read->kvs.size(), result.kvs.size());
+    EXPECT_EQ(read->count, 1000);
+    EXPECT_EQ(read->more, result.more);
+    for (std::size_t i = 0; i < read->kvs.size(); ++i) EXPECT_EQ(*read->kvs[i].value, *result.kvs[i].value);
+  }
 }
 
 TEST(EtcdMessages, TransactionOfKubeApiserverIsUnderstood) {

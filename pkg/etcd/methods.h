@@ -32,7 +32,7 @@ struct Context {
   async::Pool* maintenance = nullptr;   // one slow thing at a time, away from the store's own threads; null: nothing of that kind is done
 };
 
-using Answer = async::Task<Result<std::string>>;
+using Answer = async::Task<Result<Message>>;
 
 // One message each way. message outlives the call.
 struct Method {

@@ -17,9 +17,9 @@ Task<Result<>> answer_one(Context& context, http::GrpcServerCall& call, const Me
   if (!message) co_return co_await call.finish(fail(message.error()));
   if (!*message) co_return co_await call.finish(fail(Code::kInvalidArgument, "no request message"));
   if ((*message)->size() > kRequestBytesMax) co_return co_await call.finish(fail(Code::kInvalidArgument, "etcdserver: request is too large"));
-  Result<std::string> answer = co_await call_method(context, method, **message);
+  Result<Message> answer = co_await call_method(context, method, **message);
   if (!answer) co_return co_await call.finish(fail(answer.error()));
-  CO_TRY(co_await call.write(std::move(*answer)));
+  CO_TRY(co_await call.write(answer->size(), [&answer] { return answer->next_piece(); }));
   co_return co_await call.finish({});
 }
 

@@ -78,8 +78,10 @@ std::size_t ProtoWriter::size_of_integer(std::uint32_t field, std::int64_t value
 }
 
 std::size_t ProtoWriter::size_of_bytes(std::uint32_t field, std::size_t size) {
-  return size == 0 ? 0 : size_of_varint(std::uint64_t{field} << 3) + size_of_varint(size) + size;
+  return size == 0 ? 0 : size_of_message(field, size);
 }
+
+std::size_t ProtoWriter::size_of_message(std::uint32_t field, std::size_t size) { return size_of_varint(std::uint64_t{field} << 3) + size_of_varint(size) + size; }
 
 ProtoWriter& ProtoWriter::begin_message(std::uint32_t field, std::size_t size) {
   varint(std::uint64_t{field} << 3 | 2U);

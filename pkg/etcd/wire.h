@@ -48,6 +48,7 @@ class ProtoWriter {
   // Encoded sizes, for begin_message(); zero and empty take nothing, as above.
   static std::size_t size_of_integer(std::uint32_t field, std::int64_t value);
   static std::size_t size_of_bytes(std::uint32_t field, std::size_t size);
+  static std::size_t size_of_message(std::uint32_t field, std::size_t size);  // even if empty
   const std::string& str() const { return out_; }
   std::string take() { return std::move(out_); }
 

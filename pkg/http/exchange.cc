@@ -16,6 +16,14 @@ std::string_view Request::raw_query() const {
   return mark == std::string::npos ? std::string_view() : std::string_view(target).substr(mark + 1);
 }
 
+async::Task<Result<std::string>> Exchange::read_body_chunk() {
+  constexpr std::size_t kChunkBytes = 16U << 10;
+  std::string chunk(kChunkBytes, '\0');
+  CO_TRY_ASSIGN(std::size_t n, co_await read_body_some(std::as_writable_bytes(std::span(chunk))));
+  chunk.resize(n);
+  co_return chunk;
+}
+
 async::Task<Result<std::string>> Exchange::read_body(std::size_t bytes_max) {
   std::string body;
   std::optional<std::uint64_t> length;

@@ -45,6 +45,8 @@ class Exchange {
 
   // The next bytes of the request body; 0 at its end. kInvalidArgument for broken framing.
   virtual async::Task<Result<std::size_t>> read_body_some(std::span<std::byte> into) = 0;
+  // The same as the connection holds them, where it can: no copy. Empty at the end.
+  virtual async::Task<Result<std::string>> read_body_chunk();
   // The whole body; more than bytes_max: kInvalidArgument "request body too large".
   async::Task<Result<std::string>> read_body(std::size_t bytes_max);
 

@@ -7,7 +7,7 @@ namespace monopod::http {
 namespace {
 
 constexpr std::size_t kPrefixBytes = 5;
-constexpr std::size_t kReadBytes = 16U << 10;
+constexpr std::size_t kTrustedFactor = 8;
 
 // grpc-message is percent-encoded (PROTOCOL-HTTP2.md, Status-Message).
 std::string encode_message(std::string_view text) {
@@ -43,18 +43,22 @@ namespace {
 constexpr std::size_t kCopiedBytesMax = 4U << 10;  // a larger message goes out as it is, behind its prefix
 
 std::string prefix_of(std::size_t size) {
-  std::string out(1, '\0');
-  for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>(size >> static_cast<unsigned>(shift) & 0xffU);
-  return out;
+  return {0, static_cast<char>(size >> 24U), static_cast<char>(size >> 16U), static_cast<char>(size >> 8U), static_cast<char>(size)};
 }
 
 }  // namespace
 
+void append_grpc_message(std::string& out, std::initializer_list<std::string_view> parts) {
+  std::size_t size = 0;
+  for (std::string_view part : parts) size += part.size();
+  out += prefix_of(size);
+  for (std::string_view part : parts) out += part;
+}
+
 std::string format_grpc_message(std::string_view message) {
   std::string out;
   out.reserve(kPrefixBytes + message.size());
-  out += prefix_of(message.size());
-  out += message;
+  append_grpc_message(out, {message});
   return out;
 }
 
@@ -65,8 +69,12 @@ Result<std::optional<std::string>> GrpcDecoder::next() {
   std::size_t size = 0;
   for (std::size_t i = 1; i < kPrefixBytes; ++i) size = size << 8U | static_cast<unsigned char>(rest[i]);
   if (size > bytes_max_) return fail(Code::kResourceExhausted, "grpc: message too large");
-  if (rest.size() < kPrefixBytes + size) return std::nullopt;
-  if (offset_ == 0 && rest.size() == kPrefixBytes + size && size > kCopiedBytesMax) {  // all there is: no copy
+  if (rest.size() < kPrefixBytes + size) {
+    // Grows once to what is announced, but only when a good part of it is there: who announces much must send much.
+    if (rest.size() > size / kTrustedFactor) buffer_.reserve(offset_ + kPrefixBytes + size);
+    return std::nullopt;
+  }
+  if (offset_ == 0 && rest.size() == kPrefixBytes + size) {  // all there is: nothing to allocate
     buffer_.erase(0, kPrefixBytes);
     return std::exchange(buffer_, {});
   }
@@ -89,20 +97,34 @@ async::Task<Result<std::optional<std::string>>> GrpcServerCall::read() {
     CO_TRY_ASSIGN(std::optional<std::string> message, decoder_.next());
     if (message && gate_.on_read) CO_TRY(co_await gate_.on_read(*message));
     if (message) co_return message;
-    std::string buffer(kReadBytes, '\0');
-    CO_TRY_ASSIGN(std::size_t n, co_await exchange_.read_body_some(std::as_writable_bytes(std::span(buffer))));
-    if (n == 0 && !decoder_.empty()) co_return fail(Code::kInvalidArgument, "grpc: message cut short");
-    if (n == 0) co_return std::nullopt;
-    decoder_.feed(std::string_view(buffer).substr(0, n));
+    CO_TRY_ASSIGN(std::string chunk, co_await exchange_.read_body_chunk());
+    if (chunk.empty() && !decoder_.empty()) co_return fail(Code::kInvalidArgument, "grpc: message cut short");
+    if (chunk.empty()) co_return std::nullopt;
+    decoder_.feed(std::move(chunk));
   }
 }
 
 async::Task<Result<>> GrpcServerCall::write(std::string message) {
+  std::size_t size = message.size();
+  return write(size, [message = std::move(message)]() mutable { return std::exchange(message, {}); });
+}
+
+async::Task<Result<>> GrpcServerCall::write(std::size_t size, std::move_only_function<std::string()> next_piece) {
+  std::string piece = next_piece();
+  if (piece.size() <= kCopiedBytesMax) {
+    CO_TRY(co_await write_framed(prefix_of(size).append(piece)));
+    piece = next_piece();
+  } else {
+    CO_TRY(co_await write_framed(prefix_of(size)));
+  }
+  for (; !piece.empty(); piece = next_piece()) CO_TRY(co_await exchange_.write(share(std::move(piece))));
+  co_return Result<>();
+}
+
+async::Task<Result<>> GrpcServerCall::write_framed(std::string messages) {
   if (gate_.on_write) CO_TRY(co_await gate_.on_write());
   if (!exchange_.started()) CO_TRY(co_await exchange_.start(200, {{"content-type", "application/grpc"}}));
-  if (message.size() <= kCopiedBytesMax) co_return co_await exchange_.write(share(format_grpc_message(message)));
-  CO_TRY(co_await exchange_.write(share(prefix_of(message.size()))));
-  co_return co_await exchange_.write(share(std::move(message)));
+  co_return co_await exchange_.write(share(std::move(messages)));
 }
 
 async::Task<Result<>> GrpcServerCall::finish(Result<> outcome) {
@@ -147,16 +169,21 @@ async::Task<Result<std::unique_ptr<GrpcClientCall>>> open_grpc(Caller& caller, s
   co_return std::make_unique<GrpcClientCall>(std::move(call), options.message_bytes_max);
 }
 
-async::Task<Result<std::string>> call_grpc(Caller& caller, std::string method, std::string message, GrpcOptions options) {
-  CO_TRY_ASSIGN(std::unique_ptr<GrpcClientCall> call, co_await open_grpc(caller, std::move(method), std::move(options)));
-  Result<> written = co_await call->write(std::move(message));  // where it fails, the answer may say why
-  if (written) written = co_await call->finish_writing();
-  CO_TRY_ASSIGN(std::optional<std::string> answer, co_await call->read());
-  CO_TRY(written);
+async::Task<Result<std::string>> exchange_message(GrpcClientCall& call, std::string message) {
+  // The answer decides, also where writing failed: a server may be done before it saw the request's end (RFC 9113 section 8.1), and one that
+  // refuses says why.
+  Result<> written = co_await call.write(std::move(message));
+  if (written) written = co_await call.finish_writing();
+  CO_TRY_ASSIGN(std::optional<std::string> answer, co_await call.read());
   if (!answer) co_return fail(Code::kInternal, "grpc: no message in the answer");
-  CO_TRY_ASSIGN(std::optional<std::string> end, co_await call->read());
+  CO_TRY_ASSIGN(std::optional<std::string> end, co_await call.read());
   if (end) co_return fail(Code::kInternal, "grpc: more than one message in the answer");
   co_return std::move(*answer);
+}
+
+async::Task<Result<std::string>> call_grpc(Caller& caller, std::string method, std::string message, GrpcOptions options) {
+  CO_TRY_ASSIGN(std::unique_ptr<GrpcClientCall> call, co_await open_grpc(caller, std::move(method), std::move(options)));
+  co_return co_await exchange_message(*call, std::move(message));
 }
 
 }  // namespace monopod::http

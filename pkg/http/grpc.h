@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,12 +18,22 @@ inline constexpr std::size_t kGrpcMessageBytesMax = 8U << 20;
 
 // The five-byte prefix and the message.
 std::string format_grpc_message(std::string_view message);
+// The same at the end of out, of a message in parts.
+void append_grpc_message(std::string& out, std::initializer_list<std::string_view> parts);
 
 // Joins prefixed messages out of chunks. kResourceExhausted past bytes_max, kUnimplemented for compressed ones.
 class GrpcDecoder {
  public:
   explicit GrpcDecoder(std::size_t bytes_max = kGrpcMessageBytesMax) : bytes_max_(bytes_max) {}
   void feed(std::string_view bytes) { buffer_ += bytes; }
+  void feed(std::string&& bytes) {
+    if (empty()) {
+      buffer_ = std::move(bytes);
+      offset_ = 0;
+    } else {
+      buffer_ += bytes;
+    }
+  }
   Result<std::optional<std::string>> next();
   bool empty() const { return buffer_.size() == offset_; }
 
@@ -48,6 +59,10 @@ class GrpcServerCall {
   };
   void set_gate(Gate gate) { gate_ = std::move(gate); }
   async::Task<Result<>> write(std::string message);
+  // One of size bytes, in pieces that are asked for when there is room.
+  async::Task<Result<>> write(std::size_t size, std::move_only_function<std::string()> next_piece);
+  // Messages that have their prefixes: many small ones at the cost of one.
+  async::Task<Result<>> write_framed(std::string messages);
   // Trailers with the status; code kOk for success. The Code numbering is gRPC's own.
   async::Task<Result<>> finish(Result<> outcome);
   // What finish() was called with; nullopt before.
@@ -84,7 +99,8 @@ struct GrpcOptions {
 };
 
 async::Task<Result<std::unique_ptr<GrpcClientCall>>> open_grpc(Caller& caller, std::string method, GrpcOptions options = {});
-// One message each way.
+// One message each way, over a call of its own; or over one just opened.
+async::Task<Result<std::string>> exchange_message(GrpcClientCall& call, std::string message);
 async::Task<Result<std::string>> call_grpc(Caller& caller, std::string method, std::string message, GrpcOptions options = {});
 
 }  // namespace monopod::http

@@ -25,6 +25,7 @@ class H2Exchange final : public Exchange {
   H2Exchange(H2Server& server, ServerStream& stream) : server_(server), stream_(stream) {}
 
   async::Task<Result<std::size_t>> read_body_some(std::span<std::byte> into) override;
+  async::Task<Result<std::string>> read_body_chunk() override;
   async::Task<Result<>> start(int status, Headers headers) override;
   async::Task<Result<>> write(SharedBytes bytes) override;
   async::Task<Result<>> finish(Headers trailers) override;
@@ -284,6 +285,15 @@ async::Task<Result<std::size_t>> H2Exchange::read_body_some(std::span<std::byte>
   }
   server_.consumed(stream_, n);
   co_return n;
+}
+
+async::Task<Result<std::string>> H2Exchange::read_body_chunk() {
+  CO_TRY_ASSIGN(bool more, co_await server_.wait_input(stream_));
+  if (!more) co_return std::string();
+  std::string chunk = std::exchange(stream_.input, {});
+  chunk.erase(0, std::exchange(stream_.input_offset, 0));
+  server_.consumed(stream_, chunk.size());
+  co_return chunk;
 }
 
 async::Task<Result<>> H2Exchange::start(int status, Headers headers) {

@@ -65,6 +65,10 @@ class GrpcEcho final : public Handler {
     EXPECT_TRUE(is_grpc(exchange.request()));
     GrpcServerCall call(exchange);
     if (call.method() == "/test.Echo/Fail") co_return co_await call.finish(fail(Code::kNotFound, "no such key: 100% ä"));
+    if (call.method() == "/test.Echo/Hasty") {
+      CO_TRY(co_await call.write("answered"));
+      co_return co_await call.finish({});
+    }
     int written = 0;
     if (call.method() == "/test.Echo/Guarded") call.set_gate({.on_read = refuse_no, .on_write = [&written] { return refuse_third(written); }});
     for (;;) {
@@ -86,6 +90,8 @@ Task<Result<>> grpc_calls(Caller& client) {
   CO_ASSERT_TRUE(!failed);
   EXPECT_EQ(failed.error().code(), Code::kNotFound);
   EXPECT_EQ(failed.error().message(), "no such key: 100% ä");
+  CO_TRY_ASSIGN(std::string early, co_await call_grpc(client, "/test.Echo/Hasty", std::string(4 << 20, 'x')));
+  EXPECT_EQ(early, "answered") << "before the request was all there";
   CO_TRY_ASSIGN(std::unique_ptr<GrpcClientCall> guarded, co_await open_grpc(client, "/test.Echo/Guarded", {}));
   CO_TRY(co_await guarded->write("yes"));
   CO_TRY(co_await guarded->write("no"));

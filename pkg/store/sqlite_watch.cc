@@ -18,15 +18,18 @@ class SqliteWatch final : public Watch {
   }
 
   async::Task<Result<WatchBatch>> next() override;
+  async::Task<Result<std::optional<WatchBatch>>> try_next() override;
+  void set_listener(std::function<void()> listener) override { position_.listener = std::move(listener); }
   void request_progress() override {
     progress_wanted_ = true;
-    if (position_.waiting) group_.changed.wake_all();
+    if (!position_.waiting) return;
+    if (position_.listener) position_.listener();
+    else group_.changed.wake_all();
   }
 
  private:
   Result<> alive() const;
   std::shared_ptr<const WatchEvents> take_read();
-  async::Task<Result<>> wait();
   async::Task<Result<>> read_tail();
   async::Task<Result<>> read_log();
   async::Task<Result<>> add_previous(std::vector<Change>& changes);
@@ -67,6 +70,20 @@ std::shared_ptr<const WatchEvents> SqliteWatch::take_read() {
 
 async::Task<Result<WatchBatch>> SqliteWatch::next() {
   for (;;) {
+    CO_TRY_ASSIGN(std::optional<WatchBatch> batch, co_await try_next());
+    if (batch) co_return std::move(*batch);
+    struct Waiting {
+      WatchGroup& group;
+      WatchPosition& position;
+      ~Waiting() { group.end_waiting(position); }
+    } waiting{group_, position_};
+    CO_TRY(co_await group_.changed.wait());
+  }
+}
+
+async::Task<Result<std::optional<WatchBatch>>> SqliteWatch::try_next() {
+  group_.end_waiting(position_);
+  for (;;) {
     CO_TRY(alive());
     if (auto batch = take_read()) co_return WatchBatch{.revision = batch->revision, .shared = std::move(batch)};
     if (position_.next < group_.floor()) {
@@ -75,19 +92,10 @@ async::Task<Result<WatchBatch>> SqliteWatch::next() {
       continue;
     }
     if (std::exchange(progress_wanted_, false)) co_return WatchBatch{.revision = Revision(store_.mvcc_.committed)};
-    CO_TRY(co_await wait());
+    position_.next = std::max(position_.next, store_.mvcc_.committed + 1);
+    group_.begin_waiting(position_);
+    co_return std::nullopt;
   }
-}
-
-async::Task<Result<>> SqliteWatch::wait() {
-  struct Waiting {
-    WatchGroup& group;
-    WatchPosition& position;
-    Waiting(WatchGroup& g, WatchPosition& p) : group(g), position(p) { group.begin_waiting(position); }
-    ~Waiting() { group.end_waiting(position); }
-  } waiting(group_, position_);
-  position_.next = std::max(position_.next, store_.mvcc_.committed + 1);
-  co_return co_await group_.changed.wait();
 }
 
 void SqliteWatch::keep(std::int64_t revision, const std::vector<Change>& changes) {

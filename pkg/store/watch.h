@@ -2,6 +2,8 @@
 // in one batch. Only durable changes are delivered.
 #pragma once
 
+#include <functional>
+
 #include "async/task.h"
 #include "store/types.h"
 
@@ -32,7 +34,7 @@ struct WatchBatch {
   const std::vector<WatchEvent>& events() const;
 };
 
-// Owned by the caller; destroy it to cancel, before the backend dies. One next() at a time.
+// Owned by the caller; destroy it to cancel, before the backend dies. One next() or try_next() at a time.
 class Watch {
  public:
   virtual ~Watch() = default;
@@ -40,6 +42,10 @@ class Watch {
   // kOutOfRange "... compacted": what should come next is gone; read compact_revision() and start over with a range.
   // kUnavailable: the backend closed or failed. Both are final. A slow reader costs no memory: it catches up from the log.
   virtual async::Task<Result<WatchBatch>> next() = 0;
+  // For one reader of many watches: as next(), but nullopt where that would wait for a change. The listener is then called when there may be one.
+  virtual async::Task<Result<std::optional<WatchBatch>>> try_next() = 0;
+  // Set before the first try_next(). It is called out of whatever makes the change: it only takes note.
+  virtual void set_listener(std::function<void()> listener) = 0;
   // Makes next() return a progress batch as soon as everything durable now has been delivered.
   virtual void request_progress() = 0;
 };

@@ -27,27 +27,28 @@ void WatchGroup::push(std::shared_ptr<const WatchEvents> batch) {
     queue_.clear();
     floor_ = std::max(floor_, revision);
   }
-  for (WatchPosition* position : waiting_) {
-    position->next = std::max(position->next, revision);
-    position->waiting = false;
-  }
-  waiting_.clear();
   queue_.push_back(std::move(batch));
   if (queue_.size() > kGroupBatchesMax) {
     floor_ = queue_.front()->revision.value + 1;
     queue_.pop_front();
   }
-  changed.wake_all();
+  release(revision);
 }
 
 void WatchGroup::forget_until(std::int64_t revision) {
   queue_.clear();
   floor_ = revision;
-  for (WatchPosition* position : waiting_) {
-    position->next = std::max(position->next, revision - 1);
+  release(revision - 1);
+}
+
+void WatchGroup::wake_all() { release(0); }
+
+void WatchGroup::release(std::int64_t next) {
+  for (WatchPosition* position : std::exchange(waiting_, {})) {
+    position->next = std::max(position->next, next);
     position->waiting = false;
+    if (position->listener) position->listener();
   }
-  waiting_.clear();
   changed.wake_all();
 }
 
@@ -156,7 +157,7 @@ std::size_t WatchHub::waiting() const {
 }
 
 void WatchHub::wake_all() {
-  for (auto& [range, group] : groups_) group->changed.wake_all();
+  for (auto& [range, group] : groups_) group->wake_all();
 }
 
 }  // namespace monopod::store

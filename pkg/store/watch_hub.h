@@ -8,6 +8,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <unordered_map>
@@ -28,8 +29,9 @@ struct WatchRange {
 // A watcher's place. Owned by the watch, known to its group while it waits.
 struct WatchPosition {
   std::int64_t next = 0;  // the first revision not delivered yet
-  bool waiting = false;   // suspended, with everything its group had
+  bool waiting = false;   // with everything its group had
   std::size_t slot = 0;   // in the group's list, while waiting
+  std::function<void()> listener{};  // called when it waits no more; may be empty
 };
 
 class WatchGroup {
@@ -45,6 +47,8 @@ class WatchGroup {
 
   void begin_waiting(WatchPosition& position);
   void end_waiting(WatchPosition& position);
+  // Everybody looks again, though nothing came.
+  void wake_all();
   std::size_t waiting() const { return waiting_.size(); }
 
   const WatchRange range;
@@ -52,6 +56,8 @@ class WatchGroup {
   std::size_t watchers = 0;
 
  private:
+  void release(std::int64_t next);
+
   std::deque<std::shared_ptr<const WatchEvents>> queue_;
   std::vector<WatchPosition*> waiting_;
   std::int64_t floor_;

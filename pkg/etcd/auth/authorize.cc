@@ -93,7 +93,7 @@ Answer call_method(Context& context, const Method& method, std::string_view mess
   if (!context.auth || !context.auth->enabled()) co_return co_await method.call(context, message);
   std::uint64_t generation = context.auth->generation();
   CO_TRY_ASSIGN(Admission admission, co_await admit(context, method.needs, message));
-  Result<std::string> answered = co_await method.call(context, message);
+  Result<Message> answered = co_await method.call(context, message);
   if (answered && admission.access.read_only() && context.auth->enabled() && context.auth->generation() != generation) co_return old_revision();
   co_return answered;
 }

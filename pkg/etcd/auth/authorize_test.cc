@@ -256,7 +256,7 @@ TEST(Authorize, AStreamEndsBeforeTheFirstAnswerItMayNotGiveAnyMore) { test_stage
 AuthStore* changed_by_handler = nullptr;
 Answer changing(Context&, std::string_view) {
   CO_TRY(co_await changed_by_handler->add_role("late"));
-  co_return "secret";
+  co_return std::string("secret");
 }
 Task<Result<>> read_over_a_change(AuthStage& stage) {
   CO_TRY_ASSIGN(std::string token, co_await stage.auth.authenticate("root", "root"));

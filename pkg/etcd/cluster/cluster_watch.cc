@@ -35,23 +35,31 @@ class ClusterWatch final : public Watch {
   ~ClusterWatch() override { watches_.remove(*slot_); }
 
   Task<Result<WatchBatch>> next() override {
-    WatchSlot& slot = *slot_;
     for (;;) {
-      if (!slot.queue.empty()) {
-        WatchBatch batch = std::move(slot.queue.front());
-        slot.queue.pop_front();
-        slot.queue_bytes -= bytes_of(batch.events());
-        if (slot.paused && slot.queue.empty()) watches_.resume(slot);
-        co_return batch;
-      }
-      if (slot.failed) co_return fail(*slot.failed);
-      if (slot.progress_at > 0 && slot.next > slot.progress_at) co_return WatchBatch{.revision = Revision(std::exchange(slot.progress_at, 0))};
-      CO_TRY(co_await slot.changed.wait());
+      CO_TRY_ASSIGN(std::optional<WatchBatch> batch, take());
+      if (batch) co_return std::move(*batch);
+      CO_TRY(co_await slot_->changed.wait());
     }
   }
+  Task<Result<std::optional<WatchBatch>>> try_next() override { co_return take(); }
+  void set_listener(std::function<void()> listener) override { slot_->listener = std::move(listener); }
   void request_progress() override { watches_.ask_progress(*slot_); }
 
  private:
+  Result<std::optional<WatchBatch>> take() {
+    WatchSlot& slot = *slot_;
+    if (!slot.queue.empty()) {
+      WatchBatch batch = std::move(slot.queue.front());
+      slot.queue.pop_front();
+      slot.queue_bytes -= bytes_of(batch.events());
+      if (slot.paused && slot.queue.empty()) watches_.resume(slot);
+      return batch;
+    }
+    if (slot.failed) return fail(*slot.failed);
+    if (slot.progress_at > 0 && slot.next > slot.progress_at) return WatchBatch{.revision = Revision(std::exchange(slot.progress_at, 0))};
+    return std::nullopt;
+  }
+
   ClusterWatches& watches_;
   std::unique_ptr<WatchSlot> slot_;
 };
@@ -74,7 +82,7 @@ void ClusterWatches::close() {
   closed_ = true;
   for (WatchSlot* slot : slots_) {
     if (!slot->failed) slot->failed = Error(Code::kUnavailable, "the store is closed");
-    slot->changed.wake_all();
+    slot->wake();
   }
 }
 
@@ -185,7 +193,7 @@ Result<> ClusterWatches::take_cancel(WatchSlot& slot, const WatchAnswer& answer)
     if (reason.contains("auth")) parts_.client.forget_token();
     return fail(Code::kUnavailable, cat("watch canceled: ", reason));  // all of them, anew
   }
-  slot.changed.wake_all();
+  slot.wake();
   return {};
 }
 
@@ -213,7 +221,7 @@ void ClusterWatches::deliver(WatchSlot& slot) {
     drop(slot);
     slot.paused = true;
   }
-  slot.changed.wake_all();
+  slot.wake();
 }
 
 void ClusterWatches::append(WatchSlot& slot, std::int64_t revision, std::vector<WatchEvent> events) {
@@ -246,7 +254,7 @@ Task<Result<>> ClusterWatches::run_progress() {
         continue;
       }
       slot->progress_at = std::max(slot->progress_at, newest->value);
-      slot->changed.wake_all();
+      slot->wake();
     }
     if (!newest) CO_TRY(co_await parts_.time.sleep_for(kPauseMax));
   }

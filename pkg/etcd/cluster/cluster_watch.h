@@ -38,6 +38,11 @@ struct WatchSlot {
   std::int64_t progress_at = 0;  // next() says so once everything up to it has been delivered; 0: not asked
   std::optional<Error> failed;
   async::Notify changed;
+  std::function<void()> listener{};  // of try_next()
+  void wake() {
+    changed.wake_all();
+    if (listener) listener();
+  }
 };
 
 class ClusterWatches {

@@ -416,6 +416,8 @@ class BadWatch final : public Watch {
  public:
   BadWatch(std::unique_ptr<Watch> inner, WatchBug bug) : inner_(std::move(inner)), bug_(bug) {}
   void request_progress() override { inner_->request_progress(); }
+  Task<Result<std::optional<WatchBatch>>> try_next() override { co_return fail(Code::kUnimplemented, "the checker waits"); }
+  void set_listener(std::function<void()>) override {}
   Task<Result<WatchBatch>> next() override {
     if (held_) {
       WatchBatch batch = *std::exchange(held_, std::nullopt);

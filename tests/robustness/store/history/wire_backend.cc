@@ -238,6 +238,8 @@ class WireWatch final : public Watch {
     Revision revision = answer.events.front().kv.mod;
     co_return WatchBatch{.revision = revision, .shared = std::make_shared<WatchEvents>(WatchEvents{.revision = revision, .events = std::move(answer.events)})};
   }
+  Task<Result<std::optional<WatchBatch>>> try_next() override { co_return fail(Code::kUnimplemented, "the checker waits"); }
+  void set_listener(std::function<void()>) override {}
   void request_progress() override { scope_.spawn(write_later(call_, ProtoWriter().message(3, "").take())); }
 
  private:
