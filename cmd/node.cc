@@ -127,7 +127,8 @@ class Node {
 
 Task<Result<>> Node::start_store() {
   CO_TRY_ASSIGN(store::Durability durability, store::parse_durability(options_.store_sync));
-  store::SqliteOptions options{.path = options_.data_dir + "/state.db", .durability = durability, .volatile_prefixes = {"/registry/coordination.k8s.io/leases/kube-node-lease/"}};
+  store::SqliteOptions options{.path = options_.data_dir + "/state.db", .durability = durability, .volatile_prefixes = {"/registry/coordination.k8s.io/leases/kube-node-lease/"},
+                               .value_cache_bytes = 1U << 20};  // the API server has every object in memory already
   CO_TRY_ASSIGN(store_, co_await store::SqliteBackend::open(std::move(options), pool_, time_, rng_));
   co_await pool_.run([this] { backup::remove_copies(options_.data_dir); });
   CO_TRY_ASSIGN(std::optional<backup::ScheduleOptions> backups, parse_backup_options(options_.backup));

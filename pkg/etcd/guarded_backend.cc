@@ -38,10 +38,13 @@ Result<> GuardedBackend::not_corrupt() const {
   return {};
 }
 
-Task<Result<>> GuardedBackend::admit(std::int64_t bytes) {
+bool GuardedBackend::has_room(std::int64_t bytes) const {
+  return !alarms_.active(AlarmType::kNoSpace) && (!sqlite_ || quota_bytes_ <= 0 || sqlite_->file_bytes() + bytes < quota_bytes_);
+}
+
+Task<Result<>> GuardedBackend::refuse(std::int64_t bytes) {
   if (alarms_.active(AlarmType::kNoSpace)) co_return fail(no_space());
-  if (!sqlite_ || quota_bytes_ <= 0 || sqlite_->file_bytes() + bytes < quota_bytes_) co_return Result<>();
-  log::warn("quota reached, NOSPACE raised: compact, defragment, then disarm", {{"quota_bytes", quota_bytes_}, {"file_bytes", sqlite_->file_bytes()}});
+  log::warn("quota reached, NOSPACE raised: compact, defragment, then disarm", {{"quota_bytes", quota_bytes_}, {"file_bytes", sqlite_->file_bytes()}, {"wanted_bytes", bytes}});
   CO_TRY(co_await alarms_.raise({.type = AlarmType::kNoSpace}));
   co_return fail(no_space());
 }
@@ -61,7 +64,7 @@ Task<Result<RangeResult>> GuardedBackend::range(RangeRequest request) {
 
 Task<Result<TxnResult>> GuardedBackend::txn(Txn txn) {
   CO_TRY(not_corrupt());
-  if (std::int64_t bytes = cost_of(txn); bytes > 0) CO_TRY(co_await admit(bytes));
+  if (std::int64_t bytes = cost_of(txn); bytes > 0 && !has_room(bytes)) CO_TRY(co_await refuse(bytes));
   Result<TxnResult> result = co_await backend_.txn(std::move(txn));
   if (!result) {
     Error error = co_await judge(std::move(result).error());
@@ -77,7 +80,7 @@ Task<Result<>> GuardedBackend::compact(Revision revision) {
 
 Task<Result<Lease>> GuardedBackend::lease_grant(std::chrono::seconds ttl, LeaseId id) {
   CO_TRY(not_corrupt());
-  CO_TRY(co_await admit(kLeaseCost));
+  if (!has_room(kLeaseCost)) CO_TRY(co_await refuse(kLeaseCost));
   Result<Lease> lease = co_await backend_.lease_grant(ttl, id);
   if (!lease) {
     Error error = co_await judge(std::move(lease).error());

@@ -37,8 +37,9 @@ class GuardedBackend final : public Backend {
 
  private:
   Result<> not_corrupt() const;
-  // Ok if a write of so many bytes may go on; raises NOSPACE if not.
-  async::Task<Result<>> admit(std::int64_t bytes);
+  bool has_room(std::int64_t bytes) const;
+  // Raises NOSPACE; its error.
+  async::Task<Result<>> refuse(std::int64_t bytes);
   // What a failed write means for the alarms.
   async::Task<Error> judge(Error error);
 

@@ -95,11 +95,13 @@ Task<Result<>> serve_store(SqliteBackend& store, const ServeOptions& options, as
   co_return co_await async::run_scoped([&listeners](async::Scope& scope) { return listeners(scope); });
 }
 
+constexpr std::size_t kServedValueBytes = 16U << 20;  // clients of a server have no memory of their own to read from again
+
 }  // namespace
 
 Task<Result<>> serve(ServeOptions options, async::Time& time, Rng& rng) {
   async::Pool pool(2);
-  CO_TRY_ASSIGN(auto store, co_await SqliteBackend::open({.path = options.data_dir + "/state.db", .durability = options.durability, .compaction = options.compaction},
+  CO_TRY_ASSIGN(auto store, co_await SqliteBackend::open({.path = options.data_dir + "/state.db", .durability = options.durability, .compaction = options.compaction, .value_cache_bytes = kServedValueBytes},
                                                          pool, time, rng));
   co_await pool.run([&options] { backup::remove_copies(options.data_dir); });
   Result<> result;

@@ -46,7 +46,9 @@ async::Task<Result<TxnResult>> SqliteStore::txn(Txn txn) {
     if (evaluation.changes.empty() && queue_.empty() && in_flight_.empty()) co_return std::move(evaluation.result);
     WorkPtr work = make_work();
     take_changes(*work, std::move(evaluation.changes));
-    CO_TRY(co_await finish(std::move(work)));
+    submit(work);  // before anything is awaited, as in finish()
+    CO_TRY(co_await work->done.wait());
+    if (work->error) co_return fail(*work->error);
     co_return std::move(evaluation.result);
   }
 }

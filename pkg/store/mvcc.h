@@ -27,7 +27,7 @@ struct Evaluation {
 
 class Mvcc {
  public:
-  explicit Mvcc(std::vector<std::string> volatile_prefixes) : volatile_prefixes_(std::move(volatile_prefixes)) {}
+  Mvcc(std::vector<std::string> volatile_prefixes, std::size_t value_cache_bytes) : values(value_cache_bytes), volatile_prefixes_(std::move(volatile_prefixes)) {}
 
   // Static checks: sizes, counts, depth, empty keys.
   static Result<> validate(const Txn& txn);

@@ -9,7 +9,6 @@ namespace {
 
 constexpr int kAttemptsMax = 5;
 constexpr std::size_t kParallelRowsMin = 1000;
-constexpr std::size_t kCachedRowsMax = 64;  // larger reads would only sweep the cache
 
 Error compacted_error() { return Error(Code::kOutOfRange, "etcdserver: mvcc: required revision has been compacted"); }
 
@@ -132,10 +131,8 @@ async::Task<Result<std::vector<SharedBytes>>> SqliteStore::values_of(const std::
   }
   if (absent.empty()) co_return values;
   CO_TRY_ASSIGN(std::vector<SharedBytes> fetched, co_await read_values(absent));
-  for (std::size_t i = 0; i < absent.size(); ++i) {
-    values[places[i]] = fetched[i];
-    if (fetched[i] && absent.size() <= kCachedRowsMax) mvcc_.values.add(absent[i], fetched[i]);
-  }
+  mvcc_.values.add_all(absent, fetched);
+  for (std::size_t i = 0; i < absent.size(); ++i) values[places[i]] = std::move(fetched[i]);
   co_return values;
 }
 

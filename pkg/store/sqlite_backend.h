@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "store/backend.h"
 #include "store/dump.h"
+#include "store/limits.h"
 
 namespace monopod::store {
 
@@ -39,6 +40,7 @@ struct SqliteOptions {
   // transactions treat them like all others; revisions they used are not used again, since blocks are reserved durably. After a
   // restart, reads and watches over them from an earlier revision fail with kOutOfRange compacted.
   std::vector<std::string> volatile_prefixes{};
+  std::size_t value_cache_bytes = kValueCacheBytes;  // of values used last, expanded, in memory
   const char* vfs = nullptr;  // SQLite VFS name; tests hand in the crash VFS
   async::Pool* commit_pool = nullptr;  // where commits run, one at a time, instead of on a thread of the store's own; for simulations
 };

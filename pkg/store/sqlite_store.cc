@@ -31,7 +31,7 @@ SqliteStore::SqliteStore(async::Executor executor, SqliteOptions options, async:
       rng_(rng),
       own_commit_thread_(options_.commit_pool ? nullptr : std::make_unique<async::Pool>(1)),
       commit_thread_(options_.commit_pool ? *options_.commit_pool : *own_commit_thread_),
-      mvcc_(options_.volatile_prefixes),
+      mvcc_(options_.volatile_prefixes, options_.value_cache_bytes),
       hub_(executor),
       committer_scope_(executor),
       background_(executor),

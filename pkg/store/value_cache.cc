@@ -1,33 +1,54 @@
 #include "store/value_cache.h"
 
 namespace monopod::store {
+namespace {
+
+constexpr std::size_t kEntryBytes = 128;  // about what the maps need
+
+}  // namespace
 
 SharedBytes ValueCache::find(RowId row) const {
-  if (auto at = pinned_.find(row); at != pinned_.end()) return at->second;
-  if (auto at = recent_.find(row); at != recent_.end()) return at->second;
-  return nullptr;
+  auto at = values_.find(row);
+  return at == values_.end() ? nullptr : at->second.value;
 }
 
 void ValueCache::unpin(RowId row, bool keep) {
-  auto at = pinned_.find(row);
-  if (at == pinned_.end()) return;
-  SharedBytes value = std::move(at->second);
-  pinned_.erase(at);
-  if (keep && value) add(row, std::move(value));
+  auto at = values_.find(row);
+  if (at == values_.end() || !at->second.pinned) return;
+  std::size_t cost = at->second.value->size() + kEntryBytes;
+  if (!keep || cost > bytes_max_ / 8) {
+    values_.erase(at);
+    return;
+  }
+  at->second.pinned = false;
+  order_.push_back(row);
+  bytes_ += cost;
+  forget_oldest();
 }
 
 void ValueCache::add(RowId row, SharedBytes value) {
-  constexpr std::size_t kEntryBytes = 128;  // about what the maps need
   std::size_t cost = value->size() + kEntryBytes;
-  if (cost > kValueCacheBytesMax / 8 || !recent_.emplace(row, std::move(value)).second) return;
+  if (cost > bytes_max_ / 8 || !values_.emplace(row, Held{std::move(value)}).second) return;
   order_.push_back(row);
   bytes_ += cost;
-  while (bytes_ > kValueCacheBytesMax) {
-    auto oldest = recent_.find(order_.front());
-    bytes_ -= oldest->second->size() + kEntryBytes;
-    recent_.erase(oldest);
+  forget_oldest();
+}
+
+void ValueCache::forget_oldest() {
+  while (bytes_ > bytes_max_) {
+    auto oldest = values_.find(order_.front());
+    bytes_ -= oldest->second.value->size() + kEntryBytes;
+    values_.erase(oldest);
     order_.pop_front();
   }
+}
+
+void ValueCache::add_all(std::span<const RowId> rows, std::span<const SharedBytes> values) {
+  std::size_t cost = rows.size() * kEntryBytes;
+  for (const SharedBytes& value : values) cost += value ? value->size() : 0;
+  if (cost > bytes_max_ / 4 * 3) return;
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    if (values[i]) add(rows[i], values[i]);
 }
 
 }  // namespace monopod::store

@@ -89,13 +89,20 @@ Task<Result<>> judge_again(Context& context, const Admission& admission) {
   co_return co_await judge(context, now, admission.access);
 }
 
-Answer call_method(Context& context, const Method& method, std::string_view message) {
-  if (!context.auth || !context.auth->enabled()) co_return co_await method.call(context, message);
+namespace {
+
+Answer call_if_allowed(Context& context, const Method& method, std::string_view message) {
   std::uint64_t generation = context.auth->generation();
   CO_TRY_ASSIGN(Admission admission, co_await admit(context, method.needs, message));
   Result<Message> answered = co_await method.call(context, message);
   if (answered && admission.access.read_only() && context.auth->enabled() && context.auth->generation() != generation) co_return old_revision();
   co_return answered;
+}
+
+}  // namespace
+
+Answer call_method(Context& context, const Method& method, std::string_view message) {
+  return context.auth && context.auth->enabled() ? call_if_allowed(context, method, message) : method.call(context, message);
 }
 
 namespace {

@@ -165,6 +165,11 @@ def main():
             s.measure("fill", n(100_000), 1024)
         time.sleep(3)
         say(f"store.memory_{n(100_000)}_keys_of_1KB", "MB", *rounds(servers, 1, lambda s: s.resident_mb()), "60 MB, stretch 30")
+        for s in servers:
+            s.stop()
+            s.start()
+        ours, theirs = rounds(servers, 1, lambda s: s.measure("range", n(10_000), 1))
+        say(f"store.first_range_of_{n(10_000)}_keys_after_start", "us", [x[0] for x in ours], [x[0] for x in theirs], "-")
         ours, theirs = rounds(servers, count, lambda s: s.measure("range", n(10_000), 5))
         say(f"store.range_of_{n(10_000)}_keys_of_1KB", "us", [x[0] for x in ours], [x[0] for x in theirs], "0.5, stretch 0.25")
         for s in servers:

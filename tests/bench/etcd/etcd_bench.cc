@@ -6,6 +6,8 @@
 //   etcd_bench PORT range KEYS COUNT           time (us) of one range over KEYS of the filled keys
 //   etcd_bench PORT watch WATCHERS COUNT       one put to all watchers: time (us) until the last has it
 // Prints "p50 p99 rate", numbers only.
+#include <malloc.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -32,8 +34,19 @@ double us_since(Clock::time_point start) { return std::chrono::duration<double, 
 // BYTES of a pod's JSON with names, ids and addresses of its own; or noise.
 class Values {
  public:
-  Values(std::size_t bytes, bool noise) : bytes_(bytes), noise_(noise) {}
+  // The first count are made beforehand.
+  Values(std::size_t bytes, bool noise, int count) : bytes_(bytes), noise_(noise) {
+    for (int i = 0; i < count; ++i) made_.push_back(make());
+  }
   std::string next() {
+    if (made_.empty()) return make();
+    std::string text = std::move(made_.back());
+    made_.pop_back();
+    return text;
+  }
+
+ private:
+  std::string make() {
     std::string text;
     if (noise_) {
       while (text.size() < bytes_) text += static_cast<char>(rng_.next());
@@ -47,8 +60,6 @@ class Values {
     text.resize(bytes_);
     return text;
   }
-
- private:
   std::string hex(int digits) {
     std::string text;
     for (int i = 0; i < digits; ++i) text += "0123456789abcdef"[rng_.below(16)];
@@ -56,6 +67,7 @@ class Values {
   }
   std::size_t bytes_;
   bool noise_;
+  std::vector<std::string> made_{};
   SeededRng rng_{7};
 };
 
@@ -73,6 +85,7 @@ struct Bench {
   async::Time& time;
   std::uint16_t port;
   std::vector<std::unique_ptr<http::Client>> connections{};
+  Clock::time_point began = Clock::now();
 
   void connect() {
     http::Endpoint endpoint{.host = "127.0.0.1", .port = port};
@@ -191,7 +204,8 @@ Task<Result<>> measure(Bench& bench, std::vector<std::string> args, Samples& sam
   const std::string& what = args.at(0);
   if (what == "put") {
     int left = number(2);
-    Values values(static_cast<std::size_t>(number(3)), args.size() > 4 && args[4] == "noise");
+    Values values(static_cast<std::size_t>(number(3)), args.size() > 4 && args[4] == "noise", left);
+    bench.began = Clock::now();
     co_return co_await with_clients(bench, number(1), [&](int i) { return put_client(bench, i, left, values, samples); });
   }
   if (what == "get") {
@@ -200,7 +214,7 @@ Task<Result<>> measure(Bench& bench, std::vector<std::string> args, Samples& sam
   }
   if (what == "fill") {
     int next = 0;
-    Values values(static_cast<std::size_t>(number(2)), false);
+    Values values(static_cast<std::size_t>(number(2)), false, 0);
     co_return co_await with_clients(bench, 8, [&](int i) { return fill_client(bench, i, next, number(1), values); });
   }
   if (what == "range") {
@@ -218,9 +232,8 @@ Task<Result<>> run(std::uint16_t port, std::vector<std::string> args) {
   Bench bench{.executor = executor, .background = background, .time = time, .port = port};
   bench.connect();
   Samples samples;
-  auto start = Clock::now();
   Result<> done = co_await measure(bench, std::move(args), samples);
-  double seconds = us_since(start) / 1e6;
+  double seconds = us_since(bench.began) / 1e6;
   bench.connections.clear();
   background.cancel();
   (void)co_await background.join();
@@ -234,6 +247,9 @@ Task<Result<>> run(std::uint16_t port, std::vector<std::string> args) {
 int main(int argc, char** argv) {
   using namespace monopod;
   if (argc < 3) return 2;
+  // Large answers reuse memory: the kernel's zeroing of pages for this client is not what is measured.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   async::Loop loop;
   Result<> done = loop.run(etcd::run(static_cast<std::uint16_t>(std::atoi(argv[1])), {argv + 2, argv + argc}));
   if (!done) std::fprintf(stderr, "etcd_bench: %s\n", done.error().message().c_str());

@@ -11,7 +11,7 @@ namespace {
 
 void apply(const store::Txn& txn) {
   if (!store::Mvcc::validate(txn)) return;
-  store::Mvcc mvcc({});
+  store::Mvcc mvcc({}, store::kValueCacheBytes);
   mvcc.leases.insert(7, {.ttl = std::chrono::seconds(1)});
   Result<store::Evaluation> evaluated = mvcc.evaluate(txn, {});
   if (!evaluated) {
