@@ -34,6 +34,8 @@ struct OwnerReference {
   bool block_owner_deletion = false;
 };
 
+struct TableRow;  // table/table.h
+
 class Object {
  public:
   using Pairs = std::vector<std::pair<std::string_view, std::string_view>>;
@@ -64,6 +66,10 @@ class Object {
   // A tree for the moment of work; parses the bytes (about 5 microseconds a KB). Empty object on the impossible.
   json::Value tree() const;
 
+  // What tables show of it, made when first asked for; null before. On the loop only.
+  const std::shared_ptr<const TableRow>& row() const { return row_; }
+  void keep_row(std::shared_ptr<const TableRow> row) const { row_ = std::move(row); }
+
   Object() = default;  // use parse()
 
  private:
@@ -73,6 +79,7 @@ class Object {
   std::string labels_;  // name\0value\0...
   std::string fields_;  // path\0value\0...
   std::int64_t revision_ = 0;
+  mutable std::shared_ptr<const TableRow> row_;
   std::uint32_t ns_size_ = 0;
   bool deleting_ = false;
 };

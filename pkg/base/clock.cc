@@ -105,4 +105,11 @@ std::string format_age(Duration d) {
   return unit(h / 24 / 365, "y");
 }
 
+Duration age_lasts(Duration d) {
+  constexpr Duration kSecond = std::chrono::seconds(1), kMinute = std::chrono::minutes(1), kHour = std::chrono::hours(1), kDay = std::chrono::days(1);
+  Duration step = d < 10 * kMinute ? kSecond : d < 8 * kHour ? kMinute : d < 8 * kDay ? kHour : kDay;
+  Duration past = d % step;
+  return past < Duration{} ? -past : step - past;
+}
+
 }  // namespace monopod

@@ -35,5 +35,7 @@ Result<WallTime> parse_rfc3339(std::string_view text);
 
 // Go's short duration form as kubectl shows ages: "5s", "3m20s", "4d2h".
 std::string format_age(Duration d);
+// How long format_age() goes on giving the same for what has the age d now; at least a part of a second.
+Duration age_lasts(Duration d);
 
 }  // namespace monopod

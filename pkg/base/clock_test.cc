@@ -36,5 +36,18 @@ TEST(Clock, AgesReadLikeKubectls) {
   EXPECT_EQ(format_age(98h), "4d2h");
 }
 
+TEST(Clock, AgesLastUntilTheyReadOtherwise) {
+  for (std::int64_t s : {0, 1, 59, 119, 120, 599, 600, 601, 10'799, 10'800, 28'799, 28'800, 172'799, 172'800, 691'199, 691'200, 700'000, 63'072'000, 400'000'000}) {
+    for (std::int64_t ms : {0, 1, 500, 999}) {
+      Duration age = std::chrono::seconds(s) + std::chrono::milliseconds(ms);
+      Duration lasts = age_lasts(age);
+      EXPECT_GT(lasts, Duration{});
+      EXPECT_EQ(format_age(age), format_age(age + lasts - std::chrono::milliseconds(1))) << s;
+    }
+  }
+  EXPECT_EQ(age_lasts(90min + 20s), 40s);
+  EXPECT_EQ(age_lasts(-1500ms), 500ms);
+}
+
 }  // namespace
 }  // namespace monopod

@@ -95,14 +95,15 @@ async::Task<Outcome<>> write_json(ListWriter& out, const Rendering& how, const L
 
 async::Task<Outcome<>> write_table(ListWriter& out, const Rendering& how, const ListResult& list, WallTime now) {
   Slice slice;
-  TableWriter table(*how.resource, {.include = how.include, .headers = true, .api_version = how.media.meta_version()}, now);
+  TableWriter table(out.text(), *how.resource, {.include = how.include, .headers = true, .api_version = how.media.meta_version()}, list_metadata(list), now);
   bool same = is_stored_form(*how.resource);
   for (const ObjectPtr& object : list.items) {
-    if (same) table.add(object->tree(), *object->json());
+    if (same) table.add(*object);
     else table.add(to_requested(object->tree(), *how.resource));
+    if (out.full()) CO_OUT(co_await out.flush());
     if (slice.spent()) CO_OUT(co_await slice.yield());
   }
-  out.text() = table.finish(list_metadata(list));
+  table.finish();
   co_return co_await out.finish();
 }
 

@@ -18,9 +18,12 @@ SharedBytes requested_json(const Rendering& how, const Object& object) {
 }
 
 std::string table_of(const Rendering& how, const Object& object, WallTime now, bool headers) {
-  TableWriter table(*how.resource, {.include = how.include, .headers = headers, .api_version = how.media.meta_version()}, now);
-  table.add(requested_tree(how, object), *object.json());
-  return table.finish(json::Object{{"resourceVersion", object.resource_version()}});
+  std::string text;
+  TableWriter table(text, *how.resource, {.include = how.include, .headers = headers, .api_version = how.media.meta_version()}, json::Object{{"resourceVersion", object.resource_version()}}, now);
+  if (is_stored_form(*how.resource)) table.add(object);
+  else table.add(requested_tree(how, object));
+  table.finish();
+  return text;
 }
 
 std::string encode_json_frame(EventType type, std::string_view object) {
@@ -82,9 +85,12 @@ class ApiForm final : public FrameForm {
   SharedBytes encode_bookmark(std::int64_t revision, bool initial_events_end) const override {
     json::Value object = bookmark_object(how_, revision, initial_events_end);
     if (how_.media.view == View::kTable) {
-      TableWriter table(*how_.resource, {.include = IncludeObject::kNone, .headers = false, .api_version = how_.media.meta_version()}, clock_.wall());
+      std::string text;
+      TableWriter table(text, *how_.resource, {.include = IncludeObject::kNone, .headers = false, .api_version = how_.media.meta_version()}, json::Object{{"resourceVersion", std::to_string(revision)}},
+                        clock_.wall());
       if (initial_events_end) table.add(object);  // the annotation travels in a row's object
-      return share(encode_json_frame(EventType::kBookmark, table.finish(json::Object{{"resourceVersion", std::to_string(revision)}})));
+      table.finish();
+      return share(encode_json_frame(EventType::kBookmark, text));
     }
     if (how_.media.encoding == Encoding::kProtobuf) {
       Outcome<SharedBytes> bytes = render_tree(how_.media, object);

@@ -40,9 +40,9 @@ std::string joined(const Array& values, std::string_view member, std::string_vie
 
 struct Row {
   const Value& object;
-  WallTime now;
+  Ages& ages;
   Array& cells;
-  Value age() const { return Value(object_age(object, now)); }
+  Value age() const { return ages.of_object(object, cells); }
   void workload() const {  // Containers, Images, Selector of the wide form
     const Value* spec = json::find(object, {"spec", "template", "spec"});
     cells.push_back(Value(container_names(spec)));
@@ -101,9 +101,10 @@ void job(const Row& r) {
   if (json::find(o, {"spec", "completions"}) != nullptr) r.cells.push_back(Value(cat(done, "/", json::get_int(o, {"spec", "completions"}))));
   else if (std::int64_t p = json::get_int(o, {"spec", "parallelism"}); p > 1) r.cells.push_back(Value(cat(done, "/1 of ", p)));
   else r.cells.push_back(Value(cat(done, "/1")));
-  auto start = parse_rfc3339(get(o, {"status", "startTime"}));
+  std::string_view started = get(o, {"status", "startTime"});
+  auto start = parse_rfc3339(started);
   auto end = parse_rfc3339(get(o, {"status", "completionTime"}));
-  r.cells.push_back(Value(!start ? std::string() : format_age((end ? *end : r.now) - *start)));
+  r.cells.push_back(Value(!start ? std::string() : end ? format_age(*end - *start) : r.ages.of(started)));
   r.cells.push_back(r.age());
   r.workload();
   r.cells.push_back(Value(format_selector(json::find(o, {"spec", "selector"}))));
@@ -116,7 +117,7 @@ void cron_job(const Row& r) {
   r.cells.push_back(Value(json::get_bool(o, {"spec", "suspend"}) ? "True" : "False"));
   r.cells.push_back(Value(count(o, {"status", "active"})));
   std::string_view last = get(o, {"status", "lastScheduleTime"});
-  r.cells.push_back(Value(last.empty() ? std::string("<none>") : age_of(last, r.now)));
+  r.cells.push_back(Value(last.empty() ? std::string("<none>") : r.ages.of(last)));
   r.cells.push_back(r.age());
   const Value* spec = json::find(o, {"spec", "jobTemplate", "spec", "template", "spec"});
   r.cells.push_back(Value(container_names(spec)));
@@ -199,14 +200,14 @@ void event(const Row& r) {
   const Value* source = json::find(o, {modern ? "deprecatedSource" : "source"});
   std::string_view component = source == nullptr ? std::string_view() : get(*source, {"component"}), host = source == nullptr ? std::string_view() : get(*source, {"host"});
   if (component.empty()) component = get(o, {modern ? "reportingController" : "reportingComponent"});
-  r.cells.push_back(Value(age_of(last, r.now)));
+  r.cells.push_back(Value(r.ages.of(last)));
   r.cells.push_back(Value(get(o, {"type"})));
   r.cells.push_back(Value(get(o, {"reason"})));
   r.cells.push_back(about == nullptr ? Value("") : Value(cat(to_lower(get(*about, {"kind"})), "/", get(*about, {"name"}))));
   r.cells.push_back(about == nullptr ? Value("") : Value(get(*about, {"fieldPath"})));
   r.cells.push_back(Value(host.empty() ? std::string(component) : cat(component, ", ", host)));
   r.cells.push_back(Value(trim(get(o, {modern ? "note" : "message"}))));
-  r.cells.push_back(Value(age_of(first, r.now)));
+  r.cells.push_back(Value(r.ages.of(first)));
   r.cells.push_back(Value(std::to_string(std::max<std::int64_t>(times, 1))));
   r.cells.push_back(Value(get(o, {"metadata", "name"})));
 }
@@ -439,12 +440,18 @@ void generic(const Resource& resource, const Row& r) {
 
 }  // namespace
 
-std::string age_of(std::string_view rfc3339, WallTime now) {
-  if (rfc3339.empty()) return "<unknown>";
+std::string Ages::of(std::string_view rfc3339) {
   auto at = parse_rfc3339(rfc3339);
-  return at ? format_age(now - *at) : "<unknown>";
+  if (!at) return "<unknown>";
+  good_until_ = std::min(good_until_, now_ + age_lasts(now_ - *at));
+  return format_age(now_ - *at);
 }
-std::string object_age(const Value& object, WallTime now) { return age_of(get(object, {"metadata", "creationTimestamp"}), now); }
+
+Value Ages::of_object(const Value& object, const Array& cells) {
+  object_cell_ = cells.size();
+  auto at = parse_rfc3339(get(object, {"metadata", "creationTimestamp"}));
+  return at ? Value(format_age(now_ - *at)) : Value("<unknown>");
+}
 
 std::string format_labels(const Value* labels) {
   if (labels == nullptr || !labels->is_object() || labels->get_object().empty()) return "<none>";
@@ -470,9 +477,9 @@ std::string format_selector(const Value* selector) {
 std::string container_names(const Value* spec) { return spec == nullptr ? std::string() : joined(list(*spec, {"containers"}), "name", ","); }
 std::string container_images(const Value* spec) { return spec == nullptr ? std::string() : joined(list(*spec, {"containers"}), "image", ","); }
 
-void fill_cells(const Resource& resource, const Value& object, WallTime now, Array& cells) {
-  if (resource.kind() == "Pod" && resource.group().empty()) return pod_cells(object, now, cells);
-  Row row{object, now, cells};
+void fill_cells(const Resource& resource, const Value& object, Ages& ages, Array& cells) {
+  if (resource.kind() == "Pod" && resource.group().empty()) return pod_cells(object, ages, cells);
+  Row row{object, ages, cells};
   auto found = std::ranges::find(kKinds, resource.kind(), &KindCells::kind);
   if (found == std::end(kKinds) || found->name_first) cells.push_back(Value(get(object, {"metadata", "name"})));
   if (found != std::end(kKinds)) found->fill(row);

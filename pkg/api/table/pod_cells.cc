@@ -39,7 +39,7 @@ void note_finish(const Value& status, std::string& last) {
 
 }  // namespace
 
-void pod_cells(const Value& pod, WallTime now, json::Array& cells) {
+void pod_cells(const Value& pod, Ages& ages, json::Array& cells) {
   std::int64_t restarts = 0, sidecar_restarts = 0;
   std::size_t total = list(pod, {"spec", "containers"}).size(), ready = 0;
   std::string last_restart, last_sidecar_restart;
@@ -100,7 +100,7 @@ void pod_cells(const Value& pod, WallTime now, json::Array& cells) {
     else if (std::string_view phase = json::get_string(pod, {"status", "phase"}); phase != "Succeeded" && phase != "Failed") reason = "Terminating";
   }
   std::string restart_text = std::to_string(restarts);
-  if (restarts != 0 && !last_restart.empty()) restart_text = cat(restarts, " (", age_of(last_restart, now), " ago)");
+  if (restarts != 0 && !last_restart.empty()) restart_text = cat(restarts, " (", ages.of(last_restart), " ago)");
 
   auto or_none = [](std::string_view v) { return Value(v.empty() ? std::string_view("<none>") : v); };
   std::string_view ip = json::get_string(pod, {"status", "podIP"});
@@ -116,7 +116,7 @@ void pod_cells(const Value& pod, WallTime now, json::Array& cells) {
   cells.push_back(Value(cat(ready, "/", total)));
   cells.push_back(Value(reason));
   cells.push_back(Value(restart_text));
-  cells.push_back(Value(object_age(pod, now)));
+  cells.push_back(ages.of_object(pod, cells));
   cells.push_back(or_none(ip));
   cells.push_back(or_none(json::get_string(pod, {"spec", "nodeName"})));
   cells.push_back(or_none(json::get_string(pod, {"status", "nominatedNodeName"})));

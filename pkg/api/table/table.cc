@@ -1,5 +1,6 @@
 #include "api/table/table.h"
 
+#include "api/scan.h"
 #include "api/table/cells.h"
 #include "base/strings.h"
 
@@ -39,34 +40,104 @@ json::Value make_partial_metadata(const json::Value& object, std::string_view ap
   return json::Object{{"kind", "PartialObjectMetadata"}, {"apiVersion", api_version}, {"metadata", meta == nullptr ? json::Value(json::Object()) : *meta}};
 }
 
-json::Array make_cells(const Resource& resource, const json::Value& object, WallTime now) {
+namespace {
+
+json::Array make_cells(const Resource& resource, const json::Value& object, table::Ages& ages) {
   json::Array cells;
   std::size_t count = resource.columns().empty() ? 2 : resource.columns().size();
-  table::fill_cells(resource, object, now, cells);
+  table::fill_cells(resource, object, ages, cells);
   while (cells.size() < count) cells.push_back("");
   cells.resize(count);
   return cells;
 }
 
-TableWriter::TableWriter(const Resource& resource, const TableOptions& options, WallTime now) : resource_(resource), options_(options), now_(now) {}
+TableRow make_row(const Resource& resource, const json::Value& object, WallTime now) {
+  table::Ages ages(now);
+  json::Array cells = make_cells(resource, object, ages);
+  TableRow row{.created = std::nullopt, .good_until = ages.good_until()};
+  if (auto created = parse_rfc3339(json::get_string(object, {"metadata", "creationTimestamp"})); created && ages.object_cell() && *ages.object_cell() < cells.size()) row.created = *created;
+  std::string* out = &row.before;
+  *out += '[';
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    if (i > 0) *out += ',';
+    if (row.created && i == *ages.object_cell()) out = &row.after;
+    else *out += json::format(cells[i]);
+  }
+  *out += ']';
+  return row;
+}
 
-void TableWriter::add(const json::Value& object, std::string_view bytes) {
-  if (!rows_.empty()) rows_ += ',';
-  rows_ += cat("{\"cells\":", json::format(make_cells(resource_, object, now_)));
+// Cells look at nothing in managedFields, often half of an object.
+json::Value tree_for_cells(std::string_view text) {
+  std::string_view managed = scan_path(text, "metadata.managedFields");
+  std::string rest;
+  if (!managed.empty()) {
+    auto at = static_cast<std::size_t>(managed.data() - text.data());
+    rest = cat(text.substr(0, at), "[]", text.substr(at + managed.size()));
+  }
+  Result<json::Value> tree = json::parse(managed.empty() ? text : rest);
+  return tree ? std::move(*tree) : json::Value(json::Object());
+}
+
+}  // namespace
+
+json::Array make_cells(const Resource& resource, const json::Value& object, WallTime now) {
+  table::Ages ages(now);
+  return make_cells(resource, object, ages);
+}
+
+TableWriter::TableWriter(std::string& out, const Resource& resource, const TableOptions& options, const json::Object& list_metadata, WallTime now)
+    : out_(out), resource_(resource), options_(options), now_(now) {
+  out_ += cat("{\"kind\":\"Table\",\"apiVersion\":\"", options_.api_version, "\",\"metadata\":", json::format(list_metadata), ",");
+  if (options_.headers) append_columns(out_, resource_);
+  else out_ += "\"columnDefinitions\":null,";
+  out_ += "\"rows\":[";
+}
+
+void TableWriter::begin_row() {
+  out_ += first_ ? "{\"cells\":" : ",{\"cells\":";
+  first_ = false;
+}
+
+void TableWriter::add_cells(const TableRow& row) {
+  out_ += row.before;
+  if (!row.created) return;
+  out_ += '"';
+  out_ += format_age(now_ - *row.created);
+  out_ += '"';
+  out_ += row.after;
+}
+
+void TableWriter::add(const Object& object) {
+  std::string_view text = *object.json();
+  if (!object.row() || object.row()->good_until <= now_) object.keep_row(std::make_shared<const TableRow>(make_row(resource_, tree_for_cells(text), now_)));
+  begin_row();
+  add_cells(*object.row());
   switch (options_.include) {
-    case IncludeObject::kNone: rows_ += ",\"object\":null}"; break;
-    case IncludeObject::kMetadata: rows_ += cat(",\"object\":", json::format(make_partial_metadata(object, options_.api_version)), "}"); break;
-    case IncludeObject::kObject: rows_ += cat(",\"object\":", bytes.empty() ? json::format(object) : std::string(bytes), "}"); break;
+    case IncludeObject::kNone: out_ += ",\"object\":null}"; break;
+    case IncludeObject::kMetadata:
+      out_ += ",\"object\":{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"";
+      out_ += options_.api_version;
+      out_ += "\",\"metadata\":";
+      out_ += scan_path(text, "metadata");
+      out_ += "}}";
+      break;
+    case IncludeObject::kObject:
+      out_ += ",\"object\":";
+      out_ += text;
+      out_ += '}';
+      break;
   }
 }
 
-std::string TableWriter::finish(const json::Object& list_metadata) {
-  std::string out = cat("{\"kind\":\"Table\",\"apiVersion\":\"", options_.api_version, "\",\"metadata\":", json::format(list_metadata), ",");
-  if (options_.headers) append_columns(out, resource_);
-  else out += "\"columnDefinitions\":null,";
-  out += cat("\"rows\":[", rows_, "]}");
-  rows_.clear();
-  return out;
+void TableWriter::add(const json::Value& object) {
+  begin_row();
+  add_cells(make_row(resource_, object, now_));
+  switch (options_.include) {
+    case IncludeObject::kNone: out_ += ",\"object\":null}"; break;
+    case IncludeObject::kMetadata: out_ += cat(",\"object\":", json::format(make_partial_metadata(object, options_.api_version)), "}"); break;
+    case IncludeObject::kObject: out_ += cat(",\"object\":", json::format(object), "}"); break;
+  }
 }
 
 }  // namespace monopod::api

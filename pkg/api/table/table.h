@@ -2,8 +2,10 @@
 // computed as upstream's printers do; every other kind shows name and age.
 #pragma once
 
+#include <optional>
 #include <string_view>
 
+#include "api/object.h"
 #include "api/schema/schema.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -20,20 +22,33 @@ struct TableOptions {
   std::string_view api_version = "meta.k8s.io/v1"; // or v1beta1
 };
 
-// Writes a Table as text, row by row, with no tree for the whole: begin, then add() for each object, then finish().
+// The text of an object's cells. Kept with the object: what ages is its own age, written anew each time, and rarely another.
+struct TableRow {
+  std::string before{};              // [...,
+  std::string after{};               // ,...]
+  std::optional<WallTime> created{}; // the age between the two; none: before is all
+  WallTime good_until{};
+};
+
+// Appends a Table to a text that may be sent away in between: the head at once, add() for each object, then finish().
 class TableWriter {
  public:
-  TableWriter(const Resource& resource, const TableOptions& options, WallTime now);
-  // `object` parsed; `bytes` its canonical text where the caller has it (used for kObject), else empty.
-  void add(const json::Value& object, std::string_view bytes = {});
   // list_metadata: resourceVersion, continue, remainingItemCount of the list; for one object its resourceVersion.
-  std::string finish(const json::Object& list_metadata);
+  TableWriter(std::string& out, const Resource& resource, const TableOptions& options, const json::Object& list_metadata, WallTime now);
+  // In the form that is stored.
+  void add(const Object& object);
+  void add(const json::Value& object);
+  void finish() { out_ += "]}"; }
 
  private:
+  void begin_row();
+  void add_cells(const TableRow& row);
+
+  std::string& out_;
   const Resource& resource_;
   TableOptions options_;
   WallTime now_;
-  std::string rows_;
+  bool first_ = true;
 };
 
 // The cells of one object: one value for each column.

@@ -61,19 +61,49 @@ TEST(Table, EveryKindFillsItsColumns) {
 TEST(Table, DocumentHasRowsAndHeaders) {
   const Resource& r = *find_resource("", "configmaps");
   json::Value object = *json::parse(R"({"metadata":{"name":"a","creationTimestamp":"2026-01-02T03:04:00Z"},"data":{"k":"v"}})");
-  TableWriter writer(r, {}, kNow);
+  std::string text;
+  TableWriter writer(text, r, {}, {{"resourceVersion", "5"}}, kNow);
   writer.add(object);
-  json::Value table = *json::parse(writer.finish({{"resourceVersion", "5"}}));
+  writer.finish();
+  json::Value table = *json::parse(text);
   EXPECT_EQ(json::format(table.at("rows").at(0).at("cells")), R"(["a",1,"60s"])");
   EXPECT_EQ(json::get_string(table, {"metadata", "resourceVersion"}), "5");
   EXPECT_EQ(table.at("columnDefinitions").get_array().size(), 3U);
   EXPECT_EQ(table.at("rows").at(0).at("object").at("kind"), json::Value("PartialObjectMetadata"));
-  TableWriter later(r, {.include = IncludeObject::kNone, .headers = false}, kNow);
+  text.clear();
+  TableWriter later(text, r, {.include = IncludeObject::kNone, .headers = false}, {}, kNow);
   later.add(object);
-  table = *json::parse(later.finish({}));
+  later.finish();
+  table = *json::parse(text);
   EXPECT_TRUE(table.at("columnDefinitions").is_null());
   EXPECT_TRUE(table.at("rows").at(0).at("object").is_null());
   EXPECT_FALSE(parse_include_object("X"));
+}
+
+// The row of a stored object is kept with it; whatever the moment, it reads as one made anew.
+TEST(Table, KeptRowsAgeAsOthers) {
+  SeededRng rng(5);
+  for (const Resource& r : resources()) {
+    json::Value tree = make_sample(r.type(), rng, 3);
+    if (!tree.is_object()) continue;
+    json::at_path(tree, {"metadata", "name"}) = "a";
+    json::at_path(tree, {"metadata", "creationTimestamp"}) = "2026-01-02T03:04:00Z";
+    json::at_path(tree, {"metadata", "managedFields"}) = json::Array{json::Object{{"manager", "m]}\""}}};
+    auto object = Object::parse(share(json::format(tree)), 7);
+    ASSERT_TRUE(object) << r.kind();
+    for (std::int64_t seconds : {0, 1, 59, 60, 61, 599, 601, 7'200, 700'000}) {
+      for (IncludeObject include : {IncludeObject::kNone, IncludeObject::kMetadata, IncludeObject::kObject}) {
+        WallTime now = kNow + std::chrono::seconds(seconds);
+        std::string kept, anew;
+        TableWriter a(kept, r, {.include = include}, {}, now), b(anew, r, {.include = include}, {}, now);
+        a.add(**object);
+        b.add((*object)->tree());
+        a.finish();
+        b.finish();
+        EXPECT_EQ(kept, anew) << r.kind() << " after " << seconds << " s";
+      }
+    }
+  }
 }
 
 }  // namespace
