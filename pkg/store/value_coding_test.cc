@@ -27,7 +27,7 @@ TEST(ValueCoding, RoundTripsEverySize) {
   SeededRng rng(1);
   ValueEncoder encoder;
   ValueDecoder decoder;
-  for (std::size_t bytes : std::initializer_list<std::size_t>{0, 1, 127, 128, 129, 130, 1000, 4096, 70'000, 1U << 20, kValueBytesMax}) {
+  for (std::size_t bytes : std::initializer_list<std::size_t>{0, 1, 383, 384, 385, 1000, 4096, 70'000, 1U << 20, kValueBytesMax}) {
     for (const std::string& value : {json_like(rng, bytes), random_bytes(rng, bytes), std::string(bytes, 'x')}) {
       EncodedValue encoded = encoder.encode(value);
       auto decoded = decoder.decode(static_cast<std::int64_t>(encoded.coding), encoded.bytes);
@@ -41,7 +41,7 @@ TEST(ValueCoding, RoundTripsEverySize) {
 TEST(ValueCoding, CompressesTextAndLeavesNoiseAndShortValuesAlone) {
   SeededRng rng(2);
   ValueEncoder encoder;
-  std::string text = json_like(rng, 2000), noise = random_bytes(rng, 2000), little(128, 'x');
+  std::string text = json_like(rng, 2000), noise = random_bytes(rng, 2000), little(384, 'x');
   EXPECT_EQ(encoder.encode(text).coding, Coding::kZstdDictionary1);
   EXPECT_LT(encoder.encode(text).bytes.size(), text.size() / 2);
   EXPECT_EQ(encoder.encode(noise).coding, Coding::kPlain);
