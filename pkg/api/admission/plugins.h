@@ -13,6 +13,7 @@ std::unique_ptr<AdmissionPlugin> make_service_account(const AdmissionParts& part
 std::unique_ptr<AdmissionPlugin> make_priority(const AdmissionParts& parts);
 std::unique_ptr<AdmissionPlugin> make_default_toleration_seconds(const AdmissionParts& parts);
 std::unique_ptr<AdmissionPlugin> make_taint_nodes_by_condition(const AdmissionParts& parts);
+std::unique_ptr<AdmissionPlugin> make_pod_security(const AdmissionParts& parts);
 std::unique_ptr<AdmissionPlugin> make_service_addresses(const AdmissionParts& parts);
 
 }  // namespace monopod::api
