@@ -104,6 +104,7 @@ Result<container::ContainerConfig> make_container_config(const ContainerPlan& pl
   const Pod& pod = *plan.pod;
   const Container& c = *plan.container;
   EffectiveSecurity security = merge_security(pod, c);
+  if (!pod.host_users) return fail(Code::kUnimplemented, "hostUsers: false: user namespaces are not supported by this node");
   TRY(check_non_root(pod, c, security, plan.image.user));
 
   container::ContainerConfig config = container::default_config();

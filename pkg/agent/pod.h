@@ -235,6 +235,7 @@ struct Pod {
   std::string dns_policy = "ClusterFirst";
   DnsConfig dns_config;
   bool host_network = false;
+  bool host_users = true;
   bool host_pid = false;
   bool host_ipc = false;
   bool share_process = false;

@@ -336,6 +336,7 @@ Result<Pod> parse_pod(std::shared_ptr<const json::Value> object) {
   p.dns_config.searches = strings(s, {"dnsConfig", "searches"});
   each(s, {"dnsConfig", "options"}, [&](const Value& o) { p.dns_config.options.emplace_back(text(o, {"name"}), text(o, {"value"})); });
   p.host_network = json::get_bool(s, {"hostNetwork"});
+  p.host_users = json::get_bool(s, {"hostUsers"}, true);
   p.host_pid = json::get_bool(s, {"hostPID"});
   p.host_ipc = json::get_bool(s, {"hostIPC"});
   p.share_process = json::get_bool(s, {"shareProcessNamespace"});

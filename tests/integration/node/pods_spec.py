@@ -70,11 +70,12 @@ def confined(c):
                                                         securityContext={"capabilities": {"add": ["NET_ADMIN"], "drop": ["CHOWN"]}})),
       pod("unconfined", container(script="grep Seccomp: /proc/self/status", securityContext={"seccompProfile": {"type": "Unconfined"}})),
       pod("no-profile", container(securityContext={"seccompProfile": {"type": "Localhost", "localhostProfile": "absent.json"}})),
-      pod("bad-cap", container(securityContext={"capabilities": {"add": ["NO_SUCH_THING"]}})))
+      pod("bad-cap", container(securityContext={"capabilities": {"add": ["NO_SUCH_THING"]}})),
+      pod("user-namespace", container(), hostUsers=False))
 def capabilities(c):
     expect(c.output("caps"), "CapEff:\t00000000a80435fa", "link", "no chown")
     expect(c.output("unconfined"), "Seccomp:\t0")
-    for name, text in [("no-profile", "absent.json"), ("bad-cap", "NO_SUCH_THING")]:
+    for name, text in [("no-profile", "absent.json"), ("bad-cap", "NO_SUCH_THING"), ("user-namespace", "user namespaces are not supported")]:
         p = c.wait(name, "an error", lambda p: "message" in p["status"].get("containerStatuses", [{}])[0].get("state", {}).get("waiting", {}))
         waiting = p["status"]["containerStatuses"][0]["state"]["waiting"]
         assert waiting["reason"] in ("CreateContainerError", "CreateContainerConfigError") and text in waiting["message"], waiting
