@@ -18,11 +18,11 @@ bool is_latest(std::string_view image) {
 }
 
 void default_requests(Value& container) {
-  const Object* limits = json::get_object(container, {"resources", "limits"});
-  if (limits == nullptr) return;
+  if (json::get_object(container, {"resources", "limits"}) == nullptr) return;
   Value& requests = json::at_path(container, {"resources", "requests"});
   if (!requests.is_object()) requests.emplace_object();
-  for (auto& m : *limits)
+  // Looked up once requests is there: a member that is added may move the others.
+  for (auto& m : *json::get_object(container, {"resources", "limits"}))
     if (requests.get_object().if_contains(m.key()) == nullptr) requests.get_object().emplace(m.key(), m.value());
 }
 

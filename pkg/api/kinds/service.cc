@@ -30,7 +30,7 @@ bool forbidden_endpoint(std::string_view ip) {
 void default_service(Value& object) {
   Value* spec = mutable_child(object, "spec");
   if (spec == nullptr || !spec->is_object()) return;
-  std::string_view type = text(*spec, "type");
+  const std::string type(text(*spec, "type"));  // a copy: members that are added may move it
   if (text(*spec, "sessionAffinity") == "ClientIP") {
     Value& config = json::at_path(*spec, {"sessionAffinityConfig", "clientIP"});
     if (!config.is_object()) config.emplace_object();
