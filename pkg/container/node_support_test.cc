@@ -222,12 +222,10 @@ void die_by_kill() {
 
 void run_node_case(const std::string& name) {
   if (!sys::probe_features().cap_sys_admin) {
-    std::fprintf(stderr, "SKIPPED: %s needs root\n", name.c_str());
-    GTEST_SKIP();
+    GTEST_SKIP() << name << " needs root";
   }
   if (::access("/bin/busybox", X_OK) < 0) {
-    std::fprintf(stderr, "SKIPPED: %s needs /bin/busybox (apt install busybox-static)\n", name.c_str());
-    GTEST_SKIP();
+    GTEST_SKIP() << name << " needs /bin/busybox (packaging/scripts/install-deps build)";
   }
   char dir_name[] = "/tmp/monopod-container.XXXXXX";
   ASSERT_NE(::mkdtemp(dir_name), nullptr);

@@ -101,7 +101,7 @@ TEST(Stream, PipeEndsWithTheWriter) {
 }
 
 TEST(Namespaces, PinnedWithoutAProcessAndEntered) {
-  if (!privileged("pinning namespaces")) GTEST_SKIP();
+  if (!privileged("pinning namespaces")) GTEST_SKIP() << "needs root";
   std::string directory = cat("/tmp/ns_test.", ::getpid());
   Result<> made = pin_new_namespaces(CLONE_NEWNET | CLONE_NEWUTS, directory, [] {
     return ::sethostname("pinned", 6) < 0 ? Result<>(fail_errno("set host name")) : Result<>();
@@ -170,7 +170,7 @@ TEST(Cgroups, SharesConvertToWeight) {
 }
 
 TEST(Cgroups, CreateLimitEnterKillRemove) {
-  if (!privileged("control groups")) GTEST_SKIP();
+  if (!privileged("control groups")) GTEST_SKIP() << "needs root";
   if (probe_features().cgroup_mode == CgroupMode::kV2) GTEST_SKIP() << "would move this test's own processes: run in the VM";
   Result<std::unique_ptr<Cgroups>> groups = open_cgroups();
   if (!groups) GTEST_SKIP() << groups.error().message();
