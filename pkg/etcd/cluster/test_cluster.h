@@ -18,6 +18,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -138,9 +139,14 @@ class EtcdCluster {
     std::uint16_t peer_port = 0;
   };
 
+  // Below the range the kernel gives to clients, so that it stays free until etcd binds it.
   static Result<std::uint16_t> free_port() {
-    TRY_ASSIGN(sys::Fd socket, http::listen_tcp("127.0.0.1", 0));
-    return http::local_port(socket);
+    std::random_device random;
+    for (int tries = 0; tries < 1000; ++tries) {
+      auto port = static_cast<std::uint16_t>(20'000 + random() % 12'000);
+      if (http::listen_tcp("127.0.0.1", port)) return port;
+    }
+    return fail(Code::kUnavailable, "no free port");
   }
 
   std::vector<std::string> arguments_of(std::size_t i) const {

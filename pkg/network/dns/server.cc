@@ -62,6 +62,7 @@ struct Server::Impl {
     return upstreams;
   }
 
+  boost::system::error_code bind_pair(const IpAddress& ip, UdpSocket& socket, Acceptor& acceptor);
   Result<> listen();
   Outcome answer_now(std::string_view packet, bool tcp);
   Task<std::string> answer_later(Outcome outcome, bool tcp);
@@ -88,29 +89,43 @@ struct Server::Impl {
   std::uint16_t bound_port = 0;
 };
 
+// Binds both sockets of one address; port 0 takes a port that is free in both protocols.
+boost::system::error_code Server::Impl::bind_pair(const IpAddress& ip, UdpSocket& socket, Acceptor& acceptor) {
+  boost::system::error_code ec;
+  asio::ip::udp::endpoint at(to_asio(ip), bound_port);
+  socket.open(at.protocol(), ec);
+  if (!ec) socket.bind(at, ec);
+  if (!ec) socket.non_blocking(true, ec);
+  if (ec) return ec;
+  asio::ip::tcp::endpoint same(at.address(), socket.local_endpoint().port());
+  acceptor.open(same.protocol(), ec);
+  if (!ec) acceptor.set_option(asio::socket_base::reuse_address(true), ec);
+  if (!ec) acceptor.bind(same, ec);
+  if (!ec) acceptor.listen(128, ec);
+  if (!ec) bound_port = same.port();
+  return ec;
+}
+
 Result<> Server::Impl::listen() {
   if (!udp.empty()) return {};
   bound_port = options.port;
   for (const IpAddress& ip : options.addresses) {
+    constexpr int kTriesMax = 32;  // the kernel's choice for UDP may be in use for TCP
     boost::system::error_code ec;
-    auto socket = std::make_unique<UdpSocket>(executor);
-    asio::ip::udp::endpoint at(to_asio(ip), bound_port);
-    socket->open(at.protocol(), ec);
-    if (!ec) socket->bind(at, ec);
-    if (!ec) socket->non_blocking(true, ec);
-    if (!ec) bound_port = socket->local_endpoint().port();
-    auto acceptor = std::make_unique<Acceptor>(executor);
-    if (!ec) acceptor->open(asio::ip::tcp::endpoint(at.address(), bound_port).protocol(), ec);
-    if (!ec) acceptor->set_option(asio::socket_base::reuse_address(true), ec);
-    if (!ec) acceptor->bind({at.address(), bound_port}, ec);
-    if (!ec) acceptor->listen(128, ec);
+    for (int tries = 0; tries < kTriesMax; ++tries) {
+      udp.push_back(std::make_unique<UdpSocket>(executor));
+      tcp.push_back(std::make_unique<Acceptor>(executor));
+      ec = bind_pair(ip, *udp.back(), *tcp.back());
+      if (!ec) break;
+      udp.pop_back();
+      tcp.pop_back();
+      if (bound_port != 0 || ec != asio::error::address_in_use) break;
+    }
     if (ec) {
       udp.clear();
       tcp.clear();
       return fail(async::error_from(ec, cat("dns server: listen on ", format_ip(ip), " port ", options.port)));
     }
-    udp.push_back(std::move(socket));
-    tcp.push_back(std::move(acceptor));
   }
   return {};
 }

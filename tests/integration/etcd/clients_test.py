@@ -15,6 +15,10 @@ import time
 import unittest
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".."))
+sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
+
+from ports import free_port  # noqa: E402
+
 BINARY = os.environ.get("MONOPOD_TEST_BINARY") or os.environ.get("MONOPOD_BINARY") or ""
 ETCD3 = os.environ.get("MONOPOD_ETCD3") or os.path.join(ROOT, "build", "tools", "etcd3")
 LONG = bool(os.environ.get("MONOPOD_LONG"))
@@ -270,11 +274,6 @@ class Etcdctl(Case):
             self.skipTest("takes a minute: MONOPOD_LONG=1")
         done = subprocess.run(self.store.command("check", "perf", "--load", "s"), capture_output=True, text=True, timeout=120)
         self.assertIn("PASS: Throughput", done.stdout, done.stdout)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 class RealEtcd(Store):

@@ -35,7 +35,7 @@ def one_line(output):
 
 def port_taken_by_another():
     with tempfile.TemporaryDirectory() as d:
-        code, output = server(directory=d + "/data", before="ip link set lo up; busybox nc -l -p 16990 > /dev/null 2>&1 & sleep 0.3")
+        code, output = server(directory=d + "/data", before="ip link set lo up; busybox nc -l -p 16990 > /dev/null 2>&1 & until grep -q :425E /proc/net/tcp*; do sleep 0.02; done")
     assert code != 0 and "127.0.0.1 port 16990" in one_line(output) and "Address already in use" in output, (code, output)
 
 
