@@ -41,7 +41,7 @@ Task<Result<>> as_fallible(Task<> task) {
 
 }  // namespace
 
-Scope::Scope(Executor executor) : executor_(executor), idle_(executor, asio::steady_timer::time_point::max()) {}
+Scope::Scope(Executor executor) : executor_(executor) {}
 
 Scope::~Scope() {
   if (children_.empty()) return;
@@ -69,7 +69,7 @@ void Scope::finished(std::list<Child>::iterator child, Result<> result) {
     first_error_ = std::move(result).error();
     cancel();
   }
-  if (children_.empty()) idle_.cancel();
+  if (children_.empty() && idle_) idle_->cancel();
 }
 
 void Scope::cancel() {
@@ -92,7 +92,8 @@ Task<Result<>> Scope::join() {
       cancel();
       continue;
     }
-    [[maybe_unused]] boost::system::error_code woken = co_await idle_.async_wait(as_code);
+    if (!idle_) idle_.emplace(executor_, asio::steady_timer::time_point::max());
+    [[maybe_unused]] boost::system::error_code woken = co_await idle_->async_wait(as_code);
   }
   co_await asio::this_coro::throw_if_cancelled(throws);
   if (first_error_) co_return fail(*std::exchange(first_error_, std::nullopt));

@@ -51,7 +51,7 @@ class Scope {
   std::list<Child> children_;
   std::optional<Error> first_error_;
   bool cancelled_ = false;
-  asio::steady_timer idle_;  // never expires; cancelled to wake join()
+  std::optional<asio::steady_timer> idle_;  // made by join(), never expires; cancelled to wake it
 };
 
 // Runs body with a scope that is cancelled and joined however body ends. Returns body's error, else the first child error.

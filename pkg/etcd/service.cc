@@ -12,6 +12,8 @@ namespace {
 
 using async::Task;
 
+constexpr std::size_t kWholeBytesMax = 16U << 10;  // larger answers go out in pieces
+
 Task<Result<>> answer_one(Context& context, http::GrpcServerCall& call, const Method& method) {
   Result<std::optional<std::string>> message = co_await call.read();
   if (!message) co_return co_await call.finish(fail(message.error()));
@@ -19,6 +21,7 @@ Task<Result<>> answer_one(Context& context, http::GrpcServerCall& call, const Me
   if ((*message)->size() > kRequestBytesMax) co_return co_await call.finish(fail(Code::kInvalidArgument, "etcdserver: request is too large"));
   Result<Message> answer = co_await call_method(context, method, **message);
   if (!answer) co_return co_await call.finish(fail(answer.error()));
+  if (answer->size() <= kWholeBytesMax) co_return co_await call.answer(std::move(*answer).join());
   CO_TRY(co_await call.write(answer->size(), [&answer] { return answer->next_piece(); }));
   co_return co_await call.finish({});
 }

@@ -1,5 +1,7 @@
 #include "etcd/wire.h"
 
+#include <array>
+
 namespace monopod::etcd {
 
 Result<std::uint64_t> ProtoReader::varint() {
@@ -46,11 +48,11 @@ Result<bool> ProtoReader::next() {
 }
 
 void ProtoWriter::varint(std::uint64_t value) {
-  while (value >= 0x80) {
-    out_ += static_cast<char>(value | 0x80U);
-    value >>= 7;
-  }
-  out_ += static_cast<char>(value);
+  std::array<char, 10> bytes;
+  std::size_t size = 0;
+  for (; value >= 0x80; value >>= 7) bytes[size++] = static_cast<char>(value | 0x80U);
+  bytes[size++] = static_cast<char>(value);
+  out_.append(bytes.data(), size);
 }
 
 ProtoWriter& ProtoWriter::unsigned_integer(std::uint32_t field, std::uint64_t value) {

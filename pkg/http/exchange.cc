@@ -52,6 +52,12 @@ async::Task<Result<>> Exchange::respond(int status, Headers headers, std::string
   return respond(status, std::move(headers), share(std::move(body)));
 }
 
+async::Task<Result<>> Exchange::respond_with_trailers(int status, Headers headers, SharedBytes body, Headers trailers) {
+  CO_TRY(co_await start(status, std::move(headers)));
+  CO_TRY(co_await write(std::move(body)));
+  co_return co_await finish(std::move(trailers));
+}
+
 std::vector<std::string> Exchange::offered_subprotocols() const {
   std::vector<std::string> out;
   for (std::string_view value : request_.headers.find_all("sec-websocket-protocol"))

@@ -53,6 +53,8 @@ class Exchange {
   // A whole answer with content-length. HEAD: the body is not sent. body may be null.
   async::Task<Result<>> respond(int status, Headers headers, SharedBytes body);
   async::Task<Result<>> respond(int status, Headers headers, std::string body);
+  // start(), write() and finish() in one.
+  virtual async::Task<Result<>> respond_with_trailers(int status, Headers headers, SharedBytes body, Headers trailers);
   // Starts an answer of unknown length (or of a content-length given in headers), then write()... and finish().
   virtual async::Task<Result<>> start(int status, Headers headers) = 0;
   // h2: queues shared bytes, flushed at the next turn of the loop (many small writes become one packet), and waits while more

@@ -127,6 +127,12 @@ async::Task<Result<>> GrpcServerCall::write_framed(std::string messages) {
   co_return co_await exchange_.write(share(std::move(messages)));
 }
 
+async::Task<Result<>> GrpcServerCall::answer(std::string message) {
+  if (gate_.on_write) CO_TRY(co_await gate_.on_write());
+  outcome_ = Code::kOk;
+  co_return co_await exchange_.respond_with_trailers(200, {{"content-type", "application/grpc"}}, share(format_grpc_message(message)), {{"grpc-status", "0"}});
+}
+
 async::Task<Result<>> GrpcServerCall::finish(Result<> outcome) {
   outcome_ = outcome ? Code::kOk : outcome.error().code();
   Headers trailers{{"grpc-status", std::to_string(outcome ? 0 : static_cast<int>(outcome.error().code()))}};

@@ -63,6 +63,8 @@ class GrpcServerCall {
   async::Task<Result<>> write(std::size_t size, std::move_only_function<std::string()> next_piece);
   // Messages that have their prefixes: many small ones at the cost of one.
   async::Task<Result<>> write_framed(std::string messages);
+  // The one message of an answer, and success: write() and finish() at the cost of one.
+  async::Task<Result<>> answer(std::string message);
   // Trailers with the status; code kOk for success. The Code numbering is gRPC's own.
   async::Task<Result<>> finish(Result<> outcome);
   // What finish() was called with; nullopt before.

@@ -16,6 +16,7 @@ namespace {
 constexpr std::int32_t kConnectionWindow = 1 << 20;
 constexpr std::size_t kUnwindingStreamsMax = 256;  // handlers of closed streams that have not ended yet
 constexpr std::size_t kFieldOverhead = 32;         // RFC 9113 section 6.5.2
+constexpr std::size_t kUsualFields = 8;            // of a request
 
 class H2Server;
 struct ServerStream;
@@ -29,6 +30,7 @@ class H2Exchange final : public Exchange {
   async::Task<Result<>> start(int status, Headers headers) override;
   async::Task<Result<>> write(SharedBytes bytes) override;
   async::Task<Result<>> finish(Headers trailers) override;
+  async::Task<Result<>> respond_with_trailers(int status, Headers headers, SharedBytes body, Headers trailers) override;
   bool started() const override { return started_; }
   bool wants_upgrade(std::string_view) const override { return false; }
   async::Task<Result<std::unique_ptr<async::Stream>>> upgrade(int, Headers) override {
@@ -131,7 +133,9 @@ class H2Server final : public H2Session, public ServerConnection {
 int H2Server::on_begin_headers(const nghttp2_frame& frame) {
   if (frame.headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
   if (leaving_ || streams_.size() >= limits_.concurrent_streams_max + kUnwindingStreamsMax) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-  streams_.emplace(frame.hd.stream_id, std::make_unique<ServerStream>(frame.hd.stream_id, *this, executor_));
+  auto stream = std::make_unique<ServerStream>(frame.hd.stream_id, *this, executor_);
+  stream->exchange.request().headers.reserve(kUsualFields);
+  streams_.emplace(frame.hd.stream_id, std::move(stream));
   return 0;
 }
 
@@ -253,14 +257,12 @@ bool H2Server::over_budget(const nghttp2_frame& frame) {
 Result<> H2Server::submit(ServerStream& stream, int status, Headers& headers, bool with_body) {
   if (stream.closed || !open_) return fail(Code::kUnavailable, "http2: peer went away");
   std::string code = std::to_string(status);
-  std::vector<std::string> names;
-  names.reserve(headers.size());
+  LowerNames names(headers);
   std::vector<nghttp2_nv> fields;
   fields.reserve(headers.size() + 2);
   fields.push_back(field(":status", code));
   for (const Headers::Field& f : headers) {
-    names.push_back(to_lower(f.name));
-    std::string_view name = names.back();
+    std::string_view name = names.next(f.name);
     // Connection-specific fields do not exist in h2 (RFC 9113 section 8.2.2).
     if (name == "connection" || name == "transfer-encoding" || name == "keep-alive" || name == "upgrade") continue;
     fields.push_back(field(name, f.value));
@@ -288,8 +290,10 @@ async::Task<Result<std::size_t>> H2Exchange::read_body_some(std::span<std::byte>
 }
 
 async::Task<Result<std::string>> H2Exchange::read_body_chunk() {
-  CO_TRY_ASSIGN(bool more, co_await server_.wait_input(stream_));
-  if (!more) co_return std::string();
+  if (stream_.input.empty()) {
+    CO_TRY_ASSIGN(bool more, co_await server_.wait_input(stream_));
+    if (!more) co_return std::string();
+  }
   std::string chunk = std::exchange(stream_.input, {});
   chunk.erase(0, std::exchange(stream_.input_offset, 0));
   server_.consumed(stream_, chunk.size());
@@ -306,7 +310,9 @@ async::Task<Result<>> H2Exchange::start(int status, Headers headers) {
 async::Task<Result<>> H2Exchange::write(SharedBytes bytes) {
   if (!started_ || finished_) co_return fail(Code::kInternal, "answer is not open");
   if (discard_) co_return Result<>();
-  co_return co_await server_.write(stream_, std::move(bytes));
+  CO_TRY(server_.queue(stream_, std::move(bytes)));
+  if (server_.is_full(stream_)) co_return co_await server_.wait_room(stream_);
+  co_return Result<>();
 }
 
 async::Task<Result<>> H2Exchange::finish(Headers trailers) {
@@ -314,6 +320,18 @@ async::Task<Result<>> H2Exchange::finish(Headers trailers) {
   if (finished_) co_return Result<>();
   finished_ = true;
   if (!discard_) server_.end_output(stream_, std::move(trailers));
+  co_return Result<>();
+}
+
+async::Task<Result<>> H2Exchange::respond_with_trailers(int status, Headers headers, SharedBytes body, Headers trailers) {
+  if (started_ || request_.method == "HEAD") co_return co_await Exchange::respond_with_trailers(status, std::move(headers), std::move(body), std::move(trailers));
+  started_ = true;
+  finished_ = true;
+  server_.push(stream_, std::move(body));
+  stream_.output_end = true;
+  stream_.trailers = std::move(trailers);
+  CO_TRY(server_.submit(stream_, status, headers, true));
+  if (server_.is_full(stream_)) co_return co_await server_.wait_room(stream_);
   co_return Result<>();
 }
 

@@ -1,8 +1,13 @@
 #include "http/h2_session.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <array>
 #include <boost/asio/post.hpp>
+#include <cstring>
+#include <limits>
+#include <new>
 
 #include "base/strings.h"
 
@@ -14,6 +19,26 @@ constexpr int kReadsPerTurn = 8;
 constexpr int kFlushesPerTurn = 16;
 constexpr std::size_t kWriteParts = 64;
 constexpr std::size_t kPackBytes = 4U << 10;  // small parts are packed into one up to this size
+
+// nghttp2's memory, through operator new: the loop keeps freed blocks for it (base/block_cache.h).
+void* allocate(std::size_t size, void*) { return ::operator new(size, std::nothrow); }
+void release(void* block, void*) { ::operator delete(block); }
+
+void* allocate_zeroed(std::size_t count, std::size_t size, void*) {
+  if (size != 0 && count > std::numeric_limits<std::size_t>::max() / size) return nullptr;
+  void* block = allocate(count * size, nullptr);
+  return block == nullptr ? nullptr : std::memset(block, 0, count * size);
+}
+
+void* reallocate(void* block, std::size_t size, void*) {
+  const std::size_t had = malloc_usable_size(block);
+  if (block != nullptr && size <= had && size > had / 4) return block;
+  void* larger = allocate(size, nullptr);
+  if (larger == nullptr || block == nullptr) return larger;
+  std::memcpy(larger, block, std::min(had, size));
+  release(block, nullptr);
+  return larger;
+}
 
 }  // namespace
 
@@ -46,11 +71,10 @@ struct H2Session::Callbacks {
       *flags |= NGHTTP2_DATA_FLAG_EOF;
       if (!stream.trailers.empty()) {
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        std::vector<std::string> names;
+        LowerNames names(stream.trailers);
         std::vector<nghttp2_nv> fields;
-        for (const Headers::Field& f : stream.trailers) names.push_back(to_lower(f.name));
-        std::size_t i = 0;
-        for (const Headers::Field& f : stream.trailers) fields.push_back(field(names[i++], f.value));
+        fields.reserve(stream.trailers.size());
+        for (const Headers::Field& f : stream.trailers) fields.push_back(field(names.next(f.name), f.value));
         nghttp2_submit_trailer(session, stream.id, fields.data(), fields.size());
       }
     }
@@ -174,8 +198,9 @@ Result<> H2Session::start_session(Side side, std::uint32_t stream_window, std::i
   nghttp2_option_set_max_outbound_ack(option, limits_.control_budget + 1000);
   nghttp2_option_set_max_settings(option, 32);
   nghttp2_option_set_max_deflate_dynamic_table_size(option, 4096);
-  int made = side == Side::kServer ? nghttp2_session_server_new2(&session_, callbacks, this, option)
-                                   : nghttp2_session_client_new2(&session_, callbacks, this, option);
+  nghttp2_mem memory{nullptr, allocate, release, allocate_zeroed, reallocate};
+  int made = side == Side::kServer ? nghttp2_session_server_new3(&session_, callbacks, this, option, &memory)
+                                   : nghttp2_session_client_new3(&session_, callbacks, this, option, &memory);
   nghttp2_session_callbacks_del(callbacks);
   nghttp2_option_del(option);
   if (made != 0) return fail(Code::kResourceExhausted, "http2: no memory");
@@ -328,12 +353,28 @@ void H2Session::push(H2Stream& stream, SharedBytes bytes) {
   stream.output.push_back(std::move(bytes));
 }
 
-async::Task<Result<>> H2Session::write(H2Stream& stream, SharedBytes bytes) {
-  if (stream.closed || !open_) co_return fail(Code::kUnavailable, "http2: peer went away");
+LowerNames::LowerNames(const Headers& headers) { lower_.reserve(headers.size()); }
+
+std::string_view LowerNames::next(std::string_view name) {
+  if (std::ranges::none_of(name, [](char c) { return c >= 'A' && c <= 'Z'; })) return name;
+  return lower_.emplace_back(to_lower(name));
+}
+
+Result<> H2Session::queue(H2Stream& stream, SharedBytes bytes) {
+  if (stream.closed || !open_) return fail(Code::kUnavailable, "http2: peer went away");
   push(stream, std::move(bytes));
   nghttp2_session_resume_data(session_, stream.id);
   schedule_flush();
-  while (stream.output_bytes > limits_.write_queue_bytes_max) {
+  return {};
+}
+
+async::Task<Result<>> H2Session::write(H2Stream& stream, SharedBytes bytes) {
+  CO_TRY(queue(stream, std::move(bytes)));
+  co_return co_await wait_room(stream);
+}
+
+async::Task<Result<>> H2Session::wait_room(H2Stream& stream) {
+  while (is_full(stream)) {
     if (!stream.changed) stream.changed = std::make_unique<async::Notify>(executor_);
     CO_TRY(co_await stream.changed->wait());
     if (stream.closed || !open_) co_return fail(Code::kUnavailable, "http2: peer went away");

@@ -53,6 +53,16 @@ struct H2Stream {
   }
 };
 
+// Names of fields as HTTP/2 wants them; most are in lower case already. Views are valid while this and the headers live.
+class LowerNames {
+ public:
+  explicit LowerNames(const Headers& headers);
+  std::string_view next(std::string_view name);  // once for each field at most
+
+ private:
+  std::vector<std::string> lower_;
+};
+
 // One event per refill interval, up to a burst.
 class Budget {
  public:
@@ -78,8 +88,11 @@ class H2Session : public std::enable_shared_from_this<H2Session> {
   void close();
   bool open() const { return open_; }
 
-  // Output of a stream. write() waits while too much is queued; kUnavailable once the stream is closed.
+  // Output of a stream: queue(), and then wait_room() where it is full; write() is both. kUnavailable once the stream is closed.
   async::Task<Result<>> write(H2Stream& stream, SharedBytes bytes);
+  Result<> queue(H2Stream& stream, SharedBytes bytes);
+  bool is_full(const H2Stream& stream) const { return stream.output_bytes > limits_.write_queue_bytes_max; }
+  async::Task<Result<>> wait_room(H2Stream& stream);
   void push(H2Stream& stream, SharedBytes bytes);
   void end_output(H2Stream& stream, Headers trailers);
   void reset(H2Stream& stream, std::uint32_t error);

@@ -21,6 +21,7 @@ class Headers {
   Headers() = default;
   Headers(std::initializer_list<std::pair<std::string_view, std::string_view>> fields);
 
+  void reserve(std::size_t fields) { fields_.reserve(fields); }
   void add(std::string_view name, std::string_view value);
   // Replaces all fields of that name.
   void set(std::string_view name, std::string_view value);

@@ -143,8 +143,7 @@ class Evaluator {
 
   Result<TxnResult> perform(const Txn& txn) {
     TxnResult result;
-    result.succeeded = branches_.front();
-    branches_.pop_front();
+    result.succeeded = branches_[performed_++];
     for (const Op& op : result.succeeded ? txn.success : txn.failure) {
       TRY_ASSIGN(OpResult done, std::visit([this](const auto& o) { return perform(o); }, op));
       result.results.push_back(std::move(done));
@@ -256,7 +255,8 @@ class Evaluator {
   Mvcc& mvcc_;
   const FetchedValues& fetched_;
   std::int64_t revision_;
-  std::deque<bool> branches_;  // chosen, not yet performed
+  std::vector<bool> branches_;  // chosen
+  std::size_t performed_ = 0;   // of branches_
 };
 
 Result<> Mvcc::validate(const Txn& txn) {
