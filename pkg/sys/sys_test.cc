@@ -100,6 +100,19 @@ TEST(Stream, PipeEndsWithTheWriter) {
   async::run_test([](async::Loop& loop) { return echo_streams(loop.executor()); });
 }
 
+async::Task<Result<>> write_to_nobody(async::Executor executor) {
+  Result<Pipe> pipe = make_pipe();
+  CO_ASSERT_TRUE(pipe);
+  auto writer = make_stream(executor, std::move(pipe->write));
+  pipe->read.reset();
+  EXPECT_FALSE(co_await writer->write_all(as_bytes("abc")));
+  co_return Result<>();
+}
+
+TEST(Stream, AReaderThatWentAwayIsAnErrorAndNotASignal) {
+  async::run_test([](async::Loop& loop) { return write_to_nobody(loop.executor()); });
+}
+
 TEST(Namespaces, PinnedWithoutAProcessAndEntered) {
   if (!privileged("pinning namespaces")) GTEST_SKIP() << "needs root";
   std::string directory = cat("/tmp/ns_test.", ::getpid());
