@@ -19,6 +19,9 @@ struct Limits {
   std::size_t output_bytes_max = 256U << 10;       // unsent bytes of one h2 connection before streams are not drained further
   std::uint32_t stream_window_bytes = 128U << 10;  // h2 receive window, what an unread request body may hold
   std::size_t websocket_message_bytes_max = 4U << 20;
+  std::size_t spdy_control_frame_bytes_max = 16U << 10;  // payload; data frames may be of any size, they come through in pieces
+  std::size_t spdy_streams_max = 512;                    // open at once in one session; refused past it (port-forward: two per connection)
+  std::size_t spdy_stream_input_bytes_max = 256U << 10;  // unread bytes of one stream before the session is not read further
   // A peer earns back one event per refill; past the budget the connection ends with ENHANCE_YOUR_CALM.
   std::uint32_t reset_budget = 500;           // RST_STREAM received (CVE-2023-44487)
   std::uint32_t reset_refill_per_second = 100;
