@@ -41,9 +41,7 @@ std::optional<Address> parse_address(const std::string& host, std::uint16_t port
 
 using Descriptor = async::asio::posix::basic_stream_descriptor<async::Executor>;
 
-async::Task<Result<sys::Fd>> connect_to(Address address, std::string name) {
-  sys::Fd socket(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket) co_return fail_errno("connect: socket");
+async::Task<Result<sys::Fd>> connect_with(sys::Fd socket, Address address, std::string name) {
   int failed = ::connect(socket.get(), reinterpret_cast<sockaddr*>(&address.storage), address.size) == 0 ? 0 : errno;
   if (failed == EINPROGRESS) {
     async::Executor executor = co_await async::this_executor();
@@ -56,6 +54,12 @@ async::Task<Result<sys::Fd>> connect_to(Address address, std::string name) {
   }
   if (failed != 0) co_return fail(Code::kUnavailable, errno_error(failed, cat("connect ", name)).message());
   co_return socket;
+}
+
+async::Task<Result<sys::Fd>> connect_to(Address address, std::string name) {
+  sys::Fd socket(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket) co_return fail_errno("connect: socket");
+  co_return co_await connect_with(std::move(socket), address, std::move(name));
 }
 
 }  // namespace
@@ -125,6 +129,12 @@ async::Task<Result<sys::Fd>> dial(const Endpoint& endpoint, Resolver* resolver) 
     if (last) break;
   }
   co_return last;
+}
+
+async::Task<Result<sys::Fd>> connect_socket(sys::Fd socket, std::string host, std::uint16_t port) {
+  std::optional<Address> address = parse_address(host, port);
+  if (!address) co_return fail(Code::kInvalidArgument, cat("connect ", host, ": not an address"));
+  co_return co_await connect_with(std::move(socket), *address, cat(host, ":", port));
 }
 
 }  // namespace monopod::http

@@ -33,5 +33,7 @@ class Resolver {
 
 // A connected, non-blocking socket. resolver may be null. kUnavailable when nothing answers.
 async::Task<Result<sys::Fd>> dial(const Endpoint& endpoint, Resolver* resolver);
+// The same with a non-blocking socket that exists already: one made in another network namespace connects there. host: an IP literal.
+async::Task<Result<sys::Fd>> connect_socket(sys::Fd socket, std::string host, std::uint16_t port);
 
 }  // namespace monopod::http

@@ -227,6 +227,8 @@ class H1Exchange final : public Exchange {
     // A body nobody will read is only drained where it is small.
     bool unread = !decoder_.done();
     if (broken_ || (unread && (expects_continue_ || decoder_.left() > kDrainBytesMax))) keep_alive_ = false;
+    // A proxy that took the upgrade for granted would send what is no request any more, and other clients' requests after it.
+    if (wants_upgrade("websocket") || wants_upgrade("SPDY/3.1")) keep_alive_ = false;
     if (!keep_alive_) headers.set("Connection", "close");
     else if (minor_version_ == 0) headers.set("Connection", "keep-alive");
     headers.add("Date", connection_.context_.current_date());
