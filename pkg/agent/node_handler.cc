@@ -26,6 +26,7 @@ async::Task<Result<>> NodeHandler::handle(http::Exchange& exchange) {
   if (verb == "pods" && parts.size() == 1) co_return co_await list_pods(exchange);
   if (verb == "stats" && parts.size() == 2 && parts[1] == "summary") co_return co_await stats_summary(exchange);
   if (verb == "metrics" && parts.size() == 2 && parts[1] == "resource") co_return co_await resource_metrics(exchange);
+  if (verb == "portForward" && (parts.size() == 3 || parts.size() == 4)) co_return co_await port_forward(exchange, parts);
   bool of_container = verb == "containerLogs" || verb == "exec" || verb == "attach" || verb == "run";
   if (!of_container || parts.size() < 4) co_return fail(Code::kNotFound, "404 page not found");
   CO_TRY_ASSIGN(Target target, find_target(parts));

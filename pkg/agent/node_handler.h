@@ -3,6 +3,7 @@
 //
 //   GET  /containerLogs/{ns}/{pod}/{container}   follow tailLines sinceSeconds sinceTime timestamps limitBytes previous
 //   GET  /exec|/attach/{ns}/{pod}/{container}    WebSocket, v5/v4.channel.k8s.io
+//   GET|POST /portForward/{ns}/{pod}             WebSocket or SPDY/3.1, see http/port_forward.h
 //   POST /run/{ns}/{pod}/{container}?cmd=        output as text
 //   GET  /pods /healthz /stats/summary /metrics/resource
 #pragma once
@@ -49,6 +50,7 @@ class NodeHandler final : public http::Handler {
   async::Task<Result<>> exec(http::Exchange& exchange, Target target);        // node_exec.cc
   async::Task<Result<>> attach(http::Exchange& exchange, Target target);      // node_exec.cc
   async::Task<Result<>> run(http::Exchange& exchange, Target target);         // node_exec.cc
+  async::Task<Result<>> port_forward(http::Exchange& exchange, const std::vector<std::string>& parts);  // node_port_forward.cc
   async::Task<Result<>> list_pods(http::Exchange& exchange);                  // node_handler.cc
   async::Task<Result<>> stats_summary(http::Exchange& exchange);              // node_stats.cc
   async::Task<Result<>> resource_metrics(http::Exchange& exchange);           // node_stats.cc

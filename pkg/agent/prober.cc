@@ -1,5 +1,6 @@
 #include "agent/prober.h"
 
+#include "agent/pod_dial.h"
 #include "async/scope.h"
 #include "base/strings.h"
 #include "http/client.h"
@@ -32,15 +33,6 @@ std::string_view decode_health_status(std::string_view message) {
     case 3: return "SERVICE_UNKNOWN";
     default: return "UNKNOWN";
   }
-}
-
-// What the field's clients say of a connection that cannot be made: "dial tcp 10.0.0.1:80: connect: connection refused". Ours ends with
-// the system's own words, after the last ": ".
-std::string dial_failure(std::string_view address, const Error& error) {
-  const std::string& text = error.message();
-  if (!text.starts_with("connect ")) return text;
-  std::size_t at = text.rfind(": ");
-  return cat("dial tcp ", address, ": connect: ", to_lower(std::string_view(text).substr(at == std::string::npos ? 0 : at + 2)));
 }
 
 class EngineProber final : public Prober {
@@ -120,7 +112,7 @@ class EngineProber final : public Prober {
     if (!answer) {
       if (answer.error().code() == Code::kDeadlineExceeded)
         co_return ProbeOutcome{false, cat("Get \"", url, "\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)")};
-      co_return ProbeOutcome{false, cat("Get \"", url, "\": ", dial_failure(cat(host_in_url(host), ":", *port), answer.error()))};
+      co_return ProbeOutcome{false, cat("Get \"", url, "\": ", dial_failure("tcp", cat(host_in_url(host), ":", *port), answer.error()))};
     }
     if (answer->status >= 200 && answer->status < 400) co_return ProbeOutcome{true, ""};
     co_return ProbeOutcome{false, cat("HTTP probe failed with statuscode: ", answer->status)};
@@ -141,7 +133,7 @@ class EngineProber final : public Prober {
     auto connected = co_await async::with_timeout<void>(time_, timeout, "dial", connect(endpoint));
     if (connected) co_return ProbeOutcome{true, ""};
     if (connected.error().code() == Code::kDeadlineExceeded) co_return ProbeOutcome{false, cat("dial tcp ", address, ": i/o timeout")};
-    co_return ProbeOutcome{false, dial_failure(address, connected.error())};
+    co_return ProbeOutcome{false, dial_failure("tcp", address, connected.error())};
   }
 
   async::Task<Result<>> check_within(async::Scope& background, http::ClientOptions options, std::string message, Duration timeout, Result<std::string>& out) {

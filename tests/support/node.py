@@ -102,7 +102,7 @@ class Node:
         """Loads the image of the tests: busybox with links, and further files given as source:destination."""
         archive = os.path.join(self.dir, "image.tar")
         links = []
-        for applet in "sh httpd wget nslookup sleep cat ls ps id env echo true false nc mount dd touch kill test hostname grep head tr stat chown mkdir ln ip yes seq".split():
+        for applet in "sh httpd wget nslookup sleep cat ls ps id env echo true false nc mount dd touch kill test hostname grep head tr stat chown mkdir ln ip yes seq tar sha256sum stty".split():
             links += ["--link", f"/bin/{applet}=busybox"]
         for pair in extra:
             links += ["--copy", pair]

@@ -83,7 +83,20 @@ async::Task<Outcome<>> delegate(HttpCall& call, std::string_view node, std::stri
   co_return Outcome<>();
 }
 
+// Over WebSocket these come as GET, over SPDY as POST; what they do needs the permission to create either way (KEP-4006, and
+// AuthorizePodWebsocketUpgradeCreatePermission, on since 1.35).
+Outcome<void> may_open_streams(HttpCall& call) {
+  const std::string& what = call.info.subresource;
+  if (call.info.verb == "create" || (what != "exec" && what != "attach" && what != "portforward")) return {};
+  Attributes attributes = attributes_of(call.user, call.info);
+  attributes.verb = "create";
+  Decision decision = call.works.authorizer.authorize(attributes);
+  if (decision.allowed) return {};
+  return refuse(denial(attributes, decision.reason));
+}
+
 async::Task<Outcome<>> connect_pod(HttpCall& call, Call& api_call) {
+  CO_OUT(may_open_streams(call));
   const QueryParams& query = call.info.query;
   CO_OUT_ASSIGN(ObjectPtr object, co_await call.works.registry.get(api_call, ""));
   json::Value pod = object->tree();
