@@ -9,6 +9,8 @@
 #include "base/bytes.h"
 #include "base/strings.h"
 #include "codec/json.h"
+#include "http/remote_command_spdy.h"
+#include "http/stream_upgrade.h"
 
 namespace monopod::http {
 namespace {
@@ -38,16 +40,10 @@ struct Pumped {
     std::string_view data = message.substr(1);
     if (channel == kStdin && !stdin_ended) stdin_bytes += data;
     if (channel == kCloseChannel && v5 && data == std::string_view("\0", 1)) stdin_ended = true;
-    if (channel == kResize) take_size(data);
+    if (channel == kResize) {
+      if (auto told = parse_terminal_size(data)) size = told;
+    }
     changed.wake_all();
-  }
-  void take_size(std::string_view data) {
-    Result<json::Value> value = json::parse(data, {.depth_max = 4, .bytes_max = 1024});
-    if (!value) return;
-    std::int64_t width = json::get_int(*value, {"Width"});
-    std::int64_t height = json::get_int(*value, {"Height"});
-    if (width < 1 || height < 1 || width > 0xffff || height > 0xffff) return;
-    size = TerminalSize{static_cast<std::uint16_t>(width), static_cast<std::uint16_t>(height)};
   }
 };
 
@@ -134,9 +130,12 @@ std::string choose_protocol(const Exchange& exchange) {
 
 }  // namespace
 
-bool wants_remote_command(const Exchange& exchange) { return exchange.wants_upgrade("websocket") && !choose_protocol(exchange).empty(); }
+bool wants_remote_command(const Exchange& exchange) {
+  return (exchange.wants_upgrade("websocket") && !choose_protocol(exchange).empty()) || exchange.wants_upgrade(kSpdy);
+}
 
-async::Task<Result<std::unique_ptr<RemoteCommand>>> accept_remote_command(Exchange& exchange, async::Scope& scope) {
+async::Task<Result<std::unique_ptr<RemoteCommand>>> accept_remote_command(Exchange& exchange, async::Time& time, async::Scope& scope, RemoteStreams streams) {
+  if (!exchange.wants_upgrade("websocket") && exchange.wants_upgrade(kSpdy)) co_return co_await accept_spdy_command(exchange, time, scope, streams);
   std::string protocol = choose_protocol(exchange);
   if (protocol.empty()) co_return fail(Code::kInvalidArgument, "unable to upgrade: none of v5.channel.k8s.io, v4.channel.k8s.io offered");
   CO_TRY_ASSIGN(std::unique_ptr<WebSocket> socket, co_await exchange.accept_websocket(protocol));
@@ -144,6 +143,15 @@ async::Task<Result<std::unique_ptr<RemoteCommand>>> accept_remote_command(Exchan
   auto state = std::make_shared<Pumped>(executor, std::move(socket), protocol == kV5);
   scope.spawn(pump(state));
   co_return std::make_unique<WebSocketCommand>(std::move(state));
+}
+
+std::optional<TerminalSize> parse_terminal_size(std::string_view text) {
+  Result<json::Value> value = json::parse(text, {.depth_max = 4, .bytes_max = 1024});
+  if (!value) return std::nullopt;
+  std::int64_t width = json::get_int(*value, {"Width"});
+  std::int64_t height = json::get_int(*value, {"Height"});
+  if (width < 1 || height < 1 || width > 0xffff || height > 0xffff) return std::nullopt;
+  return TerminalSize{static_cast<std::uint16_t>(width), static_cast<std::uint16_t>(height)};
 }
 
 std::string format_exit_status(int exit_code) {

@@ -370,6 +370,8 @@ async::Task<Result<std::unique_ptr<SpdyStream>>> SpdySession::accept() {
   co_return std::make_unique<Handle>(core_, std::move(stream));
 }
 
+async::Task<Result<>> SpdySession::ended() { return until_ended(*core_); }
+
 async::Task<Result<>> SpdySession::finish() {
   core_->queue(SpdyFramer::format_goaway(core_->last_stream, kSpdyGoawayOk));
   Result<> flushed = co_await async::with_timeout<void>(core_->time, kLinger, "flush", flush(*core_));

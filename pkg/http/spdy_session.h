@@ -41,6 +41,8 @@ class SpdySession {
   async::Task<> run();
   // The next stream; kUnavailable "connection closed" after the end.
   async::Task<Result<std::unique_ptr<SpdyStream>>> accept();
+  // Returns when the session is over. forever: the peer decides.
+  async::Task<Result<>> ended();
   // GOAWAY, what is queued, then the end; waits for the peer to close first, for a while.
   async::Task<Result<>> finish();
 

@@ -1,6 +1,9 @@
 // In-process calls, gRPC framing and remote commands over real exchanges.
+#include <map>
+
 #include "http/grpc.h"
 #include "http/remote_command.h"
+#include "http/spdy_framer.h"
 #include "http/test_support.h"
 
 namespace monopod::http {
@@ -162,8 +165,8 @@ class Shell final : public Handler {
   async::Task<Result<>> handle(Exchange& exchange) override {
     if (!wants_remote_command(exchange)) co_return fail(Code::kInvalidArgument, "not an upgrade");
     Scope scope(executor_);
-    Result<std::unique_ptr<RemoteCommand>> command = co_await accept_remote_command(exchange, scope);
-    if (command) scope.spawn(serve(std::move(*command)));
+    Result<std::unique_ptr<RemoteCommand>> command = co_await accept_remote_command(exchange, time_, scope, {.in = true, .out = true, .err = true, .tty = true});
+    if (command && *command) scope.spawn(serve(std::move(*command)));
     co_return co_await scope.join();
   }
 
@@ -194,6 +197,7 @@ class Shell final : public Handler {
     co_return Result<>();
   }
   async::Executor executor_;
+  RealTime time_;
 };
 
 Task<Result<>> remote_session(Client& client) {
@@ -218,6 +222,79 @@ Task<Result<>> remote_session(Client& client) {
   co_return Result<>();
 }
 
+// Sends the head of an upgrade and returns what was answered, up to the blank line; the peer speaks SPDY from there on.
+Task<Result<std::string>> ask_for_spdy(RawClient& raw, std::string protocols) {
+  std::string versions;
+  for (std::string_view one : split(protocols, ' '))
+    if (!one.empty()) versions += cat("X-Stream-Protocol-Version: ", one, "\r\n");
+  CO_TRY(co_await raw.send(cat("POST /exec HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nContent-Length: 0\r\n", versions, "\r\n")));
+  co_return co_await raw.read_until("\r\n\r\n");
+}
+
+// What the error stream said after input "in" and a size, by a client of the protocol.
+Task<Result<std::string>> spdy_session(async::Executor executor, std::uint16_t port, std::string protocol) {
+  Endpoint endpoint{.host = "127.0.0.1", .port = port};
+  CO_TRY_ASSIGN(sys::Fd socket, co_await dial(endpoint, nullptr));
+  CO_TRY_ASSIGN(std::unique_ptr<Transport> transport, make_transport(executor, std::move(socket)));
+  RawClient raw(std::move(transport));
+  CO_TRY_ASSIGN(std::string head, co_await ask_for_spdy(raw, protocol));
+  EXPECT_TRUE(head.starts_with("HTTP/1.1 101 ")) << head;
+  EXPECT_EQ(head.find(protocol) != std::string::npos, true) << head;
+  SpdyFramer framer;
+  std::string wire;
+  std::uint32_t id = 1;
+  bool old = protocol.empty() || protocol == "v2.channel.k8s.io";
+  for (std::string_view type : {"error", "stdin", "stdout", "stderr", "resize"}) {
+    if (type == "resize" && old) break;
+    CO_TRY_ASSIGN(std::string frame, framer.format_syn_stream(id, {{"streamtype", type}}, false));
+    wire += frame;
+    id += 2;
+  }
+  std::string size = R"({"Width":80,"Height":24})";
+  if (!old) wire += SpdyFramer::format_data_head(9, 5, false) + size.substr(0, 5) + SpdyFramer::format_data_head(9, size.size() - 5, false) + size.substr(5);
+  wire += SpdyFramer::format_data_head(3, 2, true) + "in";
+  CO_TRY(co_await raw.send(wire));
+  std::map<std::uint32_t, std::string> said;
+  std::string input;
+  for (bool over = false; !over;) {
+    CO_TRY_ASSIGN(std::string more, co_await raw.read_some());
+    over = more.empty();
+    input += more;
+    std::string_view rest = input;
+    for (;;) {
+      CO_TRY_ASSIGN(std::optional<SpdyFrame> frame, framer.parse(rest));
+      if (!frame) break;
+      if (frame->type == SpdyType::kData) said[frame->stream_id] += frame->data;
+      if (frame->type == SpdyType::kGoaway) over = true;
+    }
+    input.erase(0, input.size() - rest.size());
+  }
+  EXPECT_EQ(said[5], "in");
+  EXPECT_EQ(said[7], old ? "" : "80x24");
+  co_return said[1];
+}
+
+Task<Result<>> spdy_sessions(async::Executor executor, std::uint16_t port) {
+  for (std::string protocol : {"v5.channel.k8s.io", "v4.channel.k8s.io"}) {
+    CO_TRY_ASSIGN(std::string status, co_await spdy_session(executor, port, protocol));
+    EXPECT_EQ(status, format_exit_status(3)) << protocol;
+  }
+  for (std::string protocol : {"v3.channel.k8s.io", "v2.channel.k8s.io", ""}) {
+    CO_TRY_ASSIGN(std::string text, co_await spdy_session(executor, port, protocol));
+    EXPECT_EQ(text, "command terminated with non-zero exit code: exit status 3") << protocol;
+  }
+  Endpoint endpoint{.host = "127.0.0.1", .port = port};
+  CO_TRY_ASSIGN(sys::Fd socket, co_await dial(endpoint, nullptr));
+  CO_TRY_ASSIGN(std::unique_ptr<Transport> transport, make_transport(executor, std::move(socket)));
+  RawClient raw(std::move(transport));
+  CO_TRY_ASSIGN(std::string refused, co_await ask_for_spdy(raw, "v9.channel.k8s.io"));
+  EXPECT_TRUE(refused.starts_with("HTTP/1.1 403 ")) << refused;
+  EXPECT_NE(refused.find("X-Accepted-Stream-Protocol-Versions: v4.channel.k8s.io"), std::string::npos) << refused;
+  CO_TRY_ASSIGN(std::string rest, co_await raw.read_to_end());
+  EXPECT_NE(rest.find("unable to upgrade: unable to negotiate protocol: client supports [v9.channel.k8s.io]"), std::string::npos) << "and the connection ends";
+  co_return Result<>();
+}
+
 Task<Result<>> remote_command(Loop& loop) {
   RealTime time;
   Scope scope(loop.executor());
@@ -228,6 +305,7 @@ Task<Result<>> remote_command(Loop& loop) {
   scope.spawn(server.serve(std::move(socket)));
   Client client(scope, loop.executor(), time, {.endpoint = {.host = "127.0.0.1", .port = port}});
   Result<> session = co_await remote_session(client);
+  if (session) session = co_await spdy_sessions(loop.executor(), port);
   // An old subprotocol alone is not one we speak; a peer that just goes ends the command.
   Result<std::unique_ptr<WebSocket>> old = co_await client.open_websocket({.target = "/exec"}, {"channel.k8s.io"});
   EXPECT_FALSE(old);

@@ -92,6 +92,12 @@ async::Task<Result<std::string>> RawClient::read_to_end() {
   }
 }
 
+async::Task<Result<std::string>> RawClient::read_some() {
+  std::array<std::byte, 4096> buffer;
+  CO_TRY_ASSIGN(std::size_t n, co_await transport_->read_some(buffer));
+  co_return std::string(as_text(std::span(buffer).first(n)));
+}
+
 async::Task<Result<std::string>> RawClient::read_until(std::string text) {
   std::string out;
   std::array<std::byte, 1> buffer;

@@ -50,6 +50,8 @@ class RawClient {
   async::Task<Result<>> send(std::string bytes) { return send_owned(transport_.get(), std::move(bytes)); }
   // Everything up to the end of the stream.
   async::Task<Result<std::string>> read_to_end();
+  // What is there, at least one byte; empty at the end.
+  async::Task<Result<std::string>> read_some();
   // Until what was read since the last call contains text; returns it.
   async::Task<Result<std::string>> read_until(std::string text);
   async::Task<Result<>> shutdown() { return transport_->shutdown_write(); }
