@@ -49,7 +49,9 @@ std::string dial_failure(std::string_view network, std::string_view address, con
 
 async::Task<Result<sys::Fd>> dial_loopback(async::Time& time, async::Pool& pool, std::string network_path, std::string name, std::uint16_t port) {
   std::array<Result<sys::Fd>, 2> sockets;
-  CO_TRY(co_await pool.run([&] { return make_sockets_in(network_path, sockets); }));
+  Result<> made = co_await pool.run([&] { return make_sockets_in(network_path, sockets); });
+  if (!made && made.error().code() == Code::kNotFound) co_return fail(Code::kNotFound, cat("failed to find sandbox \"", name, "\" in store: not found"));
+  CO_TRY(std::move(made));
   Result<sys::Fd> v4 = co_await connect_within(time, std::move(sockets[0]), "127.0.0.1", port);
   if (v4 || v4.error().code() == Code::kCancelled) co_return v4;
   Result<sys::Fd> v6 = co_await connect_within(time, std::move(sockets[1]), "::1", port);

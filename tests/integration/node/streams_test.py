@@ -1,17 +1,23 @@
 #!/usr/bin/env python3
-"""port-forward with real kubectl, over WebSocket and over SPDY/3.1, against a whole node."""
+"""exec, attach, cp and port-forward with real kubectl, over WebSocket and over SPDY/3.1, against a whole node."""
 import base64
+import fcntl
 import hashlib
 import http.client
 import json
 import os
+import pty
 import re
+import select
+import signal
 import socket
 import ssl
 import struct
 import subprocess
 import sys
+import termios
 import threading
+import time
 
 from harness import Checks, Node, binary, kubectl, need_root, until
 from node import parse_kubeconfig
@@ -29,6 +35,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: web, labels: {app: web}}
 spec:
+  terminationGracePeriodSeconds: 1
   containers:
   - name: main
     image: hello:1
@@ -45,8 +52,33 @@ apiVersion: v1
 kind: Pod
 metadata: {name: pinned}
 spec:
+  terminationGracePeriodSeconds: 1
   hostNetwork: true
-  containers: [{name: main, image: "hello:1", imagePullPolicy: Never, command: [sh, -c, "mkdir /www; echo of the node > /www/index.html; exec httpd -f -p 127.0.0.1:18080 -h /www"]}]
+  containers: [{name: main, image: "hello:1", imagePullPolicy: Never, command: [sh, -c, "mkdir -p /www; echo of the node > /www/index.html; exec httpd -f -p 127.0.0.1:18080 -h /www"]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: reader}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers: [{name: main, image: "hello:1", imagePullPolicy: Never, stdin: true, command: [sh, -c, "while read line; do echo got $line; echo err $line >&2; done"]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: terminal}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers: [{name: main, image: "hello:1", imagePullPolicy: Never, stdin: true, tty: true, command: [sh, -c, "while read line; do stty size; done"]}]
+"""
+
+ONCE = """
+apiVersion: v1
+kind: Pod
+metadata: {name: NAME}
+spec:
+  terminationGracePeriodSeconds: 1
+  restartPolicy: Never
+  containers: [{name: main, image: "hello:1", imagePullPolicy: Never, stdin: true, stdinOnce: true, command: [sh, -c, "cat; echo over"]}]
 """
 
 
@@ -169,6 +201,168 @@ def deaf_program():
     assert node.node_pid() == pid
 
 
+def run(protocol, *arguments, **options):
+    env = dict(os.environ, KUBECONFIG=node.kubeconfig, HOME=node.dir, **PROTOCOLS[protocol])
+    return subprocess.run([node.kubectl_path, *arguments], env=env, capture_output=True, timeout=60, **options)
+
+
+def executes(protocol):
+    p = run(protocol, "exec", "-i", "web", "--", "sh", "-c", "cat; echo to stderr >&2; exit 7", input=b"through stdin")
+    assert (p.returncode, p.stdout) == (7, b"through stdin") and b"to stderr" in p.stderr, p
+    p = run(protocol, "exec", "web", "--", "absent")
+    assert p.returncode not in (0, 7) and b"absent" in p.stderr, p
+    data = os.urandom(BIG)
+    p = run(protocol, "exec", "-i", "web", "--", "cat", input=data)
+    assert p.returncode == 0 and p.stdout == data, (p.returncode, len(p.stdout), p.stderr)
+
+
+def typed(protocol, size, lines, *arguments, again=False):
+    """A person at a terminal of that size, who types lines, each when the one before has been answered; again: and types one again until it is."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.environ.update(KUBECONFIG=node.kubeconfig, HOME=node.dir, TERM="dumb", **PROTOCOLS[protocol])
+        signal.alarm(60)
+        while os.get_terminal_size(0) != os.terminal_size((size[1], size[0])):
+            time.sleep(0.01)
+        os.execv(node.kubectl_path, [node.kubectl_path, *arguments])
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+    seen = b""
+    try:
+        for line, answer in lines:
+            mark = len(seen)
+            if line:
+                os.write(master, line)
+            deadline = time.monotonic() + 20
+            while answer not in seen[mark:]:
+                assert time.monotonic() < deadline, (answer, seen)
+                if select.select([master], [], [], 0.5)[0]:
+                    seen += os.read(master, 4096)
+                elif line and again:
+                    os.write(master, line)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.close(master)
+        os.waitpid(pid, 0)
+
+
+def terminals(protocol):
+    typed(protocol, (33, 101), [(b"stty size\n", b"33 101"), (b"tty\n", b"/dev/pts/")], "exec", "-it", "web", "--", "sh", "-c", "busybox sh -c 'read l; sleep 0.3; $l; read l; busybox $l'")
+    # A container's size comes from who looks at it. kubectl tells one that is too large first, for programs to draw anew.
+    for size in ((33, 101), (20, 60)):
+        typed(protocol, size, [(None, b"prompt"), (b"x\n", b"%d %d" % size)], "attach", "-it", "terminal", again=True)
+
+
+def attaches(protocol):
+    p = subprocess.Popen([node.kubectl_path, "--kubeconfig", node.kubeconfig, "attach", "-i", "reader"], env=dict(os.environ, HOME=node.dir, **PROTOCOLS[protocol]),
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+    try:
+        for word in (b"one", b"two"):
+            p.stdin.write(word + b"\n")
+            assert p.stdout.readline() == b"got " + word + b"\n"
+        until("what the container says on stderr", lambda: b"err one" in p.stderr.readline(), 10, 0)
+    finally:
+        p.kill()
+        p.wait()
+    p = run(protocol, "attach", "web", "-c", "absent")
+    assert p.returncode != 0 and b"absent" in p.stderr, p
+
+
+def input_once(protocol):
+    name = "once-" + protocol.lower()
+    k("apply", "-f", "-", stdin=ONCE.replace("NAME", name))
+    k("wait", "--for=condition=Ready", "pod/" + name, "--timeout=30s")
+    p = run(protocol, "attach", "-i", name, input=b"all of it\n")
+    assert p.returncode == 0 and p.stdout == b"all of it\nover\n", p
+    k("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/" + name, "--timeout=30s")
+    p = run(protocol, "attach", name)
+    assert p.returncode != 0 and b"completed pod" in p.stderr, p
+    p = run(protocol, "run", name + "-run", "--image=hello:1", "--image-pull-policy=Never", "--rm", "-i", "--restart=Never", "--", "-c", "read x; sleep 1; echo got $x", input=b"a word\n")
+    assert p.returncode == 0 and b"got a word" in p.stdout and b"deleted" in p.stdout, p
+    assert k("get", "pod", name + "-run", check=False).returncode != 0
+
+
+def nobody_attached_stays(protocol):
+    before = descriptors()
+    env = dict(os.environ, KUBECONFIG=node.kubeconfig, HOME=node.dir, **PROTOCOLS[protocol])
+    held = [subprocess.Popen([node.kubectl_path, "attach", "-i", "reader"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(5)]
+    try:
+        until("five are attached", lambda: descriptors() >= before + 5, 20)
+    finally:
+        for p in held:
+            p.kill()
+            p.wait()
+    until("the node's sockets are back", lambda: descriptors() <= before, 20)
+
+
+def copies(protocol):
+    here = os.path.join(node.dir, "copies-" + protocol)
+    os.makedirs(os.path.join(here, "tree", "below"))
+    data = os.urandom(5 << 20)
+    for path in ("big", "tree/a", "tree/below/b"):
+        with open(os.path.join(here, path), "wb") as f:
+            f.write(data if path == "big" else path.encode())
+    there = f"/tmp/{protocol}"
+    k("exec", "web", "--", "mkdir", "-p", there)
+    for what in ("big", "tree"):
+        p = run(protocol, "cp", os.path.join(here, what), f"default/web:{there}/{what}")
+        assert p.returncode == 0, p
+    assert k("exec", "web", "--", "sha256sum", f"{there}/big").split()[0] == hashlib.sha256(data).hexdigest()
+    assert k("exec", "web", "--", "cat", f"{there}/tree/below/b") == "tree/below/b"
+    for what in ("big", "tree"):
+        p = run(protocol, "cp", f"web:{there}/{what}", os.path.join(here, "back-" + what))
+        assert p.returncode == 0, p
+    with open(os.path.join(here, "back-big"), "rb") as f:
+        assert f.read() == data
+    with open(os.path.join(here, "back-tree", "below", "b"), "rb") as f:
+        assert f.read() == b"tree/below/b"
+    run(protocol, "cp", f"web:{there}/absent", os.path.join(here, "absent"))  # kubectl says so or not, as it comes
+    assert not os.path.exists(os.path.join(here, "absent"))
+
+
+def after_a_new_node():
+    """Containers' input and output are the supervisor's: the next node process attaches to them as this one did."""
+    pid = node.node_pid()
+    os.kill(pid, 9)
+    until("another node process", lambda: node.node_pid() not in (None, pid))
+    node.wait_ready()
+    for protocol in PROTOCOLS:
+        until("the pod is found again", lambda: k("exec", "reader", "--", "true", check=False).returncode == 0)
+        attaches(protocol)
+        typed(protocol, (25, 77), [(None, b"prompt"), (b"x\n", b"25 77")], "attach", "-it", "terminal", again=True)
+    with Forward("WebSocket", "pod/web", 8080) as f:
+        assert get(f.ports[0]) == b"a page\n"
+
+
+def a_pod_that_goes():
+    """What was forwarded ends with it; the next connection is told, in words that make kubectl give up."""
+    k("apply", "-f", "-", stdin=ONCE.replace("NAME", "brief").replace("cat; echo over", "nc -ll -p 7777 -e cat"))
+    k("wait", "--for=condition=Ready", "pod/brief", "--timeout=30s")
+    with Forward("WebSocket", "pod/brief", 7777) as f:
+        s = socket.create_connection(("127.0.0.1", f.ports[0]), timeout=30)
+        s.sendall(b"x")
+        assert s.recv(1) == b"x"
+        k("delete", "pod", "brief", "--grace-period=0", "--force")
+        assert s.recv(1) == b""
+        until("the sandbox is gone", lambda: k("get", "pod", "brief", check=False).returncode != 0)
+        time.sleep(1)
+        assert socket.create_connection(("127.0.0.1", f.ports[0]), timeout=30).recv(1) == b""
+        until("kubectl gives up", lambda: f.process.poll() is not None)
+        assert "failed to find sandbox" in "".join(f.errors), f.errors
+
+
+def a_stop_waits_for_nobody():
+    with Forward("WebSocket", "pod/web", 7777) as f, Forward("SPDY", "pod/web", 7777) as g:
+        held = [socket.create_connection(("127.0.0.1", one.ports[0]), timeout=30) for one in (f, g)]
+        for s in held:
+            s.sendall(b"x")
+            assert s.recv(1) == b"x"
+        a = subprocess.Popen([node.kubectl_path, "--kubeconfig", node.kubeconfig, "attach", "-i", "reader"], env=dict(os.environ, HOME=node.dir), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        begin = time.monotonic()
+        assert node.stop_server()
+        assert time.monotonic() - begin < 15, "pods have a second to end"
+        a.wait(20)
+
+
 # --- as JavaScript clients do it
 
 def websocket(path, subprotocol):
@@ -269,11 +463,17 @@ try:
         for title, check in [("pages of a pod, a service and a pod of the host's network", pages), ("connections side by side", side_by_side),
                              ("20 MB both ways and half-close", both_ways), ("a closed port", closed_port), ("a killed client leaves nothing", nothing_stays)]:
             checks.run(f"port-forward over {one}: {title}", lambda check=check, one=one: check(one))
+        for title, check in [("exec", executes), ("terminals", terminals), ("attach", attaches), ("stdinOnce, and kubectl run --rm", input_once),
+                             ("clients that go", nobody_attached_stays), ("cp", copies)]:
+            checks.run(f"{title} over {one}", lambda check=check, one=one: check(one))
     checks.run("exec: a program that does not read", deaf_program)
     checks.run("port-forward over channels", channels)
     checks.run("port-forward: refused upgrades", refusals)
     checks.run("port-forward: permissions", permissions)
     assert "the node process ended" not in node.log()
+    checks.run("attach, after the node process was killed", after_a_new_node)
+    checks.run("port-forward to a pod that goes", a_pod_that_goes)
+    checks.run("a stop waits for nobody", a_stop_waits_for_nobody)
 finally:
     if checks.failed or sys.exc_info()[0]:
         print("--- server log\n" + node.log()[-6000:])
