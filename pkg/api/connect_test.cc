@@ -72,6 +72,23 @@ async::Task<Result<>> connects(TestCluster& cluster) {
   CO_CALL(denied, "GET", kPods + "/one/log", "", {{"authorization", "Bearer alice-token"}});
   CO_EXPECT_STATUS(denied, 403);
   EXPECT_NE(denied.body.find("cannot get resource \\\"pods/log\\\""), std::string::npos) << denied.body;
+  // Over a WebSocket streams come as GET: get lets one in, create lets one through.
+  std::string roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/";
+  CO_CALL(role, "POST", roles + "roles", R"({"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"name":"r"},"rules":[{"apiGroups":[""],"resources":["pods/exec","pods/attach","pods/portforward","pods/log"],"verbs":["get"]}]})");
+  CO_EXPECT_STATUS(role, 201);
+  CO_CALL(bound, "POST", roles + "rolebindings", R"({"apiVersion":"rbac.authorization.k8s.io/v1","kind":"RoleBinding","metadata":{"name":"r"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"r"},"subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"User","name":"alice"}]})");
+  CO_EXPECT_STATUS(bound, 201);
+  for (std::string what : {"exec", "attach", "portforward"}) {
+    CO_CALL(half, "GET", kPods + "/one/" + what + "?command=ls", "", {{"authorization", "Bearer alice-token"}});
+    CO_EXPECT_STATUS(half, 403);
+    EXPECT_NE(half.body.find(cat("cannot create resource \\\"pods/", what)), std::string::npos) << half.body;
+  }
+  CO_CALL(more, "PATCH", roles + "roles/r", R"([{"op":"add","path":"/rules/0/verbs/-","value":"create"}])", {{"content-type", "application/json-patch+json"}});
+  CO_EXPECT_STATUS(more, 200);
+  for (std::string what : {"exec", "attach", "portforward"}) {
+    CO_CALL(allowed, "GET", kPods + "/one/" + what + "?command=ls", "", {{"authorization", "Bearer alice-token"}});
+    CO_EXPECT_STATUS(allowed, 200);
+  }
   CO_CALL(node, "POST", "/api/v1/nodes", R"({"apiVersion":"v1","kind":"Node","metadata":{"name":"n1"}})");
   CO_CALL(proxied, "GET", "/api/v1/nodes/n1/proxy/stats/summary");
   EXPECT_EQ(proxied.body, "GET /stats/summary");
