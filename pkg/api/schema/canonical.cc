@@ -180,7 +180,10 @@ class Walk {
     }
     if (options_.defaults && !field.default_value().empty()) return set_default(field, out);
     if (!options_.add_required) return {};
-    if (field.always()) {
+    bool time = field.kind() == FieldKind::kTime || field.kind() == FieldKind::kMicroTime;
+    if (time && field.shape() == Shape::kSingle && (field.always() || field.required())) {
+      out.emplace(field.name(), nullptr);  // as Go writes a time that is no pointer
+    } else if (field.always()) {
       json::Value empty(json::Object{});
       TRY(object(empty, *field.type()));
       out.emplace(field.name(), std::move(empty));

@@ -50,7 +50,7 @@ class Field {
   bool patch_retain_keys() const { return (flags_ & kPatchRetainKeys) != 0; }  // patch-strategy retainKeys
   bool required() const { return (flags_ & kRequired) != 0; }   // never omitted on the wire: zero values are written
   bool nullable() const { return (flags_ & kPointer) != 0; }    // a zero value differs from an absent one
-  bool always() const { return (flags_ & kAlways) != 0; }       // an object written even when empty ("status": {})
+  bool always() const { return (flags_ & kAlways) != 0; }       // written even when empty: an object as {} ("status": {}), a time as null
   std::string_view default_value() const;    // a JSON scalar as text ("\"TCP\"", "420"); empty where there is none
   std::uint32_t proto_number() const { return proto_number_; }  // 0: not on the protobuf wire
   std::uint32_t proto_inline() const { return proto_inline_; }  // not 0: the field lives in an embedded message of this number

@@ -81,6 +81,13 @@ TEST(Decode, CanonicalFormSortsPrunesAndCompletes) {
             R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{},"spec":{"replicas":0,"strategy":{},"template":{"metadata":{},"spec":{"containers":[{"name":"c","resources":{"limits":{"cpu":"500m","memory":"1Gi"}}}]}}},"status":{}})");
 }
 
+TEST(Decode, UnsetTimesThatAreNoPointersInGoAreNull) {
+  EXPECT_EQ(decoded("Pod", "v1", R"({"status":{"conditions":[{"type":"Ready","status":"True","lastTransitionTime":"2026-01-01T00:00:00Z"}]}})"),
+            R"({"apiVersion":"v1","kind":"Pod","metadata":{},"spec":{},"status":{"conditions":[{"lastProbeTime":null,"lastTransitionTime":"2026-01-01T00:00:00Z","status":"True","type":"Ready"}]}})");
+  EXPECT_EQ(decoded("Event", "v1", R"({"lastTimestamp":null,"reportingComponent":"c","reportingInstance":"i"})"),
+            R"({"apiVersion":"v1","eventTime":null,"firstTimestamp":null,"involvedObject":{},"kind":"Event","lastTimestamp":null,"metadata":{},"reportingComponent":"c","reportingInstance":"i","source":{}})");
+}
+
 TEST(Decode, StrictErrorsAreUpstreams) {
   EXPECT_EQ(decoded("Pod", "v1", R"({"spec":{"foo":1,"containers":[{"name":"a","bar":2}]}})"),
             R"(Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.foo", unknown field "spec.containers[0].bar")");
