@@ -77,7 +77,6 @@ std::vector<std::string_view> service_fields();
 void validate_endpoints(const Value& object, FieldErrors& errors);
 void validate_endpoint_slice(const Value& object, FieldErrors& errors);
 void validate_endpoint_slice_update(const Value& object, const Value& old, std::string_view subresource, FieldErrors& errors);
-void warn_endpoints(const Value& object, std::vector<std::string>& out);
 void default_network_policy(Value& object);
 
 // config.cc

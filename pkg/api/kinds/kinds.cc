@@ -20,7 +20,8 @@ constexpr Behavior kBehaviors[] = {
     {.group = "", .kind = "Node", .set_defaults = default_node, .validate = validate_node, .validate_update = validate_node_update, .selectable_fields = node_fields, .keep_status = true},
     {.group = "", .kind = "Service", .set_defaults = default_service, .prepare_update = prepare_service_update, .validate = validate_service, .validate_update = validate_service_update,
      .selectable_fields = service_fields},
-    {.group = "", .kind = "Endpoints", .validate = validate_endpoints, .warnings = warn_endpoints, .create_on_update = true},
+    {.group = "", .kind = "Endpoints", .validate = validate_endpoints, .deprecated = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice", .create_on_update = true},
+    {.group = "", .kind = "ComponentStatus", .deprecated = "v1 ComponentStatus is deprecated in v1.19+"},
     {.group = "", .kind = "ConfigMap", .validate = validate_config_map, .validate_update = validate_config_update},
     {.group = "", .kind = "Secret", .set_defaults = default_secret, .validate = validate_secret, .validate_update = validate_config_update, .selectable_fields = secret_fields},
     {.group = "", .kind = "Event", .validate = validate_event, .selectable_fields = event_fields, .create_on_update = true},
@@ -173,12 +174,7 @@ FieldErrors validate_update(const json::Value& object, const json::Value& old, c
   return errors;
 }
 
-std::vector<std::string> warnings(const json::Value& object, const Resource& resource) {
-  std::vector<std::string> out;
-  const Behavior& b = behavior_of(resource);
-  if (b.warnings != nullptr) b.warnings(object, out);
-  return out;
-}
+std::string_view deprecation(const Resource& resource) { return behavior_of(resource).deprecated; }
 
 std::vector<std::string_view> selectable_fields(const Resource& resource) {
   const Behavior& b = behavior_of(resource);

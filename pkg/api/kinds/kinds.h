@@ -29,8 +29,8 @@ struct Behavior {
   void (*validate_update)(const json::Value& object, const json::Value& old, std::string_view subresource, FieldErrors& errors) = nullptr;
   // Fields a field selector may name besides metadata.name and metadata.namespace, as dotted paths.
   std::vector<std::string_view> (*selectable_fields)() = nullptr;
-  // Deprecations and the like for Warning headers.
-  void (*warnings)(const json::Value& object, std::vector<std::string>& out) = nullptr;
+  // The Warning header of every answer about this kind, whatever the verb.
+  std::string_view deprecated = {};
   bool generation = false;            // metadata.generation counts changes of all but metadata and status
   bool keep_status = false;           // create takes the client's status
   bool unconditional_update = true;   // an update without resourceVersion is taken
@@ -52,7 +52,7 @@ void prepare_update(json::Value& object, const json::Value& old, const Resource&
 // ObjectMeta rules of every kind plus the kind's own. The object has its final name and namespace.
 FieldErrors validate_create(const json::Value& object, const Resource& resource);
 FieldErrors validate_update(const json::Value& object, const json::Value& old, const Resource& resource, std::string_view subresource);
-std::vector<std::string> warnings(const json::Value& object, const Resource& resource);
+std::string_view deprecation(const Resource& resource);  // empty: none
 
 // True where a field selector of this resource may name the field; its value in an object ("" where unset).
 bool is_selectable(const Resource& resource, std::string_view field);

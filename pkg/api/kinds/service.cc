@@ -180,8 +180,6 @@ void validate_endpoint_slice_update(const Value& object, const Value& old, std::
   check_immutable(errors, Path(), object, old, "addressType");
 }
 
-void warn_endpoints(const Value&, std::vector<std::string>& out) { out.push_back("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"); }
-
 void default_network_policy(Value& object) {
   Value* spec = mutable_child(object, "spec");
   if (spec == nullptr || !items(*spec, "policyTypes").empty()) return;

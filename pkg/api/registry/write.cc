@@ -119,7 +119,6 @@ async::Task<Outcome<ObjectPtr>> Registry::create_once(Call& call, const json::Va
   if (errors.empty() && !name_fits) errors.invalid(Path("metadata.name"), call.name, "may not be used as a path segment");
   if (!errors.empty()) co_return refuse(invalid_status(resource, call.name, errors));
   CO_OUT(co_await admission_.validate(request));
-  for (std::string& warning : warnings(object, resource)) call.warnings.push_back(std::move(warning));
 
   std::string text = take_stored_text(object);
   if (call.options.dry_run) {
@@ -207,8 +206,6 @@ async::Task<Outcome<ObjectPtr>> Registry::try_modify(Call& call, WatchCache& cac
   FieldErrors errors = validate_update(object, old, resource, kind_of_update);
   if (!errors.empty()) co_return refuse(invalid_status(resource, call.name, errors));
   CO_OUT(co_await admission_.validate(request));
-  if (call.subresource.empty())
-    for (std::string& warning : warnings(object, resource)) found.push_back(std::move(warning));
 
   Outcome<ObjectPtr> out = co_await commit(call, cache, current, std::move(object), stale);
   if (!stale) {

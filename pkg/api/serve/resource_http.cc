@@ -1,4 +1,5 @@
 // The verbs over HTTP: decode what was sent, call the operation, render the answer.
+#include "api/kinds/kinds.h"
 #include "api/limits.h"
 #include "api/protobuf/protobuf.h"
 #include "api/serve/works.h"
@@ -171,6 +172,7 @@ async::Task<Outcome<>> serve_resource(HttpCall& call) {
   api_call.user_agent = call.exchange.request().headers.find("user-agent").value_or("");
   CO_OUT_ASSIGN(api_call.options, write_options(info.query));
   CO_OUT_ASSIGN(const Subresource* subresource, call.works.operations.check(api_call));
+  if (std::string_view deprecated = deprecation(*resource); !deprecated.empty()) api_call.warnings.emplace_back(deprecated);
   if (is_connect(api_call)) co_return co_await serve_connect(call, api_call);
   if (info.verb == "watch") co_return co_await serve_watch(call, api_call);
   if (info.verb == "list") co_return co_await serve_list(call, api_call);
