@@ -74,6 +74,7 @@ async::Task<Result<>> patches(TestCluster& cluster) {
   EXPECT_EQ(replaced.text({"data", "a"}), "9");
   CO_CALL(failed, "PATCH", kMaps + "/one", R"([{"op":"test","path":"/data/a","value":"8"}])", {{"content-type", "application/json-patch+json"}});
   CO_EXPECT_STATUS(failed, 422);
+  EXPECT_EQ(failed.text({"message"}), "the server rejected our request due to an error in our request");
   CO_CALL(strategic, "PATCH", kMaps + "/one", R"({"data":{"b":"1"}})", {{"content-type", "application/strategic-merge-patch+json"}});
   CO_EXPECT_STATUS(strategic, 200);
   EXPECT_EQ(strategic.text({"data", "b"}), "1");
@@ -86,6 +87,42 @@ async::Task<Result<>> patches(TestCluster& cluster) {
   co_return Result<>();
 }
 TEST(Verbs, EveryPatchFormatWorksAndDryRunWritesNothing) { with_cluster(patches); }
+
+async::Task<Result<>> deprecated(TestCluster& cluster) {
+  const std::string endpoints = "/api/v1/namespaces/default/endpoints", warning = "299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\"";
+  CO_CALL(made, "POST", endpoints, R"({"metadata":{"name":"e"}})");
+  CO_CALL(got, "GET", endpoints + "/e");
+  CO_CALL(listed, "GET", endpoints);
+  CO_CALL(deleted, "DELETE", endpoints + "/e");
+  for (const Reply* one : {&made, &got, &listed, &deleted}) EXPECT_EQ(one->headers.find("warning").value_or(""), warning);
+  CO_CALL(maps, "GET", kMaps);
+  EXPECT_FALSE(maps.headers.find("warning"));
+  co_return Result<>();
+}
+TEST(Verbs, AnswersAboutADeprecatedKindSaySo) { with_cluster(deprecated); }
+
+async::Task<Result<>> scale_table(TestCluster& cluster) {
+  const std::string deployments = "/apis/apps/v1/namespaces/default/deployments";
+  CO_CALL(made, "POST", deployments,
+          R"({"metadata":{"name":"d"},"spec":{"replicas":3,"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}})");
+  CO_EXPECT_STATUS(made, 201);
+  CO_CALL(table, "GET", deployments + "/d/scale", {}, {{"accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}});
+  CO_EXPECT_STATUS(table, 200);
+  EXPECT_EQ(table.text({"kind"}), "Table");
+  EXPECT_TRUE(table.body.contains(R"("cells":["d",3,0,"0s"])")) << table.body;
+  co_return Result<>();
+}
+TEST(Verbs, AScaleIsATableToo) { with_cluster(scale_table); }
+
+async::Task<Result<>> field_labels(TestCluster& cluster) {
+  CO_CALL(plain, "GET", kMaps + "?fieldSelector=x%3Dy");
+  CO_EXPECT_STATUS(plain, 400);
+  EXPECT_EQ(plain.text({"message"}), "\"x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
+  CO_CALL(own, "GET", "/api/v1/pods?fieldSelector=x%3Dy");
+  EXPECT_EQ(own.text({"message"}), "field label not supported: x") << "kinds with fields of their own say it differently";
+  co_return Result<>();
+}
+TEST(Verbs, UnknownFieldSelectorsAreNamed) { with_cluster(field_labels); }
 
 async::Task<Result<>> bad_requests(TestCluster& cluster) {
   CO_CALL(strict, "POST", kMaps + "?fieldValidation=Strict", R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"foo":1})");

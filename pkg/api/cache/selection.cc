@@ -78,7 +78,9 @@ Outcome<Selection> make_selection(const Resource& resource, std::string ns, cons
     if (!fields) return refuse(bad_request(fields.error().message()));
     for (const FieldRequirement& requirement : fields->requirements())
       if (!is_selectable(resource, requirement.field))
-        return refuse(bad_request(cat("field label not supported: ", requirement.field)));
+        return refuse(bad_request(selectable_fields(resource).empty()
+                                      ? cat('"', requirement.field, "\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+                                      : cat("field label not supported: ", requirement.field)));
     if (const std::string* pinned = fields->find_equal("metadata.name")) out.name = *pinned;
     out.fields = std::move(*fields);
   }

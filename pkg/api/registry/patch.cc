@@ -13,7 +13,8 @@ async::Task<Outcome<json::Value>> ready(Outcome<json::Value> value) { co_return 
 
 Status patch_failure(const Error& error) {
   switch (error.code()) {
-    case Code::kFailedPrecondition: return {422, "Invalid", error.message()};
+    // As upstream, which keeps to itself what did not fit (errors.NewGenericServerResponse of an expected answer).
+    case Code::kFailedPrecondition: return {422, "Invalid", "the server rejected our request due to an error in our request"};
     case Code::kResourceExhausted: return too_large(error.message());
     default: return bad_request(error.message());
   }

@@ -33,9 +33,11 @@ Outcome<Rendering> rendering_of(const HttpCall& call, const Resource& resource) 
 }
 
 async::Task<Outcome<>> send(HttpCall& call, const Call& api_call, const Rendering& how, const Answer& answer) {
-  Outcome<SharedBytes> bytes = answer.object ? render_object(how, *answer.object, call.works.parts.time.wall())
-                                             : render_tree(how.media, answer.tree);
+  WallTime now = call.works.parts.time.wall();
+  Outcome<SharedBytes> bytes = answer.object ? render_object(how, *answer.object, now) : render_tree(how.media, answer.tree);
   CO_OUT(bytes);
+  if (how.media.view == View::kTable && api_call.subresource == "scale")
+    bytes = share(make_scale_table(answer.tree, {.include = how.include, .api_version = how.media.meta_version()}, now));
   http::Headers headers{{"content-type", content_type_of(how.media.encoding)}};
   add_warnings(headers, api_call.warnings);
   co_return co_await respond(call, answer.code, std::move(headers), *bytes);

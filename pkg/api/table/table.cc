@@ -8,11 +8,15 @@ namespace monopod::api {
 namespace {
 
 // Descriptions are part of the answer's form; ours are short.
+json::Object column(std::string_view name, std::string_view type, std::string_view format, int priority) {
+  return {{"name", name}, {"type", type}, {"format", format}, {"description", ""}, {"priority", priority}};
+}
+
 void append_columns(std::string& out, const Resource& resource) {
   out += "\"columnDefinitions\":[";
   auto one = [&](std::string_view name, std::string_view type, std::string_view format, int priority, bool first) {
     if (!first) out += ',';
-    out += json::format(json::Object{{"name", name}, {"type", type}, {"format", format}, {"description", ""}, {"priority", priority}});
+    out += json::format(column(name, type, format, priority));
   };
   bool first = true;
   for (const Column& c : resource.columns()) {
@@ -80,6 +84,20 @@ json::Value tree_for_cells(std::string_view text) {
 }
 
 }  // namespace
+
+std::string make_scale_table(const json::Value& scale, const TableOptions& options, WallTime now) {
+  auto created = parse_rfc3339(json::get_string(scale, {"metadata", "creationTimestamp"}));
+  json::Array cells{json::get_string(scale, {"metadata", "name"}), json::get_int(scale, {"spec", "replicas"}), json::get_int(scale, {"status", "replicas"}),
+                    created ? format_age(now - *created) : "<unknown>"};
+  json::Value object;
+  if (options.include == IncludeObject::kMetadata) object = make_partial_metadata(scale, options.api_version);
+  if (options.include == IncludeObject::kObject) object = scale;
+  return json::format(json::Object{{"kind", "Table"},
+                                   {"apiVersion", options.api_version},
+                                   {"metadata", json::Object{{"resourceVersion", json::get_string(scale, {"metadata", "resourceVersion"})}}},
+                                   {"columnDefinitions", json::Array{column("Name", "string", "", 0), column("Desired", "integer", "", 0), column("Available", "integer", "", 0), column("Age", "string", "", 0)}},
+                                   {"rows", json::Array{json::Object{{"cells", std::move(cells)}, {"object", std::move(object)}}}}});
+}
 
 json::Array make_cells(const Resource& resource, const json::Value& object, WallTime now) {
   table::Ages ages(now);

@@ -51,6 +51,9 @@ class TableWriter {
   bool first_ = true;
 };
 
+// A Table of the one Scale that `kubectl get --subresource=scale` asks for.
+std::string make_scale_table(const json::Value& scale, const TableOptions& options, WallTime now);
+
 // The cells of one object: one value for each column.
 json::Array make_cells(const Resource& resource, const json::Value& object, WallTime now);
 // {"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{…}}
