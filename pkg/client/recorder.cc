@@ -1,5 +1,6 @@
 #include "client/recorder.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "base/log.h"
@@ -65,6 +66,17 @@ async::Task<Result<>> EventRecorder::run() {
   }
 }
 
+// The time in nanoseconds, as upstream: a list of events is in the order of their names, and kubectl describe prints it so. The last
+// ten bits keep apart what two recorders say at once.
+std::string EventRecorder::name_suffix(WallTime at) {
+  auto since = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(at.time_since_epoch()).count());
+  constexpr std::uint64_t kRandom = 0x3ff;
+  last_suffix_ = std::max((since & ~kRandom) | (rng_.next() & kRandom), last_suffix_ + 1);
+  char text[20];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(last_suffix_));
+  return text;
+}
+
 async::Task<bool> EventRecorder::count_again(const std::string& key, const Pending& event) {
   auto it = known_.find(key);
   if (it == known_.end()) co_return false;
@@ -93,9 +105,7 @@ async::Task<Result<>> EventRecorder::send(Pending event) {
   bool counted = co_await count_again(key, event);
   if (counted) co_return Result<>();
   std::string ns = event.about.ns.empty() ? "default" : event.about.ns;
-  char suffix[20];
-  std::snprintf(suffix, sizeof suffix, "%016llx", static_cast<unsigned long long>(rng_.next()));
-  std::string name = cat(event.about.name, ".", suffix);
+  std::string name = cat(event.about.name, ".", name_suffix(event.at));
   std::string at = format_rfc3339(event.at);
   json::Object involved{{"apiVersion", event.about.api_version}, {"kind", event.about.kind}, {"name", event.about.name}};
   for (auto [field, value] : {std::pair{"namespace", &event.about.ns}, {"uid", &event.about.uid},

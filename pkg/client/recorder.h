@@ -56,6 +56,7 @@ class EventRecorder {
   };
   bool allowed(const std::string& uid);
   async::Task<Result<>> send(Pending event);
+  std::string name_suffix(WallTime at);
   async::Task<bool> count_again(const std::string& key, const Pending& event);
   void remember(const std::string& key, Known known);
 
@@ -67,6 +68,7 @@ class EventRecorder {
   async::Channel<Pending> pending_;
   std::unordered_map<std::string, Known> known_;
   std::deque<std::string> known_order_;
+  std::uint64_t last_suffix_ = 0;
   std::unordered_map<std::string, Bucket> buckets_;
 };
 
