@@ -371,6 +371,12 @@ class DeploymentController final : public QueueController {
 
   // --- status
 
+  // A condition that changed is the last of the list: upstream takes the old one out and appends, and kubectl describe shows the order.
+  static void move_last(json::Value& status, std::string_view type) {
+    json::Array& list = status.get_object()["conditions"].get_array();
+    std::ranges::stable_partition(list, [&](const json::Value& c) { return json::get_string(c, {"type"}) != type; });
+  }
+
   void set_progressing(json::Value& status, std::string_view value, std::string_view reason, std::string message, bool moved) {
     json::Object condition{{"type", "Progressing"}, {"status", value}, {"reason", reason}, {"message", std::move(message)}};
     WallTime now = parts_.time.wall();
@@ -379,6 +385,7 @@ class DeploymentController final : public QueueController {
       if (json::get_string(c, {"type"}) != "Progressing") continue;
       if (moved || c.get_object().if_contains("lastUpdateTime") == nullptr) c.get_object()["lastUpdateTime"] = format_rfc3339(now);
     }
+    if (moved) move_last(status, "Progressing");
   }
 
   void set_available(const Rollout& rollout, json::Value& status, std::int64_t available) {
@@ -391,6 +398,7 @@ class DeploymentController final : public QueueController {
     if (!client::set_condition(status, std::move(condition), now)) return;
     for (json::Value& c : status.get_object()["conditions"].get_array())
       if (json::get_string(c, {"type"}) == "Available") c.get_object()["lastUpdateTime"] = format_rfc3339(now);
+    move_last(status, "Available");
   }
 
   // The Progressing condition; returns when to look again for the deadline (zero: not by time).
