@@ -11,6 +11,9 @@ std::vector<std::unique_ptr<AdmissionPlugin>> make_admission_plugins(const Admis
   list.push_back(make_service_account(parts));
   list.push_back(make_priority(parts));
   list.push_back(make_default_toleration_seconds(parts));
+  list.push_back(make_default_storage_class(parts));
+  list.push_back(make_runtime_class(parts));             // behind the default tolerations: those of the class are merged with them
+  list.push_back(make_default_ingress_class(parts));
   list.push_back(make_taint_nodes_by_condition(parts));
   list.push_back(make_pod_security(parts));              // validates only
   list.push_back(make_service_addresses(parts));         // last of those that change: it reserves, and a refusal after it must give back
