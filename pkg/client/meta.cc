@@ -51,8 +51,7 @@ bool set_condition(json::Value& status, json::Object condition, WallTime now) {
   if (!status.is_object()) status.emplace_object();
   json::Value& slot = status.get_object()["conditions"];
   if (!slot.is_array()) slot.emplace_array();
-  std::string_view type = json::get_string(json::Value(condition), {"type"});
-  std::string wanted_type(type);
+  std::string wanted_type(condition["type"].as_string());
   for (json::Value& existing : slot.get_array()) {
     if (json::get_string(existing, {"type"}) != wanted_type) continue;
     bool same_status = existing.get_object()["status"] == condition["status"];
