@@ -43,6 +43,9 @@ inline constexpr Resource kEndpointSlices{"discovery.k8s.io", "v1", "endpointsli
 inline constexpr Resource kLeases{"coordination.k8s.io", "v1", "leases", "Lease"};
 inline constexpr Resource kDeployments{"apps", "v1", "deployments", "Deployment"};
 inline constexpr Resource kReplicaSets{"apps", "v1", "replicasets", "ReplicaSet"};
+inline constexpr Resource kStatefulSets{"apps", "v1", "statefulsets", "StatefulSet"};
+inline constexpr Resource kReplicationControllers{"", "v1", "replicationcontrollers", "ReplicationController"};
+inline constexpr Resource kPodDisruptionBudgets{"policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget"};
 }  // namespace resources
 
 // One object as the server sent it: canonical JSON, shared and immutable; the tree is built when asked for.

@@ -10,6 +10,7 @@ std::vector<std::unique_ptr<Controller>> make_controllers(const ControllerParts&
   list.push_back(make_replicaset_controller(parts));
   list.push_back(make_endpointslice_controller(parts));
   list.push_back(make_endpoints_controller(parts));
+  list.push_back(make_disruption_controller(parts));
   list.push_back(make_node_lifecycle_controller(parts));
   list.push_back(make_namespace_controller(parts));
   list.push_back(make_garbage_collector(parts));

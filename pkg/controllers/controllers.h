@@ -61,6 +61,7 @@ std::unique_ptr<Controller> make_deployment_controller(const ControllerParts& pa
 std::unique_ptr<Controller> make_replicaset_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_endpointslice_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_endpoints_controller(const ControllerParts& parts);
+std::unique_ptr<Controller> make_disruption_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_namespace_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_garbage_collector(const ControllerParts& parts);
 std::unique_ptr<Controller> make_serviceaccount_controller(const ControllerParts& parts);
