@@ -80,6 +80,7 @@ struct Agent::Impl final : PodDirectory {
     objects.on_change = [this](const std::string& uid) {
       if (auto found = workers.find(uid); found != workers.end()) found->second->objects_changed();
     };
+    node.on_event = [this](std::string reason, std::string message) { record_node(std::move(reason), std::move(message)); };
     node.on_registered = [this] { mirrors_changed.set(); };
     node.on_check = [this](const NodeConditions&, const NodePressure& pressure) { keep_house(pressure); };
   }
@@ -120,6 +121,12 @@ struct Agent::Impl final : PodDirectory {
       about.field_path = cat(init ? "spec.initContainers{" : "spec.containers{", container, "}");
     }
     recorder.record(std::move(about), std::move(type), std::move(reason), std::move(message));
+  }
+
+  // About the node; its events carry its name as uid, by which kubectl describe looks for them too.
+  void record_node(std::string reason, std::string message) {
+    recorder.record({.api_version = "v1", .kind = "Node", .ns = "", .name = options.node_name, .uid = options.node_name, .resource_version = "", .field_path = ""}, "Normal", std::move(reason),
+                    std::move(message));
   }
 
   // A static pod's status goes to its mirror, whose uid is its own.
@@ -297,6 +304,7 @@ struct Agent::Impl final : PodDirectory {
     opened = true;
     scope.spawn(informers.run());
     scope.spawn(recorder.run());
+    if (options.register_node) record_node("Starting", "Starting kubelet.");
     scope.spawn(objects.run());
     scope.spawn(statuses.run());
     scope.spawn(node.run());

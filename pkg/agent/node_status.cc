@@ -71,6 +71,14 @@ bool same(const Value& a, const Value& b) {
   return strip(a) == strip(b);
 }
 
+// As kubelet names what became of a condition.
+std::string_view event_reason(std::string_view condition, bool holds) {
+  if (condition == "MemoryPressure") return holds ? "NodeHasInsufficientMemory" : "NodeHasSufficientMemory";
+  if (condition == "DiskPressure") return holds ? "NodeHasDiskPressure" : "NodeHasNoDiskPressure";
+  if (condition == "PIDPressure") return holds ? "NodeHasInsufficientPID" : "NodeHasSufficientPID";
+  return holds ? "NodeReady" : "NodeNotReady";
+}
+
 }  // namespace
 
 NodeConditions judge_pressure(const NodePressure& p) {
@@ -140,6 +148,17 @@ Value make_node_status(const AgentOptions& options, const NodeInfo& info, const 
 NodeStatus::NodeStatus(const AgentDependencies& dependencies, const AgentOptions& options, NodeInfo info, std::string node_ip)
     : deps_(dependencies), options_(options), info_(std::move(info)), node_ip_(std::move(node_ip)), changed_(dependencies.executor) {}
 
+void NodeStatus::announce(const Value& before, const Value& now) const {
+  if (!on_event) return;
+  Value old = Object{{"status", before}}, next = Object{{"status", now}};
+  for (std::string_view type : {"MemoryPressure", "DiskPressure", "PIDPressure", "Ready"}) {
+    std::string_view is = client::condition_status(next, type);
+    if (is == client::condition_status(old, type)) continue;
+    std::string reason(event_reason(type, is == "True"));
+    on_event(reason, cat("Node ", options_.node_name, " status is now: ", reason));
+  }
+}
+
 async::Task<Result<>> NodeStatus::register_node() {
   Value node = make_node(options_, info_);
   NodePressure pressure = co_await deps_.pool.run([&] { return read_pressure(options_.data_dir); });
@@ -149,6 +168,7 @@ async::Task<Result<>> NodeStatus::register_node() {
   auto made = co_await deps_.api.create(client::resources::kNodes, "", node, {.field_manager = "kubelet"});
   if (made) {
     node_uid_ = made->uid;
+    announce(Value(), status_);
     co_return co_await write_status();  // a server that drops status on create
   }
   if (made.error().code() != Code::kAlreadyExists) co_return fail(std::move(made).error().with("register node"));
@@ -176,6 +196,7 @@ async::Task<Result<>> NodeStatus::write_status() {
     if (written.error().code() == Code::kNotFound) node_uid_.clear();  // somebody deleted it: register again
     co_return fail(std::move(written).error().with("write node status"));
   }
+  announce(status_, next);
   status_ = std::move(next);
   written_at_ = deps_.time.mono();
   co_return Result<>();

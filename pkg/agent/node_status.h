@@ -40,6 +40,8 @@ class NodeStatus {
   // Called with fresh values at each check, every 10 s.
   std::function<void(const NodeConditions&, const NodePressure&)> on_check;
   std::function<void()> on_registered;
+  // A condition of the node changed: what an event says of it ("NodeReady", "Node n status is now: NodeReady").
+  std::function<void(std::string reason, std::string message)> on_event;
   // Something of the status changed (images).
   void poke() { changed_.set(); }
 
@@ -47,6 +49,7 @@ class NodeStatus {
   async::Task<Result<>> register_node();
   async::Task<Result<>> renew_lease();
   async::Task<Result<>> write_status();
+  void announce(const json::Value& before, const json::Value& now) const;
 
   AgentDependencies deps_;
   AgentOptions options_;

@@ -3,6 +3,7 @@
 // declares no node dead.
 #include <map>
 
+#include "base/strings.h"
 #include "controllers/controllers.h"
 #include "controllers/pods.h"
 
@@ -35,10 +36,13 @@ class NodeLifecycleController final : public QueueController {
   async::Task<Result<Outcome>> reconcile(std::string name) override {
     ObjectPtr node = nodes_.indexer().find(name);
     if (!node) {
+      known_.erase(name);
       heard_.erase(name);
       unreachable_.erase(name);
       co_return Outcome{};
     }
+    if (known_.insert(name).second)
+      recorder_.record(client::reference_to(resources::kNodes, *node), "Normal", "RegisteredNode", cat("Node ", name, " event: Registered Node ", name, " in Controller"));
     MonoTime& heard = heard_.try_emplace(name, parts_.time.mono()).first->second;
     Duration silent = parts_.time.mono() - heard;
     json::Value tree = node->tree();
@@ -99,6 +103,7 @@ class NodeLifecycleController final : public QueueController {
   client::Informer& leases_;
   std::map<std::string, MonoTime> heard_;
   std::set<std::string> unreachable_;
+  std::set<std::string> known_;
 };
 
 }  // namespace
