@@ -240,7 +240,8 @@ Task<Result<>> Node::start_loops() {
   informers_ = std::make_unique<client::InformerFactory>(executor_, *controller_api_, time_, rng_);
   scheduler_ = std::make_unique<scheduler::Scheduler>(scheduler::SchedulerParts{.executor = executor_, .api = *scheduler_api_, .informers = *informers_, .time = time_, .rng = rng_}, scheduler::SchedulerOptions{});
   controllers::ControllerParts parts{.executor = executor_, .api = *controller_api_, .informers = *informers_, .time = time_, .rng = rng_,
-                                     .deletable_resources = deletable_resources, .root_ca_pem = credentials_->authority_pem()};
+                                     .deletable_resources = deletable_resources, .root_ca_pem = credentials_->authority_pem(),
+                                     .quotas = &api_->quotas()};
   background_.spawn(controllers::run_controllers(std::move(parts)));
   background_.spawn(scheduler_->run());
   background_.spawn(informers_->run());

@@ -21,6 +21,7 @@ inline constexpr std::size_t kCredentialsKnownMax = 512;          // verified ce
 inline constexpr std::size_t kGzipBytesMin = 128U << 10;          // answers below are sent plain, as upstream
 inline constexpr std::size_t kListLimitMax = 100'000;             // of ?limit
 inline constexpr int kWriteRetriesMax = 10;                       // of a read-modify-write without resourceVersion
+inline constexpr std::chrono::seconds kQuotaTurnMax{10};          // as upstream: a write waits this long for the quotas of its namespace
 inline constexpr int kGenerateNameTriesMax = 8;
 inline constexpr std::chrono::seconds kBookmarkEvery{60};
 inline constexpr std::chrono::seconds kWatchMinimum{1800};        // watches without timeoutSeconds end between this and twice it

@@ -11,6 +11,7 @@
 
 #include "api/local.h"
 #include "api/node_handlers.h"
+#include "api/quota/counter.h"
 #include "async/pool.h"
 #include "async/time.h"
 #include "base/rng.h"
@@ -62,6 +63,8 @@ class ApiServer final : public http::Handler {
 
   // Object-level access as that user. The server outlives it.
   std::unique_ptr<LocalApi> local(UserInfo user);
+  // Counts ResourceQuotas when told to; for the controller. The server outlives it.
+  QuotaCounter& quotas();
 
  private:
   std::unique_ptr<struct ServerWorks> works_;

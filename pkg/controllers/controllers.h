@@ -11,6 +11,10 @@
 #include "client/reconciler.h"
 #include "client/recorder.h"
 
+namespace monopod::api {
+class QuotaCounter;
+}
+
 namespace monopod::controllers {
 
 // Everything outlives the controllers.
@@ -23,6 +27,7 @@ struct ControllerParts {
   // Every resource that can be listed and deleted, for namespace deletion and garbage collection.
   std::function<std::vector<client::Resource>()> deletable_resources;
   std::string root_ca_pem;  // published as ConfigMap kube-root-ca.crt in every namespace
+  api::QuotaCounter* quotas = nullptr;  // of the API server in this process; without it ResourceQuotas are left alone
 };
 
 class Controller {
@@ -66,6 +71,7 @@ std::unique_ptr<Controller> make_namespace_controller(const ControllerParts& par
 std::unique_ptr<Controller> make_garbage_collector(const ControllerParts& parts);
 std::unique_ptr<Controller> make_serviceaccount_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_root_ca_publisher(const ControllerParts& parts);
+std::unique_ptr<Controller> make_resource_quota_controller(const ControllerParts& parts);  // parts.quotas is set
 std::unique_ptr<Controller> make_node_lifecycle_controller(const ControllerParts& parts);
 
 }  // namespace monopod::controllers

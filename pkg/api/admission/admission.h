@@ -34,6 +34,8 @@ struct AdmissionRequest {
   ResourceRef ref() const { return {resource.group(), resource.plural()}; }
 };
 
+class QuotaLedger;  // quota/ledger.h
+
 class AdmissionPlugin {
  public:
   virtual ~AdmissionPlugin() = default;
@@ -51,6 +53,7 @@ struct AdmissionParts {
   Rng& rng;
   const ServerOptions& options;
   Authorizer& authorizer;
+  QuotaLedger& quotas;
 };
 
 class AdmissionChain {

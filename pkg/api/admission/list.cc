@@ -17,6 +17,7 @@ std::vector<std::unique_ptr<AdmissionPlugin>> make_admission_plugins(const Admis
   list.push_back(make_taint_nodes_by_condition(parts));
   list.push_back(make_pod_security(parts));              // validates only
   list.push_back(make_service_addresses(parts));         // last of those that change: it reserves, and a refusal after it must give back
+  list.push_back(make_resource_quota(parts));            // last of all: it charges, and what is refused after it waits for a recount
   return list;
 }
 

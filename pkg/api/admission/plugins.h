@@ -18,5 +18,6 @@ std::unique_ptr<AdmissionPlugin> make_default_ingress_class(const AdmissionParts
 std::unique_ptr<AdmissionPlugin> make_taint_nodes_by_condition(const AdmissionParts& parts);
 std::unique_ptr<AdmissionPlugin> make_pod_security(const AdmissionParts& parts);
 std::unique_ptr<AdmissionPlugin> make_service_addresses(const AdmissionParts& parts);
+std::unique_ptr<AdmissionPlugin> make_resource_quota(const AdmissionParts& parts);
 
 }  // namespace monopod::api

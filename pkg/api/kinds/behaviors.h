@@ -86,6 +86,10 @@ void validate_config_update(const Value& object, const Value& old, std::string_v
 void validate_secret(const Value& object, FieldErrors& errors);
 std::vector<std::string_view> secret_fields();
 
+// quota.cc
+void validate_resource_quota(const Value& object, FieldErrors& errors);
+void validate_resource_quota_update(const Value& object, const Value& old, std::string_view subresource, FieldErrors& errors);
+
 // cluster.cc
 void default_namespace(Value& object);
 void prepare_namespace(Value& object);

@@ -27,6 +27,7 @@ constexpr Behavior kBehaviors[] = {
     {.group = "", .kind = "Event", .validate = validate_event, .selectable_fields = event_fields, .create_on_update = true},
     {.group = "", .kind = "PersistentVolume", .prepare_create = prepare_volume},
     {.group = "", .kind = "PersistentVolumeClaim", .prepare_create = prepare_volume_claim},
+    {.group = "", .kind = "ResourceQuota", .validate = validate_resource_quota, .validate_update = validate_resource_quota_update},
     {.group = "", .kind = "ReplicationController", .set_defaults = default_replication_controller, .selectable_fields = replica_fields, .generation = true},
     {.group = "", .kind = "PodTemplate", .generation = true},
     {.group = "apps", .kind = "Deployment", .set_defaults = default_deployment, .validate = validate_deployment, .validate_update = validate_deployment_update, .generation = true},

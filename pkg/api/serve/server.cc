@@ -149,7 +149,8 @@ void count(const HttpCall& call, MonoTime begin) {
 ServerWorks::ServerWorks(ServerParts parts_given, ServerOptions options_given, pki::PrivateKey key)
     : parts(parts_given), options(std::move(options_given)),
       caches(parts.executor, parts.store, parts.time, options.watch_ring_events_max), authorizer(caches),
-      admission(make_admission_plugins({caches, parts.time, parts.rng, options, authorizer})),
+      quotas(parts.executor, caches, registry, parts.time),
+      admission(make_admission_plugins({caches, parts.time, parts.rng, options, authorizer, quotas})),
       registry(parts.store, caches, admission, parts.time, parts.rng), tokens(std::move(key), options, caches, parts.time, parts.rng),
       authenticator(options, tokens, parts.time), operations(registry, make_subresource_handlers({registry, tokens}), authenticator, authorizer),
       openapi_free(parts.executor), discovery(cat(options.advertise_address, ':', options.advertise_port)) {
@@ -163,6 +164,8 @@ ApiServer::ApiServer(ServerParts parts, ServerOptions options) {
 }
 
 ApiServer::~ApiServer() = default;
+
+QuotaCounter& ApiServer::quotas() { return works_->quotas; }
 
 void ApiServer::add_check(std::string name, std::function<std::string()> check) {
   works_->checks.emplace_back(std::move(name), std::move(check));

@@ -4,6 +4,7 @@
 #include "api/admission/admission.h"
 #include "api/metrics.h"
 #include "api/openapi/openapi.h"
+#include "api/quota/ledger.h"
 #include "api/serve/discovery.h"
 #include "api/serve/operations.h"
 #include "api/serve/render.h"
@@ -19,6 +20,7 @@ struct ServerWorks {
   ServerOptions options;
   CacheSet caches;
   Authorizer authorizer;
+  QuotaLedger quotas;            // writes through the registry below, once there are requests
   AdmissionChain admission;
   Registry registry;
   ServiceAccountTokens tokens;
