@@ -127,11 +127,11 @@ void validate_resource_quota(const Value& object, FieldErrors& errors) {
   check_amounts(object, "spec", "hard", errors);
   check_scopes(spec == nullptr ? kNone : *spec, errors);
   check_selector(spec == nullptr ? kNone : *spec, errors);
-  check_amounts(object, "status", "hard", errors);
-  check_amounts(object, "status", "used", errors);
 }
 
-void validate_resource_quota_update(const Value& object, const Value& old, std::string_view, FieldErrors& errors) {
+void validate_resource_quota_update(const Value& object, const Value& old, std::string_view subresource, FieldErrors& errors) {
+  if (subresource == "status")
+    for (std::string_view member : {"hard", "used"}) check_amounts(object, "status", member, errors);
   if (scope_set(object) == scope_set(old)) return;
   const Value* now = json::find(object, {"spec", "scopes"});
   errors.invalid(Path("spec")["scopes"], now == nullptr ? Value() : *now, "field is immutable");

@@ -201,6 +201,38 @@ def validation_speaks_upstreams_words():
     expect(k("auth", "can-i", "create", "pods", "--as=system:serviceaccount:default:default", check=False).stdout, "no")
 
 
+def quota():
+    def used(name="q"):
+        return json.loads(k("get", "quota", name, "-n", "small", "-o", "json")).get("status", {}).get("used")
+
+    k("create", "namespace", "small")
+    expect(k("create", "quota", "q", "--hard=pods=1,requests.cpu=500m,count/configmaps=5", "-n", "small"), "resourcequota/q created")
+    until("counted", lambda: used() == {"count/configmaps": "1", "pods": "0", "requests.cpu": "0"}, 10)
+    until("account", lambda: "default" in k("get", "serviceaccounts", "-n", "small", "-o", "name", check=False).stdout, 10)
+    p = k("run", "unsaid", "--image=hello:1", "-n", "small", check=False)
+    expect(p.stderr, 'pods "unsaid" is forbidden: failed quota: q: must specify requests.cpu for: unsaid')
+    manifest("""
+apiVersion: v1
+kind: Pod
+metadata: {name: one, namespace: small}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 0
+  containers: [{name: c, image: "busybox:1", command: [sleep, "1000"], resources: {requests: {cpu: 100m}}}]
+""")
+    expect(" ".join(k("describe", "quota", "q", "-n", "small").split()), "count/configmaps 1 5", "pods 1 1", "requests.cpu 100m 500m")
+    more = '{"spec":{"containers":[{"name":"more","image":"hello:1","resources":{"requests":{"cpu":"500m"}}}]}}'
+    p = k("run", "more", "--image=hello:1", "-n", "small", "--overrides=" + more, check=False)
+    expect(p.stderr, 'pods "more" is forbidden: exceeded quota: q, requested: pods=1,requests.cpu=500m, used: pods=1,requests.cpu=100m, limited: pods=1,requests.cpu=500m')
+    # A workload says why it has no pods, and gets its pod once there is room.
+    k("create", "deployment", "d", "--image=hello:1", "-n", "small")
+    k("set", "resources", "deployment/d", "--requests=cpu=200m", "-n", "small")
+    until("the refusal is told", lambda: "exceeded quota: q" in k("get", "events", "-n", "small"), 20)
+    k("delete", "pod", "one", "-n", "small", "--timeout=30s")
+    until("room for the next", lambda: used() == {"count/configmaps": "1", "pods": "1", "requests.cpu": "200m"}, 60)
+    k("delete", "namespace", "small", "--timeout=60s")
+
+
 def the_store_is_read_but_not_written():
     """Root on the host, over <data-dir>/store.sock."""
     def store(*arguments):
@@ -233,7 +265,7 @@ try:
     for name, check in [("apply and rollout", apply_hello), ("outputs", outputs), ("service and DNS", service), ("logs and exec", logs_and_exec),
                         ("scale, restart, undo", rollout), ("ConfigMap update reaches the volume", config_update_reaches_the_volume), ("labels, cordon, taint", labels_and_taints),
                         ("init, sidecar, probes, volumes, env", pod_features), ("exit codes and reasons", exits_and_reasons), ("securityContext", security),
-                        ("validation messages", validation_speaks_upstreams_words),
+                        ("validation messages", validation_speaks_upstreams_words), ("resource quota", quota),
                         ("store.sock", the_store_is_read_but_not_written), ("deletion leaves nothing", deletion_leaves_nothing)]:
         checks.run(name, check)
 finally:
