@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "api/slice.h"
 #include "api/testing.h"
 #include "base/strings.h"
 
@@ -166,6 +167,39 @@ async::Task<Result<>> gives_back(TestCluster& cluster) {
   co_return Result<>();
 }
 TEST(ResourceQuota, GivesBackWhatWasChargedForNothing) { with_cluster(gives_back); }
+
+async::Task<Result<>> create_map(LocalApi& api, std::string name) {
+  (void)co_await api.create({{"", "v1", "configmaps"}, "default", "", ""}, cat(R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":")", name, "\"}}"), {});
+  co_return Result<>();
+}
+
+// Cancelled after that many turns of the loop, wherever it is by then.
+async::Task<Result<>> cancelled_create(TestCluster& cluster, LocalApi& api, std::string name, int turns) {
+  async::Scope scope(cluster.executor);
+  scope.spawn(create_map(api, std::move(name)));
+  for (int i = 0; i < turns && scope.live() > 0; ++i) (void)co_await yield_loop();
+  scope.cancel();
+  co_return co_await scope.join();
+}
+
+async::Task<Result<>> cancelled_writes(TestCluster& cluster) {
+  CO_TRY(co_await add_quota(cluster, "q", R"({"hard":{"configmaps":"1000"}})"));
+  std::unique_ptr<LocalApi> api = cluster.server->local(system_user("admin"));
+  int stale = 0;
+  cluster.server->quotas().on_stale([&stale](std::string_view) { ++stale; });
+  for (int turns = 0; turns < 120; ++turns) {
+    CO_TRY(co_await cancelled_create(cluster, *api, cat("m", turns), turns));
+    CO_TRY(co_await cluster.server->quotas().recount("default", "q"));
+    // Whatever the recount did not see yet may not come later.
+    CO_CALL(list, "GET", kHome + "/configmaps");
+    json::Value tree = list.tree();
+    CO_EXPECT_USED("q", cat(R"({"configmaps":")", json::get_array(tree, {"items"})->size(), R"("})"));
+  }
+  EXPECT_GT(stale, 0);
+  cluster.server->quotas().on_stale({});
+  co_return Result<>();
+}
+TEST(ResourceQuota, IsRightAfterAWriteThatWasCancelledAnywhere) { with_cluster(cancelled_writes); }
 
 async::Task<Result<>> service_types(TestCluster& cluster) {
   // Beside the kubernetes Service that every cluster has.

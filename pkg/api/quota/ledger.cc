@@ -41,8 +41,8 @@ async::Task<Result<>> QuotaTurn::wait(async::Time& time) {
   co_return co_await async::with_timeout<void>(time, kQuotaTurnMax, "wait for the namespace's quotas", reached_.wait());
 }
 
-QuotaLedger::QuotaLedger(async::Executor executor, CacheSet& caches, Registry& registry, async::Time& time)
-    : executor_(executor), caches_(caches), registry_(registry), time_(time) {}
+QuotaLedger::QuotaLedger(async::Executor executor, store::Backend& store, CacheSet& caches, Registry& registry, async::Time& time)
+    : executor_(executor), store_(store), caches_(caches), registry_(registry), time_(time) {}
 
 bool QuotaLedger::has_quota(std::string_view ns) const {
   WatchCache* quotas = caches_.find("", "resourcequotas");
@@ -149,9 +149,22 @@ async::Task<Result<>> QuotaLedger::recount(std::string ns, std::string name) {
   co_return Result<>();
 }
 
+// A write whose caller was cancelled may still be on its way into the store. One that changes nothing stands in line behind it;
+// after its answer the store has acknowledged the other or never will, so the registry's look at the caches covers it.
+async::Task<Result<>> QuotaLedger::settle() {
+  Result<store::Revision> behind = co_await store_.remove("/monopod/never-there", store::Revision(1));
+  if (!behind && behind.error().code() != Code::kNotFound && behind.error().code() != Code::kAborted) co_return fail(behind.error());
+  co_return Result<>();
+}
+
 async::Task<Outcome<>> QuotaLedger::recount_in_turn(std::string ns, std::string name) {
   std::string key = cat(ns, '/', name);
   bool was_stale = stale_.erase(key) > 0;
+  if (was_stale) {
+    Result<> settled = co_await settle();
+    if (!settled) stale_.insert(key);
+    CO_OUT(settled);
+  }
   Call call = status_call(std::move(ns), std::move(name));
   Mutation count = [this](const json::Value& quota) { return counted(quota); };
   Outcome<ObjectPtr> written = co_await registry_.modify(call, count);

@@ -14,6 +14,7 @@
 #include "api/admission/admission.h"
 #include "api/quota/check.h"
 #include "api/quota/counter.h"
+#include "store/backend.h"
 
 namespace monopod::api {
 
@@ -41,7 +42,7 @@ class QuotaTurn {
 class QuotaLedger final : public QuotaCounter {
  public:
   // The registry is used from the first charge on: it may be built after this.
-  QuotaLedger(async::Executor executor, CacheSet& caches, Registry& registry, async::Time& time);
+  QuotaLedger(async::Executor executor, store::Backend& store, CacheSet& caches, Registry& registry, async::Time& time);
 
   // One look-up in the cache.
   bool has_quota(std::string_view ns) const;
@@ -75,11 +76,13 @@ class QuotaLedger final : public QuotaCounter {
   void let_go(const PendingPtr& pending, bool committed);
   async::Task<Outcome<>> write(AdmissionRequest& request, const Share& share);
   async::Task<Outcome<>> recount_in_turn(std::string ns, std::string name);
+  async::Task<Result<>> settle();
   async::Task<Outcome<json::Value>> counted(const json::Value& quota);
   void snapshot(Count& count, const std::string& ns) const;
   void count_pending(Count& count) const;
 
   async::Executor executor_;
+  store::Backend& store_;
   CacheSet& caches_;
   Registry& registry_;
   async::Time& time_;

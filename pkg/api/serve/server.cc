@@ -149,7 +149,7 @@ void count(const HttpCall& call, MonoTime begin) {
 ServerWorks::ServerWorks(ServerParts parts_given, ServerOptions options_given, pki::PrivateKey key)
     : parts(parts_given), options(std::move(options_given)),
       caches(parts.executor, parts.store, parts.time, options.watch_ring_events_max), authorizer(caches),
-      quotas(parts.executor, caches, registry, parts.time),
+      quotas(parts.executor, parts.store, caches, registry, parts.time),
       admission(make_admission_plugins({caches, parts.time, parts.rng, options, authorizer, quotas})),
       registry(parts.store, caches, admission, parts.time, parts.rng), tokens(std::move(key), options, caches, parts.time, parts.rng),
       authenticator(options, tokens, parts.time), operations(registry, make_subresource_handlers({registry, tokens}), authenticator, authorizer),
