@@ -102,7 +102,7 @@ async::Task<Result<>> evictions(TestCluster& cluster) {
   CO_CALL(budget, "POST", "/apis/policy/v1/namespaces/default/poddisruptionbudgets",
           R"({"apiVersion":"policy/v1","kind":"PodDisruptionBudget","metadata":{"name":"b"},"spec":{"minAvailable":1,"selector":{"matchLabels":{"app":"x"}}}})");
   CO_EXPECT_STATUS(budget, 201);
-  CO_CALL(running, "PATCH", kPods + "/p/status", R"({"status":{"phase":"Running"}})", {{"content-type", "application/merge-patch+json"}});
+  CO_CALL(running, "PATCH", kPods + "/p/status", R"({"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}})", {{"content-type", "application/merge-patch+json"}});
   std::string eviction = R"({"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"p"}})";
   CO_CALL(refused, "POST", kPods + "/p/eviction", eviction);
   CO_EXPECT_STATUS(refused, 429);
@@ -115,9 +115,43 @@ async::Task<Result<>> evictions(TestCluster& cluster) {
   CO_EXPECT_STATUS(evicted, 201);
   CO_CALL(live, "GET", kPods + "/p");
   EXPECT_FALSE(live.text({"metadata", "deletionTimestamp"}).empty());
+  EXPECT_TRUE(live.body.contains(R"("message":"Eviction API: evicting","observedGeneration":1,"reason":"EvictionByEvictionAPI","status":"True","type":"DisruptionTarget")")) << live.body;
+  CO_CALL(used, "GET", "/apis/policy/v1/namespaces/default/poddisruptionbudgets/b");
+  EXPECT_EQ(json::get_int(used.tree(), {"status", "disruptionsAllowed"}), 0);
+  EXPECT_FALSE(used.text({"status", "disruptedPods", "p"}).empty());
   co_return Result<>();
 }
 TEST(Eviction, AsksTheBudgetFirst) { with_cluster(evictions); }
+
+async::Task<Result<>> unhealthy_evictions(TestCluster& cluster) {
+  const std::string budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+  const http::Headers merge{{"content-type", "application/merge-patch+json"}};
+  CO_CALL(account, "POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})");
+  for (const char* name : {"a", "b"}) {
+    CO_CALL(made, "POST", kPods, cat(R"({"metadata":{"name":")", name, R"(","labels":{"app":"x"}},"spec":{"nodeName":"n1","containers":[{"name":"c","image":"i"}]}})"));
+    CO_CALL(running, "PATCH", cat(kPods, "/", name, "/status"), R"({"status":{"phase":"Running"}})", merge);
+  }
+  CO_CALL(budget, "POST", budgets, R"({"metadata":{"name":"b"},"spec":{"minAvailable":1,"selector":{"matchLabels":{"app":"x"}}}})");
+  auto eviction = [](std::string_view name, std::string_view more) { return cat(R"({"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":")", name, "\"}", more, "}"); };
+  CO_CALL(short_of, "PATCH", budgets + "/b/status", R"({"status":{"observedGeneration":1,"desiredHealthy":1,"expectedPods":2}})", merge);
+  CO_CALL(refused, "POST", kPods + "/a/eviction", eviction("a", ""));
+  CO_EXPECT_STATUS(refused, 429);
+  CO_CALL(healthy, "PATCH", budgets + "/b/status", R"({"status":{"currentHealthy":1}})", merge);
+  CO_CALL(dry, "POST", kPods + "/a/eviction", eviction("a", R"(,"deleteOptions":{"dryRun":["All"]})"));
+  CO_EXPECT_STATUS(dry, 201);
+  CO_CALL(untouched, "GET", kPods + "/a");
+  EXPECT_FALSE(untouched.body.contains("DisruptionTarget"));
+  CO_CALL(stale, "POST", kPods + "/a/eviction", eviction("a", R"(,"deleteOptions":{"preconditions":{"resourceVersion":"1"}})"));
+  CO_EXPECT_STATUS(stale, 409);
+  CO_CALL(evicted, "POST", kPods + "/a/eviction", eviction("a", ""));
+  CO_EXPECT_STATUS(evicted, 201);
+  CO_CALL(always, "PATCH", budgets + "/b", R"({"spec":{"minAvailable":2,"unhealthyPodEvictionPolicy":"AlwaysAllow"}})", merge);
+  CO_EXPECT_STATUS(always, 200);
+  CO_CALL(second, "POST", kPods + "/b/eviction", eviction("b", ""));
+  CO_EXPECT_STATUS(second, 201);
+  co_return Result<>();
+}
+TEST(Eviction, AnUnreadyPodGoesWhereTheBudgetDoesNotCountOnIt) { with_cluster(unhealthy_evictions); }
 
 }  // namespace
 }  // namespace monopod::api
