@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "api/openapi/schemas.h"
+#include "api/openapi/v2.h"
 #include "base/strings.h"
 #include "codec/json.h"
 #include "pki/digest.h"
@@ -191,6 +192,23 @@ SharedBytes OpenApi::index() {
   }
   index_ = share(json::format(json::Object{{"paths", std::move(paths)}}));
   return index_;
+}
+
+const OpenApi::Document& OpenApi::v2(bool protobuf) {
+  std::optional<Document>& kept = protobuf ? v2_protobuf_ : v2_json_;
+  if (kept) return *kept;
+  std::set<std::string> paths;
+  for (const Resource& r : resources()) paths.insert(path_of(r.group(), r.version()));
+  std::vector<json::Value> documents;
+  for (const std::string& path : paths) {
+    auto document = find(path);
+    auto tree = document ? json::parse(*(*document)->bytes) : Result<json::Value>(json::Value());
+    if (document && tree) documents.push_back(std::move(*tree));
+  }
+  json::Object made = openapi::make_v2(documents);
+  std::string text = protobuf ? openapi::encode_v2(made) : json::format(made);
+  std::string hash = upper(pki::sha512_hex(text));
+  return kept.emplace(Document{share(std::move(text)), std::move(hash)});
 }
 
 Result<SharedBytes> OpenApi::document(std::string_view path) {

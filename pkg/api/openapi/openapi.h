@@ -1,8 +1,10 @@
-// OpenAPI v3 documents made from the tables: what kubectl apply, diff, explain and helm read. Built on first use and kept.
+// OpenAPI documents made from the tables: v3, which kubectl apply, diff, explain and helm read, and v2 for older clients. Built on first
+// use and kept.
 #pragma once
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -24,12 +26,16 @@ class OpenApi {
   // Hex SHA-512 of the document in upper case: its ETag and its ?hash=.
   Result<std::string> hash(std::string_view path);
 
- private:
   struct Document { SharedBytes bytes; std::string hash; };
+  // GET /openapi/v2: one document for everything, as JSON or protobuf.
+  const Document& v2(bool protobuf);
+
+ private:
   Result<const Document*> find(std::string_view path);
   std::function<bool(const Resource&)> served_;
   std::map<std::string, Document, std::less<>> documents_;
   SharedBytes index_;
+  std::optional<Document> v2_json_, v2_protobuf_;
 };
 
 }  // namespace monopod::api

@@ -57,6 +57,41 @@ TEST(OpenApi, SaysWhatKubectlLooksFor) {
   EXPECT_EQ(json::get_string(patch, {"x-kubernetes-group-version-kind", "kind"}), "Deployment");
 }
 
+void check_definitions(const json::Value& at, const json::Object& definitions) {
+  if (const json::Object* o = at.if_object()) {
+    for (auto& m : *o) {
+      constexpr std::string_view kPrefix = "#/definitions/";
+      if (m.key() == "$ref" && m.value().is_string()) {
+        std::string_view name = m.value().get_string();
+        ASSERT_TRUE(name.starts_with(kPrefix)) << name;
+        EXPECT_TRUE(definitions.contains(name.substr(kPrefix.size()))) << name;
+      }
+      EXPECT_FALSE(m.value().is_array() && (m.key() == "allOf" || m.key() == "oneOf")) << json::format(at);
+      check_definitions(m.value(), definitions);
+    }
+  } else if (const json::Array* a = at.if_array()) {
+    for (auto& item : *a) check_definitions(item, definitions);
+  }
+}
+
+TEST(OpenApi, VersionTwoIsOneDocumentWhoseReferencesResolve) {
+  OpenApi api;
+  json::Value document = *json::parse(*api.v2(false).bytes);
+  EXPECT_EQ(json::get_string(document, {"swagger"}), "2.0");
+  const json::Object& definitions = document.at("definitions").get_object();
+  check_definitions(document, definitions);
+  EXPECT_EQ(json::get_string(document, {"definitions", "io.k8s.api.core.v1.PodSpec", "properties", "containers", "items", "$ref"}), "#/definitions/io.k8s.api.core.v1.Container");
+  EXPECT_EQ(json::format(definitions.at("io.k8s.apimachinery.pkg.util.intstr.IntOrString")), R"({"format":"int-or-string","type":"string"})");
+  const json::Value& patch = document.at("paths").at("/apis/apps/v1/namespaces/{namespace}/deployments/{name}").at("patch");
+  EXPECT_EQ(json::get_string(patch, {"x-kubernetes-group-version-kind", "kind"}), "Deployment");
+  std::string names;
+  for (const json::Value& p : patch.at("parameters").get_array()) names += cat(json::get_string(p, {"name"}), ":", json::get_string(p, {"in"}), " ");
+  EXPECT_EQ(names, "body:body dryRun:query fieldManager:query fieldValidation:query force:query ");
+  EXPECT_EQ(patch.at("consumes").get_array().size(), 4U);
+  EXPECT_TRUE(api.v2(true).bytes->starts_with("\x0a\x03" "2.0\x12"));
+  EXPECT_NE(api.v2(true).hash, api.v2(false).hash);
+}
+
 TEST(OpenApi, HashIsStable) {
   OpenApi a, b;
   EXPECT_EQ(*a.hash("api/v1"), *b.hash("api/v1"));

@@ -85,11 +85,28 @@ class OpenApiTurn {
   ServerWorks& works_;
 };
 
+// client-go asks for the protobuf form by this name; the answer's is spelled with a dot.
+async::Task<Outcome<>> serve_openapi_v2(HttpCall& call) {
+  ServerWorks& works = call.works;
+  std::optional<bool> protobuf;
+  for (const MediaRange& range : parse_accept(accept_of(call.exchange.request()))) {
+    if (protobuf) break;
+    if (range.type == "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" || range.type == "application/com.github.proto-openapi.spec.v2.v1.0+protobuf") protobuf = true;
+    else if (range.type == "application/json" || range.type == "application/*" || range.type == "*/*") protobuf = false;
+  }
+  if (!protobuf) co_return refuse(Status(406, "NotAcceptable", "only the following media types are accepted: application/json, application/com.github.proto-openapi.spec.v2@v1.0+protobuf"));
+  auto make_document = [&works, &protobuf] { return works.openapi.v2(*protobuf); };
+  OpenApi::Document document = co_await works.parts.pool.run(make_document);
+  http::Headers headers{{"content-type", *protobuf ? "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" : "application/json"}, {"vary", "Accept"}, {"cache-control", "no-cache, private"}};
+  co_return co_await respond_cached(call, std::move(headers), document.bytes, cat('"', document.hash, '"'));
+}
+
 async::Task<Outcome<>> serve_openapi(HttpCall& call) {
   const std::string& path = call.info.path;
   ServerWorks& works = call.works;
   while (works.openapi_busy) CO_OUT(co_await works.openapi_free.wait());
   OpenApiTurn turn(works);
+  if (path == "/openapi/v2") co_return co_await serve_openapi_v2(call);
   constexpr std::string_view kIndex = "/openapi/v3";
   if (path == kIndex || path == "/openapi/v3/") {
     auto make_index = [&works] { return works.openapi.index(); };
@@ -167,7 +184,7 @@ async::Task<Outcome<>> serve_other(HttpCall& call) {
   }
   if (path == "/" ) {
     json::Array paths;
-    for (std::string_view known : {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"}) paths.emplace_back(known);
+    for (std::string_view known : {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"}) paths.emplace_back(known);
     co_return co_await respond(call, 200, {{"content-type", "application/json"}}, share(json::format(json::Object{{"paths", std::move(paths)}})));
   }
   co_return refuse(page_not_found());
