@@ -173,6 +173,29 @@ async::Task<Result<>> create_map(LocalApi& api, std::string name) {
   co_return Result<>();
 }
 
+async::Task<Result<>> recount_after(TestCluster& cluster, int turns) {
+  for (int i = 0; i < turns; ++i) CO_TRY(co_await yield_loop());
+  co_return co_await cluster.server->quotas().recount("default", "q");
+}
+
+async::Task<Result<>> recounted_create(TestCluster& cluster, LocalApi& api, std::string name, int turns) {
+  async::Scope scope(cluster.executor);
+  scope.spawn(create_map(api, std::move(name)));
+  scope.spawn(recount_after(cluster, turns));
+  co_return co_await scope.join();
+}
+
+async::Task<Result<>> recounts_meanwhile(TestCluster& cluster) {
+  CO_TRY(co_await add_quota(cluster, "q", R"({"hard":{"configmaps":"1000"}})"));
+  std::unique_ptr<LocalApi> api = cluster.server->local(system_user("admin"));
+  for (int turns = 0; turns < 120; ++turns) {
+    CO_TRY(co_await recounted_create(cluster, *api, cat("m", turns), turns));
+    CO_EXPECT_USED("q", cat(R"({"configmaps":")", turns + 1, R"("})"));
+  }
+  co_return Result<>();
+}
+TEST(ResourceQuota, ARecountKeepsTheChargeOfAWriteThatIsUnderWay) { with_cluster(recounts_meanwhile); }
+
 // Cancelled after that many turns of the loop, wherever it is by then.
 async::Task<Result<>> cancelled_create(TestCluster& cluster, LocalApi& api, std::string name, int turns) {
   async::Scope scope(cluster.executor);
