@@ -246,6 +246,45 @@ async::Task<Result<>> service_types(TestCluster& cluster) {
 }
 TEST(ResourceQuota, FollowsTheTypeOfAService) { with_cluster(service_types); }
 
+async::Task<Result<>> resizes(TestCluster& cluster) {
+  CO_TRY(co_await add_quota(cluster, "q", R"({"hard":{"requests.cpu":"1"}})"));
+  CO_CALL(made, "POST", kPods, pod("a", R"({"requests":{"cpu":"600m"}})"));
+  CO_EXPECT_STATUS(made, 201);
+  auto patch = [](std::string_view cpu) { return cat(R"({"spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":")", cpu, R"("}}}]}})"); };
+  http::Headers strategic{{"content-type", "application/strategic-merge-patch+json"}};
+  CO_CALL(much, "PATCH", kPods + "/a/resize", patch("1100m"), strategic);
+  CO_EXPECT_STATUS(much, 403);
+  EXPECT_EQ(much.text({"message"}), "pods \"a\" is forbidden: exceeded quota: q, requested: requests.cpu=500m, used: requests.cpu=600m, limited: requests.cpu=1");
+  CO_CALL(more, "PATCH", kPods + "/a/resize", patch("900m"), strategic);
+  CO_EXPECT_STATUS(more, 200);
+  CO_EXPECT_USED("q", R"({"requests.cpu":"900m"})");
+  co_return Result<>();
+}
+TEST(ResourceQuota, IsChargedForAResize) { with_cluster(resizes); }
+
+async::Task<Result<>> claims(TestCluster& cluster) {
+  CO_TRY(co_await add_quota(cluster, "q", R"({"hard":{"requests.storage":"5Gi","gold.storageclass.storage.k8s.io/persistentvolumeclaims":"1"}})"));
+  auto claim = [](std::string_view name, std::string_view storage, std::string_view of) {
+    return cat(R"({"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"name":")", name, R"("},"spec":{"accessModes":["ReadWriteOnce"],"storageClassName":")", of,
+               R"(","resources":{"requests":{"storage":")", storage, R"("}}}})");
+  };
+  const std::string at = kHome + "/persistentvolumeclaims";
+  CO_CALL(a, "POST", at, claim("a", "2Gi", "gold"));
+  CO_EXPECT_STATUS(a, 201);
+  CO_CALL(b, "POST", at, claim("b", "1Gi", "gold"));
+  CO_EXPECT_STATUS(b, 403);
+  EXPECT_EQ(b.text({"message"}),
+            "persistentvolumeclaims \"b\" is forbidden: exceeded quota: q, requested: gold.storageclass.storage.k8s.io/persistentvolumeclaims=1, used: "
+            "gold.storageclass.storage.k8s.io/persistentvolumeclaims=1, limited: gold.storageclass.storage.k8s.io/persistentvolumeclaims=1");
+  CO_CALL(c, "POST", at, claim("c", "1Gi", "tin"));
+  CO_EXPECT_STATUS(c, 201);
+  CO_CALL(grown, "PATCH", at + "/c", R"({"spec":{"resources":{"requests":{"storage":"4Gi"}}}})", {{"content-type", "application/merge-patch+json"}});
+  CO_EXPECT_STATUS(grown, 403);
+  EXPECT_EQ(grown.text({"message"}), "persistentvolumeclaims \"c\" is forbidden: exceeded quota: q, requested: requests.storage=3Gi, used: requests.storage=3Gi, limited: requests.storage=5Gi");
+  co_return Result<>();
+}
+TEST(ResourceQuota, LimitsStorageByClassAndGrowth) { with_cluster(claims); }
+
 async::Task<Result<>> recounts_quietly(TestCluster& cluster) {
   CO_TRY(co_await add_quota(cluster, "q", R"({"hard":{"count/configmaps":"9","limits.cpu":"1","example.com/unknown":"1"}})"));
   CO_CALL(before, "GET", kQuotas + "/q");

@@ -71,6 +71,7 @@ class QuotaLedger final : public QuotaCounter {
   struct Count;
 
   std::vector<ObjectPtr> quotas_of(std::string_view ns) const;
+  bool is_limited(const AdmissionRequest& request) const;
   Outcome<std::vector<Share>> weigh(const AdmissionRequest& request) const;
   void hold(AdmissionRequest& request, const std::vector<Share>& shares);
   void let_go(const PendingPtr& pending, bool committed);
