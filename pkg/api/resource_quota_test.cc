@@ -111,6 +111,27 @@ async::Task<Result<>> scoped(TestCluster& cluster) {
 }
 TEST(ResourceQuota, LimitsWhatItsScopesMatch) { with_cluster(scoped); }
 
+async::Task<Result<>> changes_scope(TestCluster& cluster) {
+  CO_TRY(co_await add_quota(cluster, "short", R"({"hard":{"pods":"1"},"scopes":["Terminating"]})"));
+  CO_TRY(co_await add_quota(cluster, "long", R"({"hard":{"pods":"5"},"scopes":["NotTerminating"]})"));
+  for (const char* name : {"a", "b"}) {
+    CO_CALL(made, "POST", kPods, pod(name));
+    CO_EXPECT_STATUS(made, 201);
+  }
+  CO_EXPECT_USED("long", R"({"pods":"2"})");
+  http::Headers merge{{"content-type", "application/merge-patch+json"}};
+  CO_CALL(a, "PATCH", kPods + "/a", R"({"spec":{"activeDeadlineSeconds":60}})", merge);
+  CO_EXPECT_STATUS(a, 200);
+  CO_EXPECT_USED("short", R"({"pods":"1"})");
+  CO_CALL(b, "PATCH", kPods + "/b", R"({"spec":{"activeDeadlineSeconds":60}})", merge);
+  CO_EXPECT_STATUS(b, 403);
+  EXPECT_EQ(b.text({"message"}), "pods \"b\" is forbidden: exceeded quota: short, requested: pods=1, used: pods=1, limited: pods=1");
+  CO_TRY(co_await cluster.server->quotas().recount("default", "long"));
+  CO_EXPECT_USED("long", R"({"pods":"1"})");
+  co_return Result<>();
+}
+TEST(ResourceQuota, IsChargedWhenAPodComesIntoItsScope) { with_cluster(changes_scope); }
+
 async::Task<Result<>> create_one(TestCluster& cluster, std::string name, int& made, int& refused) {
   CO_CALL(reply, "POST", kPods, pod(name));
   if (reply.status == 201) ++made;

@@ -66,7 +66,7 @@ class ResourceQuotaController final : public QueueController {
     if (!old || limited_.empty()) return;  // what is new was charged when it was made
     auto of = limited_.find(old->ns);
     if (of == limited_.end()) return;
-    if (now && (now == old || !may_shrink(resource) || usage(resource, *old) == usage(resource, *now))) return;
+    if (now && (now == old || !may_shrink(resource) || takes_the_same(resource, old->tree(), now->tree()))) return;
     for (const auto& [key, names] : of->second)
       for (const std::string& name : names)
         if (api::is_counted_by(resource, name)) {
@@ -75,7 +75,10 @@ class ResourceQuotaController final : public QueueController {
         }
   }
 
-  api::Amounts usage(const api::Resource& resource, const client::Object& object) const { return api::quota_usage(resource, object.tree(), parts_.time.wall()); }
+  bool takes_the_same(const api::Resource& resource, const json::Value& old, const json::Value& now) const {
+    WallTime at = parts_.time.wall();
+    return api::quota_usage(resource, old, at) == api::quota_usage(resource, now, at) && api::is_terminating(old) == api::is_terminating(now);
+  }
 
   async::Task<Result<>> resync() {
     while (true) {

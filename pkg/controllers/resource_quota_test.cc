@@ -100,6 +100,19 @@ async::Task<Result<>> follow(TestCluster& cluster, QuotaFixture& fixture) {
   co_return Result<>();
 }
 
+async::Task<Result<>> leave_scope(TestCluster& cluster, QuotaFixture& fixture) {
+  CO_CALL(account, "POST", kHome + "/serviceaccounts", named("ServiceAccount", "default"));
+  CO_CALL(made, "POST", kHome + "/resourcequotas", named("ResourceQuota", "q", R"(,"spec":{"hard":{"pods":"5"},"scopes":["NotTerminating"]})"));
+  CO_EXPECT_USED(R"({"pods":"0"})");
+  CO_CALL(pod, "POST", kHome + "/pods", named("Pod", "p", R"(,"spec":{"containers":[{"name":"c","image":"x:1"}]})"));
+  CO_EXPECT_STATUS(pod, 201);
+  CO_EXPECT_USED(R"({"pods":"1"})");
+  CO_CALL(bounded, "PATCH", kHome + "/pods/p", R"({"spec":{"activeDeadlineSeconds":60}})", {{"content-type", "application/merge-patch+json"}});
+  CO_EXPECT_STATUS(bounded, 200);
+  CO_EXPECT_USED(R"({"pods":"0"})");
+  co_return Result<>();
+}
+
 async::Task<Result<>> resync(TestCluster& cluster, QuotaFixture& fixture) {
   CO_CALL(made, "POST", kHome + "/resourcequotas", named("ResourceQuota", "q", R"(,"spec":{"hard":{"configmaps":"5"}})"));
   CO_EXPECT_STATUS(made, 201);
@@ -126,6 +139,7 @@ void with_controller(Body body) {
 }
 
 TEST(ResourceQuotaController, FollowsWhatThereIs) { with_controller(follow); }
+TEST(ResourceQuotaController, GivesBackWhatLeavesTheScope) { with_controller(leave_scope); }
 TEST(ResourceQuotaController, CountsAllAnewEveryFiveMinutes) { with_controller(resync); }
 
 }  // namespace

@@ -23,9 +23,10 @@ class ResourceQuota final : public AdmissionPlugin {
   async::Task<Outcome<>> validate(AdmissionRequest& request) override { return ledger_.charge(request); }
 
  private:
-  // Of an update: services change their type, claims and resized pods their amounts. Nothing else changes what it takes.
+  // Of an update: services change their type, claims and resized pods their amounts, pods the scope that they are in.
   static bool can_grow(const AdmissionRequest& request) {
-    if (request.is("", "pods")) return request.subresource == "resize";
+    if (request.is("", "pods"))
+      return request.subresource == "resize" || (request.subresource.empty() && is_terminating(*request.object) != is_terminating(*request.old));
     return request.subresource.empty() && (request.is("", "services") || request.is("", "persistentvolumeclaims"));
   }
 

@@ -31,9 +31,8 @@ bool matches_class(const QuotaScope& scope, std::string_view name) {
 
 bool matches(const QuotaScope& scope, const json::Value& pod) {
   bool best_effort = json::get_string(pod, {"status", "qosClass"}) == "BestEffort";
-  bool terminating = json::get_int(pod, {"spec", "activeDeadlineSeconds"}, -1) >= 0;
-  if (scope.name == "Terminating") return terminating;
-  if (scope.name == "NotTerminating") return !terminating;
+  if (scope.name == "Terminating") return is_terminating(pod);
+  if (scope.name == "NotTerminating") return !is_terminating(pod);
   if (scope.name == "BestEffort") return best_effort;
   if (scope.name == "NotBestEffort") return !best_effort;
   if (scope.name == "PriorityClass") return matches_class(scope, json::get_string(pod, {"spec", "priorityClassName"}));
@@ -42,6 +41,8 @@ bool matches(const QuotaScope& scope, const json::Value& pod) {
 }
 
 }  // namespace
+
+bool is_terminating(const json::Value& pod) { return json::get_int(pod, {"spec", "activeDeadlineSeconds"}, -1) >= 0; }
 
 std::vector<QuotaScope> scopes_of(const json::Value& quota) {
   std::vector<QuotaScope> out;

@@ -51,6 +51,8 @@ struct QuotaScope {
   std::vector<std::string> values;
 };
 std::vector<QuotaScope> scopes_of(const json::Value& quota);
+// The one scope that a pod may change: its activeDeadlineSeconds can be set later.
+bool is_terminating(const json::Value& pod);
 // All of them: only pods match a scope, every object matches none.
 bool matches_scopes(const std::vector<QuotaScope>& scopes, const Resource& resource, const json::Value& object);
 
