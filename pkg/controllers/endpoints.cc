@@ -90,7 +90,7 @@ class EndpointsController final : public QueueController {
     }
     json::Value body = json::Object{{"apiVersion", "v1"}, {"kind", "Endpoints"}, {"metadata", std::move(metadata)}, {"subsets", std::move(subsets)}};
     auto created = co_await parts_.api.create(resources::kEndpoints, ns, std::move(body), {});
-    if (!created && created.error().code() != Code::kAlreadyExists) co_return fail(created.error());
+    if (!created && created.error().code() != Code::kAlreadyExists && !namespace_is_terminating(created.error())) co_return fail(created.error());
     co_return Outcome{};
   }
 

@@ -136,6 +136,7 @@ class EndpointSliceController final : public QueueController {
                                     {"endpoints", std::move(slice.endpoints)},
                                     {"ports", std::move(slice.ports)}};
     auto created = co_await parts_.api.create(resources::kEndpointSlices, service.ns, std::move(body), {});
+    if (!created && namespace_is_terminating(created.error())) co_return Result<>();
     if (!created) co_return fail(created.error());
     if (!slices_.indexer().find(created->key())) unseen_[key].insert(created->name);
     co_return Result<>();

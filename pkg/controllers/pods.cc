@@ -43,6 +43,10 @@ json::Value pod_from_template(const json::Value& pod_template, const client::Res
                       {"spec", spec != nullptr ? *spec : json::Value(json::Object())}};
 }
 
+bool namespace_is_terminating(const Error& error) {
+  return error.code() == Code::kPermissionDenied && error.message().ends_with("because it is being terminated");
+}
+
 std::int64_t resolve_int_or_percent(const json::Value* value, std::int64_t total, std::int64_t fallback, bool round_up) {
   if (value == nullptr || value->is_null()) return fallback;
   if (value->is_int64()) return value->get_int64();

@@ -20,6 +20,9 @@ bool is_available(const json::Value& pod, std::chrono::seconds min_ready, WallTi
 // The pod of a template: metadata and spec copied, generateName from the owner, owner reference set.
 json::Value pod_from_template(const json::Value& pod_template, const client::Resource& owner_resource, const client::Object& owner);
 
+// A creation that failed because its namespace is being deleted: nothing to say, and nothing to try again.
+bool namespace_is_terminating(const Error& error);
+
 // Number or percentage of total ("25%"); round_up for surge, down for unavailable.
 std::int64_t resolve_int_or_percent(const json::Value* value, std::int64_t total, std::int64_t fallback, bool round_up);
 

@@ -164,6 +164,7 @@ class ReplicaSetController final : public QueueController {
         auto created = co_await parts_.api.create(resources::kPods, set.ns, pod_from_template(*pod_template, resources::kReplicaSets, set), {});
         if (!created) {
           expectations_.saw_addition(key);
+          if (namespace_is_terminating(created.error())) co_return Result<>();
           if (created.error().code() == Code::kCancelled) co_return fail(created.error());
           recorder_.record(about, "Warning", "FailedCreate", cat("Error creating: ", created.error().message()));
           co_return fail(created.error());
