@@ -82,6 +82,16 @@ def chosen(scenarios):
     return [s for s in scenarios if zlib.crc32(s.id.encode()) % SHARE == 0]
 
 
+def remove_pods(node):
+    """What the namespaces of other scenarios still hold while they are emptied."""
+    def none():
+        pods = node.request("GET", "/api/v1/pods")[1]["items"]
+        for pod in pods:
+            node.request("DELETE", f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}", {"gracePeriodSeconds": 0})
+        return not pods
+    until("the pods of other scenarios are gone", none, 60, 0.3)
+
+
 def play_all(node, tools, scenarios, checks):
     def play(scenario):
         def whole():
@@ -96,6 +106,7 @@ def play_all(node, tools, scenarios, checks):
         list(pool.map(play, [s for s in scenarios if not s.alone]))
     for scenario in scenarios:
         if scenario.alone:
+            remove_pods(node)
             play(scenario)
 
 
