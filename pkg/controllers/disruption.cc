@@ -98,7 +98,8 @@ class DisruptionController final : public QueueController {
     if (!expected) {
       if (expected.error().code() == Code::kCancelled) co_return fail(expected.error());
       recorder_.record(about, "Warning", "CalculateExpectedPodCountFailed", cat("Failed to calculate the number of expected pods: ", expected.error().message()));
-      CO_TRY(co_await write(*budget, std::move(tree), failed_status(tree, expected.error().message())));
+      json::Value status = failed_status(tree, expected.error().message());
+      CO_TRY(co_await write(*budget, std::move(tree), std::move(status)));
       co_return Outcome{};
     }
     Outcome outcome;
