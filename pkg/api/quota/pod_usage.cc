@@ -1,4 +1,5 @@
 // Pods: compute resources by the same sums that the scheduler makes (KEP-753 sidecars, KEP-1287 in-place resize, KEP-2837 pod level).
+#include <algorithm>
 #include <set>
 
 #include "api/quota/usage.h"

@@ -1,6 +1,8 @@
 // Services, claims, plain counts, and the arithmetic.
 #include "api/quota/usage.h"
 
+#include <optional>
+
 #include "base/strings.h"
 
 namespace monopod::api {
