@@ -356,6 +356,8 @@ constexpr KindCells kKinds[] = {
        r.cells.push_back(Value(get(r.object, {"preemptionPolicy"})));
      }},
     {"StorageClass", [](const Row& r) {
+       for (const char* annotation : {"storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"})
+         if (get(r.object, {"metadata", "annotations", annotation}) == "true") r.cells[0] = cat(get(r.object, {"metadata", "name"}), " (default)");
        for (const char* n : {"provisioner", "reclaimPolicy", "volumeBindingMode"}) r.cells.push_back(Value(get(r.object, {n})));
        r.cells.push_back(Value(json::get_bool(r.object, {"allowVolumeExpansion"}) ? "true" : "false"));
        r.cells.push_back(r.age());

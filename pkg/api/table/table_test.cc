@@ -35,6 +35,8 @@ TEST(Table, PodRowsAreKubectls) {
 }
 
 TEST(Table, OtherRowsAreKubectls) {
+  EXPECT_EQ(cells("storage.k8s.io", "storageclasses", R"({"metadata":{"name":"s","annotations":{"storageclass.kubernetes.io/is-default-class":"true"}},"provisioner":"p","reclaimPolicy":"Delete","volumeBindingMode":"Immediate"})"),
+            R"x(["s (default)","p","Delete","Immediate","false","<unknown>"])x");
   EXPECT_EQ(cells("apps", "deployments", R"({"metadata":{"name":"d","creationTimestamp":"2026-01-01T03:05:00Z"},"spec":{"replicas":3,"selector":{"matchLabels":{"a":"b"}},"template":{"spec":{"containers":[{"name":"c","image":"i"},{"name":"e","image":"j"}]}}},"status":{"readyReplicas":2,"updatedReplicas":3,"availableReplicas":2}})"),
             R"(["d","2/3",3,2,"24h","c,e","i,j","a=b"])");
   EXPECT_EQ(cells("", "services", R"({"metadata":{"name":"s"},"spec":{"type":"NodePort","clusterIP":"10.0.0.1","ports":[{"port":80,"nodePort":30080,"protocol":"TCP"},{"port":53,"protocol":"UDP"}],"selector":{"a":"b"}}})"),
