@@ -9,6 +9,7 @@
 #include "agent/agent.h"
 #include "api/schema/schema.h"
 #include "api/server.h"
+#include "async/broken_pipe.h"
 #include "async/loop.h"
 #include "async/pool.h"
 #include "base/log.h"
@@ -347,6 +348,7 @@ Task<Result<>> run(Node& node) { co_return co_await node.run(); }
 
 Result<> run_node(const ServerOptions& options, NodeSockets sockets) {
   pki::initialise();
+  async::ignore_broken_pipes();
   async::Loop loop;
   Node node(loop, options, std::move(sockets));
   return loop.run(run(node));

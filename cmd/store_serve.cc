@@ -2,6 +2,7 @@
 #include <boost/asio/signal_set.hpp>
 
 #include "async/as_result.h"
+#include "async/broken_pipe.h"
 #include "async/loop.h"
 #include "async/scope.h"
 #include "backup_options.h"
@@ -56,6 +57,7 @@ Result<> serve(const StoreServeOptions& o) {
   options.tokens = std::move(*tokens);
   if (options.tokens.kind == etcd::TokenOptions::Kind::kSimple) options.tokens.ttl = std::chrono::seconds(o.auth_token_ttl_s);
   options.on_ready = [listen = o.listen](std::uint16_t) { log::info("store is up", {{"listen", listen}}); };
+  async::ignore_broken_pipes();
   async::Loop loop;
   async::RealTime time;
   SystemRng rng;

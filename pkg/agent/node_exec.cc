@@ -57,6 +57,7 @@ async::Task<Result<>> pump_out(async::Stream& from, http::RemoteCommand& remote,
 async::Task<Result<>> pump_resize(http::RemoteCommand& remote, std::function<async::Task<Result<>>(http::TerminalSize)> resize) {
   for (;;) {  // forever: until the client goes
     auto size = co_await remote.next_resize();
+    if (!size && size.error().code() == Code::kCancelled) co_return fail(std::move(size).error());
     if (!size) co_return Result<>();
     (void)co_await resize(*size);
   }
@@ -70,16 +71,26 @@ async::Task<Result<>> pump_outputs(async::Stream* out, async::Stream* err, http:
   co_return co_await scope.join();
 }
 
+// What a client's streams are joined to. It outlives the scope of its work, and with it goes all that the work uses.
 struct Session {
+  Session(async::Executor executor, const AgentDependencies& deps, http::Exchange& e, std::string container_id, StreamOptions o)
+      : time(deps.time), containers(deps.containers), exchange(e), id(std::move(container_id)), options(std::move(o)), drained(executor), over(executor) {}
+
   async::Time& time;
   container::Runtime& containers;
   http::Exchange& exchange;
   std::string id;
   StreamOptions options;
+  std::unique_ptr<http::RemoteCommand> remote;
+  std::unique_ptr<container::ExecSession> program;           // exec
+  std::optional<Result<container::ExecResult>> program_ended;
+  container::AttachedStreams attached;                        // attach
+  async::Event drained;                                       // no more output
+  async::Event over;                                          // what ran has ended, or the client is gone
 
-  // The whole of an exec; scope ends with it.
+  // A client that goes takes the program's streams with it, and with a terminal its session; the program itself goes on as far as it can.
   async::Task<Result<>> exec(async::Scope& scope) {
-    CO_TRY_ASSIGN(auto remote, co_await http::accept_remote_command(exchange, time, scope, options.streams));
+    CO_TRY_ASSIGN(remote, co_await http::accept_remote_command(exchange, time, scope, options.streams));
     if (!remote) co_return Result<>();
     container::ExecOptions exec;
     exec.args = options.command;
@@ -90,56 +101,57 @@ struct Session {
       // What could not be started ends like a shell's "not found".
       co_return co_await remote->finish(http::format_failure_status(made.error()));
     }
-    container::ExecSession& session = **made;
-    async::Event drained(co_await async::this_executor());
-    if (options.streams.in && session.stdin_stream()) scope.spawn(pump_in(*remote, *session.stdin_stream()));
-    if (options.streams.tty) scope.spawn(pump_resize(*remote, [&session](http::TerminalSize s) { return session.resize(s.width, s.height); }));
-    scope.spawn(drain(session.stdout_stream(), session.stderr_stream(), *remote, options.streams, drained));
-    auto ended = co_await session.wait();  // forever: the program decides, as the client's going does not end it
+    program = std::move(*made);
+    if (options.streams.in && program->stdin_stream()) scope.spawn(pump_in(*remote, *program->stdin_stream()));
+    scope.spawn(follow_client([this](http::TerminalSize s) { return program->resize(s.width, s.height); }));
+    scope.spawn(drain(program->stdout_stream(), program->stderr_stream()));
+    scope.spawn(await_program());
+    CO_TRY(co_await over.wait());  // forever: the program decides, or the client
+    if (!program_ended) co_return Result<>();
     (void)co_await async::with_timeout<void>(time, kDrainMax, "output", drained.wait());
-    std::string status = ended ? http::format_exit_status(ended->exit_code) : http::format_failure_status(ended.error());
-    auto finished = co_await remote->finish(std::move(status));
-    scope.cancel();
-    (void)co_await scope.join();  // before session and remote go
-    co_return finished;
+    Result<container::ExecResult>& ended = *program_ended;
+    co_return co_await remote->finish(ended ? http::format_exit_status(ended->exit_code) : http::format_failure_status(ended.error()));
   }
 
   async::Task<Result<>> attach(async::Scope& scope, bool terminal) {
     // The output always: its end tells of the container's.
-    CO_TRY_ASSIGN(container::AttachedStreams streams, co_await containers.attach(id, options.streams.in, true, options.streams.err && !terminal));
-    CO_TRY_ASSIGN(auto remote, co_await http::accept_remote_command(exchange, time, scope, options.streams));
+    CO_TRY_ASSIGN(attached, co_await containers.attach(id, options.streams.in, true, options.streams.err && !terminal));
+    CO_TRY_ASSIGN(remote, co_await http::accept_remote_command(exchange, time, scope, options.streams));
     if (!remote) co_return Result<>();
-    async::Executor executor = co_await async::this_executor();
-    async::Event drained(executor), over(executor);
-    container::Runtime& runtime = containers;
-    std::string container_id = id;
-    if (streams.stdin_stream) scope.spawn(pump_in(*remote, *streams.stdin_stream));
-    scope.spawn(follow_client(*remote, [&runtime, container_id, terminal](http::TerminalSize s) { return resize(runtime, container_id, terminal, s); }, over));
-    scope.spawn(drain(streams.stdout_stream.get(), streams.stderr_stream.get(), *remote, options.streams, drained));
-    scope.spawn(then(drained, over));
-    auto ended = co_await over.wait();  // forever: the container's end, or the client's
-    Result<> finished;
-    if (ended && drained.is_set()) finished = co_await remote->finish(http::format_exit_status(0));
-    scope.cancel();
-    (void)co_await scope.join();
-    co_return finished;
+    if (attached.stdin_stream) scope.spawn(pump_in(*remote, *attached.stdin_stream));
+    scope.spawn(follow_client([this, terminal](http::TerminalSize s) { return resize_container(terminal, s); }));
+    scope.spawn(drain(attached.stdout_stream.get(), attached.stderr_stream.get()));
+    scope.spawn(await_output());
+    CO_TRY(co_await over.wait());  // forever: the container decides, or the client
+    if (!drained.is_set()) co_return Result<>();
+    co_return co_await remote->finish(http::format_exit_status(0));
   }
 
-  static async::Task<Result<>> resize(container::Runtime& runtime, std::string id, bool terminal, http::TerminalSize size) {
+ private:
+  async::Task<Result<>> resize_container(bool terminal, http::TerminalSize size) {
     if (!terminal) co_return Result<>();
-    co_return co_await runtime.resize(id, size.width, size.height);
+    co_return co_await containers.resize(id, size.width, size.height);
   }
-  static async::Task<Result<>> follow_client(http::RemoteCommand& remote, std::function<async::Task<Result<>>(http::TerminalSize)> resize, async::Event& gone) {
-    CO_TRY(co_await pump_resize(remote, std::move(resize)));
-    gone.set();
+  async::Task<Result<>> follow_client(std::function<async::Task<Result<>>(http::TerminalSize)> resize) {
+    CO_TRY(co_await pump_resize(*remote, std::move(resize)));
+    over.set();
     co_return Result<>();
   }
-  static async::Task<> then(async::Event& first, async::Event& second) {
-    if (auto happened = co_await first.wait(); happened) second.set();
-  }
-  static async::Task<> drain(async::Stream* out, async::Stream* err, http::RemoteCommand& remote, http::RemoteStreams wanted, async::Event& drained) {
-    (void)co_await pump_outputs(out, err, remote, wanted);
+  async::Task<> drain(async::Stream* out, async::Stream* err) {
+    (void)co_await pump_outputs(out, err, *remote, options.streams);
     drained.set();
+  }
+  async::Task<Result<>> await_program() {
+    Result<container::ExecResult> ended = co_await program->wait();
+    if (!ended && ended.error().code() == Code::kCancelled) co_return fail(std::move(ended).error());
+    program_ended = std::move(ended);
+    over.set();
+    co_return Result<>();
+  }
+  async::Task<Result<>> await_output() {
+    CO_TRY(co_await drained.wait());
+    over.set();
+    co_return Result<>();
   }
 };
 
@@ -148,7 +160,7 @@ struct Session {
 async::Task<Result<>> NodeHandler::exec(http::Exchange& exchange, Target target) {
   if (!target.state.running()) co_return fail(Code::kInvalidArgument, cat("container not found (\"", target.container->name, "\")"));
   CO_TRY_ASSIGN(StreamOptions options, parse_stream_options(http::parse_query(exchange.request().raw_query())));
-  Session session{deps_.time, deps_.containers, exchange, target.state.current->id, std::move(options)};
+  Session session(co_await async::this_executor(), deps_, exchange, target.state.current->id, std::move(options));
   if (session.options.command.empty()) co_return fail(Code::kInvalidArgument, "you must specify at least 1 command for the container");
   if (!http::wants_remote_command(exchange)) co_return fail(Code::kInvalidArgument, "unable to upgrade: a WebSocket with v5.channel.k8s.io or v4.channel.k8s.io, or SPDY/3.1, is needed");
   co_return co_await async::run_scoped([&session](async::Scope& scope) { return session.exec(scope); });
@@ -157,7 +169,7 @@ async::Task<Result<>> NodeHandler::exec(http::Exchange& exchange, Target target)
 async::Task<Result<>> NodeHandler::attach(http::Exchange& exchange, Target target) {
   if (!target.state.running()) co_return fail(Code::kInvalidArgument, cat("container not found (\"", target.container->name, "\")"));
   CO_TRY_ASSIGN(StreamOptions options, parse_stream_options(http::parse_query(exchange.request().raw_query())));
-  Session session{deps_.time, deps_.containers, exchange, target.state.current->id, std::move(options)};
+  Session session(co_await async::this_executor(), deps_, exchange, target.state.current->id, std::move(options));
   if (!http::wants_remote_command(exchange)) co_return fail(Code::kInvalidArgument, "unable to upgrade: a WebSocket with v5.channel.k8s.io or v4.channel.k8s.io, or SPDY/3.1, is needed");
   bool terminal = target.container->tty;
   co_return co_await async::run_scoped([&session, terminal](async::Scope& scope) { return session.attach(scope, terminal); });

@@ -1,7 +1,5 @@
 #include "async/loop.h"
 
-#include <signal.h>
-
 #include <boost/asio/co_spawn.hpp>
 #include <boost/system/system_error.hpp>
 #include <optional>
@@ -16,11 +14,7 @@ constexpr std::size_t kFreedBytesMax = 512 << 10;
 
 }  // namespace
 
-Loop::Loop() : context_(1) {
-  // A write to a pipe or socket whose reader went away is an error of that stream, not the end of the process. Spawned programs start with the
-  // default again (sys/process.cc).
-  ::signal(SIGPIPE, SIG_IGN);
-}
+Loop::Loop() : context_(1) {}
 Loop::~Loop() = default;
 
 Result<> Loop::run(Task<Result<>> main) {

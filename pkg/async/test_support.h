@@ -6,6 +6,7 @@
 #include <chrono>
 #include <optional>
 
+#include "async/broken_pipe.h"
 #include "async/loop.h"
 #include "async/scope.h"
 #include "async/time.h"
@@ -15,6 +16,7 @@ namespace monopod::async {
 // Runs body(loop) as the loop's main task; fails the test on error or after 30 s of real time.
 template <typename Body>
 void run_test(Body body, std::chrono::seconds limit = std::chrono::seconds(30)) {
+  ignore_broken_pipes();
   Loop loop;
   RealTime real;
   auto bounded = [](RealTime& time, std::chrono::seconds max, Task<Result<>> task) -> Task<Result<>> {

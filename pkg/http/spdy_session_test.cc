@@ -6,8 +6,6 @@
 #include "async/test_support.h"
 #include "base/bytes.h"
 #include "base/strings.h"
-#include "http/port_forward.h"
-#include "http/test_support.h"
 #include "sys/stream.h"
 
 namespace monopod::http {
@@ -83,17 +81,19 @@ struct Pair {
   std::unique_ptr<SpdySession> session;
 };
 
-// Runs script(pair, time) beside a session; both must come to an end.
-template <typename Script>
+// Runs a script beside a session; both must come to an end.
+using Script = Task<Result<>> (*)(Pair&, Scope&);
+
+Task<Result<>> beside_session(async::Executor executor, Script script, Limits limits) {
+  async::RealTime time;
+  Scope scope(executor);
+  Pair pair(executor, time, limits);
+  scope.spawn(pair.session->run());
+  scope.spawn(script(pair, scope));
+  co_return co_await scope.join();
+}
 void with_session(Script script, const Limits& limits = {}) {
-  async::run_test([script, limits](Loop& loop) -> Task<Result<>> {
-    async::RealTime time;
-    Scope scope(loop.executor());
-    Pair pair(loop.executor(), time, limits);
-    scope.spawn(pair.session->run());
-    scope.spawn(script(pair, scope));
-    co_return co_await scope.join();
-  });
+  async::run_test([script, limits](Loop& loop) { return beside_session(loop.executor(), script, limits); });
 }
 
 Task<Result<std::string>> read_text(SpdyStream& stream) {

@@ -284,14 +284,18 @@ def input_once(protocol):
 def nobody_attached_stays(protocol):
     before = descriptors()
     env = dict(os.environ, KUBECONFIG=node.kubeconfig, HOME=node.dir, **PROTOCOLS[protocol])
-    held = [subprocess.Popen([node.kubectl_path, "attach", "-i", "reader"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(5)]
+    commands = [["attach", "-i", "reader"], ["exec", "web", "--", "sleep", "1234"], ["exec", "-i", "web", "--", "sleep", "1234"], ["exec", "web", "--", "sh", "-c", "while true; do echo x; done"]]
+    held = [subprocess.Popen([node.kubectl_path, *c], env=env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for c in commands]
     try:
-        until("five are attached", lambda: descriptors() >= before + 5, 20)
+        until("all are there", lambda: descriptors() >= before + len(commands), 20)
+        until("the programs run", lambda: k("exec", "web", "--", "ps").count("sleep 1234") == 2)
     finally:
         for p in held:
             p.kill()
             p.wait()
     until("the node's sockets are back", lambda: descriptors() <= before, 20)
+    until("what writes for nobody has ended", lambda: "while true" not in k("exec", "web", "--", "ps"))
+    k("exec", "web", "--", "sh", "-c", "for p in $(ps | grep 'sleep 123[4]' | busybox awk '{print $1}'); do kill $p; done")
 
 
 def copies(protocol):
