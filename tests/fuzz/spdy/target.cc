@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "http/spdy_session.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/wire.h"
 
 using namespace monopod;
 
@@ -41,28 +42,6 @@ Seen parse_in_pieces(std::string_view in, std::size_t piece) {
   return out;
 }
 
-class Wire final : public async::Stream {
- public:
-  Wire(std::string_view in, std::size_t piece, std::string& out) : in_(in), piece_(piece), out_(out) {}
-  async::Task<Result<std::size_t>> read_some(std::span<std::byte> into) override {
-    std::size_t n = std::min({into.size(), piece_, in_.size()});
-    std::memcpy(into.data(), in_.data(), n);
-    in_.remove_prefix(n);
-    co_return n;
-  }
-  async::Task<Result<>> write_all(std::span<const std::byte> bytes) override {
-    out_ += as_text(bytes);
-    co_return Result<>();
-  }
-  async::Task<Result<>> shutdown_write() override { co_return Result<>(); }
-  void close() override {}
-
- private:
-  std::string_view in_;
-  std::size_t piece_;
-  std::string& out_;
-};
-
 // Echoes a stream back.
 async::Task<> echo(std::unique_ptr<http::SpdyStream> stream) {
   std::array<std::byte, 100> buffer;
@@ -84,7 +63,7 @@ async::Task<> accept_all(http::SpdySession& session, async::Scope& scope) {
 }
 
 async::Task<Result<>> serve(async::Executor executor, async::Time& time, std::string_view in, std::size_t piece, std::string& out) {
-  http::SpdySession session(executor, time, std::make_unique<Wire>(in, piece, out), [](const http::Headers&) { return Result<>(); },
+  http::SpdySession session(executor, time, std::make_unique<fuzz::Wire>(in, piece, out), [](const http::Headers&) { return Result<>(); },
                             {.header_fields_max = 8, .spdy_streams_max = 4, .spdy_stream_input_bytes_max = 200});
   async::Scope scope(executor);
   scope.spawn(session.run());

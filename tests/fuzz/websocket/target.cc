@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "http/websocket_stream.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/wire.h"
 
 using namespace monopod;
 
@@ -11,30 +12,8 @@ namespace {
 
 constexpr std::size_t kMessageBytesMax = 300;
 
-class Wire final : public async::Stream {
- public:
-  Wire(std::string_view in, std::size_t piece, std::string& out) : in_(in), piece_(piece), out_(out) {}
-  async::Task<Result<std::size_t>> read_some(std::span<std::byte> into) override {
-    std::size_t n = std::min({into.size(), piece_, in_.size()});
-    std::memcpy(into.data(), in_.data(), n);
-    in_.remove_prefix(n);
-    co_return n;
-  }
-  async::Task<Result<>> write_all(std::span<const std::byte> bytes) override {
-    out_ += as_text(bytes);
-    co_return Result<>();
-  }
-  async::Task<Result<>> shutdown_write() override { co_return Result<>(); }
-  void close() override {}
-
- private:
-  std::string_view in_;
-  std::size_t piece_;
-  std::string& out_;
-};
-
 async::Task<Result<>> read_all(async::Executor executor, std::string_view in, std::size_t piece, std::string& out) {
-  auto socket = http::make_websocket(executor, std::make_unique<Wire>(in, piece, out), {.message_bytes_max = kMessageBytesMax});
+  auto socket = http::make_websocket(executor, std::make_unique<fuzz::Wire>(in, piece, out), {.message_bytes_max = kMessageBytesMax});
   for (;;) {
     Result<http::WebSocket::Message> message = co_await socket->read();
     if (!message) co_return Result<>();
