@@ -72,8 +72,7 @@ inline void in_test_namespace(const std::function<void()>& body) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
-    std::fprintf(stderr, "SKIPPED: cannot make a network namespace (needs CAP_SYS_ADMIN)\n");
-    GTEST_SKIP();
+    GTEST_SKIP() << "cannot make a network namespace: needs CAP_SYS_ADMIN";
   }
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "child status " << status;
 }
