@@ -1,5 +1,5 @@
-# monopod_package(NAME [SMALL] DEPS pkg... EXT lib...)
-# SMALL: in release builds size comes before speed, for what runs rarely.
+# monopod_package(NAME [SMALL] DEPS pkg... EXT lib... COLD regex...)
+# SMALL: in release builds size comes before speed, for what runs rarely. COLD: the same for some of its files, by their path in the package.
 # Builds pkg/NAME: every *.cc below it except *_test.cc into the static library pkg_NAME, every *_test.cc into the
 # test binary NAME_test. Files are found by glob: adding one needs no edit here.
 add_library(monopod_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/pch.cc)
@@ -29,24 +29,44 @@ add_library(ext_asio STATIC ${CMAKE_SOURCE_DIR}/cmake/asio_impl.cc)
 target_link_libraries(ext_asio PUBLIC Threads::Threads)
 
 function(monopod_package name)
-  cmake_parse_arguments(ARG "SMALL" "" "DEPS;EXT" ${ARGN})
+  cmake_parse_arguments(ARG "SMALL" "" "DEPS;EXT;COLD" ${ARGN})
   file(GLOB_RECURSE all CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
   set(tests ${all})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER all EXCLUDE REGEX "_test\\.cc$")
+  set(cold)
+  if(CMAKE_BUILD_TYPE STREQUAL "Release")
+    foreach(regex ${ARG_COLD})
+      set(matching ${all})
+      list(FILTER matching INCLUDE REGEX "^${CMAKE_CURRENT_SOURCE_DIR}/${regex}")
+      list(APPEND cold ${matching})
+    endforeach()
+  endif()
+  if(cold)
+    list(REMOVE_DUPLICATES cold)
+    list(REMOVE_ITEM all ${cold})
+    add_library(pkg_${name}_cold OBJECT ${cold})
+    monopod_package_target(pkg_${name}_cold TRUE)
+    list(APPEND all $<TARGET_OBJECTS:pkg_${name}_cold>)
+  endif()
   add_library(pkg_${name} STATIC ${all})
-  target_compile_options(pkg_${name} PUBLIC "SHELL:-iquote ${CMAKE_SOURCE_DIR}/pkg") # quotes only: pkg/sys must not shadow <sys/...>
-  target_compile_options(pkg_${name} PRIVATE ${MONOPOD_WARNINGS})
-  monopod_precompile(pkg_${name} ${ARG_SMALL})
-  foreach(dep ${ARG_DEPS})
-    target_link_libraries(pkg_${name} PUBLIC pkg_${dep})
-  endforeach()
-  foreach(ext asio ${ARG_EXT})
-    target_link_libraries(pkg_${name} PUBLIC ext_${ext})
-  endforeach()
+  monopod_package_target(pkg_${name} "${ARG_SMALL}")
   if(MONOPOD_TESTS AND tests)
     monopod_test(${name}_test SOURCES ${tests} DEPS ${name})
   endif()
+endfunction()
+
+# What a library of a package is compiled and linked with; ARG_DEPS and ARG_EXT are the caller's.
+function(monopod_package_target target small)
+  target_compile_options(${target} PUBLIC "SHELL:-iquote ${CMAKE_SOURCE_DIR}/pkg") # quotes only: pkg/sys must not shadow <sys/...>
+  target_compile_options(${target} PRIVATE ${MONOPOD_WARNINGS})
+  monopod_precompile(${target} "${small}")
+  foreach(dep ${ARG_DEPS})
+    target_link_libraries(${target} PUBLIC pkg_${dep})
+  endforeach()
+  foreach(ext asio ${ARG_EXT})
+    target_link_libraries(${target} PUBLIC ext_${ext})
+  endforeach()
 endfunction()
 
 # monopod_test(NAME SOURCES files... DEPS pkg...): a gtest binary registered with ctest.
