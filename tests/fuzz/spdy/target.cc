@@ -2,6 +2,7 @@
 // answers is whole frames that such a client can read.
 #include "async/loop.h"
 #include "async/scope.h"
+#include "async/time.h"
 #include "base/bytes.h"
 #include "http/spdy_session.h"
 #include "tests/fuzz/fuzz.h"
@@ -42,22 +43,24 @@ Seen parse_in_pieces(std::string_view in, std::size_t piece) {
   return out;
 }
 
-// Echoes a stream back.
-async::Task<> echo(std::unique_ptr<http::SpdyStream> stream) {
+constexpr Duration kWindowWait = std::chrono::milliseconds(2);
+
+// Echoes a stream back, until its window stays closed: the frame that opens it may stand behind more input than a stream holds.
+async::Task<> echo(async::Time& time, std::unique_ptr<http::SpdyStream> stream) {
   std::array<std::byte, 100> buffer;
   for (;;) {
     auto n = co_await stream->read_some(buffer);
     if (!n || *n == 0) break;
-    if (!co_await stream->write_all(std::span(buffer).first(*n))) break;
+    if (!co_await async::with_timeout<void>(time, kWindowWait, "window", stream->write_all(std::span(buffer).first(*n)))) break;
   }
   (void)co_await stream->shutdown_write();
 }
 
-async::Task<> accept_all(http::SpdySession& session, async::Scope& scope) {
+async::Task<> accept_all(async::Time& time, http::SpdySession& session, async::Scope& scope) {
   for (;;) {
     auto stream = co_await session.accept();
     if (!stream) break;
-    scope.spawn(echo(std::move(*stream)));
+    scope.spawn(echo(time, std::move(*stream)));
   }
   scope.cancel();  // a stream may wait for a window that its peer will not open
 }
@@ -67,7 +70,7 @@ async::Task<Result<>> serve(async::Executor executor, async::Time& time, std::st
                             {.header_fields_max = 8, .spdy_streams_max = 4, .spdy_stream_input_bytes_max = 200});
   async::Scope scope(executor);
   scope.spawn(session.run());
-  scope.spawn(accept_all(session, scope));
+  scope.spawn(accept_all(time, session, scope));
   co_return co_await scope.join();
 }
 
