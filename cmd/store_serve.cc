@@ -6,7 +6,9 @@
 #include "async/loop.h"
 #include "async/scope.h"
 #include "backup_options.h"
+#include "base/duration.h"
 #include "base/log.h"
+#include "base/strings.h"
 #include "etcd/serve.h"
 #include "host.h"
 #include "pki/random.h"
@@ -26,8 +28,32 @@ struct StoreServeOptions {
   std::string auth_token = "simple";
   std::int64_t auth_token_ttl_s = etcd::kTokenTtl.count();
   std::int64_t quota_backend_bytes = 0;
+  std::string compaction_mode = "periodic";
+  std::string compaction_retention = "0";
+  std::uint64_t compaction_bytes = 0;
   BackupOptions backup;
 };
+
+constexpr std::chrono::seconds kHour = std::chrono::hours(1);
+constexpr int kSamplesPerRetention = 10;  // the age of history is known as finely as this
+
+// etcd's two modes: what is older than a time (a bare number counts hours), or what lies before the newest N revisions. "0" leaves it to clients.
+Result<store::CompactionPolicy> parse_compaction(std::string_view mode, std::string_view retention) {
+  store::CompactionPolicy policy{.keep_revisions = 0, .keep_age = std::chrono::seconds(0)};
+  std::optional<std::uint64_t> number = parse_int<std::uint64_t>(retention);
+  if (mode == "revision") {
+    if (!number || *number > INT64_MAX) return fail(Code::kInvalidArgument, cat("--auto-compaction-retention ", retention, ": how many revisions are kept, e.g. 10000"));
+    policy.keep_revisions = static_cast<std::int64_t>(*number);
+    return policy;
+  }
+  Result<Duration> age = number && *number < 1'000'000 ? Result<Duration>(kHour * static_cast<std::int64_t>(*number)) : parse_duration(retention);
+  if (!age || age->count() < 0) return fail(Code::kInvalidArgument, cat("--auto-compaction-retention ", retention, ": how long history is kept, e.g. 30m or 10h"));
+  policy.keep_age = std::chrono::duration_cast<std::chrono::seconds>(*age);
+  if (policy.keep_age.count() == 0) return policy;
+  policy.keep_revisions = 1;
+  policy.interval = std::max(std::min(policy.keep_age, kHour) / kSamplesPerRetention, std::chrono::seconds(1));
+  return policy;
+}
 
 Task<Result<>> until_signal(async::Scope& scope) {
   async::asio::signal_set signals(co_await async::asio::this_coro::executor, SIGINT, SIGTERM);
@@ -47,6 +73,8 @@ Result<> serve(const StoreServeOptions& o) {
   pki::initialise();
   etcd::ServeOptions options{.data_dir = o.data_dir, .listen = o.listen, .quota_backend_bytes = o.quota_backend_bytes, .client_cert_auth = o.client_cert_auth};
   TRY_ASSIGN(options.durability, store::parse_durability(o.sync));
+  TRY_ASSIGN(options.compaction, parse_compaction(o.compaction_mode, o.compaction_retention));
+  options.compaction.file_bytes_max = static_cast<std::int64_t>(o.compaction_bytes);
   TRY_ASSIGN(options.backup, parse_backup_options(o.backup));
   for (auto [path, into] : {std::pair{&o.cert_file, &options.certificate_pem}, {&o.key_file, &options.key_pem}, {&o.trusted_ca_file, &options.client_ca_pem}})
     if (!path->empty()) {
@@ -77,6 +105,15 @@ void add_store_serve(CLI::App& store, Invocation& invocation) {
   app->add_option("--listen", options->listen, "address:port, or unix:/path")->capture_default_str();
   app->add_option("--store-sync", options->sync, "always, batch or os")->check(CLI::IsMember({"always", "batch", "os"}))->capture_default_str();
   app->add_option("--quota-backend-bytes", options->quota_backend_bytes, "Size of the database file at which writes are refused; 0: 2 GiB, negative: none")->capture_default_str();
+  app->add_option("--auto-compaction-mode", options->compaction_mode, "What --auto-compaction-retention counts: periodic (time) or revision")
+      ->check(CLI::IsMember({"periodic", "revision"}))
+      ->capture_default_str();
+  app->add_option("--auto-compaction-retention", options->compaction_retention, "History that is kept: 30m, 10h (a bare number: hours) or, by revision, a count; 0: clients compact")
+      ->capture_default_str();
+  app->add_option("--auto-compaction-size", options->compaction_bytes, "Size of the database file (e.g. 512MiB) from which on all history beyond the retention by time goes; 0: none")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{INT64_MAX}))
+      ->capture_default_str();
   app->add_option("--cert-file", options->cert_file, "Server certificate (PEM)");
   app->add_option("--key-file", options->key_file, "Its key (PEM)");
   app->add_option("--trusted-ca-file", options->trusted_ca_file, "Authority of client certificates (PEM)");

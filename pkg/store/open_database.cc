@@ -13,6 +13,7 @@
 #include "base/strings.h"
 #include "store/database.h"
 #include "store/format.h"
+#include "store/log_damage.h"
 
 namespace monopod::store {
 namespace {
@@ -154,10 +155,36 @@ struct DatabaseOpener {
     }
     TRY_ASSIGN(std::int64_t wal, size_of(options.path + "-wal"));
     TRY(check_header(options.path, size, wal > 0));
+    TRY_ASSIGN(auto damage, find_log_damage(options.path + "-wal"));
     TRY_ASSIGN(db.writer_, Connection::open(options.path, SQLITE_OPEN_READWRITE, options.vfs));
+    if (damage) TRY(check_log_damage(*damage));
     Result<> opened = prepare(size);
     if (!opened && opened.error().code() == Code::kDataLoss) return fail(damaged(options.path, opened.error().message()));
     return opened;
+  }
+
+  // Where commits were synced one by one, what follows the damage was acknowledged; otherwise a power cut leaves the same picture.
+  Result<> check_log_damage(std::int64_t offset) {
+    sqlite3_db_config(db.writer_->get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);  // nothing is changed
+    TRY_ASSIGN(bool weak, was_weakly_synced());
+    if (weak) return {};
+    std::string log = options.path + "-wal";
+    return fail(Code::kDataLoss, cat("open ", options.path, ": ", log, " is damaged at byte ", offset, ", and acknowledged changes follow it: restore a snapshot, or go on without "
+                                     "them: truncate -s ", offset, " ", log, "; nothing was changed"));
+  }
+
+  // Whether commits since the last whole sync may have been acknowledged before they were on disk.
+  Result<bool> was_weakly_synced() {
+    TRY_ASSIGN(std::int64_t number, db.writer_->query_integer("SELECT coalesce(max(number), 0) FROM meta WHERE name='weak_sync'", "read how commits are synced"));
+    return number != 0;
+  }
+  Result<> record_sync() {
+    TRY_ASSIGN(bool weak, was_weakly_synced());
+    bool now = options.durability != Durability::kAlways;
+    if (weak == now) return {};
+    return db.writer_->execute(now ? "PRAGMA synchronous=FULL; INSERT OR REPLACE INTO meta(name, number) VALUES('weak_sync', 1)"
+                                   : "PRAGMA synchronous=FULL; DELETE FROM meta WHERE name='weak_sync'",
+                               "record how commits are synced");
   }
 
   Result<> prepare(std::int64_t size) {
@@ -166,6 +193,7 @@ struct DatabaseOpener {
     TRY(check_schema(writer, options.path));
     TRY_ASSIGN(std::string mode, writer.query_text("PRAGMA journal_mode=WAL", "set journal mode"));
     if (mode != "wal") return fail(Code::kUnavailable, cat("open ", options.path, ": the file system cannot hold a write-ahead log (mode ", mode, ")"));
+    TRY(record_sync());
     TRY(writer.execute(options.durability == Durability::kAlways ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL", "set synchronous"));
     TRY(writer.execute("PRAGMA cache_size=-1024; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=67108864", "set up store"));
     // What the log still holds moves into the file, so that its size can be checked and the log starts short.

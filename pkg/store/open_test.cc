@@ -156,6 +156,86 @@ TEST(Open, AMissingFileBesideItsLogIsNotReplacedByAnEmptyOne) {
 }
 
 
+// A file and its log as a killed process leaves them: 40 commits in the log.
+Task<Result<>> put_and_copy(StoreTest& t, const std::string& from, const std::string& to) {
+  for (int i = 0; i < 40; ++i) CO_TRY(co_await t.store.put(cat("/registry/k", i), share(std::string(200, 'x'))));
+  for (const char* suffix : {"", "-wal"}) write_content(to + suffix, content_of(from + suffix));
+  co_return Result<>();
+}
+struct PutAndCopy {
+  std::string from, to;
+  Task<Result<>> operator()(StoreTest& t) const { return put_and_copy(t, from, to); }
+};
+Task<Result<>> count_keys(StoreTest& t, std::size_t& keys) {
+  CO_TRY_ASSIGN(RangeResult all, co_await t.store.range(everything()));
+  keys = all.kvs.size();
+  co_return Result<>();
+}
+
+TEST(Open, RefusesALogThatIsDamagedBeforeAcknowledgedChanges) {
+  TempDir dir;
+  const std::string path = dir.file("copy.db"), log = path + "-wal";
+  test_store({.path = dir.file()}, PutAndCopy{dir.file(), path});
+  const std::string file = content_of(path), whole = content_of(log);
+  const std::size_t frame = 24 + 1024;
+  ASSERT_GT(whole.size(), 50 * frame);
+  SeededRng rng(11);
+  std::size_t keys = 0;
+  auto body = [&keys](StoreTest& t) { return count_keys(t, keys); };
+  for (int round = 0; round < 30; ++round) {
+    std::string bad = whole;
+    std::size_t at = 32 + rng.below(whole.size() - 32 - 12 * frame);  // the last 12 frames hold two commits and more
+    bad[at] = static_cast<char>(bad[at] ^ 0x40);
+    SCOPED_TRACE(cat("byte ", at));
+    write_content(path, file);
+    write_content(log, bad);
+    expect_refused(path, Code::kDataLoss, cat("damaged at byte ", 32 + (at - 32) / frame * frame));
+    EXPECT_TRUE(content_of(log) == bad) << "the log was changed";
+    // What the message proposes works, and loses what it says.
+    write_content(log, bad.substr(0, 32 + (at - 32) / frame * frame));
+    ASSERT_TRUE(run_store({.path = path}, body));
+    EXPECT_LT(keys, 40U);
+  }
+}
+
+TEST(Open, ALogWithoutItsEndIsWhatAPowerCutLeaves) {
+  TempDir dir;
+  const std::string path = dir.file("copy.db"), log = path + "-wal";
+  test_store({.path = dir.file()}, PutAndCopy{dir.file(), path});
+  const std::string file = content_of(path), whole = content_of(log);
+  std::size_t keys = 0;
+  auto body = [&keys](StoreTest& t) { return count_keys(t, keys); };
+  for (std::size_t cut : {std::size_t{1}, std::size_t{500}, std::size_t{1048}, std::size_t{3000}, whole.size() / 2}) {
+    SCOPED_TRACE(cut);
+    write_content(path, file);
+    write_content(log, whole.substr(0, whole.size() - cut));
+    ASSERT_TRUE(run_store({.path = path}, body));
+    EXPECT_LT(keys, 40U);
+    write_content(path, file);
+    write_content(log, whole.substr(0, whole.size() - cut) + std::string(cut, 'z'));
+    ASSERT_TRUE(run_store({.path = path}, body)) << "a torn end";
+    EXPECT_LT(keys, 40U);
+  }
+}
+
+TEST(Open, AWeaklySyncedLogMayHaveHolesAfterAPowerCut) {
+  TempDir dir;
+  const std::string path = dir.file("copy.db"), log = path + "-wal";
+  test_store({.path = dir.file(), .durability = Durability::kOs}, PutAndCopy{dir.file(), path});
+  const std::string file = content_of(path);
+  std::string bad = content_of(log);
+  bad[bad.size() / 2] ^= 1;
+  std::size_t keys = 0;
+  auto body = [&keys](StoreTest& t) { return count_keys(t, keys); };
+  for (Durability now : {Durability::kOs, Durability::kAlways}) {
+    write_content(path, file);
+    write_content(log, bad);
+    ASSERT_TRUE(run_store({.path = path, .durability = now}, body));
+    EXPECT_LT(keys, 40U);
+    EXPECT_GT(keys, 0U);
+  }
+}
+
 Task<Result<>> copy(StoreTest& t, const std::string& to) {
   CO_TRY(co_await t.store.put("k", share("v")));
   co_return co_await t.store.snapshot(to);

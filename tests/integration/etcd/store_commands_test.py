@@ -165,6 +165,24 @@ class StoreCommands(unittest.TestCase):
         self.assertIn("are compacted", self.fails("watch", "c", "--rev", "2", "--endpoints", f"127.0.0.1:{self.server.port}"))
         self.assertRegex(self.ok("defrag"), r"^defragmented 127.0.0.1:\d+: ")
 
+    def test_history_goes_by_itself(self):
+        server = Server(self.file("aged"), "--auto-compaction-mode", "periodic", "--auto-compaction-retention", "1s")
+        try:
+            here = ("--endpoints", f"127.0.0.1:{server.port}")
+            for i in range(5):
+                self.assertEqual(run("put", "h", str(i), *here).returncode, 0)
+            deadline = time.monotonic() + DEADLINE_S
+            while (old := run("get", "h", "--rev", "3", *here)).returncode == 0 and time.monotonic() < deadline:
+                run("put", "other", "x", *here)
+            self.assertIn("compacted", old.stderr)
+            self.assertEqual(json.loads(run("get", "h", "-o", "json", *here).stdout)["kvs"][0]["value"], "4")
+        finally:
+            server.stop()
+        for arguments in (("--auto-compaction-retention", "soon"), ("--auto-compaction-mode", "revision", "--auto-compaction-retention", "1h")):
+            done = run("serve", "--data-dir", self.file("never"), "--listen", "127.0.0.1:0", *arguments)
+            self.assertEqual((done.returncode, done.stderr.split(":")[:2]), (64, ["monopod", f" --auto-compaction-retention {arguments[-1]}"]))
+        self.assertFalse(os.path.exists(self.file("never")))
+
     def test_status_over_tcp_and_over_the_socket(self):
         self.ok("put", "s", "x" * 10000)
         tcp = self.as_json("status")[0]
