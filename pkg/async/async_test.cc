@@ -110,6 +110,41 @@ Task<Result<>> scoped_is_cancelled(Loop& loop) {
 }
 TEST(Scope, RunScopedJoinsItsChildrenWhenItsCallerIsCancelled) { run_test(scoped_is_cancelled); }
 
+Task<> write_slowly(RealTime& time, Result<>& slept) {
+  slept = co_await time.sleep_for(5ms);
+  if (slept) slept = co_await time.sleep_for(1ms);
+}
+struct Shielded {
+  RealTime& time;
+  Result<>& slept;
+  Task<Result<>> during() const {
+    co_await shielded(write_slowly(time, slept));
+    co_return co_await time.sleep_for(1h);
+  }
+  Task<Result<>> afterwards() const {
+    Result<> interrupted = co_await time.sleep_for(1h);
+    EXPECT_FALSE(interrupted);
+    co_await asio::this_coro::throw_if_cancelled(false);
+    co_await shielded(write_slowly(time, slept));
+    co_return Result<>();
+  }
+};
+Task<Result<>> shielded_tasks(Loop& loop) {
+  RealTime time;
+  Result<> during = fail(Code::kInternal, "not run"), afterwards = during;
+  Scope scope(loop.executor());
+  Shielded first{time, during}, second{time, afterwards};
+  scope.spawn(first.during());
+  scope.spawn(second.afterwards());
+  CO_TRY(co_await time.sleep_for(1ms));
+  scope.cancel();
+  CO_TRY(co_await scope.join());
+  EXPECT_TRUE(during) << during.error().message();
+  EXPECT_TRUE(afterwards) << afterwards.error().message();
+  co_return Result<>();
+}
+TEST(Scope, AShieldedTaskEndsThoughItsCallerIsCancelledMeanwhileOrWasBefore) { run_test(shielded_tasks); }
+
 Task<Result<int>> answer_after(Time& time, Duration d) {
   CO_TRY(co_await time.sleep_for(d));
   co_return 42;

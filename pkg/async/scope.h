@@ -58,7 +58,8 @@ class Scope {
 // body is called in this frame, and must not be a capturing lambda that is itself a coroutine: capture in a struct or bind.
 Task<Result<>> run_scoped(std::function<Task<Result<>>(Scope&)> body);
 
-// Runs task to its end even if the caller is cancelled meanwhile. Keep it short and bounded.
+// Runs task to its end even if the caller is cancelled meanwhile: nothing that task awaits is. Keep it short and bounded. A caller that may be
+// cancelled already says throw_if_cancelled(false) first, or this co_await is the one that unwinds it.
 Task<> shielded(Task<> task);
 
 }  // namespace monopod::async

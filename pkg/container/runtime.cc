@@ -355,9 +355,11 @@ async::Task<Result<>> Runtime::create(std::string id, ContainerConfig config, su
   c->state.created_at = impl_->time.wall();
   impl_->describe(id, *c);
   impl_->containers[id] = c;
+  co_await async::asio::this_coro::throw_if_cancelled(false);  // a cancelled caller still takes back what it has begun
   Result<> done = co_await impl_->store.put(kBucket, id, Impl::remember(*c));
   if (done) done = co_await impl_->spawn(c);
   if (!done) co_await async::shielded(impl_->discard(c));
+  co_await async::asio::this_coro::throw_if_cancelled(true);
   co_return done;
 }
 

@@ -9,10 +9,14 @@ namespace {
 
 std::string clean(std::string_view value) {
   std::string out(value);
-  auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20; };
-  if (std::ranges::any_of(value, is_control)) std::ranges::replace_if(out, [](char c) { return c == '\r' || c == '\n' || c == '\0'; }, ' ');
+  unsigned controls = 0;
+  for (char c : value) controls |= static_cast<unsigned char>(c) < 0x20 ? 1U : 0U;  // no early end: so it takes many at a time
+  if (controls != 0) std::ranges::replace_if(out, [](char c) { return c == '\r' || c == '\n' || c == '\0'; }, ' ');
   return out;
 }
+
+// Most names differ in length.
+bool same_name(std::string_view a, std::string_view b) { return a.size() == b.size() && iequals(a, b); }
 
 bool is_token_char(char c) {
   if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) return true;
@@ -31,27 +35,27 @@ void Headers::add(std::string_view name, std::string_view value) {
 }
 
 void Headers::set(std::string_view name, std::string_view value) {
-  auto first = std::ranges::find_if(fields_, [&](const Field& f) { return iequals(f.name, name); });
+  auto first = std::ranges::find_if(fields_, [&](const Field& f) { return same_name(f.name, name); });
   if (first == fields_.end()) return add(name, value);
   first->value = clean(value);
-  fields_.erase(std::remove_if(std::next(first), fields_.end(), [&](const Field& f) { return iequals(f.name, name); }),
+  fields_.erase(std::remove_if(std::next(first), fields_.end(), [&](const Field& f) { return same_name(f.name, name); }),
                 fields_.end());
 }
 
 void Headers::remove(std::string_view name) {
-  std::erase_if(fields_, [&](const Field& f) { return iequals(f.name, name); });
+  std::erase_if(fields_, [&](const Field& f) { return same_name(f.name, name); });
 }
 
 std::optional<std::string_view> Headers::find(std::string_view name) const {
   for (const Field& field : fields_)
-    if (iequals(field.name, name)) return field.value;
+    if (same_name(field.name, name)) return field.value;
   return std::nullopt;
 }
 
 std::vector<std::string_view> Headers::find_all(std::string_view name) const {
   std::vector<std::string_view> out;
   for (const Field& field : fields_)
-    if (iequals(field.name, name)) out.push_back(field.value);
+    if (same_name(field.name, name)) out.push_back(field.value);
   return out;
 }
 

@@ -118,7 +118,9 @@ Result<> SqliteStore::writable() const {
 
 async::Task<Result<>> SqliteStore::close() {
   if (closed_) co_return Result<>();
+  co_await async::asio::this_coro::throw_if_cancelled(false);
   co_await async::shielded(close_down());
+  co_await async::asio::this_coro::throw_if_cancelled(true);
   co_return Result<>();
 }
 

@@ -135,8 +135,8 @@ async::Task<Outcome<ObjectPtr>> Registry::create_once(Call& call, const json::Va
   auto made = Object::from_store(*bytes, revision->value, cache->fields());
   CO_OUT(made);
   ObjectPtr held = caches_.adopt(*cache, *made);
+  done.committed = true;  // whatever comes of the wait
   if (!done.callbacks.empty()) CO_OUT(co_await caches_.wait_for(revision->value));
-  done.committed = true;
   co_return held;
 }
 

@@ -136,7 +136,9 @@ Task<Result<>> AuthStore::change(Edit edit) {
   changing_ = true;
   Result<> done;
   // A client that goes away must not leave memory behind the file.
+  co_await async::asio::this_coro::throw_if_cancelled(false);
   co_await async::shielded(commit(std::move(next), std::move(records), done));
+  co_await async::asio::this_coro::throw_if_cancelled(true);
   co_return done;
 }
 
