@@ -117,8 +117,9 @@ struct Agent::Impl final : PodDirectory {
     about.uid = pod.uid;
     about.resource_version = pod.resource_version;
     if (!container.empty()) {
-      bool init = std::ranges::any_of(pod.init_containers, [&](const Container& c) { return c.name == container; });
-      about.field_path = cat(init ? "spec.initContainers{" : "spec.containers{", container, "}");
+      auto among = [&](const std::vector<Container>& list) { return std::ranges::find(list, container, &Container::name) != list.end(); };
+      std::string_view list = among(pod.init_containers) ? "initContainers" : among(pod.ephemeral_containers) ? "ephemeralContainers" : "containers";
+      about.field_path = cat("spec.", list, "{", container, "}");
     }
     recorder.record(std::move(about), std::move(type), std::move(reason), std::move(message));
   }
@@ -292,6 +293,7 @@ struct Agent::Impl final : PodDirectory {
       list.push_back(worker.get());
       for (const Container& c : worker->pod().containers) used.insert(c.image);
       for (const Container& c : worker->pod().init_containers) used.insert(c.image);
+      for (const Container& c : worker->pod().ephemeral_containers) used.insert(c.image);
     }
     co_await housekeeper.look(pressure, std::move(list), std::move(used),
                               [this](const Pod& pod, std::string reason, std::string message) { record(pod, "", "Warning", std::move(reason), std::move(message)); });

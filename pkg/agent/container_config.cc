@@ -127,7 +127,7 @@ Result<container::ContainerConfig> make_container_config(const ContainerPlan& pl
 
   config.hostname.clear();  // of the pod's uts namespace
   config.namespaces = make_namespaces(pod, place);
-  config.pid_namespace_of = place.pause_id;
+  config.pid_namespace_of = place.pid_namespace_of;
   add_mounts(plan, place, security.privileged, config);
   if (!security.masked_proc) {
     config.masked_paths.clear();

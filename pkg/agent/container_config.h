@@ -17,7 +17,7 @@ struct ContainerPlace {
   std::string rootfs;
   std::string cgroup_path;
   container::SandboxNamespaces namespaces;
-  std::string pause_id;       // holds the shared process namespace; empty: own one
+  std::string pid_namespace_of;  // the container (of the sandbox, or an ephemeral one's target) whose processes it is among; empty: none
   std::string shm_path;       // the pod's /dev/shm
   std::string seccomp_dir;    // Localhost profiles, already read:
   std::string seccomp_json;

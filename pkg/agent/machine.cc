@@ -238,7 +238,10 @@ async::Task<Result<>> Machine::prepare_and_create(const ContainerPlan& plan, std
   ContainerPlace place;
   place.rootfs = paths_.rootfs(pod.uid, id);
   place.cgroup_path = cat(entry.group, "/", id);
-  place.pause_id = entry.pause_id;
+  place.pid_namespace_of = entry.pause_id;
+  if (!c.target.empty() && entry.pause_id.empty() && !pod.host_pid) {
+    CO_TRY_ASSIGN(place.pid_namespace_of, find_target(pod.uid, c.target));
+  }
   place.shm_path = pod.host_ipc ? "/dev/shm" : paths_.shm(pod.uid);
   place.node_memory_bytes = node_memory_bytes_;
   CO_TRY(co_await deps_.images.prepare_snapshot(id, plan.image.id));
@@ -285,6 +288,13 @@ async::Task<Result<>> Machine::prepare_and_create(const ContainerPlan& plan, std
   stdio.log_bytes_max = static_cast<std::uint64_t>(options_.log_bytes_max);
   stdio.log_files_max = options_.log_files_max;
   co_return co_await deps_.containers.create(id, std::move(config), std::move(stdio));
+}
+
+// The running container whose processes an ephemeral one asks to see.
+Result<std::string> Machine::find_target(const std::string& uid, const std::string& name) const {
+  for (const auto& [id, entry] : containers_)
+    if (entry.pod_uid == uid && entry.instance.container == name && entry.instance.state == RunState::kRunning) return id;
+  return fail(Code::kFailedPrecondition, cat("unable to find target container ", name));
 }
 
 // What stands beside a container: its root mount.

@@ -76,6 +76,7 @@ class Machine final : public PodRuntime {
   void stopped(const container::ContainerState& state);
   async::Task<> finish_stopped(std::string id);
   async::Task<Result<>> prepare_and_create(const ContainerPlan& plan, std::string id, std::string termination_file);
+  Result<std::string> find_target(const std::string& uid, const std::string& name) const;
   async::Task<> discard(std::string id, std::string pod_uid);
 
   async::Scope& scope_;

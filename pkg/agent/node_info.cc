@@ -5,6 +5,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/strings.h"
 #include "sys/root.h"
 
@@ -79,6 +81,26 @@ NodePressure read_pressure(const std::string& data_dir) {
   std::string load = read_line("/proc/loadavg");
   if (std::size_t slash = load.find('/'); slash != std::string::npos) out.pids = parse_int<std::int64_t>(load.substr(slash + 1, load.find(' ', slash) - slash - 1)).value_or(0);
   out.pids_max = parse_int<std::int64_t>(read_line("/proc/sys/kernel/pid_max")).value_or(0);
+  return out;
+}
+
+NodeUse read_node_use() {
+  NodeUse out;
+  auto memory = sys::read_host_file("/proc/meminfo", 64U << 10);
+  std::string_view text = memory ? std::string_view(*memory) : std::string_view();
+  std::int64_t used = meminfo(text, "MemTotal:") - meminfo(text, "MemFree:");
+  out.memory_bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(used, 0));
+  out.memory_working_set_bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(used - meminfo(text, "Inactive(file):"), 0));
+  // "cpu  user nice system idle iowait irq softirq steal guest guest_nice" in ticks; guests are among user and nice.
+  auto stat = sys::read_host_file("/proc/stat", 4U << 20);
+  std::string_view all = stat ? std::string_view(*stat) : std::string_view();
+  std::vector<std::string_view> fields = split(all.substr(0, all.find('\n')), ' ');
+  std::erase(fields, std::string_view());
+  long ticks_per_second = ::sysconf(_SC_CLK_TCK);
+  std::uint64_t ticks = 0;
+  for (std::size_t i : {1U, 2U, 3U, 6U, 7U, 8U})
+    if (i < fields.size()) ticks += parse_int<std::uint64_t>(fields[i]).value_or(0);
+  if (ticks_per_second > 0) out.cpu_ns = ticks * (1'000'000'000U / static_cast<std::uint64_t>(ticks_per_second));
   return out;
 }
 

@@ -32,4 +32,12 @@ struct NodePressure {
 };
 NodePressure read_pressure(const std::string& data_dir);
 
+// Of the whole machine, whoever uses it.
+struct NodeUse {
+  std::uint64_t cpu_ns = 0;  // since boot, of all processors
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t memory_working_set_bytes = 0;  // less the inactive file cache, as of a group
+};
+NodeUse read_node_use();
+
 }  // namespace monopod::agent

@@ -56,18 +56,14 @@ async::Task<Result<>> NodeHandler::stats_summary(http::Exchange& exchange) {
     WallTime at{};
   };
   std::map<std::string, PodSum> pods;
-  container::ContainerStats node;
-  node.at = deps_.time.wall();
   for (const ContainerUsage& u : usages) {
     PodSum& p = pods[u.uid];
     p.entry["podRef"] = json::Object{{"name", u.pod}, {"namespace", u.ns}, {"uid", u.uid}};
     p.containers.push_back(json::Object{{"name", u.container}, {"startTime", format_rfc3339(u.started_at)}, {"cpu", cpu_json(u.stats)}, {"memory", memory_json(u.stats)}});
-    for (sys::CgroupStats* sum : {&p.total, &node.cgroup}) {
-      sum->cpu_usage_ns += u.stats.cgroup.cpu_usage_ns;
-      sum->memory_usage_bytes += u.stats.cgroup.memory_usage_bytes;
-      sum->memory_working_set_bytes += u.stats.cgroup.memory_working_set_bytes;
-      sum->memory_rss_bytes += u.stats.cgroup.memory_rss_bytes;
-    }
+    p.total.cpu_usage_ns += u.stats.cgroup.cpu_usage_ns;
+    p.total.memory_usage_bytes += u.stats.cgroup.memory_usage_bytes;
+    p.total.memory_working_set_bytes += u.stats.cgroup.memory_working_set_bytes;
+    p.total.memory_rss_bytes += u.stats.cgroup.memory_rss_bytes;
     p.at = u.stats.at;
   }
   json::Array list;
@@ -78,11 +74,15 @@ async::Task<Result<>> NodeHandler::stats_summary(http::Exchange& exchange) {
     p.entry["memory"] = memory_json(total);
     list.push_back(std::move(p.entry));
   }
-  NodePressure pressure = co_await deps_.pool.run([&] { return read_pressure(options_.data_dir); });
-  json::Object memory = memory_json(node);
-  memory["availableBytes"] = pressure.memory_available_bytes;
+  NodeUse use;
+  NodePressure pressure = co_await deps_.pool.run([&] {
+    use = read_node_use();
+    return read_pressure(options_.data_dir);
+  });
+  std::string now = format_rfc3339(deps_.time.wall());
+  json::Object memory{{"time", now}, {"usageBytes", use.memory_bytes}, {"workingSetBytes", use.memory_working_set_bytes}, {"availableBytes", pressure.memory_available_bytes}};
   json::Object out{{"node", json::Object{{"nodeName", options_.node_name},
-                                         {"cpu", cpu_json(node)},
+                                         {"cpu", json::Object{{"time", now}, {"usageCoreNanoSeconds", use.cpu_ns}}},
                                          {"memory", std::move(memory)},
                                          {"fs", json::Object{{"availableBytes", pressure.disk_free_bytes}, {"capacityBytes", pressure.disk_bytes}}}}},
                    {"pods", std::move(list)}};
@@ -99,21 +99,18 @@ async::Task<Result<>> NodeHandler::resource_metrics(http::Exchange& exchange) {
   std::string memory =
       "# HELP container_memory_working_set_bytes [STABLE] Current working set of the container in bytes\n"
       "# TYPE container_memory_working_set_bytes gauge\n";
-  std::uint64_t node_cpu = 0;
-  std::uint64_t node_memory = 0;
+  NodeUse node = co_await deps_.pool.run([] { return read_node_use(); });
   for (const ContainerUsage& u : usages) {
     std::string labels = cat("{container=\"", u.container, "\",namespace=\"", u.ns, "\",pod=\"", u.pod, "\"} ");
     auto at = std::chrono::duration_cast<std::chrono::milliseconds>(u.stats.at.time_since_epoch()).count();
     cpu += cat("container_cpu_usage_seconds_total", labels, seconds_text(u.stats.cgroup.cpu_usage_ns), " ", at, "\n");
     memory += cat("container_memory_working_set_bytes", labels, u.stats.cgroup.memory_working_set_bytes, " ", at, "\n");
-    node_cpu += u.stats.cgroup.cpu_usage_ns;
-    node_memory += u.stats.cgroup.memory_working_set_bytes;
   }
   std::string text = cpu + memory;
   text += cat("# HELP node_cpu_usage_seconds_total [STABLE] Cumulative cpu time consumed by the node in core-seconds\n# TYPE node_cpu_usage_seconds_total counter\n",
-              "node_cpu_usage_seconds_total ", seconds_text(node_cpu), "\n",
+              "node_cpu_usage_seconds_total ", seconds_text(node.cpu_ns), "\n",
               "# HELP node_memory_working_set_bytes [STABLE] Current working set of the node in bytes\n# TYPE node_memory_working_set_bytes gauge\n",
-              "node_memory_working_set_bytes ", node_memory, "\n");
+              "node_memory_working_set_bytes ", node.memory_working_set_bytes, "\n");
   http::Headers headers;
   headers.set("content-type", "text/plain; version=0.0.4; charset=utf-8");
   co_return co_await exchange.respond(200, std::move(headers), std::move(text));

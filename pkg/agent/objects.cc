@@ -22,6 +22,7 @@ std::set<ObjectKey> referenced_objects(const Pod& pod) {
   };
   look(pod.init_containers);
   look(pod.containers);
+  look(pod.ephemeral_containers);
   for (const Volume& v : pod.volumes)
     for (const ProjectionSource& s : v.sources) {
       if (s.kind == ProjectionSource::Kind::kConfigMap) config_map(s.name);

@@ -156,6 +156,8 @@ struct Container {
   bool stdin_once = false;
   bool tty = false;
   bool restartable_init = false;  // an init container with restartPolicy Always (a sidecar)
+  bool ephemeral = false;         // of ephemeralContainers: runs once, beside whatever the pod does
+  std::string target;             // ephemeral only: the container whose processes it sees; "" is none
   std::string hash;               // of what a change of which restarts the container (name and image)
 };
 
@@ -228,6 +230,7 @@ struct Pod {
   std::string phase;  // status.phase as the API has it
   std::vector<Container> init_containers;
   std::vector<Container> containers;
+  std::vector<Container> ephemeral_containers;  // no part of what the pod is: neither of its phase nor of its resources
   std::vector<Volume> volumes;
   RestartPolicy restart_policy = RestartPolicy::kAlways;
   std::int64_t grace_seconds = 30;
@@ -255,7 +258,7 @@ struct Pod {
   std::shared_ptr<const json::Value> object;
 
   std::string full_name() const { return name + "_" + namespace_name; }
-  // Init and main container by name; null where absent.
+  // Init, main and ephemeral container by name; null where absent.
   const Container* find_container(std::string_view container) const;
 };
 

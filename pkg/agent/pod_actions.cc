@@ -9,6 +9,7 @@ namespace monopod::agent {
 bool is_success(const Instance& instance) { return instance.state == RunState::kExited && instance.exit_code == 0; }
 
 bool wants_restart(const Pod& pod, const Container& container, const Instance& ended, bool init) {
+  if (container.ephemeral) return false;
   if (container.restartable_init) return true;
   switch (pod.restart_policy) {
     case RestartPolicy::kNever: return false;
@@ -41,6 +42,8 @@ class Decision {
       actions_.start_sandbox = true;
       return actions_;
     }
+    for (const Container& c : pod_.ephemeral_containers)
+      if (!state_.of(c.name).current) serve(c, false);
     bool may_start_mains = init();
     // A main container that once ran keeps being served even if a sidecar is down.
     for (const Container& c : pod_.containers)

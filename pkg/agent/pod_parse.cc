@@ -196,6 +196,7 @@ Result<Container> parse_container(const Value& v) {
   c.stdin_once = json::get_bool(v, {"stdinOnce"});
   c.tty = json::get_bool(v, {"tty"});
   c.restartable_init = json::get_string(v, {"restartPolicy"}) == "Always";
+  c.target = text(v, {"targetContainerName"});
   c.hash = cat(c.name, "|", c.image);
   return c;
 }
@@ -288,6 +289,8 @@ const Container* Pod::find_container(std::string_view container) const {
     if (c.name == container) return &c;
   for (const Container& c : containers)
     if (c.name == container) return &c;
+  for (const Container& c : ephemeral_containers)
+    if (c.name == container) return &c;
   return nullptr;
 }
 
@@ -321,6 +324,8 @@ Result<Pod> parse_pod(std::shared_ptr<const json::Value> object) {
   };
   containers("initContainers", p.init_containers);
   containers("containers", p.containers);
+  containers("ephemeralContainers", p.ephemeral_containers);
+  for (Container& c : p.ephemeral_containers) c.ephemeral = true;
   each(s, {"volumes"}, [&](const Value& item) {
     auto volume = parse_volume(item);
     if (volume) p.volumes.push_back(std::move(*volume));

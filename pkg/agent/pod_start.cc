@@ -174,7 +174,7 @@ async::Task<Result<>> PodWorker::start(std::string name) {
     ended.message = cat("failed to start container \"", name, "\": ", started.error().message());
     s.current->state = RunState::kRunning;  // so that its end is news
     container_ended(ended);
-    if (pod->restart_policy != RestartPolicy::kNever) {  // else the end is final, and shown as that
+    if (!c->ephemeral && pod->restart_policy != RestartPolicy::kNever) {  // else the end is final, and shown as that
       s.waiting_reason = "RunContainerError";
       s.waiting_message = ended.message;
     }

@@ -45,12 +45,13 @@ bool shows_waiting(const ContainerState& s) {
 }
 
 bool counts_ready(const Container& c, const ContainerState& s, bool init) {
+  if (c.ephemeral) return false;
   if (init && !c.restartable_init) return s.current && is_success(*s.current);
   return s.running() && s.started && s.ready;
 }
 
 Value resources_json(const Pod& pod, const Container& c) {
-  for (const char* list : {"initContainers", "containers"})
+  for (const char* list : {"initContainers", "containers", "ephemeralContainers"})
     if (const Array* all = json::get_array(*pod.object, {"spec", list}))
       for (const Value& v : *all)
         if (json::get_string(v, {"name"}) == c.name)
@@ -71,7 +72,7 @@ Object container_status(const Pod& pod, const Container& c, const ContainerState
   out["image"] = image_of(c, s);
   out["imageID"] = s.current ? s.current->image_id : std::string();
   if (s.current && !s.current->id.empty()) out["containerID"] = cat("monopod://", s.current->id);
-  out["started"] = s.running() && s.started;
+  if (!c.ephemeral) out["started"] = s.running() && s.started;
   if (s.current) {
     Value resources = resources_json(pod, c);
     if (const Value* requests = json::find(resources, {"requests"})) out["allocatedResources"] = *requests;
@@ -284,6 +285,9 @@ Value compute_status(const Pod& pod, const PodState& state, const StatusFacts& f
   Array mains;
   for (const Container& c : pod.containers) mains.push_back(container_status(pod, c, state.of(c.name), false));
   out["containerStatuses"] = std::move(mains);
+  Array ephemeral;
+  for (const Container& c : pod.ephemeral_containers) ephemeral.push_back(container_status(pod, c, state.of(c.name), false));
+  if (!ephemeral.empty()) out["ephemeralContainerStatuses"] = std::move(ephemeral);
   out["qosClass"] = qos_name(qos_class(pod));
   return out;
 }

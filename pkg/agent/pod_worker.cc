@@ -17,7 +17,7 @@ constexpr Duration kSandboxRetry = std::chrono::seconds(10);
 
 // The container's entry in the status that the API has; null where there is none.
 const json::Value* find_status(const Pod& pod, const std::string& name) {
-  for (const char* list : {"initContainerStatuses", "containerStatuses"})
+  for (const char* list : {"initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"})
     if (const json::Array* all = json::get_array(*pod.object, {"status", list}))
       for (const json::Value& s : *all)
         if (json::get_string(s, {"name"}) == name) return &s;
@@ -90,6 +90,7 @@ void PodWorker::adopt(std::vector<Instance> found) {
   };
   for (const Container& c : pod_->init_containers) look(c);
   for (const Container& c : pod_->containers) look(c);
+  for (const Container& c : pod_->ephemeral_containers) look(c);
   state_.initialized_once = any_main;
 }
 

@@ -421,6 +421,43 @@ async::Task<Result<>> node_stop(Bench& b) {
 }
 TEST(PodWorker, NodeStopEndsContainersAndLeavesThePod) { script(node_stop); }
 
+constexpr std::string_view kWithDebugger = R"({"initContainers":[{"name":"i","image":"absent","imagePullPolicy":"Never"}],"containers":[{"name":"a","image":"busybox"}],
+  "ephemeralContainers":[{"name":"dbg","image":"busybox","imagePullPolicy":"Never","targetContainerName":"a"}]})";
+
+async::Task<Result<>> debugs_while_init_hangs(Bench& b) {
+  b.start(make_pod(kWithDebugger));
+  co_await b.settle();
+  EXPECT_TRUE(b.called("start dbg")) << "whatever the pod does";
+  EXPECT_FALSE(b.called("start a"));
+  EXPECT_EQ(b.phase(), "Pending");
+  const json::Array* shown = json::get_array(b.statuses.back(), {"ephemeralContainerStatuses"});
+  EXPECT_TRUE(shown != nullptr && shown->size() == 1);
+  if (shown == nullptr) co_return Result<>();
+  EXPECT_FALSE(json::get_bool(shown->at(0), {"ready"}, true));
+  EXPECT_EQ(json::find(shown->at(0), {"started"}), nullptr);
+  EXPECT_NE(json::find(shown->at(0), {"state", "running"}), nullptr);
+  b.runtime.end("dbg", 1);
+  co_await b.advance(seconds(3600));
+  EXPECT_EQ(b.count("create dbg"), 1) << "it runs once";
+  EXPECT_NE(json::find(json::get_array(b.statuses.back(), {"ephemeralContainerStatuses"})->at(0), {"state", "terminated"}), nullptr);
+  co_return Result<>();
+}
+TEST(PodWorker, EphemeralContainersRunOnceBesideWhateverThePodDoes) { script(debugs_while_init_hangs); }
+
+async::Task<Result<>> pod_ends_over_debugger(Bench& b) {
+  Pod pod = make_pod(R"({"restartPolicy":"Never","containers":[{"name":"a","image":"busybox","imagePullPolicy":"Never"}],
+    "ephemeralContainers":[{"name":"dbg","image":"busybox","imagePullPolicy":"Never"}]})");
+  b.start(pod);
+  co_await b.settle();
+  EXPECT_EQ(b.phase(), "Running");
+  b.runtime.end("a", 0);
+  co_await b.settle();
+  EXPECT_EQ(b.phase(), "Succeeded");
+  EXPECT_TRUE(b.called("signal dbg 15")) << "nothing of a finished pod runs on";
+  co_return Result<>();
+}
+TEST(PodWorker, APodIsOverWhateverItsEphemeralContainersDo) { script(pod_ends_over_debugger); }
+
 TEST(PodWorker, PullPolicyFollowsTheTag) {
   struct Row {
     const char *image, *policy;

@@ -19,6 +19,7 @@ inline constexpr std::size_t kRingBytesMax = 1U << 20;            // of past eve
 inline constexpr std::size_t kListChunkBytes = 64U << 10;         // one slice of a large answer
 inline constexpr std::size_t kCredentialsKnownMax = 512;          // verified certificates and token signatures remembered, each
 inline constexpr std::size_t kGzipBytesMin = 128U << 10;          // answers below are sent plain, as upstream
+inline constexpr std::size_t kNodeStatsBytesMax = 16U << 20;      // of one node's /stats/summary: 250 pods of some containers are 1 MB
 inline constexpr std::size_t kListLimitMax = 100'000;             // of ?limit
 inline constexpr int kWriteRetriesMax = 10;                       // of a read-modify-write without resourceVersion
 inline constexpr std::chrono::seconds kQuotaTurnMax{10};          // as upstream: a write waits this long for the quotas of its namespace

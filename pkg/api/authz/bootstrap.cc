@@ -13,6 +13,8 @@ constexpr std::string_view kRead = "get,list,watch";
 constexpr std::string_view kReadWrite = "create,delete,deletecollection,get,list,patch,update,watch";
 constexpr std::string_view kWriteOnly = "create,delete,deletecollection,patch,update";
 
+constexpr std::string_view kMetricsReader = "system:aggregated-metrics-reader";  // a metrics server's role, under its name
+
 // One rule of a role: verbs on resources of groups ("core" is the empty group), or on paths where resources begin with '/'.
 struct RuleRow {
   std::string_view role;
@@ -62,6 +64,7 @@ constexpr RuleRow kRules[] = {
     {"system:aggregate-to-view", kRead, "policy", "poddisruptionbudgets,poddisruptionbudgets/status"},
     {"system:aggregate-to-view", kRead, "networking.k8s.io", "ingresses,ingresses/status,networkpolicies"},
 
+    {kMetricsReader, kRead, "metrics.k8s.io", "nodes,pods"},
     {"system:auth-delegator", "create", "authentication.k8s.io", "tokenreviews"},
     {"system:auth-delegator", "create", "authorization.k8s.io", "subjectaccessreviews"},
     {"system:heapster", kRead, "core", "events,namespaces,nodes,pods"},
@@ -212,6 +215,8 @@ std::vector<json::Value> bootstrap_cluster_roles() {
         std::string_view target = row.role.substr(kAggregate.size());
         meta["labels"].as_object()[cat("rbac.authorization.k8s.io/aggregate-to-", target)] = "true";
       }
+      if (row.role == kMetricsReader)
+        for (const AggregateRow& aggregate : kAggregates) meta["labels"].as_object()[aggregate.label] = "true";
       out.push_back(make_object("ClusterRole", std::move(meta)));
       out.back().as_object()["rules"] = json::Array();
       it = out.end() - 1;

@@ -96,6 +96,22 @@ void validate_mounts(const Value& container, const Path& path, const Names& volu
   }
 }
 
+// What an ephemeral container may say; the rest belongs to containers that others rely on.
+void validate_ephemeral(const Value& c, const Path& path, const Names& others, FieldErrors& errors) {
+  constexpr std::string_view kWhy = "cannot be set for an Ephemeral Container";
+  for (const char* member : {"ports", "resources", "resizePolicy", "restartPolicy", "restartPolicyRules", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"}) {
+    const Value* v = child(c, member);
+    bool empty = v == nullptr || (v->is_object() && v->get_object().empty()) || (v->is_array() && v->get_array().empty());
+    if (!empty) errors.forbidden(path[member], kWhy);
+  }
+  const Array& mounts = items(c, "volumeMounts");
+  for (std::size_t i = 0; i < mounts.size(); ++i)
+    for (const char* member : {"subPath", "subPathExpr"})
+      if (!text(mounts[i], member).empty()) errors.forbidden(path["volumeMounts"][i][member], kWhy);
+  std::string_view target = text(c, "targetContainerName");
+  if (!target.empty() && !others.contains(target)) errors.add({FieldReason::kNotFound, path["targetContainerName"].text(), cat("Not found: ", json::format(Value(target)))});
+}
+
 void validate_container(const Value& c, const Path& path, const Names& volumes, bool sidecar_or_main, FieldErrors& errors) {
   std::string_view name = text(c, "name"), image = text(c, "image");
   if (name.empty()) errors.required(path["name"]);
@@ -151,7 +167,7 @@ void validate_resources(const Value& resources, const Path& path, FieldErrors& e
 }
 
 void validate_containers(const Value& spec, const Path& path, FieldErrors& errors) {
-  Names volumes, names;
+  Names volumes, names, others;
   for (const char* list : {"volumes"})
     for (const Value& v : items(spec, list)) volumes.emplace(text(v, "name"));
   if (items(spec, "containers").empty()) errors.required(path["containers"]);
@@ -162,8 +178,11 @@ void validate_containers(const Value& spec, const Path& path, FieldErrors& error
       bool init = std::string_view(list) == "initContainers";
       std::string_view restart = text(containers[i], "restartPolicy");
       if (init && !restart.empty()) check_supported(errors, at, containers[i], "restartPolicy", {"Always", "Never", "OnFailure"});
+      bool ephemeral = std::string_view(list) == "ephemeralContainers";
       validate_container(containers[i], at, volumes, !init || restart == "Always", errors);
       std::string_view name = text(containers[i], "name");
+      if (ephemeral) validate_ephemeral(containers[i], at, others, errors);
+      else others.emplace(name);
       if (!name.empty() && !names.emplace(name).second) errors.duplicate(at["name"], Value(name));
     }
   }

@@ -147,6 +147,28 @@ TEST(Validation, UpdatesKeepWhatIsImmutable) {
   EXPECT_EQ(validate_update(e, d, deployments, "").text(), R"(spec.selector: Invalid value: {"matchLabels":{"a":"b","z":"1"}}: field is immutable)");
 }
 
+TEST(Validation, EphemeralContainersAreAddedAndNeverTouchedAgain) {
+  const Resource& pods = resource("", "pods");
+  json::Value old = made(pods, R"({"metadata":{"name":"a","namespace":"d"},"spec":{"containers":[{"name":"c","image":"x:1"}],"ephemeralContainers":[{"name":"e","image":"x:1"}]}})");
+  struct Row {
+    const char *containers, *error;
+  };
+  for (const Row& row : {
+           Row{R"([{"name":"e","image":"x:1"},{"name":"f","image":"x:1","targetContainerName":"c","stdin":true}])", "[]"},
+           Row{R"([{"name":"f","image":"x:1"}])", "spec.ephemeralContainers: Forbidden: existing ephemeral containers \"e\" may not be removed\n"},
+           Row{R"([{"name":"e","image":"x:2"}])", "spec.ephemeralContainers: Forbidden: existing ephemeral containers \"e\" may not be changed\n"},
+           Row{R"([{"name":"e","image":"x:1"},{"name":"c","image":"x:1"}])", "spec.ephemeralContainers[1].name: Duplicate value: \"c\""},
+           Row{R"([{"name":"e","image":"x:1"},{"name":"f","image":"x:1","targetContainerName":"e"}])", "spec.ephemeralContainers[1].targetContainerName: Not found: \"e\""},
+           Row{R"([{"name":"e","image":"x:1"},{"name":"f","image":"x:1","resources":{"limits":{"cpu":"1"}}}])", "spec.ephemeralContainers[1].resources: Forbidden: cannot be set for an Ephemeral Container"},
+           Row{R"([{"name":"e","image":"x:1"},{"name":"f","image":"x:1","livenessProbe":{"tcpSocket":{"port":1}}}])", "spec.ephemeralContainers[1].livenessProbe: Forbidden: cannot be set for an Ephemeral Container"},
+       }) {
+    json::Value now = made(pods, cat(R"({"metadata":{"name":"a","namespace":"d"},"spec":{"containers":[{"name":"other","image":"y:1"}],"ephemeralContainers":)", row.containers, "}}"));
+    prepare_update(now, old, pods, "ephemeralcontainers");
+    EXPECT_EQ(json::get_string(json::get_array(now, {"spec", "containers"})->at(0), {"name"}), "c") << "nothing else is written";
+    EXPECT_EQ(validate_update(now, old, pods, "ephemeralcontainers").text(), row.error) << row.containers;
+  }
+}
+
 TEST(Validation, StatusCarriesTheCauses) {
   FieldErrors errors;
   errors.required(Path("spec")["containers"]);

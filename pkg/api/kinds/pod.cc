@@ -110,9 +110,12 @@ void validate_pod_update(const Value& pod, const Value& old, std::string_view su
   if (now == nullptr || before == nullptr || subresource == "status") return;
   Path path("spec");
   if (subresource == "ephemeralcontainers") {
+    if (json::find(pod, {"metadata", "annotations", "kubernetes.io/config.mirror"}) != nullptr) errors.forbidden(Path(), "static pods do not support ephemeral containers");
+    const Array& after = items(*now, "ephemeralContainers");
     for (const Value& c : items(*before, "ephemeralContainers")) {
-      bool kept = std::ranges::any_of(items(*now, "ephemeralContainers"), [&](const Value& n) { return n == c; });
-      if (!kept) errors.forbidden(path["ephemeralContainers"], cat("existing ephemeral containers \"", text(c, "name"), "\" may not be removed\n"));
+      auto same = std::ranges::find_if(after, [&](const Value& n) { return text(n, "name") == text(c, "name"); });
+      if (same == after.end()) errors.forbidden(path["ephemeralContainers"], cat("existing ephemeral containers \"", text(c, "name"), "\" may not be removed\n"));
+      else if (*same != c) errors.forbidden(path["ephemeralContainers"], cat("existing ephemeral containers \"", text(c, "name"), "\" may not be changed\n"));
     }
     return;
   }

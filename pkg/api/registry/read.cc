@@ -74,7 +74,21 @@ Outcome<ContinueToken> parse_continue(std::string_view text) {
   return token;
 }
 
+ComputedObjects* Registry::find_computed(const Call& call) const {
+  auto found = std::ranges::find_if(computed_, [&](const ComputedObjects* c) { return c->group() == call.resource->group(); });
+  return found == computed_.end() ? nullptr : *found;
+}
+
 async::Task<Outcome<ObjectPtr>> Registry::get(Call& call, std::string resource_version) {
+  if (ComputedObjects* computed = find_computed(call)) {
+    Selection one;
+    one.resource = call.resource;
+    one.ns = call.ns;
+    one.name = call.name;
+    CO_OUT_ASSIGN(std::vector<ObjectPtr> found, co_await computed->list(std::move(one)));
+    if (found.empty()) co_return refuse(not_found({call.resource->group(), call.resource->singular()}, call.resource->namespaced ? cat(call.ns, '/', call.name) : call.name));
+    co_return found.front();
+  }
   CO_OUT_ASSIGN(WatchCache * cache, cache_of(call));
   CO_OUT_ASSIGN(std::int64_t wanted, parse_version(resource_version));
   if (resource_version.empty()) {
@@ -89,6 +103,12 @@ async::Task<Outcome<ObjectPtr>> Registry::get(Call& call, std::string resource_v
 }
 
 async::Task<Outcome<ListResult>> Registry::list(Call& call, ListOptions options) {
+  if (ComputedObjects* computed = find_computed(call)) {
+    CO_OUT(check_list_options(options));
+    CO_OUT_ASSIGN(Selection selection, make_selection(*call.resource, call.ns, options.label_selector, options.field_selector));
+    CO_OUT_ASSIGN(std::vector<ObjectPtr> found, co_await computed->list(std::move(selection)));
+    co_return ListResult{.items = std::move(found)};
+  }
   CO_OUT_ASSIGN(WatchCache * cache, cache_of(call));
   CO_OUT(check_list_options(options));
   CO_OUT_ASSIGN(Selection selection,

@@ -7,6 +7,7 @@
 
 #include "api/admission/admission.h"
 #include "api/cache/cache_set.h"
+#include "api/registry/computed.h"
 #include "api/schema/schema.h"
 #include "base/rng.h"
 
@@ -61,11 +62,15 @@ class Registry {
   // managedFields itself (apply).
   async::Task<Outcome<ObjectPtr>> modify(Call& call, Mutation mutation, bool managed = true);
 
+  // Reads of objects' group are answered by it from now on. It outlives the registry's use.
+  void serve_computed(ComputedObjects& objects) { computed_.push_back(&objects); }
+
   CacheSet& caches() { return caches_; }
   async::Time& time() { return time_; }
 
  private:
   struct Write;
+  ComputedObjects* find_computed(const Call& call) const;
   async::Task<Outcome<ObjectPtr>> create_once(Call& call, const json::Value& object);
   async::Task<Outcome<ObjectPtr>> try_modify(Call& call, WatchCache& cache, ObjectPtr current, const Mutation& mutation, bool managed,
                                              bool& stale);
@@ -80,6 +85,7 @@ class Registry {
   AdmissionChain& admission_;
   async::Time& time_;
   Rng& rng_;
+  std::vector<ComputedObjects*> computed_;
 };
 
 // The row that the store holds objects of this resource in (another version of the same group, or events in core).

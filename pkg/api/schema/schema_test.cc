@@ -60,6 +60,7 @@ TEST(Schema, FieldsAreSortedAndNumbersUnique) {
       if (i > 0) EXPECT_LT(t.fields()[i - 1].name(), f.name());
       EXPECT_EQ(t.find(f.name()), &f);
       if (f.name() == "apiVersion" || f.name() == "kind") continue;
+      if (t.name().starts_with("io.k8s.metrics.") && f.name() == "window") continue;  // a Duration: not on the protobuf wire
       EXPECT_NE(f.proto_number(), 0U) << t.name() << "." << f.name();
       EXPECT_TRUE(numbers.insert({f.proto_inline(), f.proto_number()}).second) << t.name() << "." << f.name();
     }

@@ -135,7 +135,8 @@ Outcome<SharedBytes> render_tree(const Media& media, const json::Value& tree) {
 }
 
 json::Object list_metadata(const ListResult& list) {
-  json::Object meta{{"resourceVersion", list.resource_version}};
+  json::Object meta;
+  if (!list.resource_version.empty()) meta["resourceVersion"] = list.resource_version;
   if (!list.continue_token.empty()) meta["continue"] = list.continue_token;
   if (list.remaining) meta["remainingItemCount"] = *list.remaining;
   return meta;

@@ -1,4 +1,6 @@
 // What a cluster has before anybody asks: system namespaces, bootstrap roles, priority classes, the kubernetes Service.
+#include <algorithm>
+
 #include "api/authz/bootstrap.h"
 #include "api/serve/works.h"
 #include "async/scope.h"
@@ -126,6 +128,62 @@ async::Task<Result<>> ensure_endpoint(ServerWorks& works, const Resource* resour
   co_return Result<>();
 }
 
+// apiregistration.k8s.io's picture of what is served here: upstream's priorities, by which clients order groups.
+struct GroupPriority {
+  std::string_view group;
+  int minimum, version;
+};
+constexpr GroupPriority kPriorities[] = {
+    {"", 18000, 1},
+    {"apps", 17800, 15},
+    {"events.k8s.io", 17750, 15},
+    {"authentication.k8s.io", 17700, 15},
+    {"authorization.k8s.io", 17600, 15},
+    {"autoscaling", 17500, 15},
+    {"batch", 17400, 15},
+    {"certificates.k8s.io", 17300, 15},
+    {"networking.k8s.io", 17200, 15},
+    {"policy", 17100, 15},
+    {"rbac.authorization.k8s.io", 17000, 15},
+    {"storage.k8s.io", 16800, 15},
+    {"apiextensions.k8s.io", 16700, 15},
+    {"admissionregistration.k8s.io", 16700, 15},
+    {"scheduling.k8s.io", 16600, 15},
+    {"coordination.k8s.io", 16500, 15},
+    {"node.k8s.io", 16300, 15},
+    {"discovery.k8s.io", 16200, 15},
+    {"flowcontrol.apiserver.k8s.io", 16100, 21},
+    {"resource.k8s.io", 15200, 15},
+    {"metrics.k8s.io", 100, 100},
+};
+
+async::Task<Outcome<json::Value>> with_status(json::Value live, const json::Value& status) {
+  live.as_object()["status"] = status;
+  co_return live;
+}
+
+// apiregistration.k8s.io itself has none, as upstream.
+async::Task<Result<>> ensure_api_service(ServerWorks& works, const Resource* resource, std::string_view group, std::string_view version) {
+  auto known = std::ranges::find(kPriorities, group, &GroupPriority::group);
+  WatchCache* cache = resource == nullptr ? nullptr : works.caches.find(resource->group(), resource->plural());
+  if (known == std::end(kPriorities) || cache == nullptr) co_return Result<>();
+  std::string name = cat(version, '.', group);
+  if (cache->find(name)) co_return Result<>();
+  json::Value service = make("apiregistration.k8s.io/v1", "APIService", {{"name", name}, {"labels", json::Object{{"kube-aggregator.kubernetes.io/automanaged", "onstart"}}}});
+  json::Object spec{{"groupPriorityMinimum", known->minimum}, {"version", version}, {"versionPriority", group == "autoscaling" && version == "v2" ? 30 : known->version}};
+  if (!group.empty()) spec["group"] = group;
+  service.as_object()["spec"] = std::move(spec);
+  CO_TRY(co_await ensure(works, resource, std::move(service)));
+  const json::Value status = json::Object{{"conditions", json::Array{json::Object{{"type", "Available"}, {"status", "True"}, {"reason", "Local"}, {"message", "Local APIServices are always available"},
+                                                                                  {"lastTransitionTime", format_rfc3339(works.parts.time.wall())}}}}};
+  Call call = system_call("update", *resource, "", name);
+  call.subresource = "status";
+  Mutation mutation = [&status](const json::Value& live) { return with_status(live, status); };
+  Outcome<ObjectPtr> out = co_await works.registry.modify(call, mutation);
+  if (!out) log::warn("API service not marked available", {{"name", name}, {"error", out.error().message}});
+  co_return Result<>();
+}
+
 // Aggregates until nothing changes: edit takes in view, admin takes in edit.
 void aggregate(std::vector<json::Value>& roles) {
   for (int round = 0; round < 4; ++round) {
@@ -151,6 +209,8 @@ async::Task<Result<>> make_all(ServerWorks& works, async::Scope& scope) {
     scope.spawn(ensure_rbac(works, "clusterrolebindings", std::move(binding), reconcile_binding));
   for (json::Value& role : bootstrap_roles()) scope.spawn(ensure_rbac(works, "roles", std::move(role), reconcile_role));
   for (json::Value& binding : bootstrap_role_bindings()) scope.spawn(ensure_rbac(works, "rolebindings", std::move(binding), reconcile_binding));
+  for (const ServedGroup& group : served_groups())
+    for (std::string_view version : group.versions) scope.spawn(ensure_api_service(works, find_resource("apiregistration.k8s.io", "v1", "apiservices"), group.group, version));
   const Resource* classes = find_resource("scheduling.k8s.io", "v1", "priorityclasses");
   scope.spawn(ensure(works, classes, make_priority_class("system-node-critical", 2'000'001'000, "For pods without which the node does not work.")));
   scope.spawn(ensure(works, classes, make_priority_class("system-cluster-critical", 2'000'000'000, "For pods without which the cluster does not work.")));

@@ -9,6 +9,7 @@
 #include "api/serve/operations.h"
 #include "api/serve/render.h"
 #include "api/server.h"
+#include "api/usage/usage.h"
 #include "http/exchange.h"
 
 namespace monopod::api {
@@ -23,6 +24,7 @@ struct ServerWorks {
   QuotaLedger quotas;            // writes through the registry below, once there are requests
   AdmissionChain admission;
   Registry registry;
+  UsageMetrics usage;
   ServiceAccountTokens tokens;
   Authenticator authenticator;
   Operations operations;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "api/quantity/quantity.h"
 #include "base/strings.h"
 
 namespace monopod::api::table {
@@ -386,6 +387,20 @@ constexpr KindCells kKinds[] = {
        for (const Value& c : list(r.object, {"status", "conditions"})) condition = get(c, {"type"});
        if (!get(r.object, {"status", "certificate"}).empty()) condition += ",Issued";
        r.cells.push_back(Value(condition));
+     }},
+    {"NodeMetrics", [](const Row& r) {
+       for (std::string_view name : {"cpu", "memory"}) r.cells.push_back(Value(get(r.object, {"usage", name})));
+       r.cells.push_back(Value(get(r.object, {"window"})));
+     }},
+    {"PodMetrics", [](const Row& r) {
+       for (std::string_view name : {"cpu", "memory"}) {
+         Quantity sum;
+         for (const Value& c : list(r.object, {"containers"}))
+           if (auto q = parse_quantity(get(c, {"usage", name}))) sum += *q;
+         if (name == "memory") sum = Quantity::of(sum.value(), Quantity::Format::kBinarySi);
+         r.cells.push_back(Value(sum.text()));
+       }
+       r.cells.push_back(Value(get(r.object, {"window"})));
      }},
     {"APIService", [](const Row& r) {
        std::string_view service_name = get(r.object, {"spec", "service", "name"});
