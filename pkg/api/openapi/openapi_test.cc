@@ -92,6 +92,23 @@ TEST(OpenApi, VersionTwoIsOneDocumentWhoseReferencesResolve) {
   EXPECT_NE(api.v2(true).hash, api.v2(false).hash);
 }
 
+TEST(OpenApi, SaysInWordsWhatFieldsAreFor) {
+  OpenApi api;
+  json::Value core = *json::parse(**api.document("api/v1"));
+  const json::Value& schemas = core.at("components").at("schemas");
+  EXPECT_EQ(json::get_string(schemas, {"io.k8s.api.core.v1.ConfigMap", "description"}), "Settings for pods: keys and values.");
+  EXPECT_EQ(json::get_string(schemas, {"io.k8s.api.core.v1.ConfigMap", "properties", "kind", "description"}), "What this object is.") << "what all kinds have is said once";
+  const json::Value& policy = schemas.at("io.k8s.api.core.v1.Container").at("properties").at("imagePullPolicy");
+  EXPECT_EQ(json::format(policy.at("enum")), R"(["Always","IfNotPresent","Never"])");
+  EXPECT_TRUE(json::get_string(policy, {"description"}).starts_with("When the image is fetched."));
+  // An ephemeral container says what a container says, and one thing more.
+  EXPECT_EQ(json::format(schemas.at("io.k8s.api.core.v1.EphemeralContainer").at("properties").at("imagePullPolicy")), json::format(policy));
+  EXPECT_FALSE(json::get_string(schemas, {"io.k8s.api.core.v1.EphemeralContainer", "properties", "targetContainerName", "description"}).empty());
+  EXPECT_TRUE(json::get_string(schemas, {"io.k8s.api.core.v1.Container", "properties", "targetContainerName", "description"}).empty());
+  json::Value old = *json::parse(*api.v2(false).bytes);
+  EXPECT_EQ(json::get_string(old, {"definitions", "io.k8s.api.apps.v1.DeploymentSpec", "properties", "replicas", "description"}), "How many pods. Default 1.");
+}
+
 TEST(OpenApi, HashIsStable) {
   OpenApi a, b;
   EXPECT_EQ(*a.hash("api/v1"), *b.hash("api/v1"));

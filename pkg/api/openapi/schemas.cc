@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "api/openapi/texts.h"
 #include "base/strings.h"
 
 namespace monopod::api::openapi {
@@ -62,10 +63,13 @@ class Schemas {
     json::Object properties;
     json::Array required;
     for (const Field& field : type.fields()) {
-      properties[field.name()] = property(field);
+      json::Object made = property(field);
+      describe(made, type, field);
+      properties[field.name()] = std::move(made);
       if (field.required()) required.push_back(json::Value(field.name()));
     }
     json::Object out{{"type", "object"}};
+    if (std::string_view text = texts_.of(type); !text.empty()) out["description"] = text;
     if (!properties.empty()) out["properties"] = std::move(properties);
     if (!required.empty()) out["required"] = std::move(required);
     if (type.atomic()) out["x-kubernetes-map-type"] = "atomic";
@@ -157,6 +161,17 @@ class Schemas {
     return out;
   }
 
+  void describe(json::Object& property, const Type& type, const Field& field) {
+    const Texts::Text* text = texts_.of(type, field.name());
+    if (text == nullptr) return;
+    property["description"] = text->text;
+    if (text->values.empty() || field.kind() != FieldKind::kString || field.shape() != Shape::kSingle) return;
+    json::Array values;
+    for (std::string_view value : text->values) values.push_back(json::Value(value));
+    property["enum"] = std::move(values);
+  }
+
+  Texts texts_;
   json::Object out_;
   std::vector<const Type*> pending_;
 };

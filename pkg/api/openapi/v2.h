@@ -9,7 +9,7 @@
 
 namespace monopod::api::openapi {
 
-// documents: v3, parsed. Descriptions and defaults are left out, as upstream leaves out defaults.
+// documents: v3, parsed. Defaults are left out, as upstream leaves them out.
 json::Object make_v2(const std::vector<json::Value>& documents);
 
 // The protobuf message of such a document.
