@@ -1,5 +1,9 @@
 #include "api/scan.h"
 
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
 #include "codec/json.h"
 
 namespace monopod::api {
@@ -12,10 +16,28 @@ std::size_t skip_space(std::string_view text, std::size_t at) {
   return at;
 }
 
+namespace {
+// The high bit of each byte that equals the pattern's (the lowest one found is right, which is all that is looked at).
+constexpr std::uint64_t equal_bytes(std::uint64_t word, std::uint64_t pattern) {
+  std::uint64_t x = word ^ pattern;
+  return (x - 0x0101010101010101U) & ~x & 0x8080808080808080U;
+}
+}  // namespace
+
 std::size_t skip_string(std::string_view text, std::size_t at) {
-  for (++at; at < text.size(); ++at) {
+  ++at;
+  while (at < text.size()) {
+    if constexpr (std::endian::native == std::endian::little) {  // eight at a time up to a quote or a backslash
+      std::uint64_t word = 0, found = 0;
+      while (found == 0 && at + sizeof word <= text.size()) {
+        std::memcpy(&word, text.data() + at, sizeof word);
+        found = equal_bytes(word, 0x2222222222222222U) | equal_bytes(word, 0x5c5c5c5c5c5c5c5cU);
+        at += found == 0 ? sizeof word : static_cast<std::size_t>(std::countr_zero(found)) / 8;
+      }
+      if (at >= text.size()) break;
+    }
     if (text[at] == '"') return at + 1;
-    if (text[at] == '\\') ++at;
+    at += text[at] == '\\' ? 2 : 1;
   }
   return kEnd;
 }

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "api/protobuf/protobuf.h"
 #include "api/testing.h"
 #include "base/strings.h"
 
@@ -11,6 +12,31 @@ const std::string kMaps = "/api/v1/namespaces/default/configmaps";
 std::string config_map(std::string_view name, std::string_view value = "1") {
   return cat(R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":")", name, R"("},"data":{"a":")", value, "\"}}");
 }
+
+async::Task<Result<>> metadata_as_protobuf(TestCluster& cluster) {
+  for (int i = 0; i < 3; ++i) {
+    CO_CALL(made, "POST", kMaps, config_map(cat("m", i), std::string(100'000, 'x')));
+    CO_EXPECT_STATUS(made, 201);
+  }
+  // What client-go's metadata client asks for first.
+  http::Headers accept{{"accept", "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"}};
+  CO_CALL(listed, "GET", kMaps, "", accept);
+  CO_EXPECT_STATUS(listed, 200);
+  EXPECT_EQ(listed.headers.find("content-type"), "application/vnd.kubernetes.protobuf");
+  EXPECT_EQ(peek_protobuf_type(listed.body)->kind, "PartialObjectMetadataList");
+  EXPECT_LT(listed.body.size(), 2000U);
+  for (std::string_view name : {"m0", "m1", "m2"}) EXPECT_NE(listed.body.find(name), std::string::npos);
+  CO_CALL(all, "GET", kMaps, "", {{"accept", "application/vnd.kubernetes.protobuf"}});
+  CO_EXPECT_STATUS(all, 200);
+  EXPECT_EQ(peek_protobuf_type(all.body)->kind, "ConfigMapList");
+  EXPECT_GT(all.body.size(), 300'000U);
+  EXPECT_TRUE(all.body.ends_with(kProtobufEnvelopeEnd));
+  CO_CALL(one, "GET", kMaps + "/m0", "", {{"accept", "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}});
+  CO_EXPECT_STATUS(one, 200);
+  EXPECT_EQ(peek_protobuf_type(one.body)->kind, "PartialObjectMetadata");
+  co_return Result<>();
+}
+TEST(Verbs, MetadataAloneComesAsProtobufToo) { with_cluster(metadata_as_protobuf); }
 
 async::Task<Result<>> create_get_list_delete(TestCluster& cluster) {
   CO_CALL(made, "POST", kMaps, config_map("one"));

@@ -42,6 +42,37 @@ TEST(Protobuf, BytesAreTheOnesGoWrites) {
   EXPECT_EQ(format_hex(as_bytes(*bytes)), "6b3873000a0f0a0276311209436f6e6669674d6170120d1206" "0a016b120176" "0a03" "0a0161" "1a002200");
 }
 
+TEST(Protobuf, TextOfAWiderTypeGivesWhatTheTypeHas) {
+  constexpr std::string_view kPod = R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"nodeName":"n"},"status":{}})";
+  auto bytes = encode_protobuf(kPod, "meta.k8s.io/v1", "PartialObjectMetadata", *find_type("meta.k8s.io", "v1", "PartialObjectMetadata"));
+  ASSERT_TRUE(bytes) << bytes.error().message();
+  auto back = decode_protobuf(*bytes, {find_type("meta.k8s.io", "v1", "PartialObjectMetadata"), "meta.k8s.io/v1", "PartialObjectMetadata"});
+  ASSERT_TRUE(back);
+  EXPECT_EQ(json::format(*back), R"({"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{"name":"a"}})");
+}
+
+// A message's length is written once the message is: at each size where the length takes one byte more.
+TEST(Protobuf, LengthsOfEverySizeStandBeforeTheirMessage) {
+  const Type& type = *find_type("", "v1", "ConfigMap");
+  for (std::size_t size : {0U, 1U, 110U, 120U, 127U, 128U, 129U, 16370U, 16380U, 16384U, 2'097'140U, 2'097'160U}) {
+    std::string text = cat(R"({"apiVersion":"v1","data":{"quote\"d":")", std::string(size, 'x'), R"(\n"},"kind":"ConfigMap","metadata":{"name":"a"}})");
+    auto bytes = encode_protobuf(text, "v1", "ConfigMap", type);
+    ASSERT_TRUE(bytes) << size;
+    auto back = decode_protobuf(*bytes, {&type, "v1", "ConfigMap"});
+    ASSERT_TRUE(back) << size;
+    EXPECT_TRUE(json::format(*back) == text) << size;
+  }
+}
+
+TEST(Protobuf, TextThatIsNotTheTypesIsAnError) {
+  const Type& type = *find_type("", "v1", "Pod");
+  std::string out;
+  for (std::string_view text : {"", "[]", "{", R"({"metadata":[]})", R"({"metadata":{"name":1}})", R"({"metadata":{"name":"a})", R"({"metadata":{"generation":"1"}})",
+                                R"({"metadata":{"generation":1.5}})", R"({"metadata":{"creationTimestamp":"yesterday"}})", R"({"spec":{"hostNetwork":1}})",
+                                R"({"spec":{"containers":{}}})", R"({"spec":{"containers":[{"name":"a"})", R"({"metadata":{"labels":[]}})"})
+    EXPECT_FALSE(append_protobuf_message(out, text, type)) << text;
+}
+
 TEST(Protobuf, ZeroValuesOfGoAreNotKept) {
   // Every plain string of ObjectMeta is written by Go even when empty, and an unset time is an empty message.
   std::string meta, raw, unknown, type_meta;

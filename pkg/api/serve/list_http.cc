@@ -107,44 +107,33 @@ async::Task<Outcome<>> write_table(ListWriter& out, const Rendering& how, const 
   co_return co_await out.finish();
 }
 
-void append_field(std::string& out, char tag, std::string_view bytes) {
-  out += tag;
-  std::size_t size = bytes.size();
-  while (size >= 0x80) {
-    out += static_cast<char>(size | 0x80);
-    size >>= 7;
-  }
-  out += static_cast<char>(size);
-  out += bytes;
-}
-
-// Any list kind: 1: ListMeta, 2: items. Built from the items' messages, with no tree of the whole.
+// Any list kind: 1: ListMeta, 2: items. The length stands in front, so all is encoded before the first byte goes out.
 async::Task<Outcome<>> write_protobuf(ListWriter& out, const Rendering& how, const ListResult& list) {
   Slice slice;
-  json::Value empty = json::Object{{"kind", cat(how.resource->kind(), "List")}, {"apiVersion", how.resource->group_version()},
-                                   {"metadata", list_metadata(list)}, {"items", json::Array()}};
-  const Type* type = how.resource->list_type();
-  if (type == nullptr) co_return refuse(not_acceptable("this list has no protobuf form"));
-  auto head = encode_protobuf_message(empty, *type);
-  if (!head) co_return refuse(internal(head.error().message()));
-  std::string raw = std::move(*head);
+  bool partial = how.media.view == View::kPartial;
+  std::string kind = partial ? "PartialObjectMetadataList" : cat(how.resource->kind(), "List");
+  std::string_view version = partial ? how.media.meta_version() : how.resource->group_version();
+  const Type& type = partial ? *find_type("meta.k8s.io", "v1", "PartialObjectMetadata") : how.resource->type();
+  std::vector<std::string> parts(1);
+  CO_OUT(append_protobuf_field(parts[0], 1, json::format(list_metadata(list)), *find_type("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta")));
+  std::size_t size = 0;
   for (const ObjectPtr& object : list.items) {
-    json::Value tree = is_stored_form(*how.resource) ? object->tree() : to_requested(object->tree(), *how.resource);
-    auto item = encode_protobuf_message(tree, how.resource->type());
-    if (!item) co_return refuse(internal(item.error().message()));
-    append_field(raw, '\x12', *item);
+    if (parts.back().size() >= kListChunkBytes) {
+      size += parts.back().size();
+      parts.emplace_back().reserve(kListChunkBytes + (kListChunkBytes >> 2));
+    }
+    SharedBytes text = requested_json(how, *object);
+    CO_OUT(append_protobuf_field(parts.back(), 2, *text, type));
     if (slice.spent()) CO_OUT(co_await slice.yield());
   }
-  std::string meta, unknown;
-  append_field(meta, '\x0a', how.resource->group_version());
-  append_field(meta, '\x12', cat(how.resource->kind(), "List"));
-  append_field(unknown, '\x0a', meta);
-  append_field(unknown, '\x12', raw);
-  append_field(unknown, '\x1a', "");
-  append_field(unknown, '\x22', "");
-  out.text() = "k8s";
-  out.text() += '\0';
-  out.text() += unknown;
+  out.text() = protobuf_envelope(version, kind, size + parts.back().size());
+  for (std::string& part : parts) {
+    if (out.text().empty()) out.text() = std::move(part);
+    else out.text() += part;
+    part = std::string();
+    if (out.full()) CO_OUT(co_await out.flush());
+  }
+  out.text() += kProtobufEnvelopeEnd;
   co_return co_await out.finish();
 }
 
@@ -182,7 +171,7 @@ async::Task<Outcome<>> serve_list(HttpCall& call, Call& api_call) {
   add_warnings(headers, api_call.warnings);
   ListWriter out(call, std::move(headers), accepts_gzip(call.exchange.request()));
   if (media.view == View::kTable) co_return co_await write_table(out, how, list, call.works.parts.time.wall());
-  if (media.encoding == Encoding::kProtobuf && media.view == View::kObject) co_return co_await write_protobuf(out, how, list);
+  if (media.encoding == Encoding::kProtobuf) co_return co_await write_protobuf(out, how, list);
   if (media.encoding == Encoding::kYaml) co_return co_await write_yaml(out, how, list);
   co_return co_await write_json(out, how, list);
 }

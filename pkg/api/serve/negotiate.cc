@@ -42,7 +42,7 @@ bool matches(const MediaRange& range, const MediaSupport& support, Media& out) {
   if (as == "Table") out.view = View::kTable;
   else if (as == "PartialObjectMetadata" || as == "PartialObjectMetadataList") out.view = View::kPartial;
   else return false;
-  return out.encoding != Encoding::kProtobuf;  // tables and partial metadata are JSON here
+  return out.encoding != Encoding::kProtobuf || out.view == View::kPartial;  // tables have no protobuf form
 }
 
 }  // namespace

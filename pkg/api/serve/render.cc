@@ -2,6 +2,7 @@
 
 #include "api/convert/convert.h"
 #include "api/protobuf/protobuf.h"
+#include "api/protobuf/wire.h"
 #include "base/strings.h"
 #include "codec/yaml.h"
 
@@ -10,11 +11,6 @@ namespace {
 
 json::Value requested_tree(const Rendering& how, const Object& object) {
   return is_stored_form(*how.resource) ? object.tree() : to_requested(object.tree(), *how.resource);
-}
-
-SharedBytes requested_json(const Rendering& how, const Object& object) {
-  if (is_stored_form(*how.resource)) return object.json();
-  return share(json::format(to_requested(object.tree(), *how.resource)));
 }
 
 std::string table_of(const Rendering& how, const Object& object, WallTime now, bool headers) {
@@ -30,27 +26,12 @@ std::string encode_json_frame(EventType type, std::string_view object) {
   return cat("{\"type\":\"", event_type_name(type), "\",\"object\":", object, "}\n");
 }
 
-void append_varint(std::string& out, std::uint64_t value) {
-  while (value >= 0x80) {
-    out += static_cast<char>(value | 0x80);
-    value >>= 7;
-  }
-  out += static_cast<char>(value);
-}
-
 // Length prefix, then WatchEvent { 1: type, 2: RawExtension { 1: object with its envelope } }.
 std::string encode_protobuf_frame(std::string_view type, std::string_view object) {
-  std::string raw;
-  raw += '\x0a';
-  append_varint(raw, object.size());
-  raw += object;
-  std::string event;
-  event += '\x0a';
-  append_varint(event, type.size());
-  event += type;
-  event += '\x12';
-  append_varint(event, raw.size());
-  event += raw;
+  std::string raw, event;
+  wire::put_bytes(raw, 1, object);
+  wire::put_bytes(event, 1, type);
+  wire::put_bytes(event, 2, raw);
   std::string out;
   for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>((event.size() >> shift) & 0xff);
   return out + event;
@@ -104,13 +85,14 @@ class ApiForm final : public FrameForm {
   const Clock& clock_;
 };
 
+Outcome<SharedBytes> in_protobuf(Result<std::string> bytes) {
+  if (!bytes) return refuse(internal(bytes.error().message()));
+  return share(std::move(*bytes));
+}
+
 Outcome<SharedBytes> in_encoding(const Media& media, json::Value tree, const Type* type) {
   if (media.encoding == Encoding::kYaml) return share(yaml::format(tree));
-  if (media.encoding == Encoding::kProtobuf && type != nullptr) {
-    auto bytes = encode_protobuf(tree, *type);
-    if (!bytes) return refuse(internal(bytes.error().message()));
-    return share(std::move(*bytes));
-  }
+  if (media.encoding == Encoding::kProtobuf && type != nullptr) return in_protobuf(encode_protobuf(tree, *type));
   return share(json::format(tree));
 }
 
@@ -120,18 +102,27 @@ Outcome<SharedBytes> render_object(const Rendering& how, const Object& object, W
   switch (how.media.view) {
     case View::kTable: return share(table_of(how, object, now, true));
     case View::kPartial: {
-      json::Value partial = make_partial_metadata(object.tree(), how.media.meta_version());
-      return in_encoding(how.media, std::move(partial), find_type("meta.k8s.io", "v1", "PartialObjectMetadata"));
+      const Type* type = find_type("meta.k8s.io", "v1", "PartialObjectMetadata");
+      if (how.media.encoding == Encoding::kProtobuf)
+        return in_protobuf(encode_protobuf(*object.json(), how.media.meta_version(), "PartialObjectMetadata", *type));
+      return in_encoding(how.media, make_partial_metadata(object.tree(), how.media.meta_version()), type);
     }
     case View::kObject: break;
   }
   if (how.media.encoding == Encoding::kJson) return requested_json(how, object);
+  if (how.media.encoding == Encoding::kProtobuf)
+    return in_protobuf(encode_protobuf(*requested_json(how, object), how.resource->group_version(), how.resource->kind(), how.resource->type()));
   return in_encoding(how.media, requested_tree(how, object), &how.resource->type());
 }
 
 Outcome<SharedBytes> render_tree(const Media& media, const json::Value& tree) {
   GroupVersion version = split_group_version(json::get_string(tree, {"apiVersion"}));
   return in_encoding(media, tree, find_type(version.group, version.version, json::get_string(tree, {"kind"})));
+}
+
+SharedBytes requested_json(const Rendering& how, const Object& object) {
+  if (is_stored_form(*how.resource)) return object.json();
+  return share(json::format(to_requested(object.tree(), *how.resource)));
 }
 
 json::Object list_metadata(const ListResult& list) {

@@ -23,6 +23,8 @@ Outcome<SharedBytes> render_tree(const Media& media, const json::Value& tree);
 
 // The text of a JSON list's head up to its first item; `]}` ends it.
 std::string list_head(const Rendering& how, const ListResult& list);
+// The object's JSON in the version that was requested: shared with the cache where that is the stored one.
+SharedBytes requested_json(const Rendering& how, const Object& object);
 // One item's bytes in a JSON list.
 SharedBytes list_item(const Rendering& how, const Object& object);
 json::Object list_metadata(const ListResult& list);
