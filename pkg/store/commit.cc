@@ -11,6 +11,11 @@ namespace {
 constexpr std::int64_t kCheckpointBytes = 8 << 20;  // of write-ahead log
 constexpr std::int64_t kReservedBlock = 100'000;  // revisions, so rarely a write; a restart skips at most as many
 constexpr std::chrono::milliseconds kSyncInterval{10};
+// Writers that were answered come back within a moment: a commit that waits for them saves them one of their own.
+constexpr std::size_t kGatherWritersMin = 8;
+constexpr int kGatherShare = 4;  // of the last commit's time, at most
+constexpr Duration kGatherMax = std::chrono::milliseconds(1);
+constexpr int kGatherPause = 16;  // commits, after a wait that few came in
 
 std::size_t bytes_of(const Writes& writes) {
   std::size_t bytes = 0;
@@ -71,7 +76,7 @@ void SqliteStore::take_changes(Work& work, std::vector<Change> changes) {
 
 void SqliteStore::submit(const WorkPtr& work) {
   queue_.push_back(work);
-  work_arrived_.wake_all();
+  if (queue_.size() >= wake_at_) work_arrived_.wake_all();
 }
 
 // Not a coroutine: one that was cancelled before is unwound where it awaits, and what was evaluated must be in the queue by then.
@@ -102,13 +107,35 @@ std::vector<WorkPtr> SqliteStore::next_batch() {
   return batch;
 }
 
+async::Task<Result<>> SqliteStore::until_queued() {
+  while (queue_.size() < wake_at_ && !closing_) CO_TRY(co_await work_arrived_.wait());
+  co_return Result<>();
+}
+
+// Lets the writers of the last commits join the next one, where they are many. One writer alone never waits, and a file whose commits take no
+// time neither.
+async::Task<Result<>> SqliteStore::gather() {
+  std::size_t before = queue_.size();
+  Duration limit = std::min<Duration>(last_commit_ / kGatherShare, kGatherMax);
+  if (expected_writers_ < kGatherWritersMin || before >= expected_writers_ || limit.count() <= 0 || closing_) co_return Result<>();
+  if (gather_pause_ > 0) {
+    --gather_pause_;
+    co_return Result<>();
+  }
+  wake_at_ = expected_writers_;
+  Result<> came = co_await async::with_timeout<void>(time_, limit, "more writers", until_queued());
+  wake_at_ = 1;
+  if (!came && came.error().code() == Code::kCancelled) co_return came;
+  if (queue_.size() - before < (expected_writers_ - before) / 2) gather_pause_ = kGatherPause;
+  co_return Result<>();
+}
+
 async::Task<Result<>> SqliteStore::run_committer() {
   for (;;) {
-    while (queue_.empty()) {
-      if (closing_) co_return Result<>();
-      CO_TRY(co_await work_arrived_.wait());
-    }
+    CO_TRY(co_await until_queued());
+    if (queue_.empty()) co_return Result<>();  // closing
     co_await async::asio::post(executor_, async::use_task);  // the rest of this turn comes along
+    CO_TRY(co_await gather());
     in_flight_ = next_batch();
     std::vector<Writes*> writes;
     for (const WorkPtr& work : in_flight_)
@@ -117,11 +144,13 @@ async::Task<Result<>> SqliteStore::run_committer() {
     MonoTime began = time_.mono();
     if (failure_) committed = fail(*failure_);
     else if (!writes.empty()) committed = co_await commit_thread_.run([this, &writes] { return db_->commit(writes); });
+    last_commit_ = time_.mono() - began;
     std::vector<WorkPtr> batch = std::exchange(in_flight_, {});
+    expected_writers_ = batch.size() + queue_.size();
     if (committed) {
       if (!writes.empty()) {
         ++counters_.commits;
-        counters_.commit_seconds.observe(std::chrono::duration<double>(time_.mono() - began).count());
+        counters_.commit_seconds.observe(std::chrono::duration<double>(last_commit_).count());
         counters_.wal_bytes_written = db_->wal_bytes_written();
       }
       publish(batch);

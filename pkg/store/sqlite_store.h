@@ -101,6 +101,8 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   async::Task<Result<>> settled();
   void take_changes(Work& work, std::vector<Change> changes);  // changes at head, evaluated just now
   async::Task<Result<>> run_committer();
+  async::Task<Result<>> until_queued();  // wake_at_ works, or closing_
+  async::Task<Result<>> gather();
   std::vector<WorkPtr> next_batch();
   void publish(const std::vector<WorkPtr>& batch);
   void take_back(std::vector<WorkPtr> batch, const Error& why);
@@ -148,6 +150,10 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   std::deque<WorkPtr> queue_;
   std::vector<WorkPtr> in_flight_;
   async::Notify work_arrived_;
+  std::size_t wake_at_ = 1;           // works in the queue, before the committer is woken
+  std::size_t expected_writers_ = 0;  // of the last commit and waiting at its end
+  Duration last_commit_{};
+  int gather_pause_ = 0;  // commits that wait for nobody
   std::int64_t reserved_ = 0;          // by evaluated work
   std::int64_t reserved_durable_ = 0;
   std::int64_t compact_requested_ = 0;
