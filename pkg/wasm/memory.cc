@@ -1,0 +1,85 @@
+// Memories and tables: allocation and growth.
+#include <sys/mman.h>
+
+#include <cstring>
+
+#include "base/strings.h"
+#include "wasm/limits.h"
+#include "wasm/runtime.h"
+
+namespace monopod::wasm {
+namespace {
+
+// Behind the last page: an access that a future engine does not check ends here.
+constexpr std::uint64_t kGuardBytes = kPageBytes;
+
+}  // namespace
+
+MemoryObject::~MemoryObject() {
+  if (base != nullptr) ::munmap(base, reserved);
+}
+
+// All that it may ever take is reserved at once (addresses, no memory), so that growing is one mprotect and nothing moves.
+Result<std::unique_ptr<MemoryObject>> MemoryObject::make(const SizeLimits& type, std::uint64_t pages_max) {
+  std::uint64_t top = type.is64 ? kMemory64PagesMax : kMemory32PagesMax;
+  auto out = std::make_unique<MemoryObject>();
+  out->type = type;
+  out->pages_max = std::min({pages_max, top, type.has_max ? type.max : top});
+  if (type.min > std::min(pages_max, top)) return fail(Code::kResourceExhausted, cat("wasm memory of ", type.min, " pages, the most is ", std::min(pages_max, top)));
+  std::uint64_t pages = out->pages_max;
+  void* at = MAP_FAILED;
+  // Where addresses are scarce (39-bit kernels, RLIMIT_AS): less, and growing ends earlier.
+  for (;; pages = std::max(type.min, pages / 4)) {
+    out->reserved = pages * kPageBytes + kGuardBytes;
+    at = ::mmap(nullptr, out->reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at != MAP_FAILED || pages == type.min) break;
+  }
+  if (at == MAP_FAILED) return fail_errno(cat("reserve ", out->reserved, " bytes of wasm memory"));
+  out->base = static_cast<std::uint8_t*>(at);
+  out->pages_max = pages;
+  std::uint64_t bytes = type.min * kPageBytes;
+  if (bytes != 0 && ::mprotect(out->base, bytes, PROT_READ | PROT_WRITE) != 0) return fail_errno(cat("allocate ", bytes, " bytes of wasm memory"));
+  out->bytes = bytes;
+  return out;
+}
+
+bool MemoryObject::grow(std::uint64_t pages) {
+  std::uint64_t now = bytes / kPageBytes;
+  if (pages == 0) return true;
+  if (pages > pages_max || now > pages_max - pages) return false;
+  if (::mprotect(base + bytes, pages * kPageBytes, PROT_READ | PROT_WRITE) != 0) return false;
+  bytes += pages * kPageBytes;
+  return true;
+}
+
+std::uint64_t table_grow(TableObject& table, std::uint64_t count, std::uint64_t value) {
+  std::uint64_t size = table.elements.size();
+  if (count > table.elements_max || size > table.elements_max - count) return ~std::uint64_t{0};
+  table.elements.resize(size + count, value);
+  return size;
+}
+
+bool memory_init(Vm& vm, std::uint32_t segment, std::uint32_t memory, std::uint64_t to, std::uint64_t from, std::uint64_t count) {
+  MemoryObject& m = *vm.memories[memory];
+  const DataSegment& s = vm.module->data[segment];
+  std::uint64_t size = vm.data_dropped[segment] ? 0 : s.bytes.to - s.bytes.from;
+  if (from > size || count > size - from || to > m.bytes || count > m.bytes - to) return false;
+  if (count != 0) std::memcpy(m.base + to, vm.module->bytes.data() + s.bytes.from + from, count);
+  return true;
+}
+
+bool table_init(Vm& vm, std::uint32_t segment, std::uint32_t table, std::uint64_t to, std::uint64_t from, std::uint64_t count) {
+  TableObject& t = *vm.tables[table];
+  const ElementSegment& s = vm.module->elements[segment];
+  std::uint64_t size = vm.elements_dropped[segment] ? 0 : s.size();
+  if (from > size || count > size - from || to > t.elements.size() || count > t.elements.size() - to) return false;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    std::uint64_t value[2] = {};
+    if (!s.functions.empty()) value[0] = reinterpret_cast<std::uint64_t>(vm.functions[s.functions[from + i]]);
+    else evaluate(vm, s.expressions[from + i], value);
+    t.elements[to + i] = value[0];
+  }
+  return true;
+}
+
+}  // namespace monopod::wasm

@@ -1,0 +1,138 @@
+// What exists at run time: functions, tables, memories, globals, and the state of the machine that executes. Internal to the package; users see engine.h.
+//
+//   Store ── Machine (stack, fuel, interrupt)              one thread of execution at a time
+//     └─ Instance ── Vm: entries[] ─► register code of the module (shared by instances, made when first called)
+//                        functions[], tables[], memories[], globals[] ─► objects, own or imported
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "wasm/module.h"
+
+namespace monopod::wasm {
+
+struct Insn;
+struct Vm;
+struct CodeCache;
+class Store;
+class Caller;
+
+enum class Trap : std::uint8_t {
+  kNone, kUnreachable, kMemory, kTable, kDivideByZero, kOverflow, kConversion, kUninitialized, kUndefined, kSignature, kNullReference, kStack, kFuel, kInterrupted,
+  kException, kHost, kLimit, kExit,  // kException: unwinding; kExit: no error, the guest asked to end
+};
+std::string_view trap_text(Trap trap);  // the wording of the core specification's test suite
+
+// A host function as the machine calls it: arguments in slots, results to the same place. A trap is raised through caller.
+using HostCall = void (*)(Caller& caller, void* data, std::uint64_t* slots);
+
+struct FunctionObject {
+  std::uint32_t type = 0;   // number in the registry
+  std::uint32_t index = 0;  // in the module of vm
+  Vm* vm = nullptr;         // null: of the host
+  HostCall host = nullptr;
+  void* data = nullptr;
+  const FuncType* signature = nullptr;
+  std::string name;  // of host functions, for backtraces
+};
+
+struct TableObject {
+  TableType type;
+  std::uint64_t elements_max = 0;  // of the type and the store's limit
+  std::vector<std::uint64_t> elements;
+};
+
+// Linear memory: a reservation of addresses, of which the first `bytes` are accessible. Never moves.
+struct MemoryObject {
+  SizeLimits type;
+  std::uint8_t* base = nullptr;
+  std::uint64_t bytes = 0;
+  std::uint64_t reserved = 0;
+  std::uint64_t pages_max = 0;
+  ~MemoryObject();
+  MemoryObject() = default;
+  MemoryObject(const MemoryObject&) = delete;
+  MemoryObject& operator=(const MemoryObject&) = delete;
+  static Result<std::unique_ptr<MemoryObject>> make(const SizeLimits& type, std::uint64_t pages_max);
+  bool grow(std::uint64_t pages);  // false: past the limit, or no memory; nothing changed
+};
+
+struct GlobalObject {
+  GlobalType type;
+  alignas(16) std::uint64_t value[2] = {};
+};
+
+struct TagObject {
+  std::uint32_t type = 0;
+};
+
+struct ExceptionObject {
+  const TagObject* tag = nullptr;
+  std::vector<std::uint64_t> payload;
+  bool marked = false;
+};
+
+// A store's thread of execution.
+struct Machine {
+  std::uint64_t* stack = nullptr;
+  std::uint64_t* stack_end = nullptr;
+  // Frames end here. An interruption makes it null, so that function entries ask one question.
+  std::atomic<std::uint64_t*> stack_limit{nullptr};
+  std::uint64_t* sp = nullptr;       // free from here on, for the next entry
+  std::atomic<std::uint32_t> interrupt{0};
+  std::int64_t fuel = 0;
+  std::uint32_t depth = 0;           // entries on the host's stack
+  Trap trap = Trap::kNone;
+  const Insn* trap_ip = nullptr;
+  std::uint64_t* trap_fp = nullptr;
+  ExceptionObject* exception = nullptr;
+  std::string message;               // of kHost and kLimit
+  std::string backtrace;
+  std::int32_t exit_code = 0;
+  Store* store = nullptr;
+};
+
+// What the handlers of the interpreter see of an instance.
+struct Vm {
+  const std::atomic<const Insn*>* entries = nullptr;  // of the module's own functions, by index over all functions
+  FunctionObject** functions = nullptr;
+  std::uint64_t** globals = nullptr;
+  TableObject** tables = nullptr;
+  MemoryObject** memories = nullptr;
+  const std::atomic<std::uint64_t*>* stack_limit = nullptr;
+  const std::atomic<std::uint32_t>* interrupt = nullptr;
+  Machine* machine = nullptr;
+  TagObject** tags = nullptr;
+  std::vector<bool> data_dropped;
+  std::vector<bool> elements_dropped;
+  const ModuleData* module = nullptr;
+  CodeCache* code = nullptr;
+
+  std::vector<FunctionObject> own_functions;
+  std::vector<FunctionObject*> function_list;
+  std::vector<std::uint64_t*> global_list;
+  std::vector<GlobalObject*> global_objects;
+  std::vector<TableObject*> table_list;
+  std::vector<MemoryObject*> memory_list;
+  std::vector<TagObject*> tag_list;
+};
+
+// Runs a function with its arguments at slots (on the machine's stack, machine.sp beyond them); results replace them. The reason is in machine.trap
+// where it fails.
+bool call_function(Machine& machine, const FunctionObject& function, std::uint64_t* slots);
+
+// A constant expression, checked before. functions, globals: of the instance in the making.
+void evaluate(const Vm& vm, Range expression, std::uint64_t out[2]);
+
+// One definition of what bulk instructions, start-up and the host do.
+bool memory_init(Vm& vm, std::uint32_t segment, std::uint32_t memory, std::uint64_t to, std::uint64_t from, std::uint64_t count);
+bool table_init(Vm& vm, std::uint32_t segment, std::uint32_t table, std::uint64_t to, std::uint64_t from, std::uint64_t count);
+std::uint64_t table_grow(TableObject& table, std::uint64_t count, std::uint64_t value);  // the old size, or all ones
+
+ExceptionObject* make_exception(Machine& machine, const TagObject* tag, const std::uint64_t* payload, std::uint32_t slots);
+
+}  // namespace monopod::wasm
