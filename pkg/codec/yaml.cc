@@ -211,6 +211,9 @@ Result<std::vector<Value>> parse_all(std::string_view text, const Limits& limits
 }
 
 Result<Value> parse(std::string_view text, const Limits& limits) {
+  // JSON is YAML, and what clients send as YAML is mostly JSON: a tenth of the work.
+  if (std::size_t first = text.find_first_not_of(" \t\r\n"); first != std::string_view::npos && text[first] == '{')
+    if (auto tree = json::parse(text, {.depth_max = limits.depth_max, .bytes_max = limits.bytes_max})) return tree;
   TRY_ASSIGN(std::vector<Value> documents, parse_all(text, limits));
   if (documents.empty()) return Value();
   if (documents.size() > 1) return fail(Code::kInvalidArgument, cat("yaml: ", documents.size(), " documents, want one"));

@@ -96,6 +96,11 @@ json::Value empty_object(const Type& type) {
   return out;
 }
 
+// Where only metadata has changed, and by our own making.
+void settle_metadata(json::Value& object, const Type& type) {
+  if (const Field* meta = type.find("metadata"); meta != nullptr && meta->type() != nullptr) (void)canonicalize_tree(json::at_path(object, {"metadata"}), *meta->type(), {});
+}
+
 std::string shown(const Entry& e) {
   std::string out = json::format(json::Value(e.manager));
   if (!e.subresource.empty()) out += cat(" with subresource ", json::format(json::Value(e.subresource)));
@@ -127,8 +132,11 @@ Result<ApplyResult> apply_configuration(const json::Value* live, const json::Val
   strip(*set);
   strip_reset(*set, type, who.subresource);
 
-  json::Value before = live == nullptr ? empty_object(type) : without_managed(*live);
+  // managedFields stay in both sides of what follows, and are written anew at the end.
+  const json::Value nothing = live == nullptr ? empty_object(type) : json::Value();
+  const json::Value& before = live == nullptr ? nothing : *live;
   std::vector<Entry> entries = read_entries(live);
+  ApplyResult result;
   if (live != nullptr && entries.empty()) {
     FieldSet all = typed::compare(empty_object(type), before, type).added;
     all.unite(typed::compare(empty_object(type), before, type).modified);
@@ -140,15 +148,18 @@ Result<ApplyResult> apply_configuration(const json::Value* live, const json::Val
     entries.push_back({who.manager, "Apply", who.api_version, who.subresource, format_rfc3339(who.now), {}});
     self = entries.end() - 1;
   }
-  FieldSet last = self->set;
-  bool same_set = last == *set && self->api_version == who.api_version;
-  self->set = *std::move(set);
+  bool same_set = self->set == *set && self->api_version == who.api_version;
+  result.unchanged = live != nullptr && same_set && typed::covers(*live, config, type);
+  if (result.unchanged) return result;
+  FieldSet last = std::exchange(self->set, *std::move(set));
   self->api_version = who.api_version;
 
   json::Value object = typed::merge(before, config, type);
-  FieldSet kept;
-  for (const Entry& e : entries) kept.unite(e.set);
-  typed::remove_items(object, type, last, kept);
+  if (!same_set) {
+    FieldSet kept;
+    for (const Entry& e : entries) kept.unite(e.set);
+    typed::remove_items(object, type, last, kept);
+  }
   TRY(canonicalize(object, type));
 
   typed::Difference difference = typed::compare(before, object, type);
@@ -157,7 +168,6 @@ Result<ApplyResult> apply_configuration(const json::Value* live, const json::Val
   strip(difference.removed);
   FieldSet taken = difference.added;
   taken.unite(difference.modified);
-  ApplyResult result;
   for (Entry& e : entries) {
     if (&e == &*self) continue;
     FieldSet conflict = e.set.intersect(taken);
@@ -166,17 +176,12 @@ Result<ApplyResult> apply_configuration(const json::Value* live, const json::Val
     e.set.subtract(conflict);
     e.set.subtract(difference.removed);
   }
-  if (!result.conflicts.empty()) {
-    result.object = *live;
-    return result;
-  }
-  if (live != nullptr && same_set && difference.empty()) {
-    result.object = *live;  // nothing to do: the old time stays
-    return result;
-  }
+  if (!result.conflicts.empty()) return result;
+  result.unchanged = live != nullptr && same_set && difference.empty();
+  if (result.unchanged) return result;
   self->time = format_rfc3339(who.now);
   write_entries(object, std::move(entries));
-  TRY(canonicalize(object, type));
+  settle_metadata(object, type);
   result.object = std::move(object);
   return result;
 }
@@ -234,8 +239,7 @@ void update_managed_fields(json::Value& object, const json::Value* old, const Ty
     self->time = format_rfc3339(who.now);
   }
   write_entries(object, std::move(entries));
-  // Only metadata has changed, and by our own making.
-  if (const Field* meta = type.find("metadata"); meta != nullptr && meta->type() != nullptr) (void)canonicalize_tree(json::at_path(object, {"metadata"}), *meta->type(), {});
+  settle_metadata(object, type);
 }
 
 }  // namespace monopod::api

@@ -27,13 +27,14 @@ struct ApplyConflict {
 };
 
 struct ApplyResult {
-  json::Value object;                   // canonical, with managedFields; live object unchanged when conflicts is not empty
+  json::Value object;                   // canonical, with managedFields; null when unchanged or when conflicts is not empty
+  bool unchanged = false;               // the live object is what was applied, and says so
   std::vector<ApplyConflict> conflicts; // empty when forced
 };
 
 // Applies a configuration (the tree as the client sent it: not canonical, no defaults) over the live object. `live` is null when
 // the object is created. The result still needs defaults, prepare and validation, but no update_managed_fields(). An apply that
-// changes nothing gives back *live. kInvalidArgument: managedFields given, an unknown field, a wrong type, a list key twice.
+// changes nothing leaves the old time. kInvalidArgument: managedFields given, an unknown field, a wrong type, a list key twice.
 Result<ApplyResult> apply_configuration(const json::Value* live, const json::Value& configuration, const Type& type,
                                         const FieldManager& who, bool force);
 

@@ -22,6 +22,7 @@ std::string config(std::string_view spec) { return cat(R"({"apiVersion":"apps/v1
 
 Result<ApplyResult> apply(const json::Value* live, std::string_view text, const FieldManager& by, bool force = false) {
   auto r = apply_configuration(live, *json::parse(text), deployments().type(), by, force);
+  if (r && r->unchanged) r->object = *live;
   // As the server does before it stores.
   if (r && r->conflicts.empty()) set_defaults(r->object, deployments());
   return r;
@@ -205,6 +206,33 @@ TEST(ServerSideApply, GarbageNeverCrashes) {
     if (!result) continue;
     update_managed_fields(patch, &live, r.type(), {"y", std::string(r.group_version()), "", kNow});
   }
+}
+
+TEST(Apply, WhatLiveCoversIsUnchangedAndAllElseIsNot) {
+  const std::string two = R"({"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"x","image":"i","ports":[{"containerPort":1}]},{"name":"y","image":"j"}]}}})";
+  json::Value live = applied(nullptr, config(two), who("m"));
+  auto again = [&](const std::string& spec) {
+    auto r = apply_configuration(&live, *json::parse(config(spec)), deployments().type(), who("m", kLater), false);
+    EXPECT_TRUE(r);
+    return r && r->unchanged;
+  };
+  auto with = [&](std::string_view from, std::string_view to) {
+    std::string text = two;
+    return text.replace(text.find(from), from.size(), to);
+  };
+  EXPECT_TRUE(again(two));
+  EXPECT_FALSE(again(with("\"j\"", "\"k\"")));
+  EXPECT_FALSE(again(with(R"("ports":[{"containerPort":1}])", R"("ports":[])")));
+  EXPECT_FALSE(again(with(R"(,"ports":[{"containerPort":1}])", "")));
+  EXPECT_FALSE(again(with(R"("matchLabels":{"a":"b"})", R"("matchLabels":{"a":"b","c":"d"})")));
+  // The other order of a list with keys alone is no change, as upstream compares items by their keys.
+  std::string turned = with(R"({"name":"x","image":"i","ports":[{"containerPort":1}]},{"name":"y","image":"j"})", R"({"name":"y","image":"j"},{"name":"x","image":"i","ports":[{"containerPort":1}]})");
+  EXPECT_TRUE(again(turned));
+  // Items and members of others in between do not matter.
+  json::Value grown = applied(&live, config(R"({"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"w","image":"o"},{"name":"x","image":"i"}]}}})"), who("other"));
+  auto r = apply_configuration(&grown, *json::parse(config(two)), deployments().type(), who("m", kLater), false);
+  ASSERT_TRUE(r);
+  EXPECT_TRUE(r->unchanged);
 }
 
 }  // namespace

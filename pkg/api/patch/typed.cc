@@ -4,6 +4,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "api/schema/canonical.h"
 #include "base/strings.h"
 
 namespace monopod::api::typed {
@@ -128,6 +129,7 @@ void diff_child(const std::string& element, const Value* before, const Value* af
 
 void diff(const Value* before, const Value* after, const Node& node, FieldSet& added, FieldSet& modified, FieldSet& removed) {
   if (before == nullptr && after == nullptr) return;
+  if (before != nullptr && after != nullptr && same_tree(*before, *after)) return;
   bool leaf = node.form == Node::kLeaf || (is_empty(before) && is_empty(after)) || !fits(node, before) || !fits(node, after);
   if (leaf) {
     if (before == nullptr) added.member = true;
@@ -210,12 +212,34 @@ Value merged(const Value* live, const Value* config, const Node& node) {
   if (config == nullptr) return *live;
   if (live == nullptr || node.form == Node::kLeaf || !fits(node, live) || !fits(node, config)) return *config;
   if (is_list(node)) return merged_list(*live, *config, node);
-  Object out = live->get_object();
-  for (auto& m : config->get_object()) {
-    const Value* have = live->get_object().if_contains(m.key());
-    out[m.key()] = merged(have, &m.value(), child_of(node, m.key()));
-  }
+  const Object &left = live->get_object(), &right = config->get_object();
+  Object out;
+  out.reserve(left.size() + right.size());
+  for (auto& m : left) out.emplace(m.key(), merged(&m.value(), right.if_contains(m.key()), child_of(node, m.key())));
+  for (auto& m : right)
+    if (!left.contains(m.key())) out.emplace(m.key(), m.value());
   return out;
+}
+
+bool covers(const Value& live, const Value& config, const Node& node) {
+  if (node.form == Node::kLeaf || !fits(node, &live) || !fits(node, &config)) return same_tree(live, config);
+  if (!is_list(node)) {
+    for (auto& m : config.get_object()) {
+      const Value* have = live.get_object().if_contains(m.key());
+      if (have == nullptr || !covers(*have, m.value(), child_of(node, m.key()))) return false;
+    }
+    return true;
+  }
+  const Array& have = live.get_array();
+  Node below = child_of(node, {});
+  auto at = have.begin();
+  for (const Value& item : config.get_array()) {  // found in their order: nothing moves
+    auto element = item_element(node, item);
+    while (at != have.end() && item_element(node, *at) != element) ++at;
+    if (!element || at == have.end() || !covers(*at, item, below)) return false;
+    ++at;
+  }
+  return true;
 }
 
 void remove(Value& tree, const Node& node, const FieldSet& last, const FieldSet& kept) {
@@ -258,6 +282,10 @@ Difference compare(const Value& before, const Value& after, const Type& type) {
   Difference d;
   diff(&before, &after, {Node::kStruct, &type, nullptr}, d.added, d.modified, d.removed);
   return d;
+}
+
+bool covers(const Value& live, const Value& configuration, const Type& type) {
+  return covers(live, configuration, {Node::kStruct, &type, nullptr});
 }
 
 Value merge(const Value& live, const Value& configuration, const Type& type) {

@@ -17,6 +17,10 @@ struct Difference {
 };
 Difference compare(const json::Value& before, const json::Value& after, const Type& type);
 
+// The configuration says nothing that live does not: merge() would give live. False where that is not plain to see (other order
+// of a list's items).
+bool covers(const json::Value& live, const json::Value& configuration, const Type& type);
+
 // live with configuration over it.
 json::Value merge(const json::Value& live, const json::Value& configuration, const Type& type);
 

@@ -134,7 +134,7 @@ async::Task<Outcome<Removed>> Registry::try_remove(Call& call, WatchCache& cache
   }
   Call inner = call;
   inner.options.dry_run = false;
-  Outcome<ObjectPtr> marked_object = co_await commit(inner, cache, current, std::move(object), stale);
+  Outcome<ObjectPtr> marked_object = co_await commit(inner, cache, current, old, std::move(object), stale);
   CO_OUT(marked_object);
   co_return Removed{*marked_object, false};
 }

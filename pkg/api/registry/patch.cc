@@ -54,7 +54,7 @@ struct PatchJob {
     auto applied = apply_configuration(live, patch, call.resource->type(), who, call.options.force);
     if (!applied) return refuse(patch_failure(applied.error()));
     if (!applied->conflicts.empty()) return refuse(parse_status(make_apply_conflict_status(applied->conflicts)));
-    return std::move(applied->object);
+    return applied->unchanged ? *live : std::move(applied->object);
   }
 
   // On the stored tree.

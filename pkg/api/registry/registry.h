@@ -74,7 +74,8 @@ class Registry {
   async::Task<Outcome<ObjectPtr>> create_once(Call& call, const json::Value& object);
   async::Task<Outcome<ObjectPtr>> try_modify(Call& call, WatchCache& cache, ObjectPtr current, const Mutation& mutation, bool managed,
                                              bool& stale);
-  async::Task<Outcome<ObjectPtr>> commit(Call& call, WatchCache& cache, ObjectPtr current, json::Value object, bool& stale);
+  // old: the tree of current, in the caller's frame.
+  async::Task<Outcome<ObjectPtr>> commit(Call& call, WatchCache& cache, ObjectPtr current, const json::Value& old, json::Value object, bool& stale);
   async::Task<Outcome<Removed>> erase(Call& call, WatchCache& cache, ObjectPtr current, bool& stale);
   async::Task<Outcome<Removed>> try_remove(Call& call, WatchCache& cache, ObjectPtr current, const DeleteOptions& options, bool& stale);
   async::Task<Outcome<ListResult>> list_at(Call& call, WatchCache& cache, Selection selection, std::int64_t revision, std::string start,

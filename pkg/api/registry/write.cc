@@ -7,6 +7,7 @@
 #include "api/registry/deletion.h"
 #include "api/registry/registry.h"
 #include "api/request_info.h"
+#include "api/schema/canonical.h"
 #include "base/strings.h"
 
 namespace monopod::api {
@@ -194,20 +195,25 @@ async::Task<Outcome<ObjectPtr>> Registry::try_modify(Call& call, WatchCache& cac
     co_return refuse(conflict(call.ref(), call.name, cat("Precondition failed: UID in precondition: ", uid, ", UID in object meta: ", current->uid())));
 
   std::vector<std::string> found;
-  if (call.trusted) co_return co_await commit(call, cache, current, std::move(object), stale);
-  set_defaults(object, resource);
+  if (call.trusted) co_return co_await commit(call, cache, current, old, std::move(object), stale);
+  // What is as it was needs no more than admission's word: unless that changes it.
+  bool same = same_tree(object, old);
+  if (!same) set_defaults(object, resource);
   DoneList done;
   AdmissionRequest request{call.user, Operation::kUpdate, resource, call.ns, call.name, call.subresource, &object, &old,
                            call.options.dry_run, found, done.callbacks};
   CO_OUT(co_await admission_.mutate(request));
+  same = same && same_tree(object, old);
   std::string_view kind_of_update = call.subresource == "scale" ? std::string_view() : std::string_view(call.subresource);
-  prepare_update(object, old, resource, kind_of_update);
-  if (managed) update_managed_fields(object, &old, resource.type(), manager_of(call, *call.resource, time_));
-  FieldErrors errors = validate_update(object, old, resource, kind_of_update);
-  if (!errors.empty()) co_return refuse(invalid_status(resource, call.name, errors));
+  if (!same) {
+    prepare_update(object, old, resource, kind_of_update);
+    if (managed) update_managed_fields(object, &old, resource.type(), manager_of(call, *call.resource, time_));
+    FieldErrors errors = validate_update(object, old, resource, kind_of_update);
+    if (!errors.empty()) co_return refuse(invalid_status(resource, call.name, errors));
+  }
   CO_OUT(co_await admission_.validate(request));
 
-  Outcome<ObjectPtr> out = co_await commit(call, cache, current, std::move(object), stale);
+  Outcome<ObjectPtr> out = co_await commit(call, cache, current, old, std::move(object), stale);
   if (!stale) {
     for (std::string& warning : found) call.warnings.push_back(std::move(warning));
     done.committed = out.has_value();
@@ -216,17 +222,16 @@ async::Task<Outcome<ObjectPtr>> Registry::try_modify(Call& call, WatchCache& cac
   co_return out;
 }
 
-async::Task<Outcome<ObjectPtr>> Registry::commit(Call& call, WatchCache& cache, ObjectPtr current, json::Value object, bool& stale) {
+async::Task<Outcome<ObjectPtr>> Registry::commit(Call& call, WatchCache& cache, ObjectPtr current, const json::Value& old, json::Value object, bool& stale) {
   if (is_finally_deleted(object)) {
     if (call.options.dry_run) co_return current;
     CO_OUT_ASSIGN(Removed removed, co_await erase(call, cache, current, stale));
     co_return removed.object;
   }
   // Nothing changed: nothing is written, and the revision stays (upstream's no-op update).
-  json::Value live = current->tree();
-  drop_version(live);
+  set_meta(object, "resourceVersion", current->resource_version());
+  if (same_tree(object, old)) co_return current;
   drop_version(object);
-  if (live == object) co_return current;
   std::string text = json::format(object);
   if (call.options.dry_run) {
     auto shown = Object::from_store(text, current->revision(), cache.fields());

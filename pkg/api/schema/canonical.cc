@@ -417,6 +417,23 @@ Result<> check_depth(const json::Value& tree) {
   return {};
 }
 
+bool same_tree(const json::Value& a, const json::Value& b) {
+  const json::Object *x = a.if_object(), *y = b.if_object();
+  if (x != nullptr && y != nullptr) {
+    if (x->size() != y->size()) return false;
+    auto other = y->begin();
+    for (auto& m : *x) {
+      bool in_order = m.key() == other->key();
+      const json::Value* value = in_order ? &other->value() : y->if_contains(m.key());
+      if (value == nullptr || !same_tree(m.value(), *value)) return false;
+      ++other;
+    }
+    return true;
+  }
+  const json::Array *l = a.if_array(), *r = b.if_array();
+  return l != nullptr && r != nullptr ? std::ranges::equal(*l, *r, same_tree) : a == b;
+}
+
 std::string go_type_name(const Field& field) {
   switch (field.shape()) {
     case Shape::kList: return "[]" + go_element_name(field);

@@ -23,6 +23,9 @@ Result<> canonicalize_tree(json::Value& tree, const Type& type, const CanonicalO
 inline constexpr int kTreeDepthMax = 120;
 Result<> check_depth(const json::Value& tree);  // kInvalidArgument
 
+// Equality of two trees, quick where members stand in the same order, as those of canonical trees do.
+bool same_tree(const json::Value& a, const json::Value& b);
+
 // The name Go gives the type of a field, as its JSON errors print it: "int32", "[]v1.Container", "map[string]string".
 std::string go_type_name(const Field& field);
 

@@ -4,7 +4,10 @@
 
 #include <set>
 
+#include "api/schema/canonical.h"
 #include "api/schema/decode.h"
+#include "api/schema/sample.h"
+#include "base/rng.h"
 
 namespace monopod::api {
 namespace {
@@ -134,6 +137,21 @@ TEST(Decode, CanonicalizingTwiceChangesNothing) {
     ASSERT_TRUE(canonicalize(tree, r.type()));
     EXPECT_EQ(json::format(tree), once);
   }
+}
+
+TEST(SameTree, IsEqualityWhateverTheOrderOfMembers) {
+  SeededRng rng(3);
+  for (const Resource& r : resources()) {
+    json::Value a = make_sample(r.type(), rng, 3), b = make_sample(r.type(), rng, 3);
+    EXPECT_TRUE(same_tree(a, json::Value(a)));
+    EXPECT_EQ(same_tree(a, b), a == b);
+  }
+  auto same = [](std::string_view x, std::string_view y) { return same_tree(*json::parse(x), *json::parse(y)); };
+  EXPECT_TRUE(same(R"({"a":1,"b":[{"c":2,"d":3}]})", R"({"b":[{"d":3,"c":2}],"a":1})"));
+  EXPECT_FALSE(same(R"({"a":1,"b":2})", R"({"a":1,"c":2})"));
+  EXPECT_FALSE(same(R"({"a":1})", R"({"a":1,"b":2})"));
+  EXPECT_FALSE(same("[1,2]", "[2,1]"));
+  EXPECT_FALSE(same("[1]", "{}"));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // The API server's own cost: requests go through Exchange, authentication, RBAC, admission and the store, without a socket.
-//   api_bench STORE-FILE
+//   api_bench [STORE-FILE [watch]]    watch: that part alone
 #include <malloc.h>
 #include <unistd.h>
 
@@ -41,9 +41,10 @@ struct Bench {
 
   async::Task<Result<std::size_t>> call(std::string method, std::string target, std::string body, std::string accept = "application/json") {
     http::Request request;
+    std::string type = method == "PATCH" ? "application/apply-patch+yaml" : "application/json";
     request.method = std::move(method);
     request.target = std::move(target);
-    request.headers = {{"authorization", "Bearer t"}, {"content-type", "application/json"}, {"accept", accept}};
+    request.headers = {{"authorization", "Bearer t"}, {"content-type", type}, {"accept", accept}};
     CO_TRY_ASSIGN(http::Response response, co_await http::call_in_process(background, server, std::move(request), body.empty() ? nullptr : share(std::move(body))));
     std::size_t bytes = 0;
     while (true) {
@@ -60,12 +61,27 @@ std::string config_map(int i) {
   return cat(R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"m)", i, R"("},"data":{"a":")", std::string(150, 'x'), "\"}}");
 }
 
-// About 2.5 KB of JSON once stored, as a small Deployment's pod.
+std::string deployment(int tag) {
+  return cat(R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","labels":{"app":"web"}},"spec":{"replicas":0,"selector":{"matchLabels":{"app":"web"}},"template":{"metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"name":"c","image":"registry.example.com/team/web:)",
+             tag, R"(","ports":[{"containerPort":80}],"env":[{"name":"A","value":"1"},{"name":"B","value":"2"}],"resources":{"requests":{"cpu":"100m","memory":"64Mi"}}}]}}}})");
+}
+
+// About 4 KB of JSON once stored, as a small Deployment's pod.
 std::string pod(int i) {
   std::string env;
   for (int e = 0; e < 9; ++e) env += cat(e == 0 ? "" : ",", R"({"name":"SOME_SETTING_)", e, R"(","value":"a value of some length )", e, "\"}");
   return cat(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-5d4f8c7b9-)", i, R"(","labels":{"app":"web","pod-template-hash":"5d4f8c7b9"}},"spec":{"containers":[{"name":"c","image":"registry.example.com/team/web:1.2.3","env":[)",
              env, R"(],"ports":[{"containerPort":80,"protocol":"TCP"}],"resources":{"requests":{"cpu":"100m","memory":"64Mi"},"limits":{"memory":"128Mi"}}}],"nodeName":"node1"}})");
+}
+
+async::Task<Result<>> apply(Bench& bench, const std::string& name, bool change) {
+  constexpr int kTimes = 2000;
+  const std::string target = "/apis/apps/v1/namespaces/default/deployments/web?fieldManager=bench&force=true";
+  CO_TRY(co_await bench.call("PATCH", target, deployment(kTimes)));
+  double c = cpu();
+  for (int i = 0; i < kTimes; ++i) CO_TRY(co_await bench.call("PATCH", target, deployment(change ? i : kTimes)));
+  print(name, (cpu() - c) / kTimes * 1e6, "us");
+  co_return Result<>();
 }
 
 using Body = std::string (*)(int);
@@ -176,12 +192,19 @@ async::Task<Result<>> watches(Bench& bench, async::Executor executor, std::size_
   co_return joined ? done : joined;
 }
 
+async::Task<Result<>> watch_part(Bench& bench, async::Executor executor) {
+  CO_TRY(co_await bench.call("POST", "/api/v1/namespaces/default/configmaps", config_map(0)));
+  co_return co_await watches(bench, executor, 1000);
+}
+
 async::Task<Result<>> measure(Bench& bench, async::Executor executor) {
   CO_TRY(co_await bench.call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"default"}})"));
   const std::string maps = "/api/v1/namespaces/default/configmaps", pods = "/api/v1/namespaces/default/pods";
   print("memory at start", resident_bytes() / 1e6, "MB");
   CO_TRY(co_await create_many(bench, executor, "create ConfigMap c1", maps, config_map, 0, 500, 1));
   CO_TRY(co_await create_many(bench, executor, "create ConfigMap c16", maps, config_map, 500, 5500, 16));
+  CO_TRY(co_await apply(bench, "apply Deployment, no change, CPU", false));
+  CO_TRY(co_await apply(bench, "apply Deployment, one field, CPU", true));
   int next = 0;
   double c = cpu();
   double w = wall();
@@ -204,7 +227,7 @@ async::Task<Result<>> measure(Bench& bench, async::Executor executor) {
   co_return Result<>();
 }
 
-async::Task<Result<>> run(async::Executor executor, std::string path) {
+async::Task<Result<>> run(async::Executor executor, std::string path, bool watch_alone) {
   async::RealTime time;
   SystemRng rng;
   async::Pool pool(2);
@@ -217,7 +240,9 @@ async::Task<Result<>> run(async::Executor executor, std::string path) {
   async::Scope scope(executor), background(executor);
   scope.spawn(server.run());
   Bench bench{background, server};
-  Result<> measured = co_await measure(bench, executor);
+  Result<> measured;
+  if (watch_alone) measured = co_await watch_part(bench, executor);
+  else measured = co_await measure(bench, executor);
   background.cancel();
   (void)co_await background.join();
   scope.cancel();
@@ -232,7 +257,7 @@ async::Task<Result<>> run(async::Executor executor, std::string path) {
 int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   monopod::async::Loop loop;
-  auto result = loop.run(monopod::run(loop.executor(), argc > 1 ? argv[1] : ":memory:"));
+  auto result = loop.run(monopod::run(loop.executor(), argc > 1 ? argv[1] : ":memory:", argc > 2));
   if (result) return 0;
   std::fprintf(stderr, "%s\n", result.error().message().c_str());
   return 1;
