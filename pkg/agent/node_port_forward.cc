@@ -1,9 +1,7 @@
 // port-forward: each connection of a client joined to one of the pod's own loopback.
-//
-//   client --data--> to_pod   --> socket      ends with the client's end of file (the socket is half-closed), or its reset
-//   client <--data-- from_pod <-- socket      ends with the pod's; then the client has a moment to send its rest
 #include "agent/node_handler.h"
 #include "agent/pod_dial.h"
+#include "async/join.h"
 #include "base/strings.h"
 #include "http/port_forward.h"
 #include "sys/stream.h"
@@ -11,9 +9,6 @@
 namespace monopod::agent {
 
 namespace {
-
-constexpr std::size_t kChunkBytes = 32U << 10;
-constexpr Duration kRestMax = std::chrono::seconds(1);  // for the client's direction, once the pod's is over
 
 struct Forward {
   async::Time& time;
@@ -23,55 +18,13 @@ struct Forward {
   std::string uid;
 };
 
-struct Joined {
-  Joined(async::Executor executor, async::Time& t, async::Stream& c, async::Stream& p) : time(t), client(c), pod(p), sent(executor) {}
-  async::Time& time;
-  async::Stream& client;
-  async::Stream& pod;
-  async::Event sent;  // everything of the client went to the pod
-};
-
-// True at the end of from; false when to takes nothing any more; an error when from was lost.
-async::Task<Result<bool>> copy(async::Stream& from, async::Stream& to) {
-  std::vector<std::byte> buffer(kChunkBytes);
-  for (;;) {  // forever: until either side ends
-    CO_TRY_ASSIGN(std::size_t n, co_await from.read_some(buffer));
-    if (n == 0) co_return true;
-    Result<> written = co_await to.write_all(std::span(buffer).first(n));
-    if (!written) co_return false;
-  }
-}
-
-async::Task<> to_pod(Joined& joined, async::Scope& scope) {
-  Result<bool> copied = co_await copy(joined.client, joined.pod);
-  if (!copied) scope.cancel();  // reset: nobody waits for what the pod has to say
-  else if (*copied) (void)co_await joined.pod.shutdown_write();
-  joined.sent.set();
-}
-
-async::Task<> from_pod(Joined& joined, async::Scope& scope) {
-  // A pod that resets its connection ends it, and not the forwarding of the others: clients take any word on the error stream for that.
-  (void)co_await copy(joined.pod, joined.client);
-  (void)co_await joined.client.shutdown_write();
-  (void)co_await async::with_timeout<void>(joined.time, kRestMax, "rest", joined.sent.wait());
-  scope.cancel();
-}
-
-async::Task<Result<>> join_streams(async::Time& time, async::Stream& client, async::Stream& pod) {
-  async::Executor executor = co_await async::this_executor();
-  Joined joined(executor, time, client, pod);
-  async::Scope scope(executor);
-  scope.spawn(to_pod(joined, scope));
-  scope.spawn(from_pod(joined, scope));
-  co_return co_await scope.join();
-}
-
 async::Task<> carry(Forward& forward, http::ForwardedConnection connection) {
   Result<sys::Fd> socket = co_await dial_loopback(forward.time, forward.pool, forward.network_path, forward.uid, connection.port);
   if (socket) {
     async::Executor executor = co_await async::this_executor();
     std::unique_ptr<async::Stream> pod = sys::make_stream(executor, std::move(*socket));
-    (void)co_await join_streams(forward.time, *connection.data, *pod);
+    // A pod that resets its connection ends it, and not the forwarding of the others: clients take any word on the error stream for that.
+    (void)co_await async::join_streams(forward.time, *connection.data, *pod);
   } else {
     std::string text = cat("error forwarding port ", connection.port, " to pod ", forward.pod, ", uid ", forward.uid, ": ", socket.error().message());
     (void)co_await connection.error->write_all(as_bytes(text));

@@ -38,15 +38,6 @@ async::Task<Result<sys::Fd>> connect_within(async::Time& time, Result<sys::Fd> s
 
 }  // namespace
 
-// Ours ends with the system's own words, after the last ": ".
-std::string dial_failure(std::string_view network, std::string_view address, const Error& error) {
-  const std::string& text = error.message();
-  if (error.code() == Code::kDeadlineExceeded) return cat("dial ", network, " ", address, ": i/o timeout");
-  if (!text.starts_with("connect ")) return text;
-  std::size_t at = text.rfind(": ");
-  return cat("dial ", network, " ", address, ": connect: ", to_lower(std::string_view(text).substr(at == std::string::npos ? 0 : at + 2)));
-}
-
 async::Task<Result<sys::Fd>> dial_loopback(async::Time& time, async::Pool& pool, std::string network_path, std::string name, std::uint16_t port) {
   std::array<Result<sys::Fd>, 2> sockets;
   Result<> made = co_await pool.run([&] { return make_sockets_in(network_path, sockets); });
@@ -57,7 +48,7 @@ async::Task<Result<sys::Fd>> dial_loopback(async::Time& time, async::Pool& pool,
   Result<sys::Fd> v6 = co_await connect_within(time, std::move(sockets[1]), "::1", port);
   if (v6 || v6.error().code() == Code::kCancelled) co_return v6;
   co_return fail(Code::kUnavailable, cat("failed to connect to localhost:", port, " inside namespace \"", name, "\", IPv4: ",
-                                         dial_failure("tcp4", cat("127.0.0.1:", port), v4.error()), " IPv6 ", dial_failure("tcp6", cat("[::1]:", port), v6.error()), " "));
+                                         http::dial_failure("tcp4", cat("127.0.0.1:", port), v4.error()), " IPv6 ", http::dial_failure("tcp6", cat("[::1]:", port), v6.error()), " "));
 }
 
 }  // namespace monopod::agent

@@ -10,9 +10,6 @@
 
 namespace monopod::agent {
 
-// What the field's clients say of a connection that cannot be made: "dial tcp 10.0.0.1:80: connect: connection refused".
-std::string dial_failure(std::string_view network, std::string_view address, const Error& error);
-
 // 127.0.0.1, else ::1, in the namespace pinned at network_path (empty: the node's own). name is the sandbox's, for the error's text; kUnavailable
 // where nothing answers.
 async::Task<Result<sys::Fd>> dial_loopback(async::Time& time, async::Pool& pool, std::string network_path, std::string name, std::uint16_t port);

@@ -112,7 +112,7 @@ class EngineProber final : public Prober {
     if (!answer) {
       if (answer.error().code() == Code::kDeadlineExceeded)
         co_return ProbeOutcome{false, cat("Get \"", url, "\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)")};
-      co_return ProbeOutcome{false, cat("Get \"", url, "\": ", dial_failure("tcp", cat(host_in_url(host), ":", *port), answer.error()))};
+      co_return ProbeOutcome{false, cat("Get \"", url, "\": ", http::dial_failure("tcp", cat(host_in_url(host), ":", *port), answer.error()))};
     }
     if (answer->status >= 200 && answer->status < 400) co_return ProbeOutcome{true, ""};
     co_return ProbeOutcome{false, cat("HTTP probe failed with statuscode: ", answer->status)};
@@ -133,7 +133,7 @@ class EngineProber final : public Prober {
     auto connected = co_await async::with_timeout<void>(time_, timeout, "dial", connect(endpoint));
     if (connected) co_return ProbeOutcome{true, ""};
     if (connected.error().code() == Code::kDeadlineExceeded) co_return ProbeOutcome{false, cat("dial tcp ", address, ": i/o timeout")};
-    co_return ProbeOutcome{false, dial_failure("tcp", address, connected.error())};
+    co_return ProbeOutcome{false, http::dial_failure("tcp", address, connected.error())};
   }
 
   async::Task<Result<>> check_within(async::Scope& background, http::ClientOptions options, std::string message, Duration timeout, Result<std::string>& out) {

@@ -190,23 +190,31 @@ class SwitchedStream final : public async::Stream {
   std::string rest_;
 };
 
-async::Task<Result<std::unique_ptr<WebSocket>>> perform_websocket(std::shared_ptr<State> state, ClientRequest request, std::vector<std::string> subprotocols) {
+async::Task<Result<Client::Switched>> perform_upgrade(std::shared_ptr<State> state, ClientRequest request) {
   CO_TRY_ASSIGN(std::unique_ptr<Transport> transport, co_await connect_in_time(*state, false));
   auto connection = std::make_unique<H1ClientConnection>(std::move(transport));
   H1ClientConnection& wire = *connection;
+  request.body = nullptr;
+  Outgoing out = outgoing_of(*state, request, false);
+  CO_TRY_ASSIGN(std::unique_ptr<Call> call, co_await start_h1_call(std::move(connection), std::move(out), state->options.limits, [](auto) {}));
+  Client::Switched switched;
+  CO_TRY_ASSIGN(switched.response, co_await call->response());
+  if (switched.response.status == 101) switched.stream = std::make_unique<SwitchedStream>(std::move(wire.transport), std::move(wire.input));
+  co_return switched;
+}
+
+async::Task<Result<std::unique_ptr<WebSocket>>> perform_websocket(std::shared_ptr<State> state, ClientRequest request, std::vector<std::string> subprotocols) {
   CO_TRY_ASSIGN(std::string nonce, pki::random_bytes(16));
   std::string key = format_base64(nonce);
-  request.body = nullptr;
   request.method = "GET";
   request.headers.set("Connection", "Upgrade");
   request.headers.set("Upgrade", "websocket");
   request.headers.set("Sec-WebSocket-Version", "13");
   request.headers.set("Sec-WebSocket-Key", key);
   if (!subprotocols.empty()) request.headers.set("Sec-WebSocket-Protocol", join(subprotocols, ", "));
-  Outgoing out = outgoing_of(*state, request, false);
-  CO_TRY_ASSIGN(std::unique_ptr<Call> call, co_await start_h1_call(std::move(connection), std::move(out), state->options.limits, [](auto) {}));
-  CO_TRY_ASSIGN(Response response, co_await call->response());
-  if (response.status != 101) {
+  CO_TRY_ASSIGN(Client::Switched switched, co_await perform_upgrade(state, std::move(request)));
+  Response& response = switched.response;
+  if (!switched.stream) {
     Result<std::string> text = co_await response.body->read_all(4096);
     std::string line = text ? text->substr(0, text->find('\n')) : std::string();
     co_return fail(code_of_http_status(response.status), cat("websocket refused with status ", response.status, ": ", line));
@@ -216,8 +224,7 @@ async::Task<Result<std::unique_ptr<WebSocket>>> perform_websocket(std::shared_pt
   std::string chosen(response.headers.find("sec-websocket-protocol").value_or(""));
   bool offered = chosen.empty() || std::ranges::find(subprotocols, chosen) != subprotocols.end();
   if (!accepted || !offered) co_return fail(Code::kUnavailable, "websocket: malformed handshake");
-  auto stream = std::make_unique<SwitchedStream>(std::move(wire.transport), std::move(wire.input));
-  co_return make_websocket(state->executor, std::move(stream),
+  co_return make_websocket(state->executor, std::move(switched.stream),
                            {.client = true, .subprotocol = std::move(chosen), .message_bytes_max = state->options.limits.websocket_message_bytes_max});
 }
 
@@ -243,6 +250,13 @@ async::Task<Result<std::unique_ptr<Call>>> Client::open(ClientRequest request) {
   Duration limit = timeout_of(*state_, request);
   std::string what = cat("open ", request.target.substr(0, request.target.find('?')));
   co_return co_await async::with_timeout<std::unique_ptr<Call>>(state_->time, limit, what, perform_open(state_, std::move(request)));
+}
+
+async::Task<Result<Client::Switched>> Client::open_upgrade(ClientRequest request) {
+  CO_TRY(check(request));
+  Duration limit = timeout_of(*state_, request);
+  std::string what = cat("upgrade ", request.target.substr(0, request.target.find('?')));
+  co_return co_await async::with_timeout<Switched>(state_->time, limit, what, perform_upgrade(state_, std::move(request)));
 }
 
 async::Task<Result<std::unique_ptr<WebSocket>>> Client::open_websocket(ClientRequest request, std::vector<std::string> subprotocols) {

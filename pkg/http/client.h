@@ -93,6 +93,13 @@ class Client final : public Caller {
 
   async::Task<Result<Response>> request(ClientRequest request) override;
   async::Task<Result<std::unique_ptr<Call>>> open(ClientRequest request) override;
+  // What a server makes of a request for an upgrade (the caller's Connection and Upgrade headers), over its own HTTP/1.1 connection: with
+  // a 101 the stream is what follows, else it is null and the answer has a body.
+  struct Switched {
+    Response response;
+    std::unique_ptr<async::Stream> stream;
+  };
+  async::Task<Result<Switched>> open_upgrade(ClientRequest request);
   // RFC 6455 over its own HTTP/1.1 connection. subprotocols: in order of preference. An answer other than 101 fails with
   // code_of_http_status and the first line of its body.
   async::Task<Result<std::unique_ptr<WebSocket>>> open_websocket(ClientRequest request, std::vector<std::string> subprotocols);

@@ -137,4 +137,13 @@ async::Task<Result<sys::Fd>> connect_socket(sys::Fd socket, std::string host, st
   co_return co_await connect_with(std::move(socket), *address, cat(host, ":", port));
 }
 
+// Ours ends with the system's own words, after the last ": ".
+std::string dial_failure(std::string_view network, std::string_view address, const Error& error) {
+  const std::string& text = error.message();
+  if (error.code() == Code::kDeadlineExceeded) return cat("dial ", network, " ", address, ": i/o timeout");
+  if (!text.starts_with("connect ")) return text;
+  std::size_t at = text.rfind(": ");
+  return cat("dial ", network, " ", address, ": connect: ", to_lower(std::string_view(text).substr(at == std::string::npos ? 0 : at + 2)));
+}
+
 }  // namespace monopod::http

@@ -36,4 +36,7 @@ async::Task<Result<sys::Fd>> dial(const Endpoint& endpoint, Resolver* resolver);
 // The same with a non-blocking socket that exists already: one made in another network namespace connects there. host: an IP literal.
 async::Task<Result<sys::Fd>> connect_socket(sys::Fd socket, std::string host, std::uint16_t port);
 
+// What the field's clients say of a connection that could not be made: "dial tcp 10.0.0.1:80: connect: connection refused".
+std::string dial_failure(std::string_view network, std::string_view address, const Error& error);
+
 }  // namespace monopod::http

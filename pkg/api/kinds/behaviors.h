@@ -108,6 +108,8 @@ void validate_priority_class_update(const Value& object, const Value& old, std::
 void default_horizontal_autoscaler(Value& object);
 void default_csi_driver(Value& object);
 void default_custom_resource_definition(Value& object);
+void default_resource_claim(Value& object);
+void validate_resource_claim_update(const Value& object, const Value& old, std::string_view subresource, FieldErrors& errors);
 
 // rbac.cc
 void default_binding(Value& object);

@@ -103,6 +103,26 @@ void default_csi_driver(Value& object) {
   if (spec != nullptr && items(*spec, "volumeLifecycleModes").empty()) mutable_items(*spec, "volumeLifecycleModes").push_back("Persistent");
 }
 
+// Also of a template, whose spec holds a claim's.
+void default_resource_claim(Value& object) {
+  Value* spec = mutable_child(object, "spec");
+  if (Value* inner = spec == nullptr ? nullptr : mutable_child(*spec, "spec")) spec = inner;
+  Value* requests = spec == nullptr ? nullptr : json::find(*spec, {"devices", "requests"});
+  if (requests == nullptr || !requests->is_array()) return;
+  auto one = [](Value& request) {
+    if (text(request, "allocationMode") == "ExactCount" && json::get_int(request, {"count"}) == 0) request.get_object()["count"] = 1;
+  };
+  for (Value& request : requests->get_array()) {
+    if (Value* exactly = mutable_child(request, "exactly")) one(*exactly);
+    if (child(request, "firstAvailable") != nullptr)
+      for (Value& sub : mutable_items(request, "firstAvailable")) one(sub);
+  }
+}
+
+void validate_resource_claim_update(const Value& object, const Value& old, std::string_view, FieldErrors& errors) {
+  check_immutable(errors, Path(), object, old, "spec");
+}
+
 void default_custom_resource_definition(Value& object) {
   Value* names = json::find(object, {"spec", "names"});
   if (names == nullptr) return;

@@ -7,7 +7,7 @@ import json, os, sys
 GROUPS = """core_v1 apps_v1 batch_v1 autoscaling_v1 autoscaling_v2 networking.k8s.io_v1 discovery.k8s.io_v1 events.k8s.io_v1
 policy_v1 rbac.authorization.k8s.io_v1 coordination.k8s.io_v1 node.k8s.io_v1 scheduling.k8s.io_v1 storage.k8s.io_v1
 certificates.k8s.io_v1 flowcontrol.apiserver.k8s.io_v1 authentication.k8s.io_v1 authorization.k8s.io_v1
-admissionregistration.k8s.io_v1 apiextensions.k8s.io_v1 apiregistration.k8s.io_v1 _meta_v1""".split()
+admissionregistration.k8s.io_v1 apiextensions.k8s.io_v1 apiregistration.k8s.io_v1 resource.k8s.io_v1 _meta_v1""".split()
 
 # Numbers and booleans whose zero value Go omits (plain fields with omitempty); every other optional one is a pointer.
 PLAIN = set("""deprecated denied authenticated exclusiveMaximum exclusiveMinimum hostIPC hostNetwork hostPID insecureSkipTLSVerify
@@ -30,7 +30,8 @@ StatefulSetSpec.template StatefulSetSpec.updateStrategy JobSpec.template CronJob
 JobTemplateSpec.spec ServiceStatus.loadBalancer IngressStatus.loadBalancer ContainerStatus.state ContainerStatus.lastState
 NodeStatus.daemonEndpoints NodeStatus.nodeInfo NodeDaemonEndpoints.kubeletEndpoint core.v1.Event.involvedObject core.v1.Event.source
 PersistentVolumeClaimSpec.resources PersistentVolumeClaimTemplate.spec PersistentVolumeClaimTemplate.metadata
-PodTemplate.template events.v1.Event.regarding EventsEvent.deprecatedSource""".split())
+PodTemplate.template events.v1.Event.regarding EventsEvent.deprecatedSource ResourceClaimSpec.devices AllocationResult.devices
+ResourceClaimTemplateSpec.metadata ResourceClaimTemplateSpec.spec""".split())
 NOT_ALWAYS = set("Eviction.metadata ControllerRevision.data".split())
 DEFAULTS = {
   "ContainerPort.protocol": "TCP", "core.v1.EndpointPort.protocol": "TCP", "discovery.v1.EndpointPort.protocol": "TCP",
@@ -70,7 +71,7 @@ DEFAULTS = {
   "LimitedPriorityLevelConfiguration.nominalConcurrencyShares": 30, "QueuingConfiguration.queues": 64,
   "QueuingConfiguration.handSize": 8, "QueuingConfiguration.queueLengthLimit": 50,
   "CustomResourceConversion.strategy": "None", "CustomResourceDefinitionSpec.conversion": {},
-  "ParamRef.parameterNotFoundAction": None,
+  "ParamRef.parameterNotFoundAction": None, "ExactDeviceRequest.allocationMode": "ExactCount", "DeviceSubRequest.allocationMode": "ExactCount",
 }
 # Embedded protobuf messages: outer type -> (number, {field: inner number}).
 VOLUME = "hostPath emptyDir gcePersistentDisk awsElasticBlockStore gitRepo secret nfs iscsi glusterfs persistentVolumeClaim rbd flexVolume cinder cephfs flocker downwardAPI fc azureFile configMap vsphereVolume quobyte azureDisk photonPersistentDisk portworxVolume scaleIO projected storageos csi ephemeral image".split()
@@ -78,7 +79,8 @@ PV = "gcePersistentDisk awsElasticBlockStore hostPath glusterfs nfs rbd iscsi ci
 RULE = {"apiGroups": 1, "apiVersions": 2, "resources": 3, "scope": 4}
 number = lambda names: {n: i + 1 for i, n in enumerate(names)}
 INLINE = {"Volume": (2, number(VOLUME)), "PersistentVolumeSpec": (2, number(PV)), "Probe": (1, number(["exec", "httpGet", "tcpSocket", "grpc"])),
-  "IngressRule": (2, {"http": 1}), "RuleWithOperations": (2, RULE)}
+  "IngressRule": (2, {"http": 1}), "DeviceAllocationConfiguration": (3, {"opaque": 1}), "DeviceClaimConfiguration": (2, {"opaque": 1}),
+  "DeviceClassConfiguration": (1, {"opaque": 1}), "RuleWithOperations": (2, RULE)}
 for n in "ConfigMapEnvSource ConfigMapKeySelector ConfigMapProjection ConfigMapVolumeSource SecretEnvSource SecretKeySelector SecretProjection".split():
   INLINE[n] = (1, {"name": 1})
 # JSON name -> name of the same field on the protobuf side.

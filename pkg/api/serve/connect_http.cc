@@ -1,4 +1,4 @@
-// log, exec, attach, portforward and proxy: checked here, answered by the node's own handler on the same exchange.
+// log, exec, attach and portforward: checked here, answered by the node's own handler on the same exchange.
 #include "api/serve/works.h"
 #include "base/strings.h"
 
@@ -73,16 +73,6 @@ std::string query_without(const QueryParams& query, std::string_view name) {
   return out.format();
 }
 
-async::Task<Outcome<>> delegate(HttpCall& call, std::string_view node, std::string path, std::string query) {
-  http::Handler* handler = call.works.parts.nodes.find(node);
-  if (handler == nullptr) co_return refuse(Status(500, "InternalError", cat("error dialing backend: node \"", node, "\" is not reachable")));
-  call.exchange.request().target = query.empty() ? std::move(path) : cat(path, '?', query);
-  call.exchange.request().headers.remove("authorization");  // the client's credentials end here
-  call.code = 200;
-  CO_OUT(co_await handler->handle(call.exchange));
-  co_return Outcome<>();
-}
-
 // Over WebSocket these come as GET, over SPDY as POST; what they do needs the permission to create either way (KEP-4006, and
 // AuthorizePodWebsocketUpgradeCreatePermission, on since 1.35).
 Outcome<void> may_open_streams(HttpCall& call) {
@@ -104,33 +94,37 @@ async::Task<Outcome<>> connect_pod(HttpCall& call, Call& api_call) {
   std::string place = cat('/', api_call.ns, '/', api_call.name);
   if (api_call.subresource == "portforward") {
     if (node.empty()) co_return refuse(bad_request(cat("pod ", api_call.name, " does not have a host assigned")));
-    co_return co_await delegate(call, node, cat("/portForward", place), query.format());
+    co_return co_await delegate_to_node(call, node, cat("/portForward", place), query.format());
   }
   CO_OUT_ASSIGN(std::string container, choose_container(pod, api_call.name, query.get("container")));
   std::string segment = percent_encode(container);
   if (api_call.subresource == "log") {
     if (node.empty()) co_return co_await respond(call, 200, {{"content-type", "text/plain"}}, share(""));
     CO_OUT(check_started(pod, api_call.name, container, query.flag("previous")));
-    co_return co_await delegate(call, node, cat("/containerLogs", place, '/', segment), query_without(query, "container"));
+    co_return co_await delegate_to_node(call, node, cat("/containerLogs", place, '/', segment), query_without(query, "container"));
   }
   if (node.empty()) co_return refuse(bad_request(cat("pod ", api_call.name, " does not have a host assigned")));
   std::string_view phase = json::get_string(pod, {"status", "phase"});
   if (phase == "Succeeded" || phase == "Failed")
     co_return refuse(bad_request(cat("cannot exec into a container in a completed pod; current phase is ", phase)));
-  co_return co_await delegate(call, node, cat('/', api_call.subresource, place, '/', segment), query_without(query, "container"));
+  co_return co_await delegate_to_node(call, node, cat('/', api_call.subresource, place, '/', segment), query_without(query, "container"));
 }
 
 }  // namespace
 
+async::Task<Outcome<>> delegate_to_node(HttpCall& call, std::string_view node, std::string path, std::string query) {
+  http::Handler* handler = call.works.parts.nodes.find(node);
+  if (handler == nullptr) co_return refuse(Status(500, "InternalError", cat("error dialing backend: node \"", node, "\" is not reachable")));
+  call.exchange.request().target = query.empty() ? std::move(path) : cat(path, '?', query);
+  call.exchange.request().headers.remove("authorization");  // the client's credentials end here
+  call.code = 200;
+  CO_OUT(co_await handler->handle(call.exchange));
+  co_return Outcome<>();
+}
+
 async::Task<Outcome<>> serve_connect(HttpCall& call, Call& api_call) {
-  if (api_call.resource->plural() == "pods" && api_call.subresource != "proxy") co_return co_await connect_pod(call, api_call);
-  if (api_call.resource->plural() == "nodes" && api_call.subresource == "proxy") {
-    CO_OUT(co_await call.works.registry.get(api_call, ""));
-    std::string path;
-    for (std::size_t i = 3; i < call.info.parts.size(); ++i) path += cat('/', percent_encode(call.info.parts[i]));
-    co_return co_await delegate(call, api_call.name, path.empty() ? "/" : path, call.info.query.format());
-  }
-  co_return refuse(Status(501, "NotImplemented", cat("proxy to ", api_call.resource->plural(), " is not served")));
+  if (api_call.subresource == "proxy") co_return co_await serve_proxy(call, api_call);
+  co_return co_await connect_pod(call, api_call);
 }
 
 }  // namespace monopod::api

@@ -11,6 +11,7 @@
 #include "api/server.h"
 #include "api/usage/usage.h"
 #include "http/exchange.h"
+#include "http/tls.h"
 
 namespace monopod::api {
 
@@ -34,6 +35,7 @@ struct ServerWorks {
   Discovery discovery;
   Metrics metrics;
   std::vector<std::pair<std::string, std::function<std::string()>>> checks;
+  std::unique_ptr<http::TlsClient> proxy_tls;  // made when first needed
   std::set<Watcher*> bookmarked;  // HTTP watches that asked for bookmarks
   bool started = false;
 };
@@ -52,6 +54,9 @@ async::Task<Outcome<>> serve_resource(HttpCall& call);            // resource_ht
 async::Task<Outcome<>> serve_list(HttpCall& call, Call& api_call);   // list_http.cc
 async::Task<Outcome<>> serve_watch(HttpCall& call, Call& api_call);  // watch_http.cc
 async::Task<Outcome<>> serve_connect(HttpCall& call, Call& api_call);  // connect_http.cc
+async::Task<Outcome<>> serve_proxy(HttpCall& call, Call& api_call);    // proxy_http.cc
+// The same exchange, answered by the node's own handler.
+async::Task<Outcome<>> delegate_to_node(HttpCall& call, std::string_view node, std::string path, std::string query);
 async::Task<Outcome<>> serve_other(HttpCall& call);               // other_http.cc: discovery, health, metrics, OpenAPI, version
 
 async::Task<Outcome<>> respond(HttpCall& call, int code, http::Headers headers, SharedBytes body);

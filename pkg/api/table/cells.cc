@@ -388,6 +388,21 @@ constexpr KindCells kKinds[] = {
        if (!get(r.object, {"status", "certificate"}).empty()) condition += ",Issued";
        r.cells.push_back(Value(condition));
      }},
+    {"ResourceClaim", [](const Row& r) {
+       bool going = json::find(r.object, {"metadata", "deletionTimestamp"}) != nullptr, allocated = json::find(r.object, {"status", "allocation"}) != nullptr;
+       std::string state = going ? "deleted" : "";
+       if (!allocated && !going) state = "pending";
+       if (allocated) state += going ? ",allocated" : "allocated";
+       if (allocated && !list(r.object, {"status", "reservedFor"}).empty()) state += ",reserved";
+       r.cells.push_back(Value(state));
+       r.cells.push_back(r.age());
+     }},
+    {"ResourceSlice", [](const Row& r) {
+       r.cells.push_back(text_or(get(r.object, {"spec", "nodeName"}), "<unset>"));
+       r.cells.push_back(Value(get(r.object, {"spec", "driver"})));
+       r.cells.push_back(Value(get(r.object, {"spec", "pool", "name"})));
+       r.cells.push_back(r.age());
+     }},
     {"NodeMetrics", [](const Row& r) {
        for (std::string_view name : {"cpu", "memory"}) r.cells.push_back(Value(get(r.object, {"usage", name})));
        r.cells.push_back(Value(get(r.object, {"window"})));
