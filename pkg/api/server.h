@@ -8,6 +8,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 
 #include "api/local.h"
 #include "api/node_handlers.h"
@@ -47,6 +48,12 @@ struct ServerOptions {
   std::size_t watch_ring_events_max = 1024;  // retained events a resource, before a watch needs the store's log
 };
 
+// A kind that a CustomResourceDefinition makes, in the version that is stored. The views last as long as the server.
+struct CustomKindName {
+  std::string_view group, version, plural, kind;
+  bool namespaced = true;
+};
+
 class ApiServer final : public http::Handler {
  public:
   ApiServer(ServerParts parts, ServerOptions options);
@@ -65,6 +72,10 @@ class ApiServer final : public http::Handler {
   std::unique_ptr<LocalApi> local(UserInfo user);
   // Counts ResourceQuotas when told to; for the controller. The server outlives it.
   QuotaCounter& quotas();
+  // The custom kinds of the moment.
+  std::vector<CustomKindName> custom_kinds() const;
+  // Told of each of them at once, and whenever one is served or no longer served, as long as the caller keeps what it gets. On the loop.
+  [[nodiscard]] std::shared_ptr<void> on_custom_kind(std::function<void(const CustomKindName& kind, bool served)> listener);
 
  private:
   std::unique_ptr<struct ServerWorks> works_;

@@ -19,7 +19,7 @@ enum class Operation { kCreate, kUpdate, kDelete, kConnect };
 struct AdmissionRequest {
   const UserInfo& user;
   Operation operation;
-  const Resource& resource;  // storage version
+  const Resource& resource;  // storage version; of custom kinds the requested one
   std::string ns;
   std::string name;
   std::string subresource;
@@ -29,6 +29,7 @@ struct AdmissionRequest {
   std::vector<std::string>& warnings;
   // Called once when the write is done: committed and in the caches, or not.
   std::vector<std::function<void(bool committed)>>& on_done;
+  std::shared_ptr<const void> keep{};  // of a custom kind: holds its row, for who remembers it beyond the call
 
   bool is(std::string_view group, std::string_view plural) const { return resource.group() == group && resource.plural() == plural; }
   ResourceRef ref() const { return {resource.group(), resource.plural()}; }

@@ -25,15 +25,54 @@ WatchCache& CacheSet::add(const Resource& resource) {
   auto key = std::make_pair(std::string(resource.group()), std::string(resource.plural()));
   auto& slot = caches_[key];
   if (!slot) {
-    slot = std::make_unique<WatchCache>(executor_, resource, ring_events_max_);
+    slot = std::make_shared<WatchCache>(executor_, resource, ring_events_max_);
     slot->set_ring_floor(revision_);
   }
   return *slot;
 }
 
-WatchCache* CacheSet::find(std::string_view group, std::string_view plural) const {
+WatchCache* CacheSet::find(std::string_view group, std::string_view plural) const { return find_shared(group, plural).get(); }
+
+std::shared_ptr<WatchCache> CacheSet::find_shared(std::string_view group, std::string_view plural) const {
   auto it = caches_.find(std::make_pair(std::string(group), std::string(plural)));
-  return it == caches_.end() ? nullptr : it->second.get();
+  return it == caches_.end() ? nullptr : it->second;
+}
+
+async::Task<Result<std::shared_ptr<WatchCache>>> CacheSet::open(const Resource& resource, std::shared_ptr<const void> keep) {
+  auto cache = std::make_shared<WatchCache>(executor_, resource, ring_events_max_);
+  cache->rebind(resource, std::move(keep));
+  cache->begin_snapshot();  // from here on the feed is kept for later
+  caches_[std::make_pair(std::string(resource.group()), std::string(resource.plural()))] = cache;
+  Slice slice;
+  std::string prefix = store_prefix(resource);
+  store::RangeRequest request{.key = prefix, .range_end = store::prefix_end(prefix), .limit = 500};
+  while (true) {
+    Result<store::RangeResult> page = co_await store_.range(request);
+    if (!page) {
+      close(resource.group(), resource.plural());
+      co_return fail(page.error());
+    }
+    if (request.revision.value == 0) request.revision = page->revision;
+    for (const store::KeyValue& kv : page->kvs) {
+      auto object = cache->read(*kv.value, kv.mod.value);
+      if (object) cache->load(std::move(*object));
+      else log::error("object in the store cannot be read", {{"key", kv.key}, {"error", object.error()}});
+      if (slice.spent()) CO_TRY(co_await slice.yield());
+    }
+    if (!page->more || page->kvs.empty()) break;
+    request.key = page->kvs.back().key + '\0';
+  }
+  cache->end_snapshot(request.revision.value);
+  CO_TRY(co_await wait_for(request.revision.value));
+  co_return cache;
+}
+
+void CacheSet::close(std::string_view group, std::string_view plural) {
+  auto it = caches_.find(std::make_pair(std::string(group), std::string(plural)));
+  if (it == caches_.end()) return;
+  std::erase_if(pending_, [&](const auto& adopted) { return adopted.first.first == it->second.get(); });
+  it->second->close_watchers();
+  caches_.erase(it);
 }
 
 CacheSet::Place CacheSet::place_of(std::string_view store_key) const {
@@ -57,7 +96,7 @@ async::Task<Result<>> CacheSet::load() {
     for (const store::KeyValue& kv : page.kvs) {
       Place place = place_of(kv.key);
       if (place.cache == nullptr) continue;
-      auto object = Object::from_store(*kv.value, kv.mod.value, place.cache->fields());
+      auto object = place.cache->read(*kv.value, kv.mod.value);
       if (object) place.cache->load(std::move(*object));
       else log::error("object in the store cannot be read", {{"key", kv.key}, {"error", object.error()}});
       if (slice.spent()) CO_TRY(co_await slice.yield());
@@ -89,7 +128,7 @@ void CacheSet::apply(const store::WatchBatch& batch) {
         pending_.erase(known);
         continue;
       }
-      auto object = Object::from_store(*event.kv.value, event.kv.mod.value, place.cache->fields());
+      auto object = place.cache->read(*event.kv.value, event.kv.mod.value);
       if (object) place.cache->put(std::move(*object));
       else log::error("object in the store cannot be read", {{"key", event.kv.key}, {"error", object.error()}});
     }
@@ -123,7 +162,7 @@ async::Task<Result<>> CacheSet::reload() {
     seen[place.cache].emplace(place.object_key);
     ObjectPtr known = place.cache->find(place.object_key);
     if (known && known->revision() == kv.mod.value) continue;
-    if (auto object = Object::from_store(*kv.value, kv.mod.value, place.cache->fields())) place.cache->put(std::move(*object));
+    if (auto object = place.cache->read(*kv.value, kv.mod.value)) place.cache->put(std::move(*object));
   }
   for (const auto& [name, cache] : caches_) {
     std::vector<std::string> gone;

@@ -18,6 +18,11 @@ class CacheSet {
   // Adds a stored resource (idempotent). Before load(), or at any time while nothing of it is in the store.
   WatchCache& add(const Resource& resource);
   WatchCache* find(std::string_view group, std::string_view plural) const;
+  std::shared_ptr<WatchCache> find_shared(std::string_view group, std::string_view plural) const;
+  // A custom kind while the server runs: reads what the store may hold of it; complete up to revision() when it returns.
+  async::Task<Result<std::shared_ptr<WatchCache>>> open(const Resource& resource, std::shared_ptr<const void> keep);
+  // Nothing of it is followed any more. Who still has the cache may go on reading it.
+  void close(std::string_view group, std::string_view plural);
 
   // Reads everything at one revision and opens the watch after it.
   async::Task<Result<>> load();
@@ -35,7 +40,7 @@ class CacheSet {
 
   // Called after each batch.
   void on_advance(std::function<void()> callback) { callbacks_.push_back(std::move(callback)); }
-  const std::map<std::pair<std::string, std::string>, std::unique_ptr<WatchCache>, std::less<>>& caches() const { return caches_; }
+  const std::map<std::pair<std::string, std::string>, std::shared_ptr<WatchCache>, std::less<>>& caches() const { return caches_; }
 
  private:
   struct Place {
@@ -50,7 +55,7 @@ class CacheSet {
   store::Backend& store_;
   async::Time& time_;
   std::size_t ring_events_max_;
-  std::map<std::pair<std::string, std::string>, std::unique_ptr<WatchCache>, std::less<>> caches_;
+  std::map<std::pair<std::string, std::string>, std::shared_ptr<WatchCache>, std::less<>> caches_;
   std::unique_ptr<store::Watch> watch_;
   std::int64_t revision_ = 0;
   async::Notify advanced_;

@@ -32,7 +32,7 @@ bool matches_label(const LabelRequirement& requirement, std::optional<std::strin
   return false;
 }
 
-bool is_event(const Resource& resource) { return resource.kind() == "Event"; }
+bool is_event(const Resource& resource) { return resource.kind() == "Event" && !resource.is_custom; }
 
 std::string field_value(const Resource& resource, const Object& object, const std::string& field) {
   if (field == "metadata.name") return std::string(object.name());

@@ -1,5 +1,6 @@
 #include "api/cache/watch_cache.h"
 
+#include "api/crd/settle.h"
 #include "api/limits.h"
 #include "api/scan.h"
 #include "base/strings.h"
@@ -124,7 +125,7 @@ async::Task<Result<std::deque<Watcher::Item>>> Watcher::take() {
 // --- WatchCache
 
 WatchCache::WatchCache(async::Executor executor, const Resource& resource, std::size_t ring_events_max)
-    : executor_(executor), resource_(resource), ring_events_max_(ring_events_max), fields_(cached_fields(resource)) {}
+    : executor_(executor), resource_(&resource), ring_events_max_(ring_events_max), fields_(cached_fields(resource)) {}
 
 WatchCache::~WatchCache() {
   for (Watcher* watcher : watchers_) {
@@ -143,6 +144,52 @@ ObjectSet::const_iterator WatchCache::first_of(std::string_view ns) const {
   return ns.empty() ? objects_.begin() : objects_.lower_bound(std::string_view(cat(ns, '/')));
 }
 
+Result<ObjectPtr> WatchCache::read(std::string_view stored, std::int64_t revision) const {
+  if (const crd::CustomResource* custom = resource_->custom(); custom != nullptr && custom->uniform) {
+    TRY_ASSIGN(std::string settled, crd::settle_stored(stored, *custom));
+    return Object::from_store(settled, revision, fields_);
+  }
+  return Object::from_store(stored, revision, fields_);
+}
+
+void WatchCache::rebind(const Resource& resource, std::shared_ptr<const void> keep) {
+  resource_ = &resource;
+  std::swap(keep_, keep);
+  ++generation_;
+}
+
+void WatchCache::refresh(std::string_view key) {
+  auto it = objects_.find(key);
+  const crd::CustomResource* custom = resource_->custom();
+  if (it == objects_.end() || custom == nullptr || !custom->uniform) return;
+  auto settled = crd::settle_stored(*(*it)->json(), *custom);
+  if (!settled) return;
+  auto now = Object::parse(share(std::move(*settled)), (*it)->revision(), fields_);
+  if (!now) return;
+  auto node = objects_.extract(it);
+  node.value() = std::move(*now);
+  objects_.insert(std::move(node));
+}
+
+void WatchCache::close_watchers() {
+  for (Watcher* watcher : watchers_) {
+    if (!watcher->closed_) watcher->closed_ = Error(Code::kUnavailable, "the definition of this kind changed");
+    watcher->changed_.wake_all();
+  }
+}
+
+void WatchCache::end_snapshot(std::int64_t revision) {
+  in_snapshot_ = false;
+  snapshot_ = revision;
+  set_ring_floor(revision);
+  std::vector<Held> held;
+  held.swap(behind_snapshot_);
+  for (Held& one : held) {
+    if (one.object) put(std::move(one.object));
+    else remove(one.key, one.revision);
+  }
+}
+
 void WatchCache::set_ring_floor(std::int64_t revision) {
   ring_.clear();
   ring_bytes_ = 0;
@@ -157,6 +204,12 @@ void WatchCache::load(ObjectPtr object) {
 }
 
 void WatchCache::put(ObjectPtr object) {
+  if (in_snapshot_) {
+    std::int64_t revision = object->revision();
+    behind_snapshot_.push_back({std::move(object), {}, revision});
+    return;
+  }
+  if (object->revision() <= snapshot_) return;
   CachedEvent event{EventType::kAdded, object->revision(), object, nullptr};
   auto it = objects_.find(object->key());
   if (it != objects_.end()) {
@@ -172,6 +225,11 @@ void WatchCache::put(ObjectPtr object) {
 }
 
 void WatchCache::remove(std::string_view key, std::int64_t revision) {
+  if (in_snapshot_) {
+    behind_snapshot_.push_back({nullptr, std::string(key), revision});
+    return;
+  }
+  if (revision <= snapshot_) return;
   auto it = objects_.find(key);
   if (it == objects_.end()) return;
   CachedEvent event{EventType::kDeleted, revision, with_revision(**it, revision, fields_), *it};

@@ -85,7 +85,24 @@ class WatchCache {
   WatchCache(const WatchCache&) = delete;
   WatchCache& operator=(const WatchCache&) = delete;
 
-  const Resource& resource() const { return resource_; }
+  const Resource& resource() const { return *resource_; }
+  // What the store holds as an object of this resource: a custom one in the form its schema gives it now
+  // (defaults, pruning), unless its versions differ: then it is settled when it is shown.
+  Result<ObjectPtr> read(std::string_view stored, std::int64_t revision) const;
+
+  // For custom kinds. The row changes with its definition, and old ones may still be in use by calls; `keep` holds the new one.
+  void rebind(const Resource& resource, std::shared_ptr<const void> keep);
+  const std::shared_ptr<const void>& keep() const { return keep_; }
+  // What is there in the form of the row as it now is: no events, as upstream.
+  void refresh(std::string_view key);
+  // Ends every watch as if its time were over: clients watch anew.
+  void close_watchers();
+  // Between the two, the feed waits behind a snapshot of the store that is being read; what the snapshot has is not fed again.
+  void begin_snapshot() { in_snapshot_ = true; }
+  void end_snapshot(std::int64_t revision);
+  // No object may be made any more: the definition goes.
+  bool closed_to_creates = false;
+
   const std::vector<std::string_view>& fields() const { return fields_; }
   const ObjectSet& objects() const { return objects_; }
   ObjectPtr find(std::string_view key) const;
@@ -94,7 +111,7 @@ class WatchCache {
 
   // The feed. load() without events; put() and remove() with.
   void load(ObjectPtr object);
-  void put(ObjectPtr object);
+  void put(ObjectPtr object);  // a revision that is not newer than what is there changes nothing
   void remove(std::string_view key, std::int64_t revision);
 
   // Number that rises with every change; for those who keep something computed from the content.
@@ -118,7 +135,8 @@ class WatchCache {
   void publish(CachedEvent event);
 
   async::Executor executor_;
-  const Resource& resource_;
+  const Resource* resource_;
+  std::shared_ptr<const void> keep_;
   std::size_t ring_events_max_;
   std::vector<std::string_view> fields_;
   ObjectSet objects_;
@@ -127,6 +145,14 @@ class WatchCache {
   std::int64_t ring_floor_ = 0;  // ring_ holds all events with revision > ring_floor_
   std::uint64_t generation_ = 0;
   std::list<Watcher*> watchers_;
+  struct Held {
+    ObjectPtr object;  // null: removed
+    std::string key;
+    std::int64_t revision;
+  };
+  bool in_snapshot_ = false;
+  std::vector<Held> behind_snapshot_;
+  std::int64_t snapshot_ = 0;
 };
 
 // The object with another resourceVersion.

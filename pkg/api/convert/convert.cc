@@ -1,5 +1,6 @@
 #include "api/convert/convert.h"
 
+#include "api/crd/settle.h"
 #include "api/registry/registry.h"
 
 namespace monopod::api {
@@ -69,11 +70,16 @@ bool is_autoscaler(const Resource& resource) { return resource.kind() == "Horizo
 
 }  // namespace
 
-bool is_stored_form(const Resource& resource) { return &stored_resource(resource) == &resource; }
+const Resource& working_resource(const Resource& requested) { return requested.is_custom ? requested : stored_resource(requested); }
+
+bool is_stored_form(const Resource& resource) {
+  if (const crd::CustomResource* custom = resource.custom()) return custom->stored == custom && custom->uniform;
+  return &stored_resource(resource) == &resource;
+}
 
 json::Value to_stored(json::Value object, const Resource& requested) {
   const Resource& stored = stored_resource(requested);
-  if (&stored == &requested || !object.is_object()) return object;
+  if (&stored == &requested || !object.is_object() || requested.is_custom) return object;
   if (requested.group() == "events.k8s.io")
     for (const Rename& field : kEventFields) rename(object, field.events, field.core);
   if (is_autoscaler(requested) && requested.version() == "v1") object = autoscaler_to_v2(std::move(object));
@@ -82,6 +88,12 @@ json::Value to_stored(json::Value object, const Resource& requested) {
 }
 
 json::Value to_requested(json::Value object, const Resource& requested) {
+  if (const crd::CustomResource* custom = requested.custom()) {
+    if (is_stored_form(requested) || !object.is_object()) return object;
+    object.get_object()["apiVersion"] = custom->api_version;  // conversion strategy None: the same members under another name
+    if (!custom->uniform) (void)canonicalize_tree(object, custom->type_row, {.defaults = true});  // what is stored was an object once
+    return object;
+  }
   const Resource& stored = stored_resource(requested);
   if (&stored == &requested || !object.is_object()) return object;
   if (requested.group() == "events.k8s.io")

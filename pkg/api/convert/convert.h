@@ -6,6 +6,8 @@
 
 namespace monopod::api {
 
+// The row whose schema a write is held to: the stored one, but for custom kinds the requested version's own.
+const Resource& working_resource(const Resource& requested);
 // True where a request for this row needs no conversion.
 bool is_stored_form(const Resource& resource);
 // A tree of the requested version as the stored one, and back. apiVersion and kind are set.

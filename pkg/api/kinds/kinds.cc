@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "api/crd/definition.h"
+#include "api/crd/validate.h"
 #include "api/kinds/behaviors.h"
 #include "api/schema/canonical.h"
 #include "base/log.h"
@@ -54,7 +56,9 @@ constexpr Behavior kBehaviors[] = {
      .create_on_update = true, .validate_name_as_path = true},
     {.group = "scheduling.k8s.io", .kind = "PriorityClass", .validate_update = validate_priority_class_update, .generation = true},
     {.group = "storage.k8s.io", .kind = "CSIDriver", .set_defaults = default_csi_driver, .generation = true},
-    {.group = "apiextensions.k8s.io", .kind = "CustomResourceDefinition", .set_defaults = default_custom_resource_definition, .generation = true, .unconditional_update = false},
+    {.group = "apiextensions.k8s.io", .kind = "CustomResourceDefinition", .set_defaults = default_custom_resource_definition, .prepare_create = crd::prepare_definition,
+     .prepare_update = crd::prepare_definition_update, .validate = crd::validate_definition, .validate_update = crd::validate_definition_update,
+     .prepare_delete = crd::prepare_definition_delete, .generation = true, .unconditional_update = false},
     {.group = "resource.k8s.io", .kind = "ResourceClaim", .set_defaults = default_resource_claim, .validate_update = validate_resource_claim_update},
     {.group = "resource.k8s.io", .kind = "ResourceClaimTemplate", .set_defaults = default_resource_claim, .validate_update = validate_resource_claim_update},
     {.group = "resource.k8s.io", .kind = "ResourceSlice", .generation = true},
@@ -69,8 +73,10 @@ constexpr Behavior kBehaviors[] = {
 };
 
 constexpr Behavior kPlain{.group = "", .kind = ""};
+constexpr Behavior kCustom{.group = "", .kind = "", .generation = true, .unconditional_update = false};
 
 const Behavior& behavior_of(const Resource& resource) {
+  if (resource.is_custom) return kCustom;
   const Behavior* b = find_behavior(resource.group(), resource.kind());
   return b == nullptr ? kPlain : *b;
 }
@@ -86,8 +92,8 @@ void carry(Object& to, const Object& from, std::string_view member) {
   else to[member] = *v;
 }
 
-bool same_but_meta_and_status(const Value& a, const Value& b) {
-  auto counted = [](std::string_view k) { return k != "metadata" && k != "status" && k != "apiVersion" && k != "kind"; };
+bool same_but_meta_and_status(const Value& a, const Value& b, bool status_counts) {
+  auto counted = [status_counts](std::string_view k) { return k != "metadata" && (k != "status" || status_counts) && k != "apiVersion" && k != "kind"; };
   const Object &x = a.get_object(), &y = b.get_object();
   for (auto& m : x)
     if (counted(m.key())) {
@@ -95,6 +101,19 @@ bool same_but_meta_and_status(const Value& a, const Value& b) {
       if (other == nullptr || *other != m.value()) return false;
     }
   return std::ranges::all_of(y, [&](auto& m) { return !counted(m.key()) || x.contains(m.key()); });
+}
+
+// A status writer of a custom kind touches nothing of metadata; its managedFields are made later.
+void keep_metadata(Value& object, const Value& old) {
+  Object& meta = json::at_path(object, {"metadata"}).get_object();
+  Value version = meta.contains("resourceVersion") ? meta.at("resourceVersion") : Value();
+  const Value* managed = meta.if_contains("managedFields");
+  std::optional<Value> sent = managed == nullptr ? std::nullopt : std::optional<Value>(*managed);
+  const Object* before = json::get_object(old, {"metadata"});
+  if (before == nullptr) return;
+  meta = *before;
+  if (!version.is_null()) meta["resourceVersion"] = std::move(version);
+  if (sent) meta["managedFields"] = std::move(*sent);
 }
 
 }  // namespace
@@ -150,9 +169,10 @@ void prepare_update(json::Value& object, const json::Value& old, const Resource&
   } else if (resource.find_subresource("status") != nullptr) {
     carry(root, old.get_object(), "status");
   }
+  if (resource.is_custom && subresource == "status") keep_metadata(object, old);
   if (b.prepare_update != nullptr) b.prepare_update(object, old, subresource);
   settle(object, resource);
-  if (b.generation && subresource != "status" && !same_but_meta_and_status(object, old)) {
+  if (b.generation && subresource != "status" && !same_but_meta_and_status(object, old, resource.is_custom && resource.find_subresource("status") == nullptr)) {
     Object& settled = object.get_object().at("metadata").get_object();
     settled["generation"] = json::get_int(old, {"metadata", "generation"}) + 1;
     settle(object, resource);
@@ -164,7 +184,8 @@ FieldErrors validate_create(const json::Value& object, const Resource& resource)
   validate_metadata(object, resource, errors);
   const Behavior& b = behavior_of(resource);
   if (b.validate != nullptr) b.validate(object, errors);
-  if (resource.kind() == "Pod" && json::get_array(object, {"spec", "ephemeralContainers"}) != nullptr)
+  if (const crd::CustomResource* custom = resource.custom()) crd::validate_object(object, nullptr, *custom, errors);
+  if (resource.kind() == "Pod" && resource.group().empty() && json::get_array(object, {"spec", "ephemeralContainers"}) != nullptr)
     errors.forbidden(Path("spec")["ephemeralContainers"], "cannot be set on create");
   return errors;
 }
@@ -173,15 +194,23 @@ FieldErrors validate_update(const json::Value& object, const json::Value& old, c
   FieldErrors errors;
   validate_metadata(object, resource, errors);
   validate_metadata_update(object, old, errors);
+  if (const crd::CustomResource* custom = resource.custom()) crd::validate_object(object, &old, *custom, errors);
   const Behavior& b = behavior_of(resource);
   if (b.validate != nullptr && subresource != "status") b.validate(object, errors);
   if (b.validate_update != nullptr) b.validate_update(object, old, subresource, errors);
   return errors;
 }
 
-std::string_view deprecation(const Resource& resource) { return behavior_of(resource).deprecated; }
+std::string_view deprecation(const Resource& resource) { return resource.is_custom ? std::string_view(resource.custom()->deprecation) : behavior_of(resource).deprecated; }
+
+bool takes_unconditional_update(const Resource& resource) { return behavior_of(resource).unconditional_update; }
+
+void prepare_delete(json::Value& object, const Resource& resource, WallTime now) {
+  if (const Behavior& b = behavior_of(resource); b.prepare_delete != nullptr) b.prepare_delete(object, now);
+}
 
 std::vector<std::string_view> selectable_fields(const Resource& resource) {
+  if (const crd::CustomResource* custom = resource.custom()) return {custom->selectable.begin(), custom->selectable.end()};
   const Behavior& b = behavior_of(resource);
   return b.selectable_fields == nullptr ? std::vector<std::string_view>() : b.selectable_fields();
 }
@@ -193,7 +222,7 @@ bool is_selectable(const Resource& resource, std::string_view field) {
 }
 
 std::string selectable_value(const json::Value& object, const Resource& resource, std::string_view field) {
-  if (resource.kind() == "Event") {
+  if (resource.kind() == "Event" && !resource.is_custom) {
     if (field == "source") field = "source.component";
     // events.k8s.io spells the same things differently.
     if (resource.group() == "events.k8s.io" && field.starts_with("involvedObject.")) return selectable_value(object, resource, cat("regarding.", field.substr(15)));

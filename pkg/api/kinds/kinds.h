@@ -10,6 +10,7 @@
 
 #include "api/schema/field_error.h"
 #include "api/schema/schema.h"
+#include "base/clock.h"
 #include "codec/json.h"
 
 namespace monopod::api {
@@ -27,6 +28,8 @@ struct Behavior {
   void (*validate)(const json::Value& object, FieldErrors& errors) = nullptr;
   // Both objects canonical with defaults. Runs beside validate().
   void (*validate_update)(const json::Value& object, const json::Value& old, std::string_view subresource, FieldErrors& errors) = nullptr;
+  // What the first request to delete does to the object before it is marked.
+  void (*prepare_delete)(json::Value& object, WallTime now) = nullptr;
   // Fields a field selector may name besides metadata.name and metadata.namespace, as dotted paths.
   std::vector<std::string_view> (*selectable_fields)() = nullptr;
   // The Warning header of every answer about this kind, whatever the verb.
@@ -53,6 +56,8 @@ void prepare_update(json::Value& object, const json::Value& old, const Resource&
 FieldErrors validate_create(const json::Value& object, const Resource& resource);
 FieldErrors validate_update(const json::Value& object, const json::Value& old, const Resource& resource, std::string_view subresource);
 std::string_view deprecation(const Resource& resource);  // empty: none
+bool takes_unconditional_update(const Resource& resource);
+void prepare_delete(json::Value& object, const Resource& resource, WallTime now);
 
 // True where a field selector of this resource may name the field; its value in an object ("" where unset).
 bool is_selectable(const Resource& resource, std::string_view field);

@@ -3,6 +3,7 @@
 #include <set>
 #include <vector>
 
+#include "api/crd/openapi.h"
 #include "api/openapi/schemas.h"
 #include "api/openapi/v2.h"
 #include "base/strings.h"
@@ -73,13 +74,13 @@ class Paths {
 
  private:
   void add(const Resource& r, const Subresource& s, const std::string& base, const json::Array& parameters) {
-    const Type* type = find_type(s.group(), s.version(), s.kind());
+    const Type* type = s.kind().empty() ? &r.type() : find_type(s.group(), s.version(), s.kind());
     if (type == nullptr) return;  // connections are not described
     json::Object item{{"parameters", parameters}};
     for (auto [verb, method] : {std::pair(kGet, "get"), std::pair(kCreate, "post"), std::pair(kUpdate, "put"), std::pair(kPatch, "patch")}) {
       if ((s.verbs & verb) == 0) continue;
       json::Object op = operation(r, method, type, verb == kGet || verb == kPatch ? nullptr : type);
-      op["x-kubernetes-group-version-kind"] = gvk(s.group(), s.version(), s.kind());
+      if (!s.kind().empty()) op["x-kubernetes-group-version-kind"] = gvk(s.group(), s.version(), s.kind());
       item[method] = std::move(op);
     }
     paths_[cat(base, "/{name}/", s.name())] = std::move(item);
@@ -100,18 +101,26 @@ class Paths {
     return component("responses", answer->name());
   }
 
+  json::Object list_response(const crd::CustomResource& r) {
+    std::string name = crd::openapi_list_name(r);
+    if (!responses_.contains(name)) responses_[name] = json::Object{{"description", "OK"}, {"content", content(json::Object{{"$ref", cat("#/components/schemas/", name)}})}};
+    used_.insert(find_type("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"));
+    used_.insert(find_type("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"));
+    return component("responses", name);
+  }
+
   json::Object shared_body(const Type* body, bool required) {
     std::string name(required ? body->name() : cat(body->name(), ".optional"));
     if (!request_bodies_.contains(name)) request_bodies_[name] = json::Object{{"content", content(reference(body))}, {"required", required}};
     return component("requestBodies", name);
   }
 
-  json::Object patch_body() {
-    constexpr std::string_view kName = "Patch";
+  json::Object patch_body(bool strategic) {
+    std::string_view kName = strategic ? "Patch" : "CustomPatch";
     if (!request_bodies_.contains(kName)) {
       json::Object types;
       for (const char* t : {"application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"})
-        types[t] = json::Object{{"schema", json::Object{{"type", "object"}}}};
+        if (strategic || !std::string_view(t).contains("strategic")) types[t] = json::Object{{"schema", json::Object{{"type", "object"}}}};
       request_bodies_[kName] = json::Object{{"content", std::move(types)}, {"required", true}};
     }
     return component("requestBodies", kName);
@@ -137,9 +146,10 @@ class Paths {
   json::Object operation(const Resource& r, std::string_view action, const Type* answer, const Type* body) {
     json::Object out{{"tags", json::Array{path_tag(r)}}, {"operationId", cat(action, path_tag(r), r.kind(), ++operations_)}};
     if (json::Array parameters = parameters_of(action); !parameters.empty()) out["parameters"] = std::move(parameters);
-    if (action == "patch") out["requestBody"] = patch_body();
+    if (action == "patch") out["requestBody"] = patch_body(!r.is_custom);
     else if (body != nullptr) out["requestBody"] = shared_body(body, action != "delete");
     if (answer != nullptr) out["responses"] = json::Object{{"200", shared_response(answer)}};
+    if (r.is_custom && action == "list") out["responses"] = json::Object{{"200", list_response(*r.custom())}};
     out["x-kubernetes-action"] = action;
     out["x-kubernetes-group-version-kind"] = gvk(r.group(), r.version(), r.kind());
     return out;
@@ -156,21 +166,43 @@ class Paths {
 
 OpenApi::OpenApi(std::function<bool(const Resource&)> served) : served_(std::move(served)) {}
 
+void OpenApi::set_kinds(std::shared_ptr<const crd::KindSet> kinds) {
+  if (kinds->number == kinds_->number) return;
+  // A document stays where all the kinds it speaks of stayed.
+  auto forget = [this](const crd::KindSet& those, const crd::KindSet& other) {
+    for (const auto& kind : those.kinds) {
+      if (other.find(kind->names.group, kind->names.plural) == kind.get()) continue;
+      for (const auto& version : kind->versions)
+        if (auto at = documents_.find(path_of(version->group(), version->version())); at != documents_.end()) documents_.erase(at);
+    }
+  };
+  forget(*kinds_, *kinds);
+  forget(*kinds, *kinds_);
+  kinds_ = std::move(kinds);
+  index_ = nullptr;
+  v2_json_.reset();
+  v2_protobuf_.reset();
+}
+
 Result<const OpenApi::Document*> OpenApi::find(std::string_view path) {
   if (auto at = documents_.find(path); at != documents_.end()) return &at->second;
   std::set<const Type*> used;
   Paths paths(used);
   bool any = false;
-  for (const Resource& r : resources()) {
-    if (path_of(r.group(), r.version()) != path || (served_ && !served_(r))) continue;
+  json::Object lists;
+  kinds_->each([&](const Resource& r) {
+    if (path_of(r.group(), r.version()) != path || (served_ && !served_(r))) return;
     paths.add(r);
+    if (const crd::CustomResource* custom = r.custom()) lists[crd::openapi_list_name(*custom)] = crd::make_openapi_list_schema(*custom);
     any = true;
-  }
+  });
   if (!any) return fail(Code::kNotFound, cat("openapi: no document ", path));
+  json::Object schemas = openapi::make_schemas(used);
+  for (auto& list : lists) schemas[list.key()] = std::move(list.value());
   json::Object document{{"openapi", "3.0.0"},
                         {"info", json::Object{{"title", "Kubernetes"}, {"version", "v1.35.0"}}},
                         {"paths", paths.release()},
-                        {"components", json::Object{{"schemas", openapi::make_schemas(used)},
+                        {"components", json::Object{{"schemas", std::move(schemas)},
                                                     {"parameters", paths.release_parameters()},
                                                     {"responses", paths.release_responses()},
                                                     {"requestBodies", paths.release_request_bodies()},
@@ -183,13 +215,13 @@ Result<const OpenApi::Document*> OpenApi::find(std::string_view path) {
 SharedBytes OpenApi::index() {
   if (index_ != nullptr) return index_;
   json::Object paths;
-  for (const Resource& r : resources()) {
+  kinds_->each([&](const Resource& r) {
     std::string path = path_of(r.group(), r.version());
-    if (paths.contains(path)) continue;
+    if (paths.contains(path)) return;
     auto document = find(path);
-    if (!document) continue;
+    if (!document) return;
     paths[path] = json::Object{{"serverRelativeURL", cat("/openapi/v3/", path, "?hash=", (*document)->hash)}};
-  }
+  });
   index_ = share(json::format(json::Object{{"paths", std::move(paths)}}));
   return index_;
 }
@@ -198,7 +230,7 @@ const OpenApi::Document& OpenApi::v2(bool protobuf) {
   std::optional<Document>& kept = protobuf ? v2_protobuf_ : v2_json_;
   if (kept) return *kept;
   std::set<std::string> paths;
-  for (const Resource& r : resources()) paths.insert(path_of(r.group(), r.version()));
+  kinds_->each([&](const Resource& r) { paths.insert(path_of(r.group(), r.version())); });
   std::vector<json::Value> documents;
   for (const std::string& path : paths) {
     auto document = find(path);

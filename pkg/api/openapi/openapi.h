@@ -1,5 +1,5 @@
-// OpenAPI documents made from the tables: v3, which kubectl apply, diff, explain and helm read, and v2 for older clients. Built on first
-// use and kept.
+// OpenAPI documents made from the tables and the schemas of custom kinds: v3, which kubectl apply, diff, explain and helm read, and v2 for
+// older clients. Built on first use and kept; what a changed custom kind stands in is built anew.
 #pragma once
 
 #include <functional>
@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "api/schema/schema.h"
+#include "api/crd/kinds.h"
 #include "base/bytes.h"
 #include "base/error.h"
 
@@ -18,6 +18,9 @@ class OpenApi {
  public:
   // `served` says which resources exist on this server; the default is every row.
   explicit OpenApi(std::function<bool(const Resource&)> served = {});
+
+  // The custom kinds to speak of from now on.
+  void set_kinds(std::shared_ptr<const crd::KindSet> kinds);
 
   // GET /openapi/v3: {"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1?hash=…"},…}}
   SharedBytes index();
@@ -33,6 +36,7 @@ class OpenApi {
  private:
   Result<const Document*> find(std::string_view path);
   std::function<bool(const Resource&)> served_;
+  std::shared_ptr<const crd::KindSet> kinds_ = std::make_shared<const crd::KindSet>();
   std::map<std::string, Document, std::less<>> documents_;
   SharedBytes index_;
   std::optional<Document> v2_json_, v2_protobuf_;

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "api/crd/openapi.h"
 #include "api/openapi/texts.h"
 #include "base/strings.h"
 
@@ -60,6 +61,10 @@ class Schemas {
 
  private:
   json::Object schema(const Type& type) {
+    if (const crd::CustomType* custom = type.custom()) {
+      add(type.find("metadata")->type());
+      return crd::make_openapi_schema(*custom->row);
+    }
     json::Object properties;
     json::Array required;
     for (const Field& field : type.fields()) {
@@ -98,7 +103,7 @@ class Schemas {
     if (!out.empty()) return out;
     for (const Resource& r : resources()) {
       for (const Subresource& s : r.subresources())
-        if (out.empty() && find_type(s.group(), s.version(), s.kind()) == &type) add(s.group(), s.version(), s.kind());
+        if (out.empty() && !s.kind().empty() && find_type(s.group(), s.version(), s.kind()) == &type) add(s.group(), s.version(), s.kind());
     }
     if (out.empty() && type.name().starts_with(kMeta)) add("", "v1", kind);
     return out;

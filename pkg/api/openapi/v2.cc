@@ -17,16 +17,28 @@ json::Object convert_properties(const json::Object& properties) {
   return out;
 }
 
+void convert_reference(const json::Array& all, json::Object& out) {
+  std::string_view reference = all.size() == 1 ? json::get_string(all[0], {"$ref"}) : std::string_view();
+  if (!reference.empty()) out["$ref"] = definition(reference)["$ref"];
+}
+
 // v3 wraps a reference that has siblings into allOf; v2 has it beside them. A choice of types (oneOf) is a string in v2, and its format says more.
 json::Value convert_schema(const json::Value& schema) {
   json::Object out;
   if (!schema.is_object()) return out;
+  // v2 cannot say it: anything goes (as upstream shows such fields).
+  if (json::get_bool(schema, {"x-kubernetes-preserve-unknown-fields"}) || json::get_bool(schema, {"x-kubernetes-int-or-string"})) {
+    if (const json::Value* text = json::find(schema, {"description"})) out["description"] = *text;
+    out["x-kubernetes-preserve-unknown-fields"] = true;
+    return out;
+  }
   for (const auto& member : schema.get_object()) {
     std::string_view key = member.key();
     const json::Value& value = member.value();
-    if (key == "default") continue;
+    if (key == "default" || key == "nullable" || key == "anyOf" || key == "not" || key == "example" || key == "externalDocs") continue;
     if (key == "$ref") out["$ref"] = definition(value.as_string())["$ref"];
-    else if (key == "allOf" && value.as_array().size() == 1) out["$ref"] = definition(json::get_string(value.as_array()[0], {"$ref"}))["$ref"];
+    else if (key == "allOf") convert_reference(value.as_array(), out);
+    else if (key == "oneOf" && schema.get_object().contains("type")) continue;  // of a custom kind: alternatives of values
     else if (key == "oneOf") out["type"] = "string";
     else if (key == "properties") out[key] = convert_properties(value.as_object());
     else if (key == "items" || key == "additionalProperties") out[key] = convert_schema(value);

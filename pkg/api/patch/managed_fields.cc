@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "api/crd/kind.h"
 #include "api/patch/typed.h"
 #include "api/schema/canonical.h"
 #include "api/schema/decode.h"
@@ -79,7 +80,8 @@ void strip(FieldSet& set) {
 // What this kind of request cannot set.
 void strip_reset(FieldSet& set, const Type& type, std::string_view subresource) {
   const Field* status = type.find("status");
-  if (status == nullptr || !status->always()) return;
+  bool has_status = type.custom() != nullptr ? type.custom()->has_status : status != nullptr && status->always();
+  if (!has_status) return;
   if (subresource == "status") set.erase({"f:spec"});
   else if (subresource.empty()) set.erase({"f:status"});
 }

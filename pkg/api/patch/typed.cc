@@ -4,6 +4,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "api/crd/kind.h"
 #include "api/schema/canonical.h"
 #include "base/strings.h"
 
@@ -19,33 +20,73 @@ struct Node {
   enum Form { kLeaf, kStruct, kMap, kKeyedList, kSet } form = kLeaf;
   const Type* type = nullptr;    // kStruct: its fields; kMap, kKeyedList: of the elements, null for scalars
   const Field* field = nullptr;  // kKeyedList: its keys
+  const crd::Schema* schema = nullptr;  // of a custom kind, instead of the two; null in a kMap: nothing is known of what is below
 };
+
+Node node_of_type(const Type* type);
+const Type* metadata_type() { return find_type("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"); }
+
+Node node_of_schema(const crd::Schema* schema) {
+  constexpr Node kUnknown{Node::kMap};  // maps are granular, lists are not, as where upstream has to guess
+  if (schema == nullptr) return kUnknown;
+  if (schema->merge == crd::MergeRule::kAtomic) return {};
+  if (schema->merge == crd::MergeRule::kMap && schema->items) return {Node::kKeyedList, nullptr, nullptr, schema};
+  if (schema->merge == crd::MergeRule::kSet) return {Node::kSet, nullptr, nullptr, schema};
+  if (schema->type == crd::SchemaType::kObject && schema->properties.empty() && (schema->additional || schema->any_additional)) return {Node::kMap, nullptr, nullptr, schema};
+  if (schema->type == crd::SchemaType::kObject || !schema->properties.empty()) return {Node::kStruct, nullptr, nullptr, schema};
+  return schema->preserve_unknown ? kUnknown : Node{};
+}
+
+Node child_of_schema(const Node& node, std::string_view member) {
+  const crd::Schema& schema = *node.schema;
+  if (node.form == Node::kKeyedList) return node_of_schema(schema.items.get());
+  if (schema.embedded && member == "metadata") return node_of_type(metadata_type());
+  if (const crd::Schema* below = schema.member(member)) return node_of_schema(below);
+  return schema.preserve_unknown || schema.any_additional ? node_of_schema(nullptr) : Node{};
+}
 
 Node node_of_type(const Type* type) {
   if (type == nullptr || type->atomic()) return {};
-  return {Node::kStruct, type, nullptr};
+  return {Node::kStruct, type};
 }
 Node node_of_field(const Field* field) {
   if (field == nullptr) return {};
   const Type* element = field->kind() == FieldKind::kObject ? field->type() : nullptr;
   switch (field->shape()) {
     case Shape::kSingle: return field->atomic_map() ? Node{} : node_of_type(element);
-    case Shape::kMap: return field->atomic_map() ? Node{} : Node{Node::kMap, element, field};
+    case Shape::kMap: return field->atomic_map() ? Node{} : Node{Node::kMap, element, field, nullptr};
     case Shape::kList:
-      if (field->list_type() == ListType::kMap && element != nullptr) return {Node::kKeyedList, element, field};
-      if (field->list_type() == ListType::kSet) return {Node::kSet, nullptr, field};
+      if (field->list_type() == ListType::kMap && element != nullptr) return {Node::kKeyedList, element, field, nullptr};
+      if (field->list_type() == ListType::kSet) return {Node::kSet, nullptr, field, nullptr};
       return {};
   }
   return {};
 }
 // Of one member or item of this node.
 Node child_of(const Node& node, std::string_view member) {
+  if (node.schema != nullptr) return child_of_schema(node, member);
   switch (node.form) {
-    case Node::kStruct: return node_of_field(node.type->find(member));
+    case Node::kStruct: {
+      const Field* field = node.type->find(member);
+      const crd::CustomType* custom = node.type->custom();
+      if (field != nullptr || custom == nullptr) return node_of_field(field);
+      return child_of_schema({Node::kStruct, nullptr, nullptr, custom->schema.get()}, member);
+    }
     case Node::kMap:
+      if (node.type == nullptr && node.field == nullptr) return node;  // nothing is known of it
+      return node_of_type(node.type);
     case Node::kKeyedList: return node_of_type(node.type);
     default: return {};
   }
+}
+
+std::string default_of_key(const Node& node, std::string_view name) {
+  if (node.schema != nullptr) {
+    const crd::Schema* key = node.schema->items->property(name);
+    return key == nullptr || key->default_value == nullptr ? std::string() : json::format(*key->default_value);
+  }
+  const Field* field = node.type->find(name);
+  return field == nullptr ? std::string() : std::string(field->default_value());
 }
 
 // An empty answer: the item has none of the keys.
@@ -54,13 +95,14 @@ std::optional<std::string> item_element(const Node& node, const Value& item) {
   const Object* object = item.if_object();
   if (object == nullptr) return std::nullopt;
   std::vector<std::string_view> names;
-  for (std::size_t i = 0; i < node.field->list_key_count(); ++i) names.push_back(node.field->list_key(i));
+  if (node.schema != nullptr) names.assign(node.schema->list_keys.begin(), node.schema->list_keys.end());
+  else
+    for (std::size_t i = 0; i < node.field->list_key_count(); ++i) names.push_back(node.field->list_key(i));
   std::ranges::sort(names);
   std::string out = "k:{";
   for (std::string_view name : names) {
     const Value* v = object->if_contains(name);
-    const Field* field = node.type->find(name);
-    std::string text = v != nullptr ? json::format(*v) : field != nullptr ? std::string(field->default_value()) : std::string();
+    std::string text = v != nullptr ? json::format(*v) : default_of_key(node, name);
     if (text.empty()) continue;
     if (out.size() > 3) out += ',';
     out += cat("\"", name, "\":", text);
@@ -274,13 +316,13 @@ void remove(Value& tree, const Node& node, const FieldSet& last, const FieldSet&
 
 Result<FieldSet> fields_of(const Value& tree, const Type& type) {
   FieldSet out;
-  TRY(collect(tree, {Node::kStruct, &type, nullptr}, {}, out));
+  TRY(collect(tree, {Node::kStruct, &type}, {}, out));
   return out;
 }
 
 Difference compare(const Value& before, const Value& after, const Type& type) {
   Difference d;
-  diff(&before, &after, {Node::kStruct, &type, nullptr}, d.added, d.modified, d.removed);
+  diff(&before, &after, {Node::kStruct, &type}, d.added, d.modified, d.removed);
   return d;
 }
 
@@ -289,11 +331,11 @@ bool covers(const Value& live, const Value& configuration, const Type& type) {
 }
 
 Value merge(const Value& live, const Value& configuration, const Type& type) {
-  return merged(&live, &configuration, {Node::kStruct, &type, nullptr});
+  return merged(&live, &configuration, {Node::kStruct, &type});
 }
 
 void remove_items(Value& tree, const Type& type, const FieldSet& last, const FieldSet& kept) {
-  remove(tree, {Node::kStruct, &type, nullptr}, last, kept);
+  remove(tree, {Node::kStruct, &type}, last, kept);
 }
 
 }  // namespace monopod::api::typed

@@ -116,6 +116,7 @@ async::Task<Outcome<>> QuotaLedger::charge(AdmissionRequest& request) {
 void QuotaLedger::hold(AdmissionRequest& request, const std::vector<Share>& shares) {
   auto pending = std::make_shared<Pending>();
   pending->resource = &request.resource;
+  pending->keep = request.keep;
   pending->ns = request.ns;
   pending->key = cat(request.ns, '/', request.name);
   pending->object = *request.object;

@@ -56,6 +56,7 @@ class QuotaLedger final : public QuotaCounter {
   // A charge whose object is not in the cache yet.
   struct Pending {
     const Resource* resource;
+    std::shared_ptr<const void> keep;  // what holds the row of a custom kind
     std::string ns;
     std::string key;
     json::Value object;

@@ -11,11 +11,15 @@ bool is_measured(const Resource& resource) {
   return resource.group().empty() && (resource.plural() == "pods" || resource.plural() == "services" || resource.plural() == "persistentvolumeclaims");
 }
 
+// Custom kinds have a row for each version, and other ones once their definition changed.
+bool same_kind(const Resource& a, const Resource& b) { return &a == &b || (a.is_custom && a.plural() == b.plural() && a.group() == b.group()); }
+
 }  // namespace
 
 struct QuotaLedger::Count {
   struct Source {
     const Resource* resource;
+    std::shared_ptr<const void> keep;
     std::vector<ObjectPtr> objects;
   };
   std::vector<std::string> hard;
@@ -40,10 +44,10 @@ void QuotaLedger::snapshot(Count& count, const std::string& ns) const {
       count.used.emplace(name, Quantity::of(0));
     }
     if (!counts) continue;
-    Count::Source source{&resource, {}};
+    Count::Source source{&resource, cache->keep(), {}};
     for (auto it = cache->first_of(ns); it != cache->objects().end() && (*it)->ns() == ns; ++it) source.objects.push_back(*it);
     for (const PendingPtr& pending : pending_) {
-      if (pending->resource != &resource || pending->ns != ns) continue;
+      if (!same_kind(*pending->resource, resource) || pending->ns != ns) continue;
       ObjectPtr there = cache->find(pending->key);
       bool awaited = pending->old.is_null() ? !there || there->uid() != json::get_string(pending->object, {"metadata", "uid"})
                                             : there && there->revision() == pending->revision;

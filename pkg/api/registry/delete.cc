@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "api/kinds/kinds.h"
 #include "api/limits.h"
 #include "api/registry/deletion.h"
 #include "base/strings.h"
@@ -56,7 +57,7 @@ Outcome<void> check_preconditions(const Call& call, const Object& current, const
 bool is_finally_deleted(const json::Value& object) {
   if (json::find(object, {"metadata", "deletionTimestamp"}) == nullptr) return false;
   if (has_entries(object, {"metadata", "finalizers"})) return false;
-  if (json::get_string(object, {"kind"}) == "Namespace") return !has_entries(object, {"spec", "finalizers"});
+  if (json::get_string(object, {"kind"}) == "Namespace" && json::get_string(object, {"apiVersion"}) == "v1") return !has_entries(object, {"spec", "finalizers"});
   return json::get_int(object, {"metadata", "deletionGracePeriodSeconds"}, 0) == 0;
 }
 
@@ -103,11 +104,12 @@ async::Task<Outcome<Removed>> Registry::try_remove(Call& call, WatchCache& cache
   const json::Value old = current->tree();
   std::vector<std::function<void(bool)>> done;
   AdmissionRequest request{call.user, Operation::kDelete, resource, call.ns, call.name, call.subresource, nullptr, &old,
-                           options.dry_run, call.warnings, done};
+                           options.dry_run, call.warnings, done, call.kind};
   CO_OUT(co_await admission_.mutate(request));
   CO_OUT(co_await admission_.validate(request));
 
   json::Value object = old;
+  if (!current->deleting()) prepare_delete(object, resource, time_.wall());
   set_propagation(object, options.propagation_policy);
   std::int64_t grace = grace_seconds(resource, object, options.grace_period_seconds);
   bool kept = grace > 0 || has_entries(object, {"metadata", "finalizers"}) ||

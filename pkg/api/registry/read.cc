@@ -1,6 +1,7 @@
 // get, list: from the watch cache; exact old revisions from the store.
 #include <algorithm>
 
+#include "api/convert/convert.h"
 #include "api/limits.h"
 #include "api/registry/registry.h"
 #include "api/request_info.h"
@@ -112,7 +113,7 @@ async::Task<Outcome<ListResult>> Registry::list(Call& call, ListOptions options)
   CO_OUT_ASSIGN(WatchCache * cache, cache_of(call));
   CO_OUT(check_list_options(options));
   CO_OUT_ASSIGN(Selection selection,
-                make_selection(stored_resource(*call.resource), call.ns, options.label_selector, options.field_selector));
+                make_selection(working_resource(*call.resource), call.ns, options.label_selector, options.field_selector));
   CO_OUT_ASSIGN(std::int64_t wanted, parse_version(options.resource_version));
   std::int64_t limit = std::clamp<std::int64_t>(options.limit, 0, kListLimitMax);
   if (!options.continue_token.empty()) {
@@ -175,7 +176,7 @@ async::Task<Outcome<ListResult>> Registry::list_at(Call& call, WatchCache& cache
     }
     CO_OUT(page);
     for (const store::KeyValue& kv : page->kvs) {
-      auto object = Object::from_store(*kv.value, kv.mod.value, cache.fields());
+      auto object = cache.read(*kv.value, kv.mod.value);
       if (!object || !selection.matches(**object)) continue;
       if (limit > 0 && std::ssize(result.items) == limit) {
         result.continue_token = format_continue({revision, cat('/', result.items.back()->key(), '\0')});

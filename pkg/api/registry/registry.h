@@ -11,6 +11,10 @@
 #include "api/schema/schema.h"
 #include "base/rng.h"
 
+namespace monopod::api::crd {
+struct CustomKind;
+}
+
 namespace monopod::api {
 
 // One request after decoding: everything the verbs and the layers under them need to know about it.
@@ -18,6 +22,9 @@ struct Call {
   UserInfo user;
   std::string verb;
   const Resource* resource = nullptr;  // as requested; Registry maps to the stored one
+  // Of a custom kind: what holds the row, and the cache of its objects, while the call lasts.
+  std::shared_ptr<const crd::CustomKind> kind{};
+  std::shared_ptr<WatchCache> cache{};
   std::string ns;
   std::string name;
   std::string subresource;

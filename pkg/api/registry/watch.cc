@@ -5,6 +5,7 @@
 //   inside the ring                the ring's events, then live
 //   older, still in the store      the log's events up to now, then live
 //   compacted                      410 "too old resource version"
+#include "api/convert/convert.h"
 #include "api/limits.h"
 #include "api/registry/registry.h"
 #include "api/slice.h"
@@ -47,13 +48,13 @@ async::Task<Outcome<>> replay_log(store::Backend& store, const WatchCache& cache
       if (revision > until) break;
       CachedEvent out{EventType::kAdded, revision, nullptr, nullptr};
       if (event.prev) {
-        if (auto made = Object::from_store(*event.prev->value, event.prev->mod.value, cache.fields())) out.previous = std::move(*made);
+        if (auto made = cache.read(*event.prev->value, event.prev->mod.value)) out.previous = std::move(*made);
       }
       if (event.type == store::WatchEvent::Type::kDelete) {
         if (!out.previous) co_return refuse(too_old(from, store.compact_revision().value));  // its last state is compacted
         out.type = EventType::kDeleted;
         out.object = with_revision(*out.previous, revision, cache.fields());
-      } else if (auto made = Object::from_store(*event.kv.value, revision, cache.fields())) {
+      } else if (auto made = cache.read(*event.kv.value, revision)) {
         out.object = std::move(*made);
         if (event.kv.version > 1) out.type = EventType::kModified;
       }
@@ -68,7 +69,7 @@ async::Task<Outcome<>> replay_log(store::Backend& store, const WatchCache& cache
 async::Task<Outcome<std::unique_ptr<Watcher>>> Registry::watch(Call& call, WatchOptions options, std::shared_ptr<const FrameForm> form) {
   CO_OUT_ASSIGN(WatchCache * cache, cache_of(call));
   CO_OUT_ASSIGN(Selection selection,
-                make_selection(stored_resource(*call.resource), call.ns, options.label_selector, options.field_selector));
+                make_selection(working_resource(*call.resource), call.ns, options.label_selector, options.field_selector));
   std::int64_t from = 0;
   if (!options.resource_version.empty()) {
     auto parsed = parse_int<std::int64_t>(options.resource_version);

@@ -1,5 +1,6 @@
 // create, update, patch and the read-modify-write under them.
 #include "api/convert/convert.h"
+#include "api/crd/kind.h"
 #include "api/kinds/kinds.h"
 #include "api/limits.h"
 #include "api/patch/managed_fields.h"
@@ -26,9 +27,22 @@ void drop_version(json::Value& object) {
   if (json::Value* meta = json::find(object, {"metadata"}); meta && meta->is_object()) meta->as_object().stable_erase("resourceVersion");
 }
 
-std::string take_stored_text(json::Value& object) {
+// A custom object is written in the version that its kind stores; its members stay as they are.
+void name_stored_version(json::Value& object, const Resource& resource) {
+  if (const crd::CustomResource* custom = resource.custom()) object.get_object()["apiVersion"] = custom->stored->api_version;
+}
+
+std::string take_stored_text(json::Value& object, const Resource& resource) {
   drop_version(object);
+  name_stored_version(object, resource);
   return json::format(object);
+}
+
+Outcome<void> check_open(const Call& call, const WatchCache& cache) {
+  if (!cache.closed_to_creates) return {};
+  Status status = method_not_supported(call.ref(), "create");
+  status.message = "create not allowed while custom resource definition is terminating";
+  return refuse(std::move(status));
 }
 
 void set_meta(json::Value& object, std::string_view name, std::string_view value) {
@@ -73,6 +87,7 @@ Registry::Registry(store::Backend& store, CacheSet& caches, AdmissionChain& admi
     : store_(store), caches_(caches), admission_(admission), time_(time), rng_(rng) {}
 
 Outcome<WatchCache*> Registry::cache_of(const Call& call) const {
+  if (call.cache) return call.cache.get();
   const Resource& stored = stored_resource(*call.resource);
   WatchCache* cache = caches_.find(stored.group(), stored.plural());
   if (cache == nullptr) return refuse(method_not_supported(call.ref(), call.verb));
@@ -80,7 +95,7 @@ Outcome<WatchCache*> Registry::cache_of(const Call& call) const {
 }
 
 async::Task<Outcome<ObjectPtr>> Registry::create(Call& call, json::Value object) {
-  const Resource& resource = stored_resource(*call.resource);
+  const Resource& resource = working_resource(*call.resource);
   CO_OUT(check_scope(call, resource, object));
   std::string name(json::get_string(object, {"metadata", "name"}));
   if (!name.empty()) {
@@ -102,7 +117,7 @@ async::Task<Outcome<ObjectPtr>> Registry::create(Call& call, json::Value object)
 }
 
 async::Task<Outcome<ObjectPtr>> Registry::create_once(Call& call, const json::Value& body) {
-  const Resource& resource = stored_resource(*call.resource);
+  const Resource& resource = working_resource(*call.resource);
   CO_OUT_ASSIGN(WatchCache * cache, cache_of(call));
   json::Value object = body;
   bool name_fits = valid_segment(call.name);
@@ -110,7 +125,7 @@ async::Task<Outcome<ObjectPtr>> Registry::create_once(Call& call, const json::Va
   set_defaults(object, resource);
   DoneList done;
   AdmissionRequest request{call.user, Operation::kCreate, resource, call.ns, call.name, call.subresource, &object, nullptr,
-                           call.options.dry_run, call.warnings, done.callbacks};
+                           call.options.dry_run, call.warnings, done.callbacks, call.kind};
   CO_OUT(co_await admission_.mutate(request));
   prepare_create(object, resource);
   if (std::string uid = rng_.uuid(); !uid.empty()) set_meta(object, "uid", uid);
@@ -121,7 +136,8 @@ async::Task<Outcome<ObjectPtr>> Registry::create_once(Call& call, const json::Va
   if (!errors.empty()) co_return refuse(invalid_status(resource, call.name, errors));
   CO_OUT(co_await admission_.validate(request));
 
-  std::string text = take_stored_text(object);
+  CO_OUT(check_open(call, *cache));
+  std::string text = take_stored_text(object, resource);
   if (call.options.dry_run) {
     CO_OUT(co_await caches_.fresh());
     if (cache->find(resource.namespaced ? cat(call.ns, '/', call.name) : call.name)) co_return refuse(already_exists(call.ref(), call.name));
@@ -142,7 +158,7 @@ async::Task<Outcome<ObjectPtr>> Registry::create_once(Call& call, const json::Va
 }
 
 async::Task<Outcome<ObjectPtr>> Registry::update(Call& call, json::Value object) {
-  const Resource& resource = stored_resource(*call.resource);
+  const Resource& resource = working_resource(*call.resource);
   CO_OUT(check_scope(call, resource, object));
   std::string_view name = json::get_string(object, {"metadata", "name"});
   if (name.empty()) {
@@ -152,7 +168,7 @@ async::Task<Outcome<ObjectPtr>> Registry::update(Call& call, json::Value object)
     co_return refuse(bad_request(cat("the name of the object (", name, ") does not match the name on the URL (", call.name, ")")));
   }
   const Behavior* behavior = find_behavior(resource.group(), resource.kind());
-  bool unconditional = behavior == nullptr || behavior->unconditional_update;
+  bool unconditional = takes_unconditional_update(resource);
   if (!unconditional && json::get_string(object, {"metadata", "resourceVersion"}).empty()) {
     FieldErrors errors;
     errors.invalid(Path("metadata.resourceVersion"), std::string_view("0x0"), "must be specified for an update");
@@ -184,8 +200,8 @@ async::Task<Outcome<ObjectPtr>> Registry::modify(Call& call, Mutation mutation, 
 
 async::Task<Outcome<ObjectPtr>> Registry::try_modify(Call& call, WatchCache& cache, ObjectPtr current, const Mutation& mutation,
                                                      bool managed, bool& stale) {
-  const Resource& resource = cache.resource();
-  const json::Value old = current->tree();
+  const Resource& resource = call.resource->is_custom ? *call.resource : cache.resource();
+  const json::Value old = resource.is_custom ? to_requested(current->tree(), resource) : current->tree();
   CO_OUT_ASSIGN(json::Value object, co_await mutation(old));
   if (!object.is_object()) co_return refuse(bad_request("the object must be a JSON object"));
   std::string_view version = json::get_string(object, {"metadata", "resourceVersion"});
@@ -201,7 +217,7 @@ async::Task<Outcome<ObjectPtr>> Registry::try_modify(Call& call, WatchCache& cac
   if (!same) set_defaults(object, resource);
   DoneList done;
   AdmissionRequest request{call.user, Operation::kUpdate, resource, call.ns, call.name, call.subresource, &object, &old,
-                           call.options.dry_run, found, done.callbacks};
+                           call.options.dry_run, found, done.callbacks, call.kind};
   CO_OUT(co_await admission_.mutate(request));
   same = same && same_tree(object, old);
   std::string_view kind_of_update = call.subresource == "scale" ? std::string_view() : std::string_view(call.subresource);
@@ -232,6 +248,7 @@ async::Task<Outcome<ObjectPtr>> Registry::commit(Call& call, WatchCache& cache, 
   set_meta(object, "resourceVersion", current->resource_version());
   if (same_tree(object, old)) co_return current;
   drop_version(object);
+  name_stored_version(object, *call.resource);
   std::string text = json::format(object);
   if (call.options.dry_run) {
     auto shown = Object::from_store(text, current->revision(), cache.fields());
@@ -254,6 +271,7 @@ async::Task<Outcome<ObjectPtr>> Registry::commit(Call& call, WatchCache& cache, 
 }
 
 const Resource& stored_resource(const Resource& resource) {
+  if (const crd::CustomResource* custom = resource.custom()) return *custom->stored;
   if (resource.group() == "events.k8s.io")
     if (const Resource* core = find_resource("", "v1", "events")) return *core;
   const Resource* stored = find_resource(resource.group(), resource.plural());

@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 
+#include "api/crd/settle.h"
 #include "api/quantity/quantity.h"
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -443,6 +444,7 @@ std::string go_type_name(const Field& field) {
 }
 
 Result<> canonicalize_tree(json::Value& tree, const Type& type, const CanonicalOptions& options) {
+  if (const crd::CustomType* custom = type.custom()) return crd::settle_tree(tree, *custom, options);
   return Walk(options).object(tree, type);
 }
 

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <tuple>
 
+#include "api/crd/kind.h"
+#include "base/strings.h"
+
 namespace monopod::api {
 namespace {
 
@@ -33,7 +36,8 @@ std::string_view Field::list_key(std::size_t i) const { return item(pooled(keys_
 std::string_view Field::merge_key() const { return pooled(merge_key_); }
 std::string_view Field::default_value() const { return pooled(default_); }
 
-std::string_view Type::name() const { return pooled(name_); }
+std::string_view Type::name() const { return custom() != nullptr ? std::string_view(custom()->type_name) : pooled(name_); }
+const crd::CustomType* Type::custom() const { return (flags_ & kCustom) != 0 ? static_cast<const crd::CustomType*>(this) : nullptr; }
 std::span<const Field> Type::fields() const { return std::span<const Field>(kFields).subspan(first_, count_); }
 std::size_t Type::index() const { return static_cast<std::size_t>(this - kTypes); }
 
@@ -82,18 +86,21 @@ std::string_view Column::name() const { return pooled(name_); }
 std::string_view Column::type() const { return pooled(type_); }
 std::string_view Column::format() const { return pooled(format_); }
 
-std::string_view Resource::group() const { return pooled(group_); }
-std::string_view Resource::version() const { return pooled(version_); }
-std::string_view Resource::group_version() const { return pooled(group_version_); }
-std::string_view Resource::plural() const { return pooled(plural_); }
-std::string_view Resource::singular() const { return pooled(singular_); }
-std::string_view Resource::kind() const { return pooled(kind_); }
-std::size_t Resource::short_name_count() const { return item_count(pooled(short_names_)); }
-std::string_view Resource::short_name(std::size_t i) const { return item(pooled(short_names_), i); }
-std::size_t Resource::category_count() const { return item_count(pooled(categories_)); }
-std::string_view Resource::category(std::size_t i) const { return item(pooled(categories_), i); }
-std::string_view Resource::storage_version_hash() const { return pooled(hash_); }
+const crd::CustomResource* Resource::custom() const { return is_custom ? static_cast<const crd::CustomResource*>(this) : nullptr; }
+std::string_view Resource::group() const { return is_custom ? std::string_view(custom()->names->group) : pooled(group_); }
+std::string_view Resource::version() const { return is_custom ? std::string_view(custom()->version_name) : pooled(version_); }
+std::string_view Resource::group_version() const { return is_custom ? std::string_view(custom()->api_version) : pooled(group_version_); }
+std::string_view Resource::plural() const { return is_custom ? std::string_view(custom()->names->plural) : pooled(plural_); }
+std::string_view Resource::singular() const { return is_custom ? std::string_view(custom()->names->singular) : pooled(singular_); }
+std::string_view Resource::kind() const { return is_custom ? std::string_view(custom()->names->kind) : pooled(kind_); }
+std::string Resource::list_kind() const { return is_custom ? custom()->names->list_kind : cat(kind(), "List"); }
+std::size_t Resource::short_name_count() const { return is_custom ? custom()->names->short_names.size() : item_count(pooled(short_names_)); }
+std::string_view Resource::short_name(std::size_t i) const { return is_custom ? std::string_view(custom()->names->short_names[i]) : item(pooled(short_names_), i); }
+std::size_t Resource::category_count() const { return is_custom ? custom()->names->categories.size() : item_count(pooled(categories_)); }
+std::string_view Resource::category(std::size_t i) const { return is_custom ? std::string_view(custom()->names->categories[i]) : item(pooled(categories_), i); }
+std::string_view Resource::storage_version_hash() const { return is_custom ? std::string_view(custom()->names->storage_hash) : pooled(hash_); }
 std::span<const Subresource> Resource::subresources() const {
+  if (is_custom) return custom()->subresource_rows;
   return std::span<const Subresource>(kSubresources).subspan(first_subresource_, subresource_count_);
 }
 const Subresource* Resource::find_subresource(std::string_view name) const {
@@ -102,7 +109,7 @@ const Subresource* Resource::find_subresource(std::string_view name) const {
   return nullptr;
 }
 std::span<const Column> Resource::columns() const { return std::span<const Column>(kColumns).subspan(first_column_, column_count_); }
-const Type& Resource::type() const { return kTypes[type_]; }
+const Type& Resource::type() const { return is_custom ? static_cast<const Type&>(custom()->type_row) : kTypes[type_]; }
 const Type* Resource::list_type() const { return list_type_ == 0 ? nullptr : &kTypes[list_type_ - 1]; }
 
 std::span<const Resource> resources() { return kResources; }

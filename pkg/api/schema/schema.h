@@ -1,5 +1,8 @@
 // The tables of all kinds: resources, kinds, types and fields as constant data, and lookups over them. Everything points
 // into static storage: no allocation, no start-up work, valid for ever. Facts of Kubernetes 1.35, made by kinds/generate.py.
+//
+// Custom kinds (crd/kind.h) have rows of the same two classes, Resource and Type, that live as long as their definition is served.
+// The lookups here know the tables only; crd::Kinds knows both.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +10,12 @@
 #include <string_view>
 
 namespace monopod::api {
+
+namespace crd {
+struct CustomType;
+struct CustomResource;
+struct CustomKind;
+}  // namespace crd
 
 // What one value of a field is on the wire. Lists and maps say the kind of their elements.
 enum class FieldKind : std::uint8_t {
@@ -73,6 +82,10 @@ class Type {
   const Field* find_proto(std::uint32_t inlined, std::uint32_t number) const;
   bool atomic() const { return (flags_ & 1) != 0; }  // map-type atomic: one owner for the whole in server-side apply
   std::size_t index() const;                      // 0 .. types().size()-1
+  // Of a custom kind: what is below apiVersion, kind and metadata stands in a schema. Null for a row of the tables.
+  const crd::CustomType* custom() const;
+
+  enum Flags : std::uint8_t { kAtomic = 1, kCustom = 2 };
 
   std::uint16_t name_, first_, count_;
   std::uint8_t flags_;
@@ -87,7 +100,7 @@ struct Subresource {
   std::string_view name() const;     // "status", "scale", "log", …
   std::string_view group() const;    // of the kind it speaks; empty is core
   std::string_view version() const;
-  std::string_view kind() const;
+  std::string_view kind() const;     // empty: the resource's own
   std::uint16_t name_, group_, version_, kind_, verbs;  // verbs: bits of Verb
 };
 
@@ -107,6 +120,7 @@ struct Resource {
   std::string_view plural() const;
   std::string_view singular() const;
   std::string_view kind() const;
+  std::string list_kind() const;               // "PodList"
   std::size_t short_name_count() const;
   std::string_view short_name(std::size_t i) const;
   std::size_t category_count() const;
@@ -122,6 +136,8 @@ struct Resource {
   std::uint16_t group_, version_, group_version_, plural_, singular_, kind_, short_names_, categories_, hash_, type_, list_type_;
   std::uint16_t verbs, first_subresource_, subresource_count_, first_column_, column_count_;
   bool namespaced;
+  bool is_custom = false;
+  const crd::CustomResource* custom() const;   // null for a row of the tables
 };
 
 std::span<const Resource> resources();  // sorted by group, version, plural; core ("") first

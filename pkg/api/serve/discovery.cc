@@ -33,9 +33,10 @@ json::Object aggregated_resource(const Resource& resource) {
   for (std::size_t i = 0; i < resource.short_name_count(); ++i) names.emplace_back(resource.short_name(i));
   for (std::size_t i = 0; i < resource.category_count(); ++i) categories.emplace_back(resource.category(i));
   for (const Subresource& sub : resource.subresources()) {
-    std::string_view group = sub.group(), version = sub.version();
+    std::string_view group = sub.group(), version = sub.version(), kind = sub.kind();
     if (version.empty()) std::tie(group, version) = std::make_pair(resource.group(), resource.version());
-    subresources.push_back(json::Object{{"subresource", sub.name()}, {"responseKind", kind_of(group, version, sub.kind())}, {"verbs", verbs_of(sub.verbs)}});
+    if (kind.empty()) kind = resource.kind();
+    subresources.push_back(json::Object{{"subresource", sub.name()}, {"responseKind", kind_of(group, version, kind)}, {"verbs", verbs_of(sub.verbs)}});
   }
   if (!names.empty()) out["shortNames"] = std::move(names);
   if (!categories.empty()) out["categories"] = std::move(categories);
@@ -43,15 +44,16 @@ json::Object aggregated_resource(const Resource& resource) {
   return out;
 }
 
-std::string make_aggregated(bool core, std::string_view api_version) {
+std::string make_aggregated(const crd::KindSet& kinds, bool core, std::string_view api_version) {
   json::Array items;
-  for (const ServedGroup& group : served_groups()) {
+  for (const ServedGroup& group : served_groups(kinds)) {
     if (group.group.empty() != core) continue;
     json::Array versions;
     for (std::string_view version : group.versions) {
       json::Array list;
-      for (const Resource& resource : resources())
+      kinds.each([&](const Resource& resource) {
         if (resource.group() == group.group && resource.version() == version) list.push_back(aggregated_resource(resource));
+      });
       versions.push_back(json::Object{{"version", version}, {"resources", std::move(list)}, {"freshness", "Current"}});
     }
     json::Object meta{{"creationTimestamp", nullptr}};
@@ -76,22 +78,22 @@ json::Object legacy_resource(const Resource& resource) {
   return out;
 }
 
-std::string make_resource_list(std::string_view group, std::string_view version) {
+std::string make_resource_list(const crd::KindSet& kinds, std::string_view group, std::string_view version) {
   json::Array list;
   std::string group_version = group.empty() ? std::string(version) : cat(group, '/', version);
-  for (const Resource& resource : resources()) {
-    if (resource.group() != group || resource.version() != version) continue;
+  kinds.each([&](const Resource& resource) {
+    if (resource.group() != group || resource.version() != version) return;
     list.push_back(legacy_resource(resource));
     for (const Subresource& sub : resource.subresources()) {
       json::Object row{{"name", cat(resource.plural(), '/', sub.name())}, {"singularName", ""}, {"namespaced", resource.namespaced},
-                       {"kind", sub.kind()}, {"verbs", verbs_of(sub.verbs)}};
+                       {"kind", sub.kind().empty() ? resource.kind() : sub.kind()}, {"verbs", verbs_of(sub.verbs)}};
       if (!sub.version().empty() && (sub.group() != group || sub.version() != version)) {
         row["group"] = sub.group();
         row["version"] = sub.version();
       }
       list.push_back(std::move(row));
     }
-  }
+  });
   if (list.empty()) return {};
   return json::format(json::Object{{"kind", "APIResourceList"}, {"apiVersion", "v1"}, {"groupVersion", group_version}, {"resources", std::move(list)}});
 }
@@ -116,15 +118,16 @@ DiscoveryDocument finished(std::string text) {
 
 }  // namespace
 
-std::vector<ServedGroup> served_groups() {
+std::vector<ServedGroup> served_groups(const crd::KindSet& kinds) {
   std::vector<ServedGroup> out;
-  for (const Resource& resource : resources()) {
+  kinds.each([&out](const Resource& resource) {
     if (out.empty() || out.back().group != resource.group()) out.push_back({resource.group(), {}});
     std::vector<std::string_view>& versions = out.back().versions;
-    if (std::find(versions.begin(), versions.end(), resource.version()) != versions.end()) continue;
-    bool preferred = &stored_resource(resource) == &resource;
+    if (std::find(versions.begin(), versions.end(), resource.version()) != versions.end()) return;
+    bool preferred = !resource.is_custom && &stored_resource(resource) == &resource;
     versions.insert(preferred ? versions.begin() : versions.end(), resource.version());
-  }
+    if (resource.is_custom) std::ranges::sort(versions, crd::version_before);
+  });
   // Short names are looked up in this order: apps before what came later.
   constexpr std::string_view kFirst[] = {"", "apps", "events.k8s.io", "batch", "autoscaling", "networking.k8s.io", "policy"};
   auto rank = [&kFirst](const ServedGroup& group) { return std::find(std::begin(kFirst), std::end(kFirst), group.group) - std::begin(kFirst); };
@@ -132,12 +135,19 @@ std::vector<ServedGroup> served_groups() {
   return out;
 }
 
-Discovery::Discovery(std::string server_address) : server_address_(std::move(server_address)) {}
+Discovery::Discovery(std::string server_address, const crd::Kinds& kinds) : kinds_(kinds), server_address_(std::move(server_address)) {}
+
+void Discovery::forget_old() {
+  std::uint64_t now = kinds_.snapshot()->number;
+  if (now != number_) documents_.clear();
+  number_ = now;
+}
 
 const DiscoveryDocument& Discovery::aggregated(bool core, std::string_view version) {
+  forget_old();
   std::string key = cat(core ? "core" : "groups", ' ', version);
   auto it = documents_.find(key);
-  if (it == documents_.end()) it = documents_.emplace(key, finished(make_aggregated(core, version))).first;
+  if (it == documents_.end()) it = documents_.emplace(key, finished(make_aggregated(*kinds_.snapshot(), core, version))).first;
   return it->second;
 }
 
@@ -148,7 +158,8 @@ std::string Discovery::make_legacy(std::string_view path) const {
         {"versions", json::Array{"v1"}},
         {"serverAddressByClientCIDRs", json::Array{json::Object{{"clientCIDR", "0.0.0.0/0"}, {"serverAddress", server_address_}}}}});
   }
-  std::vector<ServedGroup> groups = served_groups();
+  std::shared_ptr<const crd::KindSet> kinds = kinds_.snapshot();
+  std::vector<ServedGroup> groups = served_groups(*kinds);
   if (path == "/apis") {
     json::Array list;
     for (const ServedGroup& group : groups)
@@ -156,8 +167,8 @@ std::string Discovery::make_legacy(std::string_view path) const {
     return json::format(json::Object{{"kind", "APIGroupList"}, {"apiVersion", "v1"}, {"groups", std::move(list)}});
   }
   std::vector<std::string_view> parts = split(path.substr(1), '/');
-  if (parts.size() == 2 && parts[0] == "api") return make_resource_list("", parts[1]);
-  if (parts.size() == 3 && parts[0] == "apis") return make_resource_list(parts[1], parts[2]);
+  if (parts.size() == 2 && parts[0] == "api") return make_resource_list(*kinds, "", parts[1]);
+  if (parts.size() == 3 && parts[0] == "apis") return make_resource_list(*kinds, parts[1], parts[2]);
   if (parts.size() == 2 && parts[0] == "apis") {
     for (const ServedGroup& group : groups) {
       if (group.group != parts[1] || group.group.empty()) continue;
@@ -171,6 +182,7 @@ std::string Discovery::make_legacy(std::string_view path) const {
 }
 
 const DiscoveryDocument* Discovery::legacy(std::string_view path) {
+  forget_old();
   auto it = documents_.find(path);
   if (it == documents_.end()) {
     std::string text = make_legacy(path);

@@ -1,9 +1,10 @@
-// What is served: aggregated discovery (apidiscovery.k8s.io v2, v2beta1) and the older documents. Made once, with ETags.
+// What is served: aggregated discovery (apidiscovery.k8s.io v2, v2beta1) and the older documents, with ETags. Made when first asked
+// for, and anew when the custom kinds change.
 #pragma once
 
 #include <map>
 
-#include "api/schema/schema.h"
+#include "api/crd/kinds.h"
 #include "base/bytes.h"
 
 namespace monopod::api {
@@ -15,7 +16,8 @@ struct DiscoveryDocument {
 
 class Discovery {
  public:
-  explicit Discovery(std::string server_address);  // "host:port", told to clients in the old documents
+  // server_address: "host:port", told to clients in the old documents. kinds outlives it.
+  Discovery(std::string server_address, const crd::Kinds& kinds);
 
   // version "v2" or "v2beta1"; core: /api, else /apis.
   const DiscoveryDocument& aggregated(bool core, std::string_view version);
@@ -23,7 +25,10 @@ class Discovery {
   const DiscoveryDocument* legacy(std::string_view path);
 
  private:
+  void forget_old();
   std::string make_legacy(std::string_view path) const;
+  const crd::Kinds& kinds_;
+  std::uint64_t number_ = 0;  // of the kinds that documents_ speak of
   std::string server_address_;
   std::map<std::string, DiscoveryDocument, std::less<>> documents_;
 };
@@ -33,6 +38,6 @@ struct ServedGroup {
   std::string_view group;
   std::vector<std::string_view> versions;
 };
-std::vector<ServedGroup> served_groups();
+std::vector<ServedGroup> served_groups(const crd::KindSet& kinds);
 
 }  // namespace monopod::api

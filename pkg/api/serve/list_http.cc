@@ -141,7 +141,7 @@ async::Task<Outcome<>> write_yaml(ListWriter& out, const Rendering& how, const L
   json::Array items;
   for (const ObjectPtr& object : list.items) items.push_back(to_requested(object->tree(), *how.resource));
   json::Value tree = json::Object{{"apiVersion", how.resource->group_version()}, {"items", std::move(items)},
-                                  {"kind", cat(how.resource->kind(), "List")}, {"metadata", list_metadata(list)}};
+                                  {"kind", how.resource->list_kind()}, {"metadata", list_metadata(list)}};
   out.text() = yaml::format(tree);
   co_return co_await out.finish();
 }
@@ -150,7 +150,7 @@ async::Task<Outcome<>> write_yaml(ListWriter& out, const Rendering& how, const L
 
 async::Task<Outcome<>> serve_list(HttpCall& call, Call& api_call) {
   const QueryParams& query = call.info.query;
-  CO_OUT_ASSIGN(Media media, negotiate(accept_of(call.exchange.request()), {.views = true, .protobuf = true}));
+  CO_OUT_ASSIGN(Media media, negotiate(accept_of(call.exchange.request()), {.views = true, .protobuf = !api_call.resource->is_custom}));
   auto include = parse_include_object(query.get("includeObject"));
   if (!include) co_return refuse(bad_request(include.error().message()));
   Rendering how{api_call.resource, media, *include};

@@ -81,14 +81,13 @@ class Local final : public LocalApi {
 
  private:
   Outcome<Call> make_call(std::string verb, const ObjectRef& ref) {
-    const Resource* resource = find_resource(ref.resource.group, ref.resource.version, ref.resource.plural);
-    if (resource == nullptr) return refuse(page_not_found());
+    Call call;
+    if (!find_served(works_, ref.resource.group, ref.resource.version, ref.resource.plural, call)) return refuse(page_not_found());
+    const Resource* resource = call.resource;
     for (const std::string* segment : {&ref.ns, &ref.name, &ref.subresource})
       if (!segment->empty() && !valid_segment(*segment)) return refuse(bad_request(cat("invalid path segment \"", *segment, "\"")));
-    Call call;
     call.user = user_;
     call.verb = std::move(verb);
-    call.resource = resource;
     call.ns = resource->namespaced ? ref.ns : std::string();
     call.name = ref.name;
     call.subresource = ref.subresource;

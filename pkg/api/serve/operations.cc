@@ -33,7 +33,7 @@ Outcome<const Subresource*> Operations::check(const Call& call) const {
 
 BodyTarget Operations::body_target(const Call& call, const Subresource* subresource) const {
   const Resource& resource = *call.resource;
-  if (subresource == nullptr || (subresource->kind() == resource.kind()))
+  if (subresource == nullptr || subresource->kind().empty() || subresource->kind() == resource.kind())
     return {&resource.type(), std::string(resource.group_version()), std::string(resource.kind())};
   std::string_view group = subresource->group(), version = subresource->version();
   if (group.empty() && version.empty()) {

@@ -106,6 +106,7 @@ async::Task<Outcome<>> serve_openapi(HttpCall& call) {
   ServerWorks& works = call.works;
   while (works.openapi_busy) CO_OUT(co_await works.openapi_free.wait());
   OpenApiTurn turn(works);
+  works.openapi.set_kinds(works.kinds.snapshot());
   if (path == "/openapi/v2") co_return co_await serve_openapi_v2(call);
   constexpr std::string_view kIndex = "/openapi/v3";
   if (path == kIndex || path == "/openapi/v3/") {

@@ -1,6 +1,7 @@
 #include "api/serve/render.h"
 
 #include "api/convert/convert.h"
+#include "api/crd/kind.h"
 #include "api/protobuf/protobuf.h"
 #include "api/protobuf/wire.h"
 #include "base/strings.h"
@@ -50,7 +51,9 @@ class ApiForm final : public FrameForm {
   ApiForm(const Rendering& how, const Clock& clock) : how_(how), clock_(clock) {}
 
   std::uint64_t id() const override {
-    auto row = static_cast<std::uint64_t>(how_.resource - resources().data());
+    // Unique among the forms of one cache is enough.
+    const crd::CustomResource* custom = how_.resource->custom();
+    auto row = custom != nullptr ? static_cast<std::uint64_t>(custom->ordinal) : static_cast<std::uint64_t>(how_.resource - resources().data());
     return (row << 16) | (static_cast<std::uint64_t>(how_.media.encoding) << 8) | (static_cast<std::uint64_t>(how_.media.view) << 4) |
            (static_cast<std::uint64_t>(how_.include) << 1) | (how_.media.beta ? 1U : 0U);
   }
@@ -135,7 +138,7 @@ json::Object list_metadata(const ListResult& list) {
 
 std::string list_head(const Rendering& how, const ListResult& list) {
   bool partial = how.media.view == View::kPartial;
-  std::string kind = partial ? "PartialObjectMetadataList" : cat(how.resource->kind(), "List");
+  std::string kind = partial ? "PartialObjectMetadataList" : how.resource->list_kind();
   std::string_view version = partial ? how.media.meta_version() : how.resource->group_version();
   return cat("{\"kind\":\"", kind, "\",\"apiVersion\":\"", version, "\",\"metadata\":", json::format(list_metadata(list)), ",\"items\":[");
 }

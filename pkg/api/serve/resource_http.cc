@@ -26,7 +26,7 @@ async::Task<Outcome<std::string>> read_body(http::Exchange& exchange) {
 }
 
 Outcome<Rendering> rendering_of(const HttpCall& call, const Resource& resource) {
-  OUT_ASSIGN(Media media, negotiate(accept_of(call.exchange.request()), {.views = true, .protobuf = true}));
+  OUT_ASSIGN(Media media, negotiate(accept_of(call.exchange.request()), {.views = true, .protobuf = !resource.is_custom}));
   auto include = parse_include_object(call.info.query.get("includeObject"));
   if (!include) return refuse(bad_request(include.error().message()));
   return Rendering{&resource, media, *include};
@@ -46,6 +46,9 @@ async::Task<Outcome<>> send(HttpCall& call, const Call& api_call, const Renderin
 async::Task<Outcome<json::Value>> sent_object(HttpCall& call, Call& api_call, const Subresource* subresource) {
   std::string_view type = call.exchange.request().headers.find("content-type").value_or("");
   CO_OUT_ASSIGN(Encoding encoding, body_encoding(type));
+  if (encoding == Encoding::kProtobuf && api_call.resource->is_custom)
+    co_return refuse(unsupported_media_type(
+        "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml"));
   CO_OUT_ASSIGN(std::string body, co_await read_body(call.exchange));
   if (body.empty()) co_return refuse(bad_request("the request body is empty"));
   auto validation = parse_field_validation(api_call.options.field_validation);
@@ -55,19 +58,23 @@ async::Task<Outcome<json::Value>> sent_object(HttpCall& call, Call& api_call, co
   co_return co_await decode_body(call.works.parts.pool, std::move(body), encoding, std::move(target), *validation, api_call.warnings);
 }
 
-Outcome<PatchType> patch_type(std::string_view content_type) {
+Outcome<PatchType> patch_type(bool custom, std::string_view content_type) {
   std::string type = to_lower(trim(split_once(content_type, ';').first));
   if (type == "application/json-patch+json") return PatchType::kJson;
   if (type == "application/merge-patch+json") return PatchType::kMerge;
-  if (type == "application/strategic-merge-patch+json") return PatchType::kStrategic;
+  if (type == "application/strategic-merge-patch+json" && !custom) return PatchType::kStrategic;
   if (type == "application/apply-patch+yaml") return PatchType::kApply;
+  if (custom)  // there are no merge keys to merge by
+    return refuse(unsupported_media_type(
+        "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
+        "application/merge-patch+json, application/apply-patch+yaml"));
   return refuse(unsupported_media_type(
       "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
       "application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"));
 }
 
 async::Task<Outcome<Answer>> do_patch(HttpCall& call, Call& api_call) {
-  CO_OUT_ASSIGN(PatchType type, patch_type(call.exchange.request().headers.find("content-type").value_or("")));
+  CO_OUT_ASSIGN(PatchType type, patch_type(api_call.resource->is_custom, call.exchange.request().headers.find("content-type").value_or("")));
   CO_OUT_ASSIGN(std::string body, co_await read_body(call.exchange));
   Result<json::Value> patch = type == PatchType::kApply ? yaml::parse(body) : json::parse(body);
   if (!patch) co_return refuse(bad_request(cat(type == PatchType::kApply ? "error decoding YAML: " : "error decoding patch: ", patch.error().message())));
@@ -162,12 +169,11 @@ Outcome<WriteOptions> write_options(const QueryParams& query) {
 
 async::Task<Outcome<>> serve_resource(HttpCall& call) {
   const RequestInfo& info = call.info;
-  const Resource* resource = find_resource(info.group, info.version, info.resource);
-  if (resource == nullptr) co_return refuse(page_not_found());
   Call api_call;
+  if (!find_served(call.works, info.group, info.version, info.resource, api_call)) co_return refuse(page_not_found());
+  const Resource* resource = api_call.resource;
   api_call.user = call.user;
   api_call.verb = info.verb;
-  api_call.resource = resource;
   api_call.ns = resource->namespaced ? info.ns : (info.resource == "namespaces" ? std::string() : info.ns);
   api_call.name = info.parts.size() > 1 ? info.parts[1] : "";
   api_call.subresource = info.subresource;

@@ -131,7 +131,7 @@ async::Task<Result<>> respond_status(HttpCall& call, const Status& status) {
 void count(const HttpCall& call, MonoTime begin) {
   const RequestInfo& info = call.info;
   std::string_view scope = info.name.empty() ? (info.ns.empty() ? "cluster" : "namespace") : "resource";
-  bool known = !info.is_resource || find_resource(info.group, info.version, info.resource) != nullptr;
+  bool known = !info.is_resource || call.works.kinds.find(info.group, info.version, info.resource).resource != nullptr;
   if (!known) return;  // labels stay bounded whatever clients ask for
   call.works.metrics.on_request({.verb = info.verb,
                                  .group = info.is_resource ? std::string_view(info.group) : std::string_view(),
@@ -153,7 +153,7 @@ ServerWorks::ServerWorks(ServerParts parts_given, ServerOptions options_given, p
       admission(make_admission_plugins({caches, parts.time, parts.rng, options, authorizer, quotas})),
       registry(parts.store, caches, admission, parts.time, parts.rng), usage(parts.executor, caches, parts.nodes, parts.time), tokens(std::move(key), options, caches, parts.time, parts.rng),
       authenticator(options, tokens, parts.time), operations(registry, make_subresource_handlers({registry, tokens}), authenticator, authorizer),
-      openapi_free(parts.executor), discovery(cat(options.advertise_address, ':', options.advertise_port)) {
+      openapi_free(parts.executor), discovery(cat(options.advertise_address, ':', options.advertise_port), kinds) {
   registry.serve_computed(usage);
   for (const Resource& resource : resources())
     if (resource.has(kList) && resource.has(kCreate) && &stored_resource(resource) == &resource) caches.add(resource);
@@ -167,6 +167,25 @@ ApiServer::ApiServer(ServerParts parts, ServerOptions options) {
 ApiServer::~ApiServer() = default;
 
 QuotaCounter& ApiServer::quotas() { return works_->quotas; }
+
+namespace {
+
+CustomKindName name_of(crd::Kinds& kinds, const crd::CustomKind& kind) {
+  const crd::CustomNames& names = kind.names;
+  return {kinds.lasting(names.group), kinds.lasting(kind.storage->version_name), kinds.lasting(names.plural), kinds.lasting(names.kind), kind.namespaced};
+}
+
+}  // namespace
+
+std::vector<CustomKindName> ApiServer::custom_kinds() const {
+  std::vector<CustomKindName> out;
+  for (const auto& kind : works_->kinds.snapshot()->kinds) out.push_back(name_of(works_->kinds, *kind));
+  return out;
+}
+
+std::shared_ptr<void> ApiServer::on_custom_kind(std::function<void(const CustomKindName& kind, bool served)> listener) {
+  return works_->kinds.on_change([this, tell = std::move(listener)](const crd::Kinds::Change& change) { tell(name_of(works_->kinds, *change.kind), change.served); });
+}
 
 void ApiServer::add_check(std::string name, std::function<std::string()> check) {
   works_->checks.emplace_back(std::move(name), std::move(check));
@@ -191,6 +210,7 @@ async::Task<Result<>> basics_beside_feed(ServerWorks& works, async::Scope& feed)
 }  // namespace
 
 async::Task<Result<>> ApiServer::start() {
+  CO_TRY(co_await find_custom_kinds(*works_));
   CO_TRY(co_await works_->caches.load());
   // The basics are written through the front door, so the caches must follow the store meanwhile.
   async::Scope feed(works_->parts.executor);
@@ -208,6 +228,7 @@ async::Task<Result<>> ApiServer::run() {
   scope.spawn(works_->caches.run());
   scope.spawn(send_bookmarks(*works_));
   scope.spawn(keep_roles_aggregated(*works_));
+  scope.spawn(keep_definitions(*works_));
   co_return co_await scope.join();
 }
 
@@ -225,6 +246,14 @@ async::Task<Result<>> ApiServer::handle(http::Exchange& exchange) {
   }
   count(call, begin);
   co_return sent;
+}
+
+bool find_served(ServerWorks& works, std::string_view group, std::string_view version, std::string_view plural, Call& call) {
+  crd::Kinds::Found found = works.kinds.find(group, version, plural);
+  call.resource = found.resource;
+  call.kind = std::move(found.keep);
+  if (call.kind) call.cache = works.caches.find_shared(group, plural);
+  return call.resource != nullptr && (!call.kind || call.cache);
 }
 
 async::Task<Outcome<>> respond(HttpCall& call, int code, http::Headers headers, SharedBytes body) {

@@ -27,6 +27,7 @@ async::Task<Result<>> pump(HttpCall& call, const Rendering& how, Watcher& watche
   while (true) {
     Result<std::deque<Watcher::Item>> taken = co_await watcher.take();
     if (!taken) {
+      if (taken.error().code() == Code::kUnavailable) co_return Result<>();  // the cache is gone or its kind changed: an orderly end
       if (taken.error().code() != Code::kOutOfRange) co_return fail(taken.error());
       co_return co_await call.exchange.write(encode_error_frame(how.media, expired(taken.error().message())));
     }
@@ -85,7 +86,7 @@ Outcome<WatchOptions> watch_options(const QueryParams& query) {
 
 async::Task<Outcome<>> serve_watch(HttpCall& call, Call& api_call) {
   const QueryParams& query = call.info.query;
-  CO_OUT_ASSIGN(Media media, negotiate(accept_of(call.exchange.request()), {.views = true, .protobuf = true}));
+  CO_OUT_ASSIGN(Media media, negotiate(accept_of(call.exchange.request()), {.views = true, .protobuf = !api_call.resource->is_custom}));
   auto include = parse_include_object(query.get("includeObject"));
   if (!include) co_return refuse(bad_request(include.error().message()));
   CO_OUT_ASSIGN(Duration time, watch_time(query, call.works.parts.rng));

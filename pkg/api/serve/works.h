@@ -2,6 +2,7 @@
 #pragma once
 
 #include "api/admission/admission.h"
+#include "api/crd/kinds.h"
 #include "api/metrics.h"
 #include "api/openapi/openapi.h"
 #include "api/quota/ledger.h"
@@ -20,6 +21,7 @@ struct ServerWorks {
 
   ServerParts parts;
   ServerOptions options;
+  crd::Kinds kinds;              // what is served besides the tables
   CacheSet caches;
   Authorizer authorizer;
   QuotaLedger quotas;            // writes through the registry below, once there are requests
@@ -69,5 +71,11 @@ Outcome<WriteOptions> write_options(const QueryParams& query);
 // start(): what every cluster has. run(): aggregated roles kept up to date.
 async::Task<Result<>> make_cluster_basics(ServerWorks& works);
 async::Task<Result<>> keep_roles_aggregated(ServerWorks& works);
+// start(): the kinds of accepted CustomResourceDefinitions, before the caches load. run(): follows the definitions.
+async::Task<Result<>> find_custom_kinds(ServerWorks& works);
+async::Task<Result<>> keep_definitions(ServerWorks& works);
+
+// The row of a path, and what the call must hold on to. False: nothing is served there.
+bool find_served(ServerWorks& works, std::string_view group, std::string_view version, std::string_view plural, Call& call);
 
 }  // namespace monopod::api

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "api/crd/columns.h"
 #include "api/quantity/quantity.h"
 #include "base/strings.h"
 
@@ -510,6 +511,7 @@ std::string container_names(const Value* spec) { return spec == nullptr ? std::s
 std::string container_images(const Value* spec) { return spec == nullptr ? std::string() : joined(list(*spec, {"containers"}), "image", ","); }
 
 void fill_cells(const Resource& resource, const Value& object, Ages& ages, Array& cells) {
+  if (const crd::CustomResource* custom = resource.custom()) return crd::fill_cells(*custom, object, ages, cells);
   if (resource.kind() == "Pod" && resource.group().empty()) return pod_cells(object, ages, cells);
   Row row{object, ages, cells};
   auto found = std::ranges::find(kKinds, resource.kind(), &KindCells::kind);

@@ -1,5 +1,6 @@
 #include "api/table/table.h"
 
+#include "api/crd/columns.h"
 #include "api/scan.h"
 #include "api/table/cells.h"
 #include "base/strings.h"
@@ -23,7 +24,10 @@ void append_columns(std::string& out, const Resource& resource) {
     one(c.name(), c.type(), c.format(), c.priority, first);
     first = false;
   }
-  if (first) {
+  if (const crd::CustomResource* custom = resource.custom()) {
+    one("Name", "string", "name", 0, true);
+    for (const crd::CustomColumn& c : crd::columns_of(*custom)) one(c.name, c.type, c.format, c.priority, false);
+  } else if (first) {
     one("Name", "string", "name", 0, true);
     one("Age", "string", "", 0, false);
   }
@@ -48,7 +52,7 @@ namespace {
 
 json::Array make_cells(const Resource& resource, const json::Value& object, table::Ages& ages) {
   json::Array cells;
-  std::size_t count = resource.columns().empty() ? 2 : resource.columns().size();
+  std::size_t count = resource.is_custom ? crd::columns_of(*resource.custom()).size() + 1 : resource.columns().empty() ? 2 : resource.columns().size();
   table::fill_cells(resource, object, ages, cells);
   while (cells.size() < count) cells.push_back("");
   cells.resize(count);

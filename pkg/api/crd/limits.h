@@ -1,0 +1,21 @@
+// Bounds of CustomResourceDefinitions and of the work that one object may ask for. Each says why.
+#pragma once
+
+#include <cstddef>
+
+namespace monopod::api::crd {
+
+inline constexpr std::size_t kDefinitionsMax = 2000;             // as many as a node can meaningfully serve: each costs a cache
+inline constexpr std::size_t kSchemaNodesMax = 100'000;          // of one version; the largest operators in use have some ten thousand
+inline constexpr int kSchemaDepthMax = 64;                       // of one version; objects are no deeper than trees may be (kTreeDepthMax)
+inline constexpr std::size_t kVersionsMax = 32;
+inline constexpr std::size_t kPatternProgramMax = 10'000;        // instructions of one compiled pattern
+inline constexpr std::size_t kPatternBytesMax = 8U << 10;        // of its text
+inline constexpr int kPatternDepthMax = 200;                     // of nested groups
+inline constexpr int kPatternRepeatMax = 1000;                   // as RE2: {n,m}
+inline constexpr std::size_t kPatternStepsMax = 5'000'000;       // of all matching for one object: some 50 ms of the loop, then it is refused
+inline constexpr std::size_t kErrorsMax = 100;                   // of one object, then the rest is left unsaid
+inline constexpr std::size_t kColumnsMax = 64;
+inline constexpr std::size_t kSelectableFieldsMax = 8;           // as upstream
+
+}  // namespace monopod::api::crd
