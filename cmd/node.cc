@@ -58,10 +58,13 @@ class LocalNode final : public api::NodeHandlers {
   http::Handler* handler_ = nullptr;
 };
 
-std::vector<client::Resource> deletable_resources() {
+client::Resource resource_of(const api::CustomKindName& kind) { return {kind.group, kind.version, kind.plural, kind.kind, kind.namespaced}; }
+
+std::vector<client::Resource> deletable_resources(const api::ApiServer& server) {
   std::vector<client::Resource> out;
   for (const api::Resource& r : api::resources())
     if (r.has(api::kList) && r.has(api::kDelete) && r.has(api::kWatch)) out.push_back({r.group(), r.version(), r.plural(), r.kind(), r.namespaced});
+  for (const api::CustomKindName& kind : server.custom_kinds()) out.push_back(resource_of(kind));
   return out;
 }
 
@@ -241,7 +244,11 @@ Task<Result<>> Node::start_loops() {
   informers_ = std::make_unique<client::InformerFactory>(executor_, *controller_api_, time_, rng_);
   scheduler_ = std::make_unique<scheduler::Scheduler>(scheduler::SchedulerParts{.executor = executor_, .api = *scheduler_api_, .informers = *informers_, .time = time_, .rng = rng_}, scheduler::SchedulerOptions{});
   controllers::ControllerParts parts{.executor = executor_, .api = *controller_api_, .informers = *informers_, .time = time_, .rng = rng_,
-                                     .deletable_resources = deletable_resources, .root_ca_pem = credentials_->authority_pem(),
+                                     .deletable_resources = [this] { return deletable_resources(*api_); },
+                                     .on_custom_kind = [this](std::function<void(const client::Resource&, bool)> listener) {
+                                       return api_->on_custom_kind([tell = std::move(listener)](const api::CustomKindName& kind, bool served) { tell(resource_of(kind), served); });
+                                     },
+                                     .root_ca_pem = credentials_->authority_pem(),
                                      .quotas = &api_->quotas()};
   background_.spawn(controllers::run_controllers(std::move(parts)));
   background_.spawn(scheduler_->run());

@@ -32,11 +32,37 @@ void Informer::add_handler(ChangeHandler handler) {
 }
 
 async::Task<Result<>> Informer::run() {
-  async::Scope scope(executor_);
-  scope.spawn(reflect());
-  scope.spawn(consume());
-  if (options_.resync > Duration::zero()) scope.spawn(resync());
-  co_return co_await scope.join();
+  for (;;) {  // forever: until cancelled or stopped
+    stopped_ = again_ = false;
+    async::Scope scope(executor_);
+    running_ = &scope;
+    scope.spawn(reflect());
+    scope.spawn(consume());
+    if (options_.resync > Duration::zero()) scope.spawn(resync());
+    Result<> ended = co_await scope.join();
+    running_ = nullptr;
+    if (!stopped_) co_return ended;
+    if (!again_) co_return Result<>();
+  }
+}
+
+bool Informer::resume() {
+  if (!stopped_) return false;
+  again_ = running_ != nullptr;
+  return !again_;
+}
+
+void Informer::stop() {
+  if (running_ == nullptr) return;
+  again_ = false;
+  stopped_ = true;
+  running_->cancel();
+  last_version_.clear();
+  for (const ObjectPtr& object : indexer_.list()) {
+    indexer_.remove(object->key());
+    for (const ChangeHandler& handler : handlers_) handler(object, nullptr);
+  }
+  synced_.set();
 }
 
 async::Task<Result<>> Informer::reflect() {
@@ -139,10 +165,18 @@ InformerFactory::~InformerFactory() = default;
 
 Informer& InformerFactory::informer(const Resource& resource, InformerOptions options) {
   for (auto& existing : informers_)
-    if (existing->resource() == resource && existing->options() == options) return *existing;
+    if (existing->resource() == resource && existing->options() == options) {
+      if (existing->resume() && running_) scope_.spawn(existing->run());
+      return *existing;
+    }
   informers_.push_back(std::make_unique<Informer>(executor_, api_, time_, rng_, resource, std::move(options)));
   if (running_) scope_.spawn(informers_.back()->run());
   return *informers_.back();
+}
+
+void InformerFactory::drop(const Resource& resource) {
+  for (auto& informer : informers_)
+    if (informer->resource() == resource) informer->stop();
 }
 
 async::Task<Result<>> InformerFactory::run() {

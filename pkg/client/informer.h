@@ -46,6 +46,11 @@ class Informer {
   bool has_synced() const { return synced_.is_set(); }
   async::Task<Result<>> wait_synced() { return synced_.wait(); }
 
+  // Ends run(). Handlers are told that all is gone; a later run() begins anew. For kinds that are no longer served.
+  void stop();
+  // After stop(): true where run() must be called again, false where the one that is ending begins anew.
+  bool resume();
+
   // Runs until cancelled; never fails otherwise: it backs off (0.8 s doubling to 30 s, jittered) and lists again.
   async::Task<Result<>> run();
 
@@ -68,6 +73,8 @@ class Informer {
   std::string last_version_;
   std::vector<ChangeHandler> handlers_;
   async::Executor executor_;
+  async::Scope* running_ = nullptr;  // within run()
+  bool stopped_ = false, again_ = false;
 };
 
 class InformerFactory {
@@ -77,6 +84,9 @@ class InformerFactory {
 
   // The shared informer of the resource; started by run(), or at once if that already runs. Owned by the factory.
   Informer& informer(const Resource& resource, InformerOptions options = {});
+
+  // Stops the informer of a kind that is no longer served. It stays where it is: informer() starts it again.
+  void drop(const Resource& resource);
 
   // Runs every informer until cancelled.
   async::Task<Result<>> run();

@@ -26,6 +26,9 @@ struct ControllerParts {
   Rng& rng;
   // Every resource that can be listed and deleted, for namespace deletion and garbage collection.
   std::function<std::vector<client::Resource>()> deletable_resources;
+  // Custom kinds, for garbage collection and quotas: the listener is told of each at once, and whenever one is served or no longer served,
+  // as long as the answer is kept. Empty where there are none.
+  std::function<std::shared_ptr<void>(std::function<void(const client::Resource& resource, bool served)> listener)> on_custom_kind = {};
   std::string root_ca_pem;  // published as ConfigMap kube-root-ca.crt in every namespace
   api::QuotaCounter* quotas = nullptr;  // of the API server in this process; without it ResourceQuotas are left alone
 };

@@ -6,6 +6,7 @@
 //   an owner waits with finalizer orphan ─► dependents lose the reference, then the finalizer goes
 //
 // Only objects that name owners are kept in the graph, so a cluster of ConfigMaps costs nothing here.
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -33,13 +34,28 @@ class GarbageCollector final : public QueueController {
   explicit GarbageCollector(const ControllerParts& parts) : QueueController(parts, "garbage-collector", 4) {
     for (const client::Resource& resource : parts.deletable_resources()) {
       if (resource.plural == "events" || resource.plural == "leases") continue;  // never owned, often written
-      client::Informer& informer = parts.informers.informer(resource);
-      informers_.push_back(&informer);
-      informer.add_handler([this, resource](const ObjectPtr& old, const ObjectPtr& now) { on_change(resource, old, now); });
+      follow(resource);
     }
+    if (parts.on_custom_kind) custom_kinds_ = parts.on_custom_kind([this](const client::Resource& resource, bool served) { on_kind(resource, served); });
   }
 
  private:
+  void follow(const client::Resource& resource) {
+    client::Informer& informer = parts_.informers.informer(resource);
+    informers_.push_back(&informer);
+    if (std::ranges::find(handled_, &informer) != handled_.end()) return;  // served, gone and served again
+    handled_.push_back(&informer);
+    informer.add_handler([this, resource](const ObjectPtr& old, const ObjectPtr& now) { on_change(resource, old, now); });
+  }
+
+  void on_kind(const client::Resource& resource, bool served) {
+    auto known = std::ranges::find_if(informers_, [&](client::Informer* informer) { return informer->resource() == resource; });
+    if (served && known == informers_.end()) follow(resource);
+    if (served || known == informers_.end()) return;
+    informers_.erase(known);
+    parts_.informers.drop(resource);
+  }
+
   void on_change(const client::Resource& resource, const ObjectPtr& old, const ObjectPtr& now) {
     const client::Object& object = *(now ? now : old);
     if (!now || (old && old->uid != now->uid)) {
@@ -165,8 +181,16 @@ class GarbageCollector final : public QueueController {
       auto dependent = nodes_.find(uid);
       if (dependent == nodes_.end()) continue;
       Node target = dependent->second;
-      json::Value patch = json::Object{{"metadata", json::Object{{"uid", uid}, {"ownerReferences", json::Array{json::Object{{"$patch", "delete"}, {"uid", object.uid}}}}}}};
-      auto patched = co_await parts_.api.patch(target.resource, target.ns, target.name, client::PatchType::kStrategicMerge, std::move(patch), {});
+      auto live = co_await parts_.api.get(target.resource, target.ns, target.name);
+      if (!live && live.error().code() == Code::kNotFound) continue;
+      CO_TRY(live);
+      json::Value live_tree = live->tree();
+      json::Array kept;  // the whole list, since custom kinds take no strategic merge
+      if (const json::Array* owners = json::get_array(live_tree, {"metadata", "ownerReferences"}))
+        for (const json::Value& owner : *owners)
+          if (json::get_string(owner, {"uid"}) != object.uid) kept.push_back(owner);
+      json::Value patch = json::Object{{"metadata", json::Object{{"uid", uid}, {"resourceVersion", live->resource_version}, {"ownerReferences", std::move(kept)}}}};
+      auto patched = co_await parts_.api.patch(target.resource, target.ns, target.name, client::PatchType::kMerge, std::move(patch), {});
       if (!patched && patched.error().code() != Code::kNotFound) co_return fail(patched.error());
     }
     co_return co_await drop_finalizer(node, tree, kOrphan);
@@ -182,7 +206,9 @@ class GarbageCollector final : public QueueController {
     co_return Outcome{};
   }
 
-  std::vector<client::Informer*> informers_;
+  std::vector<client::Informer*> informers_;                // of what is served
+  std::vector<client::Informer*> handled_;                  // with a handler of ours
+  std::shared_ptr<void> custom_kinds_;                       // as long as it is held, on_kind() is called
   std::map<std::string, Node> nodes_;                       // by uid
   std::map<std::string, std::set<std::string>> dependents_;  // owner uid -> dependents' uids
 };

@@ -3,7 +3,9 @@
 // This says when; the API server counts (api/quota), because only it knows the writes that are under way: a count from outside
 // would lower `used` beneath a charge whose object is not stored yet. It hangs on the informers that garbage collection keeps
 // anyway, so a namespace without quotas costs one look-up for each change, and idle costs one timer.
+#include <algorithm>
 #include <map>
+#include <set>
 
 #include "api/quota/counter.h"
 #include "api/quota/usage.h"
@@ -33,6 +35,7 @@ class ResourceQuotaController final : public QueueController {
       if (row == nullptr || !api::is_quotable(*row)) continue;
       parts.informers.informer(resource).add_handler([this, row](const ObjectPtr& old, const ObjectPtr& now) { on_change(*row, old, now); });
     }
+    if (parts.on_custom_kind) custom_kinds_ = parts.on_custom_kind([this](const client::Resource& resource, bool served) { on_kind(resource, served); });
     parts.quotas->on_stale([this](std::string_view key) { queue_.add(std::string(key)); });
   }
   ~ResourceQuotaController() override { parts_.quotas->on_stale({}); }
@@ -75,6 +78,20 @@ class ResourceQuotaController final : public QueueController {
         }
   }
 
+  // Of custom kinds only the number is counted.
+  void on_kind(const client::Resource& resource, bool served) {
+    if (!served || !resource.namespaced) return;
+    client::Informer& informer = parts_.informers.informer(resource);
+    if (!custom_.insert(&informer).second) return;
+    std::string count = cat("count/", resource.plural, ".", resource.group);
+    informer.add_handler([this, count](const ObjectPtr& old, const ObjectPtr& now) {
+      auto of = old && !now ? limited_.find(old->ns) : limited_.end();
+      if (of == limited_.end()) return;
+      for (const auto& [key, names] : of->second)
+        if (std::ranges::find(names, count) != names.end()) queue_.add(key);
+    });
+  }
+
   bool takes_the_same(const api::Resource& resource, const json::Value& old, const json::Value& now) const {
     WallTime at = parts_.time.wall();
     return api::quota_usage(resource, old, at) == api::quota_usage(resource, now, at) && api::is_terminating(old) == api::is_terminating(now);
@@ -94,6 +111,8 @@ class ResourceQuotaController final : public QueueController {
     co_return Outcome{};
   }
 
+  std::set<const client::Informer*> custom_;  // with a handler of ours
+  std::shared_ptr<void> custom_kinds_;        // as long as it is held, on_kind() is called
   std::map<std::string, std::map<std::string, std::vector<std::string>>> limited_;  // namespace -> quota's key -> what it limits
 };
 
