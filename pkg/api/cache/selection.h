@@ -14,6 +14,7 @@ struct Selection {
   std::string name;  // empty: all; from metadata.name=x
   LabelSelector labels;
   FieldSelector fields;
+  std::shared_ptr<const void> keep{};  // what holds the row of a custom kind
 
   bool selective() const { return !ns.empty() || !name.empty() || !labels.empty() || !fields.empty(); }
   bool matches(const Object& object) const;

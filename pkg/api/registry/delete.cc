@@ -99,7 +99,7 @@ async::Task<Outcome<Removed>> Registry::remove(Call& call, DeleteOptions options
 
 async::Task<Outcome<Removed>> Registry::try_remove(Call& call, WatchCache& cache, ObjectPtr current, const DeleteOptions& options,
                                                    bool& stale) {
-  const Resource& resource = cache.resource();
+  const Resource& resource = call.resource->is_custom ? *call.resource : cache.resource();
   CO_OUT(check_preconditions(call, *current, options));
   const json::Value old = current->tree();
   std::vector<std::function<void(bool)>> done;

@@ -70,6 +70,7 @@ async::Task<Outcome<std::unique_ptr<Watcher>>> Registry::watch(Call& call, Watch
   CO_OUT_ASSIGN(WatchCache * cache, cache_of(call));
   CO_OUT_ASSIGN(Selection selection,
                 make_selection(working_resource(*call.resource), call.ns, options.label_selector, options.field_selector));
+  selection.keep = call.kind;
   std::int64_t from = 0;
   if (!options.resource_version.empty()) {
     auto parsed = parse_int<std::int64_t>(options.resource_version);

@@ -246,6 +246,8 @@ class Definitions {
     Mutation finish = [this](const json::Value& live) { return without_finalizer(live, works_.parts.time.wall()); };
     Outcome<ObjectPtr> out = co_await works_.registry.modify(end, finish);
     if (!out && out.error().code != 404) co_return fail(out.error().error());
+    CO_TRY(co_await works_.caches.fresh());
+    if (ObjectPtr left = definition(name); !left || left->uid() != object->uid()) cleaned_.erase(std::string(object->uid()));
     co_return Result<>();
   }
 

@@ -209,7 +209,8 @@ async::Task<Result<>> make_all(ServerWorks& works, async::Scope& scope) {
     scope.spawn(ensure_rbac(works, "clusterrolebindings", std::move(binding), reconcile_binding));
   for (json::Value& role : bootstrap_roles()) scope.spawn(ensure_rbac(works, "roles", std::move(role), reconcile_role));
   for (json::Value& binding : bootstrap_role_bindings()) scope.spawn(ensure_rbac(works, "rolebindings", std::move(binding), reconcile_binding));
-  for (const ServedGroup& group : served_groups())
+  const std::shared_ptr<const crd::KindSet> kinds = works.kinds.snapshot();  // its groups' names are held by it
+  for (const ServedGroup& group : served_groups(*kinds))
     for (std::string_view version : group.versions) scope.spawn(ensure_api_service(works, find_resource("apiregistration.k8s.io", "v1", "apiservices"), group.group, version));
   const Resource* classes = find_resource("scheduling.k8s.io", "v1", "priorityclasses");
   scope.spawn(ensure(works, classes, make_priority_class("system-node-critical", 2'000'001'000, "For pods without which the node does not work.")));

@@ -62,7 +62,7 @@ json::Array make_cells(const Resource& resource, const json::Value& object, tabl
 TableRow make_row(const Resource& resource, const json::Value& object, WallTime now) {
   table::Ages ages(now);
   json::Array cells = make_cells(resource, object, ages);
-  TableRow row{.created = std::nullopt, .good_until = ages.good_until()};
+  TableRow row{.of = &resource, .created = std::nullopt, .good_until = ages.good_until()};
   if (auto created = parse_rfc3339(json::get_string(object, {"metadata", "creationTimestamp"})); created && ages.object_cell() && *ages.object_cell() < cells.size()) row.created = *created;
   std::string* out = &row.before;
   *out += '[';
@@ -132,7 +132,7 @@ void TableWriter::add_cells(const TableRow& row) {
 
 void TableWriter::add(const Object& object) {
   std::string_view text = *object.json();
-  if (!object.row() || object.row()->good_until <= now_) object.keep_row(std::make_shared<const TableRow>(make_row(resource_, tree_for_cells(text), now_)));
+  if (!object.row() || object.row()->good_until <= now_ || object.row()->of != &resource_) object.keep_row(std::make_shared<const TableRow>(make_row(resource_, tree_for_cells(text), now_)));
   begin_row();
   add_cells(*object.row());
   switch (options_.include) {

@@ -24,6 +24,7 @@ struct TableOptions {
 
 // The text of an object's cells. Kept with the object: what ages is its own age, written anew each time, and rarely another.
 struct TableRow {
+  const Resource* of = nullptr;      // a custom kind's columns may have changed under a request
   std::string before{};              // [...,
   std::string after{};               // ,...]
   std::optional<WallTime> created{}; // the age between the two; none: before is all
