@@ -24,8 +24,8 @@ void Metrics::on_request(const Request& r) {
   latency->second.observe(std::chrono::duration<double>(r.took).count());
 }
 
-void Metrics::on_watch_events(std::string_view group, std::string_view kind, std::size_t count) {
-  watch_events_[cat("group=\"", group, "\",kind=\"", kind, '"')] += count;
+std::uint64_t& Metrics::watch_events(std::string_view group, std::string_view kind) {
+  return watch_events_[cat("group=\"", group, "\",kind=\"", kind, '"')];
 }
 
 std::string Metrics::format() const {

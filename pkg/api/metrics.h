@@ -21,7 +21,8 @@ class Metrics {
     bool long_running = false;
   };
   void on_request(const Request& request);
-  void on_watch_events(std::string_view group, std::string_view kind, std::size_t count);
+  // The counter of events sent of one kind; valid for ever.
+  std::uint64_t& watch_events(std::string_view group, std::string_view kind);
 
   int reads_in_flight = 0;
   int writes_in_flight = 0;

@@ -42,15 +42,15 @@ Task<> run_work(Task<> work, Race& race) {
   race.decided.set();
 }
 
-Task<> run_clock(Time& time, Duration limit, Race& race) {
-  Result<> slept = co_await time.sleep_for(limit);
+Task<> run_clock(Time& time, MonoTime until, Race& race) {
+  Result<> slept = co_await time.sleep_until(until);
   if (slept && !race.work_first) race.work_first = false;
   race.decided.set();
 }
 
-Task<Result<>> await_decision(Race& race, Time& time, Duration limit, Task<>& work, Scope& scope) {
+Task<Result<>> await_decision(Race& race, Time& time, MonoTime until, Task<>& work, Scope& scope) {
   scope.spawn(run_work(std::move(work), race));
-  scope.spawn(run_clock(time, limit, race));
+  scope.spawn(run_clock(time, until, race));
   co_return co_await race.decided.wait();
 }
 
@@ -58,8 +58,9 @@ Task<Result<>> await_decision(Race& race, Time& time, Duration limit, Task<>& wo
 
 Task<bool> finishes_before(Time& time, Duration limit, Task<> work) {
   Race race{std::nullopt, Event(co_await asio::this_coro::executor)};
+  MonoTime until = time.mono() + std::chrono::duration_cast<MonoTime::duration>(limit);  // the call counts, not the turn its clock begins in
   Result<> ended = co_await run_scoped(
-      [&](Scope& scope) -> Task<Result<>> { return await_decision(race, time, limit, work, scope); });
+      [&](Scope& scope) -> Task<Result<>> { return await_decision(race, time, until, work, scope); });
   co_return race.work_first.value_or(ended.has_value() || ended.error().code() == Code::kCancelled);
 }
 

@@ -1,5 +1,7 @@
 #include "api/cache/watch_cache.h"
 
+#include <utility>
+
 #include "api/crd/settle.h"
 #include "api/limits.h"
 #include "api/scan.h"
@@ -7,6 +9,8 @@
 
 namespace monopod::api {
 namespace {
+
+constexpr std::size_t kQueueKept = 16;  // places that a reader who keeps up leaves allocated
 
 // What a change is to someone who sees only a part of the objects: nothing, or entering, moving within, leaving it.
 std::optional<EventType> seen_as(const Selection& selection, const CachedEvent& event) {
@@ -64,23 +68,26 @@ Watcher::~Watcher() {
 void Watcher::push(Item item) {
   if (closed_) return;
   std::size_t bytes = item.frame ? item.frame->size() : (item.event.object ? item.event.object->json()->size() : 0);
-  bool many = queue_.size() >= kWatcherEventsMax && queue_bytes_ + bytes > kWatcherBytesSoftMax;
-  if (many || queue_bytes_ + bytes > kWatcherBytesMax) {
-    closed_ = Error(Code::kOutOfRange, "too slow: the watch fell behind");
-    queue_.clear();
-    held_.clear();
-    queue_bytes_ = 0;
-  } else {
-    queue_bytes_ += bytes;
-    (holding_ ? held_ : queue_).push_back(std::move(item));
-  }
+  bool many = queue_.size() - first_ >= kWatcherEventsMax && queue_bytes_ + bytes > kWatcherBytesSoftMax;
+  if (many || queue_bytes_ + bytes > kWatcherBytesMax) return close(Error(Code::kOutOfRange, "too slow: the watch fell behind"));
+  queue_bytes_ += bytes;
+  (holding_ ? held_ : queue_).push_back(std::move(item));
+  changed_.wake_all();
+}
+
+void Watcher::close(Error why) {
+  if (!closed_) closed_ = std::move(why);
+  queue_ = {};
+  held_ = {};
+  first_ = 0;
+  queue_bytes_ = 0;
   changed_.wake_all();
 }
 
 void Watcher::release() {
   holding_ = false;
   for (Item& item : held_) queue_.push_back(std::move(item));
-  held_.clear();
+  held_ = {};
   changed_.wake_all();
 }
 
@@ -94,7 +101,7 @@ void Watcher::push_bookmark(std::int64_t revision, bool initial_events_end) {
 }
 
 async::Task<Result<WatchEvent>> Watcher::next() {
-  while (queue_.empty()) {
+  while (empty()) {
     if (closed_) co_return fail(*closed_);
     CO_TRY(co_await changed_.wait());
   }
@@ -102,24 +109,28 @@ async::Task<Result<WatchEvent>> Watcher::next() {
 }
 
 std::optional<WatchEvent> Watcher::try_next() {
-  if (queue_.empty()) return std::nullopt;
-  WatchEvent event = std::move(queue_.front().event);
-  queue_.pop_front();
-  if (queue_.empty()) queue_bytes_ = 0;
+  if (empty()) return std::nullopt;
+  Item item = std::move(queue_[first_++]);
+  WatchEvent event = std::move(item.event);
+  if (empty()) {
+    if (queue_.capacity() > kQueueKept) queue_ = {};
+    else queue_.clear();
+    first_ = 0;
+    queue_bytes_ = 0;
+  } else if (first_ >= kQueueKept && first_ * 2 >= queue_.size()) {
+    queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(std::exchange(first_, 0)));
+  }
   delivered_revision_ = event.revision;
   return event;
 }
 
-async::Task<Result<std::deque<Watcher::Item>>> Watcher::take() {
-  while (queue_.empty()) {
-    if (closed_) co_return fail(*closed_);
-    CO_TRY(co_await changed_.wait());
-  }
-  std::deque<Item> out;
-  out.swap(queue_);
+Result<std::vector<Watcher::Item>> Watcher::take() {
+  if (empty() && closed_) return fail(*closed_);
+  std::vector<Item> out = std::exchange(queue_, {});
+  out.erase(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(std::exchange(first_, 0)));
   queue_bytes_ = 0;
-  delivered_revision_ = out.back().event.revision;
-  co_return out;
+  if (!out.empty()) delivered_revision_ = out.back().event.revision;
+  return out;
 }
 
 // --- WatchCache

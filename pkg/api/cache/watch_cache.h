@@ -47,11 +47,16 @@ class Watcher final : public LocalWatch {
   async::Task<Result<WatchEvent>> next() override;
   std::optional<WatchEvent> try_next() override;
 
-  // All that is queued; waits while there is nothing.
-  async::Task<Result<std::deque<Item>>> take();
+  // All that is queued: nothing where nothing is. The error the watch was closed with, once all was taken.
+  Result<std::vector<Item>> take();
+  // Until there may be something to take. kCancelled only.
+  async::Task<Result<>> wait() { return changed_.wait(); }
+  // Ends it for its reader, behind nothing: what is queued is dropped.
+  void close(Error why);
   // For the reader's own additions in order: bookmarks.
   std::int64_t delivered_revision() const { return delivered_revision_; }
-  bool empty() const { return queue_.empty(); }
+  bool closed() const { return closed_.has_value(); }
+  bool empty() const { return first_ == queue_.size(); }
   const FrameForm* form() const { return form_.get(); }
   const Selection& selection() const { return selection_; }
   // Between the two, live events wait behind what replay() queues.
@@ -68,8 +73,9 @@ class Watcher final : public LocalWatch {
   WatchCache* cache_;  // null once the cache is gone
   Selection selection_;
   std::shared_ptr<const FrameForm> form_;
-  std::deque<Item> queue_;
-  std::deque<Item> held_;
+  std::vector<Item> queue_;  // from first_ on
+  std::vector<Item> held_;
+  std::size_t first_ = 0;
   bool holding_ = false;
   std::size_t queue_bytes_ = 0;
   std::int64_t delivered_revision_ = 0;

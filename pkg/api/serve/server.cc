@@ -153,7 +153,7 @@ ServerWorks::ServerWorks(ServerParts parts_given, ServerOptions options_given, p
       admission(make_admission_plugins({caches, parts.time, parts.rng, options, authorizer, quotas})),
       registry(parts.store, caches, admission, parts.time, parts.rng), usage(parts.executor, caches, parts.nodes, parts.time), tokens(std::move(key), options, caches, parts.time, parts.rng),
       authenticator(options, tokens, parts.time), operations(registry, make_subresource_handlers({registry, tokens}), authenticator, authorizer),
-      openapi_free(parts.executor), discovery(cat(options.advertise_address, ':', options.advertise_port), kinds) {
+      openapi_free(parts.executor), discovery(cat(options.advertise_address, ':', options.advertise_port), kinds), watch_ends_changed(parts.executor) {
   registry.serve_computed(usage);
   for (const Resource& resource : resources())
     if (resource.has(kList) && resource.has(kCreate) && &stored_resource(resource) == &resource) caches.add(resource);
@@ -227,14 +227,18 @@ async::Task<Result<>> ApiServer::run() {
   async::Scope scope(works_->parts.executor);
   scope.spawn(works_->caches.run());
   scope.spawn(send_bookmarks(*works_));
+  scope.spawn(end_watches(*works_));
   scope.spawn(keep_roles_aggregated(*works_));
   scope.spawn(keep_definitions(*works_));
   co_return co_await scope.join();
 }
 
-async::Task<Result<>> ApiServer::handle(http::Exchange& exchange) {
-  HttpCall call{*works_, exchange, {}, {}, 0};
-  MonoTime begin = works_->parts.time.mono();
+namespace {
+
+// What is left to do of an answer that goes on; null where it is complete.
+async::Task<Result<std::unique_ptr<LongAnswer>>> answer(ServerWorks& works, http::Exchange& exchange) {
+  HttpCall call{works, exchange, {}, {}, 0, nullptr};
+  MonoTime begin = works.parts.time.mono();
   Outcome<> out = co_await serve(call);
   Result<> sent;
   if (!out) {
@@ -245,7 +249,16 @@ async::Task<Result<>> ApiServer::handle(http::Exchange& exchange) {
     sent = co_await respond_status(call, out.error());
   }
   count(call, begin);
-  co_return sent;
+  CO_TRY(sent);
+  co_return std::move(call.rest);
+}
+
+}  // namespace
+
+async::Task<Result<>> ApiServer::handle(http::Exchange& exchange) {
+  CO_TRY_ASSIGN(std::unique_ptr<LongAnswer> rest, co_await answer(*works_, exchange));
+  if (!rest) co_return Result<>();
+  co_return co_await rest->run();
 }
 
 bool find_served(ServerWorks& works, std::string_view group, std::string_view version, std::string_view plural, Call& call) {

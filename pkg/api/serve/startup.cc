@@ -258,7 +258,9 @@ async::Task<Result<>> keep_roles_aggregated(ServerWorks& works) {
       Outcome<ObjectPtr> out = co_await works.registry.modify(call, mutation);
       if (!out && out.error().code != http_status(Code::kCancelled)) log::warn("aggregated role not updated", {{"name", call.name}, {"error", out.error().message}});
     }
-    auto next = co_await changes->take();
+    auto next = co_await changes->next();
+    while (next && changes->try_next()) {  // what else has changed is looked at together
+    }
     if (!next && next.error().code() == Code::kOutOfRange) {
       Selection again;
       again.resource = resource;

@@ -7,53 +7,95 @@
 namespace monopod::api {
 namespace {
 
-// Holds the watcher in the list that the minute's bookmarks go to.
-class Bookmarked {
+// Holds the watcher in the lists that the minute's bookmarks and the ends of watches go by, and counts it among what is long-running.
+class Registered {
  public:
-  Bookmarked(ServerWorks& works, Watcher* watcher, bool wanted) : works_(works), watcher_(watcher) {
-    if (wanted) works_.bookmarked.insert(watcher_);
+  Registered(ServerWorks& works, Watcher* watcher, bool bookmarks, Duration time) : works_(works), watcher_(watcher) {
+    if (bookmarks) works_.bookmarked.insert(watcher_);
+    MonoTime when = works_.parts.time.mono() + std::chrono::duration_cast<MonoTime::duration>(time);
+    end_ = works_.watch_ends.emplace(when, watcher_);
+    if (end_ == works_.watch_ends.begin()) works_.watch_ends_changed.wake_all();
+    ++works_.metrics.long_running;
   }
-  ~Bookmarked() { works_.bookmarked.erase(watcher_); }
-  Bookmarked(const Bookmarked&) = delete;
-  Bookmarked& operator=(const Bookmarked&) = delete;
+  ~Registered() {
+    works_.bookmarked.erase(watcher_);
+    works_.watch_ends.erase(end_);
+    --works_.metrics.long_running;
+  }
+  Registered(const Registered&) = delete;
+  Registered& operator=(const Registered&) = delete;
 
  private:
   ServerWorks& works_;
   Watcher* watcher_;
+  std::multimap<MonoTime, Watcher*>::iterator end_;
 };
 
-async::Task<Result<>> pump(HttpCall& call, const Rendering& how, Watcher& watcher) {
-  bool first_table = how.media.view == View::kTable;
-  while (true) {
-    Result<std::deque<Watcher::Item>> taken = co_await watcher.take();
-    if (!taken) {
-      if (taken.error().code() == Code::kUnavailable) co_return Result<>();  // the cache is gone or its kind changed: an orderly end
-      if (taken.error().code() != Code::kOutOfRange) co_return fail(taken.error());
-      co_return co_await call.exchange.write(encode_error_frame(how.media, expired(taken.error().message())));
+// A watch that has begun: all that a watcher costs while nothing happens.
+class WatchAnswer final : public LongAnswer {
+ public:
+  WatchAnswer(HttpCall& call, const Call& api_call, const Rendering& how, std::unique_ptr<Watcher> watcher, bool bookmarks, Duration time)
+      : works_(call.works), exchange_(call.exchange), kind_(api_call.kind), cache_(api_call.cache), how_(how), watcher_(std::move(watcher)), registered_(works_, watcher_.get(), bookmarks, time),
+        events_(works_.metrics.watch_events(how.resource->group(), how.resource->kind())), first_table_(how.media.view == View::kTable) {
+    // The head has been answered.
+    http::Request& request = exchange_.request();
+    request.headers = {};
+    request.target = {};
+    request.peer = {};
+  }
+
+  async::Task<Result<>> run() override {
+    while (true) {
+      while (watcher_->empty() && !watcher_->closed()) CO_TRY(co_await watcher_->wait());
+      Result<std::vector<Watcher::Item>> taken = watcher_->take();
+      // Its time is up, or its kind is gone or changed: an orderly end.
+      if (!taken && (taken.error().code() == Code::kDeadlineExceeded || taken.error().code() == Code::kUnavailable)) co_return co_await exchange_.finish();
+      if (!taken && taken.error().code() != Code::kOutOfRange) co_return fail(taken.error());
+      if (!taken) {
+        CO_TRY(co_await exchange_.write(encode_error_frame(how_.media, expired(taken.error().message()))));
+        co_return co_await exchange_.finish();
+      }
+      events_ += taken->size();
+      bool plain = taken->size() == 1 && !first_table_ && taken->front().frame;
+      if (plain) CO_TRY(co_await exchange_.write(std::move(taken->front().frame)));
+      else CO_TRY(co_await send(*std::move(taken)));
     }
-    call.works.metrics.on_watch_events(how.resource->group(), how.resource->kind(), taken->size());
+  }
+
+ private:
+  SharedBytes frame_of(const Watcher::Item& item) {
+    if (first_table_ && item.event.object) {  // column definitions travel in the first frame only
+      first_table_ = false;
+      return encode_first_table_frame(how_, item.event.type, *item.event.object, works_.parts.time.wall());
+    }
+    return item.frame ? item.frame : watcher_->form()->encode(item.event.type, *item.event.object);
+  }
+
+  async::Task<Result<>> send(std::vector<Watcher::Item> items) {
     std::string together;
     Slice slice;
-    for (const Watcher::Item& item : *taken) {
-      SharedBytes frame = item.frame ? item.frame : watcher.form()->encode(item.event.type, *item.event.object);
+    for (const Watcher::Item& item : items) {
+      together += *frame_of(item);
       if (slice.spent()) CO_TRY(co_await slice.yield());
-      if (first_table && item.event.object) {  // column definitions travel in the first frame only
-        frame = encode_first_table_frame(how, item.event.type, *item.event.object, call.works.parts.time.wall());
-        first_table = false;
-      }
-      if (taken->size() == 1) {
-        CO_TRY(co_await call.exchange.write(std::move(frame)));
-        break;
-      }
-      together += *frame;
       if (together.size() < kListChunkBytes) continue;
       std::string out;
       out.swap(together);
-      CO_TRY(co_await call.exchange.write(share(std::move(out))));
+      CO_TRY(co_await exchange_.write(share(std::move(out))));
     }
-    if (!together.empty()) CO_TRY(co_await call.exchange.write(share(std::move(together))));
+    if (!together.empty()) CO_TRY(co_await exchange_.write(share(std::move(together))));
+    co_return Result<>();
   }
-}
+
+  ServerWorks& works_;
+  http::Exchange& exchange_;
+  std::shared_ptr<const crd::CustomKind> kind_;  // how_ points into it; null for kinds of the tables
+  std::shared_ptr<WatchCache> cache_;            // of such a kind
+  Rendering how_;
+  std::unique_ptr<Watcher> watcher_;
+  Registered registered_;
+  std::uint64_t& events_;
+  bool first_table_;
+};
 
 Outcome<Duration> watch_time(const QueryParams& query, Rng& rng) {
   std::string text = query.get("timeoutSeconds");
@@ -104,11 +146,25 @@ async::Task<Outcome<>> serve_watch(HttpCall& call, Call& api_call) {
   add_warnings(headers, api_call.warnings);
   call.code = 200;
   CO_OUT(co_await call.exchange.start(200, std::move(headers)));
-  Bookmarked registered(call.works, watcher.get(), bookmarks);
-  Result<> ended = co_await async::with_timeout<void>(call.works.parts.time, time, "watch", pump(call, how, *watcher));
-  if (!ended && ended.error().code() != Code::kDeadlineExceeded) co_return refuse(ended.error());
-  CO_OUT(co_await call.exchange.finish());
+  call.rest = std::make_unique<WatchAnswer>(call, api_call, how, std::move(watcher), bookmarks, time);
   co_return Outcome<>();
+}
+
+async::Task<Result<>> end_watches(ServerWorks& works) {
+  while (true) {
+    MonoTime now = works.parts.time.mono();
+    while (!works.watch_ends.empty() && works.watch_ends.begin()->first <= now) {
+      Watcher* watcher = works.watch_ends.begin()->second;
+      auto node = works.watch_ends.extract(works.watch_ends.begin());
+      node.key() = MonoTime::max();  // until its reader has gone
+      works.watch_ends.insert(std::move(node));
+      watcher->close(Error(Code::kDeadlineExceeded, "watch: timed out"));
+    }
+    bool waits = !works.watch_ends.empty() && works.watch_ends.begin()->first != MonoTime::max();
+    Duration left = waits ? works.watch_ends.begin()->first - now : Duration(kWatchMinimum);
+    Result<> changed = co_await async::with_timeout<void>(works.parts.time, left, "watches", works.watch_ends_changed.wait());
+    if (!changed && changed.error().code() != Code::kDeadlineExceeded) co_return changed;
+  }
 }
 
 }  // namespace monopod::api

@@ -39,7 +39,16 @@ struct ServerWorks {
   std::vector<std::pair<std::string, std::function<std::string()>>> checks;
   std::unique_ptr<http::TlsClient> proxy_tls;  // made when first needed
   std::set<Watcher*> bookmarked;  // HTTP watches that asked for bookmarks
+  std::multimap<MonoTime, Watcher*> watch_ends;  // HTTP watches by the time they end at
+  async::Notify watch_ends_changed;              // there is an earlier one
   bool started = false;
+};
+
+// What is left of a request once everything about it is decided: it goes on alone, and what decided it is freed meanwhile.
+class LongAnswer {
+ public:
+  virtual ~LongAnswer() = default;
+  virtual async::Task<Result<>> run() = 0;
 };
 
 // One request that has been authenticated and authorised.
@@ -49,6 +58,7 @@ struct HttpCall {
   RequestInfo info;
   UserInfo user;
   int code = 0;  // of the answer, for metrics
+  std::unique_ptr<LongAnswer> rest{};  // run after everything else here is gone
 };
 
 // The pieces of ApiServer::handle(), one file each.
@@ -70,6 +80,8 @@ Outcome<WriteOptions> write_options(const QueryParams& query);
 
 // start(): what every cluster has. run(): aggregated roles kept up to date.
 async::Task<Result<>> make_cluster_basics(ServerWorks& works);
+// Ends HTTP watches whose time is up.
+async::Task<Result<>> end_watches(ServerWorks& works);
 async::Task<Result<>> keep_roles_aggregated(ServerWorks& works);
 // start(): the kinds of accepted CustomResourceDefinitions, before the caches load. run(): follows the definitions.
 async::Task<Result<>> find_custom_kinds(ServerWorks& works);
