@@ -26,6 +26,7 @@ class Credentials {
 
   const std::string& service_account_key_pem() const { return service_account_key_; }
   std::string authority_pem() const { return authority_.certificate_pem(); }
+  const pki::CertificateAuthority& authority() const { return authority_; }  // renewed in place
   http::TlsServer& server_tls() { return *server_tls_; }
 
   // Issues anew whatever has less than a third of its life left, or was made by a clock that has since been set; the authority keeps

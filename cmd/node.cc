@@ -249,6 +249,7 @@ Task<Result<>> Node::start_loops() {
                                        return api_->on_custom_kind([tell = std::move(listener)](const api::CustomKindName& kind, bool served) { tell(resource_of(kind), served); });
                                      },
                                      .root_ca_pem = credentials_->authority_pem(),
+                                     .authority = &credentials_->authority(),
                                      .quotas = &api_->quotas()};
   background_.spawn(controllers::run_controllers(std::move(parts)));
   background_.spawn(scheduler_->run());

@@ -15,6 +15,10 @@ namespace monopod::api {
 class QuotaCounter;
 }
 
+namespace monopod::pki {
+class CertificateAuthority;
+}
+
 namespace monopod::controllers {
 
 // Everything outlives the controllers.
@@ -30,6 +34,7 @@ struct ControllerParts {
   // as long as the answer is kept. Empty where there are none.
   std::function<std::shared_ptr<void>(std::function<void(const client::Resource& resource, bool served)> listener)> on_custom_kind = {};
   std::string root_ca_pem;  // published as ConfigMap kube-root-ca.crt in every namespace
+  const pki::CertificateAuthority* authority = nullptr;  // signs approved requests; without it they are left alone
   api::QuotaCounter* quotas = nullptr;  // of the API server in this process; without it ResourceQuotas are left alone
 };
 
@@ -75,6 +80,7 @@ std::unique_ptr<Controller> make_garbage_collector(const ControllerParts& parts)
 std::unique_ptr<Controller> make_serviceaccount_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_root_ca_publisher(const ControllerParts& parts);
 std::unique_ptr<Controller> make_resource_quota_controller(const ControllerParts& parts);  // parts.quotas is set
+std::unique_ptr<Controller> make_certificate_controller(const ControllerParts& parts);     // parts.authority is set
 std::unique_ptr<Controller> make_node_lifecycle_controller(const ControllerParts& parts);
 
 }  // namespace monopod::controllers

@@ -7,6 +7,7 @@ std::vector<std::unique_ptr<AdmissionPlugin>> make_admission_plugins(const Admis
   list.push_back(make_namespace_lifecycle(parts));       // first: nothing else should work for a namespace that is not there
   list.push_back(make_node_restriction(parts));          // a node's identity is bounded before defaults are added for it
   list.push_back(make_rbac_escalation(parts));
+  list.push_back(make_certificates(parts));
   list.push_back(make_limit_ranger(parts));
   list.push_back(make_service_account(parts));
   list.push_back(make_priority(parts));

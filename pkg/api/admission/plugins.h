@@ -8,6 +8,7 @@ namespace monopod::api {
 std::unique_ptr<AdmissionPlugin> make_namespace_lifecycle(const AdmissionParts& parts);
 std::unique_ptr<AdmissionPlugin> make_node_restriction(const AdmissionParts& parts);
 std::unique_ptr<AdmissionPlugin> make_rbac_escalation(const AdmissionParts& parts);
+std::unique_ptr<AdmissionPlugin> make_certificates(const AdmissionParts& parts);
 std::unique_ptr<AdmissionPlugin> make_limit_ranger(const AdmissionParts& parts);
 std::unique_ptr<AdmissionPlugin> make_service_account(const AdmissionParts& parts);
 std::unique_ptr<AdmissionPlugin> make_priority(const AdmissionParts& parts);

@@ -111,6 +111,12 @@ void default_custom_resource_definition(Value& object);
 void default_resource_claim(Value& object);
 void validate_resource_claim_update(const Value& object, const Value& old, std::string_view subresource, FieldErrors& errors);
 
+// certificates.cc
+void prepare_signing_request_update(Value& request, const Value& old, std::string_view subresource);
+void validate_signing_request(const Value& request, FieldErrors& errors);
+void validate_signing_request_update(const Value& request, const Value& old, std::string_view subresource, FieldErrors& errors);
+std::vector<std::string_view> signing_request_fields();
+
 // rbac.cc
 void default_binding(Value& object);
 void validate_role(const Value& object, FieldErrors& errors);

@@ -59,6 +59,8 @@ constexpr Behavior kBehaviors[] = {
     {.group = "apiextensions.k8s.io", .kind = "CustomResourceDefinition", .set_defaults = default_custom_resource_definition, .prepare_create = crd::prepare_definition,
      .prepare_update = crd::prepare_definition_update, .validate = crd::validate_definition, .validate_update = crd::validate_definition_update,
      .prepare_delete = crd::prepare_definition_delete, .generation = true, .unconditional_update = false},
+    {.group = "certificates.k8s.io", .kind = "CertificateSigningRequest", .prepare_update = prepare_signing_request_update, .validate = validate_signing_request,
+     .validate_update = validate_signing_request_update, .selectable_fields = signing_request_fields},
     {.group = "resource.k8s.io", .kind = "ResourceClaim", .set_defaults = default_resource_claim, .validate_update = validate_resource_claim_update},
     {.group = "resource.k8s.io", .kind = "ResourceClaimTemplate", .set_defaults = default_resource_claim, .validate_update = validate_resource_claim_update},
     {.group = "resource.k8s.io", .kind = "ResourceSlice", .generation = true},
@@ -158,7 +160,7 @@ void prepare_update(json::Value& object, const json::Value& old, const Resource&
   for (std::string_view member : {"creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"}) carry(now, *before, member);
   if (json::get_string(object, {"metadata", "uid"}).empty()) carry(now, *before, "uid");
   Object& root = object.get_object();
-  if (subresource == "status") {
+  if (subresource == "status" || subresource == "approval") {
     // All but status, and what a status writer may touch of metadata, is as it was.
     std::vector<std::string> members;
     for (auto& m : root)

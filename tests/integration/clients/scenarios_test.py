@@ -41,7 +41,7 @@ class Session:
             out.write(f.read().replace("    user: admin\n", f"    user: admin\n    namespace: {self.ns}\n"))
         os.chmod(config, 0o600)
         home = self.dir if scenario.name.endswith("-cold") else os.path.join(node.dir, "home")
-        self.env = {"PATH": os.environ["PATH"], "KUBECONFIG": config, "HOME": home, "TZ": "UTC", "LC_ALL": "C"}
+        self.env = {"PATH": os.path.dirname(tools["kubectl"]) + ":" + os.environ["PATH"], "KUBECONFIG": config, "HOME": home, "TZ": "UTC", "LC_ALL": "C"}
         status, body = node.request("POST", "/api/v1/namespaces", {"metadata": {"name": self.ns}})
         assert status == 201, body
         until("its service account", lambda: node.request("GET", f"/api/v1/namespaces/{self.ns}/serviceaccounts/default")[0] == 200)
