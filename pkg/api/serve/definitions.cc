@@ -91,7 +91,8 @@ class Definitions {
       }
       for (const std::string& name : names) CO_TRY(co_await follow_one(name));
       while (true) {
-        auto taken = co_await changes->take();
+        while (changes->empty() && !changes->closed()) CO_TRY(co_await changes->wait());
+        Result<std::vector<Watcher::Item>> taken = changes->take();
         if (!taken && taken.error().code() == Code::kOutOfRange) break;  // too many at once: look at all of them
         CO_TRY(taken);
         for (const Watcher::Item& item : *taken) CO_TRY(co_await follow_one(std::string(item.event.object->name())));
@@ -274,7 +275,8 @@ class Definitions {
       }
       CO_TRY(co_await works_.caches.fresh());
       if (cache.objects().empty()) co_return Result<>();
-      auto taken = co_await changes->take();
+      while (changes->empty() && !changes->closed()) CO_TRY(co_await changes->wait());
+      Result<std::vector<Watcher::Item>> taken = changes->take();
       if (!taken && taken.error().code() == Code::kOutOfRange) {
         Selection again;
         again.resource = kind.storage;
