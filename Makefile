@@ -44,7 +44,7 @@ vm-test: test-deps ## Run the hello example on a bare virtual machine (qemu)
 
 bench: test-deps ## Print the numbers: name, value, unit, with the machine's own calibration
 	@$(MAKE) --no-print-directory build
-	@cmake -S . -B $(BUILD) -DMONOPOD_BENCH=ON > /dev/null && ninja -C $(BUILD) -j $(JOBS) api_bench api_wire_bench etcd_bench store_bench
+	@cmake -S . -B $(BUILD) -DMONOPOD_BENCH=ON > /dev/null && ninja -C $(BUILD) -j $(JOBS) api_bench api_wire_bench etcd_bench store_bench wasm_bench
 	@tests/bench/run $(BUILD)
 
 asan: test-deps ## Unit tests under address and undefined-behaviour sanitizers

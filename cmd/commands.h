@@ -9,6 +9,7 @@ void add_node(CLI::App& parent, Invocation& invocation);        // node_command.
 void add_trial(CLI::App& parent, Invocation& invocation);       // trial.cc
 void add_image(CLI::App& parent, Invocation& invocation);       // image.cc
 void add_store(CLI::App& parent, Invocation& invocation);       // store.cc
+void add_wasm(CLI::App& parent, Invocation& invocation);        // wasm.cc
 void add_version(CLI::App& parent, Invocation& invocation);     // version.cc
 void add_completion(CLI::App& parent, Invocation& invocation);  // completion.cc
 

@@ -386,6 +386,7 @@ Result<std::vector<Value>> Store::call(const FunctionObject& function, std::span
   for (ValType t : type.results) {
     Value value{t, {slots[at++], 0}};
     if (t == kV128) value.bits[1] = slots[at++];
+    if (t == kF32) value.bits[0] &= 0xffff'ffff;  // the slot's other half is nobody's
     out.push_back(value);
   }
   return out;

@@ -145,7 +145,7 @@ class Script {
     if (json::get_string(action, {"type"}) == "get") {
       GlobalObject* global = instance->global(field);
       if (global == nullptr) return fail(Code::kNotFound, "no such global");
-      return std::vector<Value>{{global->type.type, {global->value[0], global->value[1]}}};
+      return std::vector<Value>{{global->type.type, {global->type.type == kF32 ? global->value[0] & 0xffff'ffff : global->value[0], global->value[1]}}};
     }
     FunctionObject* function = instance->function(field);
     if (function == nullptr) return fail(Code::kNotFound, cat("no function ", field));

@@ -17,9 +17,8 @@ using i32 = std::int32_t;
 typedef u64 U128 __attribute__((vector_size(16)));
 
 [[gnu::always_inline]] inline void to_last_float(u64 bits, V128& facc) {
-  U128 v = __builtin_nondeterministic_value(v);
-  v[0] = bits;
-  facc = reinterpret_cast<V128>(v);
+  U128 v = {bits, bits};
+  facc = reinterpret_cast<V128>(__builtin_shufflevector(v, v, 0, -1));
 }
 [[gnu::always_inline]] inline V128 vector_at(const u64* slot) {
   V128 v;

@@ -37,13 +37,11 @@ template <typename T>
 template <typename T>
 [[gnu::always_inline]] inline void to_last(T value, u64& acc, V128& facc) {
   if constexpr (std::is_same_v<T, float>) {
-    V128 v = __builtin_nondeterministic_value(v);
-    v[0] = value;
-    facc = v;
+    V128 v = {value, value, value, value};
+    facc = __builtin_shufflevector(v, v, 0, -1, -1, -1);  // the other lanes are nobody's
   } else if constexpr (std::is_same_v<T, double>) {
-    D128 v = __builtin_nondeterministic_value(v);
-    v[0] = value;
-    facc = reinterpret_cast<V128>(v);
+    D128 v = {value, value};
+    facc = reinterpret_cast<V128>(__builtin_shufflevector(v, v, 0, -1));
   } else if constexpr (sizeof(T) == 4) {
     acc = static_cast<u32>(value);
   } else {
@@ -120,21 +118,21 @@ MONOPOD_WASM_HANDLER unary(MONOPOD_WASM_STATE) {
   MONOPOD_WASM_NEXT(1);
 }
 
-// The place in memory; null where it is outside. Raw: the address was computed and checked before (other memories than the first, 64-bit ones).
+// The place in memory; false where it is outside. Raw: the address was computed and checked before (other memories than the first, 64-bit ones).
 template <int kAddress, std::size_t kBytes>
-[[gnu::always_inline]] inline u8* place(const Insn* ip, const u64* fp, u8* mem, u64 msize, u64 acc) {
-  if constexpr (kAddress == kAddressRaw) return reinterpret_cast<u8*>(acc);
+[[gnu::always_inline]] inline bool find_place(const Insn* ip, const u64* fp, u8* mem, u64 msize, u64 acc, u8*& out) {
+  if constexpr (kAddress == kAddressRaw) return out = reinterpret_cast<u8*>(acc), true;
   u64 at = 0;
   if constexpr (kAddress == kAddressSum) at = u64{static_cast<u32>(from_slot<u32>(fp + ip->b) + from_slot<u32>(fp + ip->c()))} + ip->d();
   else at = u64{kAddress == kAddressLast ? static_cast<u32>(acc) : from_slot<u32>(fp + ip->b)} + ip->i;
-  if (at + kBytes > msize) [[unlikely]] return nullptr;
-  return mem + at;
+  out = mem + at;
+  return at + kBytes <= msize;
 }
 
 template <typename Stored, typename T, int kAddress, bool kAlone>
 MONOPOD_WASM_HANDLER load(MONOPOD_WASM_STATE) {
-  const u8* from = place<kAddress, sizeof(Stored)>(ip, fp, mem, msize, acc);
-  if (from == nullptr) [[unlikely]] MONOPOD_WASM_TRAP(Trap::kMemory);
+  u8* from = nullptr;
+  if (!find_place<kAddress, sizeof(Stored)>(ip, fp, mem, msize, acc, from)) [[unlikely]] MONOPOD_WASM_TRAP(Trap::kMemory);
   Stored value;
   std::memcpy(&value, from, sizeof value);
   to_last(static_cast<T>(value), acc, facc);
@@ -144,8 +142,8 @@ MONOPOD_WASM_HANDLER load(MONOPOD_WASM_STATE) {
 
 template <typename Stored, typename T, int kAddress, int kValue>
 MONOPOD_WASM_HANDLER store(MONOPOD_WASM_STATE) {
-  u8* to = place<kAddress, sizeof(Stored)>(ip, fp, mem, msize, acc);
-  if (to == nullptr) [[unlikely]] MONOPOD_WASM_TRAP(Trap::kMemory);
+  u8* to = nullptr;
+  if (!find_place<kAddress, sizeof(Stored)>(ip, fp, mem, msize, acc, to)) [[unlikely]] MONOPOD_WASM_TRAP(Trap::kMemory);
   T value = kValue == kLast ? from_last<T>(acc, facc) : kValue == kImmediate ? static_cast<T>(static_cast<i16>(ip->a)) : from_slot<T>(fp + ip->a);
   auto stored = static_cast<Stored>(value);
   std::memcpy(to, &stored, sizeof stored);

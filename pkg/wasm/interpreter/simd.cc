@@ -103,15 +103,14 @@ MONOPOD_WASM_HANDLER shuffle(MONOPOD_WASM_STATE) {
 
 // ---- memory
 
-template <bool kRaw>
-[[gnu::always_inline]] inline u8* place(const Insn* ip, const u64* fp, u8* mem, u64 msize, u64 acc, u64 bytes) {
-  if constexpr (kRaw) return reinterpret_cast<u8*>(acc);
-  u64 at = u64{static_cast<u32>(fp[ip->b])} + ip->i;
-  return at + bytes > msize ? nullptr : mem + at;
-}
-#define PLACE(bytes)                                             \
-  u8* at = place<kRaw>(ip, fp, mem, msize, acc, bytes);          \
-  if (at == nullptr) [[unlikely]] MONOPOD_WASM_TRAP(Trap::kMemory)
+#define PLACE(bytes)                                                                              \
+  u8* at = reinterpret_cast<u8*>(acc);                                                           \
+  if constexpr (!kRaw) {                                                                          \
+    u64 offset = u64{static_cast<u32>(fp[ip->b])} + ip->i;                                        \
+    if (offset + (bytes) > msize) [[unlikely]] MONOPOD_WASM_TRAP(Trap::kMemory);                  \
+    at = mem + offset;                                                                            \
+  }                                                                                               \
+  static_assert(true)
 
 template <bool kRaw>
 MONOPOD_WASM_HANDLER load(MONOPOD_WASM_STATE) {

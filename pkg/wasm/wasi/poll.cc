@@ -1,0 +1,110 @@
+// poll_oneoff: waiting for files and clocks.
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <time.h>
+
+#include <algorithm>
+
+#include "wasm/wasi/abi.h"
+
+namespace monopod::wasm {
+namespace {
+
+using namespace wasi;
+
+constexpr u32 kSubscriptionBytes = 48, kEventBytes = 32;
+
+u64 now(clockid_t clock) {
+  timespec t{};
+  ::clock_gettime(clock, &t);
+  return static_cast<u64>(t.tv_sec) * 1'000'000'000 + static_cast<u64>(t.tv_nsec);
+}
+
+u32 poll_oneoff(Wasi& w, Caller& caller, u32 in, u32 out, u32 count, u32 events_at) {
+  MONOPOD_WASI_MEMORY(caller);
+  if (count == 0 || count > kWasiSubscriptionsMax) return kInvalid;
+  MONOPOD_WASI_HOLDS(in, u64{count} * kSubscriptionBytes);
+  MONOPOD_WASI_HOLDS(out, u64{count} * kEventBytes);
+  MONOPOD_WASI_HOLDS(events_at, 4);
+  struct Subscription {
+    u64 userdata = 0;
+    u8 tag = 0;
+    u16 error = kSuccess;
+    clockid_t clock = CLOCK_MONOTONIC;
+    u64 due = 0;          // by its clock
+    std::size_t slot = 0; // in the set, of files
+    bool ready = false;
+  };
+  std::vector<Subscription> list(count);
+  std::vector<pollfd> set{{w.wake_fd(), POLLIN, 0}};
+  bool any_ready = false;
+  for (u32 i = 0; i < count; ++i) {
+    u32 at = in + i * kSubscriptionBytes;
+    Subscription& s = list[i];
+    s.userdata = memory.read<u64>(at);
+    s.tag = memory.read<u8>(at + 8);
+    if (s.tag == 0) {
+      u32 id = memory.read<u32>(at + 16);
+      u64 timeout = memory.read<u64>(at + 24);
+      if (id > 1) s.error = id > 3 ? u16{kInvalid} : u16{kNotSupported};
+      s.clock = id == 0 ? CLOCK_REALTIME : CLOCK_MONOTONIC;
+      u64 t = now(s.clock);
+      s.due = (memory.read<u16>(at + 40) & 1) != 0 ? timeout : timeout > ~u64{0} - t ? ~u64{0} : t + timeout;
+    } else if (s.tag <= 2) {
+      u16 error = kSuccess;
+      Wasi::File* f = w.file(memory.read<u32>(at + 16), kPollFd, error);
+      s.error = f == nullptr ? error : u16{kSuccess};
+      if (f != nullptr) {
+        s.slot = set.size();
+        set.push_back({f->fd.get(), static_cast<short>(s.tag == 1 ? POLLIN : POLLOUT), 0});
+      }
+    } else {
+      return kInvalid;
+    }
+    any_ready = any_ready || s.error != kSuccess;
+  }
+  for (bool first = true;; first = false) {
+    i64 wait_ns = -1;
+    for (Subscription& s : list) {
+      if (s.tag != 0 || s.error != kSuccess) continue;
+      u64 t = now(s.clock);
+      s.ready = t >= s.due;
+      any_ready = any_ready || s.ready;
+      i64 left = s.ready ? 0 : static_cast<i64>(std::min<u64>(s.due - t, u64{1} << 60));
+      wait_ns = wait_ns < 0 ? left : std::min(wait_ns, left);
+    }
+    timespec limit{any_ready || wait_ns < 0 ? 0 : wait_ns / 1'000'000'000, any_ready || wait_ns < 0 ? 0 : wait_ns % 1'000'000'000};
+    int n = ::ppoll(set.data(), set.size(), any_ready || wait_ns >= 0 ? &limit : nullptr, nullptr);
+    if (n < 0 && errno != EINTR) return last_errno();
+    if (n > 0 && set[0].revents != 0) return kInterrupted;
+    if (n > 0 || (any_ready && !first)) break;
+    if (any_ready) break;
+  }
+  u32 events = 0;
+  for (Subscription& s : list) {
+    if (s.tag != 0 && s.error == kSuccess) s.ready = set[s.slot].revents != 0;
+    if (!s.ready && s.error == kSuccess) continue;
+    u32 at = out + events++ * kEventBytes;
+    std::memset(memory.bytes().data() + at, 0, kEventBytes);
+    memory.write<u64>(at, s.userdata);
+    memory.write<u16>(at + 8, s.error);
+    memory.write<u8>(at + 10, s.tag);
+    if (s.tag == 0 || s.error != kSuccess) continue;
+    const pollfd& p = set[s.slot];
+    if ((p.revents & POLLNVAL) != 0) memory.write<u16>(at + 8, kBadFile);
+    int waiting = 0;
+    if (s.tag == 1 && ::ioctl(p.fd, FIONREAD, &waiting) == 0) memory.write<u64>(at + 16, static_cast<u64>(std::max(waiting, 0)));
+    else if (s.tag == 2) memory.write<u64>(at + 16, 1);
+    if ((p.revents & POLLHUP) != 0) memory.write<u16>(at + 24, 1);
+  }
+  memory.write<u32>(events_at, events);
+  return kSuccess;
+}
+
+constexpr HostFunction kRows[] = {host<poll_oneoff>("poll_oneoff")};
+
+}  // namespace
+
+std::span<const HostFunction> wasi_poll_rows() { return kRows; }
+
+}  // namespace monopod::wasm

@@ -1,0 +1,94 @@
+// Arguments, environment, clocks, random numbers, ending.
+#include <sched.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "wasm/wasi/abi.h"
+
+namespace monopod::wasm {
+namespace {
+
+using namespace wasi;
+
+u64 list_bytes(const std::vector<std::string>& list) {
+  u64 bytes = 0;
+  for (const std::string& s : list) bytes += s.size() + 1;
+  return bytes;
+}
+
+u32 list_sizes(Caller& caller, const std::vector<std::string>& list, u32 count_at, u32 bytes_at) {
+  MONOPOD_WASI_MEMORY(caller);
+  MONOPOD_WASI_HOLDS(count_at, 4);
+  MONOPOD_WASI_HOLDS(bytes_at, 4);
+  memory.write<u32>(count_at, static_cast<u32>(list.size()));
+  memory.write<u32>(bytes_at, static_cast<u32>(list_bytes(list)));
+  return kSuccess;
+}
+
+u32 list_get(Caller& caller, const std::vector<std::string>& list, u32 pointers, u32 bytes) {
+  MONOPOD_WASI_MEMORY(caller);
+  MONOPOD_WASI_HOLDS(pointers, list.size() * 4);
+  MONOPOD_WASI_HOLDS(bytes, list_bytes(list));
+  for (const std::string& s : list) {
+    memory.write<u32>(pointers, bytes);
+    std::memcpy(memory.bytes().data() + bytes, s.c_str(), s.size() + 1);
+    pointers += 4;
+    bytes += static_cast<u32>(s.size() + 1);
+  }
+  return kSuccess;
+}
+
+u32 args_sizes_get(Wasi& w, Caller& c, u32 count, u32 bytes) { return list_sizes(c, w.options().arguments, count, bytes); }
+u32 args_get(Wasi& w, Caller& c, u32 pointers, u32 bytes) { return list_get(c, w.options().arguments, pointers, bytes); }
+u32 environ_sizes_get(Wasi& w, Caller& c, u32 count, u32 bytes) { return list_sizes(c, w.options().environment, count, bytes); }
+u32 environ_get(Wasi& w, Caller& c, u32 pointers, u32 bytes) { return list_get(c, w.options().environment, pointers, bytes); }
+
+std::optional<clockid_t> clock_of(u32 id) {
+  static constexpr clockid_t kClocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
+  if (id >= 4) return std::nullopt;
+  return kClocks[id];
+}
+
+u32 clock_call(Caller& caller, u32 id, u32 at, int (*call)(clockid_t, timespec*) noexcept) {
+  MONOPOD_WASI_MEMORY(caller);
+  MONOPOD_WASI_HOLDS(at, 8);
+  std::optional<clockid_t> clock = clock_of(id);
+  if (!clock) return kInvalid;
+  timespec t{};
+  if (call(*clock, &t) != 0) return last_errno();
+  memory.write<u64>(at, static_cast<u64>(t.tv_sec) * 1'000'000'000 + static_cast<u64>(t.tv_nsec));
+  return kSuccess;
+}
+u32 clock_res_get(Wasi&, Caller& c, u32 id, u32 at) { return clock_call(c, id, at, ::clock_getres); }
+u32 clock_time_get(Wasi&, Caller& c, u32 id, u64, u32 at) { return clock_call(c, id, at, ::clock_gettime); }
+
+u32 random_get(Wasi&, Caller& caller, u32 at, u32 count) {
+  MONOPOD_WASI_MEMORY(caller);
+  MONOPOD_WASI_HOLDS(at, count);
+  for (u32 done = 0; done < count;) {
+    ssize_t n = ::getrandom(memory.bytes().data() + at + done, count - done, 0);
+    if (n < 0 && errno != EINTR) return last_errno();
+    if (n > 0) done += static_cast<u32>(n);
+    if (caller.interrupted()) return kInterrupted;
+  }
+  return kSuccess;
+}
+
+u32 sched_yield_(Wasi&, Caller&) {
+  ::sched_yield();
+  return kSuccess;
+}
+void proc_exit(Wasi&, Caller& caller, u32 code) { caller.exit(static_cast<std::int32_t>(code)); }
+u32 proc_raise(Wasi&, Caller&, u32) { return kNotSupported; }
+
+constexpr HostFunction kRows[] = {
+    host<args_get>("args_get"), host<args_sizes_get>("args_sizes_get"), host<environ_get>("environ_get"), host<environ_sizes_get>("environ_sizes_get"),
+    host<clock_res_get>("clock_res_get"), host<clock_time_get>("clock_time_get"), host<random_get>("random_get"), host<sched_yield_>("sched_yield"),
+    host<proc_exit>("proc_exit"), host<proc_raise>("proc_raise"),
+};
+
+}  // namespace
+
+std::span<const HostFunction> wasi_process_rows() { return kRows; }
+
+}  // namespace monopod::wasm

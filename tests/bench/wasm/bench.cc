@@ -1,0 +1,197 @@
+// wasm_bench FOLDER [ROUNDS]: FOLDER/native/* and FOLDER/wasm/*.wasm are the same kernels, each run as "kernel N" = N repetitions. Prints, per kernel, processor
+// time of one repetition natively and interpreted, (cpu(N) - cpu(1)) / (N - 1), the least of ROUNDS, and the geometric mean of the ratios; then what else the
+// engine costs: validation, instances, calls between host and guest, memory.
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "wasm/engine.h"
+#include "wasm/wasi/wasi.h"
+
+namespace monopod::wasm {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::uint8_t> read_file(const fs::path& path) {
+  Result<std::string> bytes = sys::read_host_file(path, kModuleBytesMax);
+  if (!bytes) {
+    std::fprintf(stderr, "%s\n", bytes.error().message().c_str());
+    std::exit(1);
+  }
+  return {bytes->begin(), bytes->end()};
+}
+
+int run_guest(const fs::path& file, const std::string& argument, bool fuel) {
+  Engine engine({.fuel = fuel});
+  Result<std::shared_ptr<const Module>> module = Module::load(engine, read_file(file));
+  Store store({});
+  Wasi wasi({.arguments = {"kernel", argument}});
+  Linker linker;
+  wasi.link(linker);
+  Result<Instance*> instance = module ? store.instantiate(*module, linker) : fail(module.error());
+  if (!instance) return 1;
+  Result<std::vector<Value>> done = store.call(*(*instance)->function("_start"), {});
+  return done || store.trap() == Trap::kExit ? store.exit_code() : 1;
+}
+
+struct Cost {
+  double cpu_ms = 0;
+  long rss_kib = 0;
+  bool good = false;
+};
+template <typename F>
+Cost in_child(F body) {
+  pid_t child = ::fork();
+  if (child == 0) {
+    int null = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
+    ::dup2(null, 1);
+    ::_exit(body());
+  }
+  int status = 0;
+  rusage used{};
+  ::wait4(child, &status, 0, &used);
+  double ms = static_cast<double>(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e3 + static_cast<double>(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e3;
+  return {ms, used.ru_maxrss, WIFEXITED(status) && WEXITSTATUS(status) == 0};
+}
+
+template <typename F>
+double per_repetition(F run, int n, int rounds) {
+  double best = 1e30;
+  for (int i = 0; i < rounds; ++i) {
+    Cost one = run(1), many = run(n);
+    if (!one.good || !many.good) return -1;
+    best = std::min(best, (many.cpu_ms - one.cpu_ms) / (n - 1));
+  }
+  return best;
+}
+
+template <typename F>
+double best_ns(int rounds, int each, F work) {
+  double best = 1e30;
+  for (int i = 0; i < rounds; ++i) {
+    auto from = std::chrono::steady_clock::now();
+    for (int k = 0; k < each; ++k) work();
+    best = std::min(best, std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - from).count() / each);
+  }
+  return best;
+}
+
+void kernels(const fs::path& folder, int rounds) {
+  double product = 0, fuel_product = 0;
+  int count = 0;
+  std::vector<fs::path> files;
+  for (const fs::directory_entry& e : fs::directory_iterator(folder / "wasm"))
+    if (e.path().extension() == ".wasm" && e.path().stem() != "hello") files.push_back(e.path());
+  std::ranges::sort(files);
+  for (const fs::path& file : files) {
+    fs::path native = folder / "native" / file.stem();
+    auto natively = [&](int n) {
+      std::string text = std::to_string(n);
+      return in_child([&] { return ::execl(native.c_str(), native.c_str(), text.c_str(), nullptr); });
+    };
+    auto guest = [&](int n) { return in_child([&] { return run_guest(file, std::to_string(n), false); }); };
+    auto fuelled = [&](int n) { return in_child([&] { return run_guest(file, std::to_string(n), true); }); };
+    double base = per_repetition(natively, 11, rounds), ours = per_repetition(guest, 3, rounds), fuel = per_repetition(fuelled, 3, rounds);
+    if (base <= 0 || ours <= 0) {
+      std::printf("wasm_%s failed\n", file.stem().c_str());
+      continue;
+    }
+    std::printf("wasm_%-10s native_ms %8.2f  interpreter_ms %9.2f  ratio %6.2f  with_fuel %6.2f\n", file.stem().c_str(), base, ours, ours / base, fuel / base);
+    std::fflush(stdout);
+    product += std::log(ours / base);
+    fuel_product += std::log(fuel / base);
+    ++count;
+  }
+  if (count != 0) std::printf("wasm_interpreter_geomean %.2f\nwasm_interpreter_geomean_with_fuel %.2f\n", std::exp(product / count), std::exp(fuel_product / count));
+}
+
+// (module (import "h" "f" (func (param i32 i32) (result i32))) (memory 19) (data 64 KiB)
+//   (export "memory" (memory 0)) (func (export "nop") (param i32) (result i32) local.get 0)
+//   (func (export "loop") (param i32) (loop … call f …)))
+std::vector<std::uint8_t> calling_module() {
+  std::vector<std::uint8_t> out{0, 'a', 's', 'm', 1, 0, 0, 0,
+                                1, 16, 3, 96, 2, 127, 127, 1, 127, 96, 1, 127, 1, 127, 96, 1, 127, 0,
+                                2, 7, 1, 1, 104, 1, 102, 0, 0,
+                                3, 3, 2, 1, 2,
+                                5, 3, 1, 0, 19,
+                                7, 23, 3, 3, 110, 111, 112, 0, 1, 4, 108, 111, 111, 112, 0, 2, 6, 109, 101, 109, 111, 114, 121, 2, 0,
+                                10, 28, 2, 4, 0, 32, 0, 11, 21, 0, 3, 64, 32, 0, 65, 1, 16, 0, 26, 32, 0, 65, 1, 107, 34, 0, 13, 0, 11, 11,
+                                11, 0x88, 0x80, 4, 1, 0, 65, 0, 11, 0x80, 0x80, 4};
+  out.resize(out.size() + 65'536, 7);
+  return out;
+}
+
+std::uint32_t add(int&, Caller&, std::uint32_t a, std::uint32_t b) { return a + b; }
+constexpr HostFunction kRows[] = {host<add>("f")};
+
+void rest(const fs::path& folder) {
+  Engine engine({});
+  // Validation: the largest module of the folder, as often as it takes.
+  fs::path largest;
+  for (const fs::directory_entry& e : fs::directory_iterator(folder / "wasm"))
+    if (largest.empty() || fs::file_size(e.path()) > fs::file_size(largest)) largest = e.path();
+  if (const char* given = std::getenv("WASM_BENCH_MODULE"); given != nullptr) largest = given;
+  std::vector<std::uint8_t> bytes = read_file(largest);
+  Result<std::shared_ptr<const Module>> module = Module::load(engine, bytes);
+  if (module) {
+    double code = (*module)->data().code_section.to - (*module)->data().code_section.from;
+    double ns = best_ns(10, bytes.size() > 1'000'000 ? 1 : 20, [&] { (void)Module::load(engine, bytes).has_value(); });
+    std::printf("wasm_validate_mb_s %.0f (%s, %.0f bytes of code)\n", code / ns * 1e3, largest.filename().c_str(), code);
+  }
+  Result<std::shared_ptr<const Module>> calls = Module::load(engine, calling_module());
+  if (!calls) {
+    std::printf("wasm_calls failed: %s\n", calls.error().message().c_str());
+    return;
+  }
+  Linker linker;
+  int self = 0;
+  linker.add("h", kRows, &self);
+  double fresh = best_ns(20, 200, [&] {
+    Store store({});
+    Result<Instance*> instance = store.instantiate(*calls, linker);
+    std::uint64_t slot[1] = {1};
+    store.call_raw(*(*instance)->function("nop"), slot);
+  });
+  std::printf("wasm_instance_and_first_call_us %.1f\n", fresh / 1e3);
+  Store store({});
+  Result<Instance*> instance = store.instantiate(*calls, linker);
+  FunctionObject* nop = (*instance)->function("nop");
+  FunctionObject* loop = (*instance)->function("loop");
+  double in = best_ns(20, 100'000, [&] {
+    std::uint64_t slot[1] = {1};
+    store.call_raw(*nop, slot);
+  });
+  double out = best_ns(20, 1, [&] {
+    std::uint64_t slot[1] = {1'000'000};
+    store.call_raw(*loop, slot);
+  });
+  std::printf("wasm_host_to_guest_ns %.1f\nwasm_guest_to_host_ns %.1f (with the loop around it)\n", in, out / 1e6);
+  Memory memory(*(*instance)->memory("memory"));
+  double view = best_ns(20, 100'000, [&] {
+    Result<std::span<std::uint8_t>> span = memory.view(0, 1 << 20);
+    asm volatile("" : : "r"(span->data()));
+  });
+  std::printf("wasm_hand_1mb_in_place_us %.4f\n", view / 1e3);
+}
+
+}  // namespace
+}  // namespace monopod::wasm
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: %s FOLDER [ROUNDS]\n", argv[0]);
+    return 2;
+  }
+  monopod::wasm::rest(argv[1]);
+  monopod::wasm::kernels(argv[1], argc > 2 ? std::atoi(argv[2]) : 2);
+}
