@@ -1,5 +1,5 @@
 // The one executable. The hidden first stage of containers is dispatched before anything else is set up: it runs in every
-// container start and must not pay for a command line parser.
+// container start and must not pay for a command line parser; nor must the OCI runtime, which has its own.
 #include <malloc.h>
 
 #include <cstdio>
@@ -8,6 +8,7 @@
 #include "base/failpoint.h"
 #include "commands.h"
 #include "container/init.h"
+#include "runtime.h"
 
 namespace monopod::cmd {
 namespace {
@@ -44,5 +45,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (argc >= 2 && std::strcmp(argv[1], "init") == 0) return monopod::container::init_main(argc, argv);
+  std::span<char*> words(argv, static_cast<std::size_t>(argc));
+  if (monopod::cmd::is_runtime_call(words)) return monopod::cmd::runtime_main(words);
   return monopod::cmd::run(argc, argv);
 }

@@ -22,6 +22,16 @@ constexpr std::string_view kNames[] = {
     "image.before_publish",             // nothing of the import is synced or visible
     "image.before_record",              // content is published, the image's record is next
     "image.between_layers_and_blobs",   // layers are visible, manifests and configurations are not
+    "runtime.after_directory",          // create: the container's directory is there and empty
+    "runtime.after_group",              // its control group is there, with limits, and nobody in it
+    "runtime.after_kill",               // delete: its processes are dead, all else is there
+    "runtime.after_ready",              // the first stage is set up, its pid is not written down
+    "runtime.after_record",             // the record says what will be made, nothing is
+    "runtime.after_remove_group",       // delete: the control group is gone, the record is there
+    "runtime.after_spawn",              // the first stage runs, nobody leads it
+    "runtime.after_start",              // the program runs, poststart hooks have not
+    "runtime.before_pid_file",          // the pid is in the record, the caller has not got it
+    "runtime.before_start",             // the first stage waits, start has not been said
     "store.after_checkpoint",           // the write-ahead log is in the file
     "store.after_commit",               // rows are durable, nobody was told yet
     "store.after_create",               // a new file is in its place, its directory not synced

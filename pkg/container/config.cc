@@ -1,8 +1,10 @@
 #include "container/config.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/strings.h"
+#include "container/kernel_words.h"
 #include "container/sandbox.h"
 #include "sys/capabilities.h"
 
@@ -13,6 +15,8 @@ constexpr std::uint32_t kIdMax = 0x7fffffff;
 constexpr std::size_t kMountsMax = 1024;
 constexpr std::size_t kArgsBytesMax = 2U << 20;
 constexpr std::size_t kHostnameBytesMax = 64;
+constexpr std::size_t kMapLinesMax = 340;  // user_namespaces(7)
+constexpr std::size_t kHooksMax = 64;
 
 bool is_absolute(std::string_view path) { return path.starts_with('/') && path.find('\0') == std::string_view::npos && path.size() < 4096; }
 
@@ -32,7 +36,124 @@ Result<> check_subset(const std::vector<std::string>& inner, const std::vector<s
   return {};
 }
 
+Result<> check_map(const std::vector<sys::IdMap>& map, std::string_view name) {
+  if (map.size() > kMapLinesMax) return fail(Code::kInvalidArgument, cat(name, ": more than ", kMapLinesMax, " lines"));
+  for (std::size_t i = 0; i < map.size(); ++i) {
+    for (std::uint64_t first : {map[i].inside, map[i].outside}) {
+      if (map[i].size == 0 || first + map[i].size > 1ULL << 32) return fail(Code::kInvalidArgument, cat(name, ": size is out of range"));
+    }
+    for (std::size_t k = 0; k < i; ++k) {
+      auto overlap = [](std::uint64_t a, std::uint64_t a_size, std::uint64_t b, std::uint64_t b_size) { return a < b + b_size && b < a + a_size; };
+      if (overlap(map[i].inside, map[i].size, map[k].inside, map[k].size) || overlap(map[i].outside, map[i].size, map[k].outside, map[k].size))
+        return fail(Code::kInvalidArgument, cat(name, ": ranges overlap"));
+    }
+  }
+  return {};
+}
+
+Result<> check_maps(const ContainerConfig& config) {
+  TRY(check_map(config.uid_mappings, "linux.uidMappings"));
+  TRY(check_map(config.gid_mappings, "linux.gidMappings"));
+  const Namespace* user = find_namespace(config, NamespaceType::kUser);
+  bool mapped = !config.uid_mappings.empty() || !config.gid_mappings.empty();
+  if (user == nullptr && mapped) return fail(Code::kInvalidArgument, "linux.uidMappings: no user namespace is asked for");
+  if (user != nullptr && user->path.empty() && (config.uid_mappings.empty() || config.gid_mappings.empty()))
+    return fail(Code::kInvalidArgument, "linux.uidMappings and linux.gidMappings: a new user namespace needs both");
+  const Namespace* time = find_namespace(config, NamespaceType::kTime);
+  if (!config.time_offsets.empty() && (time == nullptr || !time->path.empty()))
+    return fail(Code::kInvalidArgument, "linux.timeOffsets: no new time namespace is asked for");
+  for (const TimeOffset& offset : config.time_offsets) {
+    if (offset.nanosecs >= 1'000'000'000) return fail(Code::kInvalidArgument, "linux.timeOffsets: nanosecs is out of range");
+  }
+  for (const Mount& mount : config.mounts) {
+    TRY(check_map(mount.uid_mappings, cat("mount ", mount.destination, ": uidMappings")));
+    TRY(check_map(mount.gid_mappings, cat("mount ", mount.destination, ": gidMappings")));
+    if (mount.uid_mappings.empty() != mount.gid_mappings.empty())
+      return fail(Code::kInvalidArgument, cat("mount ", mount.destination, ": uidMappings and gidMappings go together"));
+  }
+  return {};
+}
+
+Result<> check_hooks(const Hooks& hooks) {
+  struct Row {
+    std::string_view name;
+    const std::vector<Hook>& list;
+  };
+  for (const Row& row : {Row{"prestart", hooks.prestart}, Row{"createRuntime", hooks.create_runtime}, Row{"createContainer", hooks.create_container},
+                         Row{"startContainer", hooks.start_container}, Row{"poststart", hooks.poststart}, Row{"poststop", hooks.poststop}}) {
+    if (row.list.size() > kHooksMax) return fail(Code::kInvalidArgument, cat("hooks.", row.name, ": more than ", kHooksMax));
+    for (const Hook& hook : row.list) {
+      if (!is_absolute(hook.path)) return fail(Code::kInvalidArgument, cat("hooks.", row.name, ": path \"", hook.path, "\" is not absolute"));
+      if (hook.timeout_s && *hook.timeout_s <= 0) return fail(Code::kInvalidArgument, cat("hooks.", row.name, ": timeout is not above 0"));
+    }
+  }
+  return {};
+}
+
+template <std::size_t N>
+bool is_one_of(std::string_view text, const std::array<std::string_view, N>& list) {
+  return std::find(list.begin(), list.end(), text) != list.end();
+}
+
+// Names in the order of the kernel's numbers are init_process.cc's business; here only that they exist.
+Result<> check_scheduling(const ProcessSpec& process) {
+  if (const auto& s = process.scheduler) {
+    if (!find_scheduler_policy(s->policy)) return fail(Code::kInvalidArgument, cat("process.scheduler.policy: unknown ", s->policy));
+    for (const std::string& flag : s->flags) {
+      if (!find_scheduler_flag(flag)) return fail(Code::kInvalidArgument, cat("process.scheduler.flags: unknown ", flag));
+    }
+    if (s->nice < -20 || s->nice > 19) return fail(Code::kInvalidArgument, "process.scheduler.nice is out of range -20-19");
+    bool real_time = s->policy == "SCHED_FIFO" || s->policy == "SCHED_RR";
+    if (!real_time && s->priority != 0) return fail(Code::kInvalidArgument, "process.scheduler.priority: only for SCHED_FIFO and SCHED_RR");
+    if (s->policy != "SCHED_DEADLINE" && (s->runtime | s->deadline | s->period) != 0)
+      return fail(Code::kInvalidArgument, "process.scheduler: runtime, deadline and period are for SCHED_DEADLINE only");
+  }
+  if (const auto& p = process.io_priority) {
+    if (!find_io_class(p->io_class)) return fail(Code::kInvalidArgument, cat("process.ioPriority.class: unknown ", p->io_class));
+    if (p->priority < 0 || p->priority > 7) return fail(Code::kInvalidArgument, "process.ioPriority.priority is out of range 0-7");
+  }
+  for (const std::string* cpus : {&process.exec_cpus_initial, &process.exec_cpus_final}) {
+    if (!cpus->empty() && !parse_cpu_list(*cpus)) return fail(Code::kInvalidArgument, cat("process.execCPUAffinity: \"", *cpus, "\" is not a list of cpus"));
+  }
+  return {};
+}
+
+Result<> check_kernel_settings(const ContainerConfig& config) {
+  if (config.personality) {
+    if (config.personality->domain != "LINUX" && config.personality->domain != "LINUX32")
+      return fail(Code::kInvalidArgument, cat("linux.personality.domain: unknown ", config.personality->domain));
+    if (!config.personality->flags.empty()) return fail(Code::kInvalidArgument, "linux.personality.flags: none is defined");
+  }
+  if (config.memory_policy) {
+    if (!find_memory_policy(config.memory_policy->mode)) return fail(Code::kInvalidArgument, cat("linux.memoryPolicy.mode: unknown ", config.memory_policy->mode));
+    for (const std::string& flag : config.memory_policy->flags) {
+      if (!find_memory_policy(flag)) return fail(Code::kInvalidArgument, cat("linux.memoryPolicy.flags: unknown ", flag));
+    }
+    if (!config.memory_policy->nodes.empty() && !parse_cpu_list(config.memory_policy->nodes))
+      return fail(Code::kInvalidArgument, "linux.memoryPolicy.nodes: not a list of nodes");
+  }
+  static constexpr std::array<std::string_view, 9> kPropagation = {"", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"};
+  if (!is_one_of(config.rootfs_propagation, kPropagation))
+    return fail(Code::kInvalidArgument, cat("linux.rootfsPropagation: unknown ", config.rootfs_propagation));
+  for (const auto& [outside, inside] : config.net_devices) {
+    for (const std::string* name : {&outside, &inside}) {
+      if (name->empty() || name->size() > 15 || name->find_first_of("/: \t\n%") != std::string::npos || *name == "." || *name == "..")
+        return fail(Code::kInvalidArgument, cat("linux.netDevices: \"", *name, "\" is not a device name"));
+    }
+    if (!has_namespace(config, NamespaceType::kNetwork)) return fail(Code::kInvalidArgument, "linux.netDevices: the container shares the host's network");
+  }
+  return {};
+}
+
 }  // namespace
+
+const Namespace* find_namespace(const ContainerConfig& config, NamespaceType type) {
+  for (const Namespace& ns : config.namespaces) {
+    if (ns.type == type) return &ns;
+  }
+  return nullptr;
+}
+bool has_namespace(const ContainerConfig& config, NamespaceType type) { return find_namespace(config, type) != nullptr; }
 
 std::vector<std::string> default_capability_names() {
   return {"CAP_CHOWN",  "CAP_DAC_OVERRIDE", "CAP_FSETID",  "CAP_FOWNER",           "CAP_MKNOD",      "CAP_NET_RAW", "CAP_SETGID",
@@ -41,12 +162,12 @@ std::vector<std::string> default_capability_names() {
 
 Capabilities default_capabilities() {
   std::vector<std::string> names = default_capability_names();
-  return {names, names, names, {}};
+  return {names, names, names, {}, {}};
 }
 
 Capabilities all_capabilities() {
   const std::vector<std::string>& names = sys::capability_names();
-  return {names, names, names, {}};
+  return {names, names, names, {}, {}};
 }
 
 Result<Capabilities> adjust_capabilities(const std::vector<std::string>& add, const std::vector<std::string>& drop) {
@@ -78,7 +199,7 @@ Result<Capabilities> adjust_capabilities(const std::vector<std::string>& add, co
     if (std::find(out.begin(), out.end(), name) == out.end()) out.push_back(name);
   }
   std::erase_if(out, [&](const std::string& name) { return std::find(dropped.begin(), dropped.end(), name) != dropped.end(); });
-  return Capabilities{out, out, out, {}};
+  return Capabilities{out, out, out, {}, {}};
 }
 
 std::vector<Mount> default_mounts() {
@@ -151,13 +272,18 @@ Result<> validate_config(const ContainerConfig& config) {
   TRY(check_capabilities(caps.effective, "effective"));
   TRY(check_capabilities(caps.permitted, "permitted"));
   TRY(check_capabilities(caps.ambient, "ambient"));
+  TRY(check_capabilities(caps.inheritable, "inheritable"));
   TRY(check_subset(caps.effective, caps.permitted, "effective but not permitted"));
   TRY(check_subset(caps.ambient, caps.permitted, "ambient but not permitted"));
   TRY(check_subset(caps.permitted, caps.bounding, "permitted but not in the bounding set"));
   for (const Rlimit& limit : process.rlimits) {
+    if (std::count_if(process.rlimits.begin(), process.rlimits.end(), [&](const Rlimit& r) { return r.type == limit.type; }) > 1)
+      return bad(cat("resource limit ", limit.type, " stands twice"));
     if (!sys::find_rlimit(limit.type)) return bad(cat("unknown resource limit ", limit.type));
     if (limit.soft > limit.hard) return bad(cat("soft ", limit.type, " exceeds hard"));
   }
+  TRY(check_scheduling(process));
+  if (process.user.umask && *process.user.umask > 0777) return bad("process.user.umask is out of range 0-0777");
   if (process.oom_score_adj && (*process.oom_score_adj < -1000 || *process.oom_score_adj > 1000)) return bad("oomScoreAdj is out of range");
   if (config.hostname.size() > kHostnameBytesMax) return bad("hostname is longer than 64 bytes");
   if (config.mounts.size() > kMountsMax) return bad("too many mounts");
@@ -170,18 +296,22 @@ Result<> validate_config(const ContainerConfig& config) {
     }
   }
   for (const Device& device : config.devices) {
-    if (!device.path.starts_with("/dev/")) return bad(cat("device ", device.path, " is not below /dev"));
+    if (!is_absolute(device.path) || device.path.ends_with('/')) return bad(cat("device path ", device.path, " is not absolute"));
     if (std::string_view("bcup").find(device.type) == std::string_view::npos) return bad(cat("device ", device.path, " has an unknown type"));
   }
   SysctlNamespaces own;
   for (const Namespace& ns : config.namespaces) {
     if (!ns.path.empty() && !is_absolute(ns.path)) return bad(cat("namespace path ", ns.path, " is not absolute"));
-    if (ns.type == NamespaceType::kUser) return fail(Code::kUnimplemented, "user namespaces are not supported yet");
+    if (std::count_if(config.namespaces.begin(), config.namespaces.end(), [&](const Namespace& other) { return other.type == ns.type; }) > 1)
+      return bad("linux.namespaces: a type stands twice");
     if (ns.type == NamespaceType::kNetwork) own.network = true;
     if (ns.type == NamespaceType::kIpc) own.ipc = true;
     if (ns.type == NamespaceType::kUts) own.uts = true;
   }
   for (const auto& [name, value] : config.sysctl) TRY(check_sysctl(name, value, own));
+  TRY(check_maps(config));
+  TRY(check_hooks(config.hooks));
+  TRY(check_kernel_settings(config));
   for (std::string_view part : split(config.cgroup_path, '/')) {
     if (part == "." || part == "..") return bad("control group path contains . or ..");
   }

@@ -31,6 +31,28 @@ ContainerConfig full_config() {
   c.annotations["k"] = "v";
   c.cgroup_path = "monopod/a/b";
   c.init = true;
+  c.namespaces.push_back({NamespaceType::kUser, {}});
+  c.namespaces.push_back({NamespaceType::kTime, {}});
+  c.uid_mappings = {{0, 100000, 65536}};
+  c.gid_mappings = {{0, 200000, 1}, {1, 300000, 10}};
+  c.time_offsets = {{"monotonic", -5, 0}, {"boottime", 1, 999'999'999}};
+  c.hooks.prestart = {{"/a", {"a", "b"}, {"X=y"}, 5}};
+  c.hooks.poststop = {{"/b", {}, {}, {}}};
+  c.personality = {"LINUX32", {}};
+  c.memory_policy = {"MPOL_BIND", "0-1", {"MPOL_F_STATIC_NODES"}};
+  c.net_devices = {{"eth1", "net0"}, {"eth2", "eth2"}};
+  c.mount_label = "label";
+  c.process.scheduler = Scheduler{"SCHED_DEADLINE", 0, 0, {"SCHED_FLAG_RECLAIM"}, 1000, 2000, 3000};
+  c.process.io_priority = {"IOPRIO_CLASS_BE", 3};
+  c.process.exec_cpus_initial = "0";
+  c.process.exec_cpus_final = "0-3,7";
+  c.process.apparmor_profile = "profile";
+  c.process.console_rows = 25;
+  c.process.console_columns = 80;
+  c.process.capabilities.inheritable = {"CAP_KILL"};
+  c.mounts.push_back({.destination = "/m", .type = "bind", .source = "/s", .uid_mappings = {{0, 5, 1}}, .gid_mappings = {{0, 6, 1}}, .source_fd = 9});
+  c.seccomp->listener_path = "/run/agent.sock";
+  c.seccomp->listener_metadata = "data";
   return c;
 }
 
@@ -62,7 +84,9 @@ TEST(Config, InitSpecRoundTrip) {
 TEST(Config, WrongTypesAndUnsupportedMembersAreErrors) {
   for (const char* text : {R"([])", R"({"process":{"args":[1]}})", R"({"process":{"user":{"uid":-1}}})", R"({"process":{"user":{"uid":4294967296}}})",
                            R"({"process":{"user":{"additionalGids":[4294967296]}}})", R"({"mounts":{}})", R"({"linux":{"namespaces":[{"type":"moon"}]}})",
-                           R"({"hooks":{"prestart":[{"path":"/x"}]}})", R"({"linux":{"uidMappings":[{"containerID":0}]}})", R"({"process":{"cwd":7}})"}) {
+                           R"({"hooks":{"prestart":[{"path":7}]}})", R"({"hooks":{"prestart":{}}})", R"({"linux":{"uidMappings":[{"containerID":-1}]}})",
+                           R"({"linux":{"intelRdt":{"closID":"a"}}})", R"({"vm":{"kernel":{"path":"/x"}}})", R"({"linux":{"timeOffsets":{"realtime":{"secs":1}}}})",
+                           R"({"linux":{"timeOffsets":{"monotonic":{"nanosecs":-1}}}})", R"({"linux":{"netDevices":{"eth0":1}}})", R"({"process":{"cwd":7}})"}) {
     EXPECT_FALSE(parse_config(*json::parse(text))) << text;
   }
 }
@@ -82,9 +106,34 @@ TEST(Config, InvalidConfigsAreNamed) {
       {"user or group id is out of range 0-2147483647", [](ContainerConfig& c) { c.process.user.uid = 0x80000000U; }},
       {"unknown resource limit RLIMIT_MOON", [](ContainerConfig& c) { c.process.rlimits = {{"RLIMIT_MOON", 1, 1}}; }},
       {"mount destination x is not absolute", [](ContainerConfig& c) { c.mounts.push_back({"x", "tmpfs", "", {}, {}}); }},
-      {"device /etc/x is not below /dev", [](ContainerConfig& c) { c.devices.push_back({"/etc/x", 'c', 1, 3, 0, 0, 0}); }},
+      {"device path etc/x is not absolute", [](ContainerConfig& c) { c.devices.push_back({"etc/x", 'c', 1, 3, 0, 0, 0}); }},
       {"control group path contains . or ..", [](ContainerConfig& c) { c.cgroup_path = "a/../../b"; }},
-      {"user namespaces are not supported yet", [](ContainerConfig& c) { c.namespaces.push_back({NamespaceType::kUser, {}}); }},
+      {"linux.uidMappings and linux.gidMappings: a new user namespace needs both", [](ContainerConfig& c) { c.gid_mappings.clear(); }},
+      {"linux.uidMappings: no user namespace is asked for", [](ContainerConfig& c) { std::erase_if(c.namespaces, [](const Namespace& n) { return n.type == NamespaceType::kUser; }); }},
+      {"linux.uidMappings: size is out of range", [](ContainerConfig& c) { c.uid_mappings = {{0, 1, 0}}; }},
+      {"linux.uidMappings: size is out of range", [](ContainerConfig& c) { c.uid_mappings = {{0, 4294967295U, 2}}; }},
+      {"linux.gidMappings: ranges overlap", [](ContainerConfig& c) { c.gid_mappings = {{0, 1000, 10}, {9, 2000, 1}}; }},
+      {"linux.gidMappings: more than 340 lines", [](ContainerConfig& c) { c.gid_mappings.assign(341, {0, 0, 1}); }},
+      {"linux.namespaces: a type stands twice", [](ContainerConfig& c) { c.namespaces.push_back({NamespaceType::kPid, {}}); }},
+      {"linux.timeOffsets: no new time namespace is asked for", [](ContainerConfig& c) { std::erase_if(c.namespaces, [](const Namespace& n) { return n.type == NamespaceType::kTime; }); }},
+      {"linux.timeOffsets: nanosecs is out of range", [](ContainerConfig& c) { c.time_offsets[0].nanosecs = 1'000'000'000; }},
+      {"hooks.poststop: path \"x\" is not absolute", [](ContainerConfig& c) { c.hooks.poststop = {{"x", {}, {}, {}}}; }},
+      {"hooks.prestart: timeout is not above 0", [](ContainerConfig& c) { c.hooks.prestart = {{"/x", {}, {}, 0}}; }},
+      {"hooks.prestart: more than 64", [](ContainerConfig& c) { c.hooks.prestart.assign(65, {"/x", {}, {}, {}}); }},
+      {"process.scheduler.policy: unknown SCHED_MOON", [](ContainerConfig& c) { c.process.scheduler = Scheduler{.policy = "SCHED_MOON"}; }},
+      {"process.scheduler.nice is out of range -20-19", [](ContainerConfig& c) { c.process.scheduler = Scheduler{.policy = "SCHED_OTHER", .nice = 20}; }},
+      {"process.scheduler.priority: only for SCHED_FIFO and SCHED_RR", [](ContainerConfig& c) { c.process.scheduler = Scheduler{.policy = "SCHED_OTHER", .priority = 1}; }},
+      {"process.ioPriority.priority is out of range 0-7", [](ContainerConfig& c) { c.process.io_priority = {"IOPRIO_CLASS_BE", 8}; }},
+      {"process.ioPriority.class: unknown BE", [](ContainerConfig& c) { c.process.io_priority = {"BE", 0}; }},
+      {"process.execCPUAffinity: \"3-1\" is not a list of cpus", [](ContainerConfig& c) { c.process.exec_cpus_final = "3-1"; }},
+      {"linux.personality.domain: unknown BSD", [](ContainerConfig& c) { c.personality = {"BSD", {}}; }},
+      {"linux.personality.flags: none is defined", [](ContainerConfig& c) { c.personality = {"LINUX", {"X"}}; }},
+      {"linux.memoryPolicy.mode: unknown MPOL_MOON", [](ContainerConfig& c) { c.memory_policy = {"MPOL_MOON", {}, {}}; }},
+      {"linux.netDevices: \"a/b\" is not a device name", [](ContainerConfig& c) { c.net_devices = {{"eth0", "a/b"}}; }},
+      {"linux.rootfsPropagation: unknown moon", [](ContainerConfig& c) { c.rootfs_propagation = "moon"; }},
+      {"resource limit RLIMIT_NOFILE stands twice", [](ContainerConfig& c) { c.process.rlimits = {{"RLIMIT_NOFILE", 1, 1}, {"RLIMIT_NOFILE", 1, 1}}; }},
+      {"process.user.umask is out of range 0-0777", [](ContainerConfig& c) { c.process.user.umask = 01000; }},
+      {"mount /x: uidMappings and gidMappings go together", [](ContainerConfig& c) { c.mounts.push_back({.destination = "/x", .uid_mappings = {{0, 0, 1}}}); }},
       {"process arguments and environment may not contain NUL", [](ContainerConfig& c) { c.process.env.push_back(std::string("A=\0b", 4)); }},
   };
   for (const Case& one : cases) {

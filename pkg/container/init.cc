@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "base/strings.h"
+#include "container/hooks.h"
 #include "container/init_steps.h"
 #include "supervisor/init_protocol.h"
 #include "supervisor/supervisor.h"
@@ -30,18 +31,35 @@ constexpr int kExitOther = 128;
 constexpr std::size_t kSpecBytesMax = 8U << 20;
 constexpr std::size_t kErrorBytesMax = 3000;
 
-int say(char word, const std::vector<int>& fds = {}) {
-  return sys::send_packet(supervisor::kSyncFd, std::string_view(&word, 1), fds) ? 0 : -1;
-}
+// Where the parent is heard and told: the socket that we were born with, later the connection of whoever said start.
+class Channel {
+ public:
+  int fd() const { return fd_; }
+  Result<> say(char word, const std::vector<int>& fds = {}) const { return sys::send_packet(fd_, std::string_view(&word, 1), fds); }
+  // Forever: a parent that is gone is the end of the stream.
+  Result<> wait_for(char word) const {
+    for (;;) {
+      TRY_ASSIGN(sys::Packet packet, sys::receive_packet(fd_, 64));
+      if (packet.bytes.empty()) return fail(Code::kCancelled, "the parent is gone");
+      if (packet.bytes[0] == word) return {};
+    }
+  }
+  void replace(sys::Fd fd) {
+    ::close(fd_);
+    fd_ = fd.release();
+  }
+  int report(const Error& error) const {
+    int code = error.code() == Code::kNotFound ? kExitNotFound : error.code() == Code::kPermissionDenied ? kExitCannotExecute : kExitOther;
+    std::string bytes(1, supervisor::kSyncError);
+    bytes += static_cast<char>(code);
+    bytes += error.message().substr(0, kErrorBytesMax);
+    (void)sys::send_packet(fd_, bytes);
+    return code;
+  }
 
-int report(const Error& error) {
-  int code = error.code() == Code::kNotFound ? kExitNotFound : error.code() == Code::kPermissionDenied ? kExitCannotExecute : kExitOther;
-  std::string bytes(1, supervisor::kSyncError);
-  bytes += static_cast<char>(code);
-  bytes += error.message().substr(0, kErrorBytesMax);
-  (void)sys::send_packet(supervisor::kSyncFd, bytes);
-  return code;
-}
+ private:
+  int fd_ = supervisor::kSyncFd;
+};
 
 // Everything but finding and executing the program is one kind of failure to the outside.
 Result<> as_internal(Result<> result) {
@@ -58,6 +76,7 @@ int clone_flag(NamespaceType type) {
     case NamespaceType::kUts: return CLONE_NEWUTS;
     case NamespaceType::kUser: return CLONE_NEWUSER;
     case NamespaceType::kCgroup: return CLONE_NEWCGROUP;
+    case NamespaceType::kTime: return CLONE_NEWTIME;
   }
   return 0;
 }
@@ -86,18 +105,38 @@ Result<> bring_loopback_up() {
   return {};
 }
 
+// Before any process is in it. "monotonic 10 0": time_namespaces(7).
+Result<> enter_time_namespace(const std::vector<TimeOffset>& offsets) {
+  std::string text;
+  for (const TimeOffset& offset : offsets) text += cat(offset.clock, " ", offset.secs, " ", offset.nanosecs, "\n");
+  if (!text.empty()) TRY(sys::write_host_file("/proc/self/timens_offsets", text));
+  // unshare(2) put only our children there.
+  TRY_ASSIGN(sys::Fd fd, sys::open_namespace("/proc/self/ns/time_for_children"));
+  if (::setns(fd.get(), CLONE_NEWTIME) < 0) return fail_errno("enter time namespace");
+  return {};
+}
+
 Result<> enter_namespaces(const ContainerConfig& config) {
-  int fresh = CLONE_NEWNS;
+  int fresh = 0;
+  bool time = false;
+  // By path first, and their descriptors before any is entered: a mount namespace hides the other paths.
+  std::vector<std::pair<sys::Fd, const Namespace*>> joined;
   for (const Namespace& ns : config.namespaces) {
-    if (ns.type == NamespaceType::kPid) continue;  // at birth
+    if (ns.type == NamespaceType::kPid || ns.type == NamespaceType::kUser) continue;  // at birth
     if (ns.path.empty()) {
       fresh |= clone_flag(ns.type);
+      time = time || ns.type == NamespaceType::kTime;
       continue;
     }
     TRY_ASSIGN(sys::Fd fd, sys::open_namespace(ns.path));
-    if (::setns(fd.get(), clone_flag(ns.type)) < 0) return fail_errno(cat("join namespace ", ns.path));
+    joined.emplace_back(std::move(fd), &ns);
+  }
+  if (find_namespace(config, NamespaceType::kMount) == nullptr) fresh |= CLONE_NEWNS;
+  for (const auto& [fd, ns] : joined) {
+    if (::setns(fd.get(), clone_flag(ns->type)) < 0) return fail_errno(cat("join namespace ", ns->path));
   }
   if (::unshare(fresh) < 0) return fail_errno("make namespaces");
+  if (time) TRY(enter_time_namespace(config.time_offsets));
   if ((fresh & CLONE_NEWNET) != 0) TRY(bring_loopback_up());
   if ((fresh & CLONE_NEWUTS) != 0) {
     if (!config.hostname.empty() && ::sethostname(config.hostname.data(), config.hostname.size()) < 0) return fail_errno("set host name");
@@ -108,29 +147,54 @@ Result<> enter_namespaces(const ContainerConfig& config) {
 
 void close_rest_on_exec() { ::syscall(SYS_close_range, 3U, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */); }
 
-Result<sys::Root> prepare_container(const InitSpec& spec) {
+// Nobody in the container may look at us or trace us while we hold what it must not have (CVE-2016-9962).
+void hide_from_others() { ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
+
+Result<sys::Root> prepare_container(const InitSpec& spec, const Channel& channel) {
   TRY(enter_groups(spec, supervisor::kFirstPassedFd));
+  hide_from_others();
   set_oom_score(spec.config.process);
   TRY(enter_namespaces(spec.config));
-  TRY_ASSIGN(sys::Root root, build_root(spec));
+  auto before_pivot = [&]() -> Result<> {
+    if (spec.host_hooks) {
+      TRY(channel.say(supervisor::kSyncHooks));
+      TRY(channel.wait_for(supervisor::kSyncGo));
+    }
+    const std::vector<Hook>& hooks = spec.config.hooks.create_container;
+    return hooks.empty() ? Result<>() : run_hooks("createContainer", hooks, state_with(spec.state, "creating", ::getpid()));
+  };
+  TRY_ASSIGN(sys::Root root, build_root(spec, before_pivot));
   TRY(apply_sysctls(spec.config));
   TRY(hide_paths(root, spec.config));
   return root;
 }
 
 Result<sys::Root> prepare_exec(const InitSpec& spec) {
+  hide_from_others();
+  TRY(set_cpu_affinity(spec.config.process.exec_cpus_initial));
   TRY(enter_groups(spec, supervisor::kFirstPassedFd + 1));
   set_oom_score(spec.config.process);
-  int flags = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-  if (::setns(supervisor::kFirstPassedFd, flags) < 0) return fail_errno("join the container's namespaces");
+  std::uint64_t flags = spec.join != 0 ? spec.join : CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+  if (::setns(supervisor::kFirstPassedFd, static_cast<int>(flags)) < 0) return fail_errno("join the container's namespaces");
+  TRY(set_cpu_affinity(spec.config.process.exec_cpus_final));
   return sys::Root::open("/");
 }
 
-Result<> wait_for_start() {
+// Who connects and says start is heard from then on; who says nothing only looked whether we still wait.
+Result<> wait_for_start(const InitSpec& spec, Channel& channel) {
+  if (spec.acknowledged) TRY(channel.wait_for(supervisor::kSyncGo));
+  if (!spec.hold) return {};
+  if (spec.listen_fd < 0) return channel.wait_for(supervisor::kSyncStart);
   for (;;) {
-    TRY_ASSIGN(sys::Packet packet, sys::receive_packet(supervisor::kSyncFd, 64));
-    if (packet.bytes.empty()) return fail(Code::kCancelled, "never started");
-    if (packet.bytes[0] == supervisor::kSyncStart) return {};
+    sys::Fd peer(::accept4(spec.listen_fd, nullptr, nullptr, SOCK_CLOEXEC));
+    if (!peer) {
+      if (errno == EINTR || errno == ECONNABORTED) continue;
+      return fail_errno("wait for start");
+    }
+    Result<sys::Packet> word = sys::receive_packet(peer.get(), 64);
+    if (!word || word->bytes.empty() || word->bytes[0] != supervisor::kSyncStart) continue;
+    channel.replace(std::move(peer));
+    return {};
   }
 }
 
@@ -150,7 +214,14 @@ Error exec_error(const std::string& path) {
   return Error(Code::kPermissionDenied, error.message());  // ENOEXEC, EACCES, ...: cannot execute
 }
 
-int execute(const InitSpec& spec, const std::string& program, const std::vector<std::string>& env) {
+// From 3 on, in order: each goes down, so none is overwritten before it is copied.
+void place_preserved(const InitSpec& spec, Channel& channel) {
+  if (spec.preserve_count == 0) return;
+  channel.replace(sys::Fd(::fcntl(channel.fd(), F_DUPFD_CLOEXEC, spec.preserve_first + spec.preserve_count)));
+  for (int i = 0; i < spec.preserve_count; ++i) ::dup2(spec.preserve_first + i, 3 + i);
+}
+
+int execute(const InitSpec& spec, const std::string& program, const std::vector<std::string>& env, Channel& channel) {
   const ProcessSpec& process = spec.config.process;
   if (spec.config.pause) {
     ::syscall(SYS_close_range, 3U, ~0U, 0U);
@@ -164,15 +235,16 @@ int execute(const InitSpec& spec, const std::string& program, const std::vector<
   envp.push_back(nullptr);
   if (spec.config.init && spec.mode == InitMode::kContainer) {
     pid_t child = ::fork();
-    if (child < 0) return report(errno_error(errno, "fork"));
+    if (child < 0) return channel.report(errno_error(errno, "fork"));
     if (child > 0) {
       ::syscall(SYS_close_range, 0U, ~0U, 0U);
       return run_reaper(child);
     }
     if (!process.terminal) ::setpgid(0, 0);
   }
+  place_preserved(spec, channel);
   ::execve(program.c_str(), argv.data(), envp.data());
-  return report(exec_error(program));
+  return channel.report(exec_error(program));
 }
 
 Result<InitSpec> read_spec() {
@@ -182,45 +254,68 @@ Result<InitSpec> read_spec() {
   return parse_init_spec(*text);
 }
 
+// A program that is not there is known before start, where no hook can still bring it.
+Result<> look_for_program(const InitSpec& spec, const std::vector<std::string>& env) {
+  const ProcessSpec& process = spec.config.process;
+  if (!spec.acknowledged || spec.config.pause || !spec.config.hooks.start_container.empty()) return {};
+  if (process.args[0].find('/') != std::string::npos && !process.args[0].starts_with('/')) return {};  // as seen from the working directory
+  Result<std::string> program = find_program(process.args[0], env);
+  if (!program && program.error().code() == Code::kNotFound) return fail(std::move(program).error());
+  return {};
+}
+
+// The streams, the terminal, and what only the container's own files tell.
+Result<Credentials> prepare_process(const InitSpec& spec, const sys::Root& root, const Channel& channel) {
+  TRY_ASSIGN(Credentials credentials, find_credentials(root, spec.config.process));
+  if (spec.config.process.terminal) {
+    TRY_ASSIGN(sys::Fd master, open_terminal(root, spec, spec.mode == InitMode::kContainer));
+    TRY(channel.say(supervisor::kSyncTerminal, {master.get()}));
+  }
+  TRY(give_stdio(credentials));
+  return credentials;
+}
+
+Result<> start_hooks(const InitSpec& spec) {
+  const std::vector<Hook>& hooks = spec.config.hooks.start_container;
+  if (hooks.empty() || spec.mode == InitMode::kExec) return {};
+  return run_hooks("startContainer", hooks, state_with(spec.state, "created", ::getpid()));
+}
+
 int run() {
-  // Nobody in the container may look at us or trace us while we hold what it must not have (CVE-2016-9962).
-  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   ::prctl(PR_SET_NAME, "monopod:init", 0, 0, 0);
   ::umask(0);
   close_rest_on_exec();
+  Channel channel;
   Result<InitSpec> spec = read_spec();
-  if (!spec) return report(Error(Code::kInternal, spec.error().message()));
+  if (!spec) return channel.report(Error(Code::kInternal, spec.error().message()));
   bool exec = spec->mode == InitMode::kExec;
-  Result<sys::Root> root = exec ? prepare_exec(*spec) : prepare_container(*spec);
-  if (!root) return report(Error(Code::kInternal, root.error().message()));
+  Result<sys::Fd> label_file = open_label_file(spec->config.process);
+  if (!label_file) return channel.report(Error(Code::kInternal, label_file.error().message()));
+  Result<sys::Root> root = exec ? prepare_exec(*spec) : prepare_container(*spec, channel);
+  if (!root) return channel.report(Error(Code::kInternal, root.error().message()));
   close_rest_on_exec();
   // A session keyring of its own: keys of the host's session are not the container's. Not where a kernel has none.
-  ::syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, nullptr);
+  if (spec->new_keyring) ::syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, nullptr);
 
-  Credentials credentials;
-  Result<> ready = [&]() -> Result<> {
-    TRY_ASSIGN(credentials, find_credentials(*root, spec->config.process));
-    if (spec->config.process.terminal) {
-      TRY_ASSIGN(sys::Fd master, open_terminal(*root, *spec, !exec));
-      if (say(supervisor::kSyncTerminal, {master.get()}) < 0) return fail_errno("hand over terminal");
-    }
-    return give_stdio(credentials);
-  }();
-  if (!ready) return report(Error(Code::kInternal, ready.error().message()));
-  say(supervisor::kSyncReady);
-  if (spec->hold) {
-    ready = wait_for_start();
-    if (!ready) return kExitOther;
-  }
+  Result<Credentials> credentials = prepare_process(*spec, *root, channel);
+  if (!credentials) return channel.report(Error(Code::kInternal, credentials.error().message()));
   std::vector<std::string> env = spec->config.process.env;
-  complete_environment(env, credentials, spec->config.process.terminal);
+  complete_environment(env, *credentials, spec->config.process.terminal);
+  if (Result<> there = look_for_program(*spec, env); !there) return channel.report(there.error());
+  (void)channel.say(supervisor::kSyncReady);
+  if (!wait_for_start(*spec, channel)) return kExitOther;
+  Result<> ready = start_hooks(*spec);
+  if (!ready) return channel.report(Error(Code::kInternal, ready.error().message()));
   // Said before the filter is there, which may forbid saying anything. What fails from here on still reports itself if it can.
-  say(supervisor::kSyncExec);
+  (void)channel.say(supervisor::kSyncExec);
   Result<std::string> program;
-  ready = as_internal(become(*root, *spec, credentials, env, program));
-  if (!ready) return report(ready.error());
-  if (!program) return report(program.error());
-  return execute(*spec, *program, env);
+  auto on_listener = [&](sys::Fd listener) { return channel.say(supervisor::kSyncListener, {listener.get()}); };
+  ready = apply_kernel_settings(*spec, label_file->get());
+  if (ready) ready = become(*root, *spec, *credentials, env, program, on_listener);
+  ready = as_internal(std::move(ready));
+  if (!ready) return channel.report(ready.error());
+  if (!program) return channel.report(program.error());
+  return execute(*spec, *program, env, channel);
 }
 
 }  // namespace

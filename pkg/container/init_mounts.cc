@@ -11,84 +11,16 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 
 #include "base/strings.h"
+#include "container/mount_options.h"
 #include "sys/mounts.h"
 
 namespace monopod::container {
 namespace {
 
-// linux/mount.h has these, sys/mount.h cannot be included beside it with this glibc.
-constexpr std::uint64_t kPrivate = 1U << 18;
-constexpr std::uint64_t kSlave = 1U << 19;
-constexpr std::uint64_t kShared = 1U << 20;
-constexpr std::uint64_t kUnbindable = 1U << 17;
-constexpr int kDetach = 2;
-
-struct Word {
-  std::string_view name;
-  std::uint64_t set;
-  std::uint64_t clear;
-};
-constexpr std::array kAttributeWords = {
-    Word{"ro", MOUNT_ATTR_RDONLY, 0},           Word{"rw", 0, MOUNT_ATTR_RDONLY},          Word{"nosuid", MOUNT_ATTR_NOSUID, 0},
-    Word{"suid", 0, MOUNT_ATTR_NOSUID},         Word{"nodev", MOUNT_ATTR_NODEV, 0},        Word{"dev", 0, MOUNT_ATTR_NODEV},
-    Word{"noexec", MOUNT_ATTR_NOEXEC, 0},       Word{"exec", 0, MOUNT_ATTR_NOEXEC},        Word{"nodiratime", MOUNT_ATTR_NODIRATIME, 0},
-    Word{"noatime", MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME}, Word{"strictatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME},
-    Word{"relatime", 0, MOUNT_ATTR__ATIME}};
-struct PropagationWord {
-  std::string_view name;
-  std::uint64_t flag;
-  bool recursive;
-};
-constexpr std::array kPropagationWords = {
-    PropagationWord{"private", kPrivate, false}, PropagationWord{"rprivate", kPrivate, true},       PropagationWord{"slave", kSlave, false},
-    PropagationWord{"rslave", kSlave, true},     PropagationWord{"shared", kShared, false},         PropagationWord{"rshared", kShared, true},
-    PropagationWord{"unbindable", kUnbindable, false}, PropagationWord{"runbindable", kUnbindable, true}};
-
-struct Options {
-  bool bind = false;
-  bool bind_recursive = false;
-  sys::MountAttributes attributes;
-  bool recursive_readonly = false;
-  std::uint64_t propagation = 0;
-  bool propagation_recursive = false;
-  std::vector<std::pair<std::string, std::string>> data;  // for the file system
-};
-
-Options parse_options(const Mount& mount) {
-  Options out;
-  out.bind = mount.type == "bind";
-  for (const std::string& option : mount.options) {
-    if (option == "bind" || option == "rbind") {
-      out.bind = true;
-      out.bind_recursive = option == "rbind";
-      continue;
-    }
-    if (option == "rro") {
-      out.recursive_readonly = true;
-      continue;
-    }
-    if (option == "defaults" || option == "sync" || option == "async" || option == "newinstance" || option.empty()) continue;
-    if (auto word = std::find_if(kAttributeWords.begin(), kAttributeWords.end(), [&](const Word& w) { return w.name == option; });
-        word != kAttributeWords.end()) {
-      out.attributes.set = (out.attributes.set & ~word->clear) | word->set;
-      out.attributes.clear = (out.attributes.clear & ~word->set) | word->clear;
-      continue;
-    }
-    if (auto word = std::find_if(kPropagationWords.begin(), kPropagationWords.end(), [&](const PropagationWord& w) { return w.name == option; });
-        word != kPropagationWords.end()) {
-      out.propagation = word->flag;
-      out.propagation_recursive = word->recursive;
-      continue;
-    }
-    auto [key, value] = split_once(option, '=');
-    out.data.emplace_back(std::string(key), std::string(value.value_or("")));
-  }
-  // The kernel takes an access-time mode only together with the field cleared.
-  if ((out.attributes.set & MOUNT_ATTR__ATIME) != 0) out.attributes.clear |= MOUNT_ATTR__ATIME;
-  return out;
-}
+constexpr int kDetach = 2;  // MNT_DETACH: sys/mount.h cannot be included beside linux/mount.h with this glibc
 
 // Where a mount goes. Directories and files that are missing are made, inside the root and by descriptor only.
 Result<sys::Fd> make_target(const sys::Root& root, const std::string& destination, bool directory, bool follow) {
@@ -108,43 +40,14 @@ Result<sys::Fd> make_target(const sys::Root& root, const std::string& destinatio
   return target;
 }
 
-struct StandardDevice {
-  const char* name;
-  unsigned minor;
-  unsigned major;
-};
-constexpr std::array kStandardDevices = {StandardDevice{"null", 3, 1},   StandardDevice{"zero", 5, 1},    StandardDevice{"full", 7, 1},
-                                         StandardDevice{"random", 8, 1}, StandardDevice{"urandom", 9, 1}, StandardDevice{"tty", 0, 5}};
-constexpr std::array kDevLinks = {std::pair("fd", "/proc/self/fd"), std::pair("stdin", "/proc/self/fd/0"), std::pair("stdout", "/proc/self/fd/1"),
-                                  std::pair("stderr", "/proc/self/fd/2"), std::pair("ptmx", "pts/ptmx")};
-
-// Nodes are made in our own detached tmpfs, before anyone can see it.
-Result<> fill_dev(int mount_fd, const ContainerConfig& config) {
-  TRY_ASSIGN(sys::Root dev, sys::Root(sys::Fd(::fcntl(mount_fd, F_DUPFD_CLOEXEC, 3))).duplicate());
-  for (const StandardDevice& device : kStandardDevices) TRY(dev.make_node(device.name, S_IFCHR | 0666, makedev(device.major, device.minor)));
-  for (const auto& [name, target] : kDevLinks) TRY(dev.make_symlink(target, name));
-  for (const Device& device : config.devices) {
-    std::string name = device.path.substr(5);  // after /dev/
-    std::size_t slash = name.rfind('/');
-    if (slash != std::string::npos) TRY(dev.make_directories(name.substr(0, slash)));
-    mode_t type = device.type == 'b' ? S_IFBLK : device.type == 'p' ? S_IFIFO : S_IFCHR;
-    (void)dev.remove_file(name);
-    TRY(dev.make_node(name, type | (device.file_mode & 07777), makedev(device.major, device.minor)));
-    TRY_ASSIGN(sys::Root::Parent parent, dev.open_parent(name));
-    if (::fchownat(parent.directory.get(), parent.name.c_str(), device.uid, device.gid, AT_SYMLINK_NOFOLLOW) < 0) return fail_errno(cat("own ", device.path));
-  }
-  if (config.process.terminal) TRY(dev.open_file("console", O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0620));
-  return {};
-}
-
-Result<> mount_cgroups(const sys::Root& root, const Mount& mount, const Options& options, const InitSpec& spec) {
+Result<> mount_cgroups(const sys::Root& root, const Mount& mount, const MountOptions& options, const InitSpec& spec) {
   TRY_ASSIGN(sys::Fd target, make_target(root, mount.destination, true, false));
   auto bind = [&](const std::string& from, int to) -> Result<> {
     sys::Fd source(::open(from.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!source) return fail_errno(cat("open ", from));
     TRY_ASSIGN(sys::Fd view, sys::clone_mount(source.get(), false));
     sys::MountAttributes attributes = options.attributes;
-    attributes.propagation = kPrivate;
+    attributes.propagation = kPropagationPrivate;
     TRY(sys::set_mount_attributes(view.get(), attributes, false));
     return sys::attach_mount(view.get(), to);
   };
@@ -163,70 +66,130 @@ Result<> mount_cgroups(const sys::Root& root, const Mount& mount, const Options&
   return sys::set_mount_attributes(tree.get(), readonly, false);
 }
 
-Result<> mount_bind(const sys::Root& root, const Mount& mount, const Options& options) {
-  sys::Fd source;
-  if (mount.source_below.empty()) {
-    source = sys::Fd(::open(mount.source.c_str(), O_PATH | O_CLOEXEC));
-    if (!source) return fail_errno(cat("open ", mount.source));
-  } else {
+// What is bound: a mount that the parent made, or the host's file.
+Result<sys::Fd> open_source(const Mount& mount) {
+  if (mount.source_fd >= 0) return sys::Fd(::fcntl(mount.source_fd, F_DUPFD_CLOEXEC, 3));
+  if (!mount.source_below.empty()) {
     TRY_ASSIGN(sys::Root base, sys::Root::open(mount.source));
-    TRY_ASSIGN(source, base.open_file(mount.source_below, O_PATH));
+    return base.open_file(mount.source_below, O_PATH);
   }
+  sys::Fd source(::open(mount.source.c_str(), O_PATH | O_CLOEXEC));
+  if (!source) return fail_errno(cat("open ", mount.source));
+  return source;
+}
+
+Result<> mount_bind(const sys::Root& root, const Mount& mount, const MountOptions& options) {
+  TRY_ASSIGN(sys::Fd source, open_source(mount));
   struct ::stat info = {};
   if (::fstat(source.get(), &info) < 0) return fail_errno(cat("stat ", mount.source));
   TRY_ASSIGN(sys::Fd target, make_target(root, mount.destination, S_ISDIR(info.st_mode), true));
+  if (mount.source_fd >= 0) return sys::attach_mount(source.get(), target.get());  // the parent gave it its attributes
   TRY_ASSIGN(sys::Fd copy, sys::clone_mount(source.get(), options.bind_recursive));
-  TRY(sys::set_mount_attributes(copy.get(), {0, 0, kPrivate}, true));
-  TRY(sys::set_mount_attributes(copy.get(), options.attributes, false));
-  if (options.recursive_readonly) TRY(sys::set_mount_attributes(copy.get(), {MOUNT_ATTR_RDONLY, 0, 0}, true));
-  if (options.propagation != 0 && options.propagation != kPrivate) {
-    // Slave and shared want the source's peer group, which making it private has left: a second copy keeps it.
-    TRY_ASSIGN(copy, sys::clone_mount(source.get(), options.bind_recursive));
-    TRY(sys::set_mount_attributes(copy.get(), options.attributes, false));
-    TRY(sys::set_mount_attributes(copy.get(), {0, 0, options.propagation}, options.propagation_recursive));
-    if (options.recursive_readonly) TRY(sys::set_mount_attributes(copy.get(), {MOUNT_ATTR_RDONLY, 0, 0}, true));
-  }
+  TRY(set_bind_attributes(copy.get(), options));
   return sys::attach_mount(copy.get(), target.get());
 }
 
-Result<> mount_one(const sys::Root& root, const Mount& mount, const InitSpec& spec) {
-  Options options = parse_options(mount);
-  if (options.bind) return mount_bind(root, mount, options);
-  if (mount.type == "cgroup" || mount.type == "cgroup2") return mount_cgroups(root, mount, options, spec);
+// A tmpfs shows the directory that it covers: its mode, and with tmpcopyup what it holds.
+Result<> mount_tmpfs(const Mount& mount, MountOptions& options, int target) {
+  struct ::stat info = {};
+  if (::fstat(target, &info) < 0) return fail_errno(cat("stat ", mount.destination));
+  bool has_mode = std::any_of(options.data.begin(), options.data.end(), [](const auto& entry) { return entry.first == "mode"; });
+  std::array<char, 8> octal = {};
+  auto [end, ec] = std::to_chars(octal.data(), octal.data() + octal.size(), info.st_mode & 07777U, 8);
+  if (!has_mode && ec == std::errc()) options.data.emplace_back("mode", std::string(octal.data(), end));
+  return {};
+}
+
+Result<> mount_file_system(const sys::Root& root, const Mount& mount, MountOptions& options, const InitSpec& spec) {
   bool system = mount.type == "proc" || mount.type == "sysfs" || mount.type == "devpts" || mount.type == "mqueue" || mount.destination == "/dev";
   // An image that has a symlink where a system mount goes would lead it elsewhere (CVE-2019-19921, CVE-2023-27561).
   TRY_ASSIGN(sys::Fd target, make_target(root, mount.destination, true, !system));
-  TRY_ASSIGN(sys::Fd made, sys::make_file_system(mount.type, mount.source.empty() ? mount.type : mount.source, options.data, options.attributes.set));
-  if (mount.destination == "/dev" && mount.type == "tmpfs") TRY(fill_dev(made.get(), spec.config));
+  bool tmpfs = mount.type == "tmpfs";
+  if (tmpfs) TRY(mount_tmpfs(mount, options, target.get()));
+  if (!spec.config.mount_label.empty() && (tmpfs || mount.type == "devpts" || mount.type == "mqueue")) options.data.emplace_back("context", spec.config.mount_label);
+  // Read-only comes last where something is still to be written.
+  std::uint64_t first = options.copy_up || mount.destination == "/dev" ? options.attributes.set & ~static_cast<std::uint64_t>(MOUNT_ATTR_RDONLY) : options.attributes.set;
+  TRY_ASSIGN(sys::Fd made, sys::make_file_system(mount.type, mount.source.empty() ? mount.type : mount.source, options.data, first));
+  bool nodes = true;
+  if (mount.destination == "/dev" && tmpfs) {
+    TRY_ASSIGN(nodes, fill_dev(made.get(), spec.config));
+  }
+  if (options.copy_up && tmpfs) TRY(copy_tree(target.get(), made.get()));
   TRY(sys::attach_mount(made.get(), target.get()));
+  if (!nodes) {
+    sys::Root dev(std::move(made));
+    TRY(bind_devices(dev, spec.config));
+    made = sys::Fd(::fcntl(dev.fd(), F_DUPFD_CLOEXEC, 3));
+  }
+  if (first != options.attributes.set) TRY(sys::set_mount_attributes(made.get(), {MOUNT_ATTR_RDONLY, 0, 0}, false));
   if (options.propagation != 0) TRY(sys::set_mount_attributes(made.get(), {0, 0, options.propagation}, options.propagation_recursive));
   return {};
 }
 
-Result<std::uint64_t> root_propagation(std::string_view word) {
-  if (word.empty()) return kSlave;
-  for (const PropagationWord& row : kPropagationWords) {
-    if (row.name == word) return row.flag;
+Result<> mount_one(const sys::Root& root, const Mount& mount, const InitSpec& spec) {
+  MountOptions options = parse_mount_options(mount);
+  if (options.remount) {
+    TRY_ASSIGN(sys::Fd target, root.open_file(mount.destination, O_PATH));
+    TRY(sys::set_mount_attributes(target.get(), options.attributes, false));
+    return sys::set_mount_attributes(target.get(), options.recursive, true);
   }
-  return fail(Code::kInvalidArgument, cat("unknown root propagation ", word));
+  if (options.bind) return mount_bind(root, mount, options);
+  if (mount.type == "cgroup" || mount.type == "cgroup2") return mount_cgroups(root, mount, options, spec);
+  return mount_file_system(root, mount, options, spec);
+}
+
+// /dev where the image's own directory stays: nodes are made in it. A /dev that is bound is as its owner made it.
+Result<> fill_plain_dev(const sys::Root& root, const ContainerConfig& config) {
+  for (const Mount& mount : config.mounts) {
+    if (mount.destination != "/dev" && mount.destination != "/dev/") continue;
+    if (mount.type == "tmpfs" || parse_mount_options(mount).bind) return {};
+  }
+  TRY_ASSIGN(sys::Fd dev, root.make_directories("/dev"));
+  TRY_ASSIGN(bool nodes, fill_dev(dev.get(), config));
+  return nodes ? Result<>() : bind_devices(sys::Root(std::move(dev)), config);
+}
+
+// The old root lands on top of the new one and is then lifted off (pivot_root(2)).
+Result<> change_root(const sys::Root& root, bool pivot) {
+  if (::fchdir(root.fd()) < 0) return fail_errno("enter root file system");
+  if (pivot) {
+    if (::syscall(SYS_pivot_root, ".", ".") < 0) return fail_errno("pivot root");
+    if (::syscall(SYS_umount2, ".", kDetach) < 0) return fail_errno("detach host root");
+  } else {
+    TRY(sys::move_mount_to_root(root.fd()));
+    if (::chroot(".") < 0) return fail_errno("change root");
+  }
+  if (::chdir("/") < 0) return fail_errno("enter root");
+  return {};
+}
+
+// What the root file system stands on, which pivot_root wants unshared.
+Result<> make_parent_private(int directory, std::uint64_t propagation) {
+  // Where the directory is a mount of its own this is enough; else it changes nothing.
+  (void)sys::set_mount_attributes(directory, {0, 0, kPropagationPrivate}, false);
+  if (propagation != kPropagationShared) return {};
+  TRY_ASSIGN(std::string point, sys::find_mount_point(directory));
+  sys::Fd parent(::open(point.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!parent) return fail_errno(cat("open ", point));
+  return sys::set_mount_attributes(parent.get(), {0, 0, kPropagationPrivate}, false);
 }
 
 }  // namespace
 
-Result<sys::Root> build_root(const InitSpec& spec) {
+Result<sys::Root> build_root(const InitSpec& spec, const std::function<Result<>()>& before_pivot) {
   const ContainerConfig& config = spec.config;
   // Nothing that we mount may reach the host; what the host mounts later may reach us only where a mount asks for it.
   sys::Fd host(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!host) return fail_errno("open host root");
-  TRY_ASSIGN(std::uint64_t propagation, root_propagation(config.rootfs_propagation));
-  TRY(sys::set_mount_attributes(host.get(), {0, 0, propagation == kShared ? kShared : propagation == kPrivate ? kPrivate : kSlave}, true));
+  std::uint64_t propagation = find_propagation(config.rootfs_propagation).value_or(Propagation{kPropagationSlave, true}).flag;
+  std::uint64_t of_host = propagation == kPropagationShared || propagation == kPropagationPrivate ? propagation : kPropagationSlave;
+  TRY(sys::set_mount_attributes(host.get(), {0, 0, of_host}, true));
 
   sys::Fd directory(::open(config.rootfs.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!directory) return fail_errno(cat("open root file system ", config.rootfs));
-  // Where the directory is a mount of its own it becomes our parent, which pivot_root wants unshared; else this changes nothing.
-  (void)sys::set_mount_attributes(directory.get(), {0, 0, kPrivate}, false);
+  TRY(make_parent_private(directory.get(), of_host));
   TRY_ASSIGN(sys::Fd mount, sys::clone_mount(directory.get(), true));
-  TRY(sys::set_mount_attributes(mount.get(), {0, 0, kPrivate}, true));
+  TRY(sys::set_mount_attributes(mount.get(), {0, 0, kPropagationPrivate}, true));
   TRY(sys::attach_mount(mount.get(), directory.get()));
   sys::Root root(std::move(mount));
 
@@ -234,16 +197,14 @@ Result<sys::Root> build_root(const InitSpec& spec) {
     Result<> mounted = mount_one(root, one, spec);
     if (!mounted) return fail(std::move(mounted).error().with(cat("mount ", one.destination)));
   }
+  TRY(fill_plain_dev(root, config));
+  TRY(make_other_devices(root, config));
   // Created while the root can still be written.
   if (!root.stat(config.process.cwd)) (void)root.make_directories(config.process.cwd);
+  if (before_pivot) TRY(before_pivot());
   if (config.rootfs_readonly) TRY(sys::set_mount_attributes(root.fd(), {MOUNT_ATTR_RDONLY, 0, 0}, false));
-  if (propagation == kShared || propagation == kUnbindable) TRY(sys::set_mount_attributes(root.fd(), {0, 0, propagation}, false));
-
-  if (::fchdir(root.fd()) < 0) return fail_errno("enter root file system");
-  // The old root lands on top of the new one and is then lifted off (pivot_root(2)).
-  if (::syscall(SYS_pivot_root, ".", ".") < 0) return fail_errno("pivot root");
-  if (::syscall(SYS_umount2, ".", kDetach) < 0) return fail_errno("detach host root");
-  if (::chdir("/") < 0) return fail_errno("enter root");
+  TRY(change_root(root, spec.pivot));
+  if (propagation == kPropagationShared || propagation == kPropagationUnbindable) TRY(sys::set_mount_attributes(root.fd(), {0, 0, propagation}, false));
   return root;
 }
 
@@ -284,7 +245,7 @@ Result<> hide_paths(const sys::Root& root, const ContainerConfig& config) {
     Result<sys::Fd> target = root.open_file(path, O_PATH);
     if (!target) continue;
     TRY_ASSIGN(sys::Fd copy, sys::clone_mount(target->get(), true));
-    TRY(sys::set_mount_attributes(copy.get(), {MOUNT_ATTR_RDONLY, 0, kPrivate}, true));
+    TRY(sys::set_mount_attributes(copy.get(), {MOUNT_ATTR_RDONLY, 0, kPropagationPrivate}, true));
     Result<> attached = sys::attach_mount(copy.get(), target->get());
     if (!attached) return fail(std::move(attached).error().with(cat("make read-only ", path)));
   }

@@ -27,12 +27,16 @@ sys::CapabilitySet capability_set(const std::vector<std::string>& names, sys::Ca
   return out & possible;
 }
 
-Result<> load_filter(const std::string& program) {
+Result<> load_filter(const InitSpec& spec, const OnListener& on_listener) {
+  const std::string& program = spec.seccomp_program;
   std::vector<struct sock_filter> filter(program.size() / sizeof(struct sock_filter));
   std::memcpy(filter.data(), program.data(), filter.size() * sizeof(struct sock_filter));
   struct sock_fprog fprog = {static_cast<unsigned short>(filter.size()), filter.data()};
-  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &fprog) < 0) return fail_errno("load system call filter");
-  return {};
+  unsigned flags = spec.seccomp_flags | (spec.seccomp_notify ? static_cast<unsigned>(SECCOMP_FILTER_FLAG_NEW_LISTENER) : 0U);
+  long loaded = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &fprog);
+  if (loaded < 0) return fail_errno("load system call filter");
+  if (!spec.seccomp_notify) return {};
+  return on_listener(sys::Fd(static_cast<int>(loaded)));
 }
 
 // By openat2 without magic links: /proc/self/fd/7 is not a way out (CVE-2024-21626).
@@ -89,16 +93,17 @@ Result<> give_stdio(const Credentials& credentials) {
   return {};
 }
 
-Result<> become(const sys::Root& root, const InitSpec& spec, const Credentials& credentials, const std::vector<std::string>& env, Result<std::string>& program) {
+Result<> become(const sys::Root& root, const InitSpec& spec, const Credentials& credentials, const std::vector<std::string>& env, Result<std::string>& program,
+                const OnListener& on_listener) {
   const ProcessSpec& process = spec.config.process;
   for (const Rlimit& limit : process.rlimits) {
     if (auto number = sys::find_rlimit(limit.type)) TRY(sys::set_rlimit(*number, limit.soft, limit.hard));
   }
-  TRY_ASSIGN(sys::OwnCapabilities own, sys::own_capabilities());
-  sys::CapabilitySet permitted = capability_set(process.capabilities.permitted, own.permitted);
-  sys::CapabilitySet effective = capability_set(process.capabilities.effective, own.permitted);
-  sys::CapabilitySet ambient = capability_set(process.capabilities.ambient, own.permitted);
-  TRY(sys::drop_bounding(own.bounding, capability_set(process.capabilities.bounding, own.bounding)));
+  TRY_ASSIGN(sys::CapabilitySet own, sys::permitted_capabilities());
+  sys::CapabilitySet permitted = capability_set(process.capabilities.permitted, own);
+  sys::CapabilitySet effective = capability_set(process.capabilities.effective, own);
+  sys::CapabilitySet ambient = capability_set(process.capabilities.ambient, own);
+  TRY(sys::drop_bounding(capability_set(process.capabilities.bounding, ~sys::CapabilitySet{0})));
 
   // Before the ids change, while a directory of another user can still be entered; checked again below.
   Result<> entered = enter_directory(root, process.cwd);
@@ -106,7 +111,7 @@ Result<> become(const sys::Root& root, const InitSpec& spec, const Credentials& 
 
   if (::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0) return fail_errno("keep capabilities");
   std::vector<gid_t> groups(credentials.additional_gids.begin(), credentials.additional_gids.end());
-  if (::syscall(SYS_setgroups, groups.size(), groups.data()) < 0) return fail_errno("set supplementary groups");
+  if (spec.setgroups && ::syscall(SYS_setgroups, groups.size(), groups.data()) < 0) return fail_errno("set supplementary groups");
   if (::syscall(SYS_setresgid, credentials.gid, credentials.gid, credentials.gid) < 0) return fail_errno(cat("become group ", credentials.gid));
   if (::syscall(SYS_setresuid, credentials.uid, credentials.uid, credentials.uid) < 0) return fail_errno(cat("become user ", credentials.uid));
   ::umask(process.user.umask.value_or(022) & 0777);
@@ -118,13 +123,13 @@ Result<> become(const sys::Root& root, const InitSpec& spec, const Credentials& 
 
   // Without no_new_privs only CAP_SYS_ADMIN may load a filter, so it is loaded before that goes; with it, last of all.
   bool filter = !spec.seccomp_program.empty();
-  if (credentials.uid != 0) TRY(sys::set_capabilities(own.permitted, own.permitted, 0));
-  if (filter && !process.no_new_privileges) TRY(load_filter(spec.seccomp_program));
+  if (credentials.uid != 0) TRY(sys::set_capabilities(own, own, 0));
+  if (filter && !process.no_new_privileges) TRY(load_filter(spec, on_listener));
   // Root needs no permitted set beyond its own to gain its capabilities at execve; another user keeps only what is ambient, as everywhere.
-  TRY(sys::set_capabilities(effective, permitted, ambient));
+  TRY(sys::set_capabilities(effective, permitted, ambient, capability_set(process.capabilities.inheritable, own)));
   if (process.no_new_privileges) {
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail_errno("set no_new_privs");
-    if (filter) TRY(load_filter(spec.seccomp_program));
+    if (filter) TRY(load_filter(spec, on_listener));
   }
   return {};
 }

@@ -17,7 +17,19 @@ std::string format_init_spec(const InitSpec& spec) {
                    {"procsFds", spec.procs_fds},
                    {"hold", spec.hold},
                    {"columns", spec.columns},
-                   {"rows", spec.rows}};
+                   {"rows", spec.rows},
+                   {"hostHooks", spec.host_hooks},
+                   {"acknowledged", spec.acknowledged},
+                   {"listenFd", spec.listen_fd},
+                   {"preserveFirst", spec.preserve_first},
+                   {"preserveCount", spec.preserve_count},
+                   {"join", spec.join},
+                   {"newKeyring", spec.new_keyring},
+                   {"pivot", spec.pivot},
+                   {"seccompFlags", spec.seccomp_flags},
+                   {"seccompNotify", spec.seccomp_notify},
+                   {"setgroups", spec.setgroups},
+                   {"state", spec.state}};
   return json::format(out);
 }
 
@@ -41,6 +53,18 @@ Result<InitSpec> parse_init_spec(std::string_view text) {
   out.hold = json::get_bool(value, {"hold"});
   out.columns = static_cast<std::uint16_t>(json::get_int(value, {"columns"}, 80));
   out.rows = static_cast<std::uint16_t>(json::get_int(value, {"rows"}, 24));
+  out.host_hooks = json::get_bool(value, {"hostHooks"});
+  out.acknowledged = json::get_bool(value, {"acknowledged"});
+  out.listen_fd = static_cast<int>(json::get_int(value, {"listenFd"}, -1));
+  out.preserve_first = static_cast<int>(json::get_int(value, {"preserveFirst"}, -1));
+  out.preserve_count = static_cast<int>(json::get_int(value, {"preserveCount"}));
+  out.join = static_cast<std::uint64_t>(json::get_int(value, {"join"}));
+  out.new_keyring = json::get_bool(value, {"newKeyring"}, true);
+  out.pivot = json::get_bool(value, {"pivot"}, true);
+  out.seccomp_flags = static_cast<std::uint32_t>(json::get_int(value, {"seccompFlags"}));
+  out.seccomp_notify = json::get_bool(value, {"seccompNotify"});
+  out.setgroups = json::get_bool(value, {"setgroups"}, true);
+  out.state = json::get_string(value, {"state"});
   return out;
 }
 

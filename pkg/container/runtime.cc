@@ -13,6 +13,7 @@
 #include "base/strings.h"
 #include "container/exec_session.h"
 #include "container/init_spec.h"
+#include "container/mount_options.h"
 #include "container/seccomp.h"
 #include "sys/capabilities.h"
 #include "sys/stream.h"
@@ -41,6 +42,21 @@ std::string profile_key(const SeccompProfile& profile) {
     for (const SeccompArg& arg : rule.args) key += cat("(", arg.index, arg.op, arg.value, ",", arg.value_two, ")");
   }
   return key;
+}
+
+// What takes a parent that stays for the first stage's questions.
+Result<> check_supported(const ContainerConfig& config) {
+  const Hooks& hooks = config.hooks;
+  for (const auto* list : {&hooks.prestart, &hooks.create_runtime, &hooks.create_container, &hooks.start_container, &hooks.poststart, &hooks.poststop}) {
+    if (!list->empty()) return fail(Code::kUnimplemented, "hooks are not supported here");
+  }
+  if (has_namespace(config, NamespaceType::kUser)) return fail(Code::kUnimplemented, "user namespaces are not supported here yet");
+  if (!config.net_devices.empty()) return fail(Code::kUnimplemented, "linux.netDevices is not supported here");
+  if (config.seccomp && uses_notify(*config.seccomp)) return fail(Code::kUnimplemented, "SCMP_ACT_NOTIFY is not supported here");
+  for (const Mount& mount : config.mounts) {
+    if (parse_mount_options(mount).id_map) return fail(Code::kUnimplemented, cat("mount ", mount.destination, ": id-mapped mounts are not supported here"));
+  }
+  return {};
 }
 
 bool has_own_pid_namespace(const ContainerConfig& config) {
@@ -221,6 +237,7 @@ struct Runtime::Impl {
     InitSpec spec;
     spec.config = config;
     spec.seccomp_program = std::move(prepared.program);
+    if (config.seccomp) spec.seccomp_flags = seccomp_load_flags(*config.seccomp);
     if (!config.cgroup_path.empty()) spec.cgroup_views = cgroups.views(config.cgroup_path);
     spec.procs_fds = static_cast<int>(prepared.entry.procs.size());
     return spec;
@@ -345,6 +362,8 @@ async::Task<Result<>> Runtime::open() {
 async::Task<Result<>> Runtime::create(std::string id, ContainerConfig config, supervisor::StdioOptions stdio) {
   if (!valid_id(id)) co_return fail(Code::kInvalidArgument, cat("container id \"", id, "\" is not 1 to 128 of a-z A-Z 0-9 - _ ."));
   CO_TRY(validate_config(config));
+  CO_TRY(check_supported(config));
+  config.process.capabilities.inheritable.clear();
   if (impl_->containers.contains(id)) co_return fail(Code::kAlreadyExists, cat("container ", id, " exists"));
   if (impl_->containers.size() >= impl_->options.containers_max) co_return fail(Code::kResourceExhausted, "too many containers");
   impl_->warn_limits(config);

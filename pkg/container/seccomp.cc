@@ -45,28 +45,57 @@ constexpr unsigned kNativeAudit = AUDIT_ARCH_X86_64;
 constexpr unsigned kNativeAudit = AUDIT_ARCH_AARCH64;
 #endif
 
+struct ActionName {
+  const char* name;
+  std::uint32_t value;
+  bool takes_errno;
+};
+constexpr std::array kActions = {
+    ActionName{"SCMP_ACT_ALLOW", SCMP_ACT_ALLOW, false},       ActionName{"SCMP_ACT_ERRNO", SCMP_ACT_ERRNO(0), true},
+    ActionName{"SCMP_ACT_KILL", SCMP_ACT_KILL_THREAD, false},  ActionName{"SCMP_ACT_KILL_PROCESS", SCMP_ACT_KILL_PROCESS, false},
+    ActionName{"SCMP_ACT_KILL_THREAD", SCMP_ACT_KILL_THREAD, false}, ActionName{"SCMP_ACT_LOG", SCMP_ACT_LOG, false},
+    ActionName{"SCMP_ACT_NOTIFY", SCMP_ACT_NOTIFY, false},     ActionName{"SCMP_ACT_TRACE", SCMP_ACT_TRACE(0), true},
+    ActionName{"SCMP_ACT_TRAP", SCMP_ACT_TRAP, false}};
+
+struct OperatorName {
+  const char* name;
+  enum scmp_compare value;
+};
+constexpr std::array kOperators = {
+    OperatorName{"SCMP_CMP_EQ", SCMP_CMP_EQ}, OperatorName{"SCMP_CMP_GE", SCMP_CMP_GE}, OperatorName{"SCMP_CMP_GT", SCMP_CMP_GT},
+    OperatorName{"SCMP_CMP_LE", SCMP_CMP_LE}, OperatorName{"SCMP_CMP_LT", SCMP_CMP_LT}, OperatorName{"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ},
+    OperatorName{"SCMP_CMP_NE", SCMP_CMP_NE}};
+
+struct FlagName {
+  const char* name;
+  std::uint32_t value;  // 0: nothing to do for a process of one thread
+};
+constexpr std::array kFlags = {FlagName{"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG}, FlagName{"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW},
+                               FlagName{"SECCOMP_FILTER_FLAG_TSYNC", 0}, FlagName{"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 1U << 5}};
+
+// libseccomp's own names, which OCI spells with SCMP_ARCH_ before them.
+constexpr std::array kArchitectures = {"X86",     "X86_64", "X32",       "ARM",  "AARCH64", "MIPS",  "MIPS64",  "MIPS64N32", "MIPSEL", "MIPSEL64",
+                                       "MIPSEL64N32", "PPC", "PPC64",    "PPC64LE", "S390", "S390X", "PARISC",  "PARISC64",  "RISCV64"};
+
+template <typename Table>
+std::vector<std::string> names_of(const Table& table) {
+  std::vector<std::string> out;
+  for (const auto& row : table) out.emplace_back(row.name);
+  return out;
+}
+
 Result<std::uint32_t> parse_action(std::string_view text, std::optional<std::uint32_t> errno_ret) {
+  auto row = std::find_if(kActions.begin(), kActions.end(), [&](const ActionName& r) { return text == r.name; });
+  if (row == kActions.end()) return fail(Code::kInvalidArgument, cat("seccomp: unknown action \"", text, "\""));
   std::uint32_t number = errno_ret.value_or(EPERM);
   if (number > 4095) return fail(Code::kInvalidArgument, cat("seccomp: errnoRet ", number, " is out of range"));
-  if (text == "SCMP_ACT_ALLOW") return SCMP_ACT_ALLOW;
-  if (text == "SCMP_ACT_ERRNO") return SCMP_ACT_ERRNO(number);
-  if (text == "SCMP_ACT_KILL" || text == "SCMP_ACT_KILL_THREAD") return SCMP_ACT_KILL_THREAD;
-  if (text == "SCMP_ACT_KILL_PROCESS") return SCMP_ACT_KILL_PROCESS;
-  if (text == "SCMP_ACT_TRAP") return SCMP_ACT_TRAP;
-  if (text == "SCMP_ACT_TRACE") return SCMP_ACT_TRACE(number);
-  if (text == "SCMP_ACT_LOG") return SCMP_ACT_LOG;
-  return fail(Code::kInvalidArgument, cat("seccomp: unknown action \"", text, "\""));
+  return row->takes_errno ? row->value | number : row->value;
 }
 
 Result<enum scmp_compare> parse_operator(std::string_view text) {
-  if (text == "SCMP_CMP_NE") return SCMP_CMP_NE;
-  if (text == "SCMP_CMP_LT") return SCMP_CMP_LT;
-  if (text == "SCMP_CMP_LE") return SCMP_CMP_LE;
-  if (text == "SCMP_CMP_EQ") return SCMP_CMP_EQ;
-  if (text == "SCMP_CMP_GE") return SCMP_CMP_GE;
-  if (text == "SCMP_CMP_GT") return SCMP_CMP_GT;
-  if (text == "SCMP_CMP_MASKED_EQ") return SCMP_CMP_MASKED_EQ;
-  return fail(Code::kInvalidArgument, cat("seccomp: unknown operator \"", text, "\""));
+  auto row = std::find_if(kOperators.begin(), kOperators.end(), [&](const OperatorName& r) { return text == r.name; });
+  if (row == kOperators.end()) return fail(Code::kInvalidArgument, cat("seccomp: unknown operator \"", text, "\""));
+  return row->value;
 }
 
 Result<std::uint32_t> parse_architecture(std::string_view text) {
@@ -96,6 +125,8 @@ Result<> add_rule(scmp_filter_ctx ctx, const SeccompRule& rule, std::uint32_t de
     args.push_back({arg.index, op, arg.value, arg.value_two});
   }
   if (rule.names.empty()) return fail(Code::kInvalidArgument, "seccomp: a rule without names");
+  if (action == SCMP_ACT_NOTIFY && std::find(rule.names.begin(), rule.names.end(), "sendmsg") != rule.names.end())
+    return fail(Code::kInvalidArgument, "seccomp: SCMP_ACT_NOTIFY for sendmsg: the listener itself is handed over by it");
   if (action == default_action) return {};  // libseccomp refuses what changes nothing
   for (const std::string& name : rule.names) {
     int number = ::seccomp_syscall_resolve_name(name.c_str());
@@ -170,9 +201,10 @@ Result<std::string> compile_seccomp(const SeccompProfile& profile) {
   ::seccomp_attr_set(context.ctx, SCMP_FLTATR_CTL_NNP, 0);
   ::seccomp_attr_set(context.ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
   for (const std::string& flag : profile.flags) {
-    if (flag != "SECCOMP_FILTER_FLAG_LOG" && flag != "SECCOMP_FILTER_FLAG_SPEC_ALLOW" && flag != "SECCOMP_FILTER_FLAG_TSYNC")
+    if (std::none_of(kFlags.begin(), kFlags.end(), [&](const FlagName& row) { return flag == row.name; }))
       return fail(Code::kInvalidArgument, cat("seccomp: unknown flag \"", flag, "\""));
   }
+  if (profile.default_action == "SCMP_ACT_NOTIFY") return fail(Code::kInvalidArgument, "seccomp: SCMP_ACT_NOTIFY cannot be the default action");
   for (const std::string& name : profile.architectures) {
     TRY_ASSIGN(std::uint32_t token, parse_architecture(name));
     int added = ::seccomp_arch_add(context.ctx, token);
@@ -192,6 +224,27 @@ Result<std::string> compile_seccomp(const SeccompProfile& profile) {
   if (program.size() / sizeof(struct sock_filter) > kSeccompInstructionsMax)
     return fail(Code::kInvalidArgument, cat("seccomp: program has more than ", kSeccompInstructionsMax, " instructions"));
   return program;
+}
+
+bool uses_notify(const SeccompProfile& profile) {
+  return std::any_of(profile.rules.begin(), profile.rules.end(), [](const SeccompRule& rule) { return rule.action == "SCMP_ACT_NOTIFY"; });
+}
+
+std::uint32_t seccomp_load_flags(const SeccompProfile& profile) {
+  std::uint32_t out = 0;
+  for (const FlagName& row : kFlags) {
+    if (std::find(profile.flags.begin(), profile.flags.end(), row.name) != profile.flags.end()) out |= row.value;
+  }
+  return out;
+}
+
+std::vector<std::string> seccomp_action_names() { return names_of(kActions); }
+std::vector<std::string> seccomp_operator_names() { return names_of(kOperators); }
+std::vector<std::string> seccomp_flag_names() { return names_of(kFlags); }
+std::vector<std::string> seccomp_architecture_names() {
+  std::vector<std::string> out;
+  for (const char* name : kArchitectures) out.push_back(cat("SCMP_ARCH_", name));
+  return out;
 }
 
 }  // namespace monopod::container

@@ -79,17 +79,25 @@ Result<OwnCapabilities> own_capabilities() {
   return out;
 }
 
-Result<> drop_bounding(CapabilitySet bounding, CapabilitySet keep) {
+Result<CapabilitySet> permitted_capabilities() {
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<struct __user_cap_data_struct, 2> data = {};
+  if (::syscall(SYS_capget, &header, data.data()) < 0) return fail_errno("read own capabilities");
+  return static_cast<CapabilitySet>(data[1].permitted) << 32 | data[0].permitted;
+}
+
+Result<> drop_bounding(CapabilitySet keep) {
   for (int number = 0; number < 64; ++number) {
-    if ((bounding >> number & 1) != 0 && (keep >> number & 1) == 0 && ::prctl(PR_CAPBSET_DROP, number, 0, 0, 0) < 0)
-      return fail_errno(cat("drop ", format_capability(number), " from the bounding set"));
+    if ((keep >> number & 1) != 0 || ::prctl(PR_CAPBSET_DROP, number, 0, 0, 0) == 0) continue;
+    if (errno == EINVAL) return {};  // past the last that this kernel has
+    return fail_errno(cat("drop ", format_capability(number), " from the bounding set"));
   }
   return {};
 }
 
-Result<> set_capabilities(CapabilitySet effective, CapabilitySet permitted, CapabilitySet ambient) {
+Result<> set_capabilities(CapabilitySet effective, CapabilitySet permitted, CapabilitySet ambient, CapabilitySet more_inheritable) {
   struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-  CapabilitySet inheritable = ambient;
+  CapabilitySet inheritable = ambient | more_inheritable;
   std::array<struct __user_cap_data_struct, 2> data = {};
   for (std::size_t half = 0; half < 2; ++half) {
     data[half].effective = static_cast<__u32>(effective >> (32 * half));

@@ -27,12 +27,14 @@ struct OwnCapabilities {
   CapabilitySet bounding = 0;
 };
 Result<OwnCapabilities> own_capabilities();
+// By capget(2): also where /proc is somebody else's to fill.
+Result<CapabilitySet> permitted_capabilities();
 
 // Two halves around the change of user id (PR_SET_KEEPCAPS in between): the bounding set while still privileged, then the rest.
-// bounding is what we have (own_capabilities): one call per capability that goes.
-Result<> drop_bounding(CapabilitySet bounding, CapabilitySet keep);
-// Inheritable is ambient only: the kernel asks for it there; elsewhere it stays empty (CVE-2022-29162).
-Result<> set_capabilities(CapabilitySet effective, CapabilitySet permitted, CapabilitySet ambient);
+// One call per capability that goes.
+Result<> drop_bounding(CapabilitySet keep);
+// Inheritable is ambient, since the kernel asks for it there, and what more is asked for: nothing as a rule (CVE-2022-29162).
+Result<> set_capabilities(CapabilitySet effective, CapabilitySet permitted, CapabilitySet ambient, CapabilitySet inheritable = 0);
 
 std::optional<int> find_rlimit(std::string_view name);  // "RLIMIT_NOFILE"
 // Clamps to what we may set; true if it had to.

@@ -194,7 +194,7 @@ Result<std::unique_ptr<Cgroups>> open_cgroups(const CgroupOptions& options) {
       if (groups.contains(name)) roots.controllers[name] = options.root.empty() ? own_directory(mount, groups[name]) : mount.point + "/" + options.root;
     }
   }
-  return open_cgroup_v1(roots);
+  return open_cgroup_v1(roots, options);
 }
 
 }  // namespace monopod::sys

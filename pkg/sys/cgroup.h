@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -71,6 +72,11 @@ class Cgroups {
   // Later rules win. Replaces rules set before.
   virtual Result<> set_devices(const std::string& group, const std::vector<DeviceRule>& rules) = 0;
 
+  // One control file ("memory", "memory.high"). kUnimplemented where this machine has no such controller. On v2 the controller says only that.
+  virtual bool has(std::string_view controller) const = 0;
+  virtual Result<> write(const std::string& group, std::string_view controller, std::string_view file, std::string_view value) = 0;
+  virtual Result<std::string> read(const std::string& group, std::string_view controller, std::string_view file) = 0;
+
   struct Entry {
     Fd cgroup;               // directory for CLONE_INTO_CGROUP; empty where there is no v2 tree
     std::vector<Fd> procs;   // cgroup.procs files, open for writing: the process moves itself by writing "0"
@@ -81,6 +87,7 @@ class Cgroups {
   // SIGKILL to all in it and below, also to those that fork meanwhile.
   virtual Result<> kill_all(const std::string& group) = 0;
   virtual Result<> set_frozen(const std::string& group, bool frozen) = 0;
+  virtual bool is_frozen(const std::string& group) = 0;
   virtual Result<CgroupStats> stats(const std::string& group) = 0;
   virtual Result<std::vector<std::string>> children(const std::string& group) = 0;  // names
   // What a container sees below its /sys/fs/cgroup: name ("" for the one tree of v2, else "memory", "cpu", ..., "unified") and host directory.
@@ -95,6 +102,8 @@ struct CgroupOptions {
   // child first, since a group with controllers enabled for its children may hold no process.
   std::string root;
   std::string leaf = "node";
+  bool make_room = true;                 // false: nobody is moved, whatever that costs in controllers
+  std::vector<std::string> controllers;  // hierarchies (v1) and controllers (v2) to use besides memory, cpu and pids
 };
 Result<std::unique_ptr<Cgroups>> open_cgroups(const CgroupOptions& options = {});
 

@@ -31,6 +31,6 @@ struct V1Roots {
   std::map<std::string, std::string> controllers;  // name -> our own directory in its hierarchy
   std::string unified;                             // our directory in the v2 tree; empty where not mounted
 };
-Result<std::unique_ptr<Cgroups>> open_cgroup_v1(const V1Roots& roots);
+Result<std::unique_ptr<Cgroups>> open_cgroup_v1(const V1Roots& roots, const CgroupOptions& options);
 
 }  // namespace monopod::sys

@@ -17,12 +17,13 @@ constexpr std::uint64_t kUnlimited = 0x7fff'ffff'ffff'0000ULL;
 
 class CgroupsV1 final : public Cgroups {
  public:
-  explicit CgroupsV1(const V1Roots& roots) : unified_(roots.unified) {
+  CgroupsV1(const V1Roots& roots, const CgroupOptions& options) : unified_(roots.unified) {
     // What the v2 tree offers is not entered a second time.
     for (const char* name : {"memory", "cpu", "pids"}) enter(roots, name);
     if (unified_.empty()) {
       for (const char* name : {"cpuacct", "freezer", "devices"}) enter(roots, name);
     }
+    for (const std::string& name : options.controllers) enter(roots, name);
   }
 
   CgroupMode mode() const override { return unified_.empty() ? CgroupMode::kV1 : CgroupMode::kHybrid; }
@@ -32,6 +33,7 @@ class CgroupsV1 final : public Cgroups {
 
   Result<> create(const std::string& group) override {
     for (const std::string& root : distinct_roots()) TRY(make_path(root, group));
+    if (auto cpuset = roots_.find("cpuset"); cpuset != roots_.end()) TRY(fill_cpuset(cpuset->second, group));
     return {};
   }
 
@@ -60,6 +62,16 @@ class CgroupsV1 final : public Cgroups {
     if (limits.cpuset_cpus && !limits.cpuset_cpus->empty())
       warn_once(cpuset_said_, "cpu sets are not applied with control groups v1", Error(Code::kUnimplemented, "cpuset"));
     return {};
+  }
+
+  bool has(std::string_view controller) const override { return roots_.contains(std::string(controller)); }
+  Result<> write(const std::string& group, std::string_view controller, std::string_view name, std::string_view value) override {
+    TRY_ASSIGN(std::string path, control_file(group, controller, name));
+    return write_host_file(path, value);
+  }
+  Result<std::string> read(const std::string& group, std::string_view controller, std::string_view name) override {
+    TRY_ASSIGN(std::string path, control_file(group, controller, name));
+    return read_host_file(path);
   }
 
   Result<> set_devices(const std::string& group, const std::vector<DeviceRule>& rules) override {
@@ -116,6 +128,12 @@ class CgroupsV1 final : public Cgroups {
     return write_host_file(file("freezer", group, "freezer.state"), frozen ? "FROZEN" : "THAWED");
   }
 
+  bool is_frozen(const std::string& group) override {
+    if (!unified_.empty()) return read_number(unified_ + "/" + group + "/cgroup.freeze") == 1;
+    Result<std::string> state = has("freezer") ? read_host_file(file("freezer", group, "freezer.state")) : Result<std::string>("");
+    return state && state->starts_with("FR");
+  }
+
   Result<CgroupStats> stats(const std::string& group) override {
     if (!file_exists(any(group))) return fail(Code::kNotFound, cat("control group ", group));
     CgroupStats out;
@@ -161,7 +179,27 @@ class CgroupsV1 final : public Cgroups {
   void enter(const V1Roots& roots, const std::string& name) {
     if (auto it = roots.controllers.find(name); it != roots.controllers.end()) roots_[name] = it->second;
   }
-  bool has(const std::string& name) const { return roots_.contains(name); }
+  // An empty set of cpus or memory nodes takes no process: what the parent has, from the top down.
+  static Result<> fill_cpuset(const std::string& root, const std::string& group) {
+    std::string path = root;
+    for (std::string_view part : split(group, '/')) {
+      if (part.empty()) continue;
+      std::string child = cat(path, "/", part);
+      for (const char* name : {"/cpuset.cpus", "/cpuset.mems"}) {
+        TRY_ASSIGN(std::string now, read_host_file(child + name));
+        if (!trim(now).empty()) continue;
+        TRY_ASSIGN(std::string above, read_host_file(path + name));
+        TRY(write_host_file(child + name, trim(above)));
+      }
+      path = std::move(child);
+    }
+    return {};
+  }
+  Result<std::string> control_file(const std::string& group, std::string_view controller, std::string_view name) const {
+    auto it = roots_.find(std::string(controller));
+    if (it == roots_.end()) return fail(Code::kUnimplemented, cat("this machine has no ", controller, " control group"));
+    return cat(it->second, "/", group, "/", name);
+  }
   std::string file(const std::string& controller, const std::string& group, const char* name) const {
     auto it = roots_.find(controller);
     return it == roots_.end() ? std::string() : it->second + "/" + group + "/" + name;
@@ -196,6 +234,6 @@ class CgroupsV1 final : public Cgroups {
 
 }  // namespace
 
-Result<std::unique_ptr<Cgroups>> open_cgroup_v1(const V1Roots& roots) { return std::make_unique<CgroupsV1>(roots); }
+Result<std::unique_ptr<Cgroups>> open_cgroup_v1(const V1Roots& roots, const CgroupOptions& options) { return std::make_unique<CgroupsV1>(roots, options); }
 
 }  // namespace monopod::sys

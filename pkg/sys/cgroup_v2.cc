@@ -16,13 +16,14 @@ constexpr int kMoveRounds = 50;
 
 class CgroupsV2 final : public Cgroups {
  public:
-  explicit CgroupsV2(std::string root) : root_(std::move(root)) {
+  CgroupsV2(std::string root, const std::vector<std::string>& more) : root_(std::move(root)) {
     Result<std::string> text = read_host_file(root_ + "/cgroup.controllers");
     if (!text) return;
     for (std::string_view name : split(trim(*text), ' ')) {
       for (std::string_view wanted : {"cpu", "memory", "pids", "cpuset"}) {
         if (name == wanted) controllers_.emplace_back(name);
       }
+      if (!has(name) && std::find(more.begin(), more.end(), name) != more.end()) controllers_.emplace_back(name);
     }
   }
 
@@ -64,6 +65,16 @@ class CgroupsV2 final : public Cgroups {
     return {};
   }
 
+  bool has(std::string_view name) const override { return std::find(controllers_.begin(), controllers_.end(), name) != controllers_.end(); }
+  Result<> write(const std::string& group, std::string_view controller, std::string_view name, std::string_view value) override {
+    TRY(check(controller));
+    return write_host_file(cat(root_, "/", group, "/", name), value);
+  }
+  Result<std::string> read(const std::string& group, std::string_view controller, std::string_view name) override {
+    TRY(check(controller));
+    return read_host_file(cat(root_, "/", group, "/", name));
+  }
+
   Result<> set_devices(const std::string& group, const std::vector<DeviceRule>& rules) override {
     Fd directory(::open((root_ + "/" + group).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!directory) return fail_errno(cat("open control group ", group));
@@ -95,6 +106,8 @@ class CgroupsV2 final : public Cgroups {
 
   Result<> set_frozen(const std::string& group, bool frozen) override { return write_host_file(file(group, "cgroup.freeze"), frozen ? "1" : "0"); }
 
+  bool is_frozen(const std::string& group) override { return read_number(file(group, "cgroup.freeze")) == 1; }
+
   Result<CgroupStats> stats(const std::string& group) override {
     if (!file_exists(root_ + "/" + group)) return fail(Code::kNotFound, cat("control group ", group));
     CgroupStats out;
@@ -123,7 +136,10 @@ class CgroupsV2 final : public Cgroups {
   std::vector<std::pair<std::string, std::string>> views(const std::string& group) const override { return {{"", root_ + "/" + group}}; }
 
  private:
-  bool has(std::string_view name) const { return std::find(controllers_.begin(), controllers_.end(), name) != controllers_.end(); }
+  Result<> check(std::string_view controller) const {
+    if (controller.empty() || controller == "cgroup" || has(controller)) return {};
+    return fail(Code::kUnimplemented, cat("this machine has no ", controller, " control group"));
+  }
   std::string file(const std::string& group, const char* name) const { return root_ + "/" + group + "/" + name; }
   // One at a time: a controller that cannot be had must not keep the others away.
   void enable_controllers(const std::string& path) {
@@ -173,9 +189,11 @@ Result<std::unique_ptr<Cgroups>> open_cgroup_v2(const std::string& own, const Cg
   std::string root = own;
   // After a restart we are in the leaf already.
   if (options.root.empty() && root.ends_with("/" + options.leaf)) root.resize(root.size() - options.leaf.size() - 1);
-  Result<> moved = move_to_leaf(root, options.leaf);
-  if (!moved) return fail(std::move(moved).error().with("make room for container control groups"));
-  return std::make_unique<CgroupsV2>(root);
+  if (options.make_room) {
+    Result<> moved = move_to_leaf(root, options.leaf);
+    if (!moved) return fail(std::move(moved).error().with("make room for container control groups"));
+  }
+  return std::make_unique<CgroupsV2>(root, options.controllers);
 }
 
 }  // namespace monopod::sys

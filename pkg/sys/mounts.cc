@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <cerrno>
 
 #include "base/strings.h"
+#include "sys/root.h"
 
 namespace monopod::sys {
 namespace {
@@ -76,6 +78,10 @@ Result<> set_mount_attributes(int mount_fd, const MountAttributes& attributes, b
   attr.attr_set = attributes.set;
   attr.attr_clr = attributes.clear;
   attr.propagation = attributes.propagation;
+  if (attributes.id_map >= 0) {
+    attr.attr_set |= MOUNT_ATTR_IDMAP;
+    attr.userns_fd = static_cast<__u64>(attributes.id_map);
+  }
   if (attr.attr_set == 0 && attr.attr_clr == 0 && attr.propagation == 0) return {};
   if (mount_setattr(mount_fd, static_cast<unsigned>(AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0)), attr) < 0) return fail_errno("set mount attributes");
   return {};
@@ -86,9 +92,34 @@ Result<> attach_mount(int mount_fd, int target_fd) {
   return {};
 }
 
+Result<> move_mount_to_root(int mount_fd) {
+  Fd root(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!root) return fail_errno("open root");
+  return attach_mount(mount_fd, root.get());
+}
+
 Result<> detach_mount(const std::string& path) {
   if (::syscall(SYS_umount2, path.c_str(), kMntDetach | kUmountNofollow) < 0 && errno != EINVAL && errno != ENOENT) return fail_errno(cat("unmount ", path));
   return {};
+}
+
+Result<std::string> find_mount_point(int fd) {
+  struct ::statx info = {};
+  if (::statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &info) < 0) return fail_errno("stat mount");
+  TRY_ASSIGN(std::string text, read_host_file("/proc/self/mountinfo", 16U << 20));
+  for (std::string_view line : split(text, '\n')) {
+    auto fields = split(line, ' ');
+    if (fields.size() < 5 || parse_int<std::uint64_t>(fields[0]) != info.stx_mnt_id) continue;
+    // Spaces and their like stand in octal.
+    std::string out;
+    for (std::size_t i = 0; i < fields[4].size(); ++i) {
+      bool escaped = fields[4][i] == '\\' && i + 3 < fields[4].size();
+      out += escaped ? static_cast<char>((fields[4][i + 1] - '0') * 64 + (fields[4][i + 2] - '0') * 8 + (fields[4][i + 3] - '0')) : fields[4][i];
+      if (escaped) i += 3;
+    }
+    return out;
+  }
+  return fail(Code::kNotFound, "a mount is not in this namespace");
 }
 
 Result<std::uint64_t> file_system_magic(int fd) {

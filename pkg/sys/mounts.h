@@ -16,6 +16,7 @@ struct MountAttributes {
   std::uint64_t set = 0;          // MOUNT_ATTR_RDONLY, NOSUID, NODEV, NOEXEC, ...
   std::uint64_t clear = 0;
   std::uint64_t propagation = 0;  // MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE; 0: as it is
+  int id_map = -1;                // a user namespace whose maps the mount is seen through; once, while it is detached
 };
 
 // fsopen, fsconfig, fsmount: a detached mount. An option with an empty value is a flag. The kernel's own explanation is added to the error.
@@ -26,8 +27,13 @@ Result<Fd> clone_mount(int fd, bool recursive);
 Result<> set_mount_attributes(int mount_fd, const MountAttributes& attributes, bool recursive);
 // Onto the very file or directory that target refers to.
 Result<> attach_mount(int mount_fd, int target_fd);
+// Moves what is mounted at the descriptor on top of "/" of this mount namespace (where pivot_root cannot work: an initramfs).
+Result<> move_mount_to_root(int mount_fd);
 // Lazily; what is not mounted is no error.
 Result<> detach_mount(const std::string& path);
+
+// Where the mount that a descriptor is on is mounted, in our own mount namespace.
+Result<std::string> find_mount_point(int fd);
 
 // The magic number of the file system a descriptor is on (PROC_SUPER_MAGIC, ...).
 Result<std::uint64_t> file_system_magic(int fd);

@@ -1,8 +1,12 @@
 // Linux namespaces by descriptor.
 #pragma once
 
+#include <sys/types.h>
+
+#include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "sys/fd.h"
 
@@ -12,6 +16,17 @@ namespace monopod::sys {
 Result<Fd> open_namespace(const std::string& path);
 // The calling thread's own: name is "net", "mnt", "ipc", "uts", "pid", "cgroup", "user".
 Result<Fd> own_namespace(const char* name);
+
+// One line of /proc/PID/uid_map: size ids from inside on are those from outside on.
+struct IdMap {
+  std::uint32_t inside = 0;
+  std::uint32_t outside = 0;
+  std::uint32_t size = 0;
+};
+// The maps of a child's new user namespace, before it does anything else. Where we may not write more than our own id, newuidmap(1) and newgidmap(1) do.
+Result<> write_id_maps(pid_t pid, const std::vector<IdMap>& uids, const std::vector<IdMap>& gids);
+// A user namespace with these maps and no process: what id-mapped mounts are made from.
+Result<Fd> make_user_namespace(const std::vector<IdMap>& uids, const std::vector<IdMap>& gids);
 
 // Runs work on a thread of its own that has entered the namespace (setns with nstype, e.g. CLONE_NEWNET), waits for it and ends
 // the thread: nothing of it sticks to the caller. Blocking: call on async::Pool when on the loop. Sockets made inside belong to that namespace.

@@ -1,6 +1,7 @@
 #include "sys/process.h"
 
 #include <fcntl.h>
+#include <linux/mount.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
@@ -17,6 +18,7 @@
 #include <cstring>
 
 #include "base/strings.h"
+#include "sys/mounts.h"
 #include "sys/namespaces.h"
 #include "sys/root.h"
 
@@ -46,6 +48,10 @@ struct ChildPlan {
   int fd_count;
   bool new_session;
   int parent_death_signal;
+  bool become_root;
+  bool set_groups;
+  int gate;  // closed by the parent when the child may go on, with a byte before it; -1: none
+  int key;   // the parent's end, which must not stay open here
 };
 
 [[noreturn]] void run_child(const ChildPlan& plan, int* scratch) {
@@ -58,6 +64,19 @@ struct ChildPlan {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   if (plan.new_session) ::setsid();
   if (plan.parent_death_signal != 0) ::prctl(PR_SET_PDEATHSIG, plan.parent_death_signal);
+  if (plan.gate >= 0) {
+    ::close(plan.key);
+    char byte = 0;
+    ssize_t n;
+    do n = ::read(plan.gate, &byte, 1);
+    while (n < 0 && errno == EINTR);
+    if (n != 1) ::_exit(127);
+  }
+  if (plan.become_root) {
+    if (plan.set_groups) ::syscall(SYS_setgroups, 0, nullptr);
+    ::syscall(SYS_setresgid, 0, 0, 0);
+    ::syscall(SYS_setresuid, 0, 0, 0);
+  }
   // Out of the way of the target numbers first, then into place.
   int executable = ::fcntl(plan.executable, F_DUPFD_CLOEXEC, plan.fd_count + 16);
   if (executable < 0) ::_exit(127);
@@ -81,6 +100,24 @@ struct ChildPlan {
   ::_exit(127);
 }
 
+long clone_process(struct clone_args& args) { return ::syscall(SYS_clone3, &args, sizeof args); }
+
+// The process in between: joins, clones its sibling, says the sibling's number (or minus the error) and ends.
+[[noreturn]] void run_middle(const SpawnOptions& options, const ChildPlan& plan, int* scratch, struct clone_args args, int answer) {
+  std::int32_t said = 0;
+  if (::setns(options.user_namespace_fd, CLONE_NEWUSER) < 0) said = -errno;
+  if (said == 0 && options.pid_namespace_fd >= 0 && ::setns(options.pid_namespace_fd, CLONE_NEWPID) < 0) said = -errno;
+  if (said == 0) {
+    args.flags = (args.flags & ~static_cast<std::uint64_t>(CLONE_PIDFD)) | CLONE_PARENT;
+    args.exit_signal = 0;
+    long pid = clone_process(args);
+    if (pid == 0) run_child(plan, scratch);
+    said = pid < 0 ? -errno : static_cast<std::int32_t>(pid);
+  }
+  (void)!::write(answer, &said, sizeof said);
+  ::_exit(0);
+}
+
 std::vector<char*> c_strings(const std::vector<std::string>& texts) {
   std::vector<char*> out;
   out.reserve(texts.size() + 1);
@@ -102,15 +139,26 @@ Result<> Pidfd::send_signal(int signal) const {
   return {};
 }
 
-Result<std::optional<ExitStatus>> Pidfd::try_reap() const {
+namespace {
+
+Result<std::optional<ExitStatus>> wait_for(int pidfd, pid_t pid, int options) {
   siginfo_t info = {};
   int r;
-  do r = ::waitid(P_PIDFD, static_cast<id_t>(fd()), &info, WEXITED | WNOHANG);
+  do r = ::waitid(P_PIDFD, static_cast<id_t>(pidfd), &info, WEXITED | options);
   while (r < 0 && errno == EINTR);
-  if (r < 0) return fail_errno(cat("wait for process ", pid_));
+  if (r < 0) return fail_errno(cat("wait for process ", pid));
   if (info.si_pid == 0) return std::nullopt;
   if (info.si_code == CLD_EXITED) return ExitStatus{info.si_status, 0};
   return ExitStatus{128 + info.si_status, info.si_status};
+}
+
+}  // namespace
+
+Result<std::optional<ExitStatus>> Pidfd::try_reap() const { return wait_for(fd(), pid_, WNOHANG); }
+
+Result<ExitStatus> Pidfd::reap() const {
+  TRY_ASSIGN(std::optional<ExitStatus> status, wait_for(fd(), pid_, 0));
+  return status.value_or(ExitStatus{});
 }
 
 bool Pidfd::exited() const {
@@ -123,10 +171,28 @@ Result<Pidfd> spawn(const SpawnOptions& options) {
   std::vector<char*> envp = c_strings(options.env);
   std::vector<int> scratch(options.fds.size() + 1);
   ChildPlan plan{options.executable, argv.data(), envp.data(), options.fds.data(), static_cast<int>(options.fds.size()), options.new_session,
-                 options.parent_death_signal};
-
+                 options.parent_death_signal, options.become_root, options.set_groups, -1, -1};
+  Fd gate;
+  Fd key;
+  if (options.before_exec) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) < 0) return fail_errno("make pipe");
+    gate = Fd(ends[0]);
+    key = Fd(ends[1]);
+    plan.gate = gate.get();
+    plan.key = key.get();
+  }
+  bool joins = options.user_namespace_fd >= 0;
+  Fd answer;
+  Fd say;
+  if (joins) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) < 0) return fail_errno("make pipe");
+    answer = Fd(ends[0]);
+    say = Fd(ends[1]);
+  }
   Fd own_pid_namespace;
-  if (options.pid_namespace_fd >= 0) {
+  if (options.pid_namespace_fd >= 0 && !joins) {
     TRY_ASSIGN(own_pid_namespace, own_namespace("pid"));
     if (::setns(options.pid_namespace_fd, CLONE_NEWPID) < 0) return fail_errno("enter process namespace");
   }
@@ -144,8 +210,16 @@ Result<Pidfd> spawn(const SpawnOptions& options) {
   sigset_t before;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  long pid = ::syscall(SYS_clone3, &args, sizeof args);
-  if (pid == 0) run_child(plan, scratch.data());
+  long pid = 0;
+  if (joins) {
+    struct clone_args middle = {};
+    middle.exit_signal = SIGCHLD;
+    pid = clone_process(middle);
+    if (pid == 0) run_middle(options, plan, scratch.data(), args, say.get());
+  } else {
+    pid = clone_process(args);
+    if (pid == 0) run_child(plan, scratch.data());
+  }
   int saved = errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (own_pid_namespace && ::setns(own_pid_namespace.get(), CLONE_NEWPID) < 0) {
@@ -156,7 +230,27 @@ Result<Pidfd> spawn(const SpawnOptions& options) {
     errno = saved;
     return fail_errno("clone");
   }
-  return Pidfd(static_cast<pid_t>(pid), Fd(pidfd));
+  if (joins) {
+    say.reset();
+    std::int32_t sibling = -ECHILD;
+    ssize_t n;
+    do n = ::read(answer.get(), &sibling, sizeof sibling);
+    while (n < 0 && errno == EINTR);
+    while (::waitpid(static_cast<pid_t>(pid), nullptr, 0) < 0 && errno == EINTR) {
+    }
+    if (n != sizeof sibling || sibling < 0) return fail(errno_error(n == sizeof sibling ? -sibling : ECHILD, "join user namespace"));
+    pid = sibling;
+  }
+  // Our own child either way: its number is its own until we reap it.
+  Result<Pidfd> child = joins ? Pidfd::open(static_cast<pid_t>(pid)) : Pidfd(static_cast<pid_t>(pid), Fd(pidfd));
+  if (!child || !options.before_exec) return child;
+  Result<> done = options.before_exec(*child);
+  if (done) done = write_all(key.get(), "x");
+  if (done) return child;
+  key.reset();
+  (void)child->send_signal(SIGKILL);
+  (void)child->reap();
+  return fail(std::move(done).error());
 }
 
 Result<Fd> sealed_self_executable() {
@@ -174,12 +268,20 @@ Result<Fd> sealed_self_executable() {
     if (n <= 0) return fail_errno("copy own executable");
     left -= n;
   }
-  if (::fchmod(copy.get(), 0500) < 0) return fail_errno("copy own executable");
+  if (::fchmod(copy.get(), 0555) < 0) return fail_errno("copy own executable");
   if (::fcntl(copy.get(), F_ADD_SEALS, kSeals) < 0) return fail_errno("seal own executable");
   // Read-only from here on: the kernel refuses to execute a file that someone holds open for writing.
   Fd read_only(::open(fd_path(copy.get()).c_str(), O_RDONLY | O_CLOEXEC));
   if (!read_only) return fail_errno("reopen own executable");
   return read_only;
+}
+
+Result<Fd> protected_self_executable() {
+  Fd self(::open("/proc/self/exe", O_PATH | O_CLOEXEC));
+  if (!self) return fail_errno("open own executable");
+  Result<Fd> mount = clone_mount(self.get(), false);
+  if (mount && set_mount_attributes(mount->get(), {MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, 0, 0}, false)) return mount;
+  return sealed_self_executable();
 }
 
 Result<Fd> sealed_memfd(const char* name, std::string_view bytes) {

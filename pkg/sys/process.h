@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,7 +30,8 @@ class Pidfd {
   Result<> send_signal(int signal) const;
   // Does not wait: nullopt while it runs. Children only.
   Result<std::optional<ExitStatus>> try_reap() const;
-  bool exited() const;  // poll
+  Result<ExitStatus> reap() const;  // waits, forever: only for what was killed or is known to end
+  bool exited() const;              // poll
 
  private:
   pid_t pid_ = -1;
@@ -45,6 +47,13 @@ struct SpawnOptions {
   std::uint64_t clone_flags = 0;     // CLONE_NEW*
   int cgroup_fd = -1;                // CLONE_INTO_CGROUP (cgroup v2)
   int pid_namespace_fd = -1;         // pidfd or nsfd whose pid namespace the child is born into
+  // pidfd or nsfd whose user namespace is joined before anything else: by a process in between, since one cannot come back from there.
+  int user_namespace_fd = -1;
+  // In a user namespace, new or joined: waits for before_exec (which writes a new one's maps), then becomes root there where that is mapped, since
+  // execve by an id that is not mapped loses every capability. set_groups: whether the namespace lets groups be dropped.
+  bool become_root = false;
+  bool set_groups = true;
+  std::function<Result<>(const Pidfd&)> before_exec;  // in the parent; its error ends the child
   bool new_session = true;
   int parent_death_signal = 0;
 };
@@ -55,6 +64,9 @@ Result<Pidfd> spawn(const SpawnOptions& options);
 // /proc/self/exe copied into a memfd sealed against every change (CVE-2019-5736): a container that reaches our executable through
 // /proc cannot write the host's file. Copied in the kernel by sendfile.
 Result<Fd> sealed_self_executable();
+// The same protection without the copy: a detached read-only mount of our executable, through which nobody can open it for writing. It lives as
+// long as somebody runs it. The sealed copy where mounts may not be made.
+Result<Fd> protected_self_executable();
 // Anonymous memory with these bytes, sealed, at offset 0.
 Result<Fd> sealed_memfd(const char* name, std::string_view bytes);
 

@@ -49,7 +49,7 @@ MONOPOD_NODE_TEST(C04PlantedPaths, MaskingWithAFalseNullDeviceIsRefused) {
     std::erase_if(config.mounts, [](const Mount& m) { return m.destination.starts_with("/dev"); });
     auto out = co_await node.run_container("c1", config);
     CO_ASSERT_TRUE(!out);
-    EXPECT_NE(out.error().message().find("is not the null device"), std::string::npos) << out.error().message();
+    EXPECT_NE(out.error().message().find("/dev/null of the container is not the device that it should be"), std::string::npos) << out.error().message();
   }
   co_return Result<>();
 }

@@ -1,0 +1,198 @@
+// create: everything is set up, the program does not run yet.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "container/hooks.h"
+#include "container/mount_options.h"
+#include "container/oci/bundle.h"
+#include "container/oci/destroy.h"
+#include "container/oci/group.h"
+#include "container/oci/launch.h"
+#include "container/oci/net_devices.h"
+#include "container/oci/pid_file.h"
+#include "container/oci/runtime.h"
+#include "container/seccomp.h"
+#include "sys/namespaces.h"
+
+namespace monopod::container::oci {
+namespace {
+
+Result<> check_terminal(const ContainerConfig& config, const CreateOptions& options) {
+  if (config.process.terminal && options.console_socket.empty() && !options.on_terminal) return fail(Code::kInvalidArgument, "cannot allocate tty if monopod will detach without setting console socket");
+  if (!config.process.terminal && !options.console_socket.empty()) return fail(Code::kInvalidArgument, "cannot use console socket if monopod will not allocate tty");
+  return {};
+}
+
+// Mounts that only we can make: mapped ones, and sources that the root of a user namespace could not reach.
+Result<> prepare_mounts(ContainerConfig& config, bool new_user_namespace, std::vector<sys::Fd>& out) {
+  for (Mount& mount : config.mounts) {
+    MountOptions options = parse_mount_options(mount);
+    if (options.remount || !options.bind || (!options.id_map && !new_user_namespace)) continue;
+    sys::Fd source(::open(mount.source.c_str(), O_PATH | O_CLOEXEC));
+    if (!source) return fail_errno(cat("mount ", mount.destination, ": open ", mount.source));
+    Result<sys::Fd> copy = sys::clone_mount(source.get(), options.bind_recursive);
+    if (!copy) {
+      if (!options.id_map) continue;  // rootless: the first stage may do in its own namespace what we may not
+      return fail(std::move(copy).error().with(cat("mount ", mount.destination)));
+    }
+    Result<> set;
+    if (options.id_map) {
+      bool own = !mount.uid_mappings.empty();
+      TRY_ASSIGN(sys::Fd maps, sys::make_user_namespace(own ? mount.uid_mappings : config.uid_mappings, own ? mount.gid_mappings : config.gid_mappings));
+      sys::MountAttributes mapped;
+      mapped.id_map = maps.get();
+      set = sys::set_mount_attributes(copy->get(), mapped, options.id_map_recursive);
+    }
+    if (set) set = set_bind_attributes(copy->get(), options);
+    if (!set) return fail(std::move(set).error().with(cat("mount ", mount.destination)));
+    mount.source_fd = 0;  // its number comes with the launch
+    out.push_back(std::move(*copy));
+  }
+  return {};
+}
+
+struct Creation {
+  const CreateOptions& options;
+  StateDirectory& directory;
+  Bundle bundle;
+  Record record;
+  bool hooked = false;  // the hooks' phase was reached: poststop belongs to its undoing
+
+  std::string state_text(RuntimeStatus status) const { return json::format(format_state(record, status)); }
+
+  // Ids of namespaces that are made at birth or joined there.
+  Result<> choose_namespaces(LaunchOptions& launch, sys::Fd& pid_namespace, sys::Fd& user_namespace) {
+    const ContainerConfig& config = bundle.config;
+    if (const Namespace* user = find_namespace(config, NamespaceType::kUser)) {
+      launch.new_user_namespace = user->path.empty();
+      launch.uid_maps = config.uid_mappings;
+      launch.gid_maps = config.gid_mappings;
+      if (!user->path.empty()) {
+        TRY_ASSIGN(user_namespace, sys::open_namespace(user->path));
+        launch.user_namespace = user_namespace.get();
+      }
+    }
+    if (const Namespace* pid = find_namespace(config, NamespaceType::kPid)) {
+      launch.new_pid_namespace = pid->path.empty();
+      if (!pid->path.empty()) {
+        TRY_ASSIGN(pid_namespace, sys::open_namespace(pid->path));
+        launch.pid_namespace = pid_namespace.get();
+      }
+    }
+    return {};
+  }
+
+  Result<InitSpec> make_spec(const LaunchOptions& launch) {
+    InitSpec spec;
+    spec.config = bundle.config;
+    spec.state = state_text(RuntimeStatus::kCreating);
+    if (bundle.config.seccomp) {
+      TRY_ASSIGN(spec.seccomp_program, compile_seccomp(*bundle.config.seccomp));
+      spec.seccomp_flags = seccomp_load_flags(*bundle.config.seccomp);
+      spec.seccomp_notify = uses_notify(*bundle.config.seccomp);
+    }
+    if (!record.group.empty()) {
+      TRY_ASSIGN(std::unique_ptr<sys::Cgroups> groups, open_groups(record.controllers));
+      spec.cgroup_views = groups->views(record.group);
+    }
+    spec.hold = true;
+    spec.acknowledged = true;
+    spec.host_hooks = true;
+    spec.setgroups = !launch.new_user_namespace || ::geteuid() == 0 || bundle.config.gid_mappings.size() > 1;
+    spec.pivot = options.pivot;
+    spec.new_keyring = options.new_keyring;
+    if (bundle.config.process.console_rows != 0) {
+      spec.rows = bundle.config.process.console_rows;
+      spec.columns = bundle.config.process.console_columns;
+    }
+    return spec;
+  }
+
+  Result<> on_hooks(const sys::Pidfd& process) {
+    hooked = true;
+    Record shown = record;
+    shown.pid = process.pid();
+    TRY(move_net_devices(bundle.config.net_devices, process.pid()));
+    json::Value state = format_state(shown, RuntimeStatus::kCreated);
+    state.as_object()["status"] = "creating";
+    std::string text = json::format(state);
+    TRY(run_hooks("prestart", bundle.config.hooks.prestart, text));
+    return run_hooks("createRuntime", bundle.config.hooks.create_runtime, text);
+  }
+
+  Result<> on_ready(const sys::Pidfd& process) {
+    TRY(failpoint("runtime.after_ready"));
+    record.pid = process.pid();
+    TRY_ASSIGN(record.start_ticks, sys::process_start_ticks(process.pid()));
+    TRY(directory.write(record));
+    TRY(failpoint("runtime.before_pid_file"));
+    return write_pid_file(options.pid_file, process.pid());
+  }
+
+  Result<> go() {
+    record.id = options.id;
+    record.bundle = bundle.path;
+    record.rootfs = bundle.config.rootfs;
+    record.created = format_rfc3339_nano(RealClock().wall());
+    record.owner = ::geteuid();
+    record.annotations = bundle.config.annotations;
+    TRY(plan_group(record, bundle));
+    TRY(directory.write_config(bundle.config));
+    TRY(directory.write(record));
+    TRY(failpoint("runtime.after_record"));
+
+    LaunchOptions launch;
+    TRY_ASSIGN(sys::Cgroups::Entry entry, make_group(record, bundle));
+    TRY(failpoint("runtime.after_group"));
+    launch.cgroup = std::move(entry.cgroup);
+    launch.procs = std::move(entry.procs);
+    launch.console_socket = options.console_socket;
+    launch.preserve_fds = options.preserve_fds;
+    sys::Fd pid_namespace;
+    sys::Fd user_namespace;
+    TRY(choose_namespaces(launch, pid_namespace, user_namespace));
+    TRY(prepare_mounts(bundle.config, launch.new_user_namespace, launch.mounts));
+    TRY_ASSIGN(launch.listener, directory.listen());
+    TRY_ASSIGN(InitSpec spec, make_spec(launch));
+    LaunchEvents events;
+    events.on_hooks = [this](const sys::Pidfd& process) { return on_hooks(process); };
+    events.on_terminal = options.on_terminal;
+    events.on_ready = [this](const sys::Pidfd& process) { return on_ready(process); };
+    TRY(FirstStage::launch(std::move(spec), std::move(launch), events));
+    return {};
+  }
+};
+
+}  // namespace
+
+Result<> Runtime::create(const CreateOptions& options) {
+  TRY_ASSIGN(Bundle bundle, load_bundle(options.bundle));
+  TRY(check_terminal(bundle.config, options));
+  TRY(check_host(bundle.config));
+  TRY_ASSIGN(StateDirectory directory, StateDirectory::create(root_, options.id));
+  if (options.preserve_fds > 0) {
+    bundle.config.process.env.push_back(cat("LISTEN_FDS=", options.preserve_fds));
+    bundle.config.process.env.emplace_back("LISTEN_PID=1");
+  }
+  Result<> done = failpoint("runtime.after_directory");
+  Creation creation{options, directory, std::move(bundle), {}, false};
+  if (done) done = creation.go();
+  if (done) return {};
+  // As if it had never been.
+  Result<> undone = destroy(directory, creation.record);
+  if (!undone) log::warn("a container that could not be created leaves something behind", {{"container", options.id}, {"error", undone.error()}});
+  if (creation.hooked) {
+    Result<> hooks = run_hooks("poststop", creation.bundle.config.hooks.poststop, creation.state_text(RuntimeStatus::kStopped));
+    if (!hooks) log::warn("a hook failed", {{"container", options.id}, {"error", hooks.error()}});
+  }
+  return done;
+}
+
+}  // namespace monopod::container::oci

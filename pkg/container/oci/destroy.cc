@@ -1,0 +1,55 @@
+#include "container/oci/destroy.h"
+
+#include <poll.h>
+#include <signal.h>
+
+#include <cerrno>
+
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "container/oci/group.h"
+
+namespace monopod::container::oci {
+namespace {
+
+constexpr int kKillWaitMs = 30'000;  // a killed process that does not end is stuck in the kernel
+
+Result<> wait_for_end(const sys::Pidfd& process) {
+  struct pollfd wait = {process.fd(), POLLIN, 0};
+  int n;
+  do n = ::poll(&wait, 1, kKillWaitMs);
+  while (n < 0 && errno == EINTR);
+  if (n == 0) return fail(Code::kDeadlineExceeded, cat("process ", process.pid(), " does not end"));
+  return {};
+}
+
+}  // namespace
+
+Result<> kill_everything(const Record& record) {
+  Result<sys::Pidfd> process = find_process(record);
+  if (process) (void)process->send_signal(SIGKILL);
+  if (!record.group.empty()) {
+    Result<std::unique_ptr<sys::Cgroups>> groups = open_groups(record.controllers);
+    if (groups) {
+      Result<> killed = (*groups)->kill_all(record.group);
+      if (!killed && killed.error().code() != Code::kNotFound) log::warn("a control group is not killed at once", {{"error", killed.error()}});
+      // On v1 alone the frozen die when they thaw.
+      if ((*groups)->mode() == sys::CgroupMode::kV1 && (*groups)->is_frozen(record.group)) (void)(*groups)->set_frozen(record.group, false);
+    }
+  }
+  return process ? wait_for_end(*process) : Result<>();
+}
+
+Result<> destroy(const StateDirectory& directory, const Record& record) {
+  TRY(kill_everything(record));
+  TRY(failpoint("runtime.after_kill"));
+  if (!record.group.empty()) {
+    Result<std::unique_ptr<sys::Cgroups>> groups = open_groups(record.controllers);
+    if (groups) TRY((*groups)->remove(record.group));
+  }
+  TRY(failpoint("runtime.after_remove_group"));
+  return directory.remove();
+}
+
+}  // namespace monopod::container::oci

@@ -1,0 +1,167 @@
+// exec: one more process in a container.
+#include <fcntl.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/strings.h"
+#include "container/oci/bundle.h"
+#include "container/oci/console.h"
+#include "container/oci/group.h"
+#include "container/oci/launch.h"
+#include "container/oci/listener.h"
+#include "container/oci/pid_file.h"
+#include "container/oci/runtime.h"
+#include "container/seccomp.h"
+#include "sys/capabilities.h"
+
+namespace monopod::container::oci {
+namespace {
+
+constexpr std::size_t kProcessBytesMax = 4U << 20;
+
+Result<ProcessSpec> read_process(const std::string& path) {
+  TRY_ASSIGN(std::string text, sys::read_host_file(path, kProcessBytesMax));
+  TRY_ASSIGN(json::Value value, json::parse(text));
+  Result<ProcessSpec> process = parse_process(value);
+  if (!process) return fail(std::move(process).error().with(path));
+  TRY(drop_unknown_capabilities(process->capabilities));
+  return process;
+}
+
+Result<> set_user(ProcessSpec& process, const std::string& text) {
+  auto [uid, gid] = split_once(text, ':');
+  auto number = parse_int<std::uint32_t>(uid);
+  auto group = gid ? parse_int<std::uint32_t>(*gid) : std::optional(process.user.gid);
+  if (!number || !group) return fail(Code::kInvalidArgument, cat("--user \"", text, "\" is not UID[:GID]"));
+  process.user.uid = *number;
+  process.user.gid = *group;
+  return {};
+}
+
+Result<> add_capability(Capabilities& capabilities, const std::string& name) {
+  if (!sys::find_capability(name)) return fail(Code::kInvalidArgument, cat("--cap: unknown capability ", name));
+  for (auto* set : {&capabilities.bounding, &capabilities.effective, &capabilities.permitted, &capabilities.ambient}) {
+    if (std::find(set->begin(), set->end(), name) == set->end()) set->push_back(name);
+  }
+  return {};
+}
+
+Result<ProcessSpec> choose_process(const ExecRequest& request, const ProcessSpec& of_container) {
+  if (!request.process_file.empty()) return read_process(request.process_file);
+  if (request.args.empty()) return fail(Code::kInvalidArgument, "process args cannot be empty");
+  ProcessSpec process = of_container;
+  process.args = request.args;
+  process.terminal = request.terminal;
+  process.console_rows = 0;
+  process.scheduler.reset();
+  process.io_priority.reset();
+  process.capabilities.inheritable.clear();  // CVE-2022-29162
+  if (!request.cwd.empty()) process.cwd = request.cwd;
+  for (const std::string& entry : request.env) process.env.push_back(entry);
+  if (!request.user.empty()) TRY(set_user(process, request.user));
+  if (!request.additional_gids.empty()) process.user.additional_gids = request.additional_gids;
+  for (const std::string& name : request.capabilities) TRY(add_capability(process.capabilities, name));
+  if (!request.apparmor_profile.empty()) process.apparmor_profile = request.apparmor_profile;
+  if (!request.selinux_label.empty()) process.selinux_label = request.selinux_label;
+  if (request.no_new_privileges) process.no_new_privileges = true;
+  return process;
+}
+
+std::uint64_t flags_to_join(const ContainerConfig& config) {
+  std::uint64_t out = CLONE_NEWNS;
+  for (const Namespace& ns : config.namespaces) {
+    switch (ns.type) {
+      case NamespaceType::kNetwork: out |= CLONE_NEWNET; break;
+      case NamespaceType::kIpc: out |= CLONE_NEWIPC; break;
+      case NamespaceType::kUts: out |= CLONE_NEWUTS; break;
+      case NamespaceType::kCgroup: out |= CLONE_NEWCGROUP; break;
+      case NamespaceType::kTime: out |= CLONE_NEWTIME; break;
+      default: break;  // at birth
+    }
+  }
+  return out;
+}
+
+Result<> check_terminal(const ProcessSpec& process, const ExecRequest& request) {
+  if (process.terminal && request.detach && request.console_socket.empty())
+    return fail(Code::kInvalidArgument, "cannot allocate tty if monopod will detach without setting console socket");
+  if (!process.terminal && !request.console_socket.empty()) return fail(Code::kInvalidArgument, "cannot use console socket if monopod will not allocate tty");
+  return {};
+}
+
+}  // namespace
+
+Result<int> Runtime::exec(const ExecRequest& request) {
+  TRY_ASSIGN(Found c, find(request.id, false));
+  if (c.status == RuntimeStatus::kPaused && !request.ignore_paused) return fail(Code::kFailedPrecondition, "cannot exec in a paused container (use --ignore-paused to override)");
+  if (c.status == RuntimeStatus::kStopped || c.status == RuntimeStatus::kCreating) return fail(Code::kFailedPrecondition, "cannot exec in a stopped container");
+  TRY_ASSIGN(ContainerConfig config, c.directory.read_config());
+  TRY_ASSIGN(config.process, choose_process(request, config.process));
+  TRY(check_terminal(config.process, request));
+  config.mounts.clear();
+  config.hooks = {};
+  if (request.preserve_fds > 0) {
+    config.process.env.push_back(cat("LISTEN_FDS=", request.preserve_fds));
+  }
+  Result<> valid = validate_config(config);
+  if (!valid) return fail(std::move(valid).error().with("process"));
+  TRY(check_host(config));
+
+  TRY_ASSIGN(sys::Pidfd target, find_process(c.record));
+  InitSpec spec;
+  LaunchOptions launch;
+  spec.mode = InitMode::kExec;
+  spec.acknowledged = true;
+  spec.join = flags_to_join(config);
+  spec.new_keyring = false;
+  if (config.seccomp) {
+    TRY_ASSIGN(spec.seccomp_program, compile_seccomp(*config.seccomp));
+    spec.seccomp_flags = seccomp_load_flags(*config.seccomp);
+    spec.seccomp_notify = uses_notify(*config.seccomp);
+  }
+  if (config.process.console_rows != 0) {
+    spec.rows = config.process.console_rows;
+    spec.columns = config.process.console_columns;
+  }
+  bool has_user_namespace = has_namespace(config, NamespaceType::kUser);
+  spec.setgroups = !has_user_namespace || c.record.owner == 0 || config.gid_mappings.size() > 1;
+  sys::Fd user_namespace;
+  if (has_user_namespace) {
+    TRY_ASSIGN(user_namespace, sys::open_namespace(cat("/proc/", target.pid(), "/ns/user")));
+    launch.user_namespace = user_namespace.get();
+  }
+  if (has_namespace(config, NamespaceType::kPid)) launch.pid_namespace = target.fd();
+  launch.target = target.fd();
+  launch.preserve_fds = request.preserve_fds;
+  launch.console_socket = request.console_socket;
+  if (!c.record.group.empty()) {
+    TRY_ASSIGN(std::unique_ptr<sys::Cgroups> groups, open_groups(c.record.controllers));
+    std::string group = request.cgroup.empty() ? c.record.group : cat(c.record.group, "/", request.cgroup);
+    Result<sys::Cgroups::Entry> entry = groups->open_entry(group);
+    if (!entry) return fail(std::move(entry).error().with("enter the container's control group"));
+    launch.cgroup = std::move(entry->cgroup);
+    launch.procs = std::move(entry->procs);
+  }
+  spec.config = config;
+
+  Foreground foreground;
+  LaunchEvents events;
+  if (!request.detach) TRY(foreground.prepare());
+  events.on_terminal = [&](sys::Fd master) { return foreground.take_terminal(std::move(master)); };
+  events.on_ready = [&](const sys::Pidfd& process) { return write_pid_file(request.pid_file, process.pid()); };
+  int pid = 0;
+  auto on_listener = [&](sys::Fd listener) { return hand_over_listener(config, format_state(c.record, c.status), pid, listener.get()); };
+  TRY_ASSIGN(FirstStage stage, FirstStage::launch(std::move(spec), std::move(launch), events));
+  pid = stage.process().pid();
+  Result<> running = follow_to_exec(stage.channel(), on_listener);
+  if (!running) {
+    stage.end();
+    return fail(std::move(running).error());
+  }
+  if (request.detach) return 0;
+  return foreground.wait(stage.process());
+}
+
+}  // namespace monopod::container::oci

@@ -1,0 +1,96 @@
+#include "container/oci/group.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/log.h"
+#include "base/strings.h"
+#include "container/oci/resources.h"
+
+namespace monopod::container::oci {
+namespace {
+
+bool may_go_without(const Error& error) { return error.os_errno() == EPERM || error.os_errno() == EACCES || error.os_errno() == EROFS; }
+
+// As the config says, then what every container may use: the standard devices, nodes of any, and its own.
+std::vector<sys::DeviceRule> all_device_rules(std::vector<sys::DeviceRule> rules, const std::vector<Device>& devices) {
+  std::vector<sys::DeviceRule> standard = default_device_rules();
+  if (rules.empty()) {
+    for (const Device& device : devices) {
+      if (device.type != 'p') standard.push_back({true, device.type == 'u' ? 'c' : device.type, device.major, device.minor, "rwm"});
+    }
+    return standard;
+  }
+  rules.insert(rules.end(), standard.begin() + 1, standard.end());
+  return rules;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<sys::Cgroups>> open_groups(const std::vector<std::string>& controllers) {
+  sys::CgroupOptions options;
+  options.root = ".";
+  options.make_room = false;
+  options.controllers = controllers;
+  options.controllers.emplace_back("cpuacct");
+  return sys::open_cgroups(options);
+}
+
+std::string group_path(const std::string& cgroups_path, const std::string& id) {
+  std::string_view path = cgroups_path;
+  if (path.empty()) return cat("monopod-", id);
+  while (path.starts_with('/')) path.remove_prefix(1);
+  return std::string(path);
+}
+
+Result<> plan_group(Record& record, const Bundle& bundle) {
+  Result<std::unique_ptr<sys::Cgroups>> groups = open_groups({});
+  if (!groups) {
+    log::warn("this machine has no control groups", {{"error", groups.error()}});
+    return {};
+  }
+  TRY_ASSIGN(std::vector<Setting> settings, plan_resources(bundle.resources, (*groups)->mode() == sys::CgroupMode::kV2));
+  record.controllers = controllers_of(settings);
+  record.group = group_path(bundle.config.cgroup_path, record.id);
+  record.resources = bundle.resources;
+  if (record.group.empty()) return fail(Code::kInvalidArgument, "config: linux.cgroupsPath is the top of all control groups");
+  return {};
+}
+
+Result<sys::Cgroups::Entry> make_group(Record& record, const Bundle& bundle) {
+  if (record.group.empty()) return sys::Cgroups::Entry();
+  TRY_ASSIGN(std::unique_ptr<sys::Cgroups> groups, open_groups(record.controllers));
+  TRY_ASSIGN(std::vector<Setting> settings, plan_resources(bundle.resources, groups->mode() == sys::CgroupMode::kV2));
+  Result<> made = groups->create(record.group);
+  if (!made) {
+    if (!may_go_without(made.error()) || !settings.empty()) return fail(std::move(made).error());
+    log::warn("the container has no control group of its own", {{"error", made.error()}});
+    record.group.clear();
+    return sys::Cgroups::Entry();
+  }
+  TRY(apply_resources(*groups, record.group, settings));
+  TRY_ASSIGN(std::vector<sys::DeviceRule> rules, parse_device_rules(bundle.resources));
+  TRY(groups->set_devices(record.group, all_device_rules(std::move(rules), bundle.config.devices)));
+  return groups->open_entry(record.group);
+}
+
+Result<> enter_controller(const Record& record, const std::string& controller) {
+  TRY_ASSIGN(std::unique_ptr<sys::Cgroups> before, open_groups(record.controllers));
+  TRY_ASSIGN(std::vector<int> pids, before->processes(record.group));
+  TRY_ASSIGN(std::unique_ptr<sys::Cgroups> after, open_groups({controller}));
+  TRY(after->create(record.group));
+  for (int pid : pids) {
+    Result<> moved = after->write(record.group, controller, "cgroup.procs", cat(pid));
+    if (!moved && moved.error().os_errno() != ESRCH) return moved;
+  }
+  return {};
+}
+
+bool is_frozen(const Record& record) {
+  if (record.group.empty()) return false;
+  Result<std::unique_ptr<sys::Cgroups>> groups = open_groups(record.controllers);
+  return groups && (*groups)->is_frozen(record.group);
+}
+
+}  // namespace monopod::container::oci
