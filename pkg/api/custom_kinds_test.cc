@@ -436,5 +436,120 @@ async::Task<Result<>> authorised(TestCluster& cluster) {
 }
 TEST(CustomKinds, AreHeldToRolesAndQuotas) { with_cluster(authorised); }
 
+// A kind may be called as one of the server's own; it is not treated as that.
+async::Task<Result<>> namesakes(TestCluster& cluster) {
+  constexpr std::string_view kNamesake = R"(
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: PLURAL.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: PLURAL, kind: KIND}
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
+)";
+  for (auto [plural, kind] : std::initializer_list<std::pair<std::string_view, std::string_view>>{{"bindings", "Binding"}, {"pods", "Pod"}, {"namespaces", "Namespace"}, {"events", "Event"}, {"secrets", "Secret"}}) {
+    CO_TRY(co_await install(cluster, replaced(replaced(std::string(kNamesake), "PLURAL", plural), "KIND", kind)));
+    std::string path = cat("/apis/example.com/v1/namespaces/default/", plural);
+    CO_CALL(made, "POST", path, cat(R"({"apiVersion":"example.com/v1","kind":")", kind, R"(","metadata":{"name":"one"},"target":{"kind":"Node","name":"n1"},"spec":{"finalizers":["a/b"]}})"));
+    CO_EXPECT_STATUS(made, 201);
+    EXPECT_EQ(made.text({"kind"}), kind);
+    EXPECT_EQ(made.text({"target", "name"}), "n1");
+    CO_CALL(listed, "GET", path + "?fieldSelector=metadata.name%3Done");
+    EXPECT_EQ(json::get_array(listed.tree(), {"items"})->size(), 1U) << listed.body;
+    CO_CALL(table, "GET", path, "", {{"accept", "application/json;as=Table;v=v1;g=meta.k8s.io"}});
+    EXPECT_TRUE(table.body.contains(R"("cells":["one","0s"])")) << table.body;
+    CO_CALL(gone, "DELETE", path + "/one");
+    CO_EXPECT_STATUS(gone, 200);
+    CO_CALL(absent, "GET", path + "/one");
+    CO_EXPECT_STATUS(absent, 404);
+  }
+  co_return Result<>();
+}
+TEST(CustomKinds, MayHaveTheNamesOfBuiltInOnes) { with_cluster(namesakes); }
+
+struct Load {
+  bool over = false;
+  int answers = 0;
+};
+
+// Asks all the time while definitions come, change and go. What it gets is an answer that fits one of these moments.
+async::Task<Result<>> ask(TestCluster& cluster, int number, Load& load) {
+  for (int i = 0; !load.over; ++i) {
+    std::string name = cat("w", number, "-", i);
+    CO_CALL(made, "POST", kWidgets, widget(name, i % 7 == 0 ? "{size: -1}" : "{size: 1}", i % 5 == 0 ? "finalizers: [example.com/hold]" : ""));
+    EXPECT_TRUE(made.status == 201 || made.status == 404 || made.status == 405 || made.status == 422) << made.status << made.body;
+    CO_CALL(listed, "GET", kWidgets + (i % 2 == 0 ? "" : "?labelSelector=a%3Db&limit=3"), "", {{"accept", i % 3 == 0 ? "application/json;as=Table;v=v1;g=meta.k8s.io" : "application/json"}});
+    EXPECT_TRUE(listed.status == 200 || listed.status == 404) << listed.status << listed.body;
+    CO_CALL(watched, "GET", kWidgets + "?watch=1&timeoutSeconds=1");  // time stands still: it ends with its kind, or not at all
+    EXPECT_TRUE(watched.status == 200 || watched.status == 404) << watched.status << watched.body;
+    ++load.answers;
+  }
+  co_return Result<>();
+}
+async::Task<Result<>> write(TestCluster& cluster, int number, Load& load) {
+  for (int i = 0; !load.over; ++i) {
+    std::string path = cat(kWidgets, "/x", number);
+    CO_CALL(applied, "PATCH", path + "?fieldManager=m", widget(cat("x", number), cat("{size: ", i, "}")), {{"content-type", "application/apply-patch+yaml"}});
+    EXPECT_TRUE(applied.status == 200 || applied.status == 201 || applied.status == 404 || applied.status == 405 || applied.status == 409) << applied.status << applied.body;
+    CO_CALL(read, "GET", path);
+    EXPECT_TRUE(read.status == 200 || read.status == 404) << read.status << read.body;
+    CO_CALL(removed, "DELETE", path);
+    EXPECT_TRUE(removed.status == 200 || removed.status == 404 || removed.status == 409) << removed.status << removed.body;
+    CO_CALL(discovered, "GET", "/apis/example.com/v1");
+    CO_CALL(described, "GET", "/openapi/v3/apis/example.com/v1");
+    EXPECT_TRUE(described.status == 200 || described.status == 404) << described.status;
+    ++load.answers;
+  }
+  co_return Result<>();
+}
+
+async::Task<Result<>> free_held(TestCluster& cluster) {
+  CO_CALL(listed, "GET", kWidgets);
+  const json::Value tree = listed.tree();
+  const json::Array* items = json::get_array(tree, {"items"});
+  if (items == nullptr) co_return Result<>();
+  for (const json::Value& item : *items) {
+    CO_CALL(freed, "PATCH", cat(kWidgets, "/", json::get_string(item, {"metadata", "name"})), R"({"metadata":{"finalizers":null}})", {{"content-type", "application/merge-patch+json"}});
+  }
+  co_return Result<>();
+}
+
+async::Task<Result<>> come_and_go(TestCluster& cluster) {
+  for (int round = 0; round < 5; ++round) {
+    CO_TRY(co_await install(cluster));
+    CO_CALL(got, "GET", kDefinitions + "/widgets.example.com");
+    CO_CALL(changed, "PUT", kDefinitions + "/widgets.example.com", replaced(got.body, R"("colour":{"type":"string"})", R"("colour":{"type":"string","default":"red"})"));
+    CO_EXPECT_STATUS(changed, 200);
+    for (int turn = 0; turn < 20; ++turn) {
+      CO_CALL(read, "GET", kWidgets);
+    }
+    CO_CALL(gone, "DELETE", kDefinitions + "/widgets.example.com");
+    CO_EXPECT_STATUS(gone, 200);
+    bool absent = false;
+    for (int tries = 0; tries < 1000 && !absent; ++tries) {
+      CO_TRY(co_await free_held(cluster));
+      CO_CALL(definition, "GET", kDefinitions + "/widgets.example.com");
+      absent = definition.status == 404;
+    }
+    EXPECT_TRUE(absent);
+  }
+  co_return Result<>();
+}
+
+async::Task<Result<>> under_load(TestCluster& cluster) {
+  Load load;
+  async::Scope clients(cluster.executor);
+  for (int i = 0; i < 4; ++i) clients.spawn(ask(cluster, i, load));
+  for (int i = 0; i < 4; ++i) clients.spawn(write(cluster, i, load));
+  Result<> done = co_await come_and_go(cluster);
+  load.over = true;
+  clients.cancel();  // a watch may wait for ever
+  (void)co_await clients.join();
+  EXPECT_GT(load.answers, 50);
+  co_return done;
+}
+TEST(CustomKinds, ComeChangeAndGoUnderLoad) { with_cluster(under_load); }
+
 }  // namespace
 }  // namespace monopod::api

@@ -71,7 +71,7 @@ Outcome<void> read_resource(std::string_view method, std::vector<std::string> pa
   info.resource = parts[0];
   if (parts.size() > 1) info.name = parts[1];
   if (parts.size() > 2) info.subresource = parts[2];
-  if (info.resource == "namespaces") info.ns = info.name;
+  if (info.resource == "namespaces" && info.group.empty()) info.ns = info.name;
   info.parts = std::move(parts);
   if (info.name.empty() && info.verb == "get") info.verb = "list";
   if (info.name.empty() && info.verb == "delete") info.verb = "deletecollection";

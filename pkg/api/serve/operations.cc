@@ -65,7 +65,7 @@ async::Task<Outcome<Answer>> Operations::create(Call& call, json::Value body) {
     CO_OUT_ASSIGN(json::Value answer, co_await answer_review(call, std::move(body), authenticator_, authorizer_, registry_));
     co_return Answer{201, nullptr, std::move(answer)};
   }
-  if (call.resource->kind() == "Binding" && call.subresource.empty()) {  // the old door: the pod's name is the binding's
+  if (call.resource->kind() == "Binding" && !call.resource->is_custom && call.subresource.empty()) {  // the old door: the pod's name is the binding's
     call.name = json::get_string(body, {"metadata", "name"});
     call.resource = find_resource("", "v1", "pods");
     call.subresource = "binding";

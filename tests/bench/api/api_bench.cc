@@ -1,5 +1,5 @@
 // The API server's own cost: requests go through Exchange, authentication, RBAC, admission and the store, without a socket.
-//   api_bench [STORE-FILE [watch]]    watch: that part alone
+//   api_bench [STORE-FILE [watch | custom]]    watch, custom: that part alone
 #include <malloc.h>
 #include <unistd.h>
 
@@ -198,9 +198,9 @@ async::Task<Result<>> watch_part(Bench& bench, async::Executor executor) {
 }
 
 // A definition in the shape of an operator's: a spec of 12 structs with 8 described fields each, columns and a status.
-std::string definition(int i) {
+std::string definition(int i, int parts = 12) {
   std::string structs;
-  for (int s = 0; s < 12; ++s) {
+  for (int s = 0; s < parts; ++s) {
     std::string fields;
     for (int f = 0; f < 8; ++f)
       fields += cat(f == 0 ? "" : ",", "\"field", f, "\":{\"type\":\"", f % 2 == 0 ? "string" : "integer", "\",\"description\":\"What this field of the kind is for, in a sentence or two.\"}");
@@ -225,9 +225,15 @@ async::Task<Result<>> custom_kinds(Bench& bench, async::Executor executor) {
       if (served) break;
       if (wall() - w > 60) co_return fail(Code::kDeadlineExceeded, "a definition is not served");
     }
-  print("100 definitions served after", (wall() - w) * 1e3, "ms");
+  print("100 definitions served after", (wall() - w) * 1e3, "ms");  // one client, one after the other
   print("CPU per definition", (cpu() - c) / kCount * 1e6, "us");
   print("memory per definition", (resident_bytes() - before) / kCount / 1e3, "KB");
+  w = wall();
+  std::string large = definition(kCount, 700);
+  double bytes = static_cast<double>(large.size());
+  CO_TRY(co_await bench.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", std::move(large)));
+  print("create a large definition", (wall() - w) * 1e3, "ms");
+  print("create a large definition size", bytes / 1e6, "MB");
   w = wall();
   CO_TRY(co_await bench.call("GET", "/openapi/v3", ""));
   print("OpenAPI v3 index after 100 definitions", (wall() - w) * 1e3, "ms");
@@ -269,7 +275,7 @@ async::Task<Result<>> measure(Bench& bench, async::Executor executor) {
   co_return Result<>();
 }
 
-async::Task<Result<>> run(async::Executor executor, std::string path, bool watch_alone) {
+async::Task<Result<>> run(async::Executor executor, std::string path, std::string part) {
   async::RealTime time;
   SystemRng rng;
   async::Pool pool(2);
@@ -283,7 +289,8 @@ async::Task<Result<>> run(async::Executor executor, std::string path, bool watch
   scope.spawn(server.run());
   Bench bench{background, server};
   Result<> measured;
-  if (watch_alone) measured = co_await watch_part(bench, executor);
+  if (part == "watch") measured = co_await watch_part(bench, executor);
+  else if (part == "custom") measured = co_await custom_kinds(bench, executor);
   else measured = co_await measure(bench, executor);
   background.cancel();
   (void)co_await background.join();
@@ -305,7 +312,7 @@ async::Task<Result<>> run(async::Executor executor, std::string path, bool watch
 int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   monopod::async::Loop loop;
-  auto result = loop.run(monopod::run(loop.executor(), argc > 1 ? argv[1] : ":memory:", argc > 2));
+  auto result = loop.run(monopod::run(loop.executor(), argc > 1 ? argv[1] : ":memory:", argc > 2 ? argv[2] : ""));
   if (result) return 0;
   std::fprintf(stderr, "%s\n", result.error().message().c_str());
   return 1;
