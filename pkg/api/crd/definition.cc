@@ -175,11 +175,20 @@ void check_conversion(const json::Value& spec, const Path& path, FieldErrors& er
   }
 }
 
-bool is_protected(std::string_view group) {
-  return group == "k8s.io" || group.ends_with(".k8s.io") || group == "kubernetes.io" || group.ends_with(".kubernetes.io");
+void check_approval(const json::Value& definition, std::string_view group, FieldErrors& errors) {
+  if (!is_protected(group)) return;
+  Path path = Path("metadata")["annotations"].key(kApproval);
+  std::string_view approval = json::get_string(definition, {"metadata", "annotations", kApproval});
+  if (approval.empty()) errors.required(path, cat("protected groups must have approval annotation \"", kApproval, "\", see https://github.com/kubernetes/enhancements/pull/1111"));
+  else if (!approval.starts_with("unapproved") && approval.find("://") == std::string_view::npos)
+    errors.invalid(path, approval, cat("protected groups must have approval annotation \"", kApproval, "\" with either a URL or a reason starting with \"unapproved\", see https://github.com/kubernetes/enhancements/pull/1111"));
 }
 
 }  // namespace
+
+bool is_protected(std::string_view group) {
+  return group == "k8s.io" || group.ends_with(".k8s.io") || group == "kubernetes.io" || group.ends_with(".kubernetes.io");
+}
 
 void prepare_definition(json::Value& definition) { remember_stored(definition); }
 
@@ -212,9 +221,7 @@ void validate_definition(const json::Value& definition, FieldErrors& errors) {
   } else if (group.find('.') == std::string_view::npos) {
     errors.invalid(path["group"], group, "should be a domain with at least one dot");
   }
-  if (is_protected(group) && json::get_string(definition, {"metadata", "annotations", "api-approved.kubernetes.io"}).empty())
-    errors.required(Path("metadata")["annotations"].key("api-approved.kubernetes.io"),
-                    "protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111");
+  check_approval(definition, group, errors);
   if (scope.empty()) errors.required(path["scope"]);
   else if (scope != "Cluster" && scope != "Namespaced") errors.not_supported(path["scope"], json::Value(scope), {"Cluster", "Namespaced"});
   for (const char* member : {"plural", "singular", "kind", "listKind"})

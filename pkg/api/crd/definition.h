@@ -16,6 +16,10 @@ void prepare_definition_delete(json::Value& definition, WallTime now);
 void validate_definition(const json::Value& definition, FieldErrors& errors);
 void validate_definition_update(const json::Value& definition, const json::Value& old, std::string_view subresource, FieldErrors& errors);
 
+// Groups of Kubernetes itself (*.k8s.io, *.kubernetes.io) need an annotation that says where they were approved (KEP-1111).
+inline constexpr std::string_view kApproval = "api-approved.kubernetes.io";
+bool is_protected(std::string_view group);
+
 // Conditions in status.conditions. Unset: a null view.
 std::string_view condition_status(const json::Value& definition, std::string_view type);
 struct Condition {

@@ -94,7 +94,13 @@ TEST(Definition, GroupsOfKubernetesNeedApproval) {
   json::Value definition = widget_definition("{type: object}");
   definition.at("spec").at("group") = "things.k8s.io";
   definition.at("metadata").at("name") = "widgets.things.k8s.io";
-  EXPECT_TRUE(create_definition(definition).text().contains("protected groups must have approval annotation \"api-approved.kubernetes.io\""));
+  EXPECT_TRUE(create_definition(definition).text().contains("protected groups must have approval annotation \"api-approved.kubernetes.io\", see"));
+  definition.at("metadata").get_object()["annotations"] = json::Object{{std::string(kApproval), "because"}};
+  EXPECT_TRUE(create_definition(definition).text().contains("with either a URL or a reason starting with \"unapproved\""));
+  definition.at("metadata").at("annotations").at(std::string(kApproval)) = "unapproved, experimental-only";
+  EXPECT_TRUE(create_definition(definition).empty());
+  apply_naming(definition, decide_names(definition, {}), WallTime{});
+  EXPECT_EQ(condition_status(definition, "KubernetesAPIApprovalPolicyConformant"), "False");
 }
 
 TEST(Definition, IsBoundedInDepthVersionsAndColumns) {

@@ -91,6 +91,12 @@ bool apply_naming(json::Value& definition, const NamingDecision& decision, WallT
   Condition names = decision.condition;
   names.message = decision.message;
   changed |= set_condition(definition, names, now);
+  if (is_protected(json::get_string(definition, {"spec", "group"}))) {
+    std::string approval(json::get_string(definition, {"metadata", "annotations", kApproval}));
+    bool approved = !approval.starts_with("unapproved");
+    std::string message = approved ? cat("approved in ", approval) : cat("not approved: \"", approval, "\"");
+    changed |= set_condition(definition, {"KubernetesAPIApprovalPolicyConformant", approved ? "True" : "False", approved ? "ApprovedAnnotation" : "UnapprovedAnnotation", message}, now);
+  }
   if (condition_status(definition, "Established") == "True") return changed;
   if (decision.all) return set_condition(definition, {"Established", "True", "InitialNamesAccepted", "the initial names have been accepted"}, now) || changed;
   return set_condition(definition, {"Established", "False", "NotAccepted", "not all names are accepted"}, now) || changed;
