@@ -133,19 +133,20 @@ bool compares(const json::Value& left, const std::string& op, const json::Value&
   return order >= 0;
 }
 
-void descend(const json::Value& value, const std::string& name, std::vector<const json::Value*>& out) {
-  if (out.size() >= kPathResultsMax) return;
+void descend(const json::Value& value, const std::string& name, std::vector<const json::Value*>& out, std::size_t& visits) {
+  if (out.size() >= kPathResultsMax || visits == 0) return;
+  --visits;
   if (const json::Object* object = value.if_object()) {
     for (auto& m : *object) {
       if (std::string_view(m.key()) == name && out.size() < kPathResultsMax) out.push_back(&m.value());
-      descend(m.value(), name, out);
+      descend(m.value(), name, out, visits);
     }
   } else if (const json::Array* array = value.if_array()) {
-    for (const json::Value& item : *array) descend(item, name, out);
+    for (const json::Value& item : *array) descend(item, name, out, visits);
   }
 }
 
-void advance(const PathStep& step, const json::Value& value, std::vector<const json::Value*>& out) {
+void advance(const PathStep& step, const json::Value& value, std::vector<const json::Value*>& out, std::size_t& visits) {
   auto push = [&out](const json::Value* v) {
     if (v != nullptr && out.size() < kPathResultsMax) out.push_back(v);
   };
@@ -174,7 +175,7 @@ void advance(const PathStep& step, const json::Value& value, std::vector<const j
         if (left != nullptr && (step.op.empty() || compares(*left, step.op, step.right))) push(&item);
       }
       break;
-    case PathStep::kDescend: descend(value, step.name, out); break;
+    case PathStep::kDescend: descend(value, step.name, out, visits); break;
   }
 }
 
@@ -184,9 +185,10 @@ Result<JsonPath> parse_json_path(std::string_view text) { return Parser(text).ru
 
 std::vector<const json::Value*> evaluate(const JsonPath& path, const json::Value& root) {
   std::vector<const json::Value*> now{&root};
+  std::size_t visits = kPathVisitsMax;
   for (const PathStep& step : path) {
     std::vector<const json::Value*> next;
-    for (const json::Value* value : now) advance(step, *value, next);
+    for (const json::Value* value : now) advance(step, *value, next, visits);
     now = std::move(next);
   }
   return now;

@@ -26,6 +26,7 @@ using JsonPath = std::vector<PathStep>;
 
 inline constexpr std::size_t kPathStepsMax = 32;
 inline constexpr std::size_t kPathResultsMax = 100;  // of one cell
+inline constexpr std::size_t kPathVisitsMax = 100'000;  // of values that ..name looks at, for one cell
 
 // kInvalidArgument with the reason.
 Result<JsonPath> parse_json_path(std::string_view text);

@@ -14,6 +14,7 @@ inline constexpr std::size_t kPatternBytesMax = 8U << 10;        // of its text
 inline constexpr int kPatternDepthMax = 200;                     // of nested groups
 inline constexpr int kPatternRepeatMax = 1000;                   // as RE2: {n,m}
 inline constexpr std::size_t kPatternStepsMax = 5'000'000;       // of all matching for one object: some 50 ms of the loop, then it is refused
+inline constexpr std::size_t kDefaultBytesMax = 4U << 20;         // that defaults may add to one object, about: more than a body may have
 inline constexpr std::size_t kErrorsMax = 100;                   // of one object, then the rest is left unsaid
 inline constexpr std::size_t kColumnsMax = 64;
 inline constexpr std::size_t kSelectableFieldsMax = 8;           // as upstream

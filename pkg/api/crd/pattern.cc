@@ -114,6 +114,7 @@ class PatternCompiler {
     Set set;
     int min = 0, max = 0;  // kRepeat; -1: no end
     std::vector<Node> children;
+    mutable std::int64_t place = -1;  // kSet: of its ranges, once they are written; a repeated set has them once
     std::size_t weight = 1;  // instructions, about
   };
   struct Flags {
@@ -422,9 +423,12 @@ class PatternCompiler {
       case Node::kSet: {
         if (node.set.size() == 1 && node.set[0].first == 0 && node.set[0].last == kRuneMax) return add({Op::kAny});
         Op op{Op::kSet};
-        op.x = static_cast<std::uint32_t>(out_->ranges_.size());
+        if (node.place < 0) {
+          node.place = static_cast<std::int64_t>(out_->ranges_.size());
+          out_->ranges_.insert(out_->ranges_.end(), node.set.begin(), node.set.end());
+        }
+        op.x = static_cast<std::uint32_t>(node.place);
         op.y = static_cast<std::uint32_t>(node.set.size());
-        out_->ranges_.insert(out_->ranges_.end(), node.set.begin(), node.set.end());
         return add(op);
       }
       case Node::kAssert: return add({Op::kAssert, node.assertion});
@@ -494,6 +498,12 @@ bool Pattern::holds(Assertion assertion, std::uint32_t before, std::uint32_t aft
 }
 
 bool Pattern::matches(std::string_view text, MatchBudget& budget) const {
+  std::size_t setting_up = program_.size() / 8;
+  if (budget.steps < setting_up) {
+    budget.spent = true;
+    return false;
+  }
+  budget.steps -= setting_up;
   // States reached so far at this place, each once: mark holds the place's number.
   std::vector<std::uint32_t> now, next, stack;
   std::vector<std::size_t> mark(program_.size(), 0);

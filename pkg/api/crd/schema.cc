@@ -26,6 +26,7 @@ class Compiler {
     if (const json::Array* keys = json::get_array(json, {"x-kubernetes-list-map-keys"})) out->list_keys = texts(*keys);
     if (const json::Value* value = json::find(json, {"default"}); value != nullptr && !value->is_null()) {
       out->default_value = std::make_unique<const json::Value>(*value);
+      out->default_bytes = json::format(*value).size() + 32;
       out->has_defaults = true;
     }
     if (const json::Object* properties = json::get_object(json, {"properties"})) {

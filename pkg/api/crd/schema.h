@@ -64,6 +64,7 @@ class Schema {
   // What a member of an object is held to: its property, else additionalProperties; null where nothing is said of it.
   const Schema* member(std::string_view name) const;
   bool has_defaults = false;   // somewhere in here
+  std::size_t default_bytes = 0;  // of default_value as text
 };
 
 // Of a schema that check_schema() found good. kInvalidArgument otherwise: too deep, too many nodes, a pattern that is none.

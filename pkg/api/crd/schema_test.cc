@@ -159,6 +159,31 @@ TEST(CustomSchema, AnObjectThatTakesTooLongIsRefused) {
   EXPECT_TRUE(errors.contains("takes too long to validate")) << errors.substr(0, 500);
 }
 
+TEST(CustomSchema, DefaultsCannotMakeASmallObjectLarge) {
+  auto kind = kind_with(cat("{type: object, properties: {list: {type: array, items: {type: object, properties: {a: {type: string, default: ", std::string(100'000, 'x'), "}}}}}}"));
+  std::string text = "spec: {list: [";
+  for (int i = 0; i < 10'000; ++i) text += "{},";
+  json::Value object = widget(text + "{}]}");
+  CanonicalOptions options;
+  options.defaults = true;
+  EXPECT_TRUE(settle_tree(object, kind->storage->type_row, options));
+  EXPECT_LT(json::format(object).size(), kDefaultBytesMax + (1U << 20));
+  FieldErrors errors;
+  validate_object(object, nullptr, *kind->storage, errors);
+  EXPECT_TRUE(errors.text().contains("Required value: the defaults of this object are larger than 4194304 bytes"));
+}
+
+TEST(CustomSchema, LongEnumsAndManyKeysStayCheap) {
+  std::string values;
+  for (int i = 0; i < 20'000; ++i) values += cat("v", i, ",");
+  auto kind = kind_with(cat("{type: object, properties: {list: {type: array, items: {type: string, enum: [", values, "x]}}}}"));
+  json::Value object = widget("spec: {list: []}");
+  for (int i = 0; i < 10'000; ++i) object.at("spec").at("list").as_array().emplace_back("x");
+  FieldErrors errors;
+  validate_object(object, nullptr, *kind->storage, errors);
+  EXPECT_TRUE(errors.text().contains("takes too long to validate")) << errors.text().substr(0, 300);
+}
+
 TEST(CustomSchema, ErrorsOfOneObjectAreBounded) {
   auto kind = kind_with(R"({type: object, properties: {list: {type: array, items: {type: integer}}}})");
   json::Value object = widget("spec: {list: []}");

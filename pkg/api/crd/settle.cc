@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "api/crd/limits.h"
 #include "base/strings.h"
 
 namespace monopod::api::crd {
@@ -136,6 +137,8 @@ class Settle {
   void defaults(json::Object& object, const Schema& schema) {
     for (auto& [name, property] : schema.properties) {
       if (property->default_value == nullptr || object.contains(name)) continue;
+      grown_ += property->default_bytes;
+      if (grown_ > kDefaultBytesMax) return;  // validation finds what is missing
       json::Value made = *property->default_value;
       one(made, *property);  // a default may have defaults in it
       object[name] = std::move(made);
@@ -146,6 +149,7 @@ class Settle {
   const Type& row_;
   std::string path_;
   std::optional<Error> error_;
+  std::size_t grown_ = 0;  // bytes that defaults added
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "api/crd/formats.h"
@@ -60,6 +61,7 @@ class Validator {
   explicit Validator(FieldErrors& errors) : errors_(errors) {}
 
   void root(const json::Value& object, const json::Value* old, const Schema& schema) {
+    defaulted_ = true;
     value(object, old, schema, Path(), Place::kRoot);
     if (budget_.spent) errors_.invalid(Path("spec"), "", "this object takes too long to validate by its schema");
   }
@@ -69,10 +71,9 @@ class Validator {
   enum class Place { kRoot, kInside };
 
   // Looking at a value costs about what some steps of a pattern do.
-  bool charge() {
-    constexpr std::size_t kVisit = 5;
-    if (budget_.steps < kVisit) budget_.spent = true;
-    else budget_.steps -= kVisit;
+  bool charge(std::size_t steps = 5) {
+    if (budget_.steps < steps) budget_.spent = true;
+    else budget_.steps -= steps;
     return !budget_.spent;
   }
   bool full() const { return errors_.errors().size() >= kErrorsMax; }
@@ -114,6 +115,10 @@ class Validator {
       const json::Value* was = before == nullptr ? nullptr : before->if_contains(name);
       value(m.value(), was, *below, path[name], Place::kInside);
     }
+    if (defaulted_ && schema.has_defaults)
+      for (auto& [name, property] : schema.properties)
+        if (property->default_value != nullptr && !object.contains(name) && !full())
+          errors_.required(path[name], cat("the defaults of this object are larger than ", kDefaultBytesMax, " bytes"));
     if (place == Place::kRoot) {
       const Schema* meta = schema.property("metadata");
       const json::Value* given = object.if_contains("metadata");
@@ -143,8 +148,11 @@ class Validator {
 
   void items(const json::Array& array, const json::Value* old, const Schema& schema, const Path& path) {
     if (schema.items) {
-      const json::Array* before = old == nullptr ? nullptr : old->if_array();
-      for (std::size_t i = 0; i < array.size() && !full(); ++i) value(array[i], before == nullptr ? nullptr : same_item(*before, array[i], schema), *schema.items, path[i], Place::kInside);
+      std::unordered_map<std::string, const json::Value*> before = items_by_keys(old, schema);
+      for (std::size_t i = 0; i < array.size() && !full(); ++i) {
+        auto was = before.empty() ? before.end() : before.find(json::format(json::Value(keys_of(array[i], schema))));
+        value(array[i], was == before.end() ? nullptr : was->second, *schema.items, path[i], Place::kInside);
+      }
     }
     if (schema.merge == MergeRule::kSet) set_items(array, path);
     if (schema.merge == MergeRule::kMap) map_items(array, schema, path);
@@ -162,14 +170,12 @@ class Validator {
     return out;
   }
 
-  // What an item of a list with keys was before; items of other lists have no identity.
-  static const json::Value* same_item(const json::Array& before, const json::Value& item, const Schema& schema) {
-    if (schema.merge != MergeRule::kMap) return nullptr;
-    if (before.size() > 1000) return nullptr;
-    json::Object keys = keys_of(item, schema);
-    for (const json::Value& candidate : before)
-      if (keys_of(candidate, schema) == keys) return &candidate;
-    return nullptr;
+  // What the items of a list with keys were before; items of other lists have no identity.
+  static std::unordered_map<std::string, const json::Value*> items_by_keys(const json::Value* old, const Schema& schema) {
+    std::unordered_map<std::string, const json::Value*> out;
+    if (old == nullptr || !old->is_array() || schema.merge != MergeRule::kMap) return out;
+    for (const json::Value& item : old->get_array()) out.emplace(json::format(json::Value(keys_of(item, schema))), &item);
+    return out;
   }
 
   void set_items(const json::Array& array, const Path& path) {
@@ -188,6 +194,7 @@ class Validator {
   }
 
   void rules(const json::Value& v, const json::Value* old, const Rules& r, const Path& path, Place place) {
+    if (!charge(r.enumeration.size() + r.required.size())) return;
     if ((r.has & Rules::kEnum) != 0 && std::ranges::find(r.enumeration, v) == r.enumeration.end()) not_in_enum(v, r, path);
     if (v.is_number()) number(v, r, path);
     if (v.is_string()) text(v.get_string(), r, path);
@@ -292,6 +299,7 @@ class Validator {
 
   FieldErrors& errors_;
   MatchBudget budget_{kPatternStepsMax};
+  bool defaulted_ = false;  // a whole object: its defaults are set, where there was room
 };
 
 void check_scale_numbers(const json::Value& object, const CustomResource& resource, FieldErrors& errors) {

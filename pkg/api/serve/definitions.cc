@@ -89,6 +89,9 @@ class Definitions {
         names.emplace_back(object->name());
         remember(*object);
       }
+      std::shared_ptr<const crd::KindSet> served = works_.kinds.snapshot();
+      for (const auto& kind : served->kinds)  // whose end was missed
+        if (std::string name = cat(kind->names.plural, '.', kind->names.group); !cache->find(name)) names.push_back(std::move(name));
       for (const std::string& name : names) CO_TRY(co_await follow_one(name));
       while (true) {
         while (changes->empty() && !changes->closed()) CO_TRY(co_await changes->wait());
