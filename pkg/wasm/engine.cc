@@ -96,7 +96,8 @@ Store::Store(const StoreOptions& options) : options_(options) {
   machine_.fuel = options.fuel;
   // Beyond the limit there is room for one more frame: its entry writes the return address before it asks.
   mapped_ = (options.stack_bytes + (kFrameSlotsMax + 8192) * sizeof(std::uint64_t) + 4095) & ~std::size_t{4095};
-  void* at = ::mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* at = options.pool != nullptr ? options.pool->take(mapped_).base : nullptr;
+  if (at == nullptr) at = ::mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED) mapped_ = 0;
   else machine_.stack = static_cast<std::uint64_t*>(at);
   machine_.sp = machine_.stack;
@@ -105,7 +106,11 @@ Store::Store(const StoreOptions& options) : options_(options) {
 }
 
 Store::~Store() {
-  if (mapped_ != 0) ::munmap(machine_.stack, mapped_);
+  if (mapped_ == 0) return;
+  // A stack may be dirty where the next guest never reads: it is not wiped, but what is beyond the first pages goes back to the kernel.
+  auto* base = reinterpret_cast<std::uint8_t*>(machine_.stack);
+  if (options_.pool != nullptr && ::madvise(base + Pool::kResidentBytes, mapped_ - Pool::kResidentBytes, MADV_DONTNEED) == 0 && options_.pool->give({base, mapped_, 0})) return;
+  ::munmap(machine_.stack, mapped_);
 }
 
 void Store::interrupt() {
@@ -118,7 +123,7 @@ void Store::clear_interrupt() {
 }
 
 Result<MemoryObject*> Store::make_memory(const SizeLimits& type) {
-  TRY_ASSIGN(std::unique_ptr<MemoryObject> made, MemoryObject::make(type, options_.memory_bytes_max / kPageBytes));
+  TRY_ASSIGN(std::unique_ptr<MemoryObject> made, MemoryObject::make(type, options_.memory_bytes_max / kPageBytes, options_.pool));
   memories_.push_back(std::move(made));
   return memories_.back().get();
 }

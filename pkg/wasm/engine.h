@@ -31,6 +31,7 @@
 
 #include "base/error.h"
 #include "wasm/limits.h"
+#include "wasm/pool.h"
 #include "wasm/runtime.h"
 
 namespace monopod::wasm {
@@ -207,6 +208,7 @@ class Instance {
 };
 
 struct StoreOptions {
+  Pool* pool = nullptr;  // where memories and stacks come from and go to; outlives the store. Null: the kernel
   std::size_t stack_bytes = kStackBytesDefault;
   std::uint64_t memory_bytes_max = std::uint64_t{4} << 30;  // of one memory
   std::uint64_t table_elements_max = kTableElementsMax;     // of one table

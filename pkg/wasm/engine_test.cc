@@ -234,6 +234,27 @@ TEST(Store, TenThousandInstancesLeaveNothing) {
   EXPECT_LE(mappings(), maps + 2);
 }
 
+TEST(Store, APoolHandsOutZeros) {
+  Pool pool(4);
+  // write(at), read(at), grow(n)
+  Result<std::shared_ptr<const Module>> module = load(Builder().type({I32}, {I32}).memory(3).function(0, Bytes{0x20, 0, 0x20, 0, 0x36, 2, 0, 0x41, 0}, "write").function(0, {0x20, 0, 0x28, 2, 0}, "read").function(0, {0x20, 0, 0x40, 0}, "grow").build());
+  std::vector<std::int32_t> places{4, 65'532, 131'068, 131'072, 196'604, 196'608, 400'000, 1'000'000};
+  for (int round = 0; round < 20; ++round) {
+    Store store({.pool = &pool});
+    Result<Instance*> instance = store.instantiate(*module, Linker());
+    ASSERT_TRUE(instance);
+    auto call = [&](const char* name, std::int32_t n) { return store.call(*(*instance)->function(name), {Value::i32(n)}); };
+    EXPECT_FALSE(call("read", 196'608));  // what the last one grew is not there
+    EXPECT_EQ((*call("grow", 20))[0].as_i32(), 3);
+    for (std::int32_t at : places) {
+      Result<std::vector<Value>> got = call("read", at);
+      ASSERT_TRUE(got);
+      EXPECT_EQ((*got)[0].as_i32(), 0) << at;
+      EXPECT_TRUE(call("write", at));
+    }
+  }
+}
+
 TEST(Store, InstancesAreLimited) {
   Result<std::shared_ptr<const Module>> module = load(Builder().build());
   Store store({.instances_max = 3});

@@ -5,6 +5,7 @@
 
 #include "base/strings.h"
 #include "wasm/limits.h"
+#include "wasm/pool.h"
 #include "wasm/runtime.h"
 
 namespace monopod::wasm {
@@ -16,17 +17,28 @@ constexpr std::uint64_t kGuardBytes = kPageBytes;
 }  // namespace
 
 MemoryObject::~MemoryObject() {
-  if (base != nullptr) ::munmap(base, reserved);
+  if (base == nullptr) return;
+  if (pool == nullptr || !pool->give({base, reserved, accessible})) ::munmap(base, reserved);
 }
 
 // All that it may ever take is reserved at once (addresses, no memory), so that growing is one mprotect and nothing moves.
-Result<std::unique_ptr<MemoryObject>> MemoryObject::make(const SizeLimits& type, std::uint64_t pages_max) {
+Result<std::unique_ptr<MemoryObject>> MemoryObject::make(const SizeLimits& type, std::uint64_t pages_max, Pool* pool) {
   std::uint64_t top = type.is64 ? kMemory64PagesMax : kMemory32PagesMax;
   auto out = std::make_unique<MemoryObject>();
   out->type = type;
   out->pages_max = std::min({pages_max, top, type.has_max ? type.max : top});
   if (type.min > std::min(pages_max, top)) return fail(Code::kResourceExhausted, cat("wasm memory of ", type.min, " pages, the most is ", std::min(pages_max, top)));
   std::uint64_t pages = out->pages_max;
+  out->pool = pool;
+  if (pool != nullptr) {
+    if (Pool::Range used = pool->take(pages * kPageBytes + kGuardBytes); used.base != nullptr) {
+      out->base = used.base;
+      out->reserved = used.reserved;
+      out->accessible = used.accessible;
+      if (!out->grow(type.min)) return fail_errno(cat("allocate ", type.min, " pages of wasm memory"));
+      return out;
+    }
+  }
   void* at = MAP_FAILED;
   // Where addresses are scarce (39-bit kernels, RLIMIT_AS): less, and growing ends earlier.
   for (;; pages = std::max(type.min, pages / 4)) {
@@ -37,9 +49,7 @@ Result<std::unique_ptr<MemoryObject>> MemoryObject::make(const SizeLimits& type,
   if (at == MAP_FAILED) return fail_errno(cat("reserve ", out->reserved, " bytes of wasm memory"));
   out->base = static_cast<std::uint8_t*>(at);
   out->pages_max = pages;
-  std::uint64_t bytes = type.min * kPageBytes;
-  if (bytes != 0 && ::mprotect(out->base, bytes, PROT_READ | PROT_WRITE) != 0) return fail_errno(cat("allocate ", bytes, " bytes of wasm memory"));
-  out->bytes = bytes;
+  if (!out->grow(type.min)) return fail_errno(cat("allocate ", type.min, " pages of wasm memory"));
   return out;
 }
 
@@ -47,8 +57,12 @@ bool MemoryObject::grow(std::uint64_t pages) {
   std::uint64_t now = bytes / kPageBytes;
   if (pages == 0) return true;
   if (pages > pages_max || now > pages_max - pages) return false;
-  if (::mprotect(base + bytes, pages * kPageBytes, PROT_READ | PROT_WRITE) != 0) return false;
-  bytes += pages * kPageBytes;
+  std::uint64_t size = bytes + pages * kPageBytes;
+  if (size > accessible) {
+    if (::mprotect(base + accessible, size - accessible, PROT_READ | PROT_WRITE) != 0) return false;
+    accessible = size;
+  }
+  bytes = size;
   return true;
 }
 

@@ -28,17 +28,17 @@ class Reader {
   const std::uint8_t* end() const { return end_; }
   std::size_t offset() const { return static_cast<std::size_t>(at_ - begin_); }
 
-  std::uint8_t byte() {
+  [[gnu::always_inline]] std::uint8_t byte() {
     if (at_ == end_) return fail("unexpected end"), std::uint8_t{0};
     return *at_++;
   }
   std::uint8_t peek() const { return at_ == end_ ? std::uint8_t{0} : *at_; }
-  std::uint32_t u32() {
+  [[gnu::always_inline]] std::uint32_t u32() {
     if (at_ != end_ && *at_ < 0x80) return *at_++;
     return static_cast<std::uint32_t>(leb(32));
   }
   std::uint64_t u64() { return leb(64); }
-  std::int32_t s32() {
+  [[gnu::always_inline]] std::int32_t s32() {
     if (at_ != end_ && *at_ < 0x80) {
       std::uint8_t b = *at_++;
       return b < 0x40 ? b : b - 0x80;

@@ -19,6 +19,7 @@ struct Insn;
 struct Vm;
 struct CodeCache;
 class Store;
+class Pool;
 class Caller;
 
 enum class Trap : std::uint8_t {
@@ -53,11 +54,13 @@ struct MemoryObject {
   std::uint64_t bytes = 0;
   std::uint64_t reserved = 0;
   std::uint64_t pages_max = 0;
+  std::uint64_t accessible = 0;  // bytes, or more of a range that was used before
+  Pool* pool = nullptr;
   ~MemoryObject();
   MemoryObject() = default;
   MemoryObject(const MemoryObject&) = delete;
   MemoryObject& operator=(const MemoryObject&) = delete;
-  static Result<std::unique_ptr<MemoryObject>> make(const SizeLimits& type, std::uint64_t pages_max);
+  static Result<std::unique_ptr<MemoryObject>> make(const SizeLimits& type, std::uint64_t pages_max, Pool* pool);  // pool: may be null, outlives it
   bool grow(std::uint64_t pages);  // false: past the limit, or no memory; nothing changed
 };
 

@@ -53,8 +53,7 @@ void Validator::enter(std::uint8_t opcode, Types params, Types results) {
   push_all(params);
 }
 
-bool Validator::known(Reader& r, std::uint32_t index, std::size_t count, const char* why) {
-  if (index < count) return true;
+bool Validator::unknown(Reader& r, std::uint32_t index, std::size_t count, const char* why) {
   if (!r.failed()) {
     detail_ = cat("index ", index, " of ", count);
     r.fail_at(why, op_at_);
@@ -500,7 +499,17 @@ void Validator::step(Reader& r) {
     case 0x06: case 0x07: case 0x09: case 0x18: case 0x19:
       r.fail_at("legacy exception handling is not supported: compile for exnref (-wasm-use-legacy-eh=false)", op_at_);
       break;
-    default: simple(r, kOps.plain[code]);
+    default: {
+      const Op& op = kOps.plain[code];
+      // Two numbers in, one out: most of all code.
+      if (op.operand_count == 2 && op.immediates == Immediates::None && size_ >= height_ + 2 && stack_[size_ - 1].bits == op.operands[1] && stack_[size_ - 2].bits == op.operands[0]) [[likely]] {
+        --size_;
+        --slots_;
+        stack_[size_ - 1] = {op.result};
+        return;
+      }
+      simple(r, op);
+    }
   }
 }
 

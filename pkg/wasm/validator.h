@@ -47,8 +47,8 @@ class Validator {
   void call(Reader& r, const FuncType& type, bool tail);
   void select_typed(Reader& r);
 
-  void push(ValType type) {
-    if (size_ == stack_.size()) stack_.resize(size_ * 2 + 64);
+  [[gnu::always_inline]] void push(ValType type) {
+    if (size_ == stack_.size()) [[unlikely]] stack_.resize(size_ * 2 + 64);
     stack_[size_++] = type;
     slots_ += type == kV128 ? 2 : 1;
     if (slots_ > max_slots_) max_slots_ = slots_;
@@ -73,7 +73,8 @@ class Validator {
   Types label_of(const Block& b) const { return b.opcode == kLoop ? Types{b.params, b.param_count} : Types{b.results, b.result_count}; }
   ValType memory_address(Reader& r, std::uint32_t memory);
   ValType table_address(Reader& r, std::uint32_t table);
-  bool known(Reader& r, std::uint32_t index, std::size_t count, const char* why);
+  [[gnu::always_inline]] bool known(Reader& r, std::uint32_t index, std::size_t count, const char* why) { return index < count || unknown(r, index, count, why); }
+  [[gnu::cold]] bool unknown(Reader& r, std::uint32_t index, std::size_t count, const char* why);  // false
   void mismatch(Reader& r, ValType wanted, ValType found);
   const FuncType* type_at(Reader& r, std::uint32_t index);
   const FuncType* typed_reference(Reader& r, std::uint32_t index);

@@ -68,7 +68,7 @@ u32 path_open(Wasi& w, Caller& caller, u32 fd, u32 lookup, u32 at, u32 bytes, u3
   if ((oflags & kTruncate) != 0) flags |= O_TRUNC;
   if ((oflags & kOpenDirectory) != 0) flags |= O_DIRECTORY;
   if ((lookup & 1) == 0) flags |= O_NOFOLLOW;
-  Result<sys::Fd> opened = from.root->open_file(place.path, flags, 0666);
+  Result<sys::Fd> opened = from.root->open_file(place.path, flags, (oflags & kCreate) != 0 ? 0666 : 0);
   if (!opened && opened.error().os_errno() == EISDIR && (oflags & (kCreate | kTruncate)) == 0) opened = from.root->open_file(place.path, (flags & ~O_ACCMODE) | O_RDONLY | O_DIRECTORY, 0);
   if (!opened) return opened.error().os_errno() == ELOOP && (lookup & 1) == 0 ? u16{32} : errno_of(opened.error());
   struct ::stat st {};
