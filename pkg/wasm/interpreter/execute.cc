@@ -1,5 +1,7 @@
 #include "wasm/interpreter/execute.h"
 
+#include <algorithm>
+
 #include "base/strings.h"
 #include "wasm/engine.h"
 #include "wasm/interpreter/code.h"
@@ -7,12 +9,32 @@
 namespace monopod::wasm {
 namespace {
 
-constexpr std::size_t kBacktraceBytesMax = 4096;
+constexpr int kBacktraceLinesMax = 50;
 
-void add_line(Machine& m, std::string_view where) {
-  if (m.backtrace.size() < kBacktraceBytesMax) m.backtrace += cat("\n  at ", where);
-  else if (!m.backtrace.ends_with("…")) m.backtrace += "\n  …";
-}
+// Lines of a backtrace; what repeats, as recursion does, is counted instead.
+class Backtrace {
+ public:
+  explicit Backtrace(Machine& machine) : m_(machine) {}
+  ~Backtrace() { flush(); }
+  void again() { ++repeats_; }
+  void add(std::string where) {
+    flush();
+    last_ = std::move(where);
+    if (++lines_ <= kBacktraceLinesMax) m_.backtrace += cat("\n  at ", last_);
+  }
+  bool full() const { return lines_ > kBacktraceLinesMax; }
+
+ private:
+  void flush() {
+    if (repeats_ != 0 && lines_ <= kBacktraceLinesMax) m_.backtrace += cat("\n  … ", repeats_, " times more");
+    repeats_ = 0;
+    if (full() && !m_.backtrace.ends_with("…")) m_.backtrace += "\n  …";
+  }
+  Machine& m_;
+  std::string last_;
+  std::uint64_t repeats_ = 0;
+  int lines_ = 0;
+};
 
 std::string hex(std::uint32_t n) {
   std::string out;
@@ -22,17 +44,22 @@ std::string hex(std::uint32_t n) {
 
 // The frames of one run, from the failing instruction down to where the host called.
 void add_frames(Machine& m, const Vm& vm, const Insn* ip, const std::uint64_t* fp) {
+  Backtrace trace(m);
+  const Insn* before = nullptr;
+  const RegisterCode* code = nullptr;
   while (ip != nullptr && !is_halt(ip)) {
-    const RegisterCode* code = vm.code->find(ip);
-    if (code == nullptr) return;
-    auto at = static_cast<std::uint32_t>(ip - code->insns.data());
-    std::uint32_t offset = 0;
-    for (auto [insn, byte] : code->places) {
-      if (insn > at) break;
-      offset = byte;
+    if (ip == before) {
+      trace.again();
+    } else {
+      code = vm.code->find(ip);
+      if (code == nullptr) return;
+      before = ip;
+      auto at = static_cast<std::uint32_t>(ip - code->insns.data());
+      auto after = std::ranges::upper_bound(code->places, at, {}, &std::pair<std::uint32_t, std::uint32_t>::first);
+      std::uint32_t offset = after == code->places.begin() ? 0 : std::prev(after)->second;
+      trace.add(cat(vm.module->describe_function(code->function), " (byte ", hex(offset), ")"));
     }
-    add_line(m, cat(vm.module->describe_function(code->function), " (byte ", hex(offset), ")"));
-    if (m.backtrace.size() > kBacktraceBytesMax) return add_line(m, "");
+    if (trace.full()) return;
     const Insn* back = reinterpret_cast<const Insn*>(fp[code->header]);
     if (is_halt(back)) return;
     fp -= back[-1].a;
@@ -92,7 +119,7 @@ bool call_out(Vm* vm, const Insn* ip, std::uint64_t* fp, const FunctionObject* f
     Caller caller(m, vm);
     function->host(caller, function->data, slots);
     good = m.trap == Trap::kNone;
-    if (!good) add_line(m, function->name);
+    if (!good) m.backtrace += cat("\n  at ", function->name);
   } else {
     good = call_function(m, *function, slots);
   }

@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""wasm_test.py BINARY: C programs, compiled with Debian's clang and wasi-libc, under `monopod wasm`: what they see of the host is what was granted, limits
+hold, traps are told with the functions' names."""
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "support"))
+from ports import free_port  # noqa: E402
+
+BINARY = os.path.abspath(sys.argv[1])
+HERE = os.path.dirname(os.path.abspath(__file__))
+CLANG = shutil.which("clang-19")
+HAVE_LIBC = os.path.exists("/usr/include/wasm32-wasi/stdio.h")
+
+
+def compile_all(folder):
+    for source in sorted(os.listdir(os.path.join(HERE, "programs"))):
+        flags = ["-O1", "-mbulk-memory", "-msign-ext", "-mnontrapping-fptoint"]
+        subprocess.run([CLANG, "--target=wasm32-wasi", *flags, "-o", os.path.join(folder, source[:-2] + ".wasm"), os.path.join(HERE, "programs", source)],
+                       check=True, capture_output=True, text=True)
+
+
+@unittest.skipUnless(CLANG and HAVE_LIBC, "needs clang-19 and wasi-libc: apt install clang-19 wasi-libc libclang-rt-19-dev-wasm32")
+class Programs(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="wasm-test-")
+        compile_all(cls.folder)
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.folder)
+
+    def run_program(self, name, *arguments, options=(), stdin="", timeout=60):
+        return subprocess.run([BINARY, "wasm", "run", *options, os.path.join(self.folder, name + ".wasm"), *arguments], capture_output=True, text=True, input=stdin, timeout=timeout)
+
+    def test_arguments_environment_and_standard_streams(self):
+        done = self.run_program("streams", "one", "--two", "-3", options=["--env", "GREETING=hello", "--env", "SECOND=2"], stdin="line\n")
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (7, "argc=4 one --two -3 GREETING=hello SECOND=2 read=line\n", "to stderr\n"))
+
+    def test_files_below_a_granted_directory_and_nowhere_else(self):
+        work = tempfile.mkdtemp(dir=self.folder)
+        with open(os.path.join(self.folder, "secret"), "w", encoding="utf-8") as f:
+            f.write("secret")
+        os.symlink("../secret", os.path.join(work, "link"))
+        done = self.run_program("files", "/work", options=["--dir", work + ":/work"])
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        self.assertEqual(done.stdout, "made dir/file\nread back 12 bytes\nlisted 3 entries\nrenamed\nlink refused\nparent refused\nabsolute refused\nremoved\n")
+        self.assertEqual(sorted(os.listdir(work)), ["link"])
+        again = self.run_program("files", "/work", options=["--dir", work + ":/work:ro"])
+        self.assertEqual((again.returncode, again.stdout), (1, "mkdir: Read-only file system\n"))
+        without = self.run_program("files", "/work")
+        self.assertEqual(without.returncode, 1)
+        self.assertEqual(os.listdir(work), ["link"])
+
+    def test_a_server_on_a_granted_socket(self):
+        port = free_port()
+        server = subprocess.Popen([BINARY, "wasm", "run", "--tcp-listen", f"127.0.0.1:{port}", "--timeout", "60s", os.path.join(self.folder, "echo.wasm")])
+        try:
+            for _ in range(600):
+                try:
+                    client = socket.create_connection(("127.0.0.1", port), timeout=30)
+                    break
+                except ConnectionRefusedError:
+                    time.sleep(0.05)
+            with client:
+                client.sendall(b"hello through the guest")
+                client.shutdown(socket.SHUT_WR)
+                data = b""
+                while chunk := client.recv(100):
+                    data += chunk
+            self.assertEqual(data, b"hello through the guest")
+            self.assertEqual(server.wait(timeout=60), 0)
+        finally:
+            server.kill()
+            server.wait()
+
+    def test_limits_end_a_guest(self):
+        for how, options, code, text in (
+                ("spin", ["--timeout", "200ms"], 69, "the guest ran longer than 200ms"),
+                ("sleep", ["--timeout", "200ms"], None, "the guest ran longer than 200ms"),
+                ("spin", ["--fuel", "1000000"], 134, "wasm trap: all fuel consumed"),
+                ("memory", ["--memory-max", "2Mi"], 3, "out of memory as it should be"),
+                ("recurse", [], 134, "wasm trap: call stack exhausted")):
+            with self.subTest(how=how, options=options):
+                start = time.monotonic()
+                done = self.run_program("limits", how, options=options)
+                self.assertLess(time.monotonic() - start, 30)
+                self.assertIn(text, done.stderr)
+                self.assertNotEqual(done.returncode, 0)
+                if code == 134 or code == 3:
+                    self.assertEqual(done.returncode, code)
+
+    def test_a_trap_is_told_with_names(self):
+        done = self.run_program("limits", "trap")
+        self.assertEqual(done.returncode, 134)
+        lines = done.stderr.splitlines()
+        self.assertEqual(lines[0], "monopod: wasm trap: unreachable")
+        recursion = self.run_program("limits", "recurse").stderr.splitlines()
+        self.assertRegex("\n".join(recursion[:4]), r"exhausted\n  at \$recurse .*\n  at \$recurse .*\n  … [0-9]+ times more$")
+        self.assertRegex(lines[1], r"^  at \$inner \(byte 0x[0-9a-f]+\)$")
+        self.assertRegex(lines[2], r"^  at \$outer \(byte 0x[0-9a-f]+\)$")
+
+    def test_tools(self):
+        path = os.path.join(self.folder, "streams.wasm")
+        self.assertEqual(subprocess.run([BINARY, "wasm", "validate", path], capture_output=True, text=True).returncode, 0)
+        inspect = subprocess.run([BINARY, "wasm", "inspect", path], capture_output=True, text=True).stdout
+        self.assertIn('import     "wasi_snapshot_preview1" "fd_write" (func (param i32)', inspect)
+        self.assertIn('export     "_start" func', inspect)
+        wat = subprocess.run([BINARY, "wasm", "wat", path], capture_output=True, text=True).stdout
+        self.assertTrue(wat.startswith("(module\n"))
+        self.assertIn("i32.load", wat)
+        self.assertNotIn("?", wat.split('(data')[0])
+
+
+class Modules(unittest.TestCase):
+    def check(self, content, *arguments, code, text, command="run"):
+        with tempfile.NamedTemporaryFile(suffix=".wasm") as f:
+            f.write(content)
+            f.flush()
+            done = subprocess.run([BINARY, "wasm", command, f.name, *arguments], capture_output=True, text=True)
+        self.assertIn(text, done.stdout + done.stderr)
+        self.assertEqual(done.returncode == 0, code == 0, done.stderr)
+
+    def test_what_is_no_program_is_refused_with_a_reason(self):
+        self.check(b"#!/bin/sh\n", code=1, text="not a WebAssembly binary")
+        self.check(b"\0asm\x0d\0\1\0", code=1, text="component (WASI preview 2) is not supported")
+        self.check(b"\0asm\1\0\0\0", code=1, text="exports no function _start")
+        self.check(b"\0asm\1\0\0\0\1\x04\1\x60\0\0\2\x09\1\1a\3foo\0\0", code=1, text='import "a" "foo": unknown import')
+
+    def test_exports_are_called_with_numbers(self):
+        add = b"\0asm\1\0\0\0\1\7\1\x60\2\x7f\x7f\1\x7f\3\2\1\0\7\7\1\3add\0\0\x0a\x09\1\7\0\x20\0\x20\1\x6a\x0b"
+        with tempfile.NamedTemporaryFile(suffix=".wasm") as f:
+            f.write(add)
+            f.flush()
+            done = subprocess.run([BINARY, "wasm", "run", "--invoke", "add", f.name, "40", "2"], capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stdout), (0, "42\n"))
+            done = subprocess.run([BINARY, "wasm", "run", "--invoke", "add", f.name, "40", "x"], capture_output=True, text=True)
+            self.assertIn('"x" is no i32', done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=1)
