@@ -3,7 +3,9 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -18,7 +20,11 @@ struct Invocation {
 };
 
 using AddCommand = void (*)(CLI::App& parent, Invocation& invocation);
-const std::vector<AddCommand>& commands();
+struct Command {
+  std::string_view name;
+  AddCommand add;
+};
+std::span<const Command> commands();
 
 // A subcommand with its help and examples; when chosen, run is what main calls.
 CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& summary, const std::string& examples);

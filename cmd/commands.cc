@@ -3,11 +3,12 @@
 namespace monopod::cmd {
 
 // The order is the order of `monopod --help`.
-const std::vector<AddCommand>& commands() {
-  static const std::vector<AddCommand> list = {
-      add_server, add_trial, add_image, add_runtime, add_store, add_wasm, add_node, add_version, add_completion,
+std::span<const Command> commands() {
+  static constexpr Command kList[] = {
+      {"server", add_server}, {"trial", add_trial}, {"image", add_image}, {"runtime", add_runtime}, {"store", add_store}, {"wasm", add_wasm},
+      {"node", add_node}, {"version", add_version}, {"completion", add_completion},
   };
-  return list;
+  return kList;
 }
 
 }  // namespace monopod::cmd

@@ -2,6 +2,7 @@
 // container start and must not pay for a command line parser; nor must the OCI runtime, which has its own.
 #include <malloc.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
@@ -26,7 +27,11 @@ int run(int argc, char** argv) {
   app.footer("Start here:\n  sudo monopod server                 run the node\n  kubectl --kubeconfig /var/lib/monopod/admin.kubeconfig get nodes");
   Invocation invocation;
   invocation.argv.assign(argv, argv + argc);
-  for (AddCommand add : commands()) add(app, invocation);
+  // Only the one that is asked for, if it is: building the others takes longer than many a command.
+  std::string_view asked = argc > 1 ? argv[1] : "";
+  bool known = std::ranges::any_of(commands(), [asked](const Command& c) { return c.name == asked; });
+  for (const Command& c : commands())
+    if (!known || c.name == asked || asked == "completion") c.add(app, invocation);
   int own = argc;  // up to "--"
   for (int i = 1; i < argc && own == argc; ++i)
     if (std::strcmp(argv[i], "--") == 0) own = i;

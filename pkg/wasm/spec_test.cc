@@ -1,5 +1,5 @@
 // The core specification's own test suite: JSON commands and binary modules, as wast2json writes them. Looked for in $MONOPOD_WASM_SPEC, else in
-// shared/wasm/spec beside or above the working directory; tests/wasm/get-spec fetches and converts it. Each folder in it is a level of the specification.
+// shared/wasm/spec beside or above the working directory. Each folder in it is a level of the specification.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -217,7 +217,7 @@ class Script {
 
 TEST(Spec, EveryScriptPasses) {
   std::string folder = spec_folder();
-  if (folder.empty()) GTEST_SKIP() << "the core specification's tests are missing: set MONOPOD_WASM_SPEC, or run tests/wasm/get-spec";
+  if (folder.empty()) GTEST_SKIP() << "the core specification's tests are missing: set MONOPOD_WASM_SPEC to a folder with core-2.0 in it";
   std::vector<fs::path> files;
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder))
     if (entry.path().extension() == ".json") files.push_back(entry.path());
