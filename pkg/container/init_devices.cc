@@ -28,9 +28,20 @@ bool is_device(const struct ::stat& info, const Device& device) {
   return (info.st_mode & S_IFMT) == node_type(device) && (device.type == 'p' || info.st_rdev == makedev(device.major, device.minor));
 }
 
+Result<> own_node(int directory, const char* name, const Device& device) {
+  if (device.uid == 0 && device.gid == 0) return {};  // as it was made
+  if (::fchownat(directory, name, device.uid, device.gid, AT_SYMLINK_NOFOLLOW) < 0) return fail_errno(cat("own ", device.path));
+  return {};
+}
+
 // path: as it is called inside of root. What is there already stays where it is that device, and is an error where it is something else.
 Result<> make_node(const sys::Root& root, const std::string& path, const Device& device) {
-  Result<> made = root.make_node(path, node_type(device) | (device.file_mode & 07777), makedev(device.major, device.minor));
+  mode_t mode = node_type(device) | (device.file_mode & 07777);
+  dev_t number = makedev(device.major, device.minor);
+  // A plain name needs no walk.
+  bool plain = path.find('/') == std::string::npos;
+  if (plain && ::mknodat(root.fd(), path.c_str(), mode, number) == 0) return own_node(root.fd(), path.c_str(), device);
+  Result<> made = root.make_node(path, mode, number);
   if (!made && made.error().os_errno() == EEXIST) {
     TRY_ASSIGN(struct ::stat info, root.lstat(path));
     if (!is_device(info, device)) return fail(Code::kFailedPrecondition, cat(device.path, " of the container is not the device that it should be"));
@@ -38,8 +49,7 @@ Result<> make_node(const sys::Root& root, const std::string& path, const Device&
     TRY(std::move(made));
   }
   TRY_ASSIGN(sys::Root::Parent parent, root.open_parent(path));
-  if (::fchownat(parent.directory.get(), parent.name.c_str(), device.uid, device.gid, AT_SYMLINK_NOFOLLOW) < 0) return fail_errno(cat("own ", device.path));
-  return {};
+  return own_node(parent.directory.get(), parent.name.c_str(), device);
 }
 
 Result<> bind_node(const sys::Root& root, const std::string& path, const Device& device) {
@@ -111,8 +121,7 @@ Result<> copy_below(sys::Fd from_fd, sys::Fd to_fd, std::size_t depth) {
 Result<bool> fill_dev(int dev_fd, const ContainerConfig& config) {
   sys::Root dev(sys::Fd(::fcntl(dev_fd, F_DUPFD_CLOEXEC, 3)));
   for (const auto& [name, target] : kDevLinks) {
-    Result<> made = dev.make_symlink(target, name);
-    if (!made && made.error().os_errno() != EEXIST) return fail(std::move(made).error());
+    if (::symlinkat(target, dev.fd(), name) < 0 && errno != EEXIST) return fail_errno(cat("make /dev/", name));
   }
   if (config.process.terminal) {
     Result<sys::Fd> console = dev.open_file("console", O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0620);

@@ -28,7 +28,8 @@ Result<sys::Fd> make_target(const sys::Root& root, const std::string& destinatio
   Result<sys::Fd> target = open();
   if (!target && target.error().code() == Code::kNotFound) {
     if (directory) {
-      TRY(root.make_directories(destination));
+      // As a rule only the last component is missing.
+      if (!root.make_directory(destination, 0755)) TRY(root.make_directories(destination));
     } else {
       std::size_t slash = destination.rfind('/');
       TRY(root.make_directories(slash == 0 ? "/" : destination.substr(0, slash)));
@@ -42,24 +43,25 @@ Result<sys::Fd> make_target(const sys::Root& root, const std::string& destinatio
 
 Result<> mount_cgroups(const sys::Root& root, const Mount& mount, const MountOptions& options, const InitSpec& spec) {
   TRY_ASSIGN(sys::Fd target, make_target(root, mount.destination, true, false));
-  auto bind = [&](const std::string& from, int to) -> Result<> {
-    sys::Fd source(::open(from.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!source) return fail_errno(cat("open ", from));
-    TRY_ASSIGN(sys::Fd view, sys::clone_mount(source.get(), false));
+  auto view_of = [&](const std::string& from) -> Result<sys::Fd> {
+    TRY_ASSIGN(sys::Fd view, sys::clone_mount(from, false));
     sys::MountAttributes attributes = options.attributes;
     attributes.propagation = kPropagationPrivate;
     TRY(sys::set_mount_attributes(view.get(), attributes, false));
-    return sys::attach_mount(view.get(), to);
+    return view;
   };
-  if (spec.cgroup_views.size() == 1 && spec.cgroup_views[0].first.empty()) return bind(spec.cgroup_views[0].second, target.get());
+  if (spec.cgroup_views.size() == 1 && spec.cgroup_views[0].first.empty()) {
+    TRY_ASSIGN(sys::Fd view, view_of(spec.cgroup_views[0].second));
+    return sys::attach_mount(view.get(), target.get());
+  }
   TRY_ASSIGN(sys::Fd tree, sys::make_file_system("tmpfs", "cgroup", {{"mode", "755"}, {"size", "64k"}}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
-  TRY_ASSIGN(sys::Fd copy, tree.duplicate());
-  sys::Root inside(std::move(copy));
-  for (const auto& [name, path] : spec.cgroup_views) TRY(inside.make_directory(name, 0755));
+  for (const auto& [name, path] : spec.cgroup_views) {
+    if (::mkdirat(tree.get(), name.c_str(), 0755) < 0) return fail_errno(cat("make ", name));
+  }
   TRY(sys::attach_mount(tree.get(), target.get()));
   for (const auto& [name, path] : spec.cgroup_views) {
-    TRY_ASSIGN(sys::Fd to, inside.open_file(name, O_PATH | O_DIRECTORY));
-    TRY(bind(path, to.get()));
+    TRY_ASSIGN(sys::Fd view, view_of(path));
+    TRY(sys::attach_mount_at(view.get(), tree.get(), name.c_str()));
   }
   sys::MountAttributes readonly;
   readonly.set = options.attributes.set & MOUNT_ATTR_RDONLY;

@@ -73,6 +73,17 @@ Result<Fd> clone_mount(int fd, bool recursive) {
   return out;
 }
 
+Result<Fd> clone_mount(const std::string& path, bool recursive) {
+  Fd out(open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? static_cast<unsigned>(AT_RECURSIVE) : 0U)));
+  if (!out) return fail_errno(cat("copy mount ", path));
+  return out;
+}
+
+Result<> attach_mount_at(int mount_fd, int directory, const char* name) {
+  if (::syscall(SYS_move_mount, mount_fd, "", directory, name, MOVE_MOUNT_F_EMPTY_PATH) < 0) return fail_errno(cat("attach mount ", name));
+  return {};
+}
+
 Result<> set_mount_attributes(int mount_fd, const MountAttributes& attributes, bool recursive) {
   struct mount_attr attr = {};
   attr.attr_set = attributes.set;

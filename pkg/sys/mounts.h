@@ -25,6 +25,10 @@ Result<Fd> make_file_system(const std::string& type, const std::string& source, 
 // A detached copy of what is mounted at the descriptor (bind).
 Result<Fd> clone_mount(int fd, bool recursive);
 Result<> set_mount_attributes(int mount_fd, const MountAttributes& attributes, bool recursive);
+// The same of a path of the host's.
+Result<Fd> clone_mount(const std::string& path, bool recursive);
+// Onto name in a directory that nobody else can change.
+Result<> attach_mount_at(int mount_fd, int directory, const char* name);
 // Onto the very file or directory that target refers to.
 Result<> attach_mount(int mount_fd, int target_fd);
 // Moves what is mounted at the descriptor on top of "/" of this mount namespace (where pivot_root cannot work: an initramfs).

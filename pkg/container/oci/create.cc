@@ -98,10 +98,6 @@ struct Creation {
       spec.seccomp_flags = seccomp_load_flags(*bundle.config.seccomp);
       spec.seccomp_notify = uses_notify(*bundle.config.seccomp);
     }
-    if (!record.group.empty()) {
-      TRY_ASSIGN(std::unique_ptr<sys::Cgroups> groups, open_groups(record.controllers));
-      spec.cgroup_views = groups->views(record.group);
-    }
     spec.hold = true;
     spec.acknowledged = true;
     spec.host_hooks = true;
@@ -149,10 +145,10 @@ struct Creation {
     TRY(failpoint("runtime.after_record"));
 
     LaunchOptions launch;
-    TRY_ASSIGN(sys::Cgroups::Entry entry, make_group(record, bundle));
+    TRY_ASSIGN(MadeGroup group, make_group(record, bundle));
     TRY(failpoint("runtime.after_group"));
-    launch.cgroup = std::move(entry.cgroup);
-    launch.procs = std::move(entry.procs);
+    launch.cgroup = std::move(group.entry.cgroup);
+    launch.procs = std::move(group.entry.procs);
     launch.console_socket = options.console_socket;
     launch.preserve_fds = options.preserve_fds;
     sys::Fd pid_namespace;
@@ -161,6 +157,7 @@ struct Creation {
     TRY(prepare_mounts(bundle.config, launch.new_user_namespace, launch.mounts));
     TRY_ASSIGN(launch.listener, directory.listen());
     TRY_ASSIGN(InitSpec spec, make_spec(launch));
+    spec.cgroup_views = std::move(group.views);
     LaunchEvents events;
     events.on_hooks = [this](const sys::Pidfd& process) { return on_hooks(process); };
     events.on_terminal = options.on_terminal;

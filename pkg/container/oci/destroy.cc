@@ -24,30 +24,34 @@ Result<> wait_for_end(const sys::Pidfd& process) {
   return {};
 }
 
-}  // namespace
-
-Result<> kill_everything(const Record& record) {
+Result<> kill_in(sys::Cgroups* groups, const Record& record) {
   Result<sys::Pidfd> process = find_process(record);
   if (process) (void)process->send_signal(SIGKILL);
-  if (!record.group.empty()) {
-    Result<std::unique_ptr<sys::Cgroups>> groups = open_groups(record.controllers);
-    if (groups) {
-      Result<> killed = (*groups)->kill_all(record.group);
-      if (!killed && killed.error().code() != Code::kNotFound) log::warn("a control group is not killed at once", {{"error", killed.error()}});
-      // On v1 alone the frozen die when they thaw.
-      if ((*groups)->mode() == sys::CgroupMode::kV1 && (*groups)->is_frozen(record.group)) (void)(*groups)->set_frozen(record.group, false);
-    }
+  if (groups != nullptr) {
+    Result<> killed = groups->kill_all(record.group);
+    if (!killed && killed.error().code() != Code::kNotFound) log::warn("a control group is not killed at once", {{"error", killed.error()}});
+    // On v1 alone the frozen die when they thaw.
+    if (groups->mode() == sys::CgroupMode::kV1 && groups->is_frozen(record.group)) (void)groups->set_frozen(record.group, false);
   }
   return process ? wait_for_end(*process) : Result<>();
 }
 
+// null where there is none.
+std::unique_ptr<sys::Cgroups> groups_of(const Record& record) {
+  if (record.group.empty()) return nullptr;
+  Result<std::unique_ptr<sys::Cgroups>> groups = open_groups(record.controllers);
+  return groups ? std::move(*groups) : nullptr;
+}
+
+}  // namespace
+
+Result<> kill_everything(const Record& record) { return kill_in(groups_of(record).get(), record); }
+
 Result<> destroy(const StateDirectory& directory, const Record& record) {
-  TRY(kill_everything(record));
+  std::unique_ptr<sys::Cgroups> groups = groups_of(record);
+  TRY(kill_in(groups.get(), record));
   TRY(failpoint("runtime.after_kill"));
-  if (!record.group.empty()) {
-    Result<std::unique_ptr<sys::Cgroups>> groups = open_groups(record.controllers);
-    if (groups) TRY((*groups)->remove(record.group));
-  }
+  if (groups) TRY(groups->remove(record.group));
   TRY(failpoint("runtime.after_remove_group"));
   return directory.remove();
 }

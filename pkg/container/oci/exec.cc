@@ -42,7 +42,8 @@ Result<> set_user(ProcessSpec& process, const std::string& text) {
 
 Result<> add_capability(Capabilities& capabilities, const std::string& name) {
   if (!sys::find_capability(name)) return fail(Code::kInvalidArgument, cat("--cap: unknown capability ", name));
-  for (auto* set : {&capabilities.bounding, &capabilities.effective, &capabilities.permitted, &capabilities.ambient}) {
+  // Not the ambient set: it cannot be had without the inheritable one.
+  for (auto* set : {&capabilities.bounding, &capabilities.effective, &capabilities.permitted}) {
     if (std::find(set->begin(), set->end(), name) == set->end()) set->push_back(name);
   }
   return {};

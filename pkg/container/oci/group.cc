@@ -1,5 +1,7 @@
 #include "container/oci/group.h"
 
+#include <fcntl.h>
+#include <linux/magic.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -7,11 +9,14 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "container/oci/resources.h"
+#include "sys/mounts.h"
 
 namespace monopod::container::oci {
 namespace {
 
 bool may_go_without(const Error& error) { return error.os_errno() == EPERM || error.os_errno() == EACCES || error.os_errno() == EROFS; }
+
+constexpr const char* kMount = "/sys/fs/cgroup";
 
 // As the config says, then what every container may use: the standard devices, nodes of any, and its own.
 std::vector<sys::DeviceRule> all_device_rules(std::vector<sys::DeviceRule> rules, const std::vector<Device>& devices) {
@@ -37,6 +42,12 @@ Result<std::unique_ptr<sys::Cgroups>> open_groups(const std::vector<std::string>
   return sys::open_cgroups(options);
 }
 
+bool is_v2() {
+  sys::Fd top(::open(kMount, O_PATH | O_DIRECTORY | O_CLOEXEC));
+  Result<std::uint64_t> magic = top ? sys::file_system_magic(top.get()) : Result<std::uint64_t>(0);
+  return magic && *magic == CGROUP2_SUPER_MAGIC;
+}
+
 std::string group_path(const std::string& cgroups_path, const std::string& id) {
   std::string_view path = cgroups_path;
   if (path.empty()) return cat("monopod-", id);
@@ -45,12 +56,11 @@ std::string group_path(const std::string& cgroups_path, const std::string& id) {
 }
 
 Result<> plan_group(Record& record, const Bundle& bundle) {
-  Result<std::unique_ptr<sys::Cgroups>> groups = open_groups({});
-  if (!groups) {
-    log::warn("this machine has no control groups", {{"error", groups.error()}});
+  if (::access(kMount, F_OK) != 0) {
+    log::warn("this machine has no control groups", {});
     return {};
   }
-  TRY_ASSIGN(std::vector<Setting> settings, plan_resources(bundle.resources, (*groups)->mode() == sys::CgroupMode::kV2));
+  TRY_ASSIGN(std::vector<Setting> settings, plan_resources(bundle.resources, is_v2()));
   record.controllers = controllers_of(settings);
   record.group = group_path(bundle.config.cgroup_path, record.id);
   record.resources = bundle.resources;
@@ -58,8 +68,8 @@ Result<> plan_group(Record& record, const Bundle& bundle) {
   return {};
 }
 
-Result<sys::Cgroups::Entry> make_group(Record& record, const Bundle& bundle) {
-  if (record.group.empty()) return sys::Cgroups::Entry();
+Result<MadeGroup> make_group(Record& record, const Bundle& bundle) {
+  if (record.group.empty()) return MadeGroup();
   TRY_ASSIGN(std::unique_ptr<sys::Cgroups> groups, open_groups(record.controllers));
   TRY_ASSIGN(std::vector<Setting> settings, plan_resources(bundle.resources, groups->mode() == sys::CgroupMode::kV2));
   Result<> made = groups->create(record.group);
@@ -67,12 +77,15 @@ Result<sys::Cgroups::Entry> make_group(Record& record, const Bundle& bundle) {
     if (!may_go_without(made.error()) || !settings.empty()) return fail(std::move(made).error());
     log::warn("the container has no control group of its own", {{"error", made.error()}});
     record.group.clear();
-    return sys::Cgroups::Entry();
+    return MadeGroup();
   }
   TRY(apply_resources(*groups, record.group, settings));
   TRY_ASSIGN(std::vector<sys::DeviceRule> rules, parse_device_rules(bundle.resources));
   TRY(groups->set_devices(record.group, all_device_rules(std::move(rules), bundle.config.devices)));
-  return groups->open_entry(record.group);
+  MadeGroup out;
+  TRY_ASSIGN(out.entry, groups->open_entry(record.group));
+  out.views = groups->views(record.group);
+  return out;
 }
 
 Result<> enter_controller(const Record& record, const std::string& controller) {

@@ -19,7 +19,14 @@ std::string group_path(const std::string& cgroups_path, const std::string& id);
 // Decides group and controllers of the record; makes nothing.
 Result<> plan_group(Record& record, const Bundle& bundle);
 // Makes it, with limits and device rules, and opens the ways in. Where we may not make groups (rootless) and nothing is limited there is none.
-Result<sys::Cgroups::Entry> make_group(Record& record, const Bundle& bundle);
+struct MadeGroup {
+  sys::Cgroups::Entry entry;
+  std::vector<std::pair<std::string, std::string>> views;  // sys::Cgroups::views
+};
+Result<MadeGroup> make_group(Record& record, const Bundle& bundle);
+
+// Whether v2 alone is mounted.
+bool is_v2();
 
 // v1: the group in one hierarchy more, with all of its processes moved there.
 Result<> enter_controller(const Record& record, const std::string& controller);

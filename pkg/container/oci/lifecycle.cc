@@ -169,7 +169,7 @@ Result<> Runtime::update(const std::string& id, const json::Value& resources) {
   json::Value all = c.record.resources;
   merge(all, resources);
   TRY_ASSIGN(std::unique_ptr<sys::Cgroups> probe, open_groups({}));
-  bool v2 = probe->mode() == sys::CgroupMode::kV2;
+  bool v2 = is_v2();
   // What is written is what changed; what is checked, and remembered, is the whole.
   TRY_ASSIGN(std::vector<Setting> whole, plan_resources(all, v2));
   json::Value needed = resources;

@@ -39,7 +39,7 @@ struct ExecRequest {
   std::string cwd;
   std::string user;                       // UID[:GID]
   std::vector<std::uint32_t> additional_gids;
-  std::vector<std::string> capabilities;  // added to every set but the inheritable
+  std::vector<std::string> capabilities;  // added to bounding, effective and permitted
   std::string apparmor_profile;
   std::string selinux_label;
   std::string console_socket;

@@ -117,7 +117,8 @@ Result<> StateDirectory::replace(const char* name, const std::string& text) cons
   Result<> written = sys::write_all(file.get(), text);
   if (written && ::fdatasync(file.get()) < 0) written = fail_errno("sync");
   if (!written) return fail(std::move(written).error().with(cat("write ", path_, "/", name)));
-  return directory_.rename(draft, name);
+  if (::renameat(directory_.fd(), draft.c_str(), directory_.fd(), name) < 0) return fail_errno(cat("write ", path_, "/", name));
+  return {};
 }
 
 Result<> StateDirectory::write(const Record& record) const {
@@ -176,8 +177,7 @@ Result<ContainerConfig> StateDirectory::read_config() const {
 // The record goes last but for the directory: a removal that is cut short can be done again.
 Result<> StateDirectory::remove() const {
   for (const char* name : {kSocket, "config.json", "config.json.new", "record.json.new", "record.json", "lock"}) {
-    Result<> removed = directory_.remove_file(name);
-    if (!removed && removed.error().code() != Code::kNotFound) return removed;
+    if (::unlinkat(directory_.fd(), name, 0) < 0 && errno != ENOENT) return fail_errno(cat("remove ", path_, "/", name));
   }
   if (::rmdir(path_.c_str()) < 0 && errno != ENOENT) return fail_errno(cat("remove ", path_));
   return {};

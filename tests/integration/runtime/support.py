@@ -14,7 +14,7 @@ BINARY = os.environ.get("MONOPOD_TEST_BINARY") or os.path.abspath(sys.argv.pop(1
 BUSYBOX = "/bin/busybox"
 DEADLINE_S = 60
 APPLETS = ("sh true false cat echo ls sleep id mount umount env pwd hostname readlink test touch mkdir rm kill grep stat dd seq tty stty head wc ps mknod "
-           "unshare date nproc awk uname ip trap usleep chown rmdir").split()
+           "unshare date nproc awk uname ip trap usleep chown rmdir yes cut tr").split()
 GROUP = f"monopod-test-{os.getpid()}"
 CGROUPS = "/sys/fs/cgroup"
 
