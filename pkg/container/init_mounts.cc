@@ -176,6 +176,23 @@ Result<> make_parent_private(int directory, std::uint64_t propagation) {
   return sys::set_mount_attributes(parent.get(), {0, 0, kPropagationPrivate}, false);
 }
 
+Result<sys::Fd> attach_root(const std::string& path, std::uint64_t of_host) {
+  sys::Fd directory(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!directory) return fail_errno(cat("open root file system ", path));
+  TRY(make_parent_private(directory.get(), of_host));
+  TRY_ASSIGN(sys::Fd mount, sys::clone_mount(directory.get(), true));
+  TRY(sys::set_mount_attributes(mount.get(), {0, 0, kPropagationPrivate}, true));
+  TRY(sys::attach_mount(mount.get(), directory.get()));
+  return mount;
+}
+
+// On top of "/", which absolute paths still start below of.
+Result<sys::Fd> attach_given_root(int root_fd, int host) {
+  sys::Fd mount(::fcntl(root_fd, F_DUPFD_CLOEXEC, 3));
+  TRY(sys::attach_mount(mount.get(), host));
+  return mount;
+}
+
 }  // namespace
 
 Result<sys::Root> build_root(const InitSpec& spec, const std::function<Result<>()>& before_pivot) {
@@ -187,12 +204,7 @@ Result<sys::Root> build_root(const InitSpec& spec, const std::function<Result<>(
   std::uint64_t of_host = propagation == kPropagationShared || propagation == kPropagationPrivate ? propagation : kPropagationSlave;
   TRY(sys::set_mount_attributes(host.get(), {0, 0, of_host}, true));
 
-  sys::Fd directory(::open(config.rootfs.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!directory) return fail_errno(cat("open root file system ", config.rootfs));
-  TRY(make_parent_private(directory.get(), of_host));
-  TRY_ASSIGN(sys::Fd mount, sys::clone_mount(directory.get(), true));
-  TRY(sys::set_mount_attributes(mount.get(), {0, 0, kPropagationPrivate}, true));
-  TRY(sys::attach_mount(mount.get(), directory.get()));
+  TRY_ASSIGN(sys::Fd mount, spec.root_fd >= 0 ? attach_given_root(spec.root_fd, host.get()) : attach_root(config.rootfs, of_host));
   sys::Root root(std::move(mount));
 
   for (const Mount& one : config.mounts) {

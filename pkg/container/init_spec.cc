@@ -20,6 +20,7 @@ std::string format_init_spec(const InitSpec& spec) {
                    {"rows", spec.rows},
                    {"hostHooks", spec.host_hooks},
                    {"acknowledged", spec.acknowledged},
+                   {"rootFd", spec.root_fd},
                    {"listenFd", spec.listen_fd},
                    {"preserveFirst", spec.preserve_first},
                    {"preserveCount", spec.preserve_count},
@@ -55,6 +56,7 @@ Result<InitSpec> parse_init_spec(std::string_view text) {
   out.rows = static_cast<std::uint16_t>(json::get_int(value, {"rows"}, 24));
   out.host_hooks = json::get_bool(value, {"hostHooks"});
   out.acknowledged = json::get_bool(value, {"acknowledged"});
+  out.root_fd = static_cast<int>(json::get_int(value, {"rootFd"}, -1));
   out.listen_fd = static_cast<int>(json::get_int(value, {"listenFd"}, -1));
   out.preserve_first = static_cast<int>(json::get_int(value, {"preserveFirst"}, -1));
   out.preserve_count = static_cast<int>(json::get_int(value, {"preserveCount"}));

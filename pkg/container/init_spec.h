@@ -21,6 +21,7 @@ struct InitSpec {
   // The rest is for a parent that does not stay (monopod runtime). Numbers of descriptors are the first stage's own; -1: none.
   bool host_hooks = false;         // the parent runs hooks before the root changes
   bool acknowledged = false;       // set up, waits for the parent's word; the parent's death is the end
+  int root_fd = -1;                // the root file system as a detached mount, where its path may be closed to us
   int listen_fd = -1;              // unix socket on which start comes, after the parent's word
   int preserve_first = -1;         // descriptors for the program, from 3 on
   int preserve_count = 0;

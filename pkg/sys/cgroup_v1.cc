@@ -75,17 +75,23 @@ class CgroupsV1 final : public Cgroups {
   }
 
   Result<> set_devices(const std::string& group, const std::vector<DeviceRule>& rules) override {
-    if (!unified_.empty()) {
+    if (!unified_.empty() && !has("devices")) {
       Fd directory(::open((unified_ + "/" + group).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
       if (!directory) return fail_errno(cat("open control group ", group));
       Result<> attached = attach_device_filter(directory.get(), rules);
       if (!attached) warn_once(devices_said_, "device rules are not enforced", attached.error());
       return {};
     }
+    if (!has("devices")) {
+      warn_once(devices_said_, "device rules are not enforced", Error(Code::kUnimplemented, "this machine has no devices control group"));
+      return {};
+    }
+    Fd files[2] = {Fd(::open(file("devices", group, "devices.deny").c_str(), O_WRONLY | O_CLOEXEC)),
+                   Fd(::open(file("devices", group, "devices.allow").c_str(), O_WRONLY | O_CLOEXEC))};
     for (const DeviceRule& rule : rules) {
       auto number = [](const std::optional<std::uint32_t>& n) { return n ? cat(*n) : std::string("*"); };
-      set(devices_said_, "devices", group, rule.allow ? "devices.allow" : "devices.deny",
-          cat(rule.type, " ", number(rule.major), ":", number(rule.minor), " ", rule.access));
+      Result<> written = write_all(files[rule.allow ? 1 : 0].get(), cat(rule.type, " ", number(rule.major), ":", number(rule.minor), " ", rule.access));
+      if (!written) warn_once(devices_said_, "a device rule is not enforced", written.error());
     }
     return {};
   }

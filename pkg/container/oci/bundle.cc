@@ -38,8 +38,8 @@ Result<> check_version(const json::Value& value) {
 Result<> check_members(const json::Value& value) {
   TRY(check_version(value));
   if (json::get_object(value, {"root"}) == nullptr || json::get_string(value, {"root", "path"}).empty()) return bad("root.path is missing");
-  if (json::get_object(value, {"process"}) == nullptr) return bad("process is missing");
-  if (json::get_string(value, {"process", "cwd"}).empty()) return bad("process.cwd is missing");
+  const json::Value* process = json::find(value, {"process"});
+  if (process != nullptr && !process->is_null() && json::get_string(*process, {"cwd"}).empty()) return bad("process.cwd is missing");
   if (json::get_object(value, {"linux"}) == nullptr) return bad("linux is missing: this is a runtime for linux");
   return {};
 }
@@ -107,6 +107,9 @@ Result<Bundle> parse_bundle(const std::string& path, std::string_view text) {
   }
   TRY_ASSIGN(out.config, parse_config(value));
   ContainerConfig& config = out.config;
+  // Without a process there is a container, which cannot be started (runtime.md, "Start").
+  config.pause = json::get_object(value, {"process"}) == nullptr;
+  if (config.pause) config.process.capabilities = {};
   TRY(drop_unknown_capabilities(config.process.capabilities));
   config.rootfs = absolute(path, config.rootfs);
   TRY(complete_mounts(config, path));

@@ -35,7 +35,7 @@ TEST(Bundle, WhatIsWrongIsNamed) {
       {"ociVersion \"1.x\" is not a version", {"ociVersion"}, "1.x"},
       {"ociVersion \"1.0\" is not a version", {"ociVersion"}, "1.0"},
       {"root.path is missing", {"root", "path"}, ""},
-      {"process is missing", {"process"}, nullptr},
+      {"process.cwd is missing", {"process"}, json::Object()},
       {"process.cwd is missing", {"process", "cwd"}, ""},
       {"working directory x is not absolute", {"process", "cwd"}, "x"},
       {"process has no arguments", {"process", "args"}, json::Array()},

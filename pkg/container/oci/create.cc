@@ -58,6 +58,16 @@ Result<> prepare_mounts(ContainerConfig& config, bool new_user_namespace, std::v
   return {};
 }
 
+// Its path may lead through directories that the root of a user namespace cannot enter. Empty where we may not mount (rootless): its path it is.
+Result<sys::Fd> prepare_root(const std::string& path) {
+  sys::Fd directory(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!directory) return fail_errno(cat("open root file system ", path));
+  Result<sys::Fd> mount = sys::clone_mount(directory.get(), true);
+  if (!mount) return sys::Fd();
+  TRY(sys::set_mount_attributes(mount->get(), {0, 0, kPropagationPrivate}, true));
+  return mount;
+}
+
 struct Creation {
   const CreateOptions& options;
   StateDirectory& directory;
@@ -155,6 +165,9 @@ struct Creation {
     sys::Fd user_namespace;
     TRY(choose_namespaces(launch, pid_namespace, user_namespace));
     TRY(prepare_mounts(bundle.config, launch.new_user_namespace, launch.mounts));
+    if (launch.new_user_namespace) {
+      TRY_ASSIGN(launch.root, prepare_root(bundle.config.rootfs));
+    }
     TRY_ASSIGN(launch.listener, directory.listen());
     TRY_ASSIGN(InitSpec spec, make_spec(launch));
     spec.cgroup_views = std::move(group.views);

@@ -38,7 +38,8 @@ Result<std::unique_ptr<sys::Cgroups>> open_groups(const std::vector<std::string>
   options.root = ".";
   options.make_room = false;
   options.controllers = controllers;
-  options.controllers.emplace_back("cpuacct");
+  // Where v1 has them: what clients look for. Elsewhere these are part of every group.
+  for (const char* name : {"cpuacct", "devices"}) options.controllers.emplace_back(name);
   return sys::open_cgroups(options);
 }
 

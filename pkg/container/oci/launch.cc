@@ -51,6 +51,10 @@ std::vector<int> list_descriptors(InitSpec& spec, const LaunchOptions& options) 
     one.source_fd = next();
     out.push_back((mount++)->get());
   }
+  if (options.root) {
+    spec.root_fd = next();
+    out.push_back(options.root.get());
+  }
   if (options.listener) {
     spec.listen_fd = next();
     out.push_back(options.listener.get());
@@ -93,6 +97,7 @@ Result<FirstStage> FirstStage::launch(InitSpec spec, LaunchOptions options, cons
   sync.second.reset();
   options.listener.reset();
   options.mounts.clear();
+  options.root.reset();
   Result<> led = failpoint("runtime.after_spawn");
   if (led) led = out.lead(options, events);
   if (!led) {

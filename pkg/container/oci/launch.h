@@ -14,6 +14,7 @@ struct LaunchOptions {
   sys::Fd cgroup;                       // for CLONE_INTO_CGROUP; may be empty
   std::vector<sys::Fd> procs;           // cgroup.procs files that it enters by itself
   std::vector<sys::Fd> mounts;          // detached mounts, in the order of the mounts whose source_fd is set
+  sys::Fd root;                         // the root file system as a detached mount; may be empty
   sys::Fd listener;                     // where start will come
   int preserve_fds = 0;                 // of ours from 3 on, for the program
   int target = -1;                      // exec: pidfd of the container's process

@@ -109,6 +109,10 @@ Result<> Runtime::start(const std::string& id) {
   if (c.status == RuntimeStatus::kStopped) return wrong_status("cannot start a container that has stopped");
   if (c.status != RuntimeStatus::kCreated) return wrong_status(cat("cannot start an already ", format_status(c.status), " container"));
   TRY_ASSIGN(ContainerConfig config, c.directory.read_config());
+  if (config.pause) {
+    (void)kill_everything(c.record);
+    return fail(Code::kFailedPrecondition, "cannot start a container whose process is not set");
+  }
   TRY(failpoint("runtime.before_start"));
   TRY_ASSIGN(sys::Fd channel, c.directory.connect());
   TRY(sys::send_packet(channel.get(), std::string_view(&supervisor::kSyncStart, 1)));
@@ -141,6 +145,16 @@ Result<> Runtime::kill(const std::string& id, int signal, bool all) {
 Result<> Runtime::remove(const std::string& id, bool force) {
   Result<Found> c = find(id, true);
   if (!c && c.error().code() == Code::kNotFound && force) return {};
+  if (!c && force) {
+    // A record that cannot be read (a disk that lost power) says of nothing else that is left: what its name tells is undone.
+    TRY_ASSIGN(StateDirectory directory, StateDirectory::open(root_, id));
+    TRY(directory.lock());
+    Record guess;
+    guess.id = id;
+    Result<ContainerConfig> config = directory.read_config();
+    guess.group = group_path(config ? config->cgroup_path : std::string(), id);
+    return destroy(directory, guess);
+  }
   if (!c) return fail(std::move(c).error());
   if (!force && c->status != RuntimeStatus::kStopped)
     return wrong_status(cat("cannot delete container ", id, " that is not stopped: ", format_status(c->status)));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 
 #include "base/strings.h"
 
@@ -296,6 +297,9 @@ Result<> apply_resources(sys::Cgroups& groups, const std::string& group, const s
     // One write is one line for the kernel.
     for (std::string_view line : split(setting.value, '\n')) {
       Result<> written = groups.write(group, setting.controller, setting.file, line);
+      // The same knob of the one scheduler that still has it, under its own name.
+      if (!written && written.error().os_errno() == ENOENT && (setting.file == "blkio.weight" || setting.file == "io.weight"))
+        written = groups.write(group, setting.controller, setting.file == "io.weight" ? "io.bfq.weight" : "blkio.bfq.weight", line);
       if (!written && !setting.may_fail) return fail(std::move(written).error().with(cat("linux.resources.", setting.member)));
     }
   }

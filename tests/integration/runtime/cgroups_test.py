@@ -129,6 +129,16 @@ class Cgroups(RuntimeTest):
         self.assertIn("Operation not permitted", done.err)
         self.assertEqual(done.out, "1\n")
 
+    def test_device_rules_are_where_v1_shows_them(self):
+        if V2 or not controller("devices"):
+            self.skipTest("needs the devices controller of v1")
+        config = self.limited({"devices": [{"allow": False, "access": "rwm"}, {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"}]})
+        self.start_sleeping(config)
+        rules = read("devices", "devices.list").split("\n")
+        self.assertIn("c 10:229 rw", rules)
+        self.assertIn("c 1:3 rwm", rules)
+        self.assertNotIn("a *:* rwm", rules)
+
     def test_a_shared_parent_group_is_left_to_its_owner(self):
         self.start_sleeping()
         self.start_sleeping(self.config("sleep", "1000", name="c2"), "c2")

@@ -121,13 +121,12 @@ class Crash(RuntimeTest):
     def test_a_damaged_record_is_said(self):
         self.start_sleeping()
         path = f"{self.root}/c1/record.json"
-        with open(path) as f:
-            good = f.read()
+        good = read_file(path)
         with open(path, "w") as f:
             f.write(good[:40])
         self.fails("json", "state", "c1")
-        with open(path, "w") as f:
-            f.write(good)
+        self.fails("json", "delete", "c1")
+        self.assert_nothing_left("a damaged record")
 
     def test_f10_state_is_closed_to_others(self):
         self.start_sleeping()

@@ -72,6 +72,15 @@ class Lifecycle(RuntimeTest):
         self.assertEqual([(c["id"], c["status"]) for c in listed], [("c1", "running"), ("c2", "created")])
         self.assertRegex(self.ok("list"), r"c1 +\d+ +running")
 
+    def test_a_container_without_a_process_cannot_be_started(self):
+        config = self.config("true")
+        del config["process"]
+        self.assertEqual(self.create(config).code, 0)
+        self.assertEqual(self.status(), "created")
+        self.fails("process is not set", "start", "c1")
+        self.wait_status("stopped")
+        self.ok("delete", "c1")
+
     def test_signals_have_names_and_numbers(self):
         script = "trap 'exit 11' TERM; trap 'exit 12' USR1; trap 'exit 13' HUP; echo ready; while :; do usleep 10000; done"
         for word, code in (("TERM", 11), ("SIGUSR1", 12), ("1", 13)):

@@ -71,10 +71,10 @@ class Namespaces(RuntimeTest):
         config["linux"]["netDevices"] = {"mpdummy0": {"name": "net0"}}
         self.write(config)
         # In a network namespace of the test's own, where the device is made.
-        script = f"ip link add mpdummy0 type dummy && {BINARY} runtime --root {self.root} run --bundle {self.bundle} c1"
+        script = f"ip link add mpdummy0 type veth peer name mpdummy1 && {BINARY} runtime --root {self.root} run --bundle {self.bundle} c1"
         done = subprocess.run(["unshare", "--net", "sh", "-c", script], capture_output=True, text=True, timeout=60)
         if "Operation not supported" in done.stderr or "Unknown device type" in done.stderr:
-            self.skipTest("needs dummy network devices")
+            self.skipTest("needs veth network devices")
         self.assertEqual(done.returncode, 0, done)
         self.assertIn("net0", done.stdout)
         self.assertIn("LOOPBACK,UP", done.stdout)
@@ -108,6 +108,14 @@ class UserNamespaces(RuntimeTest):
         self.assertEqual(os.stat(f"{self.rootfs}/tmp/mine").st_uid, 100000)
         out = self.ok("exec", "c1", "sh", "-c", "id -u; cat /proc/self/uid_map; readlink /proc/self/ns/user; echo x >/dev/null && grep CapEff /proc/self/status")
         self.assertEqual(out.split()[:5], ["0", "0", "100000", "65536", inside(pid, "user")])
+
+    def test_the_bundles_folder_may_be_closed_to_the_mapped_root(self):
+        os.chmod(self.dir, 0o700)
+        source = f"{self.dir}/source"
+        os.makedirs(f"{source}/sub")
+        config = self.user_config("ls /data; id -u; touch /tmp/x && echo made")
+        config["mounts"].append({"destination": "/data", "type": "bind", "source": source, "options": ["bind"]})
+        self.assertEqual(self.output(config).split(), ["sub", "0", "made"])
 
     def test_maps_are_needed_and_checked(self):
         config = self.user_config("true")
