@@ -14,6 +14,7 @@ std::vector<std::unique_ptr<Controller>> make_controllers(const ControllerParts&
   list.push_back(make_node_lifecycle_controller(parts));
   list.push_back(make_namespace_controller(parts));
   list.push_back(make_garbage_collector(parts));
+  list.push_back(make_bootstrap_token_controller(parts));
   if (parts.authority != nullptr) list.push_back(make_certificate_controller(parts));
   if (parts.quotas != nullptr) list.push_back(make_resource_quota_controller(parts));  // uses the collector's informers
   return list;

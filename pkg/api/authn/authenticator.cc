@@ -1,5 +1,6 @@
 #include "api/authn/authenticator.h"
 
+#include "api/authn/bootstrap_tokens.h"
 #include "api/limits.h"
 #include "base/strings.h"
 #include "pki/certificate.h"
@@ -24,8 +25,8 @@ UserInfo anonymous_user() { return {"system:anonymous", {}, {"system:unauthentic
 
 }  // namespace
 
-Authenticator::Authenticator(const ServerOptions& options, ServiceAccountTokens& tokens, async::Time& time)
-    : anonymous_(options.anonymous), tokens_(tokens), time_(time) {
+Authenticator::Authenticator(const ServerOptions& options, ServiceAccountTokens& tokens, const CacheSet& caches, async::Time& time)
+    : anonymous_(options.anonymous), tokens_(tokens), caches_(caches), time_(time) {
   for (std::string_view line : split(options.token_file, '\n')) {
     line = trim(line);
     if (line.empty() || line.front() == '#') continue;
@@ -63,6 +64,7 @@ Outcome<UserInfo> Authenticator::authenticate_token(std::string_view token, cons
                                                     std::vector<std::string>* matched) {
   if (token.empty() || token.size() > pki::kJwtBytesMax) return refuse(unauthorized());
   if (auto it = static_tokens_.find(pki::sha256(token)); it != static_tokens_.end()) return it->second;
+  if (auto bootstrap = authenticate_bootstrap_token(token, caches_, time_.wall())) return std::move(*bootstrap);
   return tokens_.authenticate(token, audiences, matched);
 }
 

@@ -1,4 +1,4 @@
-// Who sent a request: client certificate (verified by the TLS layer), bearer token (static file, service account), or anonymous.
+// Who sent a request: client certificate (verified by the TLS layer), bearer token (static file, bootstrap token, service account), or anonymous.
 // Headers that claim an identity (X-Remote-*) are never read.
 #pragma once
 
@@ -9,7 +9,7 @@ namespace monopod::api {
 
 class Authenticator {
  public:
-  Authenticator(const ServerOptions& options, ServiceAccountTokens& tokens, async::Time& time);
+  Authenticator(const ServerOptions& options, ServiceAccountTokens& tokens, const CacheSet& caches, async::Time& time);
 
   // 401 for credentials that do not hold; never falls back to anonymous from bad ones.
   Outcome<UserInfo> authenticate(const http::Request& request);
@@ -25,6 +25,7 @@ class Authenticator {
   };
   bool anonymous_;
   ServiceAccountTokens& tokens_;
+  const CacheSet& caches_;
   async::Time& time_;
   std::map<std::string, KnownCertificate, std::less<>> certificates_;  // by DER: parsed once, times are checked each time
   std::map<std::string, UserInfo, std::less<>> static_tokens_;  // by SHA-256 of the token: no timing oracle over the text

@@ -152,7 +152,7 @@ ServerWorks::ServerWorks(ServerParts parts_given, ServerOptions options_given, p
       quotas(parts.executor, parts.store, caches, registry, parts.time),
       admission(make_admission_plugins({caches, parts.time, parts.rng, options, authorizer, quotas})),
       registry(parts.store, caches, admission, parts.time, parts.rng), usage(parts.executor, caches, parts.nodes, parts.time), tokens(std::move(key), options, caches, parts.time, parts.rng),
-      authenticator(options, tokens, parts.time), operations(registry, make_subresource_handlers({registry, tokens}), authenticator, authorizer),
+      authenticator(options, tokens, caches, parts.time), operations(registry, make_subresource_handlers({registry, tokens}), authenticator, authorizer),
       openapi_free(parts.executor), discovery(cat(options.advertise_address, ':', options.advertise_port), kinds), watch_ends_changed(parts.executor) {
   registry.serve_computed(usage);
   for (const Resource& resource : resources())
