@@ -25,19 +25,20 @@ bool is_extra_group(std::string_view group) {
   return !rest.empty() && rest.size() <= 256 && is_plain(rest, ":-") && is_plain(rest.substr(rest.size() - 1));
 }
 
-Outcome<UserInfo> user_of(const json::Value& secret, std::string_view id, std::string_view token_secret, WallTime now) {
-  if (json::get_string(secret, {"type"}) != "bootstrap.kubernetes.io/token" || json::find(secret, {"metadata", "deletionTimestamp"}) != nullptr) return refuse(unauthorized());
-  if (datum(secret, "token-id") != id || !pki::equal_in_constant_time(datum(secret, "token-secret"), token_secret)) return refuse(unauthorized());
+// nullopt: it does not hold.
+std::optional<UserInfo> user_of(const json::Value& secret, std::string_view id, std::string_view token_secret, WallTime now) {
+  if (json::get_string(secret, {"type"}) != "bootstrap.kubernetes.io/token" || json::find(secret, {"metadata", "deletionTimestamp"}) != nullptr) return std::nullopt;
+  if (datum(secret, "token-id") != id || !pki::equal_in_constant_time(datum(secret, "token-secret"), token_secret)) return std::nullopt;
   if (std::string expiration = datum(secret, "expiration"); !expiration.empty()) {
     auto end = parse_rfc3339(expiration);
-    if (!end || now >= *end) return refuse(unauthorized());
+    if (!end || now >= *end) return std::nullopt;
   }
-  if (datum(secret, "usage-bootstrap-authentication") != "true") return refuse(unauthorized());
+  if (datum(secret, "usage-bootstrap-authentication") != "true") return std::nullopt;
   UserInfo user{cat("system:bootstrap:", id), {}, {std::string(kGroup)}, {}};
   std::string extra = datum(secret, "auth-extra-groups");
   for (std::string_view group : split(std::string_view(extra), ',')) {
     if (trim(group).empty()) continue;
-    if (!is_extra_group(trim(group))) return refuse(unauthorized());
+    if (!is_extra_group(trim(group))) return std::nullopt;
     user.groups.emplace_back(trim(group));
   }
   user.groups.emplace_back("system:authenticated");
@@ -50,8 +51,9 @@ std::optional<Outcome<UserInfo>> authenticate_bootstrap_token(std::string_view t
   if (token.size() != 23 || token[6] != '.' || !is_plain(token.substr(0, 6)) || !is_plain(token.substr(7))) return std::nullopt;
   WatchCache* secrets = caches.find("", "secrets");
   ObjectPtr secret = secrets == nullptr ? nullptr : secrets->find(cat("kube-system/bootstrap-token-", token.substr(0, 6)));
-  if (!secret) return Outcome<UserInfo>(refuse(unauthorized()));
-  return user_of(secret->tree(), token.substr(0, 6), token.substr(7), now);
+  std::optional<UserInfo> user = secret ? user_of(secret->tree(), token.substr(0, 6), token.substr(7), now) : std::nullopt;
+  if (!user) return Outcome<UserInfo>(refuse(unauthorized()));
+  return Outcome<UserInfo>(std::move(*user));
 }
 
 }  // namespace monopod::api

@@ -77,13 +77,13 @@ std::string query_behind(const HttpCall& call) {
   return query.empty() ? query : cat('?', query);
 }
 
+// Where to, or why nowhere.
 struct Place {
   std::string scheme, host, port;
+  std::string unavailable{};
 };
 
-Status unavailable(std::string why) { return service_unavailable(std::move(why)); }
-
-Outcome<Place> place_of_pod(const json::Value& pod, ProxyName name) {
+Place place_of_pod(const json::Value& pod, ProxyName name) {
   if (name.port.empty())
     if (const json::Array* containers = json::get_array(pod, {"spec", "containers"}))
       for (const json::Value& c : *containers) {
@@ -92,21 +92,19 @@ Outcome<Place> place_of_pod(const json::Value& pod, ProxyName name) {
         name.port = std::to_string(json::get_int(ports->front(), {"containerPort"}));
         break;
       }
-  std::string ip(json::get_string(pod, {"status", "podIP"}));
-  if (!proxyable(ip)) return refuse(bad_request("address not allowed"));
-  return Place{name.scheme, ip, name.port};
+  return Place{name.scheme, std::string(json::get_string(pod, {"status", "podIP"})), name.port};
 }
 
 // A ready endpoint behind the service's port of that number or name.
-Outcome<Place> place_of_service(const json::Value& service, const json::Value* endpoints, const ProxyName& name, Rng& rng) {
+Place place_of_service(const json::Value& service, const json::Value& endpoints, const ProxyName& name, Rng& rng) {
   std::string port = name.port;
   if (auto number = parse_int<std::int64_t>(port)) {
     const json::Array* ports = json::get_array(service, {"spec", "ports"});
     auto found = ports == nullptr ? nullptr : std::find_if(ports->begin(), ports->end(), [&](const json::Value& p) { return json::get_int(p, {"port"}) == *number; });
-    if (ports == nullptr || found == ports->end()) return refuse(unavailable(cat("no service port ", *number, " found for service \"", name.name, '"')));
+    if (ports == nullptr || found == ports->end()) return {.unavailable = cat("no service port ", *number, " found for service \"", name.name, '"')};
     port = json::get_string(*found, {"name"});
   }
-  const json::Array* subsets = endpoints == nullptr ? nullptr : json::get_array(*endpoints, {"subsets"});
+  const json::Array* subsets = json::get_array(endpoints, {"subsets"});
   std::vector<Place> places;
   if (subsets != nullptr)
     for (const json::Value& subset : *subsets) {
@@ -116,10 +114,23 @@ Outcome<Place> place_of_service(const json::Value& service, const json::Value* e
         if (json::get_string(p, {"name"}) == port)
           for (const json::Value& a : *addresses) places.push_back({name.scheme, std::string(json::get_string(a, {"ip"})), std::to_string(json::get_int(p, {"port"}))});
     }
-  if (places.empty()) return refuse(unavailable(cat("no endpoints available for service \"", name.name, '"')));
-  Place place = std::move(places[rng.next() % places.size()]);
-  if (!proxyable(place.host)) return refuse(bad_request("address not allowed"));
-  return place;
+  if (places.empty()) return {.unavailable = cat("no endpoints available for service \"", name.name, '"')};
+  return std::move(places[rng.next() % places.size()]);
+}
+
+Place place_of_node(const json::Value& node, const ProxyName& name) {
+  if (const json::Array* addresses = json::get_array(node, {"status", "addresses"}))
+    for (const json::Value& a : *addresses)
+      if (json::get_string(a, {"type"}) == "InternalIP") return {name.scheme, std::string(json::get_string(a, {"address"})), name.port};
+  return {};
+}
+
+Place find_place(const HttpCall& call, std::string_view plural, const std::string& ns, const json::Value& object, const ProxyName& name) {
+  if (plural == "pods") return place_of_pod(object, name);
+  if (plural == "nodes") return place_of_node(object, name);
+  WatchCache* cache = call.works.caches.find("", "endpoints");
+  ObjectPtr endpoints = cache == nullptr ? nullptr : cache->find(cat(ns, '/', name.name));
+  return place_of_service(object, endpoints ? endpoints->tree() : json::Value(), name, call.works.parts.rng);
 }
 
 // A redirect of the server behind to itself leads through here again.
@@ -149,7 +160,7 @@ async::Task<Outcome<>> pass_on(HttpCall& call, const Place& place) {
   std::string prefix = own.ends_with(path) ? own.substr(0, own.size() - path.size()) : own;
   bool tls = place.scheme == "https";
   auto port = place.port.empty() ? std::optional<std::uint16_t>(tls ? 443 : 80) : parse_int<std::uint16_t>(place.port);
-  if (!port || *port == 0) co_return refuse(unavailable(cat("error trying to reach service: dial tcp: lookup tcp/", place.port, ": unknown port")));
+  if (!port || *port == 0) co_return refuse(service_unavailable(cat("error trying to reach service: dial tcp: lookup tcp/", place.port, ": unknown port")));
   if (tls && !call.works.proxy_tls) {
     auto made = http::TlsClient::make({.insecure_skip_verify = true});  // as upstream: who serves in a pod has no name to verify
     CO_OUT(made);
@@ -178,43 +189,29 @@ async::Task<Outcome<>> pass_on(HttpCall& call, const Place& place) {
   Result<> done = co_await http::forward(exchange, call.works.parts.time, std::move(options));
   if (done) co_return Outcome<>();
   if (exchange.started() || done.error().code() == Code::kCancelled) co_return refuse(done.error());
-  co_return refuse(unavailable(cat("error trying to reach service: ", http::dial_failure("tcp", cat(place.host, ':', *port), done.error()))));
+  co_return refuse(service_unavailable(cat("error trying to reach service: ", http::dial_failure("tcp", cat(place.host, ':', *port), done.error()))));
 }
-
-std::string_view singular_of(const Call& api_call) { return api_call.resource->singular(); }
 
 }  // namespace
 
 async::Task<Outcome<>> serve_proxy(HttpCall& call, Call& api_call) {
   std::optional<ProxyName> name = parse_name(api_call.name);
-  if (!name) co_return refuse(bad_request(cat("invalid ", singular_of(api_call), " request \"", api_call.name, '"')));
+  if (!name) co_return refuse(bad_request(cat("invalid ", api_call.resource->singular(), " request \"", api_call.name, '"')));
   Call target = api_call;
   target.name = name->name;
   target.subresource.clear();
   CO_OUT_ASSIGN(ObjectPtr object, co_await call.works.registry.get(target, ""));
   json::Value tree = object->tree();
-  if (api_call.resource->plural() == "pods") {
-    CO_OUT_ASSIGN(Place place, place_of_pod(tree, *name));
-    co_return co_await pass_on(call, place);
-  }
-  if (api_call.resource->plural() == "services") {
-    WatchCache* cache = call.works.caches.find("", "endpoints");
-    ObjectPtr endpoints = cache == nullptr ? nullptr : cache->find(cat(api_call.ns, '/', name->name));
-    json::Value known = endpoints ? endpoints->tree() : json::Value();
-    CO_OUT_ASSIGN(Place place, place_of_service(tree, endpoints ? &known : nullptr, *name, call.works.parts.rng));
-    co_return co_await pass_on(call, place);
-  }
+  std::string_view plural = api_call.resource->plural();
   std::int64_t own_port = json::get_int(tree, {"status", "daemonEndpoints", "kubeletEndpoint", "Port"}, 10250);
-  if (name->port.empty() || name->port == std::to_string(own_port)) {
+  if (plural == "nodes" && (name->port.empty() || name->port == std::to_string(own_port))) {
     std::string path = path_behind(call);
     co_return co_await delegate_to_node(call, name->name, path.empty() ? "/" : path, std::string(call.exchange.request().raw_query()));
   }
-  std::string address;
-  if (const json::Array* addresses = json::get_array(tree, {"status", "addresses"}))
-    for (const json::Value& a : *addresses)
-      if (address.empty() && json::get_string(a, {"type"}) == "InternalIP") address = json::get_string(a, {"address"});
-  if (!proxyable(address)) co_return refuse(bad_request("address not allowed"));
-  co_return co_await pass_on(call, {name->scheme, address, name->port});
+  Place place = find_place(call, plural, api_call.ns, tree, *name);
+  if (!place.unavailable.empty()) co_return refuse(service_unavailable(std::move(place.unavailable)));
+  if (!proxyable(place.host)) co_return refuse(bad_request("address not allowed"));
+  co_return co_await pass_on(call, place);
 }
 
 }  // namespace monopod::api
