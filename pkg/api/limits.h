@@ -10,8 +10,10 @@ inline constexpr std::size_t kBodyBytesMax = 3U << 20;            // as upstream
 inline constexpr std::size_t kTargetBytesMax = 16U << 10;         // path and query; selectors are the longest part
 inline constexpr std::size_t kPathSegmentsMax = 64;
 inline constexpr std::size_t kBodyOnLoopBytesMax = 128U << 10;    // larger bodies are parsed on the pool
-inline constexpr std::size_t kReadsInFlightMax = 400;             // upstream --max-requests-inflight; long-running are free
-inline constexpr std::size_t kWritesInFlightMax = 200;            // upstream --max-mutating-requests-inflight
+inline constexpr int kSeatsTotal = 100;                           // requests answered at once (flow/): enough for one sync of all writers, few enough that a turn of the loop is short; watches and streams are free
+inline constexpr int kSeatsOfListMax = 10;                        // as upstream: of one large list
+inline constexpr std::size_t kObjectsPerSeat = 100;               // as upstream: what of a list one seat stands for
+inline constexpr std::chrono::seconds kQueueWaitMax{15};          // as upstream: a quarter of a request's minute; then 429
 inline constexpr std::size_t kWatcherEventsMax = 1000;            // queued for one slow watcher, then it is closed
 inline constexpr std::size_t kWatcherBytesSoftMax = 1U << 20;     // ... and more than this many bytes
 inline constexpr std::size_t kWatcherBytesMax = 8U << 20;         // ... or this many, however few the events

@@ -35,6 +35,7 @@ class ListWriter {
   async::Task<Outcome<>> flush() {
     if (!call_.exchange.started()) {
       call_.code = 200;
+      add_flow_headers(call_, headers_);
       if (gzip_) {
         headers_.set("content-encoding", "gzip");
         headers_.add("vary", "Accept-Encoding");

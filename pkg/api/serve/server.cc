@@ -24,6 +24,18 @@ bool long_running(const RequestInfo& info) {
   return false;
 }
 
+// The seats that a request is worth: lists by how much they look at, all else one.
+int width_of(const HttpCall& call) {
+  const RequestInfo& info = call.info;
+  if (info.verb != "list" && info.verb != "watch" && info.verb != "deletecollection") return 1;
+  const Resource* resource = find_resource(info.group, info.version, info.resource);
+  const WatchCache* cache = resource == nullptr ? nullptr : call.works.caches.find(stored_resource(*resource).group(), stored_resource(*resource).plural());
+  if (cache == nullptr || (info.verb == "watch" && !info.query.flag("sendInitialEvents"))) return 1;
+  std::size_t objects = cache->objects().size();
+  if (auto limit = parse_int<std::size_t>(info.query.get("limit")); limit && *limit > 0) objects = std::min(objects, *limit);
+  return static_cast<int>(std::min<std::size_t>(kSeatsOfListMax, 1 + objects / kObjectsPerSeat));
+}
+
 bool mutating(const std::string& verb) {
   return verb == "create" || verb == "update" || verb == "patch" || verb == "delete" || verb == "deletecollection";
 }
@@ -107,15 +119,15 @@ async::Task<Outcome<>> serve(HttpCall& call) {
   CO_OUT_ASSIGN(call.user, impersonated(request, std::move(call.user), works.authorizer));
 
   bool streams = long_running(call.info);
-  bool writes = mutating(call.info.verb);
   Metrics& metrics = works.metrics;
-  int& counter = streams ? metrics.long_running : (writes ? metrics.writes_in_flight : metrics.reads_in_flight);
-  if (!streams && !call.user.in_group("system:masters")) {
-    std::size_t bound = writes ? kWritesInFlightMax : kReadsInFlightMax;
-    if (static_cast<std::size_t>(counter) >= bound) co_return refuse(too_many_requests("Too many requests, please try again later.", 1));
+  Attributes attributes = attributes_of(call.user, call.info);
+  // Watches wait for their seat too, and give it back once they have begun; other streams need none.
+  if (!streams || call.info.verb == "watch") {
+    int width = width_of(call);
+    CO_OUT_ASSIGN(call.seat, co_await works.flow.admit(attributes, width, call.schema_uid, call.level_uid));
   }
-  InFlight held(counter);
-  CO_OUT(must(works.authorizer, attributes_of(call.user, call.info)));
+  InFlight held(streams ? metrics.long_running : (mutating(call.info.verb) ? metrics.writes_in_flight : metrics.reads_in_flight));
+  CO_OUT(must(works.authorizer, attributes));
   if (call.info.is_resource) co_return co_await serve_resource(call);
   co_return co_await serve_other(call);
 }
@@ -124,6 +136,7 @@ async::Task<Result<>> respond_status(HttpCall& call, const Status& status) {
   call.code = status.code;
   http::Headers headers{{"content-type", "application/json"}, {"cache-control", "no-cache, private"}};
   if (status.retry_after_seconds > 0) headers.set("retry-after", std::to_string(status.retry_after_seconds));
+  add_flow_headers(call, headers);
   if (status.code == 401) headers.set("www-authenticate", "Bearer realm=\"kubernetes-master\"");
   co_return co_await call.exchange.respond(status.code, std::move(headers), share(status.json()));
 }
@@ -153,8 +166,9 @@ ServerWorks::ServerWorks(ServerParts parts_given, ServerOptions options_given, p
       admission(make_admission_plugins({caches, parts.time, parts.rng, options, authorizer, quotas})),
       registry(parts.store, caches, admission, parts.time, parts.rng), usage(parts.executor, caches, parts.nodes, parts.time), tokens(std::move(key), options, caches, parts.time, parts.rng),
       authenticator(options, tokens, caches, parts.time), operations(registry, make_subresource_handlers({registry, tokens}), authenticator, authorizer),
-      openapi_free(parts.executor), discovery(cat(options.advertise_address, ':', options.advertise_port), kinds), watch_ends_changed(parts.executor) {
+      flow(parts.executor, caches, parts.time), openapi_free(parts.executor), discovery(cat(options.advertise_address, ':', options.advertise_port), kinds), watch_ends_changed(parts.executor) {
   registry.serve_computed(usage);
+  metrics.add_source([this](std::string& out) { flow.append_metrics(out); });
   for (const Resource& resource : resources())
     if (resource.has(kList) && resource.has(kCreate) && &stored_resource(resource) == &resource) caches.add(resource);
 }
@@ -237,7 +251,7 @@ namespace {
 
 // What is left to do of an answer that goes on; null where it is complete.
 async::Task<Result<std::unique_ptr<LongAnswer>>> answer(ServerWorks& works, http::Exchange& exchange) {
-  HttpCall call{works, exchange, {}, {}, 0, nullptr};
+  HttpCall call{works, exchange, {}, {}};
   MonoTime begin = works.parts.time.mono();
   Outcome<> out = co_await serve(call);
   Result<> sent;
@@ -271,9 +285,16 @@ bool find_served(ServerWorks& works, std::string_view group, std::string_view ve
 
 async::Task<Outcome<>> respond(HttpCall& call, int code, http::Headers headers, SharedBytes body) {
   call.code = code;
+  add_flow_headers(call, headers);
   if (!headers.find("cache-control")) headers.set("cache-control", "no-cache, private");
   CO_OUT(co_await call.exchange.respond(code, std::move(headers), std::move(body)));
   co_return Outcome<>();
+}
+
+void add_flow_headers(const HttpCall& call, http::Headers& headers) {
+  if (call.schema_uid.empty()) return;
+  headers.add("x-kubernetes-pf-flowschema-uid", call.schema_uid);
+  headers.add("x-kubernetes-pf-prioritylevel-uid", call.level_uid);
 }
 
 void add_warnings(http::Headers& headers, const std::vector<std::string>& warnings) {

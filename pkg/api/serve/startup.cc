@@ -215,6 +215,10 @@ async::Task<Result<>> make_all(ServerWorks& works, async::Scope& scope) {
   const Resource* classes = find_resource("scheduling.k8s.io", "v1", "priorityclasses");
   scope.spawn(ensure(works, classes, make_priority_class("system-node-critical", 2'000'001'000, "For pods without which the node does not work.")));
   scope.spawn(ensure(works, classes, make_priority_class("system-cluster-critical", 2'000'000'000, "For pods without which the cluster does not work.")));
+  const Resource* levels = find_resource("flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations");
+  for (json::Value& level : flow::bootstrap_levels()) scope.spawn(ensure(works, levels, std::move(level)));
+  const Resource* schemas = find_resource("flowcontrol.apiserver.k8s.io", "v1", "flowschemas");
+  for (json::Value& schema : flow::bootstrap_schemas()) scope.spawn(ensure(works, schemas, std::move(schema)));
   scope.spawn(ensure(works, find_resource("", "v1", "services"), make_kubernetes_service(options)));
   scope.spawn(ensure_endpoint(works, find_resource("", "v1", "endpoints"), make_kubernetes_endpoints(options), "subsets"));
   scope.spawn(ensure_endpoint(works, find_resource("discovery.k8s.io", "v1", "endpointslices"), make_kubernetes_slice(options), "endpoints"));

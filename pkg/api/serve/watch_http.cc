@@ -35,7 +35,7 @@ class Registered {
 class WatchAnswer final : public LongAnswer {
  public:
   WatchAnswer(HttpCall& call, const Call& api_call, const Rendering& how, std::unique_ptr<Watcher> watcher, bool bookmarks, Duration time)
-      : works_(call.works), exchange_(call.exchange), kind_(api_call.kind), cache_(api_call.cache), how_(how), watcher_(std::move(watcher)), registered_(works_, watcher_.get(), bookmarks, time),
+      : works_(call.works), exchange_(call.exchange), seat_(std::move(call.seat)), kind_(api_call.kind), cache_(api_call.cache), how_(how), watcher_(std::move(watcher)), registered_(works_, watcher_.get(), bookmarks, time),
         events_(works_.metrics.watch_events(how.resource->group(), how.resource->kind())), first_table_(how.media.view == View::kTable) {
     // The head has been answered.
     http::Request& request = exchange_.request();
@@ -46,7 +46,10 @@ class WatchAnswer final : public LongAnswer {
 
   async::Task<Result<>> run() override {
     while (true) {
-      while (watcher_->empty() && !watcher_->closed()) CO_TRY(co_await watcher_->wait());
+      while (watcher_->empty() && !watcher_->closed()) {
+        seat_.release();  // what there was at first has gone out
+        CO_TRY(co_await watcher_->wait());
+      }
       Result<std::vector<Watcher::Item>> taken = watcher_->take();
       // Its time is up, or its kind is gone or changed: an orderly end.
       if (!taken && (taken.error().code() == Code::kDeadlineExceeded || taken.error().code() == Code::kUnavailable)) co_return co_await exchange_.finish();
@@ -88,6 +91,7 @@ class WatchAnswer final : public LongAnswer {
 
   ServerWorks& works_;
   http::Exchange& exchange_;
+  flow::Seat seat_;
   std::shared_ptr<const crd::CustomKind> kind_;  // how_ points into it; null for kinds of the tables
   std::shared_ptr<WatchCache> cache_;            // of such a kind
   Rendering how_;
@@ -144,6 +148,7 @@ async::Task<Outcome<>> serve_watch(HttpCall& call, Call& api_call) {
   if (media.encoding == Encoding::kProtobuf) type += ";stream=watch";
   http::Headers headers{{"content-type", type}, {"cache-control", "no-cache, private"}};
   add_warnings(headers, api_call.warnings);
+  add_flow_headers(call, headers);
   call.code = 200;
   CO_OUT(co_await call.exchange.start(200, std::move(headers)));
   call.rest = std::make_unique<WatchAnswer>(call, api_call, how, std::move(watcher), bookmarks, time);

@@ -3,6 +3,7 @@
 
 #include "api/admission/admission.h"
 #include "api/crd/kinds.h"
+#include "api/flow/control.h"
 #include "api/metrics.h"
 #include "api/openapi/openapi.h"
 #include "api/quota/ledger.h"
@@ -31,6 +32,7 @@ struct ServerWorks {
   ServiceAccountTokens tokens;
   Authenticator authenticator;
   Operations operations;
+  flow::Control flow;
   OpenApi openapi;               // built on the pool at first use: one at a time, see openapi_busy
   bool openapi_busy = false;
   async::Notify openapi_free;
@@ -57,6 +59,8 @@ struct HttpCall {
   http::Exchange& exchange;
   RequestInfo info;
   UserInfo user;
+  flow::Seat seat{};                     // until the answer is complete, or a watch has sent what there was
+  std::string schema_uid{}, level_uid{};  // of the objects that gave it
   int code = 0;  // of the answer, for metrics
   std::unique_ptr<LongAnswer> rest{};  // run after everything else here is gone
 };
@@ -72,6 +76,8 @@ async::Task<Outcome<>> delegate_to_node(HttpCall& call, std::string_view node, s
 async::Task<Outcome<>> serve_other(HttpCall& call);               // other_http.cc: discovery, health, metrics, OpenAPI, version
 
 async::Task<Outcome<>> respond(HttpCall& call, int code, http::Headers headers, SharedBytes body);
+// Which flow schema and priority level the request was given.
+void add_flow_headers(const HttpCall& call, http::Headers& headers);
 // Adds Warning headers.
 void add_warnings(http::Headers& headers, const std::vector<std::string>& warnings);
 bool accepts_gzip(const http::Request& request);
