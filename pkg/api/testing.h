@@ -79,6 +79,16 @@ class TestCluster {
     CO_TRY_ASSIGN(reply.body, co_await response.body->read_all(256U << 20));
     co_return reply;
   }
+  // What the path answers once wanted(reply) holds; its last answer after ten seconds of real time.
+  template <typename Wanted>
+  async::Task<Result<Reply>> eventually(std::string path, Wanted wanted) {
+    Reply seen;
+    for (auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);;) {
+      CO_TRY_ASSIGN(seen, co_await call("GET", path));
+      if (wanted(seen) || std::chrono::steady_clock::now() > end) co_return seen;
+      for (int turn = 0; turn < 20; ++turn) co_await boost::asio::post(executor, async::use_task);
+    }
+  }
   NodeHandlers& nodes_or_none() { return nodes ? *nodes : none; }
 
   async::Executor executor;

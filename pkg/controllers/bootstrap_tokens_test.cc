@@ -60,16 +60,6 @@ async::Task<Result<>> authenticates(TestCluster& cluster) {
 }
 TEST(BootstrapTokens, SayWhoAMachineIs) { api::with_cluster(authenticates); }
 
-async::Task<Result<Reply>> until(TestCluster& cluster, std::string path, bool there, std::string_view sign) {
-  Reply seen;
-  for (int i = 0; i < 300; ++i) {
-    CO_TRY_ASSIGN(seen, co_await cluster.call("GET", path));
-    if (seen.body.contains(sign) == there) break;
-    for (int turn = 0; turn < 20; ++turn) co_await boost::asio::post(cluster.executor, async::use_task);
-  }
-  co_return seen;
-}
-
 async::Task<Result<>> signs_and_cleans(TestCluster& cluster) {
   client::LocalApi api(cluster.server->local(api::system_user("system:kube-controller-manager")));
   client::InformerFactory informers(cluster.executor, api, cluster.time, cluster.rng);
@@ -83,7 +73,7 @@ async::Task<Result<>> signs_and_cleans(TestCluster& cluster) {
   CO_CALL(silent, "POST", kSecrets, token("aaaaa2", ""));
   CO_CALL(info, "POST", "/api/v1/namespaces/kube-public/configmaps", R"({"metadata":{"name":"cluster-info"},"data":{"kubeconfig":"apiVersion: v1\n","jws-kubeconfig-zzzzzz":"old","other":"kept"}})");
   CO_EXPECT_STATUS(info, 201);
-  CO_TRY_ASSIGN(Reply signed_info, co_await until(cluster, kInfo, true, "jws-kubeconfig-aaaaa1"));
+  CO_TRY_ASSIGN(Reply signed_info, co_await cluster.eventually(kInfo, [](const Reply& seen) { return seen.body.contains("jws-kubeconfig-aaaaa1") && !seen.body.contains("zzzzzz"); }));
   std::string jws = signed_info.text({"data", "jws-kubeconfig-aaaaa1"});
   std::string header = format_base64url(R"({"alg":"HS256","kid":"aaaaa1"})");
   EXPECT_EQ(jws, cat(header, "..", format_base64url(pki::hmac_sha256("0123456789abcdef", cat(header, ".", format_base64url("apiVersion: v1\n"))))));
@@ -91,9 +81,9 @@ async::Task<Result<>> signs_and_cleans(TestCluster& cluster) {
   EXPECT_FALSE(signed_info.body.contains("jws-kubeconfig-aaaaa2"));
   EXPECT_EQ(signed_info.text({"data", "other"}), "kept");
   cluster.time.advance(std::chrono::minutes(11));
-  CO_TRY_ASSIGN(Reply unsigned_info, co_await until(cluster, kInfo, false, "jws-kubeconfig-aaaaa1"));
+  CO_TRY_ASSIGN(Reply unsigned_info, co_await cluster.eventually(kInfo, [](const Reply& seen) { return !seen.body.contains("jws-kubeconfig-"); }));
   EXPECT_FALSE(unsigned_info.body.contains("jws-kubeconfig-")) << unsigned_info.body;
-  CO_CALL(gone, "GET", kSecrets + "/bootstrap-token-aaaaa1");
+  CO_TRY_ASSIGN(Reply gone, co_await cluster.eventually(kSecrets + "/bootstrap-token-aaaaa1", [](const Reply& seen) { return seen.status == 404; }));
   CO_EXPECT_STATUS(gone, 404);
   CO_CALL(kept, "GET", kSecrets + "/bootstrap-token-aaaaa2");
   CO_EXPECT_STATUS(kept, 200);

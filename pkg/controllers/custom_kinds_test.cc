@@ -46,12 +46,9 @@ struct Fixture {
     (void)co_await scope.join();
     co_return Result<>();
   }
-  // Asks until the path answers so; every call is a turn for the loops.
   async::Task<Result<>> until(std::string path, int status) {
-    for (int turns = 0; turns < 5000; ++turns) {
-      CO_CALL(got, "GET", path);
-      if (got.status == status) co_return Result<>();
-    }
+    CO_TRY_ASSIGN(Reply got, co_await cluster.eventually(path, [status](const Reply& seen) { return seen.status == status; }));
+    if (got.status == status) co_return Result<>();
     co_return fail(Code::kDeadlineExceeded, cat(path, " never answered ", status));
   }
 

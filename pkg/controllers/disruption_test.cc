@@ -30,16 +30,17 @@ struct Rig {
     (void)co_await scope.join();
   }
 
-  // "allowed/current/desired/expected reason" of a budget, once it is that; else what it is after many looks.
+  // "allowed/current/desired/expected reason" of a budget, once it is that; else what it is at last.
   async::Task<Result<std::string>> status(std::string name, std::string wanted) {
     std::string seen;
-    for (int i = 0; i < 300 && seen != wanted; ++i) {
-      CO_CALL(reply, "GET", cat(kBudgets, "/", name));
+    auto as_wanted = [&](const Reply& reply) {
       json::Value tree = reply.tree();
       const json::Array* conditions = json::get_array(tree, {"status", "conditions"});
       seen = cat(json::get_int(tree, {"status", "disruptionsAllowed"}), "/", json::get_int(tree, {"status", "currentHealthy"}), "/", json::get_int(tree, {"status", "desiredHealthy"}), "/",
                  json::get_int(tree, {"status", "expectedPods"}), " ", conditions == nullptr || conditions->size() != 1 ? "no single condition" : json::get_string((*conditions)[0], {"reason"}));
-    }
+      return seen == wanted;
+    };
+    CO_TRY(co_await cluster.eventually(cat(kBudgets, "/", name), as_wanted));
     co_return seen;
   }
 

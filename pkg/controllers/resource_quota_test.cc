@@ -41,13 +41,13 @@ struct QuotaFixture {
   // The quota's usage once it is as wanted, else what it was at last.
   async::Task<Result<std::string>> used(std::string wanted) {
     std::string last;
-    for (int turns = 0; turns < 2000; ++turns) {
-      CO_CALL(got, "GET", kQuota);
+    auto as_wanted = [&](const Reply& got) {
       json::Value tree = got.tree();
       const json::Value* amounts = json::find(tree, {"status", "used"});
       last = amounts == nullptr ? "none" : json::format(*amounts);
-      if (last == wanted) break;
-    }
+      return last == wanted;
+    };
+    CO_TRY(co_await cluster.eventually(kQuota, as_wanted));
     co_return last;
   }
 
