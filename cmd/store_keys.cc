@@ -135,9 +135,9 @@ Task<Result<>> del(Remote& remote, const KeyCommand& command) {
   co_return Result<>();
 }
 
-using Verb = Task<Result<>> (*)(Remote&, const KeyCommand&);
+using KeyVerb = Task<Result<>> (*)(Remote&, const KeyCommand&);
 
-std::shared_ptr<KeyCommand> add(CLI::App& app, Invocation& invocation, const char* name, Verb verb) {
+std::shared_ptr<KeyCommand> add(CLI::App& app, Invocation& invocation, const char* name, KeyVerb verb) {
   auto command = std::make_shared<KeyCommand>();
   app.callback([&app, command, name, verb, &invocation] {
     command->has_value = app.get_option_no_throw("value") != nullptr && app.get_option("value")->count() > 0;

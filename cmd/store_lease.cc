@@ -132,7 +132,7 @@ Task<Result<>> list(Remote& remote, const LeaseCommand& command) {
   co_return Result<>();
 }
 
-using Verb = Task<Result<>> (*)(Remote&, const LeaseCommand&);
+using LeaseVerb = Task<Result<>> (*)(Remote&, const LeaseCommand&);
 
 }  // namespace
 
@@ -144,7 +144,7 @@ void add_store_lease(CLI::App& store, Invocation& invocation) {
                               "  monopod store lease timetolive 694d5765fc71500b --keys");
   app->require_subcommand(1);
   auto command = std::make_shared<LeaseCommand>();
-  auto add = [&](const char* name, const char* summary, Verb verb) {
+  auto add = [&](const char* name, const char* summary, LeaseVerb verb) {
     CLI::App* sub = app->add_subcommand(name, summary);
     sub->callback([command, name, verb, &invocation] {
       invocation.run = [command, name, verb] { return run_remote(cat("lease ", name), command->remote, [&](Remote& remote) { return verb(remote, *command); }); };

@@ -40,10 +40,10 @@ constexpr std::string_view kAlways =
 
 #if defined(__x86_64__)
 constexpr std::string_view kArchitecture = "arch_prctl modify_ldt";
-constexpr std::array<std::string_view, 3> kArchitectures = {"SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"};
+constexpr std::array<std::string_view, 3> kHostArchitectures = {"SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"};
 #elif defined(__aarch64__)
 constexpr std::string_view kArchitecture = "arm_fadvise64_64 arm_sync_file_range sync_file_range2 breakpoint cacheflush set_tls";
-constexpr std::array<std::string_view, 2> kArchitectures = {"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"};
+constexpr std::array<std::string_view, 2> kHostArchitectures = {"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"};
 #endif
 
 struct ByCapability {
@@ -118,7 +118,7 @@ SeccompProfile default_seccomp_profile(const std::vector<std::string>& capabilit
   SeccompProfile out;
   out.default_action = "SCMP_ACT_ERRNO";
   out.default_errno_ret = 1;
-  out.architectures.assign(kArchitectures.begin(), kArchitectures.end());
+  out.architectures.assign(kHostArchitectures.begin(), kHostArchitectures.end());
   out.rules.push_back(allow(words(kAlways)));
   out.rules.push_back(allow(words(kArchitecture)));
   out.rules.push_back(allow({"socket"}, {{0, kAfVsock, 0, "SCMP_CMP_NE"}}));
@@ -153,8 +153,8 @@ Result<SeccompProfile> parse_seccomp_profile(const json::Value& value, const std
   if (const json::Array* map = json::get_array(value, {"archMap"})) {
     json::Array arches;
     for (const json::Value& row : *map) {
-      if (json::get_string(row, {"architecture"}) != kArchitectures[0]) continue;
-      arches.emplace_back(kArchitectures[0]);
+      if (json::get_string(row, {"architecture"}) != kHostArchitectures[0]) continue;
+      arches.emplace_back(kHostArchitectures[0]);
       if (const json::Array* sub = json::get_array(row, {"subArchitectures"})) {
         for (const json::Value& v : *sub) arches.push_back(v);
       }

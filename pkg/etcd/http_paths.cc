@@ -124,7 +124,7 @@ Task<Result<>> answer_plain(http::Exchange& exchange, Context& context, const Ha
     CO_TRY_ASSIGN(std::string text, co_await format_metrics(context, handled, health));
     co_return co_await exchange.respond(200, {{"content-type", metrics::kContentType}}, std::move(text));
   }
-  co_return co_await exchange.respond(200, {{"content-type", "application/json"}}, cat(R"({"etcdserver":")", kVersion, R"(","etcdcluster":"3.5.0"})"));
+  co_return co_await exchange.respond(200, {{"content-type", "application/json"}}, cat(R"({"etcdserver":")", kEtcdVersion, R"(","etcdcluster":"3.5.0"})"));
 }
 
 }  // namespace monopod::etcd

@@ -41,7 +41,7 @@ Answer status(Context& context, std::string_view) {
   }
   std::int64_t revision = context.backend.current_revision().value;
   ProtoWriter out;
-  out.message(1, format_header(Revision(revision))).bytes(2, kVersion).integer(3, stats.file_bytes).unsigned_integer(4, kMemberId);
+  out.message(1, format_header(Revision(revision))).bytes(2, kEtcdVersion).integer(3, stats.file_bytes).unsigned_integer(4, kMemberId);
   out.integer(5, revision).integer(6, kRaftTerm).integer(7, revision);
   if (context.options.sqlite)
     if (auto failed = context.options.sqlite->failure()) out.bytes(8, failed->message());

@@ -11,7 +11,7 @@
 namespace monopod::etcd {
 
 // The etcd whose behaviour this follows; kube-apiserver decides by it.
-inline constexpr std::string_view kVersion = "3.5.17";
+inline constexpr std::string_view kEtcdVersion = "3.5.17";
 
 class AuthStore;
 

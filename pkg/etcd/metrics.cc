@@ -51,7 +51,7 @@ void append_server(std::string& out, const Context& context, const HealthCounts&
   append_one(out, "etcd_server_is_leader", "gauge", "Always 1: one member.", 1);
   append_one(out, "etcd_server_is_learner", "gauge", "Always 0: one member.", 0);
   append_family(out, "etcd_server_version", "gauge", "The version of etcd's behaviour that is followed.");
-  append_sample(out, "etcd_server_version", cat("server_version=\"", kVersion, '"'), std::int64_t{1});
+  append_sample(out, "etcd_server_version", cat("server_version=\"", kEtcdVersion, '"'), std::int64_t{1});
   append_family(out, "etcd_cluster_version", "gauge", "The same, as clusters tell it.");
   append_sample(out, "etcd_cluster_version", "cluster_version=\"3.5\"", std::int64_t{1});
   append_one(out, "etcd_server_health_success", "counter", "Requests of /health answered with true.", static_cast<std::int64_t>(health.success));

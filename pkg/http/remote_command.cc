@@ -20,7 +20,7 @@ constexpr std::string_view kV4 = "v4.channel.k8s.io";
 constexpr std::size_t kStdinBytesMax = 256U << 10;
 constexpr std::size_t kFrameBytesMax = 32U << 10;  // of one output message
 
-enum Channel : std::uint8_t { kStdin = 0, kStdout = 1, kStderr = 2, kError = 3, kResize = 4, kCloseChannel = 255 };
+enum ChannelNumber : std::uint8_t { kStdin = 0, kStdout = 1, kStderr = 2, kError = 3, kResize = 4, kCloseChannel = 255 };
 
 //   peer --messages--> pump --+--> stdin_ --> read_stdin()
 //                             +--> size_  --> next_resize()

@@ -10,7 +10,6 @@
 namespace monopod::image {
 namespace {
 
-constexpr std::size_t kBlock = 512;
 constexpr int kExtensionsMax = 8;  // headers before one entry
 
 // Field offsets of a header block.
@@ -64,7 +63,7 @@ bool checksum_matches(const char* header) {
   auto want = number_of(header, kChecksum);
   if (!want) return false;
   std::int64_t as_unsigned = 0, as_signed = 0;
-  for (std::size_t i = 0; i < kBlock; ++i) {
+  for (std::size_t i = 0; i < kTarBlock; ++i) {
     bool blank = i >= kChecksum.at && i < kChecksum.at + kChecksum.size;
     char c = blank ? ' ' : header[i];
     as_unsigned += static_cast<unsigned char>(c);
@@ -119,7 +118,7 @@ Result<bool> TarReader::read_block(std::span<std::byte, 512> block) {
   TRY_ASSIGN(std::size_t n, codec::read_full(input_, block));
   position_ += n;
   if (n == 0) return false;
-  if (n != kBlock) return bad("", "truncated");
+  if (n != kTarBlock) return bad("", "truncated");
   return true;
 }
 
@@ -129,7 +128,7 @@ Result<std::string> TarReader::read_text(std::uint64_t bytes) {
   TRY_ASSIGN(std::size_t n, codec::read_full(input_, std::as_writable_bytes(std::span(out))));
   position_ += n;
   if (n != bytes) return bad("", "truncated");
-  TRY(skip((kBlock - bytes % kBlock) % kBlock));
+  TRY(skip((kTarBlock - bytes % kTarBlock) % kTarBlock));
   return out;
 }
 
@@ -222,7 +221,7 @@ Result<> TarReader::read_gnu_sparse(const char* header, TarEntry& entry) {
   entry.size = static_cast<std::uint64_t>(*real);
   TRY(read_extents(header + 386, 4));
   bool extended = header[482] != 0;
-  std::array<std::byte, kBlock> block;
+  std::array<std::byte, kTarBlock> block;
   while (extended) {
     TRY_ASSIGN(bool more, read_block(block));
     if (!more) return bad(entry.name, "truncated");
@@ -245,11 +244,11 @@ Result<> TarReader::read_pax_sparse_map(TarEntry& entry) {
         pending.erase(0, end + 1);
         return *n;
       }
-      if (pending.size() > 32 || used + kBlock > entry.data_bytes) return bad(entry.name, "bad sparse map");
-      std::array<std::byte, kBlock> block;
+      if (pending.size() > 32 || used + kTarBlock > entry.data_bytes) return bad(entry.name, "bad sparse map");
+      std::array<std::byte, kTarBlock> block;
       TRY_ASSIGN(bool more, read_block(block));
       if (!more) return bad(entry.name, "truncated");
-      used += kBlock;
+      used += kTarBlock;
       pending.append(as_text(block));
     }
   };
@@ -278,7 +277,7 @@ Result<bool> TarReader::next(TarEntry& entry) {
   rest_ = padding_ = 0;
   Records records = global_;
   std::optional<std::string> long_name, long_link;
-  std::array<std::byte, kBlock> block;
+  std::array<std::byte, kTarBlock> block;
   for (int extensions = 0;; ++extensions) {
     TRY_ASSIGN(bool more, read_block(block));
     if (!more || is_zero(block)) {
@@ -309,7 +308,7 @@ Result<bool> TarReader::next(TarEntry& entry) {
       continue;
     }
     if (type == 'V') {  // volume label: no file
-      TRY(skip(bytes + (kBlock - bytes % kBlock) % kBlock));
+      TRY(skip(bytes + (kTarBlock - bytes % kTarBlock) % kTarBlock));
       continue;
     }
     entry = TarEntry();
@@ -355,7 +354,7 @@ Result<bool> TarReader::next(TarEntry& entry) {
       entry.size = entry.data_bytes = 0;
       entry.sparse = false;
     }
-    padding_ = (kBlock - entry.data_bytes % kBlock) % kBlock;
+    padding_ = (kTarBlock - entry.data_bytes % kTarBlock) % kTarBlock;
     if (entry.sparse && sparse_version_ == "1") TRY(read_pax_sparse_map(entry));
     rest_ = entry.data_bytes;
     if (entry.sparse) TRY(check_extents(entry));

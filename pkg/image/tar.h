@@ -14,6 +14,8 @@
 
 namespace monopod::image {
 
+inline constexpr std::size_t kTarBlock = 512;  // of headers, and what data is padded to
+
 struct TarEntry {
   enum class Type { kFile, kDirectory, kSymlink, kHardLink, kCharDevice, kBlockDevice, kFifo };
   struct Extent {

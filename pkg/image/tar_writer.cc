@@ -8,7 +8,6 @@
 namespace monopod::image {
 namespace {
 
-constexpr std::size_t kBlock = 512;
 constexpr std::uint64_t kOctal12Max = 077777777777ULL;
 constexpr std::uint64_t kOctal8Max = 07777777ULL;
 
@@ -36,8 +35,8 @@ char type_flag(TarEntry::Type type) {
   return '0';
 }
 
-std::array<char, kBlock> make_header(const TarEntry& entry, char type, std::uint64_t size) {
-  std::array<char, kBlock> h{};
+std::array<char, kTarBlock> make_header(const TarEntry& entry, char type, std::uint64_t size) {
+  std::array<char, kTarBlock> h{};
   std::memcpy(h.data(), entry.name.data(), std::min<std::size_t>(entry.name.size(), 100));
   put_octal(h.data() + 100, 8, entry.mode);
   put_octal(h.data() + 108, 8, std::min<std::uint64_t>(entry.uid, kOctal8Max));
@@ -60,7 +59,7 @@ std::array<char, kBlock> make_header(const TarEntry& entry, char type, std::uint
 
 Result<> TarWriter::pad() {
   if (rest_ != 0) return fail(Code::kInternal, "tar: entry is short of its size");
-  static constexpr std::array<std::byte, kBlock> kZeros{};
+  static constexpr std::array<std::byte, kTarBlock> kZeros{};
   Result<> done = output_.write(std::span(kZeros).first(static_cast<std::size_t>(padding_)));
   padding_ = 0;
   return done;
@@ -81,12 +80,12 @@ Result<> TarWriter::begin(const TarEntry& entry) {
     extension.mode = 0644;
     auto header = make_header(extension, 'x', pax.size());
     TRY(output_.write(std::as_bytes(std::span(header))));
-    pax.resize((pax.size() + kBlock - 1) / kBlock * kBlock, '\0');
+    pax.resize((pax.size() + kTarBlock - 1) / kTarBlock * kTarBlock, '\0');
     TRY(output_.write(as_bytes(pax)));
   }
   auto header = make_header(entry, type_flag(entry.type), entry.data_bytes);
   rest_ = entry.data_bytes;
-  padding_ = (kBlock - rest_ % kBlock) % kBlock;
+  padding_ = (kTarBlock - rest_ % kTarBlock) % kTarBlock;
   return output_.write(std::as_bytes(std::span(header)));
 }
 
@@ -98,7 +97,7 @@ Result<> TarWriter::write(std::span<const std::byte> bytes) {
 
 Result<> TarWriter::finish() {
   TRY(pad());
-  static constexpr std::array<std::byte, 2 * kBlock> kEnd{};
+  static constexpr std::array<std::byte, 2 * kTarBlock> kEnd{};
   return output_.write(kEnd);
 }
 

@@ -13,7 +13,6 @@ namespace monopod::etcd {
 namespace {
 
 using schema::Field;
-using schema::Message;
 using schema::Type;
 
 constexpr std::string_view kSpace = " \t\r\n";
@@ -38,7 +37,7 @@ bool is_camel_case_of(std::string_view name, std::string_view declared) {
   return at == name.size();
 }
 
-const Field* find_field(const Message& type, std::string_view name) {
+const Field* find_field(const schema::Message& type, std::string_view name) {
   for (const Field& field : type.fields)
     if (field.name == name || is_camel_case_of(name, field.name)) return &field;
   return nullptr;
@@ -77,7 +76,7 @@ Result<std::int64_t> parse_enum(const json::Value& value, const Field& field) {
   return fail(Code::kInvalidArgument, cat("unknown value \"", std::string_view(*text), "\" for enum ", field.of));
 }
 
-Result<std::string> encode_message(const json::Value& value, const Message& type);
+Result<std::string> encode_message(const json::Value& value, const schema::Message& type);
 
 // explicit_default: an element of a list or a member of a union is there even if it has its default value.
 Result<> encode_one(ProtoWriter& out, const json::Value& value, const Field& field) {
@@ -138,7 +137,7 @@ Result<> encode_field(ProtoWriter& out, const json::Value& value, const Field& f
   return {};
 }
 
-Result<std::string> encode_message(const json::Value& value, const Message& type) {
+Result<std::string> encode_message(const json::Value& value, const schema::Message& type) {
   const json::Object* object = value.if_object();
   if (object == nullptr) return fail(Code::kInvalidArgument, cat("want an object of type ", type.name));
   ProtoWriter out;
@@ -194,7 +193,7 @@ bool is_default(const Part& part) {
   }
 }
 
-Result<> append_message(std::string& out, std::string_view bytes, const Message& type, std::size_t depth);
+Result<> append_message(std::string& out, std::string_view bytes, const schema::Message& type, std::size_t depth);
 
 Result<> append_value(std::string& out, const Part& part, std::size_t depth) {
   switch (part.field->type) {
@@ -219,7 +218,7 @@ Result<> append_value(std::string& out, const Part& part, std::size_t depth) {
   return {};
 }
 
-Result<std::vector<Part>> parts_of(std::string_view bytes, const Message& type) {
+Result<std::vector<Part>> parts_of(std::string_view bytes, const schema::Message& type) {
   std::vector<Part> parts;
   ProtoReader reader(bytes);
   for (;;) {
@@ -235,7 +234,7 @@ Result<std::vector<Part>> parts_of(std::string_view bytes, const Message& type) 
   return parts;
 }
 
-Result<> append_message(std::string& out, std::string_view bytes, const Message& type, std::size_t depth) {
+Result<> append_message(std::string& out, std::string_view bytes, const schema::Message& type, std::size_t depth) {
   if (depth > kJsonDepthMax) return fail(Code::kInvalidArgument, "malformed message: nested too deep");
   TRY_ASSIGN(std::vector<Part> parts, parts_of(bytes, type));
   out += '{';
@@ -264,13 +263,13 @@ Result<> append_message(std::string& out, std::string_view bytes, const Message&
 
 }  // namespace
 
-Result<std::string> json_to_wire(std::string_view text, const Message& type) {
+Result<std::string> json_to_wire(std::string_view text, const schema::Message& type) {
   if (trim(text).empty()) return std::string();
   TRY_ASSIGN(json::Value value, json::parse(text, {.depth_max = kJsonDepthMax}));
   return encode_message(value, type);
 }
 
-Result<std::string> wire_to_json(std::string_view bytes, const Message& type) {
+Result<std::string> wire_to_json(std::string_view bytes, const schema::Message& type) {
   std::string out;
   TRY(append_message(out, bytes, type, 0));
   return out;

@@ -202,7 +202,7 @@ u32 fd_readdir(Wasi& w, Caller& caller, u32 fd, u32 buffer, u32 size, u64 cookie
   return kSuccess;
 }
 
-constexpr HostFunction kRows[] = {
+constexpr HostFunction kFileRows[] = {
     host<fd_read>("fd_read"), host<fd_write>("fd_write"), host<fd_pread>("fd_pread"), host<fd_pwrite>("fd_pwrite"), host<fd_close>("fd_close"), host<fd_renumber>("fd_renumber"),
     host<fd_seek>("fd_seek"), host<fd_tell>("fd_tell"), host<fd_sync>("fd_sync"), host<fd_datasync>("fd_datasync"), host<fd_advise>("fd_advise"), host<fd_allocate>("fd_allocate"),
     host<fd_fdstat_get>("fd_fdstat_get"), host<fd_fdstat_set_flags>("fd_fdstat_set_flags"), host<fd_fdstat_set_rights>("fd_fdstat_set_rights"),
@@ -212,6 +212,6 @@ constexpr HostFunction kRows[] = {
 
 }  // namespace
 
-std::span<const HostFunction> wasi_file_rows() { return kRows; }
+std::span<const HostFunction> wasi_file_rows() { return kFileRows; }
 
 }  // namespace monopod::wasm

@@ -205,7 +205,7 @@ u32 path_filestat_set_times(Wasi& w, Caller& caller, u32 fd, u32 lookup, u32 at,
   return done(::utimensat(AT_FDCWD, sys::fd_path(opened->get()).c_str(), times, 0));
 }
 
-constexpr HostFunction kRows[] = {
+constexpr HostFunction kPathRows[] = {
     host<path_open>("path_open"), host<path_create_directory>("path_create_directory"), host<path_remove_directory>("path_remove_directory"), host<path_unlink_file>("path_unlink_file"),
     host<path_rename>("path_rename"), host<path_link>("path_link"), host<path_symlink>("path_symlink"), host<path_readlink>("path_readlink"),
     host<path_filestat_get>("path_filestat_get"), host<path_filestat_set_times>("path_filestat_set_times"),
@@ -213,6 +213,6 @@ constexpr HostFunction kRows[] = {
 
 }  // namespace
 
-std::span<const HostFunction> wasi_path_rows() { return kRows; }
+std::span<const HostFunction> wasi_path_rows() { return kPathRows; }
 
 }  // namespace monopod::wasm

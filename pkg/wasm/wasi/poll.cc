@@ -101,10 +101,10 @@ u32 poll_oneoff(Wasi& w, Caller& caller, u32 in, u32 out, u32 count, u32 events_
   return kSuccess;
 }
 
-constexpr HostFunction kRows[] = {host<poll_oneoff>("poll_oneoff")};
+constexpr HostFunction kPollRows[] = {host<poll_oneoff>("poll_oneoff")};
 
 }  // namespace
 
-std::span<const HostFunction> wasi_poll_rows() { return kRows; }
+std::span<const HostFunction> wasi_poll_rows() { return kPollRows; }
 
 }  // namespace monopod::wasm

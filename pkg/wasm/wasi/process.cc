@@ -81,7 +81,7 @@ u32 sched_yield_(Wasi&, Caller&) {
 void proc_exit(Wasi&, Caller& caller, u32 code) { caller.exit(static_cast<std::int32_t>(code)); }
 u32 proc_raise(Wasi&, Caller&, u32) { return kNotSupported; }
 
-constexpr HostFunction kRows[] = {
+constexpr HostFunction kProcessRows[] = {
     host<args_get>("args_get"), host<args_sizes_get>("args_sizes_get"), host<environ_get>("environ_get"), host<environ_sizes_get>("environ_sizes_get"),
     host<clock_res_get>("clock_res_get"), host<clock_time_get>("clock_time_get"), host<random_get>("random_get"), host<sched_yield_>("sched_yield"),
     host<proc_exit>("proc_exit"), host<proc_raise>("proc_raise"),
@@ -89,6 +89,6 @@ constexpr HostFunction kRows[] = {
 
 }  // namespace
 
-std::span<const HostFunction> wasi_process_rows() { return kRows; }
+std::span<const HostFunction> wasi_process_rows() { return kProcessRows; }
 
 }  // namespace monopod::wasm

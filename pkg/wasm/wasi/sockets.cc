@@ -143,13 +143,13 @@ u32 sock_connect(Wasi& w, Caller& caller, u32 fd, u32 address_at, u32 port) {
   return error == 0 ? u32{kSuccess} : errno_of(error);
 }
 
-constexpr HostFunction kRows[] = {
+constexpr HostFunction kSocketRows[] = {
     host<sock_accept>("sock_accept"), host<sock_recv>("sock_recv"), host<sock_send>("sock_send"), host<sock_shutdown>("sock_shutdown"),
     host<sock_open>("sock_open"), host<sock_connect>("sock_connect"),
 };
 
 }  // namespace
 
-std::span<const HostFunction> wasi_socket_rows() { return kRows; }
+std::span<const HostFunction> wasi_socket_rows() { return kSocketRows; }
 
 }  // namespace monopod::wasm
