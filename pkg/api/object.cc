@@ -26,6 +26,7 @@ void each_pair(std::string_view packed, F on_pair) {
 
 struct MetaParts {
   std::string ns, name, uid, resource_version, labels;
+  bool has_version = false;
   bool deleting = false;
 };
 
@@ -34,7 +35,7 @@ bool read_meta(std::string_view meta, MetaParts& out) {
     if (key == "name") out.name = scan_text(value);
     else if (key == "namespace") out.ns = scan_text(value);
     else if (key == "uid") out.uid = scan_text(value);
-    else if (key == "resourceVersion") out.resource_version = scan_text(value);
+    else if (key == "resourceVersion") out.resource_version = scan_text(value), out.has_version = true;
     else if (key == "deletionTimestamp") out.deleting = value != "null";
     else if (key == "labels") {
       scan_members(value, [&out](std::string_view name, std::string_view text) {
@@ -48,47 +49,57 @@ bool read_meta(std::string_view meta, MetaParts& out) {
 
 }  // namespace
 
+// What metadata says, cut out of the text that metadata stands in.
+struct ObjectBuilder {
+  MetaParts meta;
+
+  std::shared_ptr<const Object> build(SharedBytes json, std::int64_t revision, const std::vector<std::string_view>& extra_fields) {
+    auto object = std::make_shared<Object>();
+    object->key_ = cat(meta.ns, '/', meta.name);
+    object->ns_size_ = static_cast<std::uint32_t>(meta.ns.size());
+    object->uid_ = std::move(meta.uid);
+    object->labels_ = std::move(meta.labels);
+    object->labels_.shrink_to_fit();
+    object->deleting_ = meta.deleting;
+    object->revision_ = revision;
+    for (std::string_view path : extra_fields) {
+      if (std::string value = scan_text(scan_path(*json, path)); !value.empty()) append_pair(object->fields_, path, value);
+    }
+    object->fields_.shrink_to_fit();
+    object->json_ = std::move(json);
+    return object;
+  }
+};
+
 Result<std::shared_ptr<const Object>> Object::parse(SharedBytes json, std::int64_t revision,
                                                     const std::vector<std::string_view>& extra_fields) {
-  MetaParts meta;
+  ObjectBuilder builder;
   std::string_view meta_text = scan_path(*json, "metadata");
-  if (meta_text.empty() || !read_meta(meta_text, meta)) return fail(Code::kInvalidArgument, "object: no metadata");
-  auto object = std::make_shared<Object>();
-  if (revision == 0) revision = parse_int<std::int64_t>(meta.resource_version).value_or(0);
-  object->key_ = cat(meta.ns, '/', meta.name);
-  object->ns_size_ = static_cast<std::uint32_t>(meta.ns.size());
-  object->uid_ = std::move(meta.uid);
-  object->labels_ = std::move(meta.labels);
-  object->labels_.shrink_to_fit();
-  object->deleting_ = meta.deleting;
-  object->revision_ = revision;
-  for (std::string_view path : extra_fields) {
-    if (std::string value = scan_text(scan_path(*json, path)); !value.empty()) append_pair(object->fields_, path, value);
-  }
-  object->fields_.shrink_to_fit();
-  object->json_ = std::move(json);
-  return object;
+  if (meta_text.empty() || !read_meta(meta_text, builder.meta)) return fail(Code::kInvalidArgument, "object: no metadata");
+  if (revision == 0) revision = parse_int<std::int64_t>(builder.meta.resource_version).value_or(0);
+  return builder.build(std::move(json), revision, extra_fields);
 }
 
 Result<std::shared_ptr<const Object>> Object::from_store(std::string_view stored, std::int64_t revision,
                                                          const std::vector<std::string_view>& extra_fields) {
+  ObjectBuilder builder;
   std::string_view meta = scan_path(stored, "metadata");
-  if (meta.empty() || meta.front() != '{') return fail(Code::kDataLoss, "stored object: no metadata");
+  if (meta.empty() || !read_meta(meta, builder.meta)) return fail(Code::kDataLoss, "stored object: no metadata");
   std::string text;
-  if (!scan_path(meta, "resourceVersion").empty()) {  // written by someone else: take the old one out
+  if (builder.meta.has_version) {  // written by someone else: take the old one out
     TRY_ASSIGN(json::Value tree, json::parse(stored));
     json::at_path(tree, {"metadata", "resourceVersion"}) = std::to_string(revision);
     text = json::format(tree);
   } else {
     std::size_t at = static_cast<std::size_t>(meta.data() - stored.data()) + 1;
     bool empty = detail::skip_space(meta, 1) < meta.size() && meta[detail::skip_space(meta, 1)] == '}';
-    text.reserve(stored.size() + 44);
+    std::string version = std::to_string(revision);
+    text.reserve(stored.size() + version.size() + sizeof R"("resourceVersion":"",)");
     text.append(stored.substr(0, at));
-    text += cat("\"resourceVersion\":\"", revision, empty ? "\"" : "\",");
+    text += cat("\"resourceVersion\":\"", version, empty ? "\"" : "\",");
     text.append(stored.substr(at));
-    text.shrink_to_fit();
   }
-  return parse(share(std::move(text)), revision, extra_fields);
+  return builder.build(share(std::move(text)), revision, extra_fields);
 }
 
 std::optional<std::string_view> Object::label(std::string_view name) const {
@@ -119,6 +130,11 @@ std::string_view Object::field(std::string_view path) const {
     return false;
   });
   return found;
+}
+
+json::Value Object::tree(json::Arena& arena) const {
+  Result<json::Value> value = json::parse_into(arena, *json_);
+  return value ? std::move(*value) : json::Value(json::Object(arena.storage()));
 }
 
 json::Value Object::tree() const {

@@ -13,7 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "codec/json.h"
+#include "codec/json_arena.h"
 
 namespace monopod::api {
 
@@ -66,6 +66,13 @@ class Object {
   // A tree for the moment of work; parses the bytes (about 5 microseconds a KB). Empty object on the impossible.
   json::Value tree() const;
 
+  // The same in an arena, for a quarter less: neither it nor what is moved out of it may outlive the arena.
+  json::Value tree(json::Arena& arena) const;
+
+  // The digest of the apply last seen to change nothing of it (registry/reapply.h); empty: of none. On the loop only.
+  std::string_view unchanged_by() const { return unchanged_by_ ? std::string_view(*unchanged_by_) : std::string_view(); }
+  void keep_unchanged_by(std::string digest) const { unchanged_by_ = std::make_unique<const std::string>(std::move(digest)); }
+
   // What tables show of it, made when first asked for; null before. On the loop only.
   const std::shared_ptr<const TableRow>& row() const { return row_; }
   void keep_row(std::shared_ptr<const TableRow> row) const { row_ = std::move(row); }
@@ -73,6 +80,7 @@ class Object {
   Object() = default;  // use parse()
 
  private:
+  friend struct ObjectBuilder;
   SharedBytes json_;
   std::string key_;     // "<ns>/<name>"
   std::string uid_;
@@ -80,6 +88,7 @@ class Object {
   std::string fields_;  // path\0value\0...
   std::int64_t revision_ = 0;
   mutable std::shared_ptr<const TableRow> row_;
+  mutable std::unique_ptr<const std::string> unchanged_by_;
   std::uint32_t ns_size_ = 0;
   bool deleting_ = false;
 };

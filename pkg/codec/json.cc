@@ -1,4 +1,4 @@
-#include "codec/json.h"
+#include "codec/json_arena.h"
 
 #include <algorithm>
 #include <cmath>
@@ -26,25 +26,30 @@ std::int64_t to_int(double number) {
   return static_cast<std::int64_t>(number);
 }
 
-}  // namespace
-
-Result<Value> parse(std::string_view text, const ParseLimits& limits) {
+Result<Value> parse_in(boost::json::storage_ptr storage, std::string_view text, const ParseLimits& limits) {
   if (text.size() > limits.bytes_max)
     return fail(Code::kInvalidArgument, cat("json: ", text.size(), " bytes exceed the limit of ", limits.bytes_max));
   boost::json::parse_options options;
   options.max_depth = limits.depth_max;
   boost::json::stream_parser parser({}, options);
+  parser.reset(std::move(storage));
   boost::system::error_code ec;
   std::size_t consumed = parser.write_some(text.data(), text.size(), ec);
   if (!ec && consumed < text.size() && trim(text.substr(consumed)).size() > 0) ec = boost::json::error::extra_data;
   if (!ec) parser.finish(ec);
   if (ec) return fail(Code::kInvalidArgument, cat("json: ", ec.message(), " at byte ", consumed));
-  Value value = parser.release();
-  if (holds_non_finite(value)) return fail(Code::kInvalidArgument, "json: number out of range");
+  return parser.release();
+}
+
+}  // namespace
+
+Result<Value> parse(std::string_view text, const ParseLimits& limits) {
+  Result<Value> value = parse_in({}, text, limits);
+  if (value && holds_non_finite(*value)) return fail(Code::kInvalidArgument, "json: number out of range");
   return value;
 }
 
-std::string format(const Value& value) { return boost::json::serialize(value); }
+Result<Value> parse_into(Arena& arena, std::string_view text) { return parse_in(arena.storage(), text, {}); }
 
 const Value* find(const Value& root, std::initializer_list<std::string_view> path) {
   const Value* at = &root;

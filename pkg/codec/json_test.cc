@@ -1,6 +1,8 @@
-#include "codec/json.h"
+#include "codec/json_arena.h"
 
 #include <gtest/gtest.h>
+
+#include "base/rng.h"
 
 namespace monopod::json {
 namespace {
@@ -37,6 +39,47 @@ TEST(Json, NumbersBeyondARangeAreRefusedOrSaturated) {
   Value large = parse(R"({"up":1e300,"down":-1e300,"most":18446744073709551615})").value();
   EXPECT_EQ(get_int(large, {"up"}), std::numeric_limits<std::int64_t>::max());
   EXPECT_EQ(get_int(large, {"down"}), std::numeric_limits<std::int64_t>::min());
+}
+
+Value random_tree(SeededRng& rng, int depth) {
+  switch (rng.below(depth > 4 ? 6 : 8)) {
+    case 0: return nullptr;
+    case 1: return rng.below(2) == 0;
+    case 2: return static_cast<std::int64_t>(rng.below(1U << 31)) - (1 << 30);
+    case 3: return std::numeric_limits<std::uint64_t>::max() - rng.below(5);
+    case 4: return static_cast<double>(rng.below(1U << 20)) / 7;
+    case 5: {
+      std::string text;
+      for (std::size_t i = rng.below(40); i > 0; --i) text += static_cast<char>(rng.below(3) == 0 ? rng.below(0x30) : rng.below(0x80));
+      return Value(text + (rng.below(4) == 0 ? "\xc3\xa9\x7f\\\"" : ""));
+    }
+    case 6: {
+      Array array;
+      for (std::size_t i = rng.below(5); i > 0; --i) array.push_back(random_tree(rng, depth + 1));
+      return array;
+    }
+    default: {
+      Object object;
+      for (std::size_t i = rng.below(30); i > 0; --i) object[std::string(rng.below(12), static_cast<char>(rng.below(0x60)))] = random_tree(rng, depth + 1);
+      return object;
+    }
+  }
+}
+
+TEST(Json, FormatsWhatTheLibraryFormats) {
+  SeededRng rng(5);
+  for (int i = 0; i < 2000; ++i) {
+    Value tree = random_tree(rng, 0);
+    std::string text = format(tree);
+    ASSERT_EQ(text, boost::json::serialize(tree));
+    Arena arena;
+    Result<Value> again = parse_into(arena, text);
+    ASSERT_TRUE(again);
+    ASSERT_EQ(*again, parse(text).value());
+    Value kept(nullptr);
+    kept = *again;  // out of the arena
+    EXPECT_NE(kept.storage(), again->storage());
+  }
 }
 
 }  // namespace

@@ -17,4 +17,8 @@ async::Task<Outcome<>> AdmissionChain::validate(AdmissionRequest& request) {
   co_return Outcome<>();
 }
 
+bool AdmissionChain::idle(const AdmissionRequest& request) const {
+  return std::ranges::none_of(plugins_, [&](const auto& plugin) { return plugin->handles(request); });
+}
+
 }  // namespace monopod::api

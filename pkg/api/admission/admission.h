@@ -41,7 +41,8 @@ class AdmissionPlugin {
  public:
   virtual ~AdmissionPlugin() = default;
   virtual std::string_view name() const = 0;
-  // Cheap filter: plugins that say no cost nothing more.
+  // Cheap filter: plugins that say no cost nothing more. Before an update that changes nothing it is asked without their trees: object and
+  // old then point to the same empty one, so it may look for a difference between them, not for what they hold.
   virtual bool handles(const AdmissionRequest& request) const = 0;
   // May change *request.object. The default leaves it.
   virtual async::Task<Outcome<>> mutate(AdmissionRequest& request);
@@ -62,6 +63,8 @@ class AdmissionChain {
   explicit AdmissionChain(std::vector<std::unique_ptr<AdmissionPlugin>> plugins) : plugins_(std::move(plugins)) {}
   async::Task<Outcome<>> mutate(AdmissionRequest& request);
   async::Task<Outcome<>> validate(AdmissionRequest& request);
+  // No plugin has to do with the request.
+  bool idle(const AdmissionRequest& request) const;
 
  private:
   std::vector<std::unique_ptr<AdmissionPlugin>> plugins_;

@@ -1,6 +1,7 @@
 // PodSecurity: a namespace's labels pod-security.kubernetes.io/{enforce,warn} bound what its pods may ask for. Pods are refused,
 // what makes pods only warns. Labels that cannot be read count as restricted:latest where they enforce, as privileged where they warn.
 #include <algorithm>
+#include <array>
 #include <map>
 #include <set>
 
@@ -60,15 +61,21 @@ Policies policies_of(const json::Value& ns) {
   return out;
 }
 
-// The pod or template inside an object; null where the kind has none.
+bool makes_pods(const AdmissionRequest& request) {
+  if (request.is("", "podtemplates") || request.is("", "replicationcontrollers") || request.is("batch", "cronjobs") || request.is("batch", "jobs")) return true;
+  return std::ranges::any_of(std::array{"deployments", "replicasets", "statefulsets", "daemonsets"}, [&](std::string_view plural) { return request.is("apps", plural); });
+}
+
+// The pod or template inside an object of a kind that has one; null where it lacks it.
 const json::Value* pod_in(const AdmissionRequest& request, const json::Value& object) {
   if (request.is("", "pods")) return &object;
   if (request.is("", "podtemplates")) return json::find(object, {"template"});
   if (request.is("batch", "cronjobs")) return json::find(object, {"spec", "jobTemplate", "spec", "template"});
-  bool owner = request.is("", "replicationcontrollers") || request.is("batch", "jobs");
-  for (std::string_view plural : {"deployments", "replicasets", "statefulsets", "daemonsets"}) owner |= request.is("apps", plural);
-  return owner ? json::find(object, {"spec", "template"}) : nullptr;
+  return json::find(object, {"spec", "template"});
 }
+
+// No label of the namespace says anything of pods.
+bool is_unbounded(const Object& ns) { return !ns.label("pod-security.kubernetes.io/enforce") && !ns.label("pod-security.kubernetes.io/warn"); }
 
 std::vector<PodSecurityViolation> violations(const PodSecurityPolicy& policy, const json::Value& pod) {
   static const json::Value nothing = json::Object();
@@ -98,8 +105,11 @@ class PodSecurity final : public AdmissionPlugin {
   std::string_view name() const override { return "PodSecurity"; }
   bool handles(const AdmissionRequest& request) const override {
     if (request.object == nullptr || (request.operation != Operation::kCreate && request.operation != Operation::kUpdate)) return false;
-    if (request.is("", "pods")) return request.subresource.empty() || request.subresource == "ephemeralcontainers" || request.subresource == "resize";
-    return request.subresource.empty() && (request.is("", "namespaces") || pod_in(request, *request.object) != nullptr);
+    if (request.is("", "namespaces")) return request.subresource.empty();
+    bool pod = request.is("", "pods") && (request.subresource == "ephemeralcontainers" || request.subresource == "resize" || request.subresource.empty());
+    if (!pod && !(makes_pods(request) && request.subresource.empty())) return false;
+    ObjectPtr home = caches_.find("", "namespaces")->find(request.ns);
+    return !home || !is_unbounded(*home);
   }
 
   async::Task<Outcome<>> validate(AdmissionRequest& request) override {
@@ -147,6 +157,7 @@ class PodSecurity final : public AdmissionPlugin {
   }
 
   Outcome<> on_pod(AdmissionRequest& request) const {
+    if (pod_in(request, *request.object) == nullptr) return {};
     ObjectPtr home = caches_.find("", "namespaces")->find(request.ns);
     if (!home) return refuse(internal(cat("failed to lookup namespace ", request.ns)));
     bool enforced = request.is("", "pods");

@@ -100,7 +100,7 @@ bool same_but_meta_and_status(const Value& a, const Value& b, bool status_counts
   for (auto& m : x)
     if (counted(m.key())) {
       const Value* other = y.if_contains(m.key());
-      if (other == nullptr || *other != m.value()) return false;
+      if (other == nullptr || !same_tree(*other, m.value())) return false;
     }
   return std::ranges::all_of(y, [&](auto& m) { return !counted(m.key()) || x.contains(m.key()); });
 }
@@ -176,8 +176,9 @@ void prepare_update(json::Value& object, const json::Value& old, const Resource&
   settle(object, resource);
   if (b.generation && subresource != "status" && !same_but_meta_and_status(object, old, resource.is_custom && resource.find_subresource("status") == nullptr)) {
     Object& settled = object.get_object().at("metadata").get_object();
+    bool in_place = settled.contains("generation");
     settled["generation"] = json::get_int(old, {"metadata", "generation"}) + 1;
-    settle(object, resource);
+    if (!in_place) settle(object, resource);
   }
 }
 

@@ -32,16 +32,20 @@ void FieldSet::prune() {
   std::erase_if(children, [](auto& c) { return c.second.empty(); });
 }
 
-void FieldSet::unite(const FieldSet& other) {
+bool FieldSet::unite(const FieldSet& other) {
+  bool news = other.member && !member;
   member = member || other.member;
-  for (auto& [element, below] : other.children) children[element].unite(below);
+  for (auto& [element, below] : other.children) news |= children[element].unite(below);
+  return news;
 }
 
-void FieldSet::subtract(const FieldSet& other) {
-  if (other.member) member = false;
+bool FieldSet::subtract(const FieldSet& other) {
+  bool found = member && other.member;
+  if (found) member = false;
   for (auto& [element, below] : other.children)
-    if (auto it = children.find(element); it != children.end()) it->second.subtract(below);
-  prune();
+    if (auto it = children.find(element); it != children.end()) found |= it->second.subtract(below);
+  if (found) prune();
+  return found;
 }
 
 FieldSet FieldSet::intersect(const FieldSet& other) const {
@@ -106,7 +110,7 @@ Result<FieldSet> FieldSet::decode(const json::Value& text) {
       return fail(Code::kInvalidArgument, cat("fieldsV1: bad path element ", element));
     TRY_ASSIGN(FieldSet below, decode(m.value()));
     if (below.children.empty()) below.member = true;
-    out.children[std::string(element)] = std::move(below);
+    out.at(element) = std::move(below);
   }
   return out;
 }

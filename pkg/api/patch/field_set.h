@@ -18,11 +18,12 @@ class FieldSet {
   std::map<std::string, FieldSet, std::less<>> children;
 
   bool empty() const { return !member && children.empty(); }
-  FieldSet& at(std::string_view element) { return children.try_emplace(std::string(element)).first->second; }
+  // Quick where elements come in their order.
+  FieldSet& at(std::string_view element) { return children.try_emplace(children.end(), std::string(element))->second; }
   const FieldSet* find(std::string_view element) const;
 
-  void unite(const FieldSet& other);
-  void subtract(const FieldSet& other);   // members only: a parent's removal leaves its children
+  bool unite(const FieldSet& other);      // whether there was anything new
+  bool subtract(const FieldSet& other);   // members only: a parent's removal leaves its children; whether there were any
   FieldSet intersect(const FieldSet& other) const;
   void erase(std::initializer_list<std::string_view> path);        // that member and all below
   void erase_member(std::initializer_list<std::string_view> path); // that member alone

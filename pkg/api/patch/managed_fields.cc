@@ -19,7 +19,11 @@ constexpr std::string_view kAncient = "ancient-changes";
 struct Entry {
   std::string manager, operation, api_version, subresource, time;
   FieldSet set;
+  const json::Value* written = nullptr;  // the set as it stands in the tree that it was read from; null once it differs
 
+  void take(const FieldSet& fields) {
+    if (set.subtract(fields)) written = nullptr;
+  }
   bool is(std::string_view who, std::string_view what, std::string_view version, std::string_view sub) const {
     // An applier is the same one in every version.
     return manager == who && operation == what && subresource == sub && (what == "Apply" || api_version == version);
@@ -36,7 +40,7 @@ std::vector<Entry> read_entries(const json::Value* object) {
     auto set = fields == nullptr ? Result<FieldSet>(FieldSet()) : FieldSet::decode(*fields);
     if (!set) continue;  // an entry that nobody can read owns nothing
     auto text = [&](const char* name) { return std::string(json::get_string(e, {name})); };
-    out.push_back({text("manager"), text("operation"), text("apiVersion"), text("subresource"), text("time"), *std::move(set)});
+    out.push_back({text("manager"), text("operation"), text("apiVersion"), text("subresource"), text("time"), *std::move(set), fields});
   }
   return out;
 }
@@ -51,13 +55,21 @@ void write_entries(json::Value& object, std::vector<Entry> entries) {
     auto second = std::ranges::find_if(first + 1, entries.end(), [&](const Entry& e) { return e.operation == "Update" && e.api_version == first->api_version; });
     if (second == entries.end()) break;
     second->set.unite(first->set);
+    second->written = nullptr;
     second->manager = kAncient;
     second->subresource.clear();
     entries.erase(first);
   }
-  json::Array list;
+  const boost::json::storage_ptr& storage = object.storage();
+  json::Array list(storage);
   for (const Entry& e : entries) {
-    json::Object o{{"apiVersion", e.api_version}, {"fieldsType", "FieldsV1"}, {"fieldsV1", e.set.encode()}, {"manager", e.manager}, {"operation", e.operation}};
+    json::Object o(storage);
+    o.reserve(7);
+    o["apiVersion"] = e.api_version;
+    o["fieldsType"] = "FieldsV1";
+    o["fieldsV1"] = e.written != nullptr ? *e.written : e.set.encode();
+    o["manager"] = e.manager;
+    o["operation"] = e.operation;
     if (!e.subresource.empty()) o["subresource"] = e.subresource;
     if (!e.time.empty()) o["time"] = e.time;
     list.push_back(std::move(o));
@@ -86,8 +98,8 @@ void strip_reset(FieldSet& set, const Type& type, std::string_view subresource) 
   else if (subresource.empty()) set.erase({"f:status"});
 }
 
-json::Value without_managed(const json::Value& object) {
-  json::Value out = object;
+json::Value without_managed(const json::Value& object, boost::json::storage_ptr storage) {
+  json::Value out(object, std::move(storage));
   if (json::Value* meta = json::find(out, {"metadata"}); meta != nullptr && meta->is_object()) meta->get_object().erase("managedFields");
   return out;
 }
@@ -126,7 +138,7 @@ Result<ApplyResult> apply_configuration(const json::Value* live, const json::Val
   options.keep_zero = true;
   options.add_required = false;
   options.unknown = &unknown;
-  json::Value config = without_managed(configuration);
+  json::Value config = without_managed(configuration, live != nullptr ? live->storage() : configuration.storage());
   if (auto done = canonicalize_tree(config, type, options); !done) return refuse(done.error().message());
   if (!unknown.empty()) return refuse(cat(".", unknown[0], ": field not declared in schema"));
   auto set = typed::fields_of(config, type);
@@ -150,10 +162,11 @@ Result<ApplyResult> apply_configuration(const json::Value* live, const json::Val
     entries.push_back({who.manager, "Apply", who.api_version, who.subresource, format_rfc3339(who.now), {}});
     self = entries.end() - 1;
   }
-  bool same_set = self->set == *set && self->api_version == who.api_version;
+  bool same_fields = self->set == *set, same_set = same_fields && self->api_version == who.api_version;
   result.unchanged = live != nullptr && same_set && typed::covers(*live, config, type);
   if (result.unchanged) return result;
   FieldSet last = std::exchange(self->set, *std::move(set));
+  if (!same_fields) self->written = nullptr;
   self->api_version = who.api_version;
 
   json::Value object = typed::merge(before, config, type);
@@ -175,8 +188,8 @@ Result<ApplyResult> apply_configuration(const json::Value* live, const json::Val
     FieldSet conflict = e.set.intersect(taken);
     if (!conflict.empty() && !force)
       for (std::string& path : conflict.paths()) result.conflicts.push_back({shown(e), std::move(path)});
-    e.set.subtract(conflict);
-    e.set.subtract(difference.removed);
+    e.take(conflict);
+    e.take(difference.removed);
   }
   if (!result.conflicts.empty()) return result;
   result.unchanged = live != nullptr && same_set && difference.empty();
@@ -216,28 +229,27 @@ void update_managed_fields(json::Value& object, const json::Value* old, const Ty
   const json::Array* sent = json::get_array(object, {"metadata", "managedFields"});
   bool reset = sent != nullptr && (sent->empty() || (sent->size() == 1 && sent->at(0).is_object() && json::get_string(sent->at(0), {"manager"}).empty() && sent->at(0).get_object().size() <= 1));
   std::vector<Entry> entries = reset ? std::vector<Entry>() : sent != nullptr ? read_entries(&object) : read_entries(old);
-  json::Value after = without_managed(object);
   if (reset) {
     write_entries(object, {});
     return;
   }
-  json::Value before = old == nullptr ? empty_object(type) : without_managed(*old);
-  typed::Difference difference = typed::compare(before, after, type);
+  const json::Value nothing = old == nullptr ? empty_object(type) : json::Value();
+  typed::Difference difference = typed::compare(old == nullptr ? nothing : *old, object, type);
   for (FieldSet* s : {&difference.added, &difference.modified, &difference.removed}) strip(*s);
   FieldSet taken = difference.added;
   taken.unite(difference.modified);
   strip_reset(taken, type, who.subresource);
-  for (Entry& e : entries) {
-    e.set.subtract(taken);
-    e.set.subtract(difference.removed);
+  auto self = std::ranges::find_if(entries, [&](const Entry& e) { return e.is(who.manager, "Update", who.api_version, who.subresource); });
+  for (auto e = entries.begin(); e != entries.end(); ++e) {
+    if (e != self) e->take(taken);  // its own it would only be given back
+    e->take(difference.removed);
   }
   if (!taken.empty()) {
-    auto self = std::ranges::find_if(entries, [&](const Entry& e) { return e.is(who.manager, "Update", who.api_version, who.subresource); });
     if (self == entries.end()) {
       entries.push_back({who.manager, "Update", who.api_version, who.subresource, {}, {}});
       self = entries.end() - 1;
     }
-    self->set.unite(taken);
+    if (self->set.unite(taken)) self->written = nullptr;
     self->time = format_rfc3339(who.now);
   }
   write_entries(object, std::move(entries));

@@ -118,22 +118,31 @@ bool is_empty(const Value* v) {
 // The value has the form its node says (a live object may hold anything where the tables say otherwise).
 bool fits(const Node& node, const Value* v) { return v == nullptr || (is_list(node) ? v->is_array() : v->is_object()); }
 
-Result<> collect(const Value& value, const Node& node, const std::string& path, FieldSet& set) {
+// Where a walk is, for what it complains of.
+struct At {
+  const At* up;
+  std::string_view step;  // ".name", "[]"
+};
+std::string path_of(const At* at) { return at == nullptr ? std::string() : cat(path_of(at->up), at->step); }
+
+Result<> collect(const Value& value, const Node& node, const At* path, FieldSet& set) {
   if (node.form == Node::kLeaf || !fits(node, &value)) {
     set.member = true;
     return {};
   }
   if (is_list(node)) {
+    const At here{path, "[]"};
+    const Node item_node = child_of(node, {});
     for (const Value& item : value.get_array()) {
       auto element = item_element(node, item);
-      if (!element) return fail(Code::kInvalidArgument, cat(path, ": element has none of the list's keys"));
+      if (!element) return fail(Code::kInvalidArgument, cat(path_of(path), ": element has none of the list's keys"));
       if (set.children.contains(*element)) {
         FieldSet one;
         one.at(*element).member = true;
-        return fail(Code::kInvalidArgument, cat(path, ": duplicate entries for key ", one.paths()[0]));
+        return fail(Code::kInvalidArgument, cat(path_of(path), ": duplicate entries for key ", one.paths()[0]));
       }
       FieldSet& below = set.at(*element);
-      TRY(collect(item, child_of(node, {}), cat(path, "[]"), below));
+      TRY(collect(item, item_node, &here, below));
       below.member = true;
     }
     return {};
@@ -141,7 +150,8 @@ Result<> collect(const Value& value, const Node& node, const std::string& path, 
   for (auto& m : value.get_object()) {
     std::string_view name = m.key();
     FieldSet& below = set.at(cat("f:", name));
-    TRY(collect(m.value(), child_of(node, name), cat(path, ".", name), below));
+    const At dot{path, "."}, here{&dot, name};
+    TRY(collect(m.value(), child_of(node, name), &here, below));
     if (is_empty(&m.value()) || node.form == Node::kMap) below.member = true;
   }
   return {};
@@ -159,6 +169,9 @@ std::vector<std::string> list_elements(const Node& node, const Value* list, Item
   return order;
 }
 
+bool same(const Value* a, const Value* b) { return a != nullptr && b != nullptr && same_tree(*a, *b); }
+
+// Of two that are not the same.
 void diff(const Value* before, const Value* after, const Node& node, FieldSet& added, FieldSet& modified, FieldSet& removed);
 
 void diff_child(const std::string& element, const Value* before, const Value* after, const Node& node, FieldSet& added, FieldSet& modified, FieldSet& removed) {
@@ -171,7 +184,6 @@ void diff_child(const std::string& element, const Value* before, const Value* af
 
 void diff(const Value* before, const Value* after, const Node& node, FieldSet& added, FieldSet& modified, FieldSet& removed) {
   if (before == nullptr && after == nullptr) return;
-  if (before != nullptr && after != nullptr && same_tree(*before, *after)) return;
   bool leaf = node.form == Node::kLeaf || (is_empty(before) && is_empty(after)) || !fits(node, before) || !fits(node, after);
   if (leaf) {
     if (before == nullptr) added.member = true;
@@ -187,7 +199,8 @@ void diff(const Value* before, const Value* after, const Node& node, FieldSet& a
     Node below = child_of(node, {});
     for (const std::string& e : old_order) {
       auto it = new_items.find(e);
-      diff_child(e, old_items[e], it == new_items.end() ? nullptr : it->second, below, added, modified, removed);
+      const Value *was = old_items[e], *is = it == new_items.end() ? nullptr : it->second;
+      if (!same(was, is)) diff_child(e, was, is, below, added, modified, removed);
     }
     for (const std::string& e : new_order)
       if (!old_items.contains(e)) diff_child(e, nullptr, new_items[e], below, added, modified, removed);
@@ -196,11 +209,15 @@ void diff(const Value* before, const Value* after, const Node& node, FieldSet& a
   static const Object kNone;
   const Object& x = before == nullptr ? kNone : before->get_object();
   const Object& y = after == nullptr ? kNone : after->get_object();
-  for (auto& m : x) diff_child(cat("f:", std::string_view(m.key())), &m.value(), y.if_contains(m.key()), child_of(node, m.key()), added, modified, removed);
+  for (auto& m : x) {
+    const Value* other = y.if_contains(m.key());
+    if (!same(&m.value(), other)) diff_child(cat("f:", std::string_view(m.key())), &m.value(), other, child_of(node, m.key()), added, modified, removed);
+  }
   for (auto& m : y)
     if (!x.contains(m.key())) diff_child(cat("f:", std::string_view(m.key())), nullptr, &m.value(), child_of(node, m.key()), added, modified, removed);
 }
 
+// In the live tree's storage.
 Value merged(const Value* live, const Value* config, const Node& node);
 
 // Both orders are kept: the configuration's for what it names, the live one's for the rest.
@@ -213,7 +230,7 @@ Value merged_list(const Value& live, const Value& config, const Node& node) {
   std::size_t next = 0;
   std::unordered_map<std::string, bool> done;
   Node below = child_of(node, {});
-  Array out;
+  Array out(live.storage());
   auto take = [&](const std::string& e) {
     auto a = left.find(e), b = right.find(e);
     out.push_back(merged(a == left.end() ? nullptr : a->second, b == right.end() ? nullptr : b->second, below));
@@ -252,10 +269,11 @@ Value merged_list(const Value& live, const Value& config, const Node& node) {
 
 Value merged(const Value* live, const Value* config, const Node& node) {
   if (config == nullptr) return *live;
-  if (live == nullptr || node.form == Node::kLeaf || !fits(node, live) || !fits(node, config)) return *config;
+  if (live == nullptr) return *config;
+  if ( node.form == Node::kLeaf || !fits(node, live) || !fits(node, config)) return Value(*config, live->storage());
   if (is_list(node)) return merged_list(*live, *config, node);
   const Object &left = live->get_object(), &right = config->get_object();
-  Object out;
+  Object out(live->storage());
   out.reserve(left.size() + right.size());
   for (auto& m : left) out.emplace(m.key(), merged(&m.value(), right.if_contains(m.key()), child_of(node, m.key())));
   for (auto& m : right)
@@ -297,7 +315,7 @@ void remove(Value& tree, const Node& node, const FieldSet& last, const FieldSet&
     return false;
   };
   if (is_list(node)) {
-    Array out;
+    Array out(tree.storage());
     for (Value& item : tree.get_array()) {
       auto element = item_element(node, item);
       if (element && gone(*element, item, child_of(node, {}))) continue;
@@ -316,13 +334,13 @@ void remove(Value& tree, const Node& node, const FieldSet& last, const FieldSet&
 
 Result<FieldSet> fields_of(const Value& tree, const Type& type) {
   FieldSet out;
-  TRY(collect(tree, {Node::kStruct, &type}, {}, out));
+  TRY(collect(tree, {Node::kStruct, &type}, nullptr, out));
   return out;
 }
 
 Difference compare(const Value& before, const Value& after, const Type& type) {
   Difference d;
-  diff(&before, &after, {Node::kStruct, &type}, d.added, d.modified, d.removed);
+  if (!same_tree(before, after)) diff(&before, &after, {Node::kStruct, &type}, d.added, d.modified, d.removed);
   return d;
 }
 

@@ -27,7 +27,8 @@ struct PatchJob {
   const json::Value& patch;
   FieldValidation validation;
   FieldManager who;
-  std::vector<std::string> warnings;
+  std::vector<std::string> warnings{};
+  std::int64_t unchanged = 0;  // the revision that the configuration adds nothing to; 0: none
 
   Outcome<json::Value> merge(const json::Value& live) {
     const Resource& resource = *call.resource;
@@ -54,7 +55,9 @@ struct PatchJob {
     auto applied = apply_configuration(live, patch, call.resource->type(), who, call.options.force);
     if (!applied) return refuse(patch_failure(applied.error()));
     if (!applied->conflicts.empty()) return refuse(parse_status(make_apply_conflict_status(applied->conflicts)));
-    return applied->unchanged ? *live : std::move(applied->object);
+    if (!applied->unchanged) return std::move(applied->object);
+    unchanged = parse_int<std::int64_t>(json::get_string(*live, {"metadata", "resourceVersion"})).value_or(0);
+    return json::Value(nullptr);
   }
 
   // On the stored tree.
@@ -63,7 +66,9 @@ struct PatchJob {
     bool same = is_stored_form(resource);
     json::Value live = same ? json::Value() : to_requested(old, resource);
     const json::Value& base = same ? old : live;
+    unchanged = 0;
     OUT_ASSIGN(json::Value out, type == PatchType::kApply ? apply(&base) : merge(base));
+    if (out.is_null()) return out;
     if (json::get_string(out, {"metadata", "name"}) != json::get_string(old, {"metadata", "name"}))
       return refuse(bad_request("the name of the object does not match the name on the URL"));
     return to_stored(std::move(out), resource);
@@ -94,7 +99,7 @@ async::Task<Outcome<ObjectPtr>> Registry::patch(Call& call, PatchType type, json
   CO_OUT_ASSIGN(FieldValidation validation, parse_field_validation(call.options.field_validation));
   const Resource& resource = *call.resource;
   PatchJob job{call, type, patch, validation,
-               FieldManager{call.manager(), std::string(resource.group_version()), call.subresource, time_.wall()}, {}};
+               FieldManager{call.manager(), std::string(resource.group_version()), call.subresource, time_.wall()}};
   if (type == PatchType::kApply) {
     CO_OUT(check_configuration(call, patch));
     json::at_path(patch, {"metadata", "name"}) = call.name;
@@ -110,6 +115,7 @@ async::Task<Outcome<ObjectPtr>> Registry::patch(Call& call, PatchType type, json
     call.fields_managed = true;
     co_return co_await create(call, to_stored(std::move(made), resource));
   }
+  if (out && job.unchanged != 0 && (*out)->revision() == job.unchanged && !call.apply_digest.empty()) (*out)->keep_unchanged_by(call.apply_digest);
   for (std::string& warning : job.warnings) call.warnings.push_back(std::move(warning));
   co_return out;
 }

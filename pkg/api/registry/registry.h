@@ -32,6 +32,7 @@ struct Call {
   std::string user_agent;             // default field manager
   std::vector<std::string> warnings;  // collected for Warning headers
   bool fields_managed = false;        // the object of a create comes with its managedFields made (apply)
+  std::string apply_digest{};         // of an apply over HTTP: all that its outcome rests on beside the live object (digest_of_apply)
   bool trusted = false;               // the mutation is the server's own (binding, finalize): no admission, preparation, validation
 
   ResourceRef ref() const { return {resource->group(), resource->plural()}; }
@@ -43,7 +44,8 @@ struct Removed {
   bool gone = false;  // false: finalizers or grace keep it
 };
 
-// A request to see the live object as something else: old tree in, new tree out. Called again after a conflict.
+// A request to see the live object as something else: old tree in, new tree out, null for the old one. Called again after a conflict. The old
+// tree lives as long as the write: what is kept of it longer is assigned to a value elsewhere (json_arena.h), not made as its copy.
 using Mutation = std::function<async::Task<Outcome<json::Value>>(const json::Value& old)>;
 
 class Registry {
@@ -62,6 +64,8 @@ class Registry {
   async::Task<Outcome<ObjectPtr>> update(Call& call, json::Value object);
   // patch: the parsed patch document (for kApply the configuration). `created` says whether an apply made the object.
   async::Task<Outcome<ObjectPtr>> patch(Call& call, PatchType type, json::Value patch, bool& created);
+  // An apply that patch() has seen to change nothing of this very revision needs neither trees nor a merge; null where that is not known.
+  async::Task<Outcome<ObjectPtr>> reapply(const Call& call);
   async::Task<Outcome<Removed>> remove(Call& call, DeleteOptions options);
   async::Task<Outcome<ListResult>> remove_all(Call& call, ListOptions which, DeleteOptions options);
 
@@ -77,6 +81,8 @@ class Registry {
 
  private:
   struct Write;
+  // No admission plugin has to do with an update that changes nothing.
+  bool is_idle_update(const Call& call, const Resource& resource) const;
   ComputedObjects* find_computed(const Call& call) const;
   async::Task<Outcome<ObjectPtr>> create_once(Call& call, const json::Value& object);
   async::Task<Outcome<ObjectPtr>> try_modify(Call& call, WatchCache& cache, ObjectPtr current, const Mutation& mutation, bool managed,
@@ -95,6 +101,10 @@ class Registry {
   Rng& rng_;
   std::vector<ComputedObjects*> computed_;
 };
+
+// SHA-256 over the call's manager, version, subresource and options, and the configuration's bytes. Empty for custom kinds: what an apply of
+// theirs comes to depends on a schema that may change.
+std::string digest_of_apply(const Call& call, std::string_view body);
 
 // The row that the store holds objects of this resource in (another version of the same group, or events in core).
 const Resource& stored_resource(const Resource& resource);

@@ -201,8 +201,12 @@ async::Task<Outcome<ObjectPtr>> Registry::modify(Call& call, Mutation mutation, 
 async::Task<Outcome<ObjectPtr>> Registry::try_modify(Call& call, WatchCache& cache, ObjectPtr current, const Mutation& mutation,
                                                      bool managed, bool& stale) {
   const Resource& resource = call.resource->is_custom ? *call.resource : cache.resource();
-  const json::Value old = resource.is_custom ? to_requested(current->tree(), resource) : current->tree();
-  CO_OUT_ASSIGN(json::Value object, co_await mutation(old));
+  json::Arena arena;
+  const json::Value old = resource.is_custom ? to_requested(current->tree(arena), resource) : current->tree(arena);
+  CO_OUT_ASSIGN(json::Value wanted, co_await mutation(old));
+  bool same = wanted.is_null() && !call.trusted;
+  if (same && !current->deleting() && is_idle_update(call, resource)) co_return current;
+  json::Value object = wanted.is_null() ? json::Value(old) : std::move(wanted);
   if (!object.is_object()) co_return refuse(bad_request("the object must be a JSON object"));
   std::string_view version = json::get_string(object, {"metadata", "resourceVersion"});
   if (!version.empty() && version != "0" && version != current->resource_version()) co_return refuse(object_modified(call.ref(), call.name));
@@ -213,7 +217,7 @@ async::Task<Outcome<ObjectPtr>> Registry::try_modify(Call& call, WatchCache& cac
   std::vector<std::string> found;
   if (call.trusted) co_return co_await commit(call, cache, current, old, std::move(object), stale);
   // What is as it was needs no more than admission's word: unless that changes it.
-  bool same = same_tree(object, old);
+  same = same || same_tree(object, old);
   if (!same) set_defaults(object, resource);
   DoneList done;
   AdmissionRequest request{call.user, Operation::kUpdate, resource, call.ns, call.name, call.subresource, &object, &old,

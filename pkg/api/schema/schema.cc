@@ -41,10 +41,21 @@ const crd::CustomType* Type::custom() const { return (flags_ & kCustom) != 0 ? s
 std::span<const Field> Type::fields() const { return std::span<const Field>(kFields).subspan(first_, count_); }
 std::size_t Type::index() const { return static_cast<std::size_t>(this - kTypes); }
 
+// By hand: names part within their first letters, and most of what a write costs is looked up here.
 const Field* Type::find(std::string_view name) const {
   auto rows = fields();
-  auto at = std::ranges::lower_bound(rows, name, {}, &Field::name);
-  return at != rows.end() && at->name() == name ? &*at : nullptr;
+  std::size_t low = 0, high = rows.size();
+  while (low < high) {
+    std::size_t middle = (low + high) / 2, i = 0;
+    std::string_view other = rows[middle].name();
+    const std::size_t both = std::min(name.size(), other.size());
+    while (i < both && name[i] == other[i]) ++i;
+    if (i == both && name.size() == other.size()) return &rows[middle];
+    bool less = i == both ? other.size() < name.size() : static_cast<unsigned char>(other[i]) < static_cast<unsigned char>(name[i]);
+    if (less) low = middle + 1;
+    else high = middle;
+  }
+  return nullptr;
 }
 const Field* Type::find_proto(std::uint32_t number) const {
   for (const Field& f : fields())

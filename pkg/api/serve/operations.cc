@@ -113,6 +113,11 @@ async::Task<Outcome<Answer>> Operations::patch_through(SubresourceHandler& handl
   co_return Answer{answer.code, nullptr, std::move(answer.body)};
 }
 
+async::Task<Outcome<ObjectPtr>> Operations::reapply(const Call& call) {
+  if (!call.subresource.empty() && handler_of(call) != nullptr) co_return nullptr;
+  co_return co_await registry_.reapply(call);
+}
+
 async::Task<Outcome<Answer>> Operations::patch(Call& call, PatchType type, json::Value patch) {
   if (SubresourceHandler* handler = call.subresource.empty() ? nullptr : handler_of(call)) {
     Outcome<Answer> out = refuse(object_modified(call.ref(), call.name));

@@ -31,6 +31,8 @@ class Operations {
   async::Task<Outcome<Answer>> create(Call& call, json::Value body);
   async::Task<Outcome<Answer>> update(Call& call, json::Value body);
   async::Task<Outcome<Answer>> patch(Call& call, PatchType type, json::Value patch);
+  // Registry::reapply(), for what patch() would give to the registry; null for all else.
+  async::Task<Outcome<ObjectPtr>> reapply(const Call& call);
   Registry& registry() { return registry_; }
 
  private:

@@ -76,9 +76,14 @@ Outcome<PatchType> patch_type(bool custom, std::string_view content_type) {
 async::Task<Outcome<Answer>> do_patch(HttpCall& call, Call& api_call) {
   CO_OUT_ASSIGN(PatchType type, patch_type(api_call.resource->is_custom, call.exchange.request().headers.find("content-type").value_or("")));
   CO_OUT_ASSIGN(std::string body, co_await read_body(call.exchange));
+  api_call.options.force = call.info.query.flag("force");
+  if (type == PatchType::kApply) {
+    api_call.apply_digest = digest_of_apply(api_call, body);
+    CO_OUT_ASSIGN(ObjectPtr same, co_await call.works.operations.reapply(api_call));
+    if (same) co_return Answer{200, same, {}};
+  }
   Result<json::Value> patch = type == PatchType::kApply ? yaml::parse(body) : json::parse(body);
   if (!patch) co_return refuse(bad_request(cat(type == PatchType::kApply ? "error decoding YAML: " : "error decoding patch: ", patch.error().message())));
-  api_call.options.force = call.info.query.flag("force");
   co_return co_await call.works.operations.patch(api_call, type, std::move(*patch));
 }
 

@@ -1,5 +1,6 @@
 // The API server's own cost: requests go through Exchange, authentication, RBAC, admission and the store, without a socket.
-//   api_bench [STORE-FILE [watch | custom]]    watch, custom: that part alone
+//   api_bench [STORE-FILE [PART]]    PART: that alone (watch, custom, get, create, apply, apply-one), for a profiler
+//   valgrind --tool=callgrind --toggle-collect='*ApiServer::handle*' api_bench :memory: apply
 #include <malloc.h>
 #include <unistd.h>
 
@@ -244,6 +245,29 @@ async::Task<Result<>> custom_kinds(Bench& bench, async::Executor executor) {
   co_return Result<>();
 }
 
+async::Task<Result<>> read_many(Bench& bench, async::Executor executor) {
+  constexpr int kTimes = 20000;
+  int next = 0;
+  double c = cpu(), w = wall();
+  async::Scope getters(executor);
+  for (int i = 0; i < 16; ++i) getters.spawn(getter(bench, next, kTimes));
+  CO_TRY(co_await getters.join());
+  print("get rate", kTimes / (wall() - w), "1/s");
+  print("get CPU", (cpu() - c) / kTimes * 1e6, "us");
+  co_return Result<>();
+}
+
+// One kind of request alone: what a profiler is pointed at.
+async::Task<Result<>> one_part(Bench& bench, async::Executor executor, std::string part) {
+  CO_TRY(co_await bench.call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"default"}})"));
+  if (part == "apply") co_return co_await apply(bench, "apply Deployment, no change, CPU", false);
+  if (part == "apply-one") co_return co_await apply(bench, "apply Deployment, one field, CPU", true);
+  CO_TRY(co_await create_many(bench, executor, "create ConfigMap c16", "/api/v1/namespaces/default/configmaps", config_map, 0, part == "get" ? 1000 : 5000, 16));
+  if (part == "get") co_return co_await read_many(bench, executor);
+  if (part == "create") co_return Result<>();
+  co_return fail(Code::kInvalidArgument, cat("no such part: ", part));
+}
+
 async::Task<Result<>> measure(Bench& bench, async::Executor executor) {
   CO_TRY(co_await bench.call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"default"}})"));
   const std::string maps = "/api/v1/namespaces/default/configmaps", pods = "/api/v1/namespaces/default/pods";
@@ -252,14 +276,7 @@ async::Task<Result<>> measure(Bench& bench, async::Executor executor) {
   CO_TRY(co_await create_many(bench, executor, "create ConfigMap c16", maps, config_map, 500, 5500, 16));
   CO_TRY(co_await apply(bench, "apply Deployment, no change, CPU", false));
   CO_TRY(co_await apply(bench, "apply Deployment, one field, CPU", true));
-  int next = 0;
-  double c = cpu();
-  double w = wall();
-  async::Scope getters(executor);
-  for (int i = 0; i < 16; ++i) getters.spawn(getter(bench, next, 20000));
-  CO_TRY(co_await getters.join());
-  print("get rate", 20000 / (wall() - w), "1/s");
-  print("get CPU", (cpu() - c) / 20000 * 1e6, "us");
+  CO_TRY(co_await read_many(bench, executor));
   double before = resident_bytes();
   CO_TRY(co_await create_many(bench, executor, "create Pod c16 (1000)", pods, pod, 0, 1000, 16));
   CO_TRY(co_await list(bench, "list 1000 pods JSON", pods, "application/json"));
@@ -291,6 +308,7 @@ async::Task<Result<>> run(async::Executor executor, std::string path, std::strin
   Result<> measured;
   if (part == "watch") measured = co_await watch_part(bench, executor);
   else if (part == "custom") measured = co_await custom_kinds(bench, executor);
+  else if (!part.empty()) measured = co_await one_part(bench, executor, part);
   else measured = co_await measure(bench, executor);
   background.cancel();
   (void)co_await background.join();

@@ -1,6 +1,7 @@
 // The table of an API server's numbers over real sockets: the server in a process of its own (HTTP/2 over TLS, a store on disk, every
 // write synced), the clients in this one, "name value unit (must, stretch)" a line, beside the machine's own calibration.
-//   api_wire_bench [DIRECTORY]    where the store goes; /tmp by default. MONOPOD_BENCH_PODS: pods in the large lists (10,000).
+//   api_wire_bench [DIRECTORY [PART]]    where the store goes; /tmp by default. PART: that alone (create, get, apply, watch, objects).
+// MONOPOD_BENCH_PODS: pods in the large lists (10,000).
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -350,30 +351,48 @@ Task<Result<>> watches(Clients& clients, const ServerProcess& server, std::size_
 
 // --- the table
 
-Task<Result<>> apply(Clients& clients, const ServerProcess& server, const std::string& name, bool change, const char* wanted) {
-  constexpr int kTimes = 300;
+// kAgain: what is there already, as it was sent before. kNew: the same in other bytes each time. kChange: with another image.
+enum class Applied { kAgain, kNew, kChange };
+Task<Result<>> apply(Clients& clients, const ServerProcess& server, const std::string& name, Applied applied, const char* wanted) {
+  constexpr int kTimes = 1000;
   const std::string target = "/apis/apps/v1/namespaces/default/deployments/web?fieldManager=bench&force=true";
   CO_TRY(co_await call(*clients.all[0], "PATCH", target, deployment(1000), "application/json", "application/apply-patch+yaml"));
-  double cpu = server.cpu();
-  for (int i = 0; i < kTimes; ++i) CO_TRY(co_await call(*clients.all[0], "PATCH", target, deployment(change ? i : 1000), "application/json", "application/apply-patch+yaml"));
-  print(name, (server.cpu() - cpu) / kTimes * 1e6, "us", wanted);
+  double cpu = server.cpu(), begin = wall();
+  for (int i = 0; i < kTimes; ++i) {
+    std::string body = deployment(applied == Applied::kChange ? i : 1000);
+    if (applied == Applied::kNew) body += std::string(static_cast<std::size_t>(i) + 1, ' ');
+    CO_TRY(co_await call(*clients.all[0], "PATCH", target, std::move(body), "application/json", "application/apply-patch+yaml"));
+  }
+  print(cat("apply Deployment, ", name, ": server CPU"), (server.cpu() - cpu) / kTimes * 1e6, "us", wanted);
+  print(cat("apply Deployment, ", name, ": time"), (wall() - begin) / kTimes * 1e6, "us");
   co_return Result<>();
 }
 
-Task<Result<>> writes_and_reads(Clients& clients, const ServerProcess& server) {
-  CO_TRY(co_await call(*clients.all[0], "POST", "/api/v1/namespaces/default/serviceaccounts", R"({"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"default"}})"));
+Task<Result<>> applies(Clients& clients, const ServerProcess& server) {
+  CO_TRY(co_await apply(clients, server, "no change", Applied::kAgain, "(80, 40)"));
+  CO_TRY(co_await apply(clients, server, "no change, new bytes", Applied::kNew, "(80, 40)"));
+  CO_TRY(co_await apply(clients, server, "one field", Applied::kChange, "(200, 120)"));
+  co_return Result<>();
+}
+
+Task<Result<>> creates(Clients& clients, const ServerProcess& server) {
   CO_TRY_ASSIGN(Cost one, co_await run_job(clients, server, {"POST", kMaps, config_map, 0, 1000}, 1));
   print("create ConfigMap, 1 client: p50", one.p50 * 1e3, "ms", "(1.0, 0.6)");
+  print("create ConfigMap, 1 client: CPU, server", one.server_cpu * 1e3, "ms");
   CO_TRY_ASSIGN(Cost many, co_await run_job(clients, server, {"POST", kMaps, config_map, 1000, 11000}, 16));
   print("create ConfigMap, 16 clients: rate", many.rate, "1/s", "(5000, 10000)");
   print("create ConfigMap, 16 clients: CPU, all", many.all_cpu * 1e3, "ms", "(0.15, 0.08)");
   print("create ConfigMap, 16 clients: CPU, server", many.server_cpu * 1e3, "ms");
+  co_return Result<>();
+}
+
+Task<Result<>> read_many(Clients& clients, const ServerProcess& server) {
   CO_TRY_ASSIGN(Cost reads, co_await run_job(clients, server, {"GET", kMaps, nullptr, 0, 40000}, 16));
   print("get, 16 clients: rate", reads.rate, "1/s", "(15000, 30000)");
   print("get, 16 clients: CPU, all", reads.all_cpu * 1e6, "us", "(40, 20)");
   print("get, 16 clients: CPU, server", reads.server_cpu * 1e6, "us");
-  CO_TRY(co_await apply(clients, server, "apply Deployment, no change: server CPU", false, "(80, 40)"));
-  CO_TRY(co_await apply(clients, server, "apply Deployment, one field: server CPU", true, "(200, 120)"));
+  CO_TRY_ASSIGN(Cost alone, co_await run_job(clients, server, {"GET", kMaps, nullptr, 0, 4000}, 1));
+  print("get, 1 client: CPU, server", alone.server_cpu * 1e6, "us");
   co_return Result<>();
 }
 
@@ -397,20 +416,32 @@ Task<Result<>> objects(Clients& clients, const ServerProcess& server, int pods) 
   co_return Result<>();
 }
 
-Task<Result<>> measure(async::Executor executor, const ServerProcess& server, pki::CertificateAuthority& ca, std::uint16_t port) {
+Task<Result<>> parts(Clients& clients, const ServerProcess& server, std::string part) {
+  CO_TRY(co_await call(*clients.all[0], "POST", "/api/v1/namespaces/default/serviceaccounts", R"({"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"default"}})"));
+  bool all = part.empty();
+  if (all || part == "create") CO_TRY(co_await creates(clients, server));
+  else if (part == "get" || part == "watch") CO_TRY(co_await run_job(clients, server, {"POST", kMaps, config_map, 0, 1000}, 16));
+  if (all || part == "get") CO_TRY(co_await read_many(clients, server));
+  if (all || part == "apply") CO_TRY(co_await applies(clients, server));
+  if (all || part == "watch") {
+    CO_TRY(co_await watches(clients, server, 100, "(3, 1.5)"));
+    CO_TRY(co_await watches(clients, server, 1000, "(15, 8)"));
+  }
+  const char* pods = std::getenv("MONOPOD_BENCH_PODS");
+  if (all || part == "objects") CO_TRY(co_await objects(clients, server, pods != nullptr ? std::atoi(pods) : 10000));
+  co_return Result<>();
+}
+
+Task<Result<>> measure(async::Executor executor, const ServerProcess& server, pki::CertificateAuthority& ca, std::uint16_t port, std::string part) {
   CO_TRY_ASSIGN(auto tls, http::TlsClient::make({.ca_pem = ca.certificate_pem()}));
   Clients clients(executor, std::move(tls), port, 27);
-  const char* pods = std::getenv("MONOPOD_BENCH_PODS");
-  Result<> done = co_await writes_and_reads(clients, server);
-  if (done) done = co_await watches(clients, server, 100, "(3, 1.5)");
-  if (done) done = co_await watches(clients, server, 1000, "(15, 8)");
-  if (done) done = co_await objects(clients, server, pods != nullptr ? std::atoi(pods) : 10000);
+  Result<> done = co_await parts(clients, server, std::move(part));
   clients.background.cancel();
   (void)co_await clients.background.join();
   co_return done;
 }
 
-Result<> run(const std::string& parent) {
+Result<> run(const std::string& parent, const std::string& part) {
   RealClock clock;
   TRY_ASSIGN(auto ca, pki::CertificateAuthority::make(clock));
   TRY_ASSIGN(pki::KeyPair pair, ca.issue(clock, {.common_name = "server", .ip_addresses = {"127.0.0.1"}, .server = true}));
@@ -421,7 +452,7 @@ Result<> run(const std::string& parent) {
   std::uint16_t port = 0;
   ServerProcess server = start_server(directory + "/state.db", pair, port);
   async::Loop loop;
-  Result<> done = loop.run(measure(loop.executor(), server, ca, port));
+  Result<> done = loop.run(measure(loop.executor(), server, ca, port, part));
   ::kill(server.pid, SIGKILL);
   ::waitpid(server.pid, nullptr, 0);
   std::error_code ignored;
@@ -436,7 +467,7 @@ int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   std::signal(SIGPIPE, SIG_IGN);
   ::alarm(300);
-  auto result = monopod::run(argc > 1 ? argv[1] : "/tmp");
+  auto result = monopod::run(argc > 1 ? argv[1] : "/tmp", argc > 2 ? argv[2] : "");
   if (result) return 0;
   std::fprintf(stderr, "%s\n", result.error().message().c_str());
   return 1;
