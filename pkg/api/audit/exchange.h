@@ -17,6 +17,7 @@ class AuditedExchange final : public http::Exchange {
   async::Task<Result<>> write(SharedBytes bytes) override { return inner_.write(std::move(bytes)); }
   async::Task<Result<>> finish(http::Headers trailers) override { return inner_.finish(std::move(trailers)); }
   bool started() const override { return inner_.started(); }
+  std::size_t websocket_message_bytes_max() const override { return inner_.websocket_message_bytes_max(); }
   bool wants_upgrade(std::string_view protocol) const override { return inner_.wants_upgrade(protocol); }
   async::Task<Result<std::unique_ptr<async::Stream>>> upgrade(int status, http::Headers headers) override { return inner_.upgrade(status, begun(status, std::move(headers))); }
 

@@ -7,6 +7,7 @@
 #include "async/scope.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "http/websocket_answer.h"
 
 namespace monopod::api {
 namespace {
@@ -284,14 +285,37 @@ async::Task<Result<std::unique_ptr<LongAnswer>>> answer(ServerWorks& works, http
   co_return std::move(call.rest);
 }
 
+class Plain final : public http::Handler {
+ public:
+  Plain(ServerWorks& works, audit::Record* record) : works_(works), record_(record) {}
+  async::Task<Result<>> handle(http::Exchange& exchange) override {
+    CO_TRY_ASSIGN(std::unique_ptr<LongAnswer> rest, co_await answer(works_, exchange, record_));
+    if (!rest) co_return Result<>();
+    co_return co_await rest->run();
+  }
+
+ private:
+  ServerWorks& works_;
+  audit::Record* record_;
+};
+
+// Watches and logs come over a WebSocket too, for clients that ask for one.
+async::Task<Result<>> by_messages_or(Plain& plain, ServerWorks& works, http::Exchange& exchange) {
+  if (exchange.wants_upgrade("websocket")) {
+    Outcome<RequestInfo> info = parse_request(exchange.request().method, exchange.request().target);
+    if (info && info->verb == "watch") return http::answer_by_messages(exchange, plain, http::Messages::kLines, works.parts.time);
+    if (info && info->subresource == "log") return http::answer_by_messages(exchange, plain, http::Messages::kBytes, works.parts.time);
+  }
+  return plain.handle(exchange);
+}
+
 async::Task<Result<>> handle_audited(ServerWorks& works, http::Exchange& exchange) {
   audit::Sink& sink = *works.options.audit_sink;
   CO_TRY(co_await sink.wait_for_room());
   audit::Record record(*works.options.audit_policy, sink, works.audited, works.parts.time, works.parts.rng.uuid());
   audit::AuditedExchange audited(exchange, record);
-  CO_TRY_ASSIGN(std::unique_ptr<LongAnswer> rest, co_await answer(works, audited, &record));
-  if (!rest) co_return Result<>();
-  co_return co_await rest->run();
+  Plain plain(works, &record);
+  co_return co_await by_messages_or(plain, works, audited);
 }
 
 }  // namespace
@@ -299,9 +323,8 @@ async::Task<Result<>> handle_audited(ServerWorks& works, http::Exchange& exchang
 async::Task<Result<>> ApiServer::handle(http::Exchange& exchange) {
   const ServerOptions& options = works_->options;
   if (options.audit_policy && options.audit_sink != nullptr) co_return co_await handle_audited(*works_, exchange);
-  CO_TRY_ASSIGN(std::unique_ptr<LongAnswer> rest, co_await answer(*works_, exchange, nullptr));
-  if (!rest) co_return Result<>();
-  co_return co_await rest->run();
+  Plain plain(*works_, nullptr);
+  co_return co_await by_messages_or(plain, *works_, exchange);
 }
 
 bool find_served(ServerWorks& works, std::string_view group, std::string_view version, std::string_view plural, Call& call) {
