@@ -271,7 +271,7 @@ Task<Result<>> Node::start_agent() {
   agent_api_ = std::make_unique<client::LocalApi>(api_->local(api::system_user("system:node:" + host_.node_name)));
   agent::AgentDependencies parts{.executor = executor_, .api = *agent_api_, .containers = *containers_, .images = *images_, .network = *network_, .services = services_.get(), .dns = dns_.get(),
                                  .cgroups = *cgroups_, .time = time_, .pool = pool_, .rng = rng_};
-  agent::AgentOptions options{.node_name = host_.node_name, .data_dir = options_.data_dir, .run_dir = options_.run_dir, .cluster_dns = options_.cluster_dns,
+  agent::AgentOptions options{.node_name = host_.node_name, .data_dir = options_.data_dir, .run_dir = options_.run_dir, .pod_cidr = options_.pod_cidr, .cluster_dns = options_.cluster_dns,
                               .cluster_domain = options_.cluster_domain, .pod_manifests_dir = options_.pod_manifests_dir, .pods_max = options_.pods_max};
   agent_ = std::make_unique<agent::Agent>(std::move(parts), std::move(options));
   local_node_.set(host_.node_name, &agent_->handler());
