@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "admin.h"
+#include "audit.h"
 #include "agent/agent.h"
 #include "api/schema/schema.h"
 #include "api/server.h"
@@ -119,6 +120,7 @@ class Node {
   std::unique_ptr<container::Runtime> containers_;
   std::unique_ptr<Credentials> credentials_;
   LocalNode local_node_;
+  std::unique_ptr<AuditLog> audit_;
   std::unique_ptr<api::ApiServer> api_;
   std::unique_ptr<http::Server> http_;
   std::unique_ptr<AdminHandler> admin_;
@@ -221,6 +223,12 @@ Task<Result<>> Node::start_api() {
   if (!options_.token_file.empty()) {
     CO_TRY_ASSIGN(options.token_file, read_file(options_.token_file));
   }
+  CO_TRY_ASSIGN(options.audit_policy, read_audit_policy(options_.audit));
+  if (options.audit_policy) {
+    CO_TRY_ASSIGN(audit_, AuditLog::open(executor_, pool_, time_, options_.audit));
+    background_.spawn(audit_->run());
+    options.audit_sink = audit_.get();
+  }
   api_ = std::make_unique<api::ApiServer>(api::ServerParts{.executor = executor_, .store = objects(), .time = time_, .rng = rng_, .pool = pool_, .nodes = local_node_}, std::move(options));
   api_->add_check("datastore", [this] {
     std::optional<Error> failure = store_->failure();
@@ -263,7 +271,7 @@ Task<Result<>> Node::start_agent() {
   agent_api_ = std::make_unique<client::LocalApi>(api_->local(api::system_user("system:node:" + host_.node_name)));
   agent::AgentDependencies parts{.executor = executor_, .api = *agent_api_, .containers = *containers_, .images = *images_, .network = *network_, .services = services_.get(), .dns = dns_.get(),
                                  .cgroups = *cgroups_, .time = time_, .pool = pool_, .rng = rng_};
-  agent::AgentOptions options{.node_name = host_.node_name, .data_dir = options_.data_dir, .run_dir = options_.run_dir, .cluster_dns = options_.cluster_dns,
+  agent::AgentOptions options{.node_name = host_.node_name, .data_dir = options_.data_dir, .run_dir = options_.run_dir, .pod_cidr = options_.pod_cidr, .cluster_dns = options_.cluster_dns,
                               .cluster_domain = options_.cluster_domain, .pod_manifests_dir = options_.pod_manifests_dir, .pods_max = options_.pods_max};
   agent_ = std::make_unique<agent::Agent>(std::move(parts), std::move(options));
   local_node_.set(host_.node_name, &agent_->handler());
@@ -276,9 +284,9 @@ Task<Result<>> Node::start() {
   CO_TRY(co_await start_store());
   background_.spawn(end_with_store());
   bool agent = !options_.disable_agent;
-  if (agent) {
-    std::optional<sys::Fd> socket = supervisor::inherited_socket();
-    if (!socket) co_return fail(Code::kFailedPrecondition, "the node process is started by monopod server, not by hand");
+  std::optional<sys::Fd> socket = supervisor::inherited_socket();
+  if (agent && !socket) co_return fail(Code::kFailedPrecondition, "the node process is started by monopod server, not by hand");
+  if (socket) {
     supervisor_ = std::make_unique<supervisor::Supervisor>(executor_, std::move(*socket));
     supervisor_->on_terminate([this] { stopping_.set(); });
     supervisor_->on_detach([this] {
@@ -286,6 +294,8 @@ Task<Result<>> Node::start() {
       stopping_.set();
     });
     background_.spawn(supervisor_->run());
+  }
+  if (agent) {
     CO_TRY_ASSIGN(cgroups_, co_await pool_.run([] { return sys::open_cgroups(); }));
     CO_TRY(co_await start_images());
     CO_TRY(co_await start_network());

@@ -51,6 +51,7 @@ Result<> check_host(const ServerOptions& options) {
   if (geteuid() != 0) return fail(Code::kPermissionDenied, "monopod server must run as root: try sudo monopod server");
   if (!options.disable_agent) TRY(check_kernel());
   TRY(parse_backup_options(options.backup));
+  TRY(read_audit_policy(options.audit));
   Result<> made = make_private_dir(options.data_dir);
   if (made && ::access(options.data_dir.c_str(), W_OK) != 0) made = fail_errno("data dir " + options.data_dir);
   if (!made && made.error().os_errno() == EROFS)

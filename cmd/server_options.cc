@@ -26,6 +26,7 @@ void add_server_options(CLI::App& app, ServerOptions& o) {
   add_backup_options(app, o.backup, "MONOPOD_");
   app.add_option("--pod-manifests-dir", o.pod_manifests_dir, "Static pods: YAML files here run without the API")->envname("MONOPOD_POD_MANIFESTS_DIR")->capture_default_str();
   app.add_option("--token-file", o.token_file, "Static tokens: token,user,uid,\"group1,group2\" a line")->envname("MONOPOD_TOKEN_FILE");
+  add_audit_options(app, o.audit);
   app.add_option("--pods-max", o.pods_max, "Pods this node takes")->check(CLI::Range(1, 10000))->envname("MONOPOD_PODS_MAX")->capture_default_str();
   app.add_option("--stop-timeout", o.stop_timeout_s, "Seconds pods get to end when the service stops")->check(CLI::Range(0, 3600))->envname("MONOPOD_STOP_TIMEOUT")->capture_default_str();
   app.add_flag("--disable-agent", o.disable_agent, "Run the control plane only: no pods on this host")->envname("MONOPOD_DISABLE_AGENT");
@@ -62,6 +63,13 @@ std::vector<std::string> node_arguments(const ServerOptions& o) {
   }
   add("--pod-manifests-dir", o.pod_manifests_dir);
   add("--token-file", o.token_file);
+  if (!o.audit.log_path.empty()) {
+    add("--audit-policy-file", o.audit.policy_file);
+    add("--audit-log-path", o.audit.log_path);
+    add("--audit-log-maxage", std::to_string(o.audit.log_age_days));
+    add("--audit-log-maxbackup", std::to_string(o.audit.log_backups));
+    add("--audit-log-maxsize", std::to_string(o.audit.log_megabytes));
+  }
   add("--pods-max", std::to_string(o.pods_max));
   add("--stop-timeout", std::to_string(o.stop_timeout_s));
   if (o.disable_agent) out.push_back("--disable-agent");

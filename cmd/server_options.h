@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "audit.h"
 #include "backup_options.h"
 #include "command.h"
 
@@ -38,6 +39,7 @@ struct ServerOptions {
   int stop_timeout_s = 30;
   bool disable_agent = false;
   BackupOptions backup;
+  AuditOptions audit;
 };
 
 void add_server_options(CLI::App& app, ServerOptions& options);

@@ -60,6 +60,7 @@ struct AgentOptions {
   std::string data_dir = "/var/lib/monopod";  // pods/ and logs below it belong to the agent
   std::string run_dir = "/run/monopod";       // pods/ below it: pinned namespaces and root mounts
   std::string node_ip;                        // "": what the network engine finds
+  std::string pod_cidr;                       // said of the node ("": whoever hands out networks says it)
   std::string cluster_dns = "10.43.0.10";     // "": none
   std::string cluster_domain = "cluster.local";
   std::string pod_manifests_dir;              // "": no static pods

@@ -79,6 +79,11 @@ std::string_view event_reason(std::string_view condition, bool holds) {
   return holds ? "NodeReady" : "NodeNotReady";
 }
 
+Object pod_networks(const AgentOptions& options) {
+  if (options.pod_cidr.empty()) return {};
+  return {{"podCIDR", options.pod_cidr}, {"podCIDRs", Array{options.pod_cidr}}};
+}
+
 }  // namespace
 
 NodeConditions judge_pressure(const NodePressure& p) {
@@ -100,7 +105,7 @@ Value make_node(const AgentOptions& options, const NodeInfo& info) {
   return Object{{"apiVersion", "v1"},
                 {"kind", "Node"},
                 {"metadata", Object{{"name", options.node_name}, {"labels", std::move(labels)}, {"annotations", std::move(annotations)}}},
-                {"spec", Object{}}};
+                {"spec", pod_networks(options)}};
 }
 
 Value make_node_status(const AgentOptions& options, const NodeInfo& info, const NodeConditions& conditions, const std::vector<image::Image>& images,
@@ -179,8 +184,9 @@ async::Task<Result<>> NodeStatus::register_node() {
   Object labels;
   for (const auto& label : *json::get_object(node, {"metadata", "labels"}))
     if (json::get_string(tree, {"metadata", "labels", label.key()}) != label.value().get_string()) labels[label.key()] = label.value();
-  if (!labels.empty()) {
-    Object patch{{"metadata", Object{{"labels", std::move(labels)}}}};
+  Object networks = json::get_string(tree, {"spec", "podCIDR"}).empty() ? pod_networks(options_) : Object();
+  if (!labels.empty() || !networks.empty()) {
+    Object patch{{"metadata", Object{{"labels", std::move(labels)}}}, {"spec", std::move(networks)}};
     CO_TRY(co_await deps_.api.patch(client::resources::kNodes, "", options_.node_name, client::PatchType::kMerge, std::move(patch), {.field_manager = "kubelet"}));
   }
   co_return co_await write_status();

@@ -10,6 +10,8 @@
 #include <functional>
 #include <memory>
 
+#include "api/audit/policy.h"
+#include "api/audit/sink.h"
 #include "api/local.h"
 #include "api/node_handlers.h"
 #include "api/quota/counter.h"
@@ -45,6 +47,9 @@ struct ServerOptions {
   int node_port_last = 32767;
   std::string advertise_address = "127.0.0.1";  // endpoint of the kubernetes Service
   int advertise_port = 6443;
+  // Requests that come over the network are audited by it; no policy or no sink: none are. The sink outlives the server.
+  std::shared_ptr<const audit::Policy> audit_policy{};
+  audit::Sink* audit_sink = nullptr;
   std::size_t watch_ring_events_max = 1024;  // retained events a resource, before a watch needs the store's log
 };
 

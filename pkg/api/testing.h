@@ -40,6 +40,7 @@ class TestCluster {
     ServerOptions options;
     options.token_file = kTestTokens;
     options.advertise_address = "192.0.2.1";
+    if (adjust) adjust(options);
     server = std::make_unique<ApiServer>(ServerParts{executor, *store, time, rng, pool, nodes_or_none()}, options);
     CO_TRY(co_await server->start());
     run_scope = std::make_unique<async::Scope>(executor);
@@ -98,6 +99,7 @@ class TestCluster {
   async::Scope background;
   NoNodeHandlers none;
   NodeHandlers* nodes = nullptr;
+  std::function<void(ServerOptions&)> adjust;  // of the servers that boot from now on
   std::unique_ptr<store::SqliteBackend> store;
   std::unique_ptr<ApiServer> server;
   std::unique_ptr<async::Scope> run_scope;

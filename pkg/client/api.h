@@ -39,6 +39,8 @@ inline constexpr Resource kServices{"", "v1", "services", "Service"};
 inline constexpr Resource kEndpoints{"", "v1", "endpoints", "Endpoints"};
 inline constexpr Resource kServiceAccounts{"", "v1", "serviceaccounts", "ServiceAccount"};
 inline constexpr Resource kEvents{"", "v1", "events", "Event"};
+inline constexpr Resource kPersistentVolumes{"", "v1", "persistentvolumes", "PersistentVolume", false};
+inline constexpr Resource kPersistentVolumeClaims{"", "v1", "persistentvolumeclaims", "PersistentVolumeClaim"};
 inline constexpr Resource kEndpointSlices{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"};
 inline constexpr Resource kLeases{"coordination.k8s.io", "v1", "leases", "Lease"};
 inline constexpr Resource kDeployments{"apps", "v1", "deployments", "Deployment"};

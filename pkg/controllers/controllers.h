@@ -82,6 +82,8 @@ std::unique_ptr<Controller> make_root_ca_publisher(const ControllerParts& parts)
 std::unique_ptr<Controller> make_resource_quota_controller(const ControllerParts& parts);  // parts.quotas is set
 std::unique_ptr<Controller> make_bootstrap_token_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_certificate_controller(const ControllerParts& parts);     // parts.authority is set
+std::unique_ptr<Controller> make_claim_protection_controller(const ControllerParts& parts);
+std::unique_ptr<Controller> make_volume_protection_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_node_lifecycle_controller(const ControllerParts& parts);
 
 }  // namespace monopod::controllers

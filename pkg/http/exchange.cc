@@ -58,6 +58,8 @@ async::Task<Result<>> Exchange::respond_with_trailers(int status, Headers header
   co_return co_await finish(std::move(trailers));
 }
 
+std::size_t Exchange::websocket_message_bytes_max() const { return Limits{}.websocket_message_bytes_max; }
+
 std::vector<std::string> Exchange::offered_subprotocols() const {
   std::vector<std::string> out;
   for (std::string_view value : request_.headers.find_all("sec-websocket-protocol"))
@@ -77,7 +79,7 @@ async::Task<Result<std::unique_ptr<WebSocket>>> Exchange::accept_websocket(std::
   if (!subprotocol.empty()) headers.add("Sec-WebSocket-Protocol", subprotocol);
   CO_TRY_ASSIGN(std::unique_ptr<async::Stream> stream, co_await upgrade(101, std::move(headers)));
   async::Executor executor = co_await async::this_executor();
-  co_return make_websocket(executor, std::move(stream), {.client = false, .subprotocol = std::move(subprotocol)});
+  co_return make_websocket(executor, std::move(stream), {.client = false, .subprotocol = std::move(subprotocol), .message_bytes_max = websocket_message_bytes_max()});
 }
 
 PlainAnswer plain_answer(const Error& error) {

@@ -66,6 +66,8 @@ class Exchange {
 
   // The request asks for an upgrade to protocol ("websocket", "SPDY/3.1"); always false over h2.
   virtual bool wants_upgrade(std::string_view protocol) const = 0;
+  // The largest message that a WebSocket of accept_websocket() reads.
+  virtual std::size_t websocket_message_bytes_max() const;
   // The subprotocols the client offers, in its order.
   std::vector<std::string> offered_subprotocols() const;
   // RFC 6455 handshake with the chosen subprotocol (empty: none). kInvalidArgument when the request is not one; kUnimplemented

@@ -189,6 +189,8 @@ class H1Exchange final : public Exchange {
   bool started() const override { return started_; }
   bool wants_upgrade(std::string_view protocol) const override { return has_upgrade_ && request_.headers.has_token("upgrade", protocol); }
 
+  std::size_t websocket_message_bytes_max() const override { return connection_.context_.limits().websocket_message_bytes_max; }
+
   async::Task<Result<std::unique_ptr<async::Stream>>> upgrade(int status, Headers headers) override {
     if (started_) co_return fail(Code::kInternal, "answer was started already");
     if (!decoder_.done()) co_return fail(Code::kInvalidArgument, "upgrade request with a body");

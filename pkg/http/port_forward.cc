@@ -11,6 +11,7 @@
 #include "http/query.h"
 #include "http/spdy_session.h"
 #include "http/stream_upgrade.h"
+#include "http/websocket_base64.h"
 #include "http/websocket_bytes.h"
 
 namespace monopod::http {
@@ -18,7 +19,8 @@ namespace {
 
 constexpr std::string_view kTunnel = "SPDY/3.1+portforward.k8s.io";
 constexpr std::array<std::string_view, 1> kSpdyProtocols{"portforward.k8s.io"};
-constexpr std::array<std::string_view, 2> kChannelProtocols{"v4.channel.k8s.io", "portforward.k8s.io"};
+constexpr std::string_view kBase64Channels = "v4.base64.channel.k8s.io";
+constexpr std::array<std::string_view, 3> kChannelProtocols{"v4.channel.k8s.io", "portforward.k8s.io", kBase64Channels};
 constexpr std::size_t kPortsMax = 64;                       // of one WebSocket; its channels are one byte
 constexpr Duration kPairTimeout = std::chrono::seconds(30);  // between the two streams of one connection
 
@@ -133,9 +135,10 @@ async::Task<Result<std::unique_ptr<PortForward>>> accept_channels(Exchange& exch
   for (std::string_view known : kChannelProtocols)
     if (protocol.empty() && std::ranges::find(offered, known) != offered.end()) protocol = known;
   if (protocol.empty() && !offered.empty())
-    co_return fail(Code::kInvalidArgument, cat("unable to upgrade: client supports [", join(offered, " "), "], server accepts [", kTunnel, " ", kChannelProtocols[0], " ", kChannelProtocols[1], "]"));
+    co_return fail(Code::kInvalidArgument, cat("unable to upgrade: client supports [", join(offered, " "), "], server accepts [", kTunnel, " ", kChannelProtocols[0], " ", kChannelProtocols[1], " ", kBase64Channels, "]"));
   CO_TRY_ASSIGN(std::vector<std::uint16_t> ports, ports_of(exchange));
   CO_TRY_ASSIGN(std::unique_ptr<WebSocket> socket, co_await exchange.accept_websocket(protocol));
+  if (protocol == kBase64Channels) socket = make_websocket_base64(std::move(socket), true);
   co_return co_await make_channel_forward(std::move(socket), std::move(ports), scope);
 }
 

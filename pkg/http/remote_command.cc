@@ -11,12 +11,23 @@
 #include "codec/json.h"
 #include "http/remote_command_spdy.h"
 #include "http/stream_upgrade.h"
+#include "http/websocket_base64.h"
 
 namespace monopod::http {
 namespace {
 
-constexpr std::string_view kV5 = "v5.channel.k8s.io";
-constexpr std::string_view kV4 = "v4.channel.k8s.io";
+struct ChannelProtocol {
+  std::string_view name;
+  bool closes_input = false;  // channel 255
+  bool status = true;         // a Status object on the error channel
+  bool base64 = false;
+};
+constexpr ChannelProtocol kProtocols[] = {{.name = "v5.channel.k8s.io", .closes_input = true},
+                                          {.name = "v4.channel.k8s.io"},
+                                          {.name = "v4.base64.channel.k8s.io", .base64 = true},
+                                          {.name = "channel.k8s.io", .status = false},
+                                          {.name = "base64.channel.k8s.io", .status = false, .base64 = true}};
+constexpr ChannelProtocol kUnnamed{.name = "", .status = false};
 constexpr std::size_t kStdinBytesMax = 256U << 10;
 constexpr std::size_t kFrameBytesMax = 32U << 10;  // of one output message
 
@@ -25,9 +36,9 @@ enum ChannelNumber : std::uint8_t { kStdin = 0, kStdout = 1, kStderr = 2, kError
 //   peer --messages--> pump --+--> stdin_ --> read_stdin()
 //                             +--> size_  --> next_resize()
 struct Pumped {
-  Pumped(async::Executor executor, std::unique_ptr<WebSocket> s, bool five) : socket(std::move(s)), v5(five), changed(executor) {}
+  Pumped(async::Executor executor, std::unique_ptr<WebSocket> s, const ChannelProtocol& p) : socket(std::move(s)), protocol(p), changed(executor) {}
   std::unique_ptr<WebSocket> socket;
-  bool v5;
+  const ChannelProtocol& protocol;
   std::string stdin_bytes;
   bool stdin_ended = false;
   std::optional<TerminalSize> size;
@@ -39,7 +50,7 @@ struct Pumped {
     auto channel = static_cast<std::uint8_t>(message[0]);
     std::string_view data = message.substr(1);
     if (channel == kStdin && !stdin_ended) stdin_bytes += data;
-    if (channel == kCloseChannel && v5 && data == std::string_view("\0", 1)) stdin_ended = true;
+    if (channel == kCloseChannel && protocol.closes_input && data == std::string_view("\0", 1)) stdin_ended = true;
     if (channel == kResize) {
       if (auto told = parse_terminal_size(data)) size = told;
     }
@@ -95,6 +106,7 @@ class WebSocketCommand final : public RemoteCommand {
   }
 
   async::Task<Result<>> finish(std::string status_json) override {
+    if (!state_->protocol.status) status_json = failure_text(status_json);
     CO_TRY(co_await write(kError, as_bytes(status_json)));
     CO_TRY(co_await state_->socket->close(1000));
     // The peer answers the close, or goes; what it still sends to stdin nobody reads.
@@ -104,6 +116,11 @@ class WebSocketCommand final : public RemoteCommand {
       CO_TRY(co_await state_->changed.wait());
     }
     co_return Result<>();
+  }
+  // An empty message: the streams are there.
+  async::Task<Result<>> greet(RemoteStreams streams) {
+    std::string message(1, static_cast<char>(streams.out ? kStdout : streams.err ? kStderr : kError));
+    co_return co_await state_->socket->write_binary(as_bytes(message));
   }
 
  private:
@@ -121,28 +138,31 @@ class WebSocketCommand final : public RemoteCommand {
   std::shared_ptr<Pumped> state_;
 };
 
-std::string choose_protocol(const Exchange& exchange) {
+const ChannelProtocol* choose_protocol(const Exchange& exchange) {
   std::vector<std::string> offered = exchange.offered_subprotocols();
-  for (std::string_view known : {kV5, kV4})
-    if (std::ranges::find(offered, known) != offered.end()) return std::string(known);
-  return {};
+  for (const ChannelProtocol& known : kProtocols)
+    if (std::ranges::find(offered, known.name) != offered.end()) return &known;
+  return offered.empty() ? &kUnnamed : nullptr;
 }
 
 }  // namespace
 
 bool wants_remote_command(const Exchange& exchange) {
-  return (exchange.wants_upgrade("websocket") && !choose_protocol(exchange).empty()) || exchange.wants_upgrade(kSpdy);
+  return (exchange.wants_upgrade("websocket") && choose_protocol(exchange) != nullptr) || exchange.wants_upgrade(kSpdy);
 }
 
 async::Task<Result<std::unique_ptr<RemoteCommand>>> accept_remote_command(Exchange& exchange, async::Time& time, async::Scope& scope, RemoteStreams streams) {
   if (!exchange.wants_upgrade("websocket") && exchange.wants_upgrade(kSpdy)) co_return co_await accept_spdy_command(exchange, time, scope, streams);
-  std::string protocol = choose_protocol(exchange);
-  if (protocol.empty()) co_return fail(Code::kInvalidArgument, "unable to upgrade: none of v5.channel.k8s.io, v4.channel.k8s.io offered");
-  CO_TRY_ASSIGN(std::unique_ptr<WebSocket> socket, co_await exchange.accept_websocket(protocol));
+  const ChannelProtocol* protocol = choose_protocol(exchange);
+  if (protocol == nullptr) co_return fail(Code::kInvalidArgument, "unable to upgrade: none of v5.channel.k8s.io, v4.channel.k8s.io, v4.base64.channel.k8s.io, channel.k8s.io, base64.channel.k8s.io offered");
+  CO_TRY_ASSIGN(std::unique_ptr<WebSocket> socket, co_await exchange.accept_websocket(std::string(protocol->name)));
+  if (protocol->base64) socket = make_websocket_base64(std::move(socket), true);
   async::Executor executor = co_await async::this_executor();
-  auto state = std::make_shared<Pumped>(executor, std::move(socket), protocol == kV5);
+  auto state = std::make_shared<Pumped>(executor, std::move(socket), *protocol);
   scope.spawn(pump(state));
-  co_return std::make_unique<WebSocketCommand>(std::move(state));
+  auto command = std::make_unique<WebSocketCommand>(std::move(state));
+  if (!protocol->closes_input) CO_TRY(co_await command->greet(streams));
+  co_return command;
 }
 
 std::optional<TerminalSize> parse_terminal_size(std::string_view text) {
@@ -152,6 +172,12 @@ std::optional<TerminalSize> parse_terminal_size(std::string_view text) {
   std::int64_t height = json::get_int(*value, {"Height"});
   if (width < 1 || height < 1 || width > 0xffff || height > 0xffff) return std::nullopt;
   return TerminalSize{static_cast<std::uint16_t>(width), static_cast<std::uint16_t>(height)};
+}
+
+std::string failure_text(std::string_view status_json) {
+  auto status = json::parse(status_json);
+  if (!status || json::get_string(*status, {"status"}) == "Success") return {};
+  return std::string(json::get_string(*status, {"message"}));
 }
 
 std::string format_exit_status(int exit_code) {

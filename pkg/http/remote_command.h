@@ -1,7 +1,8 @@
 // The server side of Kubernetes' exec and attach, one interface over two protocols.
-//   WebSocket, subprotocols v5.channel.k8s.io and v4.channel.k8s.io (KEP-4006): each binary message starts with its channel: 0 stdin, 1 stdout,
-//     2 stderr, 3 error (one Status object), 4 resize ({"Width":w,"Height":h}); v5 adds 255: the peer closes the channel named by the next byte
-//     (stdin's end of file).
+//   WebSocket, subprotocols v5.channel.k8s.io (KEP-4006), v4.channel.k8s.io and channel.k8s.io (also where none is named): each binary message
+//     starts with its channel: 0 stdin, 1 stdout, 2 stderr, 3 error (from v4 on one Status object, before the text of a failure), 4 resize
+//     ({"Width":w,"Height":h}); v5 adds 255: the peer closes the channel named by the next byte (stdin's end of file). All before v5 begin with an
+//     empty message on the first channel that the client reads. v4.base64.channel.k8s.io and base64.channel.k8s.io: the same in text messages.
 //   SPDY/3.1 with X-Stream-Protocol-Version v5 to v1: a stream each, header streamtype error, stdin, stdout, stderr, resize (from v3 on). The
 //     error stream carries a Status object from v4 on, before it only the text of a failure.
 #pragma once
@@ -47,7 +48,7 @@ struct RemoteStreams {
   bool tty = false;
 };
 
-// True when the request is a WebSocket upgrade that offers one of the two subprotocols, or one to SPDY/3.1.
+// True when the request is a WebSocket upgrade that offers one of the subprotocols or none, or one to SPDY/3.1.
 bool wants_remote_command(const Exchange& exchange);
 
 // Accepts the upgrade, choosing the newest protocol. What reads runs in scope, which must be joined before the handler returns. Null: the
@@ -57,6 +58,9 @@ async::Task<Result<std::unique_ptr<RemoteCommand>>> accept_remote_command(Exchan
 
 // {"Width":80,"Height":24}; nullopt for anything else.
 std::optional<TerminalSize> parse_terminal_size(std::string_view text);
+
+// What the protocols before v4 say of a Status: nothing where it is a success, else its message.
+std::string failure_text(std::string_view status_json);
 
 // The Status object for a command's end: Success, or Failure with reason NonZeroExitCode and the code as cause.
 std::string format_exit_status(int exit_code);

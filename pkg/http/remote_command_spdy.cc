@@ -76,7 +76,7 @@ class SpdyCommand final : public RemoteCommand {
   }
 
   async::Task<Result<>> finish(std::string status_json) override {
-    std::string text = before(protocol_, "v4.channel.k8s.io") ? failure_in(status_json) : std::move(status_json);
+    std::string text = before(protocol_, "v4.channel.k8s.io") ? failure_text(status_json) : std::move(status_json);
     CO_TRY(co_await error_->write_all(as_bytes(text)));
     for (SpdyStream* stream : {stdout_.get(), stderr_.get(), error_.get()})
       if (stream) CO_TRY(co_await stream->shutdown_write());
@@ -93,12 +93,6 @@ class SpdyCommand final : public RemoteCommand {
   static async::Task<Result<>> write(SpdyStream* stream, std::span<const std::byte> bytes) {
     if (!stream) co_return Result<>();  // not asked for
     co_return co_await stream->write_all(bytes);
-  }
-  // What the older protocols say of a Status: nothing where it is a success.
-  static std::string failure_in(std::string_view status_json) {
-    auto status = json::parse(status_json, {});
-    if (!status || json::get_string(*status, {"status"}) == "Success") return {};
-    return std::string(json::get_string(*status, {"message"}));
   }
 
   std::string protocol_;

@@ -5,6 +5,8 @@
 #include "http/remote_command.h"
 #include "http/spdy_framer.h"
 #include "http/test_support.h"
+#include "http/websocket_answer.h"
+#include "http/websocket_base64.h"
 
 namespace monopod::http {
 namespace {
@@ -158,7 +160,7 @@ TEST(Grpc, DecoderJoinsPiecesAndKeepsItsLimit) {
 
 // --- remote commands
 
-// Copies stdin to stdout, says its sizes on stderr, exits with 3 at the end of stdin.
+// Copies stdin to stdout, says its sizes on stderr, exits with 3 at the end of stdin or at "quit".
 class Shell final : public Handler {
  public:
   explicit Shell(async::Executor executor) : executor_(executor) {}
@@ -182,7 +184,7 @@ class Shell final : public Handler {
     std::array<std::byte, 1000> buffer;
     for (;;) {
       CO_TRY_ASSIGN(std::size_t n, co_await command.read_stdin(buffer));
-      if (n == 0) break;
+      if (n == 0 || as_text(std::span(buffer).first(n)) == "quit") break;
       CO_TRY(co_await command.write_stdout(std::span(buffer).first(n)));
     }
     Result<> finished = co_await command.finish(format_exit_status(3));
@@ -219,6 +221,32 @@ Task<Result<>> remote_session(Client& client) {
   EXPECT_EQ(status.data, "\3" + format_exit_status(3));
   Result<WebSocket::Message> closed = co_await socket->read();
   EXPECT_FALSE(closed);
+  co_return Result<>();
+}
+
+// The subprotocols before v5: a greeting, no end of input, and before v4 no Status. The command is ended by what it reads.
+Task<Result<>> older_sessions(Client& client) {
+  for (std::string protocol : {"v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io", ""}) {
+    bool base64 = protocol.find("base64") != std::string::npos;
+    std::vector<std::string> offered;
+    if (!protocol.empty()) offered.push_back(protocol);
+    CO_TRY_ASSIGN(std::unique_ptr<WebSocket> socket, co_await client.open_websocket({.target = "/exec"}, offered));
+    EXPECT_EQ(socket->subprotocol(), protocol);
+    if (base64) socket = make_websocket_base64(std::move(socket), true);
+    CO_TRY_ASSIGN(WebSocket::Message greeting, co_await socket->read());
+    EXPECT_EQ(greeting.data, "\1") << protocol;
+    CO_TRY(co_await socket->write_binary(as_bytes(std::string("\0quit", 5))));
+    CO_TRY_ASSIGN(WebSocket::Message status, co_await socket->read());
+    EXPECT_EQ(status.data, "\3" + (protocol.starts_with("v4") ? format_exit_status(3) : "command terminated with non-zero exit code: exit status 3")) << protocol;
+    EXPECT_FALSE(co_await socket->read());
+  }
+  for (std::string bad : {"0a", "x", "0====", "\xff"}) {
+    CO_TRY_ASSIGN(std::unique_ptr<WebSocket> socket, co_await client.open_websocket({.target = "/exec"}, {"base64.channel.k8s.io"}));
+    CO_TRY_ASSIGN(WebSocket::Message greeting, co_await socket->read());
+    EXPECT_EQ(greeting.data, "1");
+    CO_TRY(co_await socket->write_text(bad));
+    for (Result<WebSocket::Message> message = co_await socket->read(); message; message = co_await socket->read()) EXPECT_TRUE(message->data.starts_with('3')) << bad;
+  }
   co_return Result<>();
 }
 
@@ -306,9 +334,10 @@ Task<Result<>> remote_command(Loop& loop) {
   Client client(scope, loop.executor(), time, {.endpoint = {.host = "127.0.0.1", .port = port}});
   Result<> session = co_await remote_session(client);
   if (session) session = co_await spdy_sessions(loop.executor(), port);
-  // An old subprotocol alone is not one we speak; a peer that just goes ends the command.
-  Result<std::unique_ptr<WebSocket>> old = co_await client.open_websocket({.target = "/exec"}, {"channel.k8s.io"});
-  EXPECT_FALSE(old);
+  if (session) session = co_await older_sessions(client);
+  // A subprotocol that is not one we speak; a peer that just goes ends the command.
+  Result<std::unique_ptr<WebSocket>> unknown = co_await client.open_websocket({.target = "/exec"}, {"v9.channel.k8s.io"});
+  EXPECT_FALSE(unknown);
   {
     Result<std::unique_ptr<WebSocket>> brief = co_await client.open_websocket({.target = "/exec"}, {"v4.channel.k8s.io"});
     EXPECT_TRUE(brief);
@@ -318,6 +347,80 @@ Task<Result<>> remote_command(Loop& loop) {
   co_return session;
 }
 TEST(RemoteCommand, CarriesStreamsSizesEndOfInputAndStatus) { async::run_test(remote_command); }
+
+// --- answers by messages
+
+// Every request for a WebSocket is answered by messages of what the test handler says.
+class Messenger final : public Handler {
+ public:
+  explicit Messenger(async::Executor executor) : inner(executor) {}
+  async::Task<Result<>> handle(Exchange& exchange) override {
+    Messages kind = exchange.request().raw_query().ends_with("lines") ? Messages::kLines : Messages::kBytes;
+    Result<> out = co_await answer_by_messages(exchange, inner, kind, time_);
+    ++answered;
+    co_return out;
+  }
+  TestHandler inner;
+  int answered = 0;
+
+ private:
+  RealTime time_;
+};
+
+Task<Result<std::string>> all_of(WebSocket& socket, int& messages) {
+  std::string out;
+  for (;;) {
+    Result<WebSocket::Message> message = co_await socket.read();
+    if (!message && message.error().code() == Code::kUnavailable) co_return out;
+    CO_TRY(message);
+    ++messages;
+    out += message->data;
+  }
+}
+
+Task<Result<>> messages_of(Client& client, Messenger& handler) {
+  CO_TRY_ASSIGN(std::unique_ptr<WebSocket> plain, co_await client.open_websocket({.target = "/hello"}, {}));
+  int count = 0;
+  CO_TRY_ASSIGN(std::string hello, co_await all_of(*plain, count));
+  EXPECT_EQ(hello, "hello\n");
+  EXPECT_EQ(count, 1);
+  CO_TRY_ASSIGN(std::unique_ptr<WebSocket> stream, co_await client.open_websocket({.target = "/stream?n=300"}, {"v9", "binary.k8s.io"}));
+  EXPECT_EQ(stream->subprotocol(), "binary.k8s.io");
+  CO_TRY_ASSIGN(std::string streamed, co_await all_of(*stream, count = 0));
+  EXPECT_EQ(streamed.size(), 300'000U);
+  EXPECT_EQ(count, 300);
+  CO_TRY_ASSIGN(std::unique_ptr<WebSocket> text, co_await client.open_websocket({.target = "/hello"}, {"base64.binary.k8s.io"}));
+  CO_TRY_ASSIGN(std::string base64, co_await all_of(*text, count = 0));
+  EXPECT_EQ(base64, "aGVsbG8K");
+  CO_TRY_ASSIGN(std::unique_ptr<WebSocket> events, co_await client.open_websocket({.target = "/watch?lines"}, {}));
+  CO_TRY_ASSIGN(WebSocket::Message event, co_await events->read());
+  EXPECT_EQ(event.data, "event\n");
+  EXPECT_FALSE(event.binary);
+  EXPECT_EQ(handler.inner.live, 1);
+  events.reset();  // the client goes: what would never end does
+  CO_TRY(co_await wait_until(handler.inner.changed, [&] { return handler.inner.live == 0; }));
+  Result<std::unique_ptr<WebSocket>> failed = co_await client.open_websocket({.target = "/error"}, {});
+  EXPECT_FALSE(failed);
+  if (!failed) EXPECT_EQ(failed.error().code(), Code::kNotFound);
+  co_return Result<>();
+}
+
+Task<Result<>> by_messages(Loop& loop) {
+  RealTime time;
+  Scope scope(loop.executor());
+  Messenger handler(loop.executor());
+  Server server(loop.executor(), time, handler, {});
+  CO_TRY_ASSIGN(sys::Fd socket, listen_tcp("127.0.0.1", 0));
+  std::uint16_t port = *local_port(socket);
+  scope.spawn(server.serve(std::move(socket)));
+  Client client(scope, loop.executor(), time, {.endpoint = {.host = "127.0.0.1", .port = port}});
+  Result<> done = co_await messages_of(client, handler);
+  scope.cancel();
+  (void)co_await scope.join();
+  EXPECT_GE(handler.answered, 3);
+  co_return done;
+}
+TEST(WebSocketAnswer, PiecesAndLinesBecomeMessagesFailuresStayAnswers) { async::run_test(by_messages); }
 
 TEST(RemoteCommand, StatusObjectsAreWhatKubectlReads) {
   EXPECT_EQ(format_exit_status(0), R"({"metadata":{},"status":"Success"})");

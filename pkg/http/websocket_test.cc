@@ -158,5 +158,21 @@ Task<Result<>> limit(TestServer& server) {
 }
 TEST(WebSocket, AMessageHoldsItsLimitAtAndPast) { run(limit); }
 
+Task<Result<>> servers_own_limit(Loop& loop) {
+  FakeTime time(loop.executor());
+  Scope scope(loop.executor());
+  TestServer server(loop.executor(), scope, time, {.limits = {.websocket_message_bytes_max = 1000}});
+  Result<std::string> whole = co_await answer_to(server, frame(0x82, std::string(1000, 'b')) + close_frame(1000));
+  Result<std::string> past = co_await answer_to(server, frame(0x82, std::string(1001, 'b')));
+  scope.cancel();
+  (void)co_await scope.join();
+  CO_TRY(whole);
+  EXPECT_EQ(whole->size(), 4 + 1000 + 4U);
+  CO_TRY(past);
+  EXPECT_EQ(*past, closes_with(1009));
+  co_return Result<>();
+}
+TEST(WebSocket, AServersLimitHoldsForItsSockets) { async::run_test(servers_own_limit); }
+
 }  // namespace
 }  // namespace monopod::http

@@ -38,23 +38,37 @@ class NodeRestriction final : public AdmissionPlugin {
   static Outcome<> check_node(const AdmissionRequest& request, const std::string& node) {
     if (request.name != node) return deny(request, cat("node \"", node, "\" is not allowed to modify node \"", request.name, "\""));
     if (request.object == nullptr) return {};
-    if (json::find(*request.object, {"metadata", "ownerReferences"}) != nullptr &&
-        (request.old == nullptr || json::find(*request.old, {"metadata", "ownerReferences"}) == nullptr))
-      return deny(request, cat("node \"", node, "\" is not allowed to set ownerReferences on itself"));
-    if (const json::Object* labels = json::get_object(*request.object, {"metadata", "labels"})) {
-      for (const auto& [key, value] : *labels) {
-        if (!restricted_label(key)) continue;
-        const json::Value* before = request.old ? json::find(*request.old, {"metadata", "labels", std::string_view(key)}) : nullptr;
-        if (before == nullptr || *before != value)
+    if (!same_member(request, {"metadata", "ownerReferences"})) return deny(request, cat("node \"", node, "\" is not allowed to set ownerReferences on itself"));
+    // Also of labels that go: what a label keeps away from a node comes back without it.
+    for (const json::Value* one : {static_cast<const json::Value*>(request.object), request.old}) {
+      const json::Object* labels = one == nullptr ? nullptr : json::get_object(*one, {"metadata", "labels"});
+      if (labels == nullptr) continue;
+      for (const auto& [key, value] : *labels)
+        if (restricted_label(key) && !same_member(request, {"metadata", "labels", std::string_view(key)}))
           return deny(request, cat("is not allowed to modify labels: ", std::string_view(key)));
-      }
     }
-    if (request.operation == Operation::kUpdate) {
-      const json::Value* now = json::find(*request.object, {"spec", "taints"});
-      const json::Value* before = json::find(*request.old, {"spec", "taints"});
-      bool same = (now == nullptr) == (before == nullptr) && (now == nullptr || *now == *before);
-      if (!same) return deny(request, cat("node \"", node, "\" is not allowed to modify taints"));
-    }
+    if (request.operation == Operation::kUpdate && !same_member(request, {"spec", "taints"})) return deny(request, cat("node \"", node, "\" is not allowed to modify taints"));
+    return {};
+  }
+
+  static bool same_member(const AdmissionRequest& request, std::initializer_list<std::string_view> path) {
+    const json::Value *now = json::find(*request.object, path), *before = request.old == nullptr ? nullptr : json::find(*request.old, path);
+    return now == nullptr || before == nullptr ? now == before : *now == *before;
+  }
+
+  // A pod that a node makes of its own accord must not give it what it had no right to see.
+  static Outcome<> check_mirror(const AdmissionRequest& request, const std::string& node) {
+    const json::Value& pod = *request.object;
+    auto refers = [&](std::string_view what) { return deny(request, cat("node \"", node, "\" can not create pods that reference ", what)); };
+    if (!json::get_string(pod, {"spec", "serviceAccountName"}).empty()) return refers("a service account");
+    const json::Array* claims = json::get_array(pod, {"spec", "resourceClaims"});
+    if (claims != nullptr && !claims->empty()) return refers("resourceclaims");
+    for (std::string_view plural : {"secrets", "configmaps", "persistentvolumeclaims"})
+      if (pod_refers(pod, plural)) return refers(plural);
+    const json::Array* owners = json::get_array(pod, {"metadata", "ownerReferences"});
+    bool own = owners == nullptr || owners->empty();  // as kubelets before 1.17 made them
+    if (!own && owners->size() == 1) own = json::get_string((*owners)[0], {"kind"}) == "Node" && json::get_string((*owners)[0], {"apiVersion"}) == "v1" && json::get_string((*owners)[0], {"name"}) == node;
+    if (!own) return deny(request, cat("node \"", node, "\" can only create pods with an owner reference set to itself"));
     return {};
   }
 
@@ -63,7 +77,7 @@ class NodeRestriction final : public AdmissionPlugin {
     if (request.operation == Operation::kCreate && request.subresource.empty()) {
       if (!mirror_pod(*request.object)) return deny(request, cat("pod does not have \"kubernetes.io/config.mirror\" annotation, node \"", node, "\" can only create mirror pods"));
       if (!bound_here(request.object)) return deny(request, cat("node \"", node, "\" can only create pods with spec.nodeName set to itself"));
-      return {};
+      return check_mirror(request, node);
     }
     if (request.old != nullptr && !bound_here(request.old))
       return deny(request, cat("node \"", node, "\" can only update pods with spec.nodeName set to itself"));
@@ -71,6 +85,8 @@ class NodeRestriction final : public AdmissionPlugin {
       return deny(request, cat("node \"", node, "\" can only update pods with spec.nodeName set to itself"));
     if (request.operation == Operation::kUpdate && request.subresource != "status")
       return deny(request, cat("node \"", node, "\" can only update the status of pods"));
+    if (request.operation == Operation::kUpdate && !same_member(request, {"metadata", "labels"}))
+      return deny(request, cat("node \"", node, "\" cannot update labels through pod status"));
     return {};
   }
 };

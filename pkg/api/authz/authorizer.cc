@@ -5,7 +5,14 @@
 namespace monopod::api {
 namespace {
 
-// Does the pod name the object in a volume, an environment variable or a pull secret?
+// Is it that name, or any where that is asked?
+bool named(const json::Value& reference, std::string_view member, std::string_view name) {
+  std::string_view is = json::get_string(reference, {member});
+  return name.empty() ? !is.empty() : is == name;
+}
+
+}  // namespace
+
 bool pod_refers(const json::Value& node, std::string_view plural, std::string_view name) {
   if (node.is_array()) {
     for (const json::Value& item : node.get_array())
@@ -19,19 +26,16 @@ bool pod_refers(const json::Value& node, std::string_view plural, std::string_vi
     bool config = plural == "configmaps" && (member == "configMap" || member == "configMapRef" || member == "configMapKeyRef");
     bool claim = plural == "persistentvolumeclaims" && member == "persistentVolumeClaim";
     if ((secret || config || claim) && value.is_object()) {
-      if (json::get_string(value, {"name"}) == name || json::get_string(value, {"secretName"}) == name ||
-          json::get_string(value, {"claimName"}) == name)
-        return true;
+      for (std::string_view by : {"name", "secretName", "claimName"})
+        if (named(value, by, name)) return true;
     }
     if (plural == "secrets" && member == "imagePullSecrets" && value.is_array())
       for (const json::Value& item : value.get_array())
-        if (json::get_string(item, {"name"}) == name) return true;
+        if (named(item, "name", name)) return true;
     if (pod_refers(value, plural, name)) return true;
   }
   return false;
 }
-
-}  // namespace
 
 std::string node_of(const UserInfo& user) {
   constexpr std::string_view kPrefix = "system:node:";

@@ -19,6 +19,10 @@ class Authorizer {
   Rbac rbac_;
 };
 
+// Whether a part of a pod names an object of that kind (secrets, configmaps, persistentvolumeclaims): in a volume, an environment variable, a
+// pull secret. name "": any object.
+bool pod_refers(const json::Value& part, std::string_view plural, std::string_view name = {});
+
 // The node a kubelet identity speaks for; empty where the user is none.
 std::string node_of(const UserInfo& user);
 

@@ -138,12 +138,13 @@ void set_defaults(json::Value& object, const Resource& resource) {
   if (auto done = canonicalize_tree(object, resource.type(), options); !done) log::error("object is not canonical", {{"kind", resource.kind()}, {"error", done.error()}});
 }
 
-void prepare_create(json::Value& object, const Resource& resource) {
+void prepare_create(json::Value& object, const Resource& resource, std::string_view uid) {
   const Behavior& b = behavior_of(resource);
   Value& meta = json::at_path(object, {"metadata"});
   if (!meta.is_object()) meta.emplace_object();
   for (const char* member : {"uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"}) meta.get_object().erase(member);
   if (b.generation) meta.get_object()["generation"] = 1;
+  if (!uid.empty()) meta.get_object()["uid"] = uid;
   if (!b.keep_status && resource.find_subresource("status") != nullptr) object.get_object().erase("status");
   if (b.prepare_create != nullptr) b.prepare_create(object);
   settle(object, resource);

@@ -47,8 +47,9 @@ const Behavior* find_behavior(std::string_view group, std::string_view kind);
 // In the order in which a write uses them. Objects are canonical trees; `set_defaults` leaves them canonical.
 void set_defaults(json::Value& object, const Resource& resource);
 // Resets status on kinds that have a status subresource, sets metadata.generation to 1, clears what the server owns
-// (uid, resourceVersion, creationTimestamp, deletionTimestamp, selfLink): the caller then sets uid and creationTimestamp.
-void prepare_create(json::Value& object, const Resource& resource);
+// (uid, resourceVersion, creationTimestamp, deletionTimestamp, selfLink) but for the uid that it gets here (empty: none yet): the caller then
+// sets creationTimestamp.
+void prepare_create(json::Value& object, const Resource& resource, std::string_view uid = {});
 // For the main resource status is carried over from old; for "status" all but status and metadata's status-writable part is.
 // metadata.generation rises by one where spec (anything but metadata and status) changed. Server-owned metadata carries over.
 void prepare_update(json::Value& object, const json::Value& old, const Resource& resource, std::string_view subresource);

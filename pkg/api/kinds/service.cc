@@ -1,4 +1,8 @@
 // Services and what stands behind them.
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <array>
 #include <set>
 
 #include "api/kinds/behaviors.h"
@@ -7,22 +11,32 @@
 namespace monopod::api::kinds {
 namespace {
 
-// Dotted IPv4 or anything with colons that could be IPv6: the network engine parses for real.
-bool looks_like_ip(std::string_view text) {
-  if (text.find(':') != std::string_view::npos) return text.find_first_not_of("0123456789abcdefABCDEF:.") == std::string_view::npos;
-  auto parts = split(text, '.');
-  if (parts.size() != 4) return false;
-  for (std::string_view p : parts) {
-    auto n = parse_int<int>(p);
-    if (!n || *n < 0 || *n > 255 || (p.size() > 1 && p[0] == '0')) return false;
-  }
-  return true;
+// 16 bytes; IPv4 as ::ffff:a.b.c.d, which is the same address in another spelling.
+std::optional<std::array<std::uint8_t, 16>> parse_address(std::string_view text) {
+  std::array<std::uint8_t, 16> out{};
+  std::string ip(text);
+  if (inet_pton(AF_INET6, ip.c_str(), out.data()) == 1) return out;
+  out = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  if (inet_pton(AF_INET, ip.c_str(), out.data() + 12) == 1) return out;
+  return std::nullopt;
 }
+bool looks_like_ip(std::string_view text) { return text.find('\0') == std::string_view::npos && parse_address(text).has_value(); }
 
 constexpr std::string_view kNotAnIp = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
-bool forbidden_endpoint(std::string_view ip) {
-  return ip.starts_with("127.") || ip == "::1" || ip.starts_with("169.254.") || ip == "0.0.0.0" || ip == "::" || ip.starts_with("224.0.0.");
+// Why nobody's endpoint may be there (CVE-2021-25737); empty where it may.
+std::string special_address(std::string_view ip) {
+  auto parsed = parse_address(ip);
+  if (!parsed) return {};
+  std::array<std::uint8_t, 16>& a = *parsed;
+  bool zeros = std::all_of(a.begin(), a.begin() + 10, [](std::uint8_t byte) { return byte == 0; });
+  bool four = zeros && a[10] == 0xff && a[11] == 0xff;
+  bool low = zeros && a[10] == 0 && a[11] == 0 && a[12] == 0 && a[13] == 0 && a[14] == 0;
+  if ((four && a[12] == 0 && a[13] == 0 && a[14] == 0 && a[15] == 0) || (low && a[15] == 0)) return cat("may not be unspecified (", ip, ")");
+  if ((four && a[12] == 127) || (low && a[15] == 1)) return "may not be in the loopback range (127.0.0.0/8, ::1/128)";
+  if ((four && a[12] == 169 && a[13] == 254) || (a[0] == 0xfe && (a[1] & 0xc0) == 0x80)) return "may not be in the link-local range (169.254.0.0/16, fe80::/10)";
+  if ((four && a[12] == 224 && a[13] == 0 && a[14] == 0) || (a[0] == 0xff && (a[1] & 0x0f) == 2)) return "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)";
+  return {};
 }
 
 }  // namespace
@@ -119,7 +133,7 @@ void validate_service(const Value& object, FieldErrors& errors) {
   for (std::size_t i = 0; i < external.size(); ++i) {
     std::string_view address = external[i].is_string() ? std::string_view(external[i].get_string()) : std::string_view();
     if (!looks_like_ip(address)) errors.invalid(path["externalIPs"][i], address, kNotAnIp);
-    else if (forbidden_endpoint(address)) errors.invalid(path["externalIPs"][i], address, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
+    else if (std::string why = special_address(address); !why.empty()) errors.invalid(path["externalIPs"][i], address, why);
   }
 }
 
@@ -142,7 +156,7 @@ void validate_endpoints(const Value& object, FieldErrors& errors) {
       for (std::size_t a = 0; a < items(subsets[i], list).size(); ++a) {
         std::string_view ip = text(items(subsets[i], list)[a], "ip");
         if (!looks_like_ip(ip)) errors.invalid(at[list][a]["ip"], ip, kNotAnIp);
-        else if (forbidden_endpoint(ip)) errors.invalid(at[list][a]["ip"], ip, ip.starts_with("169.254.") ? "may not be in the link-local range (169.254.0.0/16, fe80::/10)" : "may not be in the loopback range (127.0.0.0/8, ::1/128)");
+        else if (std::string why = special_address(ip); !why.empty()) errors.invalid(at[list][a]["ip"], ip, why);
       }
     const Array& ports = items(subsets[i], "ports");
     for (std::size_t p = 0; p < ports.size(); ++p) {
@@ -167,7 +181,7 @@ void validate_endpoint_slice(const Value& object, FieldErrors& errors) {
       std::string_view ip = addresses[a].is_string() ? std::string_view(addresses[a].get_string()) : std::string_view();
       if (type == "IPv4" && (!looks_like_ip(ip) || ip.find(':') != std::string_view::npos)) errors.invalid(at[a], ip, "must be an IPv4 address");
       else if (type == "IPv6" && (!looks_like_ip(ip) || ip.find(':') == std::string_view::npos)) errors.invalid(at[a], ip, "must be an IPv6 address");
-      else if (type != "FQDN" && forbidden_endpoint(ip)) errors.invalid(at[a], ip, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
+      else if (std::string why = type == "FQDN" ? std::string() : special_address(ip); !why.empty()) errors.invalid(at[a], ip, why);
     }
   }
   std::set<std::string_view> names;

@@ -216,9 +216,37 @@ void validate_stateful_set_update(const Value& object, const Value& old, std::st
     errors.forbidden(Path("spec"), "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden");
 }
 
-void validate_job(const Value& object, FieldErrors& errors) {
+// What prepare_job makes must be there and be nobody else's (a client may have sent other values).
+void validate_generated(const Value& object, const Value& spec, FieldErrors& errors) {
+  if (json::get_bool(spec, {"manualSelector"})) return;
+  std::string_view uid = json::get_string(object, {"metadata", "uid"}), name = json::get_string(object, {"metadata", "name"});
+  if (uid.empty()) return errors.required(Path("metadata")["uid"]);
+  Path at = Path("spec")["template"]["metadata"]["labels"];
+  const Value* labels = json::find(spec, {"template", "metadata", "labels"});
+  Object expected;
+  for (auto [key, value] : {std::pair{"controller-uid", uid}, {"job-name", name}, {"batch.kubernetes.io/controller-uid", uid}, {"batch.kubernetes.io/job-name", name}}) {
+    expected[key] = value;
+    const Value* is = labels == nullptr ? nullptr : child(*labels, key);
+    if (is == nullptr) errors.required(at.key(key), cat("must be '", value, "'"));
+    else if (*is != Value(value)) errors.invalid(at.key(key), *labels, cat("must be '", value, "'"));
+  }
+  const Value* selector = child(spec, "selector");
+  auto parsed = make_label_selector(*selector);
+  if (parsed && !parsed->matches(&expected)) errors.invalid(Path("spec")["selector"], *selector, "`selector` not auto-generated");
+}
+
+void validate_job_selector(const Value& spec, FieldErrors& errors) {
+  const Value* selector = child(spec, "selector");
+  if (selector == nullptr || !selector->is_object()) return errors.required(Path("spec")["selector"]);
+  check_label_selector(errors, Path("spec")["selector"], *selector);
+  auto parsed = make_label_selector(*selector);
+  const Value* labels = json::find(spec, {"template", "metadata", "labels"});
+  if (parsed && !parsed->matches(labels == nullptr ? nullptr : labels->if_object()))
+    errors.invalid(Path("spec")["template"]["metadata"]["labels"], labels == nullptr ? Value(Object()) : *labels, "`selector` does not match template `labels`");
+}
+
+void validate_job_spec(const Value* spec, FieldErrors& errors) {
   Path path("spec");
-  const Value* spec = child(object, "spec");
   if (spec == nullptr) return errors.required(path);
   for (std::string_view n : {"parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"}) check_nonnegative(errors, path[n], child(*spec, n));
   validate_template(*spec, path, errors);
@@ -228,6 +256,13 @@ void validate_job(const Value& object, FieldErrors& errors) {
     if (policy->get_string() == "Always") errors.required(path["template"]["spec"]["restartPolicy"], "valid values: \"OnFailure\", \"Never\"");
     else errors.not_supported(path["template"]["spec"]["restartPolicy"], *policy, {"Never", "OnFailure"});
   }
+}
+
+void validate_job(const Value& object, FieldErrors& errors) {
+  const Value* spec = child(object, "spec");
+  if (spec != nullptr && child(*spec, "selector") != nullptr) validate_generated(object, *spec, errors);
+  validate_job_spec(spec, errors);
+  if (spec != nullptr) validate_job_selector(*spec, errors);
 }
 
 void validate_job_update(const Value& object, const Value& old, std::string_view subresource, FieldErrors& errors) {
@@ -246,10 +281,12 @@ void validate_cron_job(const Value& object, FieldErrors& errors) {
   if (text(*spec, "schedule").empty()) errors.required(path["schedule"]);
   check_supported(errors, path, *spec, "concurrencyPolicy", {"Allow", "Forbid", "Replace"});
   if (const Value* templ = json::find(*spec, {"jobTemplate", "spec"})) {
-    Value job = Object{{"spec", *templ}};
     FieldErrors inner;
-    validate_job(job, inner);
+    validate_job_spec(templ, inner);
     for (const FieldError& e : inner.errors()) errors.add({e.reason, "spec.jobTemplate." + e.field, e.message});
+    Path at = path["jobTemplate"]["spec"];
+    if (const Value* selector = child(*templ, "selector")) errors.invalid(at["selector"], *selector, "`selector` will be auto-generated");
+    if (json::get_bool(*templ, {"manualSelector"})) errors.not_supported(at["manualSelector"], Value(true), {"nil", "false"});
   }
   std::string_view name = json::get_string(object, {"metadata", "name"});
   if (name.size() > 52) errors.invalid(Path("metadata")["name"], name, "must be no more than 52 characters");

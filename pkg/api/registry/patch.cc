@@ -45,10 +45,25 @@ struct PatchJob {
       if (!out) return refuse(patch_failure(out.error()));
       merged = std::move(*out);
     }
+    OUT(keep_type(merged));
     auto decoded = decode_tree(std::move(merged), {&resource.type(), resource.group_version(), resource.kind()}, validation);
     if (!decoded) return refuse(bad_request(decoded.error().message()));
     warnings = std::move(decoded->warnings);
     return std::move(decoded->object);
+  }
+
+  // A patch makes no object another kind of thing. A strategic one's word on it does not count, as upstream's.
+  Outcome<void> keep_type(json::Value& merged) {
+    const Resource& resource = *call.resource;
+    if (!merged.is_object()) return {};
+    std::string_view version = json::get_string(merged, {"apiVersion"}), kind = json::get_string(merged, {"kind"});
+    bool other = (!kind.empty() && kind != resource.kind()) || (!version.empty() && version != resource.group_version());
+    if (other && type != PatchType::kStrategic)
+      return refuse(bad_request(cat("incorrect object type: the patch makes it ", version, ", Kind=", kind, ", expected ", resource.group_version(), ", Kind=", resource.kind())));
+    if (kind == resource.kind() && version == resource.group_version()) return {};
+    merged.get_object()["apiVersion"] = resource.group_version();
+    merged.get_object()["kind"] = resource.kind();
+    return {};
   }
 
   Outcome<json::Value> apply(const json::Value* live) {

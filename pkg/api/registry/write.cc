@@ -127,8 +127,7 @@ async::Task<Outcome<ObjectPtr>> Registry::create_once(Call& call, const json::Va
   AdmissionRequest request{call.user, Operation::kCreate, resource, call.ns, call.name, call.subresource, &object, nullptr,
                            call.options.dry_run, call.warnings, done.callbacks, call.kind};
   CO_OUT(co_await admission_.mutate(request));
-  prepare_create(object, resource);
-  if (std::string uid = rng_.uuid(); !uid.empty()) set_meta(object, "uid", uid);
+  prepare_create(object, resource, rng_.uuid());
   set_meta(object, "creationTimestamp", format_rfc3339(time_.wall()));
   if (!call.fields_managed) update_managed_fields(object, nullptr, resource.type(), manager_of(call, *call.resource, time_));
   FieldErrors errors = validate_create(object, resource);

@@ -32,7 +32,11 @@ class ListWriter {
   std::string& text() { return chunk_; }
   bool full() const { return chunk_.size() >= (call_.exchange.started() ? kListChunkBytes : kGzipBytesMin); }
 
+  // Texts go to the audit log also, where it wants answers.
+  void tell(audit::Record* record) { record_ = record; }
+
   async::Task<Outcome<>> flush() {
+    if (record_ != nullptr) record_->response(chunk_);
     if (!call_.exchange.started()) {
       call_.code = 200;
       add_flow_headers(call_, headers_);
@@ -58,8 +62,10 @@ class ListWriter {
   }
 
   async::Task<Outcome<>> finish() {
-    if (!call_.exchange.started() && chunk_.size() < kGzipBytesMin)
+    if (!call_.exchange.started() && chunk_.size() < kGzipBytesMin) {
+      if (record_ != nullptr) record_->response(chunk_);
       co_return co_await respond(call_, 200, std::move(headers_), share(std::move(chunk_)));
+    }
     CO_OUT(co_await flush());
     if (compressor_) {
       CO_OUT(compressor_->finish());
@@ -71,6 +77,7 @@ class ListWriter {
 
  private:
   HttpCall& call_;
+  audit::Record* record_ = nullptr;
   http::Headers headers_;
   bool gzip_;
   std::string chunk_;
@@ -147,6 +154,23 @@ async::Task<Outcome<>> write_yaml(ListWriter& out, const Rendering& how, const L
   co_return co_await out.finish();
 }
 
+// JSON is told as it is sent; what is sent otherwise is told as JSON before.
+async::Task<Outcome<>> record_list(HttpCall& call, const Rendering& how, const ListResult& list, ListWriter& out) {
+  if (how.media.encoding == Encoding::kJson) {
+    out.tell(call.record);
+    co_return Outcome<>();
+  }
+  Slice slice;
+  call.record->response(list_head(how, list));
+  for (const ObjectPtr& object : list.items) {
+    if (object != list.items.front()) call.record->response(",");
+    call.record->response(*list_item(how, *object));
+    if (slice.spent()) CO_OUT(co_await slice.yield());
+  }
+  call.record->response("]}");
+  co_return Outcome<>();
+}
+
 }  // namespace
 
 async::Task<Outcome<>> serve_list(HttpCall& call, Call& api_call) {
@@ -171,6 +195,7 @@ async::Task<Outcome<>> serve_list(HttpCall& call, Call& api_call) {
   http::Headers headers{{"content-type", content_type_of(media.encoding)}};
   add_warnings(headers, api_call.warnings);
   ListWriter out(call, std::move(headers), accepts_gzip(call.exchange.request()));
+  if (call.record != nullptr && call.record->wants_response()) CO_OUT(co_await record_list(call, how, list, out));
   if (media.view == View::kTable) co_return co_await write_table(out, how, list, call.works.parts.time.wall());
   if (media.encoding == Encoding::kProtobuf) co_return co_await write_protobuf(out, how, list);
   if (media.encoding == Encoding::kYaml) co_return co_await write_yaml(out, how, list);

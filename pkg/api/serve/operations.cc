@@ -23,6 +23,7 @@ Outcome<const Subresource*> Operations::check(const Call& call) const {
     // Access reviews and bindings are asked without storage; a namespaced write needs its namespace in the path.
     bool single = call.verb == "get" || call.verb == "update" || call.verb == "patch" || call.verb == "delete";
     bool misplaced = single ? call.name.empty() : (call.verb == "create" && !call.name.empty());
+    if (everywhere && !call.name.empty()) return refuse(page_not_found());
     if (!known || everywhere || misplaced) return refuse(method_not_supported(call.ref(), call.verb));
     return nullptr;
   }

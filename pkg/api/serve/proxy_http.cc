@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "api/serve/works.h"
 #include "base/strings.h"
@@ -34,14 +35,17 @@ std::optional<ProxyName> parse_name(std::string_view text) {
 }
 
 // Go's IP.IsGlobalUnicast: this host's own addresses are nobody's business.
+bool proxyable_v4(std::uint32_t a) { return a != 0 && a != 0xffffffff && a >> 24 != 127 && a >> 28 != 14 && a >> 16 != 0xa9fe; }
+
 bool proxyable(const std::string& ip) {
   in_addr v4{};
   in6_addr v6{};
-  if (inet_pton(AF_INET, ip.c_str(), &v4) == 1) {
-    std::uint32_t a = ntohl(v4.s_addr);
-    return a != 0 && a != 0xffffffff && a >> 24 != 127 && a >> 28 != 14 && a >> 16 != 0xa9fe;
-  }
+  if (inet_pton(AF_INET, ip.c_str(), &v4) == 1) return proxyable_v4(ntohl(v4.s_addr));
   if (inet_pton(AF_INET6, ip.c_str(), &v6) != 1) return false;
+  if (IN6_IS_ADDR_V4MAPPED(&v6) || IN6_IS_ADDR_V4COMPAT(&v6)) {  // ::ffff:127.0.0.1 is 127.0.0.1
+    std::memcpy(&v4, v6.s6_addr + 12, sizeof v4);
+    return proxyable_v4(ntohl(v4.s_addr));
+  }
   return !IN6_IS_ADDR_UNSPECIFIED(&v6) && !IN6_IS_ADDR_LOOPBACK(&v6) && !IN6_IS_ADDR_MULTICAST(&v6) && !IN6_IS_ADDR_LINKLOCAL(&v6);
 }
 

@@ -32,12 +32,19 @@ Outcome<Rendering> rendering_of(const HttpCall& call, const Resource& resource) 
   return Rendering{&resource, media, *include};
 }
 
+// The answer for the audit log: JSON, whatever the client takes.
+void record_answer(HttpCall& call, const Rendering& how, const Answer& answer, std::string_view sent) {
+  if (how.media.encoding == Encoding::kJson) return call.record->response(sent);
+  call.record->response(answer.object ? *requested_json(how, *answer.object) : json::format(answer.tree));
+}
+
 async::Task<Outcome<>> send(HttpCall& call, const Call& api_call, const Rendering& how, const Answer& answer) {
   WallTime now = call.works.parts.time.wall();
   Outcome<SharedBytes> bytes = answer.object ? render_object(how, *answer.object, now) : render_tree(how.media, answer.tree);
   CO_OUT(bytes);
   if (how.media.view == View::kTable && api_call.subresource == "scale")
     bytes = share(make_scale_table(answer.tree, {.include = how.include, .api_version = how.media.meta_version()}, now));
+  if (call.record != nullptr && call.record->wants_response()) record_answer(call, how, answer, **bytes);
   http::Headers headers{{"content-type", content_type_of(how.media.encoding)}};
   add_warnings(headers, api_call.warnings);
   co_return co_await respond(call, answer.code, std::move(headers), *bytes);
@@ -55,7 +62,9 @@ async::Task<Outcome<json::Value>> sent_object(HttpCall& call, Call& api_call, co
   if (!validation) co_return refuse(bad_request(validation.error().message()));
   BodyTarget target = call.works.operations.body_target(api_call, subresource);
   if (target.type == nullptr) co_return refuse(method_not_supported(api_call.ref(), api_call.verb));
-  co_return co_await decode_body(call.works.parts.pool, std::move(body), encoding, std::move(target), *validation, api_call.warnings);
+  Outcome<json::Value> object = co_await decode_body(call.works.parts.pool, std::move(body), encoding, std::move(target), *validation, api_call.warnings);
+  if (call.record != nullptr && object) call.record->request(*object);
+  co_return object;
 }
 
 Outcome<PatchType> patch_type(bool custom, std::string_view content_type) {
@@ -77,13 +86,14 @@ async::Task<Outcome<Answer>> do_patch(HttpCall& call, Call& api_call) {
   CO_OUT_ASSIGN(PatchType type, patch_type(api_call.resource->is_custom, call.exchange.request().headers.find("content-type").value_or("")));
   CO_OUT_ASSIGN(std::string body, co_await read_body(call.exchange));
   api_call.options.force = call.info.query.flag("force");
-  if (type == PatchType::kApply) {
+  if (type == PatchType::kApply && call.record == nullptr) {  // what is recorded is parsed
     api_call.apply_digest = digest_of_apply(api_call, body);
     CO_OUT_ASSIGN(ObjectPtr same, co_await call.works.operations.reapply(api_call));
     if (same) co_return Answer{200, same, {}};
   }
   Result<json::Value> patch = type == PatchType::kApply ? yaml::parse(body) : json::parse(body);
   if (!patch) co_return refuse(bad_request(cat(type == PatchType::kApply ? "error decoding YAML: " : "error decoding patch: ", patch.error().message())));
+  if (call.record != nullptr) call.record->request(*patch, true);
   co_return co_await call.works.operations.patch(api_call, type, std::move(*patch));
 }
 
@@ -111,6 +121,7 @@ async::Task<Outcome<DeleteOptions>> delete_options(HttpCall& call, Call& api_cal
     CO_OUT_ASSIGN(Encoding encoding, body_encoding(call.exchange.request().headers.find("content-type").value_or("")));
     BodyTarget target{find_type("", "v1", "DeleteOptions"), "v1", "DeleteOptions"};
     CO_OUT_ASSIGN(json::Value tree, decode_body_now(body, encoding, target, FieldValidation::kIgnore, api_call.warnings));
+    if (call.record != nullptr) call.record->request(tree, true);
     CO_OUT_ASSIGN(out, options_in(tree));
   }
   const QueryParams& query = call.info.query;
@@ -154,8 +165,10 @@ async::Task<Outcome<>> do_delete_collection(HttpCall& call, Call& api_call, cons
     if (text.back() != '[') text += ',';
     text += *list_item(how, *object);
   }
+  text += "]}";
+  if (call.record != nullptr) call.record->response(text);
   http::Headers headers{{"content-type", "application/json"}};
-  co_return co_await respond(call, 200, std::move(headers), share(text + "]}"));
+  co_return co_await respond(call, 200, std::move(headers), share(std::move(text)));
 }
 
 }  // namespace

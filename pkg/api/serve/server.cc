@@ -1,11 +1,13 @@
 // The path of one request: parse -> authenticate -> impersonate -> bound -> authorise -> serve; every failure is one metav1.Status.
 #include "api/server.h"
 
+#include "api/audit/exchange.h"
 #include "api/limits.h"
 #include "api/serve/works.h"
 #include "async/scope.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "http/websocket_answer.h"
 
 namespace monopod::api {
 namespace {
@@ -51,8 +53,12 @@ class InFlight {
   int& counter_;
 };
 
-Outcome<void> must(Authorizer& authorizer, const Attributes& attributes) {
+Outcome<void> must(Authorizer& authorizer, const Attributes& attributes, audit::Record* record = nullptr) {
   Decision decision = authorizer.authorize(attributes);
+  if (record != nullptr) {
+    record->annotate("authorization.k8s.io/decision", decision.allowed ? "allow" : "forbid");
+    record->annotate("authorization.k8s.io/reason", decision.reason);
+  }
   if (decision.allowed) return {};
   return refuse(denial(attributes, decision.reason));
 }
@@ -111,14 +117,23 @@ Outcome<UserInfo> impersonated(const http::Request& request, UserInfo user, Auth
   return as;
 }
 
+void begin_record(HttpCall& call, const Outcome<UserInfo>& user, bool streams) {
+  const http::Request& request = call.exchange.request();
+  if (user) call.record->begin(request, attributes_of(*user, call.info), streams);
+  else call.record->begin_unauthenticated(request, attributes_of({}, call.info));
+}
+
 async::Task<Outcome<>> serve(HttpCall& call) {
   ServerWorks& works = call.works;
   const http::Request& request = call.exchange.request();
   CO_OUT_ASSIGN(call.info, parse_request(request.method, request.target));
-  CO_OUT_ASSIGN(call.user, works.authenticator.authenticate(request));
-  CO_OUT_ASSIGN(call.user, impersonated(request, std::move(call.user), works.authorizer));
-
   bool streams = long_running(call.info);
+  Outcome<UserInfo> user = works.authenticator.authenticate(request);
+  if (call.record != nullptr) begin_record(call, user, streams);
+  CO_OUT(user);
+  CO_OUT_ASSIGN(call.user, impersonated(request, *std::move(user), works.authorizer));
+  if (call.record != nullptr && request.headers.find("impersonate-user")) call.record->impersonates(call.user);
+
   Metrics& metrics = works.metrics;
   Attributes attributes = attributes_of(call.user, call.info);
   // Watches wait for their seat too, and give it back once they have begun; other streams need none.
@@ -127,13 +142,14 @@ async::Task<Outcome<>> serve(HttpCall& call) {
     CO_OUT_ASSIGN(call.seat, co_await works.flow.admit(attributes, width, call.schema_uid, call.level_uid));
   }
   InFlight held(streams ? metrics.long_running : (mutating(call.info.verb) ? metrics.writes_in_flight : metrics.reads_in_flight));
-  CO_OUT(must(works.authorizer, attributes));
+  CO_OUT(must(works.authorizer, attributes, call.record));
   if (call.info.is_resource) co_return co_await serve_resource(call);
   co_return co_await serve_other(call);
 }
 
 async::Task<Result<>> respond_status(HttpCall& call, const Status& status) {
   call.code = status.code;
+  if (call.record != nullptr) call.record->failure(status);
   http::Headers headers{{"content-type", "application/json"}, {"cache-control", "no-cache, private"}};
   if (status.retry_after_seconds > 0) headers.set("retry-after", std::to_string(status.retry_after_seconds));
   add_flow_headers(call, headers);
@@ -169,6 +185,8 @@ ServerWorks::ServerWorks(ServerParts parts_given, ServerOptions options_given, p
       flow(parts.executor, caches, parts.time), openapi_free(parts.executor), discovery(cat(options.advertise_address, ':', options.advertise_port), kinds), watch_ends_changed(parts.executor) {
   registry.serve_computed(usage);
   metrics.add_source([this](std::string& out) { flow.append_metrics(out); });
+  if (options.audit_policy && options.audit_sink != nullptr)
+    metrics.add_source([this](std::string& out) { audit::append_metrics(out, audited, *options.audit_sink); });
   for (const Resource& resource : resources())
     if (resource.has(kList) && resource.has(kCreate) && &stored_resource(resource) == &resource) caches.add(resource);
 }
@@ -250,8 +268,8 @@ async::Task<Result<>> ApiServer::run() {
 namespace {
 
 // What is left to do of an answer that goes on; null where it is complete.
-async::Task<Result<std::unique_ptr<LongAnswer>>> answer(ServerWorks& works, http::Exchange& exchange) {
-  HttpCall call{works, exchange, {}, {}};
+async::Task<Result<std::unique_ptr<LongAnswer>>> answer(ServerWorks& works, http::Exchange& exchange, audit::Record* record) {
+  HttpCall call{works, exchange, {}, {}, record};
   MonoTime begin = works.parts.time.mono();
   Outcome<> out = co_await serve(call);
   Result<> sent;
@@ -267,12 +285,46 @@ async::Task<Result<std::unique_ptr<LongAnswer>>> answer(ServerWorks& works, http
   co_return std::move(call.rest);
 }
 
+class Plain final : public http::Handler {
+ public:
+  Plain(ServerWorks& works, audit::Record* record) : works_(works), record_(record) {}
+  async::Task<Result<>> handle(http::Exchange& exchange) override {
+    CO_TRY_ASSIGN(std::unique_ptr<LongAnswer> rest, co_await answer(works_, exchange, record_));
+    if (!rest) co_return Result<>();
+    co_return co_await rest->run();
+  }
+
+ private:
+  ServerWorks& works_;
+  audit::Record* record_;
+};
+
+// Watches and logs come over a WebSocket too, for clients that ask for one.
+async::Task<Result<>> by_messages_or(Plain& plain, ServerWorks& works, http::Exchange& exchange) {
+  if (exchange.wants_upgrade("websocket")) {
+    Outcome<RequestInfo> info = parse_request(exchange.request().method, exchange.request().target);
+    if (info && info->verb == "watch") return http::answer_by_messages(exchange, plain, http::Messages::kLines, works.parts.time);
+    if (info && info->subresource == "log") return http::answer_by_messages(exchange, plain, http::Messages::kBytes, works.parts.time);
+  }
+  return plain.handle(exchange);
+}
+
+async::Task<Result<>> handle_audited(ServerWorks& works, http::Exchange& exchange) {
+  audit::Sink& sink = *works.options.audit_sink;
+  CO_TRY(co_await sink.wait_for_room());
+  audit::Record record(*works.options.audit_policy, sink, works.audited, works.parts.time, works.parts.rng.uuid());
+  audit::AuditedExchange audited(exchange, record);
+  Plain plain(works, &record);
+  co_return co_await by_messages_or(plain, works, audited);
+}
+
 }  // namespace
 
 async::Task<Result<>> ApiServer::handle(http::Exchange& exchange) {
-  CO_TRY_ASSIGN(std::unique_ptr<LongAnswer> rest, co_await answer(*works_, exchange));
-  if (!rest) co_return Result<>();
-  co_return co_await rest->run();
+  const ServerOptions& options = works_->options;
+  if (options.audit_policy && options.audit_sink != nullptr) co_return co_await handle_audited(*works_, exchange);
+  Plain plain(*works_, nullptr);
+  co_return co_await by_messages_or(plain, *works_, exchange);
 }
 
 bool find_served(ServerWorks& works, std::string_view group, std::string_view version, std::string_view plural, Call& call) {

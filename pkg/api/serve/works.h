@@ -2,6 +2,7 @@
 #pragma once
 
 #include "api/admission/admission.h"
+#include "api/audit/record.h"
 #include "api/crd/kinds.h"
 #include "api/flow/control.h"
 #include "api/metrics.h"
@@ -38,6 +39,7 @@ struct ServerWorks {
   async::Notify openapi_free;
   Discovery discovery;
   Metrics metrics;
+  audit::Totals audited;
   std::vector<std::pair<std::string, std::function<std::string()>>> checks;
   std::unique_ptr<http::TlsClient> proxy_tls;  // made when first needed
   std::set<Watcher*> bookmarked;  // HTTP watches that asked for bookmarks
@@ -59,6 +61,7 @@ struct HttpCall {
   http::Exchange& exchange;
   RequestInfo info;
   UserInfo user;
+  audit::Record* record = nullptr;       // null where nothing is audited
   flow::Seat seat{};                     // until the answer is complete, or a watch has sent what there was
   std::string schema_uid{}, level_uid{};  // of the objects that gave it
   int code = 0;  // of the answer, for metrics

@@ -1,6 +1,7 @@
 // serviceaccounts/token: TokenRequest.
 #include <algorithm>
 
+#include "api/authz/authorizer.h"
 #include "api/subresource/subresource.h"
 #include "base/strings.h"
 
@@ -34,6 +35,7 @@ class Token final : public SubresourceHandler {
                                {{"FieldValueInvalid", cat("Invalid value: ", spec.seconds, ": may not specify a duration larger than 2^32 seconds"),
                                  "spec.expirationSeconds"}}));
     CO_OUT(co_await registry_.caches().fresh());
+    CO_OUT(check_node(call, spec));
     CO_OUT_ASSIGN(IssuedToken issued, tokens_.issue(spec));
     body.as_object()["kind"] = "TokenRequest";
     body.as_object()["apiVersion"] = "authentication.k8s.io/v1";
@@ -50,6 +52,20 @@ class Token final : public SubresourceHandler {
   }
 
  private:
+  // NodeRestriction: a kubelet gets tokens that end with a pod of its own.
+  Outcome<void> check_node(const Call& call, const TokenSpec& spec) const {
+    std::string node = node_of(call.user);
+    if (node.empty()) return {};
+    auto deny = [&call](std::string why) { return refuse(forbidden({"", "serviceaccounts"}, call.name, why)); };
+    if (spec.bound_kind != "Pod") return deny("node requested token not bound to a pod");
+    if (spec.bound_uid.empty()) return deny("node requested token with a pod binding without a uid");
+    WatchCache* pods = registry_.caches().find("", "pods");
+    ObjectPtr pod = pods == nullptr ? nullptr : pods->find(cat(call.ns, '/', spec.bound_name));
+    if (!pod || pod->uid() != spec.bound_uid) return deny(cat("pod \"", spec.bound_name, "\" with uid \"", spec.bound_uid, "\" not found"));
+    if (pod->field("spec.nodeName") != node) return deny("node requested token bound to a pod scheduled on a different node");
+    return {};
+  }
+
   Registry& registry_;
   ServiceAccountTokens& tokens_;
 };

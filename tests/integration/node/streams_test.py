@@ -419,6 +419,65 @@ def channels():
         s.close()
 
 
+def base64_channels():
+    s, file, status, headers = websocket(PATH + "?ports=8080", "v4.base64.channel.k8s.io")
+    assert status == 101 and headers.get("sec-websocket-protocol") == "v4.base64.channel.k8s.io", (status, headers)
+    assert sorted(receive(file) for _ in range(2)) == [(1, b"0" + base64.b64encode(b"\x90\x1f")), (1, b"1" + base64.b64encode(b"\x90\x1f"))]
+    send(s, b"0" + base64.b64encode(b"GET / HTTP/1.0\r\n\r\n"), opcode=1)
+    page = b""
+    while (message := receive(file))[0] == 1:
+        page += base64.b64decode(message[1][1:]) if message[1][:1] == b"0" else b""
+    assert page.endswith(b"a page\n"), page
+    s.close()
+
+
+def older_exec():
+    """What the conformance suite and older JavaScript and Python clients speak."""
+    path = "/api/v1/namespaces/default/pods/web/exec?command=sh&command=-c&command=echo+remote%3B+exit+CODE&stdout=1&stderr=1"
+    for protocol, code in [(p, c) for p in ("v4.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io", "v4.base64.channel.k8s.io", None) for c in (0, 7)]:
+        s, file, status, headers = websocket(path.replace("CODE", str(code)), protocol)
+        assert status == 101 and headers.get("sec-websocket-protocol") == protocol, (protocol, status, headers)
+        got, text = {}, protocol is not None and "base64" in protocol
+        while (message := receive(file))[0] == (1 if text else 2):
+            channel, data = (int(message[1][:1]), base64.b64decode(message[1][1:])) if text else (message[1][0], message[1][1:])
+            got.setdefault(channel, []).append(data)
+        assert got[1][0] == b"" and b"".join(got[1]) == b"remote\n", (protocol, got)
+        said = b"".join(got.get(3, [])).decode()
+        if protocol and protocol.startswith("v4"):
+            assert json.loads(said)["status"] == ("Failure" if code else "Success"), said
+        else:
+            assert said == ("command terminated with non-zero exit code: exit status 7" if code else ""), said
+        assert message == (8, struct.pack(">H", 1000)), message
+        s.close()
+    assert websocket(path, "v9.channel.k8s.io")[2] == 400
+
+
+def logs_and_watches():
+    k("run", "teller", "--image=hello:1", "--image-pull-policy=Never", "--restart=Never", "--command", "--", "sh", "-c", "echo container is alive; sleep 3600")
+    until("the pod runs", lambda: k("logs", "teller") == "container is alive\n", 30)
+    path = "/api/v1/namespaces/default/pods/teller/log"
+    for protocol, opcode in (("binary.k8s.io", 2), (None, 2), ("base64.binary.k8s.io", 1)):
+        s, file, status, headers = websocket(path, protocol)
+        assert status == 101 and headers.get("sec-websocket-protocol") == protocol, (protocol, status, headers)
+        opcode_is, data = receive(file)
+        assert opcode_is == opcode and (base64.b64decode(data) if opcode == 1 else data) == b"container is alive\n", (opcode_is, data)
+        assert receive(file) == (8, struct.pack(">H", 1000))
+        s.close()
+    s, file, status, _ = websocket(path + "?container=none", None)
+    assert status == 400 and b"is not valid for pod" in file.read()
+    s, file, status, _ = websocket("/api/v1/namespaces/default/configmaps?watch=1&fieldSelector=metadata.name%3Dseen", None)
+    assert status == 101
+    k("create", "configmap", "seen")
+    k("label", "configmap", "seen", "a=b")
+    for wanted in ("ADDED", "MODIFIED"):
+        opcode, data = receive(file)
+        assert opcode == 1 and json.loads(data)["type"] == wanted, data
+    send(s, struct.pack(">H", 1000), opcode=8)
+    assert receive(file)[0] == 8, "our close is answered"
+    s.close()
+    k("delete", "pod", "teller", "--now")
+
+
 def refusals():
     for path, subprotocol, code, text in [(PATH, "v4.channel.k8s.io", 400, "query parameter"), (PATH + "?ports=0", "v4.channel.k8s.io", 400, "must be > 0"),
                                           (PATH + "?ports=http", None, 400, "unable to parse"), (PATH + "?ports=80", "v9", 400, "server accepts"),
@@ -472,6 +531,9 @@ try:
             checks.run(f"{title} over {one}", lambda check=check, one=one: check(one))
     checks.run("exec: a program that does not read", deaf_program)
     checks.run("port-forward over channels", channels)
+    checks.run("port-forward over base64 channels", base64_channels)
+    checks.run("exec over the subprotocols before v5", older_exec)
+    checks.run("logs and watches as messages", logs_and_watches)
     checks.run("port-forward: refused upgrades", refusals)
     checks.run("port-forward: permissions", permissions)
     assert "the node process ended" not in node.log()
