@@ -155,6 +155,16 @@ Result<> Content::publish(std::vector<StagedLayer>& layers, const std::vector<Bl
   return failpoint("image.after_publish");
 }
 
+Result<> Content::publish_blob(const std::string& staged, std::string_view digest) const {
+  TRY_ASSIGN(bool moved, move_into_place(root_, staged, blob_entry(digest)));
+  return moved ? sync_directory(root_, "blobs/sha256") : Result<>{};
+}
+
+Result<sys::Fd> Content::open_blob(std::string_view digest) const {
+  if (!is_digest(digest)) return fail(Code::kInvalidArgument, cat("blob \"", digest.substr(0, 100), "\": not a sha256 digest"));
+  return root_.open_file(blob_entry(digest), O_RDONLY | O_NOFOLLOW);
+}
+
 Result<> Content::remove(const std::string& relative_path) const {
   TRY_ASSIGN(std::unique_ptr<Staged> trash, make_staging());
   Result<> moved = root_.rename(relative_path, trash->path() + "/x");

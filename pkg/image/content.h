@@ -72,6 +72,10 @@ class Content {
   // Makes layers and blobs durable and visible, layers first; those that exist already are dropped. One syncfs, a rename each, two
   // directory fsyncs. On error some may be visible: whole, named by nothing.
   Result<> publish(std::vector<StagedLayer>& layers, const std::vector<Blob>& blobs) const;
+  // One staged file, durable already, gets its name among the blobs, durably. One that is there already stays.
+  Result<> publish_blob(const std::string& staged, std::string_view digest) const;
+  // For reading in pieces; kNotFound. Not verified: it was when it was published.
+  Result<sys::Fd> open_blob(std::string_view digest) const;
 
   // Moved to staging in one rename, then deleted. Absent is no error.
   Result<> remove(const std::string& relative_path) const;
