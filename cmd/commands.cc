@@ -5,7 +5,8 @@ namespace monopod::cmd {
 // The order is the order of `monopod --help`.
 std::span<const Command> commands() {
   static constexpr Command kList[] = {
-      {"server", add_server}, {"trial", add_trial}, {"image", add_image}, {"runtime", add_runtime}, {"store", add_store}, {"wasm", add_wasm},
+      {"server", add_server}, {"trial", add_trial}, {"image", add_image}, {"registry", add_registry},
+      {"runtime", add_runtime}, {"store", add_store}, {"wasm", add_wasm},
       {"node", add_node}, {"version", add_version}, {"completion", add_completion},
   };
   return kList;

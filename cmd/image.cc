@@ -1,4 +1,7 @@
-// `monopod image`: load, list, inspect and remove images of the running node; pack makes a small image from files.
+// `monopod image`: images of the running node, over its socket, or of a data directory that no node has open (image_local.h); pack makes a
+// small image from files.
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -11,28 +14,14 @@
 #include "http/client.h"
 #include "http/query.h"
 #include "image/archive_builder.h"
+#include "image_local.h"
+#include "image_output.h"
 #include "terminal.h"
 
 namespace monopod::cmd {
 namespace {
 
 using async::Task;
-
-struct ImageOptions {
-  std::string data_dir = "/var/lib/monopod";
-  std::string output = "table";
-  std::vector<std::string> files;
-  std::string reference;
-  std::string name;
-  // pack
-  std::string archive;
-  std::vector<std::string> copies;
-  std::vector<std::string> links;
-  std::vector<std::string> entrypoint;
-  std::vector<std::string> command;
-  std::vector<std::string> environment;
-  std::string user;
-};
 
 // Calls the node; answers come line by line.
 class NodeCall {
@@ -116,23 +105,7 @@ Task<Result<json::Value>> fetch_list(NodeCall& node) {
 
 Task<Result<>> list(NodeCall& node, const ImageOptions& options) {
   CO_TRY_ASSIGN(json::Value answer, co_await fetch_list(node));
-  if (options.output == "json") {
-    std::printf("%s\n", json::format(answer).c_str());
-    co_return Result<>();
-  }
-  Table table({"REFERENCE", "ID", "SIZE", "LAYERS"});
-  if (const json::Array* images = json::get_array(answer, {"images"}))
-    for (const json::Value& image : *images) {
-      std::string id(json::get_string(image, {"id"}).substr(0, 19));
-      std::string size = format_size(json::get_int(image, {"size_bytes"}));
-      const json::Array* layers = json::get_array(image, {"layers"});
-      std::string count = std::to_string(layers == nullptr ? 0 : layers->size());
-      const json::Array* references = json::get_array(image, {"references"});
-      if (references == nullptr || references->empty()) table.add({"<none>", id, size, count});
-      else
-        for (const json::Value& r : *references) table.add({std::string(r.get_string()), id, size, count});
-    }
-  table.print();
+  print_images(answer, options.output == "json");
   co_return Result<>();
 }
 
@@ -152,10 +125,12 @@ Task<Result<>> inspect(NodeCall& node, const ImageOptions& options) {
 }
 
 Task<Result<>> remove(NodeCall& node, const ImageOptions& options) {
-  CO_TRY_ASSIGN(http::Response response, co_await node.send("DELETE", "/v1/images?name=" + http::encode_query_component(options.name)));
-  CO_TRY_ASSIGN(std::string text, co_await response.body->read_all(64U << 10));
-  CO_TRY_ASSIGN(json::Value answer, json::parse(trim(text)));
-  std::printf(json::get_bool(answer, {"removed"}) ? "removed %s\n" : "untagged %s\n", options.name.c_str());
+  for (const std::string& name : options.files) {
+    CO_TRY_ASSIGN(http::Response response, co_await node.send("DELETE", "/v1/images?name=" + http::encode_query_component(name)));
+    CO_TRY_ASSIGN(std::string text, co_await response.body->read_all(64U << 10));
+    CO_TRY_ASSIGN(json::Value answer, json::parse(trim(text)));
+    std::printf(json::get_bool(answer, {"removed"}) ? "removed %s\n" : "untagged %s\n", name.c_str());
+  }
   co_return Result<>();
 }
 
@@ -175,10 +150,27 @@ Task<Result<>> with_node(async::Loop& loop, Verb verb, const ImageOptions& optio
   co_return co_await async::run_scoped([&body](async::Scope& scope) { return body(scope); });
 }
 
-int run(Verb verb, const ImageOptions& options) {
+// Whether something listens on the node's socket: else the directory is nobody's, and this process opens it itself.
+bool node_runs(const std::string& data_dir) {
+  std::string path = admin_socket_path(data_dir);
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  if (path.size() >= sizeof address.sun_path) return false;
+  path.copy(address.sun_path, path.size());
+  sys::Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  return socket && ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+}
+
+using LocalVerb = Result<> (*)(const ImageOptions&);
+
+// verb: null where the node has no such call yet.
+int run(Verb verb, LocalVerb local, const ImageOptions& options) {
   configure_logging();
-  async::Loop loop;
-  return report(loop.run(with_node(loop, verb, options)));
+  if (node_runs(options.data_dir)) {
+    if (verb == nullptr) return report(Error(Code::kFailedPrecondition, cat("the node that runs on ", options.data_dir, " does not do this yet: give another --data-dir, or stop it")));
+    async::Loop loop;
+    return report(loop.run(with_node(loop, verb, options)));
+  }
+  return report(local(options));
 }
 
 Result<> pack(const ImageOptions& options) {
@@ -206,25 +198,51 @@ Result<> pack(const ImageOptions& options) {
 }  // namespace
 
 void add_image(CLI::App& parent, Invocation& invocation) {
-  CLI::App* app = add_command(parent, "image", "Images of the node: load, list, inspect, remove, pack",
+  CLI::App* app = add_command(parent, "image", "Images of the node, or of a data directory without one: pull, push, load, save, list, remove",
+                              "  monopod image pull busybox\n"
                               "  monopod image load app.tar other.tar.zst\n"
-                              "  monopod image ls\n"
+                              "  monopod image push app:1 registry.example:5000/app:1\n"
                               "  monopod image pack --reference hello:1 --copy /bin/busybox:/bin/busybox --entrypoint /bin/busybox hello.tar");
   app->require_subcommand(1);
   auto options = std::make_shared<ImageOptions>();
-  auto add = [&](const char* name, const char* summary, Verb verb) {
+  auto add = [&](const char* name, const char* summary, Verb verb, LocalVerb local) {
     CLI::App* sub = app->add_subcommand(name, summary);
-    sub->add_option("--data-dir", options->data_dir, "The node's data directory")->envname("MONOPOD_DATA_DIR")->capture_default_str();
-    sub->callback([options, verb, &invocation] { invocation.run = [options, verb] { return run(verb, *options); }; });
+    sub->add_option("--data-dir", options->data_dir, "The node's data directory, or one of its own")->envname("MONOPOD_DATA_DIR")->capture_default_str();
+    sub->callback([options, verb, local, &invocation] { invocation.run = [options, verb, local] { return run(verb, local, *options); }; });
     return sub;
   };
-  CLI::App* load_app = add("load", "Import OCI layout tars and docker archives (plain, gzip, zstd)", load);
+  auto add_output = [&](CLI::App* sub) { sub->add_option("-o,--output", options->output, "table or json")->check(CLI::IsMember({"table", "json"})); };
+  auto add_registry_options = [&](CLI::App* sub) {
+    sub->add_option("--creds", options->credentials, "user:password for the registry; by default as docker login and podman login keep them");
+    sub->add_option("--authfile", options->auth_file, "A config.json of docker, or auth.json of podman");
+    sub->add_option("--hosts-dir", options->hosts_dir, "Mirrors and trust: HOST/hosts.toml, as containerd reads them")->capture_default_str();
+    sub->add_option("--stall-timeout", options->stall_timeout, "A registry that sends or takes nothing for so long is given up")->capture_default_str();
+    sub->add_flag("--plain-http", options->plain_http, "The registry speaks http although it is not on loopback");
+  };
+  CLI::App* load_app = add("load", "Import OCI layout tars and docker archives (plain, gzip, zstd)", load, local_load);
   load_app->add_option("file", options->files, "Archives")->required();
   load_app->add_option("--reference", options->reference, "Name for an image that brings none");
-  CLI::App* list_app = add("ls", "List images", list);
-  list_app->add_option("-o,--output", options->output, "table or json")->check(CLI::IsMember({"table", "json"}));
-  add("inspect", "Show one image as JSON", inspect)->add_option("name", options->name, "Reference or id")->required();
-  add("rm", "Remove a reference, or an image by id", remove)->add_option("name", options->name, "Reference or id")->required();
+  add_output(add("ls", "List images", list, local_list));
+  add("inspect", "Show one image as JSON", inspect, local_inspect)->add_option("name", options->name, "Reference or id")->required();
+  add("rm", "Remove references, or images by id", remove, local_remove)->add_option("name", options->files, "References or ids")->required();
+  CLI::App* pull_app = add("pull", "Fetch images from their registries", nullptr, local_pull);
+  pull_app->add_option("name", options->files, "References, by tag or digest")->required();
+  pull_app->add_option("--platform", options->platform, "os/architecture[/variant]; this machine's by default");
+  add_registry_options(pull_app);
+  CLI::App* push_app = add("push", "Send an image to a registry", nullptr, local_push);
+  push_app->add_option("name", options->name, "Reference or id")->required();
+  push_app->add_option("target", options->reference, "Reference to send it to; the name itself by default");
+  add_registry_options(push_app);
+  CLI::App* tag_app = add("tag", "Give an image one more reference", nullptr, local_tag);
+  tag_app->add_option("name", options->name, "Reference or id")->required();
+  tag_app->add_option("reference", options->reference, "The new one")->required();
+  CLI::App* save_app = add("save", "Write images to one OCI layout tar, which docker load reads too", nullptr, local_save);
+  save_app->add_option("archive", options->archive, "Output file; - for standard output")->required();
+  save_app->add_option("name", options->files, "References or ids")->required();
+  CLI::App* history_app = add("history", "Show how an image was built", nullptr, local_history);
+  history_app->add_option("name", options->name, "Reference or id")->required();
+  add_output(history_app);
+  add("prune", "Remove images without a reference", nullptr, local_prune)->add_flag("-a,--all", options->all, "And all others that no container uses");
 
   CLI::App* pack_app = app->add_subcommand("pack", "Make an OCI archive from files, without a container");
   pack_app->add_option("archive", options->archive, "Output file")->required();

@@ -22,6 +22,9 @@ constexpr std::string_view kNames[] = {
     "image.before_publish",             // nothing of the import is synced or visible
     "image.before_record",              // content is published, the image's record is next
     "image.between_layers_and_blobs",   // layers are visible, manifests and configurations are not
+    "registry.before_publish",          // an upload or manifest is whole in staging, nothing names it
+    "registry.before_record",           // its content is among the blobs, no record names it
+    "registry.before_unlink",           // the record of a deleted blob or manifest is gone, its content is there
     "runtime.after_directory",          // create: the container's directory is there and empty
     "runtime.after_group",              // its control group is there, with limits, and nobody in it
     "runtime.after_kill",               // delete: its processes are dead, all else is there

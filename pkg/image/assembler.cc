@@ -19,12 +19,16 @@ std::string Assembler::path_of(const std::string& key) const {
 Result<std::string> Assembler::add_layer(const Descriptor& blob, const std::string& diff_id, const std::string& chain,
                                          const std::vector<std::string>& parent_keys, const LayerSource& source, std::uint64_t& bytes) {
   for (const std::string& key : {diff_id, chain}) {
-    std::optional<LayerMeta> known;
-    if (auto found = staged_by_key_.find(key); found != staged_by_key_.end()) known = staged_[found->second].meta;
-    else known = content_.find_layer(key);
-    if (!known || known->diff_id != diff_id || (known->implicit && key != chain)) continue;
-    bytes = known->bytes;
+    auto found = staged_by_key_.find(key);
+    if (found == staged_by_key_.end()) continue;
+    const LayerMeta& known = staged_[found->second].meta;
+    if (known.diff_id != diff_id || (known.implicit && key != chain) || (content_.keeps_blobs() && known.digest != blob.digest)) continue;
+    bytes = known.bytes;
     return key;
+  }
+  if (auto known = content_.find_layer(diff_id, chain, blob.digest); known && known->diff_id == diff_id) {
+    bytes = known->bytes;
+    return known->key;
   }
   TRY_ASSIGN(StagedLayer layer, source(blob));
   if (layer.meta.digest != blob.digest)
@@ -67,6 +71,7 @@ Result<StoredImage> Assembler::add(const Documents& documents, const LayerSource
     std::erase(out.layers, key);
     out.layers.push_back(std::move(key));
     out.size_bytes += bytes;
+    out.blobs.push_back(manifest.layers[i].digest);
   }
   blobs_[documents.manifest_digest] = documents.manifest_text;
   blobs_[manifest.config.digest] = documents.config_text;

@@ -24,6 +24,7 @@ struct StoredImage {
   std::vector<std::string> index_digests;  // by which it was reached
   std::vector<std::string> references;     // canonical
   std::vector<std::string> layers;         // keys, base first
+  std::vector<std::string> blobs;          // of the layers, base first: kept where the content keeps blobs
   std::uint64_t size_bytes = 0;
 };
 

@@ -88,7 +88,7 @@ std::string Content::snapshot_entry(std::string_view id) { return cat("snapshots
 std::string Content::layer_path(std::string_view key) const { return cat(directory_, "/", layer_entry(key), "/fs"); }
 std::string Content::snapshot_path(std::string_view id) const { return cat(directory_, "/", snapshot_entry(id)); }
 
-Result<std::unique_ptr<Content>> Content::open(const std::string& directory) {
+Result<std::unique_ptr<Content>> Content::open(const std::string& directory, bool keep_blobs) {
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno(cat("make directory ", directory));
   TRY_ASSIGN(sys::Root root, sys::Root::open(directory));
   TRY(make_private(root, "."));
@@ -97,7 +97,13 @@ Result<std::unique_ptr<Content>> Content::open(const std::string& directory) {
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
     return fail(Code::kFailedPrecondition, cat("image store ", directory, " is in use by another process"));
   for (const std::string& name : names_below(root, "staging")) TRY(root.remove_tree("staging/" + name));
-  return std::unique_ptr<Content>(new Content(directory, std::move(root), std::move(lock)));
+  return std::unique_ptr<Content>(new Content(directory, std::move(root), std::move(lock), keep_blobs));
+}
+
+std::optional<LayerMeta> Content::find_layer(std::string_view diff_id, std::string_view chain, std::string_view blob) const {
+  if (keep_blobs_ && !has_blob(blob)) return std::nullopt;
+  auto known = find_layer(diff_id);
+  return known && (!known->implicit || diff_id == chain) ? known : find_layer(chain);
 }
 
 std::optional<LayerMeta> Content::find_layer(std::string_view key) const {
@@ -142,6 +148,7 @@ Result<> Content::publish(std::vector<StagedLayer>& layers, const std::vector<Bl
   // Contents before names: after a power cut a published layer has no empty files.
   if (::syncfs(lock_.get()) != 0) return fail_errno("sync image content");  // any real descriptor of the file system will do
   for (StagedLayer& layer : layers) {
+    if (layer.has_blob) TRY(move_into_place(root_, layer.directory->path() + "/blob", blob_entry(layer.meta.digest)));
     TRY_ASSIGN(bool moved, move_into_place(root_, layer.directory->path(), layer_entry(layer.meta.key)));
     if (moved) layer.directory->release();
   }
@@ -153,6 +160,16 @@ Result<> Content::publish(std::vector<StagedLayer>& layers, const std::vector<Bl
   if (!layers.empty()) TRY(sync_directory(root_, "layers"));
   TRY(sync_directory(root_, "blobs/sha256"));
   return failpoint("image.after_publish");
+}
+
+Result<> Content::publish_blob(const std::string& staged, std::string_view digest) const {
+  TRY_ASSIGN(bool moved, move_into_place(root_, staged, blob_entry(digest)));
+  return moved ? sync_directory(root_, "blobs/sha256") : Result<>{};
+}
+
+Result<sys::Fd> Content::open_blob(std::string_view digest) const {
+  if (!is_digest(digest)) return fail(Code::kInvalidArgument, cat("blob \"", digest.substr(0, 100), "\": not a sha256 digest"));
+  return root_.open_file(blob_entry(digest), O_RDONLY | O_NOFOLLOW);
 }
 
 Result<> Content::remove(const std::string& relative_path) const {

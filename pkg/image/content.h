@@ -46,6 +46,7 @@ struct StagedLayer {
   LayerMeta meta;
   std::vector<std::string> implicit_directories;
   std::unique_ptr<Staged> directory;  // holds fs/
+  bool has_blob = false;              // and blob, the bytes as they came
 };
 
 struct Blob {
@@ -55,13 +56,17 @@ struct Blob {
 
 class Content {
  public:
-  // Makes what is missing, takes the lock, empties staging.
-  static Result<std::unique_ptr<Content>> open(const std::string& directory);
+  // Makes what is missing, takes the lock, empties staging. keep_blobs: a layer's bytes are kept as they came too, so that its image can be
+  // pushed and saved; they take the disk and the writing a second time.
+  static Result<std::unique_ptr<Content>> open(const std::string& directory, bool keep_blobs = false);
+  bool keeps_blobs() const { return keep_blobs_; }
 
   const sys::Root& root() const { return root_; }
   std::string layer_path(std::string_view key) const;  // absolute, of its fs
   std::string snapshot_path(std::string_view id) const;  // absolute
 
+  // The layer of this diff id at this place of a chain, if it is published and whole and, with keep_blobs, so is the blob.
+  std::optional<LayerMeta> find_layer(std::string_view diff_id, std::string_view chain, std::string_view blob) const;
   // The key's layer if it is published and whole.
   std::optional<LayerMeta> find_layer(std::string_view key) const;
   // Verified against its digest: kDataLoss if it does not match, kNotFound.
@@ -72,6 +77,10 @@ class Content {
   // Makes layers and blobs durable and visible, layers first; those that exist already are dropped. One syncfs, a rename each, two
   // directory fsyncs. On error some may be visible: whole, named by nothing.
   Result<> publish(std::vector<StagedLayer>& layers, const std::vector<Blob>& blobs) const;
+  // One staged file, durable already, gets its name among the blobs, durably. One that is there already stays.
+  Result<> publish_blob(const std::string& staged, std::string_view digest) const;
+  // For reading in pieces; kNotFound. Not verified: it was when it was published.
+  Result<sys::Fd> open_blob(std::string_view digest) const;
 
   // Moved to staging in one rename, then deleted. Absent is no error.
   Result<> remove(const std::string& relative_path) const;
@@ -83,10 +92,12 @@ class Content {
   static std::string snapshot_entry(std::string_view id);
 
  private:
-  Content(std::string directory, sys::Root root, sys::Fd lock) : directory_(std::move(directory)), root_(std::move(root)), lock_(std::move(lock)) {}
+  Content(std::string directory, sys::Root root, sys::Fd lock, bool keep_blobs)
+      : directory_(std::move(directory)), root_(std::move(root)), lock_(std::move(lock)), keep_blobs_(keep_blobs) {}
   std::string directory_;
   sys::Root root_;
   sys::Fd lock_;
+  const bool keep_blobs_;
   mutable std::atomic<std::uint64_t> next_staging_{1};
 };
 

@@ -29,6 +29,21 @@ class Replay final : public codec::ByteSource {
   codec::ByteSource& rest_;
 };
 
+// What is read goes to a file too.
+class TeeSource final : public codec::ByteSource {
+ public:
+  TeeSource(codec::ByteSource& input, sys::Fd file) : input_(input), file_(std::move(file)) {}
+  Result<std::size_t> read(std::span<std::byte> into) override {
+    TRY_ASSIGN(std::size_t n, input_.read(into));
+    if (file_) TRY(sys::write_all(file_.get(), as_text(into.first(n))));
+    return n;
+  }
+
+ private:
+  codec::ByteSource& input_;
+  sys::Fd file_;
+};
+
 Result<> drain(codec::ByteSource& source) {
   std::array<std::byte, 65536> buffer;
   for (;;) {
@@ -46,7 +61,13 @@ Result<StagedLayer> stage_layer(const Content& content, codec::ByteSource& raw, 
   TRY(content.root().make_directory(fs, 0700));
   TRY_ASSIGN(sys::Root root, content.root().open_root(fs));
 
-  HashingSource blob(raw);
+  sys::Fd kept;
+  if (content.keeps_blobs()) {
+    TRY_ASSIGN(kept, content.root().open_no_symlinks(out.directory->path() + "/blob", O_WRONLY | O_CREAT | O_EXCL, 0600));
+    out.has_blob = true;
+  }
+  TeeSource tee(raw, std::move(kept));
+  HashingSource blob(tee);
   std::array<std::byte, 4> head;
   TRY_ASSIGN(std::size_t n, codec::read_full(blob, head));
   Replay replay(std::span(head).first(n), blob);

@@ -24,7 +24,8 @@ class Pull {
  private:
   Task<Result<>> read_documents(RegistryClient& registry);
   Task<Result<>> fetch_layer(RegistryClient& registry, Descriptor blob);
-  Task<Result<>> pump(std::shared_ptr<ChunkPipe> pipe, http::Response& response, const Descriptor& blob);
+  Task<Result<>> pump(RegistryClient& registry, std::shared_ptr<ChunkPipe> pipe, const Descriptor& blob);
+  Task<Result<>> download(RegistryClient& registry, ChunkPipe& pipe, const Descriptor& blob);
   Task<Result<>> unpack(std::shared_ptr<ChunkPipe> pipe, const Descriptor& blob);
 
   const PullContext& context_;
@@ -61,33 +62,50 @@ Task<Result<>> Pull::read_documents(RegistryClient& registry) {
   co_return Result<>{};
 }
 
-Task<Result<>> Pull::pump(std::shared_ptr<ChunkPipe> pipe, http::Response& response, const Descriptor& blob) {
+// From where an answer broke off, as long as each brings something.
+Task<Result<>> Pull::download(RegistryClient& registry, ChunkPipe& pipe, const Descriptor& blob) {
+  std::uint64_t bytes = 0;
+  for (;;) {
+    const std::uint64_t start = bytes;
+    auto opened = co_await registry.open_blob(blob.digest, start);
+    if (!opened) co_return fail(std::move(opened).error());
+    std::uint64_t skip = opened->status == 206 ? 0 : start;  // this one sends all of it again
+    std::optional<Error> broken;
+    for (;;) {
+      auto chunk = co_await registry.read_chunk(*opened->body);
+      if (!chunk) {
+        broken = std::move(chunk).error().with("download");
+        break;
+      }
+      if (*chunk == nullptr) break;
+      SharedBytes fresh = *std::move(chunk);
+      if (skip >= fresh->size()) {
+        skip -= fresh->size();
+        continue;
+      }
+      if (skip > 0) fresh = share(fresh->substr(std::exchange(skip, 0)));
+      bytes += fresh->size();
+      if (bytes > blob.size) co_return fail(Code::kDataLoss, cat("download: more than the ", blob.size, " bytes of the manifest"));
+      done_ += fresh->size();
+      if (context_.progress) context_.progress(done_, total_, "pulling " + blob.digest);
+      auto pushed = co_await pipe.push(std::move(fresh));
+      if (!pushed) co_return Result<>{};  // the reader failed and reports why
+    }
+    if (!broken && bytes == blob.size) co_return Result<>{};
+    if (!broken) broken = Error(Code::kDataLoss, cat("download: ", bytes, " bytes, the manifest says ", blob.size));
+    if (bytes == start || broken->code() == Code::kCancelled) co_return fail(*std::move(broken));
+  }
+}
+
+Task<Result<>> Pull::pump(RegistryClient& registry, std::shared_ptr<ChunkPipe> pipe, const Descriptor& blob) {
   // However this ends, the reader's thread does not wait for ever.
   struct Closer {
     ChunkPipe& pipe;
     Result<> outcome = fail(Code::kCancelled, "download: cancelled");
     ~Closer() { pipe.close(std::move(outcome)); }
   } closer{*pipe};
-  std::uint64_t bytes = 0;
-  for (;;) {
-    auto chunk = co_await response.body->read_chunk();
-    if (!chunk) {
-      closer.outcome = fail(std::move(chunk).error().with("download"));
-      co_return Result<>{};  // the reader reports it
-    }
-    if (*chunk == nullptr) break;
-    bytes += (*chunk)->size();
-    if (bytes > blob.size) {
-      closer.outcome = fail(Code::kDataLoss, cat("download: more than the ", blob.size, " bytes of the manifest"));
-      co_return Result<>{};
-    }
-    done_ += (*chunk)->size();
-    if (context_.progress) context_.progress(done_, total_, "pulling " + blob.digest);
-    auto pushed = co_await pipe->push(*std::move(chunk));
-    if (!pushed) co_return Result<>{};  // the reader failed and reports why
-  }
-  closer.outcome = Result<>{};
-  co_return Result<>{};
+  closer.outcome = co_await download(registry, *pipe, blob);
+  co_return Result<>{};  // the reader reports it
 }
 
 Task<Result<>> Pull::unpack(std::shared_ptr<ChunkPipe> pipe, const Descriptor& blob) {
@@ -101,11 +119,10 @@ Task<Result<>> Pull::unpack(std::shared_ptr<ChunkPipe> pipe, const Descriptor& b
 }
 
 Task<Result<>> Pull::fetch_layer(RegistryClient& registry, Descriptor blob) {
-  CO_TRY_ASSIGN(http::Response response, co_await registry.open_blob(blob.digest));
   auto pipe = std::make_shared<ChunkPipe>(co_await async::this_executor(), kPipeBytesMax);
   async::Scope both(co_await async::this_executor());
   both.spawn(unpack(pipe, blob));
-  both.spawn(pump(pipe, response, blob));
+  both.spawn(pump(registry, pipe, blob));
   co_return co_await both.join();
 }
 
@@ -119,9 +136,8 @@ Task<Result<>> Pull::run(async::Scope& scope) {
   for (std::size_t i = 0; i < config.diff_ids.size(); ++i) {
     if (!is_digest(config.diff_ids[i])) co_return fail(Code::kInvalidArgument, "configuration: a diff id is not a sha256 digest");
     chain = chain_id(chain, config.diff_ids[i]);
-    auto known = context_.content.find_layer(config.diff_ids[i]);
-    if ((known && (!known->implicit || config.diff_ids[i] == chain)) || context_.content.find_layer(chain)) continue;
     const Descriptor& blob = documents_.manifest.layers[i];
+    if (context_.content.find_layer(config.diff_ids[i], chain, blob.digest)) continue;
     if (std::ranges::find(missing, blob.digest, &Descriptor::digest) != missing.end()) continue;
     total_ += blob.size;
     missing.push_back(blob);

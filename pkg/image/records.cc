@@ -38,6 +38,7 @@ std::string format_record(const ImageRecord& record) {
   out["manifest"] = record.stored.manifest_digest;
   out["indexes"] = list_json(record.stored.index_digests);
   out["layers"] = list_json(record.stored.layers);
+  out["blobs"] = list_json(record.stored.blobs);
   out["bytes"] = record.stored.size_bytes;
   out["imported"] = nanos(record.imported);
   out["lastUsed"] = nanos(record.last_used);
@@ -51,11 +52,13 @@ Result<ImageRecord> parse_image_record(std::string_view text) {
   out.stored.manifest_digest = json::get_string(root, {"manifest"});
   out.stored.index_digests = read_list(root, "indexes");
   out.stored.layers = read_list(root, "layers");
+  out.stored.blobs = read_list(root, "blobs");
   out.stored.size_bytes = static_cast<std::uint64_t>(json::get_int(root, {"bytes"}));
   out.imported = time_of(root, "imported");
   out.last_used = time_of(root, "lastUsed");
   TRY(check_digests({out.stored.id, out.stored.manifest_digest}));
   TRY(check_digests(out.stored.layers));
+  TRY(check_digests(out.stored.blobs));
   return out;
 }
 

@@ -66,6 +66,7 @@ Referenced referenced_by(const StoreState& state) {
   Referenced out;
   for (const auto& [id, record] : state.images) {
     out.layers.insert(record.stored.layers.begin(), record.stored.layers.end());
+    out.blobs.insert(record.stored.blobs.begin(), record.stored.blobs.end());
     out.blobs.insert(id);
     out.blobs.insert(record.stored.manifest_digest);
   }

@@ -13,6 +13,8 @@ using async::Task;
 constexpr std::size_t kErrorBytesMax = 64U << 10;
 constexpr std::size_t kTokenBytesMax = 256U << 10;
 constexpr int kRedirectsMax = 5;
+constexpr int kBusyRetries = 4;
+constexpr std::uint32_t kRetryAfterMax = 60;  // seconds; a registry that wants longer is given up
 
 bool is_loopback(const http::Endpoint& endpoint) {
   return endpoint.host == "localhost" || endpoint.host.starts_with("127.") || endpoint.host == "::1";
@@ -55,7 +57,8 @@ std::map<std::string, std::string> parse_challenge(std::string_view text) {
   return out;
 }
 
-// What the registry says went wrong, one line.
+}  // namespace
+
 Task<Error> error_of(http::Response response) {
   auto text = co_await response.body->read_all(kErrorBytesMax);
   std::string why;
@@ -69,8 +72,6 @@ Task<Error> error_of(http::Response response) {
   std::string_view plain = response.status == 401 ? "unauthorized" : response.status == 404 ? "not found" : "";
   co_return Error(code_of_http_status(response.status), cat("status ", response.status, plain.empty() ? "" : cat(" ", plain), why.empty() ? "" : ": ", why.substr(0, 300)));
 }
-
-}  // namespace
 
 Result<http::Endpoint> registry_endpoint(const std::string& domain) {
   std::string host = domain == "docker.io" ? "registry-1.docker.io" : domain;
@@ -86,7 +87,9 @@ RegistryClient::RegistryClient(async::Scope& background, async::Executor executo
 
 Result<http::Client*> RegistryClient::client_for(const http::Endpoint& endpoint) {
   // A registry elsewhere must not send us to this node's own loopback.
-  if (!endpoint.tls && !(is_loopback(endpoint) && is_loopback(endpoint_))) return fail(Code::kPermissionDenied, cat("plain http to ", endpoint.authority(), " is refused"));
+  bool own = endpoint.host == endpoint_.host && endpoint.port == endpoint_.port;
+  if (!endpoint.tls && !(own && options_.plain_http) && !(is_loopback(endpoint) && is_loopback(endpoint_)))
+    return fail(Code::kPermissionDenied, cat("plain http to ", endpoint.authority(), " is refused"));
   if (endpoint.tls && options_.tls == nullptr) return fail(Code::kFailedPrecondition, cat("https to ", endpoint.authority(), ": no root certificates are configured"));
   auto& client = clients_[key_of(endpoint)];
   if (client == nullptr)
@@ -95,24 +98,51 @@ Result<http::Client*> RegistryClient::client_for(const http::Endpoint& endpoint)
   return client.get();
 }
 
-// A GET to the registry itself, once more after a challenge.
-Task<Result<http::Response>> RegistryClient::get(std::string target, http::Headers headers) {
+Result<RegistryClient::Target> RegistryClient::target_for(std::string url) {
   if (endpoint_.host.empty()) {
     auto endpoint = options_.base_url.empty() ? registry_endpoint(reference_.domain) : http::parse_endpoint(options_.base_url);
-    if (!endpoint) co_return fail(std::move(endpoint).error());
+    if (!endpoint) return fail(std::move(endpoint).error());
     endpoint_ = *std::move(endpoint);
+    if (options_.plain_http && options_.base_url.empty()) endpoint_.tls = false;
   }
-  CO_TRY_ASSIGN(http::Client * client, client_for(endpoint_));
-  for (bool retried = false;; retried = true) {
-    http::ClientRequest request{.target = target, .headers = headers};
-    if (!authorization_.empty()) request.headers.set("authorization", authorization_);
-    CO_TRY_ASSIGN(http::Response response, co_await client->request(std::move(request)));
-    if (response.status != 401 || retried) co_return std::move(response);
-    auto challenge = response.headers.find("www-authenticate");
-    if (!challenge) co_return std::move(response);
-    std::string text(*challenge);
-    CO_TRY(co_await authenticate(std::move(text)));
+  Target out{.path = std::move(url), .own = true};
+  http::Endpoint to = endpoint_;
+  if (!out.path.starts_with('/')) {
+    TRY_ASSIGN(to, http::parse_endpoint(out.path));
+    out.path = target_of(out.path);
+    out.own = key_of(to) == key_of(endpoint_);
   }
+  TRY_ASSIGN(out.client, client_for(to));
+  return out;
+}
+
+// Once more after a challenge; some times more where the registry is busy.
+Task<Result<http::Response>> RegistryClient::send(std::string method, std::string url, http::Headers headers, SharedBytes body) {
+  CO_TRY_ASSIGN(Target to, target_for(std::move(url)));
+  bool challenged = false;
+  for (int tries = 0;;) {
+    http::ClientRequest request{.method = method, .target = to.path, .headers = headers, .body = body};
+    if (to.own && !authorization_.empty()) request.headers.set("authorization", authorization_);
+    CO_TRY_ASSIGN(http::Response response, co_await to.client->request(std::move(request)));
+    if (response.status == 401 && to.own && !challenged) {
+      challenged = true;
+      auto challenge = response.headers.find("www-authenticate");
+      if (!challenge) co_return std::move(response);
+      std::string text(*challenge);
+      CO_TRY(co_await authenticate(std::move(text)));
+      continue;
+    }
+    bool busy = response.status == 429 || (response.status >= 502 && response.status <= 504);
+    if (!busy || tries == kBusyRetries) co_return std::move(response);
+    auto after = parse_int<std::uint32_t>(trim(response.headers.find("retry-after").value_or("")));
+    std::chrono::seconds wait(after ? std::min(*after, kRetryAfterMax) : 1U << tries);
+    ++tries;
+    CO_TRY(co_await time_.sleep_for(wait));
+  }
+}
+
+Task<Result<SharedBytes>> RegistryClient::read_chunk(http::Body& body) {
+  co_return co_await async::with_timeout<SharedBytes>(time_, options_.stall_timeout, "the registry stalls", body.read_chunk());
 }
 
 Task<Result<>> RegistryClient::authenticate(std::string challenge) {
@@ -130,7 +160,8 @@ Task<Result<>> RegistryClient::authenticate(std::string challenge) {
   std::string target = target_of(fields["realm"]);
   http::Query query;
   if (!fields["service"].empty()) query.add("service", fields["service"]);
-  query.add("scope", cat("repository:", reference_.path, ":pull"));
+  query.add("scope", cat("repository:", reference_.path, options_.writes ? ":pull,push" : ":pull"));
+  if (!options_.mount_from.empty()) query.add("scope", cat("repository:", options_.mount_from, ":pull"));
   target += cat(target.find('?') == std::string::npos ? "?" : "&", query.format());
   http::ClientRequest request{.target = std::move(target)};
   if (!basic.empty()) request.headers.set("authorization", basic);
@@ -150,7 +181,7 @@ Task<Result<>> RegistryClient::authenticate(std::string challenge) {
 Task<Result<RegistryClient::Document>> RegistryClient::get_manifest(std::string tag_or_digest, std::size_t bytes_max) {
   http::Headers headers;
   for (std::string_view type : {kOciIndex, kOciManifest, kDockerIndex, kDockerManifest}) headers.add("accept", type);
-  CO_TRY_ASSIGN(http::Response response, co_await get(cat("/v2/", reference_.path, "/manifests/", tag_or_digest), std::move(headers)));
+  CO_TRY_ASSIGN(http::Response response, co_await send("GET", cat("/v2/", reference_.path, "/manifests/", tag_or_digest), std::move(headers)));
   if (response.status != 200) {
     Error error = co_await error_of(std::move(response));
     co_return fail(std::move(error).with("manifest"));
@@ -161,8 +192,10 @@ Task<Result<RegistryClient::Document>> RegistryClient::get_manifest(std::string 
   co_return out;
 }
 
-Task<Result<http::Response>> RegistryClient::open_blob(std::string digest) {
-  CO_TRY_ASSIGN(http::Response response, co_await get(cat("/v2/", reference_.path, "/blobs/", digest), {}));
+Task<Result<http::Response>> RegistryClient::open_blob(std::string digest, std::uint64_t offset) {
+  http::Headers headers;
+  if (offset > 0) headers.set("range", cat("bytes=", offset, "-"));
+  CO_TRY_ASSIGN(http::Response response, co_await send("GET", cat("/v2/", reference_.path, "/blobs/", digest), headers));
   http::Endpoint from = endpoint_;
   for (int hops = 0; response.status >= 301 && response.status <= 308; ++hops) {
     std::string location(response.headers.find("location").value_or(""));
@@ -173,10 +206,10 @@ Task<Result<http::Response>> RegistryClient::open_blob(std::string digest) {
       target = target_of(location);
     }
     CO_TRY_ASSIGN(http::Client * client, client_for(from));
-    http::ClientRequest request{.target = std::move(target)};  // no credentials: the location carries its own
+    http::ClientRequest request{.target = std::move(target), .headers = headers};  // no credentials: the location carries its own
     CO_TRY_ASSIGN(response, co_await client->request(std::move(request)));
   }
-  if (response.status != 200) {
+  if (response.status != 200 && !(response.status == 206 && offset > 0)) {
     Error error = co_await error_of(std::move(response));
     co_return fail(std::move(error).with(cat("blob ", digest)));
   }

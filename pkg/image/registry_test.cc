@@ -98,7 +98,9 @@ Task<Result<>> serve(World& world, async::Scope& scope, Body body) {
   world.registry.base = cat("http://127.0.0.1:", world.port);
   scope.spawn(world.server.serve(std::move(socket)));
   ImageStore::Options options{.data_dir = world.directory.path(), .import_drop_ins = false};
-  options.mirrors["mirrored.example"] = {"http://127.0.0.1:1", world.registry.base};
+  options.hosts_dir = world.directory / "hosts";
+  std::filesystem::create_directories(world.directory / "hosts/mirrored.example");
+  write_text(world.directory / "hosts/mirrored.example/hosts.toml", cat("[host.\"http://127.0.0.1:1\"]\n[host.\"", world.registry.base, "\"]\n  capabilities = [\"pull\"]\n"));
   CO_TRY_ASSIGN(auto store, co_await ImageStore::open(options, world.pool, world.time, world.state));
   Result<> result = co_await body(world, *store);
   scope.cancel();

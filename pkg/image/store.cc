@@ -12,10 +12,13 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "image/archive.h"
+#include "image/archive_writer.h"
 #include "image/digest.h"
 #include "image/pull.h"
+#include "image/push.h"
 #include "image/recover.h"
 #include "image/reference.h"
+#include "image/sources.h"
 
 namespace monopod::image {
 namespace {
@@ -82,6 +85,8 @@ class Store final : public ImageStore {
   Task<Result<Usage>> usage() override;
   Task<Result<GcResult>> gc(GcPolicy policy) override;
   Task<Result<std::string>> read_blob(std::string digest) override;
+  Task<Result<>> push(std::string name, std::string reference, PushOptions options) override;
+  Task<Result<>> save(std::vector<std::string> names, int fd) override;
 
  private:
   // Imports share; a sweep is alone, since it would take what an import found present or published unrecorded.
@@ -207,16 +212,13 @@ Task<Result<ImportedImage>> Store::pull(std::string text, PullOptions options) {
   std::vector<ImportedImage> out;
   {
     ImportGuard guard(*this);
-    PullContext context{.content = *content_, .limits = options_.limits, .pool = pool_, .time = time_, .stop = stop_, .progress = ProgressRelay(executor_, options.progress)};
-    std::vector<std::string> bases;
-    if (auto mirrors = options_.mirrors.find(reference.domain); mirrors != options_.mirrors.end()) bases = mirrors->second;
-    bases.emplace_back();  // the registry itself
+    PullContext context{.content = *content_, .limits = options_.limits, .pool = pool_, .time = time_, .stop = stop_, .platform = options.platform, .progress = ProgressRelay(executor_, options.progress)};
+    RegistryOptions registry{.tls = options_.tls, .resolver = options_.resolver, .auth = {.username = options.username, .password = options.password, .token = options.token}, .plain_http = options.plain_http, .stall_timeout = options.stall_timeout};
+    CO_TRY_ASSIGN(std::vector<Source> sources, co_await pool_.run([&] { return find_sources(options_.hosts_dir, reference, registry, false); }));
     std::optional<StoredImage> pulled;
     std::optional<Error> last;
-    for (const std::string& base : bases) {
-      RegistryOptions registry{.tls = options_.tls, .resolver = options_.resolver, .base_url = base, .auth = {}};
-      if (base.empty()) registry.auth = {.username = options.username, .password = options.password, .token = options.token};  // not for mirrors
-      auto image = co_await pull_image(context, reference, std::move(registry));
+    for (Source& source : sources) {
+      auto image = co_await pull_image(context, reference, source.options);
       if (image) {
         pulled = *std::move(image);
         break;
@@ -322,6 +324,7 @@ Image Store::describe(const std::string& id, const ImageRecord& record) const {
             .config = state_.configs.at(id),
             .size_bytes = record.stored.size_bytes,
             .layers = record.stored.layers,
+            .blobs = record.stored.blobs,
             .imported = record.imported,
             .last_used = record.last_used};
   for (const std::string& text : out.references) {
@@ -565,6 +568,50 @@ Task<Result<std::string>> Store::read_blob(std::string digest) {
   co_return co_await pool_.run([&] { return content_->read_blob(digest, options_.limits.document_bytes_max); });
 }
 
+// As an import: no sweep takes what is being read.
+Task<Result<>> Store::push(std::string name, std::string text, PushOptions options) {
+  CO_TRY_ASSIGN(Reference reference, parse_reference(text));
+  if (!reference.digest.empty()) co_return fail(Code::kInvalidArgument, "push: want a name with a tag, not a digest");
+  while (sweeping_) CO_TRY(co_await changed_.wait());  // forever: a sweep ends
+  auto id = find_id(name);
+  if (!id) co_return fail(Code::kNotFound, cat("image ", name, ": not found"));
+  Result<> pushed;
+  {
+    ImportGuard guard(*this);
+    StoredImage image = state_.images.at(*id).stored;
+    RegistryOptions registry{.tls = options_.tls, .resolver = options_.resolver, .auth = {.username = options.username, .password = options.password, .token = options.token}, .plain_http = options.plain_http, .stall_timeout = options.stall_timeout};
+    for (const std::string& other : references_of(*id))
+      if (auto from = parse_reference(other); from && from->domain == reference.domain && from->path != reference.path) registry.mount_from = from->path;
+    PushContext context{.content = *content_, .limits = options_.limits, .pool = pool_, .time = time_, .progress = ProgressRelay(executor_, options.progress)};
+    CO_TRY_ASSIGN(std::vector<Source> sources, co_await pool_.run([&] { return find_sources(options_.hosts_dir, reference, registry, true); }));
+    pushed = co_await push_image(context, image, reference, sources.front().options);
+  }
+  if (sweep_pending_) CO_TRY(co_await sweep_if_idle());
+  if (!pushed) co_return fail(std::move(pushed).error().with(cat("push ", reference.text())));
+  co_return Result<>{};
+}
+
+Task<Result<>> Store::save(std::vector<std::string> names, int fd) {
+  while (sweeping_) CO_TRY(co_await changed_.wait());  // forever: a sweep ends
+  std::vector<ImageToSave> images;
+  for (const std::string& name : names) {
+    auto id = find_id(name);
+    if (!id) co_return fail(Code::kNotFound, cat("image ", name, ": not found"));
+    // By name: under that name alone. By id: under all of its names.
+    std::vector<std::string> references = references_of(*id);
+    if (auto reference = parse_reference(name); reference && std::ranges::find(references, reference->text()) != references.end()) references = {reference->text()};
+    images.push_back({.image = state_.images.at(*id).stored, .references = std::move(references)});
+  }
+  Result<> saved;
+  {
+    ImportGuard guard(*this);
+    saved = co_await pool_.run([&] { return save_archive(*content_, options_.limits, images, fd); });
+  }
+  if (sweep_pending_) CO_TRY(co_await sweep_if_idle());
+  if (!saved) co_return fail(std::move(saved).error().with("save"));
+  co_return Result<>{};
+}
+
 }  // namespace
 
 Task<Result<std::unique_ptr<ImageStore>>> ImageStore::open(Options options, async::Pool& pool, async::Time& time, async::StateStore& state) {
@@ -572,7 +619,7 @@ Task<Result<std::unique_ptr<ImageStore>>> ImageStore::open(Options options, asyn
   async::Executor executor = co_await async::this_executor();
   auto content = co_await pool.run([&]() -> Result<std::unique_ptr<Content>> {
     if (::mkdir(options.data_dir.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno(cat("make directory ", options.data_dir));
-    return Content::open(options.data_dir + "/content");
+    return Content::open(options.data_dir + "/content", options.keep_blobs);
   });
   if (!content) co_return fail(std::move(content).error().with("image store"));
   bool drop_ins = options.import_drop_ins;

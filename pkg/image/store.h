@@ -43,6 +43,7 @@ struct Image {
   ImageConfig config;
   std::uint64_t size_bytes = 0;           // of the unpacked layers, shared ones counted fully
   std::vector<std::string> layers;        // keys (content.h), base first
+  std::vector<std::string> blobs;         // digests of the layers as they came, base first
   WallTime imported{};
   WallTime last_used{};                   // last prepare_snapshot, or imported
 };
@@ -67,6 +68,16 @@ struct ImportedImage {
 struct PullOptions {
   std::string username, password;  // for the registry, and the token server it names
   std::string token;               // a bearer token as it is
+  bool plain_http = false;         // the registry itself speaks http although it is not on loopback
+  Duration stall_timeout = std::chrono::seconds(60);
+  Platform platform = host_platform();
+  ProgressCallback progress;
+};
+
+struct PushOptions {
+  std::string username, password, token;  // as for a pull
+  bool plain_http = false;
+  Duration stall_timeout = std::chrono::seconds(60);
   ProgressCallback progress;
 };
 
@@ -91,12 +102,13 @@ class ImageStore {
   struct Options {
     std::string data_dir;           // <data-dir>; content/ and images/ are below it
     bool import_drop_ins = true;    // <data-dir>/images/*.tar[.gz|.zst] at open, each file once
+    bool keep_blobs = false;        // layers are kept as they came too, for push and save (content.h)
     Limits limits;
     // Pulling. tls: null means that https registries cannot be reached; resolver: null means IP literals and localhost only. Both
-    // outlive the store. mirrors: registry domain -> base URLs tried first, in order ("https://mirror:5000"; http on loopback).
+    // outlive the store. hosts_dir: mirrors and trust by registry (hosts.h); empty: none.
     http::TlsClient* tls = nullptr;
     http::Resolver* resolver = nullptr;
-    std::map<std::string, std::vector<std::string>> mirrors = {};
+    std::string hosts_dir = {};
   };
 
   // Recovers: validates every record, drops what is not whole (logged), empties staging, removes what nothing names.
@@ -141,6 +153,11 @@ class ImageStore {
   virtual async::Task<Result<GcResult>> gc(GcPolicy policy) = 0;
   // The raw manifest or configuration, for inspect.
   virtual async::Task<Result<std::string>> read_blob(std::string digest) = 0;
+  // To a registry, under reference, which the image need not bear. What is there already, or in another of its repositories that an image
+  // here has a name in, is not sent. kFailedPrecondition where a layer's blob is not kept.
+  virtual async::Task<Result<>> push(std::string name, std::string reference, PushOptions options) = 0;
+  // An OCI layout tar with these images, readable for docker load too, to an fd that stays the caller's. What they share is written once.
+  virtual async::Task<Result<>> save(std::vector<std::string> names, int fd) = 0;
 };
 
 }  // namespace monopod::image

@@ -1,0 +1,245 @@
+#include "image_local.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+
+#include "admin.h"
+#include "async/broken_pipe.h"
+#include "async/loop.h"
+#include "base/duration.h"
+#include "base/strings.h"
+#include "host.h"
+#include "http/tls.h"
+#include "image/docker_config.h"
+#include "image/store.h"
+#include "image_output.h"
+#include "pki/random.h"
+#include "resolver.h"
+#include "store/sqlite_backend.h"
+#include "terminal.h"
+
+namespace monopod::cmd {
+namespace {
+
+using async::Task;
+using Verb = Task<Result<>> (*)(image::ImageStore&, const ImageOptions&);
+
+constexpr std::size_t kPoolThreads = 3;  // one unpacks, one reads, one commits
+
+struct Session {
+  const ImageOptions& options;
+  Verb verb;
+  async::RealTime time{};
+  SystemRng rng{};
+  async::Pool pool{kPoolThreads};
+  HostResolver resolver{time, rng};
+  std::unique_ptr<http::TlsClient> tls{};
+
+  Task<Result<>> use(async::StateStore& state) {
+    image::ImageStore::Options open{.data_dir = options.data_dir, .import_drop_ins = false, .keep_blobs = true, .limits = {}, .tls = tls.get(), .resolver = &resolver, .hosts_dir = options.hosts_dir};
+    CO_TRY_ASSIGN(auto images, co_await image::ImageStore::open(std::move(open), pool, time, state));
+    co_return co_await verb(*images, options);
+  }
+
+  Task<Result<>> run() {
+    Result<std::unique_ptr<store::SqliteBackend>> database = co_await store::SqliteBackend::open({.path = options.data_dir + "/state.db"}, pool, time, rng);
+    if (!database) co_return fail(std::move(database).error());
+    Result<> done = co_await use((*database)->state());
+    Result<> closed = co_await (*database)->close();
+    co_return done ? closed : done;
+  }
+};
+
+Result<> run(Verb verb, ImageOptions options) {
+  pki::initialise();
+  async::ignore_broken_pipes();
+  options.data_dir = std::filesystem::absolute(options.data_dir).string();
+  async::Loop loop;
+  Session session{options, verb};
+  if (auto tls = http::TlsClient::make({})) session.tls = *std::move(tls);  // without roots https fails when it is needed, and says so
+  return loop.run(session.run());
+}
+
+image::ProgressCallback show(ProgressBar& bar) {
+  return [&bar](const image::ImportProgress& p) { bar.update(static_cast<std::int64_t>(p.bytes_done), static_cast<std::int64_t>(p.bytes_total), p.step); };
+}
+
+void print_names(const char* what, const image::ImportedImage& image) {
+  if (image.references.empty()) std::printf("%s %s\n", what, image.id.c_str());
+  for (const std::string& reference : image.references) std::printf("%s %s\n", what, reference.c_str());
+}
+
+std::unexpected<Error> no_image(const std::string& name) { return fail(Code::kNotFound, cat("image ", name, " not found: monopod image ls shows what is there")); }
+
+Task<Result<>> load(image::ImageStore& images, const ImageOptions& options) {
+  for (const std::string& file : options.files) {
+    ProgressBar bar(file);
+    std::string path = std::filesystem::absolute(file).string();
+    Result<std::vector<image::ImportedImage>> loaded = co_await images.import_file(path, {.reference = options.reference, .progress = show(bar)});
+    bar.finish();
+    if (!loaded) co_return fail(std::move(loaded).error().with("load"));
+    for (const image::ImportedImage& image : *loaded) print_names("loaded", image);
+  }
+  co_return Result<>();
+}
+
+json::Value describe_all(const image::ImageStore& images) {
+  json::Array all;
+  for (const image::Image& image : images.list()) all.push_back(describe_image(image));
+  return json::Object{{"images", std::move(all)}};
+}
+
+Task<Result<>> list(image::ImageStore& images, const ImageOptions& options) {
+  print_images(describe_all(images), options.output == "json");
+  co_return Result<>();
+}
+
+Task<Result<>> inspect(image::ImageStore& images, const ImageOptions& options) {
+  std::optional<image::Image> found = images.find(options.name);
+  if (!found) co_return no_image(options.name);
+  std::printf("%s\n", json::format(describe_image(*found)).c_str());
+  co_return Result<>();
+}
+
+Task<Result<>> remove(image::ImageStore& images, const ImageOptions& options) {
+  for (const std::string& name : options.files) {
+    if (!images.find(name)) co_return no_image(name);
+    CO_TRY_ASSIGN(bool gone, co_await images.remove(name));
+    std::printf(gone ? "removed %s\n" : "untagged %s\n", name.c_str());
+  }
+  co_return Result<>();
+}
+
+Task<Result<>> tag(image::ImageStore& images, const ImageOptions& options) {
+  if (!images.find(options.name)) co_return no_image(options.name);
+  co_return co_await images.tag(options.name, options.reference);
+}
+
+// --creds, --authfile, or where docker and podman keep theirs.
+Result<image::RegistryAuth> find_credentials(const ImageOptions& options, const std::string& name) {
+  if (!options.credentials.empty()) {
+    auto [user, password] = split_once(options.credentials, ':');
+    if (!password) return fail(Code::kInvalidArgument, "--creds: want user:password");
+    return image::RegistryAuth{.username = std::string(user), .password = std::string(*password), .token = {}};
+  }
+  TRY_ASSIGN(image::Reference reference, image::parse_reference(name));
+  std::vector<std::string> paths;
+  auto add = [&paths](const char* variable, const char* below) {
+    if (const char* at = std::getenv(variable); at != nullptr && *at != 0) paths.push_back(cat(at, below));
+  };
+  if (!options.auth_file.empty()) paths.push_back(options.auth_file);
+  else {
+    add("REGISTRY_AUTH_FILE", "");
+    add("DOCKER_CONFIG", "/config.json");
+    add("XDG_RUNTIME_DIR", "/containers/auth.json");
+    add("HOME", "/.docker/config.json");
+  }
+  for (const std::string& path : paths) {
+    if (options.auth_file.empty() && ::access(path.c_str(), F_OK) != 0) continue;
+    TRY_ASSIGN(std::string text, read_file(path));
+    auto auth = image::find_docker_auth(text, reference);
+    if (!auth) return fail(std::move(auth).error().with(path));
+    if (!auth->username.empty() || !auth->token.empty()) return auth;
+  }
+  return image::RegistryAuth{};
+}
+
+Result<image::Platform> parse_platform(const std::string& text) {
+  if (text.empty()) return image::host_platform();
+  std::vector<std::string_view> parts = split(text, '/');
+  if (parts.size() < 2 || parts.size() > 3 || std::ranges::count(parts, std::string_view()) > 0) return fail(Code::kInvalidArgument, cat("--platform ", text, ": want os/architecture or os/architecture/variant"));
+  return image::Platform{.os = std::string(parts[0]), .architecture = std::string(parts[1]), .variant = std::string(parts.size() == 3 ? parts[2] : "")};
+}
+
+Task<Result<>> pull(image::ImageStore& images, const ImageOptions& options) {
+  for (const std::string& name : options.files) {
+    CO_TRY_ASSIGN(image::RegistryAuth auth, find_credentials(options, name));
+    CO_TRY_ASSIGN(image::Platform platform, parse_platform(options.platform));
+    CO_TRY_ASSIGN(Duration stall, parse_duration(options.stall_timeout));
+    ProgressBar bar(name);
+    Result<image::ImportedImage> pulled =
+        co_await images.pull(name, {.username = auth.username, .password = auth.password, .token = auth.token, .plain_http = options.plain_http, .stall_timeout = stall, .platform = platform, .progress = show(bar)});
+    bar.finish();
+    if (!pulled) co_return fail(std::move(pulled).error());
+    print_names("pulled", *pulled);
+  }
+  co_return Result<>();
+}
+
+Task<Result<>> push(image::ImageStore& images, const ImageOptions& options) {
+  if (!images.find(options.name)) co_return no_image(options.name);
+  const std::string& target = options.reference.empty() ? options.name : options.reference;
+  CO_TRY_ASSIGN(image::RegistryAuth auth, find_credentials(options, target));
+  CO_TRY_ASSIGN(Duration stall, parse_duration(options.stall_timeout));
+  ProgressBar bar(target);
+  Result<> pushed = co_await images.push(options.name, target, {.username = auth.username, .password = auth.password, .token = auth.token, .plain_http = options.plain_http, .stall_timeout = stall, .progress = show(bar)});
+  bar.finish();
+  if (pushed) std::printf("pushed %s\n", target.c_str());
+  co_return pushed;
+}
+
+// To a file that appears whole, or to standard output.
+Task<Result<>> save(image::ImageStore& images, const ImageOptions& options) {
+  if (options.archive == "-") co_return co_await images.save(options.files, STDOUT_FILENO);
+  std::string temporary = cat(options.archive, ".tmp-", ::getpid());
+  sys::Fd file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!file) co_return fail_errno(cat("create ", temporary));
+  Result<> saved = co_await images.save(options.files, file.get());
+  if (saved && ::fsync(file.get()) != 0) saved = fail_errno(cat("sync ", temporary));
+  if (saved && ::rename(temporary.c_str(), options.archive.c_str()) != 0) saved = fail_errno(cat("rename to ", options.archive));
+  if (!saved) (void)::unlink(temporary.c_str());
+  co_return saved;
+}
+
+Task<Result<>> history(image::ImageStore& images, const ImageOptions& options) {
+  std::optional<image::Image> found = images.find(options.name);
+  if (!found) co_return no_image(options.name);
+  CO_TRY_ASSIGN(std::string text, co_await images.read_blob(found->id));
+  CO_TRY_ASSIGN(json::Value config, json::parse(text));
+  const json::Array* steps = json::get_array(config, {"history"});
+  if (options.output == "json") {
+    std::printf("%s\n", json::format(steps == nullptr ? json::Value(json::Array()) : json::Value(*steps)).c_str());
+    co_return Result<>();
+  }
+  Table table({"CREATED", "LAYER", "CREATED BY", "COMMENT"});
+  std::size_t layer = found->config.diff_ids.size();
+  for (std::size_t i = steps == nullptr ? 0 : steps->size(); i-- > 0;) {  // newest first
+    const json::Value& step = (*steps)[i];
+    bool empty = json::get_bool(step, {"empty_layer"});
+    std::string diff = empty || layer == 0 ? "" : found->config.diff_ids[--layer].substr(0, 19);
+    table.add({std::string(json::get_string(step, {"created"})), diff, std::string(json::get_string(step, {"created_by"})), std::string(json::get_string(step, {"comment"}))});
+  }
+  table.print();
+  co_return Result<>();
+}
+
+Task<Result<>> prune(image::ImageStore& images, const ImageOptions& options) {
+  image::GcPolicy policy{.bytes_max = 0, .unused_min = {}, .keep = {}};
+  for (const image::Image& image : images.list())
+    if (!options.all && !image.references.empty()) policy.keep.insert(image.id);
+  CO_TRY_ASSIGN(image::GcResult done, co_await images.gc(std::move(policy)));
+  for (const std::string& id : done.images_removed) std::printf("removed %s\n", id.c_str());
+  std::printf("freed %s\n", format_size(static_cast<std::int64_t>(done.bytes_freed)).c_str());
+  co_return Result<>();
+}
+
+}  // namespace
+
+Result<> local_load(const ImageOptions& options) { return run(load, options); }
+Result<> local_list(const ImageOptions& options) { return run(list, options); }
+Result<> local_inspect(const ImageOptions& options) { return run(inspect, options); }
+Result<> local_remove(const ImageOptions& options) { return run(remove, options); }
+Result<> local_tag(const ImageOptions& options) { return run(tag, options); }
+Result<> local_pull(const ImageOptions& options) { return run(pull, options); }
+Result<> local_push(const ImageOptions& options) { return run(push, options); }
+Result<> local_save(const ImageOptions& options) { return run(save, options); }
+Result<> local_history(const ImageOptions& options) { return run(history, options); }
+Result<> local_prune(const ImageOptions& options) { return run(prune, options); }
+
+}  // namespace monopod::cmd

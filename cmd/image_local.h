@@ -1,0 +1,46 @@
+// `monopod image` on a data directory that no node has open: the image store in this process. Layers are kept as they came too, so that
+// what was loaded or pulled can be pushed and saved.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace monopod::cmd {
+
+struct ImageOptions {
+  std::string data_dir = "/var/lib/monopod";
+  std::string output = "table";
+  std::vector<std::string> files;  // or names of images
+  std::string reference;
+  std::string name;
+  // pull and push
+  std::string platform, credentials, auth_file, hosts_dir = "/etc/monopod/certs.d";
+  bool plain_http = false;
+  std::string stall_timeout = "60s";
+  // save
+  std::string archive;
+  // prune
+  bool all = false;
+  // pack
+  std::vector<std::string> copies;
+  std::vector<std::string> links;
+  std::vector<std::string> entrypoint;
+  std::vector<std::string> command;
+  std::vector<std::string> environment;
+  std::string user;
+};
+
+Result<> local_load(const ImageOptions& options);
+Result<> local_list(const ImageOptions& options);
+Result<> local_inspect(const ImageOptions& options);
+Result<> local_remove(const ImageOptions& options);
+Result<> local_tag(const ImageOptions& options);
+Result<> local_pull(const ImageOptions& options);
+Result<> local_push(const ImageOptions& options);
+Result<> local_save(const ImageOptions& options);
+Result<> local_history(const ImageOptions& options);
+Result<> local_prune(const ImageOptions& options);
+
+}  // namespace monopod::cmd

@@ -1,0 +1,22 @@
+// Images out of the store: an OCI layout as tar (image-spec image-layout.md), with the manifest.json that docker load before 25 reads.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "image/assembler.h"
+#include "image/content.h"
+#include "image/limits.h"
+
+namespace monopod::image {
+
+struct ImageToSave {
+  StoredImage image;
+  std::vector<std::string> references;  // canonical; may be empty
+};
+
+// Blocking. Blobs that images share are written once. kFailedPrecondition where a layer's blob is not kept. fd stays the caller's.
+Result<> save_archive(const Content& content, const Limits& limits, const std::vector<ImageToSave>& images, int fd);
+
+}  // namespace monopod::image

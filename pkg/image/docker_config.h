@@ -1,0 +1,18 @@
+// Credentials for registries as docker login and podman login keep them: config.json, auth.json.
+//   {"auths": {"host[:port][/path]" or "https://host/v1/": {"auth": base64 of user:password} or {"username", "password"} or {"registrytoken"}}}
+// Helpers ("credsStore", "credHelpers") are programs and are not run; a login they keep is an error that names them.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "image/reference.h"
+#include "image/registry.h"
+
+namespace monopod::image {
+
+// What the file has for the reference: of the longest key that names its repository, one above it, or its host. Empty where there is nothing.
+// kInvalidArgument where the file cannot be understood, kUnimplemented for a helper or an identity token.
+Result<RegistryAuth> find_docker_auth(std::string_view config_json, const Reference& reference);
+
+}  // namespace monopod::image
