@@ -130,7 +130,8 @@ async::Task<Outcome<ObjectPtr>> Registry::patch(Call& call, PatchType type, json
     call.fields_managed = true;
     co_return co_await create(call, to_stored(std::move(made), resource));
   }
-  if (out && job.unchanged != 0 && (*out)->revision() == job.unchanged && !call.apply_digest.empty()) (*out)->keep_unchanged_by(call.apply_digest);
+  bool silent = job.warnings.empty() && call.warnings.empty();  // what is remembered says nothing
+  if (out && silent && job.unchanged != 0 && (*out)->revision() == job.unchanged && !call.apply_digest.empty()) (*out)->keep_unchanged_by(call.apply_digest);
   for (std::string& warning : job.warnings) call.warnings.push_back(std::move(warning));
   co_return out;
 }
