@@ -1,10 +1,12 @@
 #include "store/database.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <numeric>
@@ -31,6 +33,8 @@ constexpr const char* kReadLeases = "SELECT id, ttl_s, remaining_ms FROM lease O
 constexpr const char* kPutState = "INSERT OR REPLACE INTO state(bucket, key, value) VALUES(?,?,?)";
 constexpr const char* kDeleteState = "DELETE FROM state WHERE bucket=? AND key=?";
 constexpr const char* kReadState = "SELECT key, value FROM state WHERE bucket=? ORDER BY key";
+constexpr std::int64_t kLogAheadBytes = 256 << 10;
+constexpr std::int64_t kLogAheadMax = 8 << 20;  // where a checkpoint lets the log start over, no longer than it is
 constexpr std::size_t kIdleReadersMax = 4;
 constexpr std::size_t kSliceBytesMax = 4 * 1024 * 1024;
 
@@ -128,7 +132,6 @@ class Database::Reader {
 Database::~Database() {
   idle_readers_.clear();
   writer_.reset();
-  if (wal_fd_ >= 0) ::close(wal_fd_);
 }
 
 void Database::watch_writes() {
@@ -245,24 +248,30 @@ Result<> Database::write(Writes& writes) {
   return {};
 }
 
+Result<> Database::run_prepared(const char* sql, std::string_view what) {
+  TRY_ASSIGN(sqlite3_stmt * stmt, writer_->prepare(sql));
+  return Statement(stmt).run(what);
+}
+
 Result<> Database::commit(std::span<Writes* const> batch) {
   std::unique_lock<std::mutex> memory_lock(memory_mutex_, std::defer_lock);
   if (memory_) memory_lock.lock();
   if (broken_) return fail(Code::kUnavailable, "the store has failed");
   std::int64_t pages_before = wal_pages_;
   auto run = [&]() -> Result<> {
-    TRY(writer_->execute("BEGIN IMMEDIATE", "begin commit"));
+    TRY(run_prepared("BEGIN IMMEDIATE", "begin commit"));
     for (Writes* writes : batch) TRY(write(*writes));
     return {};
   };
   Result<> written = check(run());
   if (written) written = failpoint("store.before_commit");
-  if (written) written = check_commit(writer_->execute("COMMIT", "commit"));
+  if (written) written = check_commit(run_prepared("COMMIT", "commit"));
   if (!written) {
     if (!sqlite3_get_autocommit(writer_->get())) (void)check(writer_->execute("ROLLBACK", "roll back"));
     return written;
   }
   if (Result<std::int64_t> pages = writer_->query_integer("PRAGMA page_count", "read file size")) file_bytes_ = *pages * page_bytes_;
+  lengthen_log();
   wal_bytes_written_ += (wal_pages_ >= pages_before ? wal_pages_ - pages_before : wal_pages_) * (page_bytes_ + 24);
   return check(failpoint("store.after_commit"));  // durable but unacknowledged: only a restart tells
 }
@@ -290,12 +299,31 @@ Result<bool> Database::checkpoint_and_truncate() {
   return done;
 }
 
+bool Database::open_log() {
+  if (!wal_fd_) wal_fd_ = sys::Fd(::open((path_ + "-wal").c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  return static_cast<bool>(wal_fd_);
+}
+
+// A write that makes the log longer has its fsync write the file's inode and extents as well: twice the time, twice the requests to the disk. So the
+// log is kept longer than what it holds, by zeros, which end the log for whoever reads it. Where that fails, commits lengthen it themselves.
+void Database::lengthen_log() {
+  if (memory_ || vfs_ != nullptr || wal_pages_ == 0 || !open_log()) return;
+  const std::int64_t used = 32 + wal_pages_ * (page_bytes_ + 24);
+  struct stat log{};
+  if (used > kLogAheadMax || ::fstat(wal_fd_.get(), &log) != 0 || log.st_size - used > kLogAheadBytes / 4) return;
+  static constexpr std::array<char, 64 << 10> kZeros{};
+  for (std::int64_t end = log.st_size + kLogAheadBytes; log.st_size < end;) {
+    const ssize_t n = ::pwrite(wal_fd_.get(), kZeros.data(), kZeros.size(), log.st_size);
+    if (n <= 0) return;
+    log.st_size += n;
+  }
+}
+
 Result<> Database::sync_wal() {
   if (memory_ || broken_) return {};
   TRY(check(failpoint("store.before_sync")));
-  if (wal_fd_ < 0) wal_fd_ = ::open((path_ + "-wal").c_str(), O_RDONLY | O_CLOEXEC);
-  if (wal_fd_ < 0) return check(fail_errno(cat("open ", path_, "-wal")));
-  if (::fdatasync(wal_fd_) < 0) {
+  if (!open_log()) return check(fail_errno(cat("open ", path_, "-wal")));
+  if (::fdatasync(wal_fd_.get()) < 0) {
     broken_ = true;
     return fail_errno(cat("fsync ", path_, "-wal"));
   }

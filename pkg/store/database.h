@@ -143,12 +143,15 @@ class Database {
   Result<bool> run_checkpoint(int mode);
   Result<> check(Result<> result);  // notes a broken writing side
   Result<> check_commit(Result<> result);
+  Result<> run_prepared(const char* sql, std::string_view what);
+  bool open_log();
+  void lengthen_log();
   void watch_writes();               // counts pages of the log and bytes of the file
   std::string path_;
   const char* vfs_ = nullptr;
   bool memory_ = false;  // or read-only: the one connection is for all threads
   sys::Fd lock_;
-  int wal_fd_ = -1;
+  sys::Fd wal_fd_{};  // of the write-ahead log, opened when first needed
   WriteCounter file_writes_;  // outlives writer_
   std::unique_ptr<Connection> writer_;
   ValueEncoder encoder_;  // of the commit thread, as the next

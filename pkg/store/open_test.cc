@@ -172,11 +172,18 @@ Task<Result<>> count_keys(StoreTest& t, std::size_t& keys) {
   co_return Result<>();
 }
 
+// Without the zeros that stand ready for the frames to come.
+std::string frames_of(const std::string& log) {
+  const std::string all = content_of(log);
+  const std::size_t frame = 24 + 1024, end = all.find_last_not_of('\0') + 1;
+  return all.substr(0, 32 + (end - 32 + frame - 1) / frame * frame);
+}
+
 TEST(Open, RefusesALogThatIsDamagedBeforeAcknowledgedChanges) {
   TempDir dir;
   const std::string path = dir.file("copy.db"), log = path + "-wal";
   test_store({.path = dir.file()}, PutAndCopy{dir.file(), path});
-  const std::string file = content_of(path), whole = content_of(log);
+  const std::string file = content_of(path), whole = frames_of(log);
   const std::size_t frame = 24 + 1024;
   ASSERT_GT(whole.size(), 50 * frame);
   SeededRng rng(11);
@@ -202,7 +209,7 @@ TEST(Open, ALogWithoutItsEndIsWhatAPowerCutLeaves) {
   TempDir dir;
   const std::string path = dir.file("copy.db"), log = path + "-wal";
   test_store({.path = dir.file()}, PutAndCopy{dir.file(), path});
-  const std::string file = content_of(path), whole = content_of(log);
+  const std::string file = content_of(path), whole = frames_of(log);
   std::size_t keys = 0;
   auto body = [&keys](StoreTest& t) { return count_keys(t, keys); };
   for (std::size_t cut : {std::size_t{1}, std::size_t{500}, std::size_t{1048}, std::size_t{3000}, whole.size() / 2}) {
@@ -218,12 +225,28 @@ TEST(Open, ALogWithoutItsEndIsWhatAPowerCutLeaves) {
   }
 }
 
+TEST(Open, TheLogIsLongerThanItsFramesAndAnyLengthWillDo) {
+  TempDir dir;
+  const std::string path = dir.file("copy.db"), log = path + "-wal";
+  test_store({.path = dir.file()}, PutAndCopy{dir.file(), path});
+  const std::string file = content_of(path), longer = content_of(log), frames = frames_of(log);
+  ASSERT_GT(longer.size(), frames.size());
+  std::size_t keys = 0;
+  auto body = [&keys](StoreTest& t) { return count_keys(t, keys); };
+  for (std::size_t size : {frames.size(), frames.size() + 1, frames.size() + 2000, longer.size()}) {
+    write_content(path, file);
+    write_content(log, longer.substr(0, size));
+    ASSERT_TRUE(run_store({.path = path}, body)) << size;
+    EXPECT_EQ(keys, 40U) << size;
+  }
+}
+
 TEST(Open, AWeaklySyncedLogMayHaveHolesAfterAPowerCut) {
   TempDir dir;
   const std::string path = dir.file("copy.db"), log = path + "-wal";
   test_store({.path = dir.file(), .durability = Durability::kOs}, PutAndCopy{dir.file(), path});
   const std::string file = content_of(path);
-  std::string bad = content_of(log);
+  std::string bad = frames_of(log);
   bad[bad.size() / 2] ^= 1;
   std::size_t keys = 0;
   auto body = [&keys](StoreTest& t) { return count_keys(t, keys); };
