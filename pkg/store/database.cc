@@ -311,7 +311,7 @@ void Database::lengthen_log() {
   const std::int64_t used = 32 + wal_pages_ * (page_bytes_ + 24);
   struct stat log{};
   if (used > kLogAheadMax || ::fstat(wal_fd_.get(), &log) != 0 || log.st_size - used > kLogAheadBytes / 4) return;
-  static constexpr std::array<char, 64 << 10> kZeros{};
+  static constexpr std::array<char, 4096> kZeros{};  // a page at a time: a larger folio of the page cache counts as written whole for each byte
   for (std::int64_t end = log.st_size + kLogAheadBytes; log.st_size < end;) {
     const ssize_t n = ::pwrite(wal_fd_.get(), kZeros.data(), kZeros.size(), log.st_size);
     if (n <= 0) return;

@@ -230,7 +230,11 @@ TEST(Store, TenThousandInstancesLeaveNothing) {
   for (int i = 0; i < 100; ++i) once();
   long rss = status_kib("VmRSS:"), maps = mappings();
   for (int i = 0; i < 10'000; ++i) once();
+#if !__has_feature(address_sanitizer)  // which keeps what was freed for a while
   EXPECT_LT(status_kib("VmRSS:"), rss + 2048);
+#else
+  (void)rss;
+#endif
   EXPECT_LE(mappings(), maps + 2);
 }
 

@@ -15,7 +15,7 @@ json::Value example() { return json::parse(example_config(false)).value(); }
 
 struct Case {
   const char* text;
-  std::initializer_list<std::string_view> path;
+  const char* path;  // a.b.c
   json::Value value;
 };
 
@@ -30,43 +30,45 @@ TEST(Bundle, TheExampleIsABundle) {
 
 TEST(Bundle, WhatIsWrongIsNamed) {
   const std::vector<Case> cases = {
-      {"ociVersion is missing", {"ociVersion"}, ""},
-      {"ociVersion \"2.0.0\" is not supported", {"ociVersion"}, "2.0.0"},
-      {"ociVersion \"1.x\" is not a version", {"ociVersion"}, "1.x"},
-      {"ociVersion \"1.0\" is not a version", {"ociVersion"}, "1.0"},
-      {"root.path is missing", {"root", "path"}, ""},
-      {"process.cwd is missing", {"process"}, json::Object()},
-      {"process.cwd is missing", {"process", "cwd"}, ""},
-      {"working directory x is not absolute", {"process", "cwd"}, "x"},
-      {"process has no arguments", {"process", "args"}, json::Array()},
-      {"args is not a list of strings", {"process", "args"}, json::Array{1}},
-      {"linux is missing", {"linux"}, nullptr},
-      {"hooks is not an object", {"hooks"}, json::Array()},
-      {"linux.intelRdt is not supported", {"linux", "intelRdt"}, json::Object{{"closID", "x"}}},
-      {"windows is not supported", {"windows"}, json::Object{{"layerFolders", json::Array{"x"}}}},
-      {"a container without a mount namespace is not supported", {"linux", "namespaces"}, json::Array()},
-      {"unknown namespace moon", {"linux", "namespaces"}, json::Array{json::Object{{"type", "moon"}}}},
-      {"mounts: destination is missing", {"mounts"}, json::Array{json::Object{{"type", "tmpfs"}}}},
-      {"mount /x: type is missing", {"mounts"}, json::Array{json::Object{{"destination", "/x"}}}},
-      {"a bind mount has no source", {"mounts"}, json::Array{json::Object{{"destination", "/x"}, {"type", "bind"}}}},
-      {"tmpcopyup is for tmpfs", {"mounts"}, json::Array{json::Object{{"destination", "/x"}, {"type", "proc"}, {"options", json::Array{"tmpcopyup"}}}}},
-      {"idmap has no mappings", {"mounts"}, json::Array{json::Object{{"destination", "/x"}, {"source", "/"}, {"options", json::Array{"bind", "idmap"}}}}},
-      {"linux.resources is not an object", {"linux", "resources"}, 5},
-      {"linux.resources.memory.limit is not a number in range", {"linux", "resources", "memory"}, json::Object{{"limit", "1G"}}},
-      {"memory.swap is below memory.limit", {"linux", "resources", "memory"}, json::Object{{"limit", 20}, {"swap", 10}}},
-      {"linux.resources.memory.swappiness is not in 0-100", {"linux", "resources", "memory"}, json::Object{{"swappiness", 101}}},
-      {"linux.resources.cpu.period is not in 1000-1000000 microseconds", {"linux", "resources", "cpu"}, json::Object{{"period", 999}}},
-      {"linux.resources.blockIO.weight is not in 10-1000", {"linux", "resources", "blockIO"}, json::Object{{"weight", 1001}}},
-      {"linux.resources.hugepageLimits is not a list of page sizes", {"linux", "resources", "hugepageLimits"}, json::Array{json::Object{{"pageSize", "../x"}, {"limit", 1}}}},
-      {"linux.resources.devices.access is not of r, w and m", {"linux", "resources", "devices"}, json::Array{json::Object{{"allow", true}, {"access", "rx"}}}},
-      {"linux.resources.devices.type is not a, b, c or u", {"linux", "resources", "devices"}, json::Array{json::Object{{"type", "z"}}}},
-      {"sysctl kernel.panic is not of a namespace", {"linux", "sysctl"}, json::Object{{"kernel.panic", "1"}}},
-      {"process.capabilities: \"cap_chown\" is not a capability", {"process", "capabilities", "bounding"}, json::Array{"cap_chown"}},
-      {"listenerMetadata needs listenerPath", {"linux", "seccomp"}, json::Object{{"defaultAction", "SCMP_ACT_ALLOW"}, {"listenerMetadata", "x"}}},
+      {"ociVersion is missing", "ociVersion", ""},
+      {"ociVersion \"2.0.0\" is not supported", "ociVersion", "2.0.0"},
+      {"ociVersion \"1.x\" is not a version", "ociVersion", "1.x"},
+      {"ociVersion \"1.0\" is not a version", "ociVersion", "1.0"},
+      {"root.path is missing", "root.path", ""},
+      {"process.cwd is missing", "process", json::Object()},
+      {"process.cwd is missing", "process.cwd", ""},
+      {"working directory x is not absolute", "process.cwd", "x"},
+      {"process has no arguments", "process.args", json::Array()},
+      {"args is not a list of strings", "process.args", json::Array{1}},
+      {"linux is missing", "linux", nullptr},
+      {"hooks is not an object", "hooks", json::Array()},
+      {"linux.intelRdt is not supported", "linux.intelRdt", json::Object{{"closID", "x"}}},
+      {"windows is not supported", "windows", json::Object{{"layerFolders", json::Array{"x"}}}},
+      {"a container without a mount namespace is not supported", "linux.namespaces", json::Array()},
+      {"unknown namespace moon", "linux.namespaces", json::Array{json::Object{{"type", "moon"}}}},
+      {"mounts: destination is missing", "mounts", json::Array{json::Object{{"type", "tmpfs"}}}},
+      {"mount /x: type is missing", "mounts", json::Array{json::Object{{"destination", "/x"}}}},
+      {"a bind mount has no source", "mounts", json::Array{json::Object{{"destination", "/x"}, {"type", "bind"}}}},
+      {"tmpcopyup is for tmpfs", "mounts", json::Array{json::Object{{"destination", "/x"}, {"type", "proc"}, {"options", json::Array{"tmpcopyup"}}}}},
+      {"idmap has no mappings", "mounts", json::Array{json::Object{{"destination", "/x"}, {"source", "/"}, {"options", json::Array{"bind", "idmap"}}}}},
+      {"linux.resources is not an object", "linux.resources", 5},
+      {"linux.resources.memory.limit is not a number in range", "linux.resources.memory", json::Object{{"limit", "1G"}}},
+      {"memory.swap is below memory.limit", "linux.resources.memory", json::Object{{"limit", 20}, {"swap", 10}}},
+      {"linux.resources.memory.swappiness is not in 0-100", "linux.resources.memory", json::Object{{"swappiness", 101}}},
+      {"linux.resources.cpu.period is not in 1000-1000000 microseconds", "linux.resources.cpu", json::Object{{"period", 999}}},
+      {"linux.resources.blockIO.weight is not in 10-1000", "linux.resources.blockIO", json::Object{{"weight", 1001}}},
+      {"linux.resources.hugepageLimits is not a list of page sizes", "linux.resources.hugepageLimits", json::Array{json::Object{{"pageSize", "../x"}, {"limit", 1}}}},
+      {"linux.resources.devices.access is not of r, w and m", "linux.resources.devices", json::Array{json::Object{{"allow", true}, {"access", "rx"}}}},
+      {"linux.resources.devices.type is not a, b, c or u", "linux.resources.devices", json::Array{json::Object{{"type", "z"}}}},
+      {"sysctl kernel.panic is not of a namespace", "linux.sysctl", json::Object{{"kernel.panic", "1"}}},
+      {"process.capabilities: \"cap_chown\" is not a capability", "process.capabilities.bounding", json::Array{"cap_chown"}},
+      {"listenerMetadata needs listenerPath", "linux.seccomp", json::Object{{"defaultAction", "SCMP_ACT_ALLOW"}, {"listenerMetadata", "x"}}},
   };
   for (const Case& one : cases) {
     json::Value value = example();
-    json::at_path(value, one.path) = one.value;
+    json::Value* at = &value;
+    for (std::string_view name : split(one.path, '.')) at = &json::at_path(*at, {name});
+    *at = one.value;
     Result<Bundle> bundle = parse_bundle("/b", json::format(value));
     ASSERT_FALSE(bundle) << one.text;
     EXPECT_NE(bundle.error().message().find(one.text), std::string::npos) << bundle.error().message() << "\nwant: " << one.text;
