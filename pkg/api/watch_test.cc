@@ -203,6 +203,24 @@ async::Task<Result<>> slow(TestCluster& cluster) {
 }
 TEST(Watch, OneThatDoesNotReadIsClosed) { with_cluster(slow); }
 
+// The answer holds what its reader leaves unread up to its bound; then the watcher's queue does, to its own.
+async::Task<Result<>> unread(TestCluster& cluster) {
+  CO_CALL(made, "POST", kMaps, config_map("m"));
+  CO_TRY_ASSIGN(http::Response response, co_await cluster.open("GET", kMaps + "?watch=true"));
+  Events events(std::move(response));
+  constexpr int kEvents = 400;
+  for (int i = 1; i <= kEvents; ++i) {
+    CO_CALL(put, "PUT", kMaps + "/m", cat(R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"m"},"data":{"i":")", i, R"(","a":")", std::string(2000, 'x'), "\"}}"));
+  }
+  CO_TRY_ASSIGN(json::Value first, co_await events.next());
+  for (int i = 1; i <= kEvents; ++i) {
+    CO_TRY_ASSIGN(json::Value event, co_await events.next());
+    EXPECT_EQ(json::get_string(event, {"object", "data", "i"}), std::to_string(i));
+  }
+  co_return Result<>();
+}
+TEST(Watch, WhatIsReadLateIsCompleteAndInOrder) { with_cluster(unread); }
+
 async::Task<Result<>> paged(TestCluster& cluster) {
   for (int i = 0; i < 10; ++i) {
     CO_CALL(made, "POST", kMaps, config_map(cat("m", i)));

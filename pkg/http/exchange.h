@@ -60,6 +60,8 @@ class Exchange {
   // h2: queues shared bytes, flushed at the next turn of the loop (many small writes become one packet), and waits while more
   // than write_queue_bytes_max (limits.h) of this answer are unsent. h1: waits until the socket took them.
   virtual async::Task<Result<>> write(SharedBytes bytes) = 0;
+  // The same where it need not wait: false, with nothing taken, where it would have to, or in a protocol that cannot: h1.
+  virtual bool try_write(const SharedBytes&) { return false; }
   // Ends the answer. A handler that returns success without it ends it too. Trailers: h2 and chunked h1.
   virtual async::Task<Result<>> finish(Headers trailers = {}) = 0;
   virtual bool started() const = 0;

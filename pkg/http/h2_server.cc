@@ -29,6 +29,7 @@ class H2Exchange final : public Exchange {
   async::Task<Result<std::string>> read_body_chunk() override;
   async::Task<Result<>> start(int status, Headers headers) override;
   async::Task<Result<>> write(SharedBytes bytes) override;
+  bool try_write(const SharedBytes& bytes) override;
   async::Task<Result<>> finish(Headers trailers) override;
   async::Task<Result<>> respond_with_trailers(int status, Headers headers, SharedBytes body, Headers trailers) override;
   bool started() const override { return started_; }
@@ -313,6 +314,10 @@ async::Task<Result<>> H2Exchange::write(SharedBytes bytes) {
   CO_TRY(server_.queue(stream_, std::move(bytes)));
   if (server_.is_full(stream_)) co_return co_await server_.wait_room(stream_);
   co_return Result<>();
+}
+
+bool H2Exchange::try_write(const SharedBytes& bytes) {
+  return started_ && !finished_ && !discard_ && !server_.is_full(stream_) && server_.queue(stream_, bytes).has_value();
 }
 
 async::Task<Result<>> H2Exchange::finish(Headers trailers) {

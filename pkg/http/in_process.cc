@@ -83,6 +83,12 @@ class InProcessExchange final : public Exchange {
     while (pipe.bytes > shared_.queue_bytes_max) CO_TRY(co_await pipe.changed.wait());
     co_return Result<>();
   }
+  bool try_write(const SharedBytes& bytes) override {
+    Pipe& pipe = shared_.answer_body;
+    if (!started_ || finished_ || !bytes || bytes->empty() || request_.method == "HEAD" || pipe.bytes > shared_.queue_bytes_max) return false;
+    pipe.push(bytes);
+    return true;
+  }
   async::Task<Result<>> finish(Headers trailers) override {
     if (!started_) CO_TRY(co_await send_whole(200, {}, nullptr));
     if (finished_) co_return Result<>();

@@ -257,10 +257,11 @@ Result<> Database::commit(std::span<Writes* const> batch) {
   std::unique_lock<std::mutex> memory_lock(memory_mutex_, std::defer_lock);
   if (memory_) memory_lock.lock();
   if (broken_) return fail(Code::kUnavailable, "the store has failed");
-  std::int64_t pages_before = wal_pages_;
+  std::int64_t pages_before = wal_pages_, pages = 0;
   auto run = [&]() -> Result<> {
     TRY(run_prepared("BEGIN IMMEDIATE", "begin commit"));
     for (Writes* writes : batch) TRY(write(*writes));
+    if (Result<std::int64_t> counted = writer_->query_integer("PRAGMA page_count", "read file size")) pages = *counted;  // here it needs no lock of its own
     return {};
   };
   Result<> written = check(run());
@@ -270,7 +271,7 @@ Result<> Database::commit(std::span<Writes* const> batch) {
     if (!sqlite3_get_autocommit(writer_->get())) (void)check(writer_->execute("ROLLBACK", "roll back"));
     return written;
   }
-  if (Result<std::int64_t> pages = writer_->query_integer("PRAGMA page_count", "read file size")) file_bytes_ = *pages * page_bytes_;
+  if (pages > 0) file_bytes_ = pages * page_bytes_;
   lengthen_log();
   wal_bytes_written_ += (wal_pages_ >= pages_before ? wal_pages_ - pages_before : wal_pages_) * (page_bytes_ + 24);
   return check(failpoint("store.after_commit"));  // durable but unacknowledged: only a restart tells

@@ -58,8 +58,10 @@ bool Selection::matches(const Object& object) const {
   if (!name.empty() && object.name() != name) return false;
   for (const LabelRequirement& requirement : labels.requirements())
     if (!matches_label(requirement, object.label(requirement.key))) return false;
-  for (const FieldRequirement& requirement : fields.requirements())
+  for (const FieldRequirement& requirement : fields.requirements()) {
+    if (requirement.equal && requirement.field == "metadata.name" && requirement.value == name) continue;  // what name says
     if ((field_value(*resource, object, requirement.field) == requirement.value) != requirement.equal) return false;
+  }
   return true;
 }
 

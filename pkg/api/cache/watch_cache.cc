@@ -67,12 +67,25 @@ Watcher::~Watcher() {
 
 void Watcher::push(Item item) {
   if (closed_) return;
+  if (sink_ != nullptr && empty() && !holding_ && item.frame && sink_->take_frame(item.frame)) {
+    delivered_revision_ = item.event.revision;
+    return;
+  }
   std::size_t bytes = item.frame ? item.frame->size() : (item.event.object ? item.event.object->json()->size() : 0);
   bool many = queue_.size() - first_ >= kWatcherEventsMax && queue_bytes_ + bytes > kWatcherBytesSoftMax;
   if (many || queue_bytes_ + bytes > kWatcherBytesMax) return close(Error(Code::kOutOfRange, "too slow: the watch fell behind"));
   queue_bytes_ += bytes;
   (holding_ ? held_ : queue_).push_back(std::move(item));
   changed_.wake_all();
+}
+
+async::Task<Result<>> Watcher::wait(FrameSink& sink) {
+  struct Bound {
+    FrameSink*& at;
+    ~Bound() { at = nullptr; }
+  } bound{sink_};
+  sink_ = &sink;
+  co_return co_await changed_.wait();
 }
 
 void Watcher::close(Error why) {

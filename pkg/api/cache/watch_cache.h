@@ -35,6 +35,15 @@ using ObjectSet = std::set<ObjectPtr, KeyLess>;
 
 class WatchCache;
 
+// Takes a watcher's frames the moment they are made, while its reader waits for some: no task has to be woken for each.
+class FrameSink {
+ public:
+  virtual bool take_frame(const SharedBytes& frame) = 0;  // false: it goes to the queue, and the reader is woken
+
+ protected:
+  ~FrameSink() = default;
+};
+
 // A queue between the cache and one reader. Closed with kOutOfRange when the reader is too slow.
 class Watcher final : public LocalWatch {
  public:
@@ -51,6 +60,8 @@ class Watcher final : public LocalWatch {
   Result<std::vector<Item>> take();
   // Until there may be something to take. kCancelled only.
   async::Task<Result<>> wait() { return changed_.wait(); }
+  // The same for a reader of frames: meanwhile what is pushed goes to the sink if that can take it.
+  async::Task<Result<>> wait(FrameSink& sink);
   // Ends it for its reader, behind nothing: what is queued is dropped.
   void close(Error why);
   // For the reader's own additions in order: bookmarks.
@@ -80,6 +91,7 @@ class Watcher final : public LocalWatch {
   std::size_t queue_bytes_ = 0;
   std::int64_t delivered_revision_ = 0;
   std::optional<Error> closed_;
+  FrameSink* sink_ = nullptr;  // while its owner waits
   async::Notify changed_;
   std::list<Watcher*>::iterator position_;
 };

@@ -90,8 +90,10 @@ void settle(Value& object, const Resource& resource) {
 
 void carry(Object& to, const Object& from, std::string_view member) {
   const Value* v = from.if_contains(member);
-  if (v == nullptr) to.erase(member);
-  else to[member] = *v;
+  Value* now = to.if_contains(member);
+  if (v == nullptr && now != nullptr) to.erase(member);
+  else if (v != nullptr && now == nullptr) to[member] = *v;
+  else if (v != nullptr && !same_tree(*now, *v)) *now = *v;
 }
 
 bool same_but_meta_and_status(const Value& a, const Value& b, bool status_counts) {

@@ -32,7 +32,7 @@ class Registered {
 };
 
 // A watch that has begun: all that a watcher costs while nothing happens.
-class WatchAnswer final : public LongAnswer {
+class WatchAnswer final : public LongAnswer, private FrameSink {
  public:
   WatchAnswer(HttpCall& call, const Call& api_call, const Rendering& how, std::unique_ptr<Watcher> watcher, bool bookmarks, Duration time)
       : works_(call.works), exchange_(call.exchange), seat_(std::move(call.seat)), kind_(api_call.kind), cache_(api_call.cache), how_(how), watcher_(std::move(watcher)), registered_(works_, watcher_.get(), bookmarks, time),
@@ -48,7 +48,7 @@ class WatchAnswer final : public LongAnswer {
     while (true) {
       while (watcher_->empty() && !watcher_->closed()) {
         seat_.release();  // what there was at first has gone out
-        CO_TRY(co_await watcher_->wait());
+        CO_TRY(co_await watcher_->wait(*this));
       }
       Result<std::vector<Watcher::Item>> taken = watcher_->take();
       // Its time is up, or its kind is gone or changed: an orderly end.
@@ -66,6 +66,12 @@ class WatchAnswer final : public LongAnswer {
   }
 
  private:
+  bool take_frame(const SharedBytes& frame) override {
+    if (first_table_ || !exchange_.try_write(frame)) return false;
+    ++events_;
+    return true;
+  }
+
   SharedBytes frame_of(const Watcher::Item& item) {
     if (first_table_ && item.event.object) {  // column definitions travel in the first frame only
       first_table_ = false;
