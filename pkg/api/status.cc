@@ -1,6 +1,7 @@
 #include "api/status.h"
 
 #include "base/strings.h"
+#include "base/utf8.h"
 
 namespace monopod::api {
 namespace {
@@ -15,7 +16,7 @@ Code code_for(const Status& status) {
 
 json::Object details_of(const Status& s) {
   json::Object details;
-  if (!s.name.empty()) details["name"] = s.name;
+  if (!s.name.empty()) details["name"] = to_utf8(s.name);
   if (!s.group.empty()) details["group"] = s.group;
   if (!s.kind.empty()) details["kind"] = s.kind;
   if (!s.uid.empty()) details["uid"] = s.uid;
@@ -24,8 +25,8 @@ json::Object details_of(const Status& s) {
     for (const auto& c : s.causes) {
       json::Object cause;
       if (!c.reason.empty()) cause["reason"] = c.reason;
-      if (!c.message.empty()) cause["message"] = c.message;
-      if (!c.field.empty()) cause["field"] = c.field;
+      if (!c.message.empty()) cause["message"] = to_utf8(c.message);
+      if (!c.field.empty()) cause["field"] = to_utf8(c.field);
       causes.push_back(std::move(cause));
     }
     details["causes"] = std::move(causes);
@@ -56,7 +57,7 @@ Error Status::error() const { return {code_for(*this), message}; }
 json::Value Status::tree() const {
   json::Object meta;
   if (!continue_token.empty()) meta["continue"] = continue_token;
-  json::Object out{{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", std::move(meta)}, {"status", "Failure"}, {"message", message}};
+  json::Object out{{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", std::move(meta)}, {"status", "Failure"}, {"message", to_utf8(message)}};  // it may quote what a client sent
   if (!reason.empty()) out["reason"] = reason;
   if (json::Object details = details_of(*this); !details.empty()) out["details"] = std::move(details);
   out["code"] = code;

@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/strings.h"
+#include "base/utf8.h"
 #include "codec/yaml_scalar.h"
 
 namespace monopod::yaml {
@@ -193,6 +194,9 @@ class ViewBuffer final : public std::streambuf {
 Result<std::vector<Value>> parse_all(std::string_view text, const Limits& limits) {
   if (text.size() > limits.bytes_max)
     return fail(Code::kInvalidArgument, cat("yaml: ", text.size(), " bytes exceed the limit of ", limits.bytes_max));
+  // What names its encoding by a mark is converted by the parser; all else is UTF-8, or JSON made of it would not be.
+  bool marked = text.size() > 1 && (text.starts_with("\xfe\xff") || text.starts_with("\xff\xfe") || text.starts_with(std::string_view("\0\0\xfe\xff", 4)));
+  if (!marked && !is_utf8(text)) return fail(Code::kInvalidArgument, "yaml: invalid UTF-8");
   Builder builder(limits);
   try {
     ViewBuffer buffer(text);

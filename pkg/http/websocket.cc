@@ -6,6 +6,7 @@
 #include "async/event.h"
 #include "base/bytes.h"
 #include "base/strings.h"
+#include "base/utf8.h"
 #include "http/websocket_stream.h"
 #include "pki/digest.h"
 #include "pki/random.h"
@@ -79,25 +80,6 @@ std::string format_frame_head(std::uint8_t opcode, std::size_t size, bool mask) 
     for (std::size_t i = bytes; i-- > 0;) out += static_cast<char>(static_cast<std::uint64_t>(size) >> (8 * i) & 0xffU);
   }
   return out;
-}
-
-// RFC 3629: no overlong forms, no surrogates, nothing past U+10FFFF.
-bool is_utf8(std::string_view text) {
-  for (std::size_t i = 0; i < text.size();) {
-    std::uint8_t first = byte_at(text, i);
-    std::size_t more = first < 0x80 ? 0 : first >= 0xc2 && first < 0xe0 ? 1 : first >= 0xe0 && first < 0xf0 ? 2 : first >= 0xf0 && first < 0xf5 ? 3 : 4;
-    if (more == 4 || text.size() - i <= more) return false;
-    for (std::size_t k = 1; k <= more; ++k) {
-      std::uint8_t low = 0x80, high = 0xbf;
-      if (k == 1 && first == 0xe0) low = 0xa0;
-      if (k == 1 && first == 0xed) high = 0x9f;
-      if (k == 1 && first == 0xf0) low = 0x90;
-      if (k == 1 && first == 0xf4) high = 0x8f;
-      if (byte_at(text, i + k) < low || byte_at(text, i + k) > high) return false;
-    }
-    i += more + 1;
-  }
-  return true;
 }
 
 // The code of a close frame: 1000 for an empty one; nullopt for what may not be sent (RFC 6455 section 7.4).

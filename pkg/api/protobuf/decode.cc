@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/strings.h"
+#include "base/utf8.h"
 
 namespace monopod::api {
 namespace {
@@ -133,15 +134,7 @@ class Decoder {
 
   // Go strings from protobuf are taken as they are; JSON needs UTF-8.
   static Result<> check_text(std::string_view text, const Field& field) {
-    std::size_t i = 0;
-    while (i < text.size()) {
-      auto c = static_cast<unsigned char>(text[i]);
-      std::size_t n = c < 0x80 ? 1 : (c >> 5) == 6 && c >= 0xc2 ? 2 : (c >> 4) == 14 ? 3 : (c >> 3) == 30 && c <= 0xf4 ? 4 : 0;
-      if (n == 0 || i + n > text.size()) return malformed(cat("field ", field.name(), " contains invalid UTF-8"));
-      for (std::size_t k = 1; k < n; ++k)
-        if ((static_cast<unsigned char>(text[i + k]) >> 6) != 2) return malformed(cat("field ", field.name(), " contains invalid UTF-8"));
-      i += n;
-    }
+    if (!is_utf8(text)) return malformed(cat("field ", field.name(), " contains invalid UTF-8"));
     return {};
   }
 
@@ -297,7 +290,7 @@ Result<Envelope> open(std::string_view bytes) {
     }
     if (!meta.ok()) return malformed("malformed type meta");
   }
-  if (!reader.ok()) return malformed("malformed envelope");
+  if (!reader.ok() || !is_utf8(out.meta.api_version) || !is_utf8(out.meta.kind)) return malformed("malformed envelope");
   return out;
 }
 
