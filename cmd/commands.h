@@ -8,6 +8,7 @@ void add_server(CLI::App& parent, Invocation& invocation);      // server.cc
 void add_node(CLI::App& parent, Invocation& invocation);        // node_command.cc, hidden
 void add_trial(CLI::App& parent, Invocation& invocation);       // trial.cc
 void add_image(CLI::App& parent, Invocation& invocation);       // image.cc
+void add_image_build(CLI::App& image, Invocation& invocation);  // image_build.cc
 void add_registry(CLI::App& parent, Invocation& invocation);    // registry.cc
 void add_runtime(CLI::App& parent, Invocation& invocation);     // runtime.cc
 void add_store(CLI::App& parent, Invocation& invocation);       // store.cc

@@ -202,6 +202,7 @@ void add_image(CLI::App& parent, Invocation& invocation) {
                               "  monopod image pull busybox\n"
                               "  monopod image load app.tar other.tar.zst\n"
                               "  monopod image push app:1 registry.example:5000/app:1\n"
+                              "  monopod image build -t app:1 .\n"
                               "  monopod image pack --reference hello:1 --copy /bin/busybox:/bin/busybox --entrypoint /bin/busybox hello.tar");
   app->require_subcommand(1);
   auto options = std::make_shared<ImageOptions>();
@@ -222,7 +223,9 @@ void add_image(CLI::App& parent, Invocation& invocation) {
   CLI::App* load_app = add("load", "Import OCI layout tars and docker archives (plain, gzip, zstd)", load, local_load);
   load_app->add_option("file", options->files, "Archives")->required();
   load_app->add_option("--reference", options->reference, "Name for an image that brings none");
-  add_output(add("ls", "List images", list, local_list));
+  CLI::App* list_app = add("ls", "List images", list, local_list);
+  list_app->add_flag("-a,--all", options->all, "And what steps of builds left");
+  add_output(list_app);
   add("inspect", "Show one image as JSON", inspect, local_inspect)->add_option("name", options->name, "Reference or id")->required();
   add("rm", "Remove references, or images by id", remove, local_remove)->add_option("name", options->files, "References or ids")->required();
   CLI::App* pull_app = add("pull", "Fetch images from their registries", nullptr, local_pull);
@@ -242,7 +245,9 @@ void add_image(CLI::App& parent, Invocation& invocation) {
   CLI::App* history_app = add("history", "Show how an image was built", nullptr, local_history);
   history_app->add_option("name", options->name, "Reference or id")->required();
   add_output(history_app);
-  add("prune", "Remove images without a reference", nullptr, local_prune)->add_flag("-a,--all", options->all, "And all others that no container uses");
+  add("prune", "Remove images without a reference, and what builds keep for the next time", nullptr, local_prune)->add_flag("-a,--all", options->all, "And all others that no container uses");
+
+  add_image_build(*app, invocation);
 
   CLI::App* pack_app = app->add_subcommand("pack", "Make an OCI archive from files, without a container");
   pack_app->add_option("archive", options->archive, "Output file")->required();

@@ -34,7 +34,7 @@ constexpr std::size_t kPoolThreads = 3;  // one unpacks, one reads, one commits
 
 struct Session {
   const ImageOptions& options;
-  Verb verb;
+  std::function<Task<Result<>>(LocalStore&, const ImageOptions&)> body;
   async::RealTime time{};
   SystemRng rng{};
   async::Pool pool{kPoolThreads};
@@ -44,7 +44,8 @@ struct Session {
   Task<Result<>> use(async::StateStore& state) {
     image::ImageStore::Options open{.data_dir = options.data_dir, .import_drop_ins = false, .keep_blobs = true, .limits = {}, .tls = tls.get(), .resolver = &resolver, .hosts_dir = options.hosts_dir};
     CO_TRY_ASSIGN(auto images, co_await image::ImageStore::open(std::move(open), pool, time, state));
-    co_return co_await verb(*images, options);
+    LocalStore store{*images, state, pool, time, rng};
+    co_return co_await body(store, options);
   }
 
   Task<Result<>> run() {
@@ -56,14 +57,22 @@ struct Session {
   }
 };
 
-Result<> run(Verb verb, ImageOptions options) {
+}  // namespace
+
+Result<> with_local_store(ImageOptions options, std::function<Task<Result<>>(LocalStore&, const ImageOptions&)> use) {
   pki::initialise();
   async::ignore_broken_pipes();
   options.data_dir = std::filesystem::absolute(options.data_dir).string();
   async::Loop loop;
-  Session session{options, verb};
+  Session session{options, std::move(use)};
   if (auto tls = http::TlsClient::make({})) session.tls = *std::move(tls);  // without roots https fails when it is needed, and says so
   return loop.run(session.run());
+}
+
+namespace {
+
+Result<> run(Verb verb, const ImageOptions& options) {
+  return with_local_store(options, [verb](LocalStore& store, const ImageOptions& o) { return verb(store.images, o); });
 }
 
 image::ProgressCallback show(ProgressBar& bar) {
@@ -89,14 +98,16 @@ Task<Result<>> load(image::ImageStore& images, const ImageOptions& options) {
   co_return Result<>();
 }
 
-json::Value describe_all(const image::ImageStore& images) {
+// What steps of builds left has neither a name nor a time.
+json::Value describe_all(const image::ImageStore& images, bool steps) {
   json::Array all;
-  for (const image::Image& image : images.list()) all.push_back(describe_image(image));
+  for (const image::Image& image : images.list())
+    if (steps || !image.references.empty() || !image.config.created.empty()) all.push_back(describe_image(image));
   return json::Object{{"images", std::move(all)}};
 }
 
 Task<Result<>> list(image::ImageStore& images, const ImageOptions& options) {
-  print_images(describe_all(images), options.output == "json");
+  print_images(describe_all(images, options.all), options.output == "json");
   co_return Result<>();
 }
 
@@ -150,6 +161,8 @@ Result<image::RegistryAuth> find_credentials(const ImageOptions& options, const 
   return image::RegistryAuth{};
 }
 
+}  // namespace
+
 Result<image::Platform> parse_platform(const std::string& text) {
   if (text.empty()) return image::host_platform();
   std::vector<std::string_view> parts = split(text, '/');
@@ -157,17 +170,23 @@ Result<image::Platform> parse_platform(const std::string& text) {
   return image::Platform{.os = std::string(parts[0]), .architecture = std::string(parts[1]), .variant = std::string(parts.size() == 3 ? parts[2] : "")};
 }
 
+Task<Result<image::ImportedImage>> pull_one(image::ImageStore& images, const ImageOptions& options, std::string name) {
+  CO_TRY_ASSIGN(image::RegistryAuth auth, find_credentials(options, name));
+  CO_TRY_ASSIGN(image::Platform platform, parse_platform(options.platform));
+  CO_TRY_ASSIGN(Duration stall, parse_duration(options.stall_timeout));
+  ProgressBar bar(name);
+  Result<image::ImportedImage> pulled = co_await images.pull(
+      name, {.username = auth.username, .password = auth.password, .token = auth.token, .plain_http = options.plain_http, .stall_timeout = stall, .platform = platform, .progress = show(bar)});
+  bar.finish();
+  co_return pulled;
+}
+
+namespace {
+
 Task<Result<>> pull(image::ImageStore& images, const ImageOptions& options) {
   for (const std::string& name : options.files) {
-    CO_TRY_ASSIGN(image::RegistryAuth auth, find_credentials(options, name));
-    CO_TRY_ASSIGN(image::Platform platform, parse_platform(options.platform));
-    CO_TRY_ASSIGN(Duration stall, parse_duration(options.stall_timeout));
-    ProgressBar bar(name);
-    Result<image::ImportedImage> pulled =
-        co_await images.pull(name, {.username = auth.username, .password = auth.password, .token = auth.token, .plain_http = options.plain_http, .stall_timeout = stall, .platform = platform, .progress = show(bar)});
-    bar.finish();
-    if (!pulled) co_return fail(std::move(pulled).error());
-    print_names("pulled", *pulled);
+    CO_TRY_ASSIGN(image::ImportedImage pulled, co_await pull_one(images, options, name));
+    print_names("pulled", pulled);
   }
   co_return Result<>();
 }

@@ -2,10 +2,15 @@
 // what was loaded or pulled can be pushed and saved.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
-#include "base/error.h"
+#include "async/pool.h"
+#include "async/state_store.h"
+#include "async/time.h"
+#include "base/rng.h"
+#include "image/store.h"
 
 namespace monopod::cmd {
 
@@ -21,7 +26,7 @@ struct ImageOptions {
   std::string stall_timeout = "60s";
   // save
   std::string archive;
-  // prune
+  // prune and ls
   bool all = false;
   // pack
   std::vector<std::string> copies;
@@ -31,6 +36,20 @@ struct ImageOptions {
   std::vector<std::string> environment;
   std::string user;
 };
+
+// The store of a directory, open while use runs.
+struct LocalStore {
+  image::ImageStore& images;
+  async::StateStore& state;
+  async::Pool& pool;
+  async::Time& time;
+  Rng& rng;
+};
+Result<> with_local_store(ImageOptions options, std::function<async::Task<Result<>>(LocalStore&, const ImageOptions&)> use);
+// os/architecture[/variant]; empty: this machine's.
+Result<image::Platform> parse_platform(const std::string& text);
+// With the credentials and at the registries that the options say. Prints nothing.
+async::Task<Result<image::ImportedImage>> pull_one(image::ImageStore& images, const ImageOptions& options, std::string name);
 
 Result<> local_load(const ImageOptions& options);
 Result<> local_list(const ImageOptions& options);

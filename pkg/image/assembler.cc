@@ -78,6 +78,30 @@ Result<StoredImage> Assembler::add(const Documents& documents, const LayerSource
   return out;
 }
 
+Result<StoredImage> Assembler::add_over(const std::optional<StoredImage>& base, const Documents& documents, std::optional<StagedLayer> layer) {
+  StoredImage out = base.value_or(StoredImage{});
+  out.id = documents.manifest.config.digest;
+  out.manifest_digest = documents.manifest_digest;
+  out.index_digests.clear();
+  out.references.clear();
+  if (layer) {
+    TRY_ASSIGN(ImageConfig config, parse_image_config(documents.config_text));
+    std::string chain;
+    for (const std::string& diff_id : config.diff_ids) chain = chain_id(chain, diff_id);
+    const Descriptor blob = documents.manifest.layers.back();
+    std::uint64_t bytes = 0;
+    TRY_ASSIGN(std::string key, add_layer(blob, config.diff_ids.back(), chain, out.layers, [&layer](const Descriptor&) -> Result<StagedLayer> { return std::move(*layer); }, bytes));
+    std::erase(out.layers, key);
+    out.layers.push_back(std::move(key));
+    out.blobs.push_back(blob.digest);
+    out.size_bytes += bytes;
+  }
+  blobs_[documents.manifest_digest] = documents.manifest_text;
+  blobs_[out.id] = documents.config_text;
+  TRY(publish());
+  return out;
+}
+
 Result<> Assembler::publish() {
   std::vector<Blob> blobs;
   for (const auto& [digest, text] : blobs_)

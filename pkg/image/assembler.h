@@ -5,6 +5,7 @@
 #include <atomic>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -44,6 +45,9 @@ class Assembler {
     std::string config_text;
   };
   Result<StoredImage> add(const Documents& documents, const LayerSource& source);
+
+  // An image whose lower layers are those of one that is here, under at most one new layer; published. The documents are ours.
+  Result<StoredImage> add_over(const std::optional<StoredImage>& base, const Documents& documents, std::optional<StagedLayer> layer);
 
   Result<> publish();
 

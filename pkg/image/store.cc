@@ -13,6 +13,7 @@
 #include "base/strings.h"
 #include "image/archive.h"
 #include "image/archive_writer.h"
+#include "image/commit.h"
 #include "image/digest.h"
 #include "image/pull.h"
 #include "image/push.h"
@@ -85,6 +86,7 @@ class Store final : public ImageStore {
   Task<Result<Usage>> usage() override;
   Task<Result<GcResult>> gc(GcPolicy policy) override;
   Task<Result<std::string>> read_blob(std::string digest) override;
+  Task<Result<ImportedImage>> commit(CommitOptions options) override;
   Task<Result<>> push(std::string name, std::string reference, PushOptions options) override;
   Task<Result<>> save(std::vector<std::string> names, int fd) override;
 
@@ -566,6 +568,28 @@ Task<Result<GcResult>> Store::gc(GcPolicy policy) {
 
 Task<Result<std::string>> Store::read_blob(std::string digest) {
   co_return co_await pool_.run([&] { return content_->read_blob(digest, options_.limits.document_bytes_max); });
+}
+
+Task<Result<ImportedImage>> Store::commit(CommitOptions options) {
+  while (sweeping_) CO_TRY(co_await changed_.wait());  // forever: a sweep ends
+  std::vector<ImportedImage> out;
+  {
+    ImportGuard guard(*this);
+    std::optional<StoredImage> base;
+    if (!options.base_id.empty()) {
+      auto found = state_.images.find(options.base_id);
+      if (found == state_.images.end()) co_return fail(Code::kNotFound, cat("commit: image ", options.base_id, ": not found"));
+      base = found->second.stored;
+    }
+    auto image = co_await pool_.run([&] { return commit_image(*content_, options_.limits, base, options, stop_); });
+    if (!image) co_return fail(std::move(image).error().with("commit"));
+    image->references = options.references;
+    std::vector<StoredImage> images;
+    images.push_back(*std::move(image));
+    CO_TRY_ASSIGN(out, co_await record(std::move(images)));
+  }
+  if (sweep_pending_) CO_TRY(co_await sweep_if_idle());
+  co_return std::move(out.front());
 }
 
 // As an import: no sweep takes what is being read.

@@ -81,6 +81,15 @@ struct PushOptions {
   ProgressCallback progress;
 };
 
+// A new image over one that is here (a build's step).
+struct CommitOptions {
+  std::string base_id;                     // empty: from nothing
+  std::string changes;                     // host path of a directory (layer_pack.h) that becomes the topmost layer; empty: none
+  std::string config;                      // the configuration as JSON; its rootfs is made here
+  std::vector<std::string> references;     // canonical
+  std::optional<std::int64_t> mtime_max_seconds;
+};
+
 struct GcPolicy {
   std::uint64_t bytes_max = 0;             // images are removed, least recently used first, until they fit
   Duration unused_min = std::chrono::minutes(2);  // younger or more recently used images are kept
@@ -153,6 +162,8 @@ class ImageStore {
   virtual async::Task<Result<GcResult>> gc(GcPolicy policy) = 0;
   // The raw manifest or configuration, for inspect.
   virtual async::Task<Result<std::string>> read_blob(std::string digest) = 0;
+  // Packs the changes, and adds the image as a pull would. The base must stay until it is done.
+  virtual async::Task<Result<ImportedImage>> commit(CommitOptions options) = 0;
   // To a registry, under reference, which the image need not bear. What is there already, or in another of its repositories that an image
   // here has a name in, is not sent. kFailedPrecondition where a layer's blob is not kept.
   virtual async::Task<Result<>> push(std::string name, std::string reference, PushOptions options) = 0;

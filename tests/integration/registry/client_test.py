@@ -11,7 +11,7 @@ import tempfile
 import threading
 import unittest
 
-from support import BINARY, DEADLINE_S, MANIFEST, Registry, digest
+from support import BINARY, DEADLINE_S, MANIFEST, MEMORY, Registry, digest
 
 
 def tar_of(**files):
@@ -99,7 +99,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 class Client(unittest.TestCase):
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="monopod-image-")
+        self.folder = tempfile.mkdtemp(prefix="monopod-image-", dir=MEMORY)
         self.addCleanup(shutil.rmtree, self.folder, True)
 
     def run_image(self, *arguments, ok=True, data="data", **env):

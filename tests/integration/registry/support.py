@@ -15,6 +15,7 @@ import ports  # noqa: E402
 
 BINARY = os.environ.get("MONOPOD_TEST_BINARY") or os.path.abspath(sys.argv.pop(1))
 DEADLINE_S = 60
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # every push and load syncs the whole file system
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 EMPTY = "application/vnd.oci.empty.v1+json"
@@ -121,7 +122,7 @@ class RegistryTest(unittest.TestCase):
     options = ()
 
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="monopod-registry-")
+        self.folder = tempfile.mkdtemp(prefix="monopod-registry-", dir=MEMORY)
         self.addCleanup(shutil.rmtree, self.folder, True)
         self.registry = Registry(self.folder, *self.options)
         self.addCleanup(lambda: self.registry.stop())

@@ -1,0 +1,199 @@
+// `monopod image build`: a Dockerfile and a directory become an image of a data directory that no node has open.
+#include <fcntl.h>
+#include <sched.h>
+#include <spawn.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/duration.h"
+#include "base/strings.h"
+#include "build/builder.h"
+#include "build/limits.h"
+#include "commands.h"
+#include "image_local.h"
+#include "sys/fd.h"
+#include "sys/root.h"
+#include "terminal.h"
+
+namespace monopod::cmd {
+namespace {
+
+using async::Task;
+
+struct BuildCommand {
+  ImageOptions image;
+  std::string context = ".";
+  std::string file;
+  std::vector<std::string> tags, arguments, secrets, labels;
+  std::string target, epoch, id_file;
+  bool no_cache = false, pull = false, quiet = false;
+};
+
+// NAME=value, or NAME alone for what the environment has.
+Result<std::map<std::string, std::string>> parse_arguments(const std::vector<std::string>& words) {
+  std::map<std::string, std::string> out;
+  for (const std::string& word : words) {
+    auto [name, value] = split_once(word, '=');
+    if (name.empty()) return fail(Code::kInvalidArgument, cat("--build-arg ", word, ": want NAME=value"));
+    const char* own = value ? nullptr : std::getenv(std::string(name).c_str());
+    if (value || own != nullptr) out[std::string(name)] = value ? std::string(*value) : std::string(own);
+  }
+  return out;
+}
+
+// id=ID,src=FILE
+Result<std::map<std::string, std::string>> parse_secrets(const std::vector<std::string>& words) {
+  std::map<std::string, std::string> out;
+  for (const std::string& word : words) {
+    std::string id, path;
+    for (std::string_view part : split(word, ',')) {
+      auto [key, value] = split_once(part, '=');
+      if (key == "id") id = value.value_or("");
+      else if (key == "src" || key == "source") path = value.value_or("");
+      else if (key != "type" || value != "file") return fail(Code::kInvalidArgument, cat("--secret ", word, ": want id=ID,src=FILE"));
+    }
+    if (id.empty() || path.empty()) return fail(Code::kInvalidArgument, cat("--secret ", word, ": want id=ID,src=FILE"));
+    out[id] = path;
+  }
+  return out;
+}
+
+// The container is another process of this executable: its signals, its subreaper and its end are its own.
+Result<int> run_bundle(const std::string& root, const std::string& bundle, const std::string& id) {
+  std::vector<std::string> words{"monopod", "runtime", "--root", root, "run", "--bundle", bundle, id};
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_adddup2(&actions, 2, 1);  // standard output is the build's answer
+  pid_t pid = -1;
+  int error = ::posix_spawn(&pid, "/proc/self/exe", &actions, nullptr, argv.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) return fail(errno_error(error, "start the runtime"));
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0)
+    if (errno != EINTR) return fail_errno("wait for the runtime");
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+// Mounts of the build are nobody else's, and go with the process.
+Result<> own_mounts() {
+  if (::unshare(CLONE_NEWNS) != 0) return fail_errno("make a mount namespace (a build needs root)");
+  if (::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return fail_errno("make mounts private");
+  return {};
+}
+
+void print_step(const build::StepReport& step, bool quiet) {
+  if (quiet) return;
+  std::string head = cat("[", step.stage, " ", step.number, "/", step.total, "]");
+  if (step.begins) std::fprintf(stderr, "%s %s\n", head.c_str(), printable(std::string_view(step.text).substr(0, 200)).c_str());
+  else if (step.cached) std::fprintf(stderr, "%s cached\n", head.c_str());
+  else std::fprintf(stderr, "%s done in %lld ms\n", head.c_str(), static_cast<long long>(std::chrono::duration_cast<std::chrono::milliseconds>(step.took).count()));
+}
+
+Result<> build(BuildCommand command) {
+  build::BuildOptions options{.target = command.target, .no_cache = command.no_cache, .pull = command.pull};
+  options.context = std::filesystem::absolute(command.context).lexically_normal().string();
+  if (options.context.size() > 1 && options.context.ends_with('/')) options.context.pop_back();
+  struct ::stat st;
+  if (::stat(options.context.c_str(), &st) != 0) return fail_errno(cat("build context ", command.context));
+  if (!S_ISDIR(st.st_mode)) return fail(Code::kInvalidArgument, cat("build context ", command.context, ": not a directory"));
+  if (command.file == "-") {
+    TRY_ASSIGN(options.dockerfile, sys::read_all(STDIN_FILENO, build::kDockerfileBytesMax));
+  } else {
+    std::string path = command.file;
+    if (path.empty()) path = cat(options.context, ::access(cat(options.context, "/Dockerfile").c_str(), F_OK) != 0 && ::access(cat(options.context, "/Containerfile").c_str(), F_OK) == 0 ? "/Containerfile" : "/Dockerfile");
+    TRY_ASSIGN(options.dockerfile, sys::read_host_file(path, build::kDockerfileBytesMax));
+  }
+  options.tags = command.tags;
+  TRY_ASSIGN(options.arguments, parse_arguments(command.arguments));
+  TRY_ASSIGN(options.secrets, parse_secrets(command.secrets));
+  TRY_ASSIGN(options.labels, parse_arguments(command.labels));
+  TRY_ASSIGN(options.platform, parse_platform(command.image.platform));
+  if (auto given = options.arguments.find("SOURCE_DATE_EPOCH"); command.epoch.empty() && given != options.arguments.end()) command.epoch = given->second;
+  if (const char* own = std::getenv("SOURCE_DATE_EPOCH"); command.epoch.empty() && own != nullptr) command.epoch = own;
+  if (!command.epoch.empty()) {
+    options.source_date_epoch = parse_int<std::int64_t>(command.epoch);
+    if (!options.source_date_epoch || *options.source_date_epoch < 0) return fail(Code::kInvalidArgument, cat("SOURCE_DATE_EPOCH ", command.epoch, ": want seconds since 1970"));
+  }
+  TRY(own_mounts());
+  command.image.data_dir = std::filesystem::absolute(command.image.data_dir).string();
+  options.work_dir = command.image.data_dir + "/build";
+  std::string id;
+  TRY(with_local_store(command.image, [&](LocalStore& store, const ImageOptions& image) -> Task<Result<>> {
+    struct Body {
+      LocalStore& store;
+      const ImageOptions& image;
+      BuildCommand& command;
+      build::BuildOptions& options;
+      std::string& id;
+      Task<Result<>> operator()() {
+        if (::mkdir(options.work_dir.c_str(), 0700) != 0 && errno != EEXIST) co_return fail_errno(cat("make directory ", options.work_dir));
+        // What a killed build left here, but for the caches; the store's lock says that none runs now.
+        CO_TRY_ASSIGN(sys::Root work, sys::Root::open(options.work_dir));
+        CO_TRY_ASSIGN(auto entries, work.read_directory("."));
+        for (const sys::DirEntry& entry : entries)
+          if (entry.name != "cache") CO_TRY(work.remove_tree(entry.name));
+        build::BuildParts parts{store.images, store.state, store.pool, store.time, store.rng,
+                                [root = options.work_dir + "/run"](const std::string& bundle, const std::string& container) { return run_bundle(root, bundle, container); },
+                                [this](std::string reference) -> Task<Result<>> { return pull(std::move(reference)); },
+                                [quiet = command.quiet](const build::StepReport& step) { print_step(step, quiet); }};
+        CO_TRY_ASSIGN(id, co_await build::build_image(parts, options));
+        co_return Result<>();
+      }
+      Task<Result<>> pull(std::string reference) {
+        CO_TRY(co_await pull_one(store.images, image, std::move(reference)));
+        co_return Result<>();
+      }
+    };
+    auto body = std::make_shared<Body>(Body{store, image, command, options, id});
+    return [](std::shared_ptr<Body> held) -> Task<Result<>> { co_return co_await (*held)(); }(body);
+  }));
+  if (!command.id_file.empty()) {
+    sys::Fd file(::open(command.id_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    if (!file) return fail_errno(cat("create ", command.id_file));
+    TRY(sys::write_all(file.get(), id));
+  }
+  std::printf("%s\n", id.c_str());
+  return {};
+}
+
+}  // namespace
+
+void add_image_build(CLI::App& image, Invocation& invocation) {
+  CLI::App* app = image.add_subcommand("build", "Build an image from a Dockerfile; needs root");
+  auto command = std::make_shared<BuildCommand>();
+  app->add_option("context", command->context, "Directory that COPY and ADD take from")->capture_default_str();
+  app->add_option("--data-dir", command->image.data_dir, "Where images are kept")->envname("MONOPOD_DATA_DIR")->capture_default_str();
+  app->add_option("-f,--file", command->file, "The Dockerfile (context/Dockerfile); - for standard input");
+  app->add_option("-t,--tag", command->tags, "Name of the image; may be repeated")->allow_extra_args(false);
+  app->add_option("--target", command->target, "Stage to build");
+  app->add_option("--build-arg", command->arguments, "NAME=value for an ARG; may be repeated")->allow_extra_args(false);
+  app->add_option("--secret", command->secrets, "id=ID,src=FILE for RUN --mount=type=secret; may be repeated")->allow_extra_args(false);
+  app->add_option("--label", command->labels, "NAME=value; may be repeated")->allow_extra_args(false);
+  app->add_option("--platform", command->image.platform, "os/architecture[/variant] of the base images; this machine's by default");
+  app->add_option("--source-date-epoch", command->epoch, "Seconds since 1970: the image's time, and the latest of its files; from SOURCE_DATE_EPOCH");
+  app->add_option("--iidfile", command->id_file, "File that gets the image's id");
+  app->add_option("--creds", command->image.credentials, "user:password for the registry of base images");
+  app->add_option("--authfile", command->image.auth_file, "A config.json of docker, or auth.json of podman");
+  app->add_option("--hosts-dir", command->image.hosts_dir, "Mirrors and trust: HOST/hosts.toml")->capture_default_str();
+  app->add_flag("--no-cache", command->no_cache, "Do every step anew");
+  app->add_flag("--pull", command->pull, "Fetch base images although they are here");
+  app->add_flag("-q,--quiet", command->quiet, "Only the image's id");
+  app->callback([command, &invocation] {
+    invocation.run = [command] {
+      configure_logging();
+      return report(build(*command));
+    };
+  });
+}
+
+}  // namespace monopod::cmd

@@ -1,0 +1,64 @@
+// Builds an image from a Dockerfile and a directory: README.md has the picture.
+//
+// Needs root: overlayfs is mounted below work_dir, in the calling process's mount namespace (a private one is the caller's business), and RUN
+// makes containers.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "async/pool.h"
+#include "async/state_store.h"
+#include "async/time.h"
+#include "base/rng.h"
+#include "image/store.h"
+
+namespace monopod::build {
+
+struct BuildOptions {
+  std::string context;      // absolute directory
+  std::string dockerfile;   // its text
+  std::string work_dir;     // absolute: mounts, bundles and cache mounts
+  std::vector<std::string> tags;
+  std::string target;       // a stage's name or number; empty: the last
+  std::map<std::string, std::string> arguments;  // --build-arg
+  std::map<std::string, std::string> secrets;    // id -> path of a file
+  std::map<std::string, std::string> labels;
+  bool no_cache = false;
+  bool pull = false;        // base images are fetched although they are here
+  std::optional<std::int64_t> source_date_epoch;
+  image::Platform platform = image::host_platform();
+};
+
+// What a RUN needs from above: blocking, the exit code of the container of this bundle. Standard output is where people see it.
+using RunBundle = std::function<Result<int>(const std::string& bundle, const std::string& id)>;
+// By the same credentials as `image pull`.
+using PullImage = std::function<async::Task<Result<>>(std::string reference)>;
+
+struct StepReport {
+  std::size_t number = 0, total = 0;  // of the steps of all stages that are built
+  std::string stage;
+  std::string text;      // the instruction
+  bool begins = false;   // else it has ended
+  bool cached = false;
+  Duration took{};
+};
+
+struct BuildParts {
+  image::ImageStore& images;
+  async::StateStore& state;  // bucket "build": what a step made, by what went into it
+  async::Pool& pool;
+  async::Time& time;
+  Rng& rng;
+  RunBundle run;
+  PullImage pull;
+  std::function<void(const StepReport&)> report;
+};
+
+// The image's id. Errors of the Dockerfile are "Dockerfile:line:column: what is wrong".
+async::Task<Result<std::string>> build_image(BuildParts& parts, BuildOptions options);
+
+}  // namespace monopod::build

@@ -1,0 +1,29 @@
+// RUN --mount=type=bind|cache|tmpfs|secret: its words. ssh is refused by name.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "build/dockerfile.h"
+
+namespace monopod::build {
+
+struct RunMount {
+  enum class Type { kBind, kCache, kTmpfs, kSecret };
+  Type type = Type::kBind;
+  std::string target;  // absolute
+  std::string from;    // stage or image; empty: the context (bind) or nothing (cache)
+  std::string source;  // below it
+  std::string id;      // of a cache or secret
+  std::string env;     // a secret as a variable; then target may be empty
+  bool read_only = false;
+  bool required = false;
+  std::optional<std::uint32_t> mode, uid, gid;
+  std::string size;    // of a tmpfs, as mount(8) has it
+};
+
+// text: after --mount=, variables replaced. work_dir: what a relative target is below.
+Result<RunMount> parse_run_mount(std::string_view text, const std::string& work_dir);
+
+}  // namespace monopod::build

@@ -1,0 +1,15 @@
+// A directory of changes over an image becomes an image.
+#pragma once
+
+#include <atomic>
+#include <optional>
+
+#include "image/assembler.h"
+#include "image/store.h"
+
+namespace monopod::image {
+
+// Blocking; publishes. The layer is packed to a gzip blob in staging, then taken as an import's: what is unpacked is what was packed.
+Result<StoredImage> commit_image(const Content& content, const Limits& limits, const std::optional<StoredImage>& base, const CommitOptions& options, const std::atomic<bool>& stop);
+
+}  // namespace monopod::image

@@ -1,0 +1,351 @@
+"""`monopod image build` over Debian's busybox."""
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import unittest
+
+BINARY = os.environ.get("MONOPOD_TEST_BINARY") or os.path.abspath(sys.argv.pop(1))
+BUSYBOX = "/bin/busybox"
+DEADLINE_S = 90
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a build syncs the whole file system at every step
+APPLETS = "sh cat echo ls rm mkdir touch id wc stat test sleep env ln chmod pwd readlink".split()
+
+
+def skip(reason):
+    print(f"SKIPPED: {os.path.basename(sys.argv[0])}: {reason}")
+    sys.exit(77)
+
+
+class Image:
+    """Of a saved archive: its configuration, and the files that its layers make together."""
+
+    def __init__(self, path):
+        blobs = {}
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.isfile():
+                    blobs[member.name] = tar.extractfile(member).read()
+        index = json.loads(blobs["index.json"])
+        self.manifest = json.loads(blobs["blobs/sha256/" + index["manifests"][0]["digest"][7:]])
+        self.config = json.loads(blobs["blobs/sha256/" + self.manifest["config"]["digest"][7:]])
+        self.layers = []
+        self.files = {}  # path -> (type, mode, uid, gid, content or target)
+        for layer in self.manifest["layers"]:
+            names = []
+            with tarfile.open(fileobj=io.BytesIO(blobs["blobs/sha256/" + layer["digest"][7:]])) as tar:
+                for member in tar:
+                    name = member.name.strip("/").removeprefix("./")
+                    names.append(name)
+                    folder, leaf = os.path.split(name)
+                    if leaf == ".wh..wh..opq":
+                        self.files = {k: v for k, v in self.files.items() if not k.startswith(folder + "/")}
+                    elif leaf.startswith(".wh."):
+                        gone = os.path.join(folder, leaf[4:])
+                        self.files = {k: v for k, v in self.files.items() if k != gone and not k.startswith(gone + "/")}
+                    else:
+                        content = tar.extractfile(member).read() if member.isfile() else member.linkname
+                        self.files[name] = (member.type, member.mode, member.uid, member.gid, content)
+            self.layers.append(names)
+
+    def text(self, path):
+        return self.files[path][4].decode()
+
+
+class Build(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.shared = tempfile.mkdtemp(prefix="monopod-build-", dir=MEMORY)
+        cls.addClassCleanup(shutil.rmtree, cls.shared, True)
+        links = [word for name in APPLETS for word in ("--link", f"/bin/{name}=busybox")]
+        with open(cls.shared + "/passwd", "w") as f:
+            f.write("root:x:0:0::/root:/bin/sh\nann:x:7:8::/home/ann:/bin/sh\n")
+        subprocess.run([BINARY, "image", "pack", "--reference", "base:1", "--copy", f"{BUSYBOX}:/bin/busybox", "--copy", cls.shared + "/passwd:/etc/passwd", *links, "--env", "PATH=/bin", cls.shared + "/base.tar"],
+                       check=True, stdout=subprocess.DEVNULL)
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="monopod-build-", dir=MEMORY)
+        self.addCleanup(shutil.rmtree, self.folder, True)
+        self.context = self.folder + "/context"
+        os.mkdir(self.context)
+        self.image("load", self.shared + "/base.tar")
+
+    def image(self, command, *arguments):
+        done = subprocess.run([BINARY, "image", command, "--data-dir", self.folder + "/data", *arguments], capture_output=True, text=True, timeout=DEADLINE_S)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def write(self, **files):
+        for name, text in files.items():
+            path = os.path.join(self.context, name.replace("__", "/"))
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w") as f:
+                f.write(text)
+
+    def build(self, dockerfile, *options, ok=True, env=None):
+        done = subprocess.run([BINARY, "image", "build", "--data-dir", self.folder + "/data", "-t", "out:1", "-f", "-", *options, self.context], input=dockerfile, capture_output=True, text=True,
+                              timeout=DEADLINE_S, env={**os.environ, **(env or {})})
+        self.steps = [line for line in done.stderr.splitlines() if line.endswith(" cached") or " done in " in line]
+        if not ok:
+            self.assertNotEqual(done.returncode, 0, done.stderr)
+            return done.stderr
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.image("save", self.folder + "/out.tar", "out:1")
+        out = Image(self.folder + "/out.tar")
+        out.id, out.log = done.stdout.strip(), done.stderr
+        return out
+
+    def leftovers(self):
+        return [name for name in os.listdir(self.folder + "/data/build") if name not in ("cache", "run")] + os.listdir(self.folder + "/data/content/snapshots")
+
+    def test_instructions_end_up_in_the_image(self):
+        self.write(a="A", sub__x="X", sub__y__log="no", **{".dockerignore": "sub/y\n"})
+        os.symlink("x", self.context + "/sub/link")
+        out = self.build("""ARG TAG=1
+FROM base:$TAG AS one
+ARG WHO
+ARG MORE=${WHO:-nobody}
+ENV GREETING="hello $WHO" EMPTY= 
+LABEL a.b="c d"
+WORKDIR /work
+WORKDIR sub
+RUN echo "$GREETING $MORE" > out && pwd >> out && id -u >> out
+COPY --chown=ann:9 --chmod=640 a sub/ there/
+RUN ["/bin/sh", "-c", "cat there/x > copied"]
+USER ann
+RUN id > /tmp/id
+SHELL ["/bin/sh", "-e", "-c"]
+EXPOSE 80 81-82/udp
+VOLUME /data
+STOPSIGNAL SIGINT
+HEALTHCHECK --interval=5s --retries=2 CMD true
+ONBUILD RUN true
+ENTRYPOINT ["/bin/sh", "-c"]
+CMD cat out
+""", "--build-arg", "WHO=world", "--label", "built=yes")
+        config = out.config["config"]
+        self.assertEqual(config["Env"], ["PATH=/bin", "GREETING=hello world", "EMPTY="])
+        self.assertEqual((config["WorkingDir"], config["User"], config["StopSignal"]), ("/work/sub", "ann", "SIGINT"))
+        self.assertEqual((config["Labels"], config["Volumes"]), ({"a.b": "c d", "built": "yes"}, {"/data": {}}))
+        self.assertEqual(sorted(config["ExposedPorts"]), ["80/tcp", "81/udp", "82/udp"])
+        self.assertEqual((config["Entrypoint"], config["Cmd"], config["Shell"]), (["/bin/sh", "-c"], ["/bin/sh", "-e", "-c", "cat out"], ["/bin/sh", "-e", "-c"]))
+        self.assertEqual(config["Healthcheck"], {"Test": ["CMD-SHELL", "true"], "Interval": 5000000000, "Retries": 2})
+        self.assertEqual(config["OnBuild"], ["RUN true"])
+        self.assertEqual(out.text("work/sub/out"), "hello world world\n/work/sub\n0\n")
+        self.assertEqual(out.files["work/sub/there/a"][1:4], (0o640, 7, 9))
+        self.assertEqual(out.files["work/sub/there/link"][4], "x")
+        self.assertNotIn("work/sub/there/y", out.files)
+        self.assertEqual(out.text("work/sub/copied"), "X")
+        self.assertIn("uid=7(ann) gid=8", out.text("tmp/id"))
+        self.assertNotIn("etc/resolv.conf", out.files)
+        self.assertEqual(len([h for h in out.config["history"] if not h.get("empty_layer")]), len(out.layers) - 1)  # the base has none
+        self.assertEqual(self.leftovers(), [])
+        # ONBUILD of the base runs first.
+        again = self.build("FROM out:1\nRUN touch /tmp/later\n")
+        self.assertIn("RUN true", again.log)
+        self.assertNotIn("OnBuild", again.config["config"])
+
+    def test_stages_are_built_where_they_are_needed(self):
+        self.write(f="1")
+        dockerfile = """FROM base:1 AS unused
+RUN false
+FROM base:1 AS made
+RUN mkdir -p /d/e && echo made > /d/e/f && ln -s /d/e/f /link && chmod 600 /d/e/f
+FROM made AS more
+RUN echo more > /more
+FROM scratch AS last
+COPY --from=made /d /link /got/
+COPY --from=1 /d/e/f /single
+COPY --from=more /more /
+COPY --from=base:1 /etc/passwd /users
+"""
+        out = self.build(dockerfile)
+        self.assertEqual(sorted(out.files), ["got", "got/e", "got/e/f", "got/link", "more", "single", "users"])
+        self.assertEqual(out.text("got/link"), "made\n")  # a named link is followed
+        self.assertEqual(out.files["single"][1], 0o600)
+        self.assertEqual(len(self.build(dockerfile, "--target", "made").layers), 2)
+        self.assertIn("could not be found", self.build(dockerfile, "--target", "none", ok=False))
+
+    def test_what_changed_is_built_anew_and_nothing_else(self):
+        self.write(a="1", b="2")
+        dockerfile = "FROM base:1\nARG V=1\nCOPY a /\nRUN echo $V > /v\nCOPY b /\n"
+        first = self.build(dockerfile)
+        again = self.build(dockerfile)
+        self.assertEqual(first.id, again.id)
+        self.assertEqual([s.endswith(" cached") for s in self.steps], [False, True, True, True])
+        os.utime(self.context + "/a", (1, 1))  # times do not count
+        self.assertEqual(self.build(dockerfile).id, first.id)
+        self.write(b="3")
+        self.build(dockerfile)
+        self.assertEqual([s.endswith(" cached") for s in self.steps], [False, True, True, False])
+        os.chmod(self.context + "/a", 0o755)
+        self.build(dockerfile)
+        self.assertEqual([s.endswith(" cached") for s in self.steps], [False, False, False, False])
+        self.assertEqual(self.build(dockerfile, "--build-arg", "V=2").text("v"), "2\n")
+        self.assertEqual([s.endswith(" cached") for s in self.steps], [False, True, False, False])
+        self.build(dockerfile, "--no-cache")
+        self.assertNotIn(True, [s.endswith(" cached") for s in self.steps])
+        self.image("prune")
+        self.build(dockerfile, "--build-arg", "V=3")
+
+    def test_same_input_gives_the_same_image(self):
+        self.write(a="1")
+        dockerfile = "FROM base:1\nCOPY a /dir/\nRUN echo x > /x && mkdir /y && ln -s x /z\n"
+        ids = set()
+        for stamp in (5, 500):
+            os.utime(self.context + "/a", (10**9 + stamp, 10**9 + stamp))
+            ids.add(self.build(dockerfile, "--no-cache", env={"SOURCE_DATE_EPOCH": "1000000"}).id)
+        self.assertEqual(len(ids), 1)
+
+    def test_mounts_of_run(self):
+        self.write(bound__f="bound", **{"secret.txt": "s3cret"})
+        dockerfile = """FROM base:1 AS other
+RUN echo theirs > /t
+FROM base:1
+RUN --mount=type=cache,target=/cache,mode=0700 echo x >> /cache/n && wc -l < /cache/n > /n
+RUN --mount=target=/b,source=bound --mount=type=bind,from=other,source=/t,target=/theirs cat /b/f /theirs > /both; if touch /b/new; then false; fi
+RUN --mount=type=secret,id=key,target=/run/key --mount=type=secret,id=key,env=KEY test "$(cat /run/key)" = s3cret && test "$KEY" = s3cret && stat -c %a /run/key > /mode
+RUN --mount=type=secret,id=absent test ! -e /run/secrets/absent
+RUN --mount=type=tmpfs,target=/tmp/big,size=1m echo x > /tmp/big/x && mkdir /tmp/kept
+RUN --network=none ls /sys/class/net > /nets
+"""
+        out = self.build(dockerfile, "--secret", f"id=key,src={self.context}/secret.txt")
+        self.assertEqual((out.text("n"), out.text("both"), out.text("mode"), out.text("nets")), ("1\n", "boundtheirs\n", "400\n", "lo\n"))
+        self.assertIn("tmp/kept", out.files)
+        for name in ("cache", "b", "theirs", "run", "tmp/big", "tmp/big/x"):
+            self.assertNotIn(name, out.files)
+        self.assertNotIn(b"s3cret", b"".join(str(f).encode() for f in out.files.values()))
+        self.assertEqual(self.build(dockerfile, "--no-cache", "--secret", f"id=key,src={self.context}/secret.txt").text("n"), "2\n")
+        self.assertIn("secret absent: not found", self.build("FROM base:1\nRUN --mount=type=secret,id=absent,required true\n", ok=False))
+        self.assertIn("2:1: mount: type=ssh is not supported", self.build("FROM base:1\nRUN --mount=type=ssh true\n", ok=False))
+
+    def test_heredocs_and_archives(self):
+        with tarfile.open(self.context + "/a.tar.gz", "w:gz") as tar:
+            info = tarfile.TarInfo("in/side")
+            info.size, info.uid = 1, 5
+            tar.addfile(info, io.BytesIO(b"y"))
+        out = self.build("""FROM base:1
+ENV X=val
+RUN <<EOF
+echo "one $X" > /one
+cat > /two <<END
+inner
+END
+EOF
+RUN cat <<EOF > /three
+$X \\$X
+EOF
+COPY <<a.txt <<"b.txt" /docs/
+$X
+a.txt
+$X
+b.txt
+ADD a.tar.gz /unpacked/
+COPY a.tar.gz /packed/
+""")
+        self.assertEqual((out.text("one"), out.text("two"), out.text("three")), ("one val\n", "inner\n", "val $X\n"))
+        self.assertEqual((out.text("docs/a.txt"), out.text("docs/b.txt")), ("val\n", "$X\n"))
+        self.assertEqual(out.files["unpacked/in/side"][2:], (5, 0, b"y"))
+        self.assertIn("packed/a.tar.gz", out.files)
+
+    def test_errors_say_where(self):
+        self.write(a="1", hidden="h", **{".dockerignore": "hidden"})
+        os.symlink("/etc/shadow", self.context + "/out")
+        for dockerfile, text in (
+                ("FROM base:1\n\nRNU x\n", "Dockerfile:3:1: unknown instruction: RNU"),
+                ("FROM base:1\nCOPY a b nothere /x/\n", "Dockerfile:2:1: \"/b\": not found"),
+                ("FROM base:1\nCOPY hidden /\n", "Dockerfile:2:1: \"/hidden\": not found (excluded by .dockerignore)"),
+                ("FROM base:1\nCOPY out /\n", "Dockerfile:2:1: \"/out\": not found"),  # it leads into the context, where there is none
+                ("FROM base:1\nCOPY ../../etc/passwd /\n", "Dockerfile:2:1: \"/etc/passwd\": not found"),
+                ("FROM base:1\nCOPY a\n", "Dockerfile:2:1: COPY requires at least two arguments"),
+                ("FROM base:1\n  RUN exit 3\n", "Dockerfile:2:3: process \"/bin/sh -c exit 3\" did not complete successfully: exit code: 3"),
+                ("FROM base:1\nRUN [\"/none\"]\n", "did not complete successfully"),
+                ("FROM base:1 AS a\nCOPY --from=a x y\n", "Dockerfile:2:1: stage a refers to itself"),
+                ("FROM base:1 AS a\nCOPY --from=b x y\nFROM base:1 AS b\n", "Dockerfile:2:1: stage \"b\" is defined later"),
+                ("FROM base:1\nENV A=\"${B:?must be set}\"\n", "Dockerfile:2:1: B: must be set"),
+                ("FROM base:1\nUSER nobody\nRUN true\n", "unable to find user nobody"),
+                ("FROM base:1\nADD https://example.org/x /x\n", "Dockerfile:2:1: ADD https://example.org/x: addresses are not supported"),
+                ("FROM 127.0.0.1:1/none:1\n", "Dockerfile:1:1: pull 127.0.0.1:1/none:1")):
+            self.assertIn(text, self.build(dockerfile, ok=False), dockerfile)
+        self.assertEqual(self.leftovers(), [])
+
+    def test_links_of_an_image_do_not_lead_outside(self):
+        self.write(a="1")
+        mark = tempfile.mkdtemp(prefix="monopod-build-")  # not below /dev, which is another inside
+        self.addCleanup(shutil.rmtree, mark, True)
+        out = self.build(f"FROM base:1\nRUN mkdir -p {mark} && ln -s {mark} /d && ln -s {mark}/f /l\nCOPY a /d/\nCOPY a /l\n")
+        self.assertEqual(os.listdir(mark), [])
+        self.assertEqual((out.text("l"), out.text(mark[1:] + "/a")), ("1", "1"))
+
+    def test_killed_in_a_step_it_leaves_nothing(self):
+        dockerfile = "FROM base:1\nRUN touch /made\nRUN sleep 1000\n"
+        build = subprocess.Popen([BINARY, "image", "build", "--data-dir", self.folder + "/data", "-f", "-", self.context], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        build.stdin.write(dockerfile)
+        build.stdin.close()
+        for line in build.stderr:
+            if "2/2" in line:
+                break
+        deadline = time.monotonic() + DEADLINE_S
+        while not os.listdir(self.folder + "/data/content/snapshots") and time.monotonic() < deadline:
+            pass
+        os.killpg(build.pid, signal.SIGKILL)
+        build.wait()
+        build.stderr.close()
+        self.build(dockerfile.replace("1000", "0"))
+        self.assertEqual([s.endswith(" cached") for s in self.steps], [True, False])
+        self.assertEqual(self.leftovers(), [])
+
+    def test_buildah_makes_the_same_of_it(self):
+        if shutil.which("buildah") is None:
+            self.skipTest("SKIPPED: needs buildah")
+        self.write(a="A", dir__x="X")
+        dockerfile = """FROM base:1 AS one
+ARG V=5
+ENV E=$V
+WORKDIR /w
+RUN echo $E > out; rm /etc/passwd
+COPY a dir /w/
+COPY --chmod=600 a /deep/er/b
+FROM base:1
+COPY --from=one /w /w
+COPY dir/* /stars/
+ENV A=1 B="3 c"
+LABEL l=1
+USER 5:6
+CMD ["x"]
+"""
+        ours = self.build(dockerfile)
+        with open(self.folder + "/Dockerfile", "w") as f:
+            f.write(dockerfile.replace("base:1", "localhost/base:1"))
+        buildah = ["buildah", "--root", self.folder + "/storage", "--runroot", self.folder + "/run", "--storage-driver", "vfs"]
+        commands = (buildah + ["pull", "-q", "oci-archive:" + self.shared + "/base.tar"],
+                    buildah + ["bud", "-q", "--isolation", "chroot", "--format", "oci", "--pull-never", "-t", "theirs", "-f", self.folder + "/Dockerfile", self.context],
+                    buildah + ["push", "-q", "theirs", f"oci-archive:{self.folder}/theirs.tar"])
+        for i, command in enumerate(commands):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            if i == 0:
+                subprocess.run(buildah + ["tag", done.stdout.strip(), "localhost/base:1"], check=True, timeout=DEADLINE_S)
+        theirs = Image(self.folder + "/theirs.tar")
+        for member in ("Env", "Cmd", "User"):
+            self.assertEqual(ours.config["config"].get(member), theirs.config["config"].get(member), member)
+        self.assertEqual(ours.config["config"]["Labels"]["l"], theirs.config["config"]["Labels"]["l"])
+        runtime = {"dev", "proc", "sys", "run", "tmp", "etc", "etc/hosts", "etc/resolv.conf", "etc/hostname", "run/.containerenv"}
+
+        def shown(image):
+            return {path: (kind, mode & 0o7777 if kind != tarfile.SYMTYPE else 0, uid, gid, content[:100]) for path, (kind, mode, uid, gid, content) in image.files.items() if path not in runtime and path != ""}
+        self.assertEqual(shown(ours), shown(theirs))
+
+
+if __name__ == "__main__":
+    if os.geteuid() != 0:
+        skip("needs root")
+    if not os.path.exists(BUSYBOX):
+        skip("needs busybox-static")
+    unittest.main(verbosity=1)
