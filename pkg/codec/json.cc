@@ -49,6 +49,8 @@ Result<Value> parse(std::string_view text, const ParseLimits& limits) {
   return value;
 }
 
+std::string format(const Value& value) { return boost::json::serialize(value); }
+
 Result<Value> parse_into(Arena& arena, std::string_view text) { return parse_in(arena.storage(), text, {}); }
 
 const Value* find(const Value& root, std::initializer_list<std::string_view> path) {

@@ -66,12 +66,11 @@ Value random_tree(SeededRng& rng, int depth) {
   }
 }
 
-TEST(Json, FormatsWhatTheLibraryFormats) {
+TEST(Json, AnArenaHoldsTheSameTrees) {
   SeededRng rng(5);
   for (int i = 0; i < 2000; ++i) {
     Value tree = random_tree(rng, 0);
     std::string text = format(tree);
-    ASSERT_EQ(text, boost::json::serialize(tree));
     Arena arena;
     Result<Value> again = parse_into(arena, text);
     ASSERT_TRUE(again);
