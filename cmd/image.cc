@@ -239,9 +239,11 @@ void add_image(CLI::App& parent, Invocation& invocation) {
   CLI::App* tag_app = add("tag", "Give an image one more reference", nullptr, local_tag);
   tag_app->add_option("name", options->name, "Reference or id")->required();
   tag_app->add_option("reference", options->reference, "The new one")->required();
-  CLI::App* save_app = add("save", "Write images to one OCI layout tar, which docker load reads too", nullptr, local_save);
-  save_app->add_option("archive", options->archive, "Output file; - for standard output")->required();
-  save_app->add_option("name", options->files, "References or ids")->required();
+  for (CLI::App* save_app : {add("save", "Write images to one OCI layout tar, which docker load reads too", nullptr, local_save),
+                             add("bundle", "Write images to one zstd file for a place without a network: what they share is in it once; load reads it", nullptr, local_bundle)}) {
+    save_app->add_option("archive", options->archive, "Output file; - for standard output")->required();
+    save_app->add_option("name", options->files, "References or ids")->required();
+  }
   CLI::App* history_app = add("history", "Show how an image was built", nullptr, local_history);
   history_app->add_option("name", options->name, "Reference or id")->required();
   add_output(history_app);

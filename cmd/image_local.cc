@@ -205,11 +205,12 @@ Task<Result<>> push(image::ImageStore& images, const ImageOptions& options) {
 
 // To a file that appears whole, or to standard output.
 Task<Result<>> save(image::ImageStore& images, const ImageOptions& options) {
-  if (options.archive == "-") co_return co_await images.save(options.files, STDOUT_FILENO);
+  const image::SaveOptions form{.bundle = options.bundle};
+  if (options.archive == "-") co_return co_await images.save(options.files, STDOUT_FILENO, form);
   std::string temporary = cat(options.archive, ".tmp-", ::getpid());
   sys::Fd file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
   if (!file) co_return fail_errno(cat("create ", temporary));
-  Result<> saved = co_await images.save(options.files, file.get());
+  Result<> saved = co_await images.save(options.files, file.get(), form);
   if (saved && ::fsync(file.get()) != 0) saved = fail_errno(cat("sync ", temporary));
   if (saved && ::rename(temporary.c_str(), options.archive.c_str()) != 0) saved = fail_errno(cat("rename to ", options.archive));
   if (!saved) (void)::unlink(temporary.c_str());
@@ -258,6 +259,11 @@ Result<> local_tag(const ImageOptions& options) { return run(tag, options); }
 Result<> local_pull(const ImageOptions& options) { return run(pull, options); }
 Result<> local_push(const ImageOptions& options) { return run(push, options); }
 Result<> local_save(const ImageOptions& options) { return run(save, options); }
+Result<> local_bundle(const ImageOptions& options) {
+  ImageOptions bundled = options;
+  bundled.bundle = true;
+  return run(save, bundled);
+}
 Result<> local_history(const ImageOptions& options) { return run(history, options); }
 Result<> local_prune(const ImageOptions& options) { return run(prune, options); }
 

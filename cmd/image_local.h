@@ -26,6 +26,7 @@ struct ImageOptions {
   std::string stall_timeout = "60s";
   // save
   std::string archive;
+  bool bundle = false;
   // prune and ls
   bool all = false;
   // pack
@@ -59,6 +60,7 @@ Result<> local_tag(const ImageOptions& options);
 Result<> local_pull(const ImageOptions& options);
 Result<> local_push(const ImageOptions& options);
 Result<> local_save(const ImageOptions& options);
+Result<> local_bundle(const ImageOptions& options);
 Result<> local_history(const ImageOptions& options);
 Result<> local_prune(const ImageOptions& options);
 

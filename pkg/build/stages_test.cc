@@ -77,6 +77,15 @@ TEST(ImageState, InstructionsChangeTheConfiguration) {
   EXPECT_EQ(state.layers_only(), R"({"architecture":"arm64","os":"linux"})");
 }
 
+TEST(ImageState, HistoryFitsTheLayers) {
+  auto steps = [](std::string_view history) { return ImageState::from_config("{\"rootfs\":{\"diff_ids\":[1,2]},\"history\":" + std::string(history) + "}")->config(""); };
+  constexpr std::string_view kFiller = R"({"comment":"layer of the base image"})";
+  EXPECT_EQ(steps("[]"), R"({"history":[)" + std::string(kFiller) + "," + std::string(kFiller) + "]}");
+  EXPECT_EQ(steps(R"([{"empty_layer":true},{"created_by":"x"}])"), R"({"history":[)" + std::string(kFiller) + R"(,{"empty_layer":true},{"created_by":"x"}]})");
+  EXPECT_EQ(steps(R"([{},{"created_by":"x"}])"), R"({"history":[{},{"created_by":"x"}]})");
+  EXPECT_EQ(steps("[{},{},{}]"), R"({"history":[)" + std::string(kFiller) + "," + std::string(kFiller) + "]}");
+}
+
 TEST(ImageState, EntrypointForgetsTheBasesCommandOnly) {
   ImageState state = *ImageState::from_config(R"({"config":{"Cmd":["old"]}})");
   EXPECT_TRUE(apply(state, "CMD [\"new\"]"));

@@ -212,10 +212,14 @@ class Gzip final : public Compressor {
 
 class Zstd final : public Compressor {
  public:
-  Zstd(ByteSink& output, int level) : output_(output), buffer_(ZSTD_CStreamOutSize()), context_(ZSTD_createCCtx()) {
+  Zstd(ByteSink& output, int level, int window_log) : output_(output), buffer_(ZSTD_CStreamOutSize()), context_(ZSTD_createCCtx()) {
     if (context_ != nullptr) {
       ZSTD_CCtx_setParameter(context_, ZSTD_c_compressionLevel, level == 0 ? 3 : level);
       ZSTD_CCtx_setParameter(context_, ZSTD_c_checksumFlag, 1);
+      if (window_log > 0) {
+        ZSTD_CCtx_setParameter(context_, ZSTD_c_windowLog, window_log);
+        ZSTD_CCtx_setParameter(context_, ZSTD_c_enableLongDistanceMatching, 1);
+      }
     }
   }
   ~Zstd() override { ZSTD_freeCCtx(context_); }
@@ -277,7 +281,7 @@ std::unique_ptr<ByteSource> make_decompressor(Compression c, ByteSource& input, 
 std::unique_ptr<Compressor> make_compressor(Compression c, ByteSink& output, const CompressOptions& options) {
   switch (c) {
     case Compression::kGzip: return std::make_unique<Gzip>(output, options.level);
-    case Compression::kZstd: return std::make_unique<Zstd>(output, options.level);
+    case Compression::kZstd: return std::make_unique<Zstd>(output, options.level, options.window_log);
     case Compression::kNone: break;
   }
   return std::make_unique<PlainWriter>(output);

@@ -32,7 +32,8 @@ class Compressor : public ByteSink {
   virtual Result<> finish() = 0;
 };
 struct CompressOptions {
-  int level = 0;  // 0: the library's default
+  int level = 0;       // 0: the library's default
+  int window_log = 0;  // zstd: repetitions are found so far back (2^27 bytes are what make_decompressor takes); 0: the level's, some MiB
 };
 std::unique_ptr<Compressor> make_compressor(Compression c, ByteSink& output, const CompressOptions& options = {});
 

@@ -3,10 +3,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <map>
 
 #include "base/strings.h"
+#include "codec/compress.h"
 #include "codec/json.h"
+#include "image/config.h"
 #include "image/digest.h"
 #include "image/manifest.h"
 #include "image/reference.h"
@@ -14,6 +17,9 @@
 
 namespace monopod::image {
 namespace {
+
+constexpr int kBundleLevel = 9;
+constexpr int kBundleWindowLog = 27;  // what load takes
 
 class FdSink final : public codec::ByteSink {
  public:
@@ -35,53 +41,102 @@ Result<> put(TarWriter& tar, std::string name, std::string_view bytes) {
   return tar.write(as_bytes(bytes));
 }
 
-Result<> put_blob(TarWriter& tar, const Content& content, const std::string& digest) {
+Result<sys::Fd> open_kept(const Content& content, const std::string& digest) {
   auto file = content.open_blob(digest);
-  if (!file && file.error().code() == Code::kNotFound)
-    return fail(Code::kFailedPrecondition, cat("blob ", digest, " is not kept as it came: the image was loaded without keeping blobs; pull or load it again with monopod image"));
-  if (!file) return fail(std::move(file).error());
-  struct ::stat st;
-  if (::fstat(file->get(), &st) != 0) return fail_errno(cat("stat blob ", digest));
+  if (file || file.error().code() != Code::kNotFound) return file;
+  return fail(Code::kFailedPrecondition, cat("blob ", digest, " is not kept as it came: the image was loaded without keeping blobs; pull or load it again with monopod image"));
+}
+
+class FdSource final : public codec::ByteSource {
+ public:
+  explicit FdSource(int fd) : fd_(fd) {}
+  Result<std::size_t> read(std::span<std::byte> into) override {
+    ssize_t n = ::read(fd_, into.data(), into.size());
+    if (n < 0) return fail_errno("read blob");
+    return static_cast<std::size_t>(n);
+  }
+
+ private:
+  int fd_;
+};
+
+// A blob, decompressed where plain.
+class BlobReader {
+ public:
+  static Result<std::unique_ptr<BlobReader>> open(const Content& content, const std::string& digest, bool plain) {
+    TRY_ASSIGN(sys::Fd file, open_kept(content, digest));
+    codec::Compression compression = codec::Compression::kNone;
+    if (plain) {
+      std::array<std::byte, 4> head{};
+      FdSource raw(file.get());
+      TRY_ASSIGN(std::size_t n, codec::read_full(raw, head));
+      compression = codec::detect_compression(std::span(head).first(n));
+      if (::lseek(file.get(), 0, SEEK_SET) < 0) return fail_errno("rewind blob");
+    }
+    return std::unique_ptr<BlobReader>(new BlobReader(std::move(file), compression));
+  }
+  codec::ByteSource& source() { return *plain_; }
+
+ private:
+  BlobReader(sys::Fd file, codec::Compression compression) : file_(std::move(file)), raw_(file_.get()), plain_(codec::make_decompressor(compression, raw_)) {}
+  sys::Fd file_;
+  FdSource raw_;
+  std::unique_ptr<codec::ByteSource> plain_;
+};
+
+// name: its digest in the archive.
+Result<> put_blob(TarWriter& tar, const Content& content, const std::string& digest, const std::string& name, std::uint64_t size, bool plain) {
+  TRY_ASSIGN(auto reader, BlobReader::open(content, digest, plain));
   TarEntry entry;
-  entry.name = path_of(digest);
+  entry.name = path_of(name);
   entry.mode = 0644;
-  entry.size = entry.data_bytes = static_cast<std::uint64_t>(st.st_size);
+  entry.size = entry.data_bytes = size;
   TRY(tar.begin(entry));
   std::vector<std::byte> buffer(256U << 10);
-  for (std::uint64_t rest = entry.size; rest > 0;) {
-    ssize_t n = ::read(file->get(), buffer.data(), static_cast<std::size_t>(std::min<std::uint64_t>(rest, buffer.size())));
-    if (n < 0) return fail_errno(cat("read blob ", digest));
+  for (std::uint64_t rest = size; rest > 0;) {
+    TRY_ASSIGN(std::size_t n, reader->source().read(std::span(buffer).first(static_cast<std::size_t>(std::min<std::uint64_t>(rest, buffer.size())))));
     if (n == 0) return fail(Code::kDataLoss, cat("blob ", digest, " ended early"));
-    TRY(tar.write(std::span(buffer).first(static_cast<std::size_t>(n))));
-    rest -= static_cast<std::uint64_t>(n);
+    TRY(tar.write(std::span(buffer).first(n)));
+    rest -= n;
   }
   return {};
 }
 
-}  // namespace
+// What an archive holds, in the order in which it was named first.
+class Archive {
+ public:
+  Archive(const Content& content, const Limits& limits, SaveForm form) : content_(content), limits_(limits), plain_(form == SaveForm::kBundle) {}
 
-Result<> save_archive(const Content& content, const Limits& limits, const std::vector<ImageToSave>& images, int fd) {
-  json::Array manifests, docker;
-  std::vector<std::string> blobs;
-  std::map<std::string, bool> listed;
-  auto list = [&](const std::string& digest) {
-    if (!std::exchange(listed[digest], true)) blobs.push_back(digest);
-  };
-  for (const ImageToSave& item : images) {
-    TRY_ASSIGN(std::string text, content.read_blob(item.image.manifest_digest, limits.document_bytes_max));
+  Result<> add(const ImageToSave& item) {
+    TRY_ASSIGN(std::string text, content_.read_blob(item.image.manifest_digest, limits_.document_bytes_max));
     TRY_ASSIGN(json::Value root, json::parse(text));
-    std::string media_type(json::get_string(root, {"mediaType"}, kOciManifest));
-    list(item.image.manifest_digest);
-    list(item.image.id);
+    std::string media_type(json::get_string(root, {"mediaType"}, kOciManifest)), digest = item.image.manifest_digest;
+    TRY_ASSIGN(auto parsed, parse_manifest(text, media_type, limits_));
+    auto* manifest = std::get_if<Manifest>(&parsed);
+    if (manifest == nullptr) return fail(Code::kDataLoss, cat("manifest ", digest, " is an index"));
+    TRY_ASSIGN(std::string config_text, content_.read_blob(item.image.id, limits_.document_bytes_max));
     json::Array layers, tags;
-    for (const std::string& blob : item.image.blobs) {
-      list(blob);
-      layers.emplace_back(path_of(blob));
+    if (plain_) {
+      TRY_ASSIGN(ImageConfig config, parse_image_config(config_text));
+      for (std::size_t i = 0; i < manifest->layers.size() && i < config.diff_ids.size(); ++i) {
+        Descriptor& layer = manifest->layers[i];
+        const std::string came = std::exchange(layer.digest, config.diff_ids[i]);
+        TRY_ASSIGN(layer.size, add_layer(came, layer.digest));
+        layer.media_type = kOciLayer;
+      }
+      text = format_manifest(*manifest);
+      digest = digest_of(text);
+      media_type = kOciManifest;
+    } else {
+      for (const Descriptor& layer : manifest->layers) TRY(add_layer(layer.digest, layer.digest));
     }
+    for (const Descriptor& layer : manifest->layers) layers.emplace_back(path_of(layer.digest));
+    documents_[digest] = text;
+    documents_[item.image.id] = config_text;
     for (std::size_t i = 0; i < std::max<std::size_t>(item.references.size(), 1); ++i) {
       json::Object entry;
       entry["mediaType"] = media_type;
-      entry["digest"] = item.image.manifest_digest;
+      entry["digest"] = digest;
       entry["size"] = text.size();
       if (i < item.references.size()) {
         json::Object annotations;
@@ -91,25 +146,63 @@ Result<> save_archive(const Content& content, const Limits& limits, const std::v
         entry["annotations"] = std::move(annotations);
         tags.emplace_back(item.references[i]);
       }
-      manifests.emplace_back(std::move(entry));
+      manifests_.emplace_back(std::move(entry));
     }
     json::Object old;
     old["Config"] = path_of(item.image.id);
     old["RepoTags"] = std::move(tags);
     old["Layers"] = std::move(layers);
-    docker.emplace_back(std::move(old));
+    docker_.emplace_back(std::move(old));
+    return {};
   }
-  json::Object index;
-  index["schemaVersion"] = 2;
-  index["mediaType"] = kOciIndex;
-  index["manifests"] = std::move(manifests);
+
+  Result<> write(codec::ByteSink& output) {
+    json::Object index;
+    index["schemaVersion"] = 2;
+    index["mediaType"] = kOciIndex;
+    index["manifests"] = std::move(manifests_);
+    TarWriter tar(output);
+    TRY(put(tar, "oci-layout", R"({"imageLayoutVersion":"1.0.0"})"));
+    TRY(put(tar, "index.json", json::format(std::move(index))));
+    TRY(put(tar, "manifest.json", json::format(std::move(docker_))));
+    for (const auto& [digest, text] : documents_) TRY(put(tar, path_of(digest), text));
+    for (const Layer& layer : layers_) TRY(put_blob(tar, content_, layer.came, layer.name, layer.size, plain_));
+    return tar.finish();
+  }
+
+ private:
+  struct Layer {
+    std::string came, name;
+    std::uint64_t size;
+  };
+  // Its size in the archive; a tar says it before the content, so what is compressed is read twice.
+  Result<std::uint64_t> add_layer(const std::string& came, const std::string& name) {
+    for (const Layer& layer : layers_)
+      if (layer.name == name) return layer.size;
+    TRY_ASSIGN(auto reader, BlobReader::open(content_, came, plain_));
+    TRY_ASSIGN(std::uint64_t size, reader->source().skip(UINT64_MAX));
+    layers_.push_back({came, name, size});
+    return size;
+  }
+
+  const Content& content_;
+  const Limits& limits_;
+  const bool plain_;
+  json::Array manifests_, docker_;
+  std::map<std::string, std::string> documents_;
+  std::vector<Layer> layers_;
+};
+
+}  // namespace
+
+Result<> save_archive(const Content& content, const Limits& limits, const std::vector<ImageToSave>& images, SaveForm form, int fd) {
+  Archive archive(content, limits, form);
+  for (const ImageToSave& item : images) TRY(archive.add(item));
   FdSink output(fd);
-  TarWriter tar(output);
-  TRY(put(tar, "oci-layout", R"({"imageLayoutVersion":"1.0.0"})"));
-  TRY(put(tar, "index.json", json::format(std::move(index))));
-  TRY(put(tar, "manifest.json", json::format(std::move(docker))));
-  for (const std::string& digest : blobs) TRY(put_blob(tar, content, digest));
-  return tar.finish();
+  if (form == SaveForm::kAsItCame) return archive.write(output);
+  auto zstd = codec::make_compressor(codec::Compression::kZstd, output, {.level = kBundleLevel, .window_log = kBundleWindowLog});
+  TRY(archive.write(*zstd));
+  return zstd->finish();
 }
 
 }  // namespace monopod::image

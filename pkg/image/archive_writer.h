@@ -16,7 +16,12 @@ struct ImageToSave {
   std::vector<std::string> references;  // canonical; may be empty
 };
 
+enum class SaveForm {
+  kAsItCame,  // every blob as it is: the digests of manifests stay
+  kBundle,    // the whole file one zstd stream over plain layers, so that what they have in common is there once; ids stay, manifests' digests do not
+};
+
 // Blocking. Blobs that images share are written once. kFailedPrecondition where a layer's blob is not kept. fd stays the caller's.
-Result<> save_archive(const Content& content, const Limits& limits, const std::vector<ImageToSave>& images, int fd);
+Result<> save_archive(const Content& content, const Limits& limits, const std::vector<ImageToSave>& images, SaveForm form, int fd);
 
 }  // namespace monopod::image

@@ -88,7 +88,7 @@ class Store final : public ImageStore {
   Task<Result<std::string>> read_blob(std::string digest) override;
   Task<Result<ImportedImage>> commit(CommitOptions options) override;
   Task<Result<>> push(std::string name, std::string reference, PushOptions options) override;
-  Task<Result<>> save(std::vector<std::string> names, int fd) override;
+  Task<Result<>> save(std::vector<std::string> names, int fd, SaveOptions options) override;
 
  private:
   // Imports share; a sweep is alone, since it would take what an import found present or published unrecorded.
@@ -615,7 +615,7 @@ Task<Result<>> Store::push(std::string name, std::string text, PushOptions optio
   co_return Result<>{};
 }
 
-Task<Result<>> Store::save(std::vector<std::string> names, int fd) {
+Task<Result<>> Store::save(std::vector<std::string> names, int fd, SaveOptions options) {
   while (sweeping_) CO_TRY(co_await changed_.wait());  // forever: a sweep ends
   std::vector<ImageToSave> images;
   for (const std::string& name : names) {
@@ -629,7 +629,7 @@ Task<Result<>> Store::save(std::vector<std::string> names, int fd) {
   Result<> saved;
   {
     ImportGuard guard(*this);
-    saved = co_await pool_.run([&] { return save_archive(*content_, options_.limits, images, fd); });
+    saved = co_await pool_.run([&] { return save_archive(*content_, options_.limits, images, options.bundle ? SaveForm::kBundle : SaveForm::kAsItCame, fd); });
   }
   if (sweep_pending_) CO_TRY(co_await sweep_if_idle());
   if (!saved) co_return fail(std::move(saved).error().with("save"));

@@ -74,6 +74,10 @@ struct PullOptions {
   ProgressCallback progress;
 };
 
+struct SaveOptions {
+  bool bundle = false;
+};
+
 struct PushOptions {
   std::string username, password, token;  // as for a pull
   bool plain_http = false;
@@ -168,7 +172,8 @@ class ImageStore {
   // here has a name in, is not sent. kFailedPrecondition where a layer's blob is not kept.
   virtual async::Task<Result<>> push(std::string name, std::string reference, PushOptions options) = 0;
   // An OCI layout tar with these images, readable for docker load too, to an fd that stays the caller's. What they share is written once.
-  virtual async::Task<Result<>> save(std::vector<std::string> names, int fd) = 0;
+  // bundle: archive_writer.h's.
+  virtual async::Task<Result<>> save(std::vector<std::string> names, int fd, SaveOptions options = {}) = 0;
 };
 
 }  // namespace monopod::image

@@ -166,6 +166,19 @@ class AgainstRegistries(Client):
         for source in (f"oci-archive:{self.folder}/saved.tar:1", f"docker-archive:{self.folder}/saved.tar:docker.io/library/other:2"):
             subprocess.run(["skopeo", "copy", "--insecure-policy", source, f"dir:{self.folder}/dir"], check=True, stdout=subprocess.DEVNULL, timeout=DEADLINE_S)
 
+    def test_a_bundle_holds_what_images_share_once(self):
+        with open(self.folder + "/more", "wb") as f:
+            f.write(b"more")
+        subprocess.run([BINARY, "image", "pack", "--reference", "app:2", "--copy", self.folder + "/file:/file", "--copy", self.folder + "/more:/more", self.folder + "/app2.tar"], check=True, stdout=subprocess.DEVNULL)
+        self.run_image("load", self.folder + "/app.tar", self.folder + "/app2.tar")
+        self.run_image("bundle", self.folder + "/apps.tar.zst", "app:1", "app:2")
+        self.assertLess(os.path.getsize(self.folder + "/apps.tar.zst"), (1 << 20) * 1.2)  # each has a layer with the same megabyte of noise
+        self.run_image("load", self.folder + "/apps.tar.zst", data="second")
+        names = {"docker.io/library/app:1", "docker.io/library/app:2"}
+        self.assertEqual(self.listed("second"), names)
+        for name in names:
+            self.assertEqual(*(json.loads(self.run_image("inspect", name, data=data))["id"] for data in ("data", "second")))
+
     def test_hosts_file_leads_to_a_mirror(self):
         self.run_image("load", self.folder + "/app.tar")
         self.run_image("push", "app:1", self.registry.name("library/app:1"))
