@@ -6,7 +6,6 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstring>
 #include <numeric>
@@ -312,12 +311,8 @@ void Database::lengthen_log() {
   const std::int64_t used = 32 + wal_pages_ * (page_bytes_ + 24);
   struct stat log{};
   if (used > kLogAheadMax || ::fstat(wal_fd_.get(), &log) != 0 || log.st_size - used > kLogAheadBytes / 4) return;
-  static constexpr std::array<char, 64 << 10> kZeros{};
-  for (std::int64_t end = log.st_size + kLogAheadBytes; log.st_size < end;) {
-    const ssize_t n = ::pwrite(wal_fd_.get(), kZeros.data(), kZeros.size(), log.st_size);
-    if (n <= 0) return;
-    log.st_size += n;
-  }
+  const std::string zeros(kLogAheadBytes, '\0');
+  (void)!::pwrite(wal_fd_.get(), zeros.data(), zeros.size(), log.st_size);
 }
 
 Result<> Database::sync_wal() {
