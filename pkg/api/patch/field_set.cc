@@ -1,5 +1,7 @@
 #include "api/patch/field_set.h"
 
+#include <algorithm>
+
 #include "base/strings.h"
 
 namespace monopod::api {
@@ -95,6 +97,18 @@ json::Value FieldSet::encode() const {
   if (member && !children.empty()) out["."] = json::Object();
   for (auto& [element, below] : children) out[element] = below.encode();
   return out;
+}
+
+bool FieldSet::is_written_as(const json::Value& text) const {
+  const json::Object* object = text.if_object();
+  const std::size_t dots = member && !children.empty() ? 1 : 0;
+  if (object == nullptr || object->size() != children.size() + dots) return false;
+  auto at = object->begin();
+  if (dots != 0 && (at++)->key() != ".") return false;
+  return std::ranges::all_of(children, [&at](const auto& child) {
+    const auto& written = *at++;
+    return std::string_view(written.key()) == child.first && child.second.is_written_as(written.value());
+  });
 }
 
 Result<FieldSet> FieldSet::decode(const json::Value& text) {

@@ -33,6 +33,7 @@ class FieldSet {
   std::vector<std::string> paths() const;
 
   json::Value encode() const;                              // FieldsV1
+  bool is_written_as(const json::Value& text) const;       // text is what encode() gives
   static Result<FieldSet> decode(const json::Value& text);  // depth is bounded by the parser's
 
  private:

@@ -45,7 +45,21 @@ std::vector<Entry> read_entries(const json::Value* object) {
   return out;
 }
 
-void write_entries(json::Value& object, std::vector<Entry> entries) {
+// The live object says of this applier just these fields.
+bool owns(const json::Value& live, const FieldManager& who, const FieldSet& set) {
+  const json::Array* list = json::get_array(live, {"metadata", "managedFields"});
+  if (list == nullptr) return false;
+  for (const json::Value& e : *list) {
+    auto is = [&e](const char* name, std::string_view wanted) { return json::get_string(e, {name}) == wanted; };
+    if (!is("manager", who.manager) || !is("operation", "Apply") || !is("subresource", who.subresource)) continue;
+    const json::Value* fields = json::find(e, {"fieldsV1"});
+    return is("apiVersion", who.api_version) && fields != nullptr && set.is_written_as(*fields);
+  }
+  return false;
+}
+
+// False where the order of metadata's members may be another now.
+bool write_entries(json::Value& object, std::vector<Entry> entries) {
   std::erase_if(entries, [](const Entry& e) { return e.set.empty(); });
   auto key = [](const Entry& e) { return std::tie(e.operation, e.time, e.manager, e.api_version, e.subresource); };
   std::ranges::sort(entries, [&](const Entry& a, const Entry& b) { return key(a) < key(b); });
@@ -76,8 +90,13 @@ void write_entries(json::Value& object, std::vector<Entry> entries) {
   }
   json::Value& meta = json::at_path(object, {"metadata"});
   if (!meta.is_object()) meta.emplace_object();
-  if (list.empty()) meta.get_object().erase("managedFields");
-  else meta.get_object()["managedFields"] = std::move(list);
+  const bool in_place = meta.get_object().contains("managedFields");
+  if (list.empty()) {
+    meta.get_object().erase("managedFields");
+    return false;
+  }
+  meta.get_object()["managedFields"] = std::move(list);
+  return in_place;
 }
 
 // What nobody owns: identity and what the server writes.
@@ -146,11 +165,14 @@ Result<ApplyResult> apply_configuration(const json::Value* live, const json::Val
   strip(*set);
   strip_reset(*set, type, who.subresource);
 
+  ApplyResult result;
+  result.unchanged = live != nullptr && owns(*live, who, *set) && typed::covers(*live, config, type);
+  if (result.unchanged) return result;
+
   // managedFields stay in both sides of what follows, and are written anew at the end.
   const json::Value nothing = live == nullptr ? empty_object(type) : json::Value();
   const json::Value& before = live == nullptr ? nothing : *live;
   std::vector<Entry> entries = read_entries(live);
-  ApplyResult result;
   if (live != nullptr && entries.empty()) {
     FieldSet all = typed::compare(empty_object(type), before, type).added;
     all.unite(typed::compare(empty_object(type), before, type).modified);
@@ -163,8 +185,6 @@ Result<ApplyResult> apply_configuration(const json::Value* live, const json::Val
     self = entries.end() - 1;
   }
   bool same_fields = self->set == *set, same_set = same_fields && self->api_version == who.api_version;
-  result.unchanged = live != nullptr && same_set && typed::covers(*live, config, type);
-  if (result.unchanged) return result;
   FieldSet last = std::exchange(self->set, *std::move(set));
   if (!same_fields) self->written = nullptr;
   self->api_version = who.api_version;
@@ -195,8 +215,7 @@ Result<ApplyResult> apply_configuration(const json::Value* live, const json::Val
   result.unchanged = live != nullptr && same_set && difference.empty();
   if (result.unchanged) return result;
   self->time = format_rfc3339(who.now);
-  write_entries(object, std::move(entries));
-  settle_metadata(object, type);
+  if (!write_entries(object, std::move(entries))) settle_metadata(object, type);
   result.object = std::move(object);
   return result;
 }
@@ -252,8 +271,7 @@ void update_managed_fields(json::Value& object, const json::Value* old, const Ty
     if (self->set.unite(taken)) self->written = nullptr;
     self->time = format_rfc3339(who.now);
   }
-  write_entries(object, std::move(entries));
-  settle_metadata(object, type);
+  if (!write_entries(object, std::move(entries))) settle_metadata(object, type);
 }
 
 }  // namespace monopod::api

@@ -177,6 +177,11 @@ TEST(FieldSets, WireFormComesBack) {
     auto back = FieldSet::decode(all.encode());
     ASSERT_TRUE(back) << r.kind();
     EXPECT_TRUE(*back == all) << r.kind();
+    EXPECT_TRUE(all.is_written_as(all.encode())) << r.kind();
+    FieldSet more = all;
+    more.at("f:spec").at("f:another").member = true;
+    EXPECT_FALSE(more.is_written_as(all.encode())) << r.kind();
+    EXPECT_FALSE(all.is_written_as(more.encode())) << r.kind();
     EXPECT_TRUE(typed::compare(sample, sample, r.type()).empty()) << r.kind();
     // What was added is what the way back removes.
     EXPECT_TRUE(typed::compare(sample, empty, r.type()).removed == d.added) << r.kind();

@@ -136,10 +136,9 @@ const Resource* find_resource_of_kind(std::string_view group, std::string_view v
   return nullptr;
 }
 const Resource* find_resource(std::string_view group, std::string_view plural) {
-  const Resource* found = nullptr;
-  for (const Resource& r : kResources)
-    if (r.plural() == plural && r.group() == group) found = &r;  // the newest version stands last
-  return found;
+  auto rows = std::ranges::equal_range(kResources, group, {}, [](const Resource& r) { return r.group(); });
+  auto at = std::ranges::find(std::ranges::rbegin(rows), std::ranges::rend(rows), plural, [](const Resource& r) { return r.plural(); });  // the newest version stands last
+  return at == std::ranges::rend(rows) ? nullptr : &*at;
 }
 
 const Type* find_type(std::string_view group, std::string_view version, std::string_view kind) {

@@ -453,7 +453,7 @@ Result<> run(const std::string& parent, const std::string& part) {
   ServerProcess server = start_server(directory + "/state.db", pair, port);
   async::Loop loop;
   Result<> done = loop.run(measure(loop.executor(), server, ca, port, part));
-  ::kill(server.pid, SIGKILL);
+  ::kill(server.pid, SIGTERM);  // a profiler writes its file then
   ::waitpid(server.pid, nullptr, 0);
   std::error_code ignored;
   std::filesystem::remove_all(directory, ignored);
