@@ -262,6 +262,7 @@ async::Task<Result<>> ApiServer::run() {
   scope.spawn(end_watches(*works_));
   scope.spawn(keep_roles_aggregated(*works_));
   scope.spawn(keep_definitions(*works_));
+  scope.spawn(keep_flow_status(*works_));
   co_return co_await scope.join();
 }
 
