@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::size_t kPendingMax = 1000;
 constexpr std::size_t kKnownMax = 4096;
+constexpr std::size_t kSimilarMax = 10;                             // as client-go: messages of one reason before they are combined
+constexpr Duration kSimilarWithin = std::chrono::minutes(10);
 constexpr double kBurst = 25;
 constexpr double kRefillSeconds = 300;  // one token
 
@@ -100,8 +102,25 @@ void EventRecorder::remember(const std::string& key, Known known) {
   }
 }
 
+// Many messages about one thing for one reason become one event, as client-go's aggregator makes them.
+void EventRecorder::aggregate(Pending& event) {
+  MonoTime now = time_.mono();
+  std::string group = aggregation_key(event.about, event.type, event.reason, "");
+  Similar& similar = similar_[group];
+  if (now - similar.last > kSimilarWithin) similar.messages.clear();
+  similar.last = now;
+  similar.messages.insert(event.message);
+  if (similar.messages.size() >= kSimilarMax) {
+    similar.messages.erase(similar.messages.begin());
+    event.combined = true;
+    event.message = cat("(combined from similar events): ", event.message);
+  }
+  if (similar_.size() > kKnownMax) similar_.clear();
+}
+
 async::Task<Result<>> EventRecorder::send(Pending event) {
-  std::string key = aggregation_key(event.about, event.type, event.reason, event.message);
+  aggregate(event);
+  std::string key = aggregation_key(event.about, event.type, event.reason, event.combined ? std::string() : event.message);
   bool counted = co_await count_again(key, event);
   if (counted) co_return Result<>();
   std::string ns = event.about.ns.empty() ? "default" : event.about.ns;

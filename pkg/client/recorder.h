@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <list>
+#include <set>
 #include <string>
 #include <unordered_map>
 
@@ -44,6 +45,11 @@ class EventRecorder {
     std::string reason;
     std::string message;
     WallTime at;
+    bool combined = false;
+  };
+  struct Similar {  // what was said of one thing for one reason
+    std::set<std::string> messages;
+    MonoTime last{};
   };
   struct Known {  // an Event object of ours that repeats can be counted in
     std::string ns;
@@ -55,6 +61,7 @@ class EventRecorder {
     MonoTime filled;
   };
   bool allowed(const std::string& uid);
+  void aggregate(Pending& event);
   async::Task<Result<>> send(Pending event);
   std::string name_suffix(WallTime at);
   async::Task<bool> count_again(const std::string& key, const Pending& event);
@@ -68,6 +75,7 @@ class EventRecorder {
   async::Channel<Pending> pending_;
   std::unordered_map<std::string, Known> known_;
   std::deque<std::string> known_order_;
+  std::unordered_map<std::string, Similar> similar_;
   std::uint64_t last_suffix_ = 0;
   std::unordered_map<std::string, Bucket> buckets_;
 };

@@ -247,5 +247,170 @@ async::Task<Result<>> watch_seats(TestCluster& cluster) {
 }
 TEST(Flow, WatchesGiveTheirSeatBackOnceTheyHaveBegun) { with_cluster(watch_seats); }
 
+// --- the objects
+
+const std::string kFlow = "/apis/flowcontrol.apiserver.k8s.io/v1";
+const http::Headers kMerge{{"content-type", "application/merge-patch+json"}};
+
+std::string schema(std::string_view name, std::string_view spec) { return cat(R"({"metadata":{"name":")", name, R"("},"spec":{)", spec, "}}"); }
+constexpr std::string_view kRule = R"("rules":[{"subjects":[{"kind":"User","user":{"name":"u"}}],"resourceRules":[{"verbs":["*"],"apiGroups":["*"],"resources":["*"],"namespaces":["*"]}]}])";
+
+async::Task<Result<>> schemas_checked(TestCluster& cluster) {
+  struct Case {
+    std::string spec, error;
+  } cases[] = {
+      {R"("matchingPrecedence":-1,"priorityLevelConfiguration":{"name":"x"})", "spec.matchingPrecedence: Invalid value: -1: must be a positive value"},
+      {R"("matchingPrecedence":10001,"priorityLevelConfiguration":{"name":"x"})", "spec.matchingPrecedence: Invalid value: 10001: must not be greater than 10000"},
+      {R"("matchingPrecedence":1,"priorityLevelConfiguration":{"name":"x"})", "only the schema named 'exempt' may have matchingPrecedence 1"},
+      {R"("priorityLevelConfiguration":{"name":""})", "spec.priorityLevelConfiguration.name: Required value: must reference a priority level"},
+      {R"("priorityLevelConfiguration":{"name":"x"},"distinguisherMethod":{"type":"ByWhim"})", "spec.distinguisherMethod.type: Unsupported value: \"ByWhim\": supported values: \"ByNamespace\", \"ByUser\""},
+      {R"("priorityLevelConfiguration":{"name":"x"},"rules":[{"subjects":[],"resourceRules":[]}])", "spec.rules[0].subjects: Required value: subjects must contain at least one value"},
+      {R"("priorityLevelConfiguration":{"name":"x"},"rules":[{"subjects":[{"kind":"Robot"}]}])", "spec.rules[0].subjects[0].kind: Unsupported value: \"Robot\""},
+      {R"("priorityLevelConfiguration":{"name":"x"},"rules":[{"subjects":[{"kind":"User","group":{"name":"g"}}]}])", "spec.rules[0].subjects[0].user: Required value: user is required when subject kind is 'User'"},
+      {R"("priorityLevelConfiguration":{"name":"x"},"rules":[{"subjects":[{"kind":"User","user":{"name":"u"},"group":{"name":"g"}}]}])", "spec.rules[0].subjects[0].group: Forbidden: group is forbidden when subject kind is not 'Group'"},
+      {R"("priorityLevelConfiguration":{"name":"x"},"rules":[{"subjects":[{"kind":"ServiceAccount","serviceAccount":{"name":"s","namespace":""}}]}])", "serviceAccount.namespace: Required value: must specify namespace for service account"},
+      {R"("priorityLevelConfiguration":{"name":"x"},"rules":[{"subjects":[{"kind":"User","user":{"name":"u"}}]}])", "spec.rules[0]: Required value: at least one of resourceRules and nonResourceRules has to be non-empty"},
+      {R"("priorityLevelConfiguration":{"name":"x"},"rules":[{"subjects":[{"kind":"User","user":{"name":"u"}}],"resourceRules":[{"verbs":["*","get"],"apiGroups":["*"],"resources":["*"],"namespaces":["*"]}]}])", "if '*' is present, must not specify other verbs"},
+      {R"("priorityLevelConfiguration":{"name":"x"},"rules":[{"subjects":[{"kind":"User","user":{"name":"u"}}],"resourceRules":[{"verbs":["gaze"],"apiGroups":["*"],"resources":["*"],"namespaces":["*"]}]}])", "resourceRules[0].verbs: Unsupported value"},
+      {R"("priorityLevelConfiguration":{"name":"x"},"rules":[{"subjects":[{"kind":"User","user":{"name":"u"}}],"resourceRules":[{"verbs":["*"],"apiGroups":["*"],"resources":["*"]}]}])", "resource rules that are not cluster scoped must supply at least one namespace"},
+      {R"("priorityLevelConfiguration":{"name":"x"},"rules":[{"subjects":[{"kind":"User","user":{"name":"u"}}],"nonResourceRules":[{"verbs":["*"],"nonResourceURLs":["healthz"]}]}])", "nonResourceURLs[0]: Invalid value: \"healthz\": must start with slash"},
+  };
+  for (const Case& c : cases) {
+    CO_CALL(made, "POST", kFlow + "/flowschemas", schema("s", c.spec));
+    EXPECT_EQ(made.status, 422) << c.spec << made.body;
+    EXPECT_NE(made.text({"message"}).find(c.error), std::string::npos) << c.error << "\n" << made.body;
+  }
+  CO_CALL(fine, "POST", kFlow + "/flowschemas", schema("s", cat(R"("priorityLevelConfiguration":{"name":"x"},)", kRule)));
+  CO_EXPECT_STATUS(fine, 201);
+  for (std::string name : {"catch-all", "exempt"}) {
+    CO_CALL(changed, "PATCH", cat(kFlow, "/flowschemas/", name), R"({"spec":{"matchingPrecedence":77}})", kMerge);
+    EXPECT_EQ(changed.status, 422) << changed.body;
+    EXPECT_NE(changed.text({"message"}).find(cat("spec of '", name, "' must equal the fixed value")), std::string::npos) << changed.body;
+    CO_CALL(labelled, "PATCH", cat(kFlow, "/flowschemas/", name), R"({"metadata":{"labels":{"a":"b"}}})", kMerge);
+    CO_EXPECT_STATUS(labelled, 200);
+  }
+  co_return Result<>();
+}
+TEST(FlowObjects, SchemasAreCheckedAsUpstreams) { with_cluster(schemas_checked); }
+
+async::Task<Result<>> levels_checked(TestCluster& cluster) {
+  auto limited = [](std::string_view more) { return cat(R"("type":"Limited","limited":{)", more, "}"); };
+  struct Case {
+    std::string spec, error;
+  } cases[] = {
+      {R"("type":"Exempt")", "type must be 'Exempt' if and only if `name` is 'exempt'"},
+      {R"("type":"Odd")", "spec.type: Unsupported value: \"Odd\": supported values: \"Exempt\", \"Limited\""},
+      {R"("type":"Limited")", "spec.limited: Required value: must not be empty when type is Limited"},
+      {limited(R"("limitResponse":{"type":"Wait"})"), "spec.limited.limitResponse.type: Unsupported value: \"Wait\""},
+      {limited(R"("nominalConcurrencyShares":-1,"limitResponse":{"type":"Reject"})"), "must be a non-negative integer"},
+      {limited(R"("lendablePercent":101,"limitResponse":{"type":"Reject"})"), "spec.limited.lendablePercent: Invalid value: 101: must be between 0 and 100, inclusive"},
+      {limited(R"("borrowingLimitPercent":-1,"limitResponse":{"type":"Reject"})"), "if specified, must be a non-negative integer"},
+      {limited(R"("limitResponse":{"type":"Reject","queuing":{"queues":1,"handSize":1,"queueLengthLimit":1}})"), "must be nil if limited.limitResponse.type is not Limited"},
+      {limited(R"("limitResponse":{"type":"Queue"})"), "must not be empty if limited.limitResponse.type is Limited"},
+      {limited(R"("limitResponse":{"type":"Queue","queuing":{"queues":4,"handSize":5,"queueLengthLimit":1}})"), "should not be greater than queues (4)"},
+      {limited(R"("limitResponse":{"type":"Queue","queuing":{"queues":10000001,"handSize":1,"queueLengthLimit":1}})"), "must not be greater than 10000000"},
+      {limited(R"("limitResponse":{"type":"Queue","queuing":{"queues":512,"handSize":8,"queueLengthLimit":1}})"), "required entropy bits of deckSize 512 and handSize 8 should not be greater than 60"},
+      {limited(R"("limitResponse":{"type":"Queue","queuing":{"queues":4,"handSize":2,"queueLengthLimit":-1}})"), "queueLengthLimit: Invalid value: -1: must be positive"},
+  };
+  for (const Case& c : cases) {
+    CO_CALL(made, "POST", kFlow + "/prioritylevelconfigurations", schema("l", c.spec));
+    EXPECT_EQ(made.status, 422) << c.spec << made.body;
+    EXPECT_NE(made.text({"message"}).find(c.error), std::string::npos) << c.error << "\n" << made.body;
+  }
+  CO_CALL(catch_all, "PATCH", kFlow + "/prioritylevelconfigurations/catch-all", R"({"spec":{"limited":{"nominalConcurrencyShares":50}}})", kMerge);
+  CO_EXPECT_STATUS(catch_all, 422);
+  CO_CALL(exempt, "PATCH", kFlow + "/prioritylevelconfigurations/exempt", R"({"spec":{"exempt":{"nominalConcurrencyShares":5}}})", kMerge);
+  CO_EXPECT_STATUS(exempt, 200);
+  co_return Result<>();
+}
+TEST(FlowObjects, LevelsAreCheckedAsUpstreams) { with_cluster(levels_checked); }
+
+std::string dangling(const Reply& reply) {
+  json::Value tree = reply.tree();
+  if (const json::Array* conditions = json::get_array(tree, {"status", "conditions"}))
+    for (const json::Value& c : *conditions)
+      if (json::get_string(c, {"type"}) == "Dangling") return cat(json::get_string(c, {"status"}), ' ', json::get_string(c, {"reason"}), ": ", json::get_string(c, {"message"}));
+  return {};
+}
+
+async::Task<Result<>> dangles(TestCluster& cluster) {
+  const std::string found = "False Found: This FlowSchema references the PriorityLevelConfiguration object named \"x\" and it exists";
+  const std::string missing = "True NotFound: This FlowSchema references the PriorityLevelConfiguration object named \"x\" but there is no such object";
+  CO_TRY_ASSIGN(Reply built_in, co_await cluster.eventually(kFlow + "/flowschemas/catch-all", [](const Reply& reply) { return dangling(reply).starts_with("False"); }));
+  EXPECT_TRUE(dangling(built_in).starts_with("False Found")) << built_in.body;
+  CO_CALL(made, "POST", kFlow + "/flowschemas", schema("s", cat(R"("priorityLevelConfiguration":{"name":"x"},)", kRule)));
+  CO_EXPECT_STATUS(made, 201);
+  CO_TRY_ASSIGN(Reply seen, co_await cluster.eventually(kFlow + "/flowschemas/s", [&](const Reply& reply) { return dangling(reply) == missing; }));
+  EXPECT_EQ(dangling(seen), missing);
+  CO_CALL(level, "POST", kFlow + "/prioritylevelconfigurations", schema("x", R"("type":"Limited","limited":{"limitResponse":{"type":"Reject"}})"));
+  CO_EXPECT_STATUS(level, 201);
+  CO_TRY_ASSIGN(seen, co_await cluster.eventually(kFlow + "/flowschemas/s", [&](const Reply& reply) { return dangling(reply) == found; }));
+  EXPECT_EQ(dangling(seen), found);
+  CO_CALL(gone, "DELETE", kFlow + "/prioritylevelconfigurations/x");
+  CO_TRY_ASSIGN(seen, co_await cluster.eventually(kFlow + "/flowschemas/s", [&](const Reply& reply) { return dangling(reply) == missing; }));
+  EXPECT_EQ(dangling(seen), missing);
+  co_return Result<>();
+}
+TEST(FlowObjects, ASchemaSaysWhetherItsLevelIsThere) { with_cluster(dangles); }
+
+// --- a flood
+
+struct Flood {
+  TestCluster& cluster;
+  std::string path;
+  int answered = 0, refused = 0;
+  async::Task<Result<>> ask() {
+    for (;;) {  // forever: until cancelled
+      CO_TRY_ASSIGN(Reply reply, co_await cluster.call("GET", path, "", {{"authorization", "Bearer alice-token"}}));
+      ++(reply.status == 200 ? answered : refused);
+      if (reply.status != 200) co_return Result<>();  // it would come back after a second
+    }
+  }
+};
+
+constexpr int kFlooding = 250;
+
+// How many of the flood's requests are answered while each of another client's is.
+async::Task<Result<>> read_beside(TestCluster& cluster, Flood& flood, std::vector<int>& meanwhile) {
+  const http::Headers bob{{"authorization", "Bearer admin-token"}, {"impersonate-user", "bob"}};  // the same level as alice, a flow of his own
+  for (int turn = 0; turn < 100; ++turn) co_await async::asio::post(cluster.executor, async::use_task);
+  for (int i = 0; i < 15; ++i) {
+    int before = flood.answered;
+    CO_CALL(read, "GET", kMaps + "/m1", "", bob);
+    CO_EXPECT_STATUS(read, 200);
+    meanwhile.push_back(flood.answered - before);
+  }
+  co_return Result<>();
+}
+
+// While one request of another client is answered, so many of the flood's are at most: it does not wait behind what is queued.
+async::Task<Result<>> flooded(TestCluster& cluster) {
+  const std::string rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+  CO_CALL(role, "POST", rbac + "/roles", R"({"metadata":{"name":"r"},"rules":[{"apiGroups":[""],"resources":["configmaps"],"verbs":["*"]}]})");
+  CO_CALL(binding, "POST", rbac + "/rolebindings",
+          R"({"metadata":{"name":"b"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"r"},"subjects":[{"kind":"User","name":"alice","apiGroup":"rbac.authorization.k8s.io"},{"kind":"User","name":"bob","apiGroup":"rbac.authorization.k8s.io"}]})");
+  CO_EXPECT_STATUS(binding, 201);
+  std::string filler(20'000, 'x');
+  for (int i = 0; i < 10; ++i) {
+    CO_CALL(made, "POST", kMaps, cat(R"({"metadata":{"name":"m)", i, R"("},"data":{"k":")", filler, R"("}})"));
+    CO_EXPECT_STATUS(made, 201);
+  }
+  Flood flood{cluster, kMaps};  // long enough that each is answered in several turns of the loop
+  async::Scope scope(cluster.executor);
+  for (int i = 0; i < kFlooding; ++i) scope.spawn(flood.ask());
+  std::vector<int> meanwhile;
+  Result<> done = co_await read_beside(cluster, flood, meanwhile);
+  scope.cancel();
+  (void)co_await scope.join();
+  CO_TRY(done);
+  std::ranges::sort(meanwhile);
+  EXPECT_GT(flood.answered, 100) << "it is a flood";
+  // As many as are answered at once: not the hundreds that wait.
+  EXPECT_LE(meanwhile[meanwhile.size() * 99 / 100], kSeatsTotal) << "of " << kFlooding << " that wait; at most " << meanwhile.back();
+  std::fprintf(stderr, "flood: %d answered, %d refused; beside one other request p50 %d, p99 %d\n", flood.answered, flood.refused, meanwhile[meanwhile.size() / 2], meanwhile[meanwhile.size() * 99 / 100]);
+  co_return Result<>();
+}
+TEST(Flow, AFloodRaisesNobodyElsesWaitPastTheSeats) { with_cluster(flooded); }
+
 }  // namespace
 }  // namespace monopod::api::flow

@@ -111,6 +111,10 @@ void default_custom_resource_definition(Value& object);
 void default_resource_claim(Value& object);
 void validate_resource_claim_update(const Value& object, const Value& old, std::string_view subresource, FieldErrors& errors);
 
+// flow.cc
+void validate_flow_schema(const Value& object, FieldErrors& errors);
+void validate_priority_level(const Value& object, FieldErrors& errors);
+
 // certificates.cc
 void prepare_signing_request_update(Value& request, const Value& old, std::string_view subresource);
 void validate_signing_request(const Value& request, FieldErrors& errors);

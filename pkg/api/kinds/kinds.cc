@@ -70,8 +70,8 @@ constexpr Behavior kBehaviors[] = {
     {.group = "admissionregistration.k8s.io", .kind = "ValidatingWebhookConfiguration", .generation = true},
     {.group = "admissionregistration.k8s.io", .kind = "ValidatingAdmissionPolicy", .generation = true},
     {.group = "admissionregistration.k8s.io", .kind = "ValidatingAdmissionPolicyBinding", .generation = true},
-    {.group = "flowcontrol.apiserver.k8s.io", .kind = "FlowSchema", .generation = true},
-    {.group = "flowcontrol.apiserver.k8s.io", .kind = "PriorityLevelConfiguration", .generation = true},
+    {.group = "flowcontrol.apiserver.k8s.io", .kind = "FlowSchema", .validate = validate_flow_schema, .generation = true},
+    {.group = "flowcontrol.apiserver.k8s.io", .kind = "PriorityLevelConfiguration", .validate = validate_priority_level, .generation = true},
 };
 
 constexpr Behavior kPlain{.group = "", .kind = ""};

@@ -262,6 +262,7 @@ async::Task<Result<>> ApiServer::run() {
   scope.spawn(end_watches(*works_));
   scope.spawn(keep_roles_aggregated(*works_));
   scope.spawn(keep_definitions(*works_));
+  scope.spawn(keep_flow_status(*works_));
   co_return co_await scope.join();
 }
 
@@ -285,14 +286,16 @@ async::Task<Result<std::unique_ptr<LongAnswer>>> answer(ServerWorks& works, http
   co_return std::move(call.rest);
 }
 
+async::Task<Result<>> handle_plain(ServerWorks& works, http::Exchange& exchange, audit::Record* record) {
+  CO_TRY_ASSIGN(std::unique_ptr<LongAnswer> rest, co_await answer(works, exchange, record));
+  if (!rest) co_return Result<>();
+  co_return co_await rest->run();
+}
+
 class Plain final : public http::Handler {
  public:
   Plain(ServerWorks& works, audit::Record* record) : works_(works), record_(record) {}
-  async::Task<Result<>> handle(http::Exchange& exchange) override {
-    CO_TRY_ASSIGN(std::unique_ptr<LongAnswer> rest, co_await answer(works_, exchange, record_));
-    if (!rest) co_return Result<>();
-    co_return co_await rest->run();
-  }
+  async::Task<Result<>> handle(http::Exchange& exchange) override { return handle_plain(works_, exchange, record_); }
 
  private:
   ServerWorks& works_;
@@ -300,13 +303,17 @@ class Plain final : public http::Handler {
 };
 
 // Watches and logs come over a WebSocket too, for clients that ask for one.
-async::Task<Result<>> by_messages_or(Plain& plain, ServerWorks& works, http::Exchange& exchange) {
-  if (exchange.wants_upgrade("websocket")) {
-    Outcome<RequestInfo> info = parse_request(exchange.request().method, exchange.request().target);
-    if (info && info->verb == "watch") return http::answer_by_messages(exchange, plain, http::Messages::kLines, works.parts.time);
-    if (info && info->subresource == "log") return http::answer_by_messages(exchange, plain, http::Messages::kBytes, works.parts.time);
-  }
-  return plain.handle(exchange);
+async::Task<Result<>> handle_upgrade(ServerWorks& works, http::Exchange& exchange, audit::Record* record) {
+  Plain plain(works, record);
+  Outcome<RequestInfo> info = parse_request(exchange.request().method, exchange.request().target);
+  if (info && info->verb == "watch") co_return co_await http::answer_by_messages(exchange, plain, http::Messages::kLines, works.parts.time);
+  if (info && info->subresource == "log") co_return co_await http::answer_by_messages(exchange, plain, http::Messages::kBytes, works.parts.time);
+  co_return co_await plain.handle(exchange);
+}
+
+// No frame of its own: a watch lives in the one that it returns.
+async::Task<Result<>> handle_either(ServerWorks& works, http::Exchange& exchange, audit::Record* record) {
+  return exchange.wants_upgrade("websocket") ? handle_upgrade(works, exchange, record) : handle_plain(works, exchange, record);
 }
 
 async::Task<Result<>> handle_audited(ServerWorks& works, http::Exchange& exchange) {
@@ -314,17 +321,15 @@ async::Task<Result<>> handle_audited(ServerWorks& works, http::Exchange& exchang
   CO_TRY(co_await sink.wait_for_room());
   audit::Record record(*works.options.audit_policy, sink, works.audited, works.parts.time, works.parts.rng.uuid());
   audit::AuditedExchange audited(exchange, record);
-  Plain plain(works, &record);
-  co_return co_await by_messages_or(plain, works, audited);
+  co_return co_await handle_either(works, audited, &record);
 }
 
 }  // namespace
 
 async::Task<Result<>> ApiServer::handle(http::Exchange& exchange) {
   const ServerOptions& options = works_->options;
-  if (options.audit_policy && options.audit_sink != nullptr) co_return co_await handle_audited(*works_, exchange);
-  Plain plain(*works_, nullptr);
-  co_return co_await by_messages_or(plain, *works_, exchange);
+  if (options.audit_policy && options.audit_sink != nullptr) return handle_audited(*works_, exchange);
+  return handle_either(*works_, exchange, nullptr);
 }
 
 bool find_served(ServerWorks& works, std::string_view group, std::string_view version, std::string_view plural, Call& call) {

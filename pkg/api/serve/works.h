@@ -92,6 +92,8 @@ async::Task<Result<>> make_cluster_basics(ServerWorks& works);
 // Ends HTTP watches whose time is up.
 async::Task<Result<>> end_watches(ServerWorks& works);
 async::Task<Result<>> keep_roles_aggregated(ServerWorks& works);
+// run(): flow schemas say whether their level exists.
+async::Task<Result<>> keep_flow_status(ServerWorks& works);
 // start(): the kinds of accepted CustomResourceDefinitions, before the caches load. run(): follows the definitions.
 async::Task<Result<>> find_custom_kinds(ServerWorks& works);
 async::Task<Result<>> keep_definitions(ServerWorks& works);
