@@ -97,13 +97,28 @@ void RotatingFile::remove_old(WallTime now) {
 Result<> RotatingFile::write(std::string_view lines, WallTime now) {
   struct ::stat info = {};
   if (!file_ || ::fstat(file_.get(), &info) < 0 || info.st_nlink == 0) TRY(open_current());
-  if (bytes_ > 0 && bytes_ + lines.size() > limits_.bytes_max) TRY(rotate(now));
-  Result<> written = write_all(file_.get(), lines);
-  if (!written) {
-    if (::ftruncate(file_.get(), static_cast<off_t>(bytes_)) < 0) file_.reset();
-    return fail(std::move(written).error().with(cat("write ", path_)));
+  while (!lines.empty()) {
+    std::string_view part = lines;
+    if (bytes_ + part.size() > limits_.bytes_max) {
+      // As many whole lines as fit; at least one goes into an empty file.
+      std::size_t room = bytes_ < limits_.bytes_max ? static_cast<std::size_t>(limits_.bytes_max - bytes_) : 0;
+      std::size_t end = room == 0 ? std::string_view::npos : part.rfind('\n', room - 1);
+      if (end == std::string_view::npos && bytes_ > 0) {
+        TRY(rotate(now));
+        if (bytes_ > 0) return fail(Code::kFailedPrecondition, cat("rotate ", path_, ": the new file is not empty"));
+        continue;
+      }
+      part = part.substr(0, (end == std::string_view::npos ? part.find('\n') : end) + 1);
+      if (part.empty()) part = lines;  // no newline at all
+    }
+    Result<> written = write_all(file_.get(), part);
+    if (!written) {
+      if (::ftruncate(file_.get(), static_cast<off_t>(bytes_)) < 0) file_.reset();
+      return fail(std::move(written).error().with(cat("write ", path_)));
+    }
+    bytes_ += part.size();
+    lines.remove_prefix(part.size());
   }
-  bytes_ += lines.size();
   return {};
 }
 

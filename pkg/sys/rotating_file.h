@@ -11,7 +11,7 @@
 namespace monopod::sys {
 
 struct RotationLimits {
-  std::uint64_t bytes_max = 100U << 20;  // of one file; a write goes into one file, also where it alone is larger
+  std::uint64_t bytes_max = 100U << 20;  // of one file; a line goes into one file, also where it alone is larger
   int old_files_max = 0;                 // 0: any number
   Duration age_max{};                    // of old ones, by their names; 0: any
 };
@@ -21,7 +21,7 @@ class RotatingFile {
   // Goes on with what is there. kFailedPrecondition where the path is a symbolic link or no regular file.
   static Result<RotatingFile> open(const std::string& path, RotationLimits limits);
 
-  // Whole lines. A failed write leaves no part of them (a full disk); one that finds the file gone makes a new one.
+  // Whole lines. A failed write leaves no part of a line (a full disk); one that finds the file gone makes a new one.
   Result<> write(std::string_view lines, WallTime now);
 
  private:

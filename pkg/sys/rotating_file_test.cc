@@ -51,6 +51,16 @@ TEST_F(RotatingFileTest, AFullFileIsPutAsideUnderItsTime) {
   }
 }
 
+TEST_F(RotatingFileTest, LinesThatComeTogetherAreSpreadOverFiles) {
+  auto file = RotatingFile::open(path(), {.bytes_max = 10});
+  ASSERT_TRUE(file);
+  ASSERT_TRUE(file->write("123\n567\n9\nthis one is too large for any\n1\n2\n", now_));
+  EXPECT_EQ(names().size(), 3U);
+  EXPECT_EQ(read_host_file(path("audit-2026-01-02T03-04-05.006.log")).value(), "123\n567\n9\n");
+  EXPECT_EQ(read_host_file(path("audit-2026-01-02T03-04-05.007.log")).value(), "this one is too large for any\n");
+  EXPECT_EQ(read_host_file(path()).value(), "1\n2\n");
+}
+
 TEST_F(RotatingFileTest, OldOnesGoByNumberAndAge) {
   std::ofstream(path("audit-notes.log")) << "not ours";
   std::ofstream(path("audit-2026-01-02T03-04-05.006.txt")) << "not ours";

@@ -69,7 +69,8 @@ def the_file_is_bounded():
         status, body = node.request("POST", "/api/v1/namespaces/default/configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"big{i}"}, "data": {"k": "x" * 300_000}})
         assert status == 201, body
     old = os.path.join(DIR, "audit-*.log")
-    until("old files", lambda: len(glob.glob(old)) == 2)
+    until("the last of them", lambda: any(e["objectRef"].get("name") == "big5" for e in events()))
+    assert len(glob.glob(old)) == 2, glob.glob(old)
     for file in glob.glob(old):
         assert os.path.getsize(file) <= 1 << 20 and os.stat(file).st_mode & 0o777 == 0o600
         with open(file, encoding="utf-8") as log:
