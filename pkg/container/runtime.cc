@@ -385,10 +385,9 @@ async::Task<Result<>> Runtime::create(std::string id, ContainerConfig config, su
 async::Task<Result<>> Runtime::start(std::string id) {
   CO_TRY_ASSIGN(Impl::Handle c, impl_->find(id));
   if (c->state.status != Status::kCreated) co_return fail(Code::kFailedPrecondition, cat("container ", id, " is ", format_status(c->state.status)));
-  Result<> started = co_await impl_->supervisor.start(id);
-  if (!started) co_return started;  // its text is the program's own trouble; the exit event follows
+  CO_TRY_ASSIGN(WallTime started_at, co_await impl_->supervisor.start(id));  // its error is the program's own trouble; the exit event follows
   if (c->state.status == Status::kCreated) c->state.status = Status::kRunning;
-  c->state.started_at = impl_->time.wall();
+  c->state.started_at = started_at;
   co_return Result<>();
 }
 

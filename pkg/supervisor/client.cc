@@ -169,12 +169,13 @@ async::Task<Result<SpawnResult>> Supervisor::spawn(SpawnRequest request) {
   co_return result;
 }
 
-async::Task<Result<>> Supervisor::start(std::string id) {
+async::Task<Result<WallTime>> Supervisor::start(std::string id) {
   std::uint32_t number = impl_->next_request++;
   Writer writer(MessageType::kStart, number);
   writer.text(id);
-  CO_TRY(co_await impl_->call(std::move(writer), number, {}));
-  co_return Result<>();
+  CO_TRY_ASSIGN(std::shared_ptr<Call> call, co_await impl_->call(std::move(writer), number, {}));
+  Reader reader(call->body);
+  co_return WallTime(std::chrono::nanoseconds(static_cast<std::int64_t>(reader.u64())));
 }
 
 async::Task<Result<>> Supervisor::signal(std::string id, int signal) {

@@ -173,7 +173,9 @@ void Server::on_terminal(Entry& entry, sys::Fd terminal) {
 void Server::stage_done(Entry& entry, Result<> result) {
   if (entry.hold && entry.ready) {
     // Answer of start(), if it is still waited for. A failed start leaves an exited process with the stage's exit code.
-    if (entry.waiting) reply(*std::exchange(entry.waiting, std::nullopt), result);
+    std::string body;
+    Writer(body).u64(static_cast<std::uint64_t>(entry.process.started_at.time_since_epoch().count()));
+    if (entry.waiting) reply(*std::exchange(entry.waiting, std::nullopt), result, body, {});
     return;
   }
   if (!result) entry.failed = true;

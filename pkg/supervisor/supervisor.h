@@ -89,7 +89,7 @@ class Supervisor {
   // Answers once the first stage has set everything up (hold) or has been replaced by the program. The error is the first stage's own
   // text, its code by meaning: kNotFound (127), kPermissionDenied (126), else kInternal (128).
   async::Task<Result<SpawnResult>> spawn(SpawnRequest request);
-  async::Task<Result<>> start(std::string id);
+  async::Task<Result<WallTime>> start(std::string id);  // when it began to run, as list() has it
   async::Task<Result<>> signal(std::string id, int signal);
   async::Task<Result<std::vector<Process>>> list();
   async::Task<Result<AttachedStreams>> attach(AttachOptions options);

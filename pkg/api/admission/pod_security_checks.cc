@@ -359,14 +359,14 @@ Found seccomp_restricted(const Pod& pod) {
   return PodSecurityViolation{"seccompProfile", cat("pod or ", containers_text(silent), " must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\"")};
 }
 
-constexpr int kAlways = kNewest + 1;
+constexpr int kEvery = kNewest + 1;
 
 struct Check {
   Found (*run)(const Pod& pod);
   PodSecurityLevel level;
   int first = 0;                    // versions v1.first up to, without, v1.end
-  int end = kAlways;
-  int restricted_from = kAlways;    // from here on a stricter check stands for it at the restricted level
+  int end = kEvery;
+  int restricted_from = kEvery;    // from here on a stricter check stands for it at the restricted level
 };
 
 constexpr PodSecurityLevel kBaseline = PodSecurityLevel::kBaseline;
