@@ -43,7 +43,7 @@ const Known* find_known(std::string_view name) {
   return nullptr;
 }
 
-std::unexpected<Error> wrong(std::size_t line, std::size_t column, std::string_view why) { return fail(Code::kInvalidArgument, cat(line, ":", column, ": ", why)); }
+std::unexpected<Error> wrong_at(std::size_t line, std::size_t column, std::string_view why) { return fail(Code::kInvalidArgument, cat(line, ":", column, ": ", why)); }
 
 std::string_view trim_left(std::string_view text) {
   std::size_t at = text.find_first_not_of(" \t");
@@ -91,10 +91,10 @@ class Parser {
       auto [name, value] = split_once(line.substr(1), '=');
       std::string key = to_lower(trim(name));
       if (!value || (key != "syntax" && key != "escape" && key != "check")) return {};
-      if (out_.directives.contains(key)) return wrong(at_ + 1, 1, cat("only one ", key, " parser directive can be used"));
+      if (out_.directives.contains(key)) return wrong_at(at_ + 1, 1, cat("only one ", key, " parser directive can be used"));
       std::string_view text = trim(*value);
       if (key == "escape") {
-        if (text != "\\" && text != "`") return wrong(at_ + 1, 1, cat("invalid escape token '", text.substr(0, 20), "' does not match ` or \\"));
+        if (text != "\\" && text != "`") return wrong_at(at_ + 1, 1, cat("invalid escape token '", text.substr(0, 20), "' does not match ` or \\"));
         out_.escape = text.front();
       }
       out_.directives.emplace(std::move(key), text);

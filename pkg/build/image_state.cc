@@ -4,13 +4,12 @@
 
 #include "base/duration.h"
 #include "base/strings.h"
+#include "build/wrong.h"
 
 namespace monopod::build {
 namespace {
 
 constexpr std::string_view kComment = "monopod image build";
-
-std::unexpected<Error> wrong(std::string why) { return fail(Code::kInvalidArgument, std::move(why)); }
 
 std::string clean(std::string_view path) {
   std::vector<std::string> parts;

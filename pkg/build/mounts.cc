@@ -1,11 +1,10 @@
 #include "build/mounts.h"
 
 #include "base/strings.h"
+#include "build/wrong.h"
 
 namespace monopod::build {
 namespace {
-
-std::unexpected<Error> wrong(std::string why) { return fail(Code::kInvalidArgument, std::move(why)); }
 
 Result<bool> read_bool(std::string_view key, std::optional<std::string_view> value) {
   if (!value || iequals(*value, "true") || *value == "1") return true;

@@ -2,13 +2,13 @@
 
 #include "base/strings.h"
 #include "build/limits.h"
+#include "build/wrong.h"
 
 namespace monopod::build {
 namespace {
 
 bool is_name_start(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool is_name_char(char c) { return is_name_start(c) || (c >= '0' && c <= '9'); }
-std::unexpected<Error> wrong(std::string why) { return fail(Code::kInvalidArgument, std::move(why)); }
 
 // * and ? over the whole text.
 bool matches_glob(std::string_view pattern, std::string_view text) {
