@@ -18,8 +18,6 @@ target_precompile_headers(monopod_pch_small PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pc
 function(monopod_precompile target small)
   if("${small}" AND CMAKE_BUILD_TYPE STREQUAL "Release")
     target_compile_options(${target} PRIVATE -Oz)
-    # Four files at a time: what asio's and CLI11's templates cost in each is paid once, a quarter of a clean build.
-    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 4)
     target_precompile_headers(${target} REUSE_FROM monopod_pch_small)
   else()
     # At the default of 225 coroutines inline into one another: half the size of some files, for no speed that was measured.
