@@ -28,7 +28,7 @@ namespace monopod::cmd {
 namespace {
 
 using async::Task;
-using Verb = Task<Result<>> (*)(image::ImageStore&, const ImageOptions&);
+using StoreVerb = Task<Result<>> (*)(image::ImageStore&, const ImageOptions&);
 
 constexpr std::size_t kPoolThreads = 3;  // one unpacks, one reads, one commits
 
@@ -71,7 +71,7 @@ Result<> with_local_store(ImageOptions options, std::function<Task<Result<>>(Loc
 
 namespace {
 
-Result<> run(Verb verb, const ImageOptions& options) {
+Result<> run(StoreVerb verb, const ImageOptions& options) {
   return with_local_store(options, [verb](LocalStore& store, const ImageOptions& o) { return verb(store.images, o); });
 }
 
