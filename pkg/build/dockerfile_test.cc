@@ -140,6 +140,7 @@ TEST(Words, WordsAndPairs) {
   EXPECT_EQ(*expand_pairs("A=1 B=\"x y\" C=$sp D=a\\ b E=", variable), (Pairs{{"A", "1"}, {"B", "x y"}, {"C", "x y"}, {"D", "a b"}, {"E", ""}}));
   EXPECT_EQ(*expand_pairs("KEY  some value = $a", variable), (Pairs{{"KEY", "some value = one"}}));
   EXPECT_FALSE(expand_pairs("KEY", variable));
+  for (const char* text : {"KEY\\ ", "KEY\v", "  KEY\\ "}) EXPECT_FALSE(expand_pairs(text, variable)) << text;  // a word ends where it ends, not where white space is cut off
   EXPECT_FALSE(expand_pairs("A=1 B", variable));
   EXPECT_FALSE(expand_pairs("=1", variable));
 }

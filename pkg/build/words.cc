@@ -272,7 +272,8 @@ Result<std::vector<std::pair<std::string, std::string>>> expand_pairs(std::strin
   std::vector<std::string> words = split_words(text, options.escape);
   if (words.empty()) return wrong("want KEY=value");
   if (words.front().find('=') == std::string::npos) {  // KEY all of the rest
-    std::string_view rest = trim(text).substr(words.front().size());
+    std::string_view rest = text.substr(text.find_first_not_of(" \t"));  // begins with the first word, as it stands
+    rest.remove_prefix(words.front().size());
     if (trim(rest).empty()) return wrong(cat(words.front(), " must have two arguments"));
     TRY_ASSIGN(std::string key, expand(words.front(), find, options));
     TRY_ASSIGN(std::string value, expand(trim(rest), find, options));
