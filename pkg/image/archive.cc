@@ -22,10 +22,10 @@ namespace {
 constexpr std::size_t kReadBytes = 256U << 10;
 
 // A descriptor, read in big pieces; a regular file by position, so that skipping costs nothing.
-class FdSource final : public codec::ByteSource {
+class ArchiveSource final : public codec::ByteSource {
  public:
   using Report = std::function<void(std::uint64_t)>;
-  FdSource(int fd, bool seekable, std::uint64_t offset, std::uint64_t bytes, const std::atomic<bool>& stop, Report report)
+  ArchiveSource(int fd, bool seekable, std::uint64_t offset, std::uint64_t bytes, const std::atomic<bool>& stop, Report report)
       : fd_(fd), seekable_(seekable), offset_(offset), rest_(bytes), stop_(stop), report_(std::move(report)), buffer_(kReadBytes) {}
 
   Result<std::size_t> read(std::span<std::byte> into) override {
@@ -204,7 +204,7 @@ Result<> Reader::scan() {
   if (::fstat(fd_, &st) != 0) return fail_errno("stat archive");
   bool regular = S_ISREG(st.st_mode);
   total_ = regular ? static_cast<std::uint64_t>(st.st_size) : 0;
-  FdSource file(fd_, regular, 0, regular ? total_ : UINT64_MAX, stop_, [this](std::uint64_t done) { report(done, "reading"); });
+  ArchiveSource file(fd_, regular, 0, regular ? total_ : UINT64_MAX, stop_, [this](std::uint64_t done) { report(done, "reading"); });
   codec::Compression compression = codec::detect_compression(file.peek().first(std::min<std::size_t>(4, file.peek().size())));
   in_place_ = regular && compression == codec::Compression::kNone;
   std::unique_ptr<codec::ByteSource> plain;
@@ -244,7 +244,7 @@ const std::string* Reader::document(const std::string& name) const {
 Result<StagedLayer> Reader::layer(const std::string& name) {
   std::string at = resolve(name);
   if (auto place = places_.find(at); place != places_.end()) {
-    FdSource source(fd_, true, place->second.offset, place->second.bytes, stop_, [this, &at](std::uint64_t done) { report(done, "unpacking " + at); });
+    ArchiveSource source(fd_, true, place->second.offset, place->second.bytes, stop_, [this, &at](std::uint64_t done) { report(done, "unpacking " + at); });
     return stage_layer(content_, source, limits_, stop_);
   }
   if (auto staged = staged_.find(at); staged != staged_.end()) {

@@ -11,6 +11,7 @@
 #include "codec/json.h"
 #include "image/config.h"
 #include "image/digest.h"
+#include "image/fd_streams.h"
 #include "image/manifest.h"
 #include "image/reference.h"
 #include "image/tar.h"
@@ -20,15 +21,6 @@ namespace {
 
 constexpr int kBundleLevel = 9;
 constexpr int kBundleWindowLog = 27;  // what load takes
-
-class FdSink final : public codec::ByteSink {
- public:
-  explicit FdSink(int fd) : fd_(fd) {}
-  Result<> write(std::span<const std::byte> bytes) override { return sys::write_all(fd_, as_text(bytes)); }
-
- private:
-  int fd_;
-};
 
 std::string path_of(std::string_view digest) { return cat("blobs/sha256/", digest_hex(digest)); }
 
@@ -46,19 +38,6 @@ Result<sys::Fd> open_kept(const Content& content, const std::string& digest) {
   if (file || file.error().code() != Code::kNotFound) return file;
   return fail(Code::kFailedPrecondition, cat("blob ", digest, " is not kept as it came: the image was loaded without keeping blobs; pull or load it again with monopod image"));
 }
-
-class FdSource final : public codec::ByteSource {
- public:
-  explicit FdSource(int fd) : fd_(fd) {}
-  Result<std::size_t> read(std::span<std::byte> into) override {
-    ssize_t n = ::read(fd_, into.data(), into.size());
-    if (n < 0) return fail_errno("read blob");
-    return static_cast<std::size_t>(n);
-  }
-
- private:
-  int fd_;
-};
 
 // A blob, decompressed where plain.
 class BlobReader {

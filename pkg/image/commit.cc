@@ -7,33 +7,12 @@
 #include "codec/compress.h"
 #include "codec/json.h"
 #include "image/digest.h"
+#include "image/fd_streams.h"
 #include "image/layer_pack.h"
 #include "image/layer_unpacker.h"
 
 namespace monopod::image {
 namespace {
-
-class FdSink final : public codec::ByteSink {
- public:
-  explicit FdSink(int fd) : fd_(fd) {}
-  Result<> write(std::span<const std::byte> bytes) override { return sys::write_all(fd_, as_text(bytes)); }
-
- private:
-  int fd_;
-};
-
-class FileSource final : public codec::ByteSource {
- public:
-  explicit FileSource(int fd) : fd_(fd) {}
-  Result<std::size_t> read(std::span<std::byte> into) override {
-    ssize_t n = ::read(fd_, into.data(), into.size());
-    if (n < 0) return fail_errno("read packed layer");
-    return static_cast<std::size_t>(n);
-  }
-
- private:
-  int fd_;
-};
 
 // The layer's compression is all that its media type must say.
 std::string oci_type(std::string_view type) {
@@ -69,7 +48,7 @@ Result<StoredImage> commit_image(const Content& content, const Limits& limits, c
     TRY(pack_layer(changes, *gzip, {.mtime_max_seconds = options.mtime_max_seconds}, stop));
     TRY(gzip->finish());
     if (::lseek(file.get(), 0, SEEK_SET) < 0) return fail_errno("rewind packed layer");
-    FileSource source(file.get());
+    FdSource source(file.get());
     TRY_ASSIGN(layer, stage_layer(content, source, limits, stop));
     documents.manifest.layers.push_back({.media_type = cat(kOciLayer, "+gzip"), .digest = layer->meta.digest, .size = layer->meta.blob_bytes, .platform = {}, .annotations = {}});
     diff_ids.push_back(layer->meta.diff_id);
