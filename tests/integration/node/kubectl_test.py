@@ -81,6 +81,7 @@ def rollout():
     k("rollout", "undo", "deployment/hello")
     k("rollout", "status", "deployment/hello", "--timeout=60s")
     k("wait", "--for=condition=Available", "deployment/hello", "--timeout=30s")
+    until("the replaced pods to go", lambda: len(pods("app=hello")) == 2)  # what follows names the pods it finds
 
 
 def config_update_reaches_the_volume():
