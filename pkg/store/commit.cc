@@ -13,6 +13,9 @@ constexpr std::int64_t kReservedBlock = 100'000;  // revisions, so rarely a writ
 constexpr std::chrono::milliseconds kSyncInterval{10};
 // Writers that were answered come back within a moment: a commit that waits for them saves them one of their own.
 constexpr std::size_t kGatherWritersMin = 8;
+// What the loop takes to answer a writer and to hear it again. Where a commit is shorter than that for all of them, half the writers are
+// committed while the loop has the other half: neither waits for the other.
+constexpr std::chrono::microseconds kLoopPerWriter{20};
 constexpr int kGatherShare = 4;  // of the last commit's time, at most
 constexpr Duration kGatherMax = std::chrono::milliseconds(1);
 constexpr int kGatherPause = 16;  // commits, after a wait that few came in
@@ -96,10 +99,10 @@ async::Task<Result<>> SqliteStore::settled() {
   co_return co_await finish(make_work());
 }
 
-std::vector<WorkPtr> SqliteStore::next_batch() {
+std::vector<WorkPtr> SqliteStore::next_batch(std::size_t most) {
   std::vector<WorkPtr> batch;
   std::size_t bytes = 0;
-  while (!queue_.empty() && bytes < kCommitBytesMax) {
+  while (!queue_.empty() && bytes < kCommitBytesMax && batch.size() < most) {
     bytes += bytes_of(queue_.front()->writes);
     batch.push_back(std::move(queue_.front()));
     queue_.pop_front();
@@ -112,21 +115,26 @@ async::Task<Result<>> SqliteStore::until_queued() {
   co_return Result<>();
 }
 
+std::size_t SqliteStore::writers_per_commit() const {
+  const bool halves = expected_writers_ >= kGatherWritersMin && last_commit_ < kLoopPerWriter * expected_writers_;
+  return halves ? (expected_writers_ + 1) / 2 : expected_writers_;
+}
+
 // Lets the writers of the last commits join the next one, where they are many. One writer alone never waits, and a file whose commits take no
 // time neither.
-async::Task<Result<>> SqliteStore::gather() {
+async::Task<Result<>> SqliteStore::gather(std::size_t wanted) {
   std::size_t before = queue_.size();
   Duration limit = std::min<Duration>(last_commit_ / kGatherShare, kGatherMax);
-  if (expected_writers_ < kGatherWritersMin || before >= expected_writers_ || limit.count() <= 0 || closing_) co_return Result<>();
+  if (expected_writers_ < kGatherWritersMin || before >= wanted || limit.count() <= 0 || closing_) co_return Result<>();
   if (gather_pause_ > 0) {
     --gather_pause_;
     co_return Result<>();
   }
-  wake_at_ = expected_writers_;
+  wake_at_ = wanted;
   Result<> came = co_await async::with_timeout<void>(time_, limit, "more writers", until_queued());
   wake_at_ = 1;
   if (!came && came.error().code() == Code::kCancelled) co_return came;
-  if (queue_.size() - before < (expected_writers_ - before) / 2) gather_pause_ = kGatherPause;
+  if (queue_.size() - before < (wanted - before) / 2) gather_pause_ = kGatherPause;
   co_return Result<>();
 }
 
@@ -134,9 +142,12 @@ async::Task<Result<>> SqliteStore::run_committer() {
   for (;;) {
     CO_TRY(co_await until_queued());
     if (queue_.empty()) co_return Result<>();  // closing
-    co_await async::asio::post(executor_, async::use_task);  // the rest of this turn comes along
-    CO_TRY(co_await gather());
-    in_flight_ = next_batch();
+    const std::size_t share = writers_per_commit();
+    if (queue_.size() < share || share == expected_writers_) {
+      co_await async::asio::post(executor_, async::use_task);  // the rest of this turn comes along
+      CO_TRY(co_await gather(share));
+    }
+    in_flight_ = next_batch(share < expected_writers_ ? share : SIZE_MAX);
     std::vector<Writes*> writes;
     for (const WorkPtr& work : in_flight_)
       if (!work->writes.empty()) writes.push_back(&work->writes);

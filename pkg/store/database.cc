@@ -134,9 +134,10 @@ Database::~Database() {
   writer_.reset();
 }
 
-void Database::watch_writes() {
+void Database::watch_writes(Durability durability) {
   sqlite3_wal_hook(writer_->get(), on_wal_commit, &wal_pages_);
   file_writes_.attach(writer_->get());
+  if (durability == Durability::kAlways) log_writer_.attach(writer_->get(), vfs_ == nullptr ? path_ + "-wal" : std::string());
 }
 
 Result<Meta> read_meta(Connection& connection) {
@@ -280,6 +281,8 @@ Result<> Database::commit(std::span<Writes* const> batch) {
 Result<bool> Database::run_checkpoint(int mode) {
   if (memory_ || broken_) return true;
   TRY(check(failpoint("store.before_checkpoint")));
+  // What went past the page cache is read back from the disk: all at once then.
+  if (log_writer_.direct() && open_log()) (void)::posix_fadvise(wal_fd_.get(), 0, 32 + wal_pages_ * (page_bytes_ + 24), POSIX_FADV_WILLNEED);
   int rc = sqlite3_wal_checkpoint_v2(writer_->get(), nullptr, mode, nullptr, nullptr);
   bool busy = (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED;
   if (rc != SQLITE_OK && !busy) TRY(check(fail(sqlite_error(writer_->get(), rc, "checkpoint"))));

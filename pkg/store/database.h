@@ -12,6 +12,7 @@
 #include <span>
 
 #include "store/dump.h"
+#include "store/log_writer.h"
 #include "store/offline.h"
 #include "store/row.h"
 #include "store/sqlite_backend.h"
@@ -146,13 +147,14 @@ class Database {
   Result<> run_prepared(const char* sql, std::string_view what);
   bool open_log();
   void lengthen_log();
-  void watch_writes();               // counts pages of the log and bytes of the file
+  void watch_writes(Durability durability);  // counts pages of the log and bytes of the file, joins writes into the log
   std::string path_;
   const char* vfs_ = nullptr;
   bool memory_ = false;  // or read-only: the one connection is for all threads
   sys::Fd lock_;
   sys::Fd wal_fd_{};  // of the write-ahead log, opened when first needed
   WriteCounter file_writes_;  // outlives writer_
+  LogWriter log_writer_;      // likewise
   std::unique_ptr<Connection> writer_;
   ValueEncoder encoder_;  // of the commit thread, as the next
   ValueDecoder decoder_;

@@ -209,7 +209,7 @@ struct DatabaseOpener {
       if (found != "ok") return fail(Code::kDataLoss, found);
     }
     db.file_bytes_ = pages * db.page_bytes_;
-    db.watch_writes();
+    db.watch_writes(options.durability);
     return {};
   }
 

@@ -102,8 +102,9 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   void take_changes(Work& work, std::vector<Change> changes);  // changes at head, evaluated just now
   async::Task<Result<>> run_committer();
   async::Task<Result<>> until_queued();  // wake_at_ works, or closing_
-  async::Task<Result<>> gather();
-  std::vector<WorkPtr> next_batch();
+  std::size_t writers_per_commit() const;
+  async::Task<Result<>> gather(std::size_t wanted);  // or fewer, after a moment
+  std::vector<WorkPtr> next_batch(std::size_t most);
   void publish(const std::vector<WorkPtr>& batch);
   void take_back(std::vector<WorkPtr> batch, const Error& why);
   async::Task<> checkpoint_if_due();
