@@ -143,7 +143,7 @@ async::Task<Result<>> SqliteStore::run_committer() {
     CO_TRY(co_await until_queued());
     if (queue_.empty()) co_return Result<>();  // closing
     const std::size_t share = writers_per_commit();
-    if (queue_.size() < share || share == expected_writers_) {
+    if (queue_.size() < share / 2 || share == expected_writers_) {
       co_await async::asio::post(executor_, async::use_task);  // the rest of this turn comes along
       CO_TRY(co_await gather(share));
     }
