@@ -1,6 +1,6 @@
 // The table of an API server's numbers over real sockets: the server in a process of its own (HTTP/2 over TLS, a store on disk, every
 // write synced), the clients in this one, "name value unit (must, stretch)" a line, beside the machine's own calibration.
-//   api_wire_bench [DIRECTORY [PART]]    where the store goes; /tmp by default. PART: that alone (create, get, apply, watch, objects).
+//   api_wire_bench [DIRECTORY [PART]]    where the store goes; /tmp by default. PART: that alone (create, get, apply, apply-one, watch, objects).
 // MONOPOD_BENCH_PODS: pods in the large lists (10,000).
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -39,7 +39,7 @@ double seconds_of(clockid_t clock) {
 }
 double wall() { return seconds_of(CLOCK_MONOTONIC); }
 void print(const std::string& name, double value, const char* unit, const char* wanted = "") {
-  std::printf("%-44s %10.3f %-4s %s\n", name.c_str(), value, unit, wanted);
+  std::printf("%-52s %10.3f %-4s %s\n", name.c_str(), value, unit, wanted);
 }
 double percentile(std::vector<double>& values, double share) {
   if (values.empty()) return 0;
@@ -214,8 +214,8 @@ std::string kilobyte_map(int i) {
 std::string pod(int i) {
   return cat(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-5d4f8c7b9-)", i, R"(","labels":{"app":"web","pod-template-hash":"5d4f8c7b9"}},"spec":{"containers":[{"name":"c","image":"registry.example.com/team/web:1.2.3","env":[{"name":"MODE","value":"production"}],"ports":[{"containerPort":80,"protocol":"TCP"}],"resources":{"requests":{"cpu":"100m","memory":"64Mi"},"limits":{"memory":"128Mi"}}}],"nodeName":"node1"}})");
 }
-std::string deployment(int tag) {
-  return cat(R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","labels":{"app":"web"}},"spec":{"replicas":0,"selector":{"matchLabels":{"app":"web"}},"template":{"metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"name":"c","image":"registry.example.com/team/web:)",
+std::string deployment(int tag, std::string_view name = "web") {
+  return cat(R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":")", name, R"(","labels":{"app":"web"}},"spec":{"replicas":0,"selector":{"matchLabels":{"app":"web"}},"template":{"metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"name":"c","image":"registry.example.com/team/web:)",
              tag, R"(","ports":[{"containerPort":80}],"env":[{"name":"A","value":"1"},{"name":"B","value":"2"}],"resources":{"requests":{"cpu":"100m","memory":"64Mi"}}}]}}}})");
 }
 
@@ -368,11 +368,31 @@ Task<Result<>> apply(Clients& clients, const ServerProcess& server, const std::s
   co_return Result<>();
 }
 
-Task<Result<>> applies(Clients& clients, const ServerProcess& server) {
-  CO_TRY(co_await apply(clients, server, "no change", Applied::kAgain, "(80, 40)"));
-  CO_TRY(co_await apply(clients, server, "no change, new bytes", Applied::kNew, "(80, 40)"));
-  CO_TRY(co_await apply(clients, server, "one field", Applied::kChange, "(200, 120)"));
+// One client for each Deployment, which changes its image: the commits are shared, as those of the creates are.
+Task<Result<>> applier(http::Client& client, std::string name, int times) {
+  const std::string target = cat("/apis/apps/v1/namespaces/default/deployments/", name, "?fieldManager=bench&force=true");
+  for (int i = 0; i < times; ++i) CO_TRY(co_await call(client, "PATCH", target, deployment(i, name), "application/json", "application/apply-patch+yaml"));
   co_return Result<>();
+}
+Task<Result<>> apply_many(Clients& clients, const ServerProcess& server) {
+  constexpr int kClients = 16, kTimes = 300;
+  double cpu = 0, begin = 0;
+  for (int times : {1, kTimes}) {  // made first
+    cpu = server.cpu(), begin = wall();
+    async::Scope scope(clients.executor);
+    for (std::size_t i = 0; i < kClients; ++i) scope.spawn(applier(*clients.all[i], cat("web-", i), times));
+    CO_TRY(co_await scope.join());
+  }
+  print("apply Deployment, one field, 16 clients: server CPU", (server.cpu() - cpu) / (kClients * kTimes) * 1e6, "us", "(200, 120)");
+  print("apply Deployment, one field, 16 clients: rate", kClients * kTimes / (wall() - begin), "1/s");
+  co_return Result<>();
+}
+
+Task<Result<>> applies(Clients& clients, const ServerProcess& server, bool all) {
+  if (all) CO_TRY(co_await apply(clients, server, "no change", Applied::kAgain, "(80, 40)"));
+  if (all) CO_TRY(co_await apply(clients, server, "no change, new bytes", Applied::kNew, "(80, 40)"));
+  CO_TRY(co_await apply(clients, server, "one field", Applied::kChange, "(200, 120)"));
+  co_return co_await apply_many(clients, server);
 }
 
 Task<Result<>> creates(Clients& clients, const ServerProcess& server) {
@@ -422,7 +442,7 @@ Task<Result<>> parts(Clients& clients, const ServerProcess& server, std::string 
   if (all || part == "create") CO_TRY(co_await creates(clients, server));
   else if (part == "get" || part == "watch") CO_TRY(co_await run_job(clients, server, {"POST", kMaps, config_map, 0, 1000}, 16));
   if (all || part == "get") CO_TRY(co_await read_many(clients, server));
-  if (all || part == "apply") CO_TRY(co_await applies(clients, server));
+  if (all || part.starts_with("apply")) CO_TRY(co_await applies(clients, server, part != "apply-one"));
   if (all || part == "watch") {
     CO_TRY(co_await watches(clients, server, 100, "(3, 1.5)"));
     CO_TRY(co_await watches(clients, server, 1000, "(15, 8)"));
