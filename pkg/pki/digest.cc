@@ -21,9 +21,19 @@ std::string digest(const EVP_MD* algorithm, std::string_view data) {
   return out;
 }
 
+// Fetched once: what EVP_sha256() gives is looked up by name at each use, for as long as a short digest takes.
+const EVP_MD* fetched_sha256() {
+  static const EVP_MD* const algorithm = [] {
+    initialise();
+    const EVP_MD* found = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+    return found != nullptr ? found : EVP_sha256();
+  }();
+  return algorithm;
+}
+
 }  // namespace
 
-std::string sha256(std::string_view data) { return digest(EVP_sha256(), data); }
+std::string sha256(std::string_view data) { return digest(fetched_sha256(), data); }
 std::string sha512(std::string_view data) { return digest(EVP_sha512(), data); }
 std::string sha1(std::string_view data) { return digest(EVP_sha1(), data); }
 std::string sha256_hex(std::string_view data) { return format_hex(as_bytes(sha256(data))); }
@@ -49,7 +59,7 @@ struct Sha256::Context {
   Context& operator=(const Context&) = delete;
   ~Context() { EVP_MD_CTX_free(md); }
   void start() {
-    if (md == nullptr || EVP_DigestInit_ex(md, EVP_sha256(), nullptr) != 1) std::abort();
+    if (md == nullptr || EVP_DigestInit_ex(md, fetched_sha256(), nullptr) != 1) std::abort();
   }
 };
 
