@@ -25,9 +25,23 @@ std::string shown(std::string_view element) {
 
 }  // namespace
 
+namespace {
+
+auto position(auto& children, std::string_view element) {
+  return std::ranges::lower_bound(children, element, {}, [](const auto& child) { return std::string_view(child.first); });
+}
+
+}  // namespace
+
+FieldSet& FieldSet::at(std::string_view element) {
+  auto it = children.empty() || children.back().first < element ? children.end() : position(children, element);
+  if (it == children.end() || it->first != element) it = children.emplace(it, std::string(element), FieldSet());
+  return it->second;
+}
+
 const FieldSet* FieldSet::find(std::string_view element) const {
-  auto it = children.find(element);
-  return it == children.end() ? nullptr : &it->second;
+  auto it = position(children, element);
+  return it == children.end() || it->first != element ? nullptr : &it->second;
 }
 
 void FieldSet::prune() {
@@ -37,7 +51,7 @@ void FieldSet::prune() {
 bool FieldSet::unite(const FieldSet& other) {
   bool news = other.member && !member;
   member = member || other.member;
-  for (auto& [element, below] : other.children) news |= children[element].unite(below);
+  for (auto& [element, below] : other.children) news |= at(element).unite(below);
   return news;
 }
 
@@ -45,7 +59,7 @@ bool FieldSet::subtract(const FieldSet& other) {
   bool found = member && other.member;
   if (found) member = false;
   for (auto& [element, below] : other.children)
-    if (auto it = children.find(element); it != children.end()) found |= it->second.subtract(below);
+    if (FieldSet* mine = find(element)) found |= mine->subtract(below);
   if (found) prune();
   return found;
 }
@@ -55,30 +69,18 @@ FieldSet FieldSet::intersect(const FieldSet& other) const {
   out.member = member && other.member;
   for (auto& [element, below] : children)
     if (const FieldSet* theirs = other.find(element))
-      if (FieldSet both = below.intersect(*theirs); !both.empty()) out.children.emplace(element, std::move(both));
+      if (FieldSet both = below.intersect(*theirs); !both.empty()) out.children.emplace_back(element, std::move(both));
   return out;
 }
 
-void FieldSet::erase(std::initializer_list<std::string_view> path) {
-  std::vector<FieldSet*> way{this};
-  for (auto it = path.begin(); it + 1 != path.end(); ++it) {
-    auto child = way.back()->children.find(*it);
-    if (child == way.back()->children.end()) return;
-    way.push_back(&child->second);
-  }
-  if (auto last = way.back()->children.find(*(path.end() - 1)); last != way.back()->children.end()) way.back()->children.erase(last);
-  for (auto it = way.rbegin(); it != way.rend(); ++it) (*it)->prune();
-}
-
-void FieldSet::erase_member(std::initializer_list<std::string_view> path) {
-  FieldSet* at = this;
-  for (std::string_view element : path) {
-    auto it = at->children.find(element);
-    if (it == at->children.end()) return;
-    at = &it->second;
-  }
-  at->member = false;
-  if (at->children.empty()) erase(path);
+bool FieldSet::meets(const json::Value& text) const {
+  const json::Object* fields = text.if_object();
+  if (fields == nullptr) return false;
+  if (member && (fields->empty() || fields->contains("."))) return true;
+  return std::ranges::any_of(children, [fields](const auto& child) {
+    const json::Value* theirs = fields->if_contains(child.first);
+    return theirs != nullptr && child.second.meets(*theirs);
+  });
 }
 
 void FieldSet::collect(const std::string& path, std::vector<std::string>& out) const {
@@ -92,23 +94,12 @@ std::vector<std::string> FieldSet::paths() const {
   return out;
 }
 
-json::Value FieldSet::encode() const {
-  json::Object out;
-  if (member && !children.empty()) out["."] = json::Object();
-  for (auto& [element, below] : children) out[element] = below.encode();
+json::Value FieldSet::encode(const boost::json::storage_ptr& storage) const {
+  json::Object out(storage);
+  out.reserve(children.size() + 1);
+  if (member && !children.empty()) out.emplace(".", json::Object(storage));
+  for (auto& [element, below] : children) out.emplace(element, below.encode(storage));
   return out;
-}
-
-bool FieldSet::is_written_as(const json::Value& text) const {
-  const json::Object* object = text.if_object();
-  const std::size_t dots = member && !children.empty() ? 1 : 0;
-  if (object == nullptr || object->size() != children.size() + dots) return false;
-  auto at = object->begin();
-  if (dots != 0 && (at++)->key() != ".") return false;
-  return std::ranges::all_of(children, [&at](const auto& child) {
-    const auto& written = *at++;
-    return std::string_view(written.key()) == child.first && child.second.is_written_as(written.value());
-  });
 }
 
 Result<FieldSet> FieldSet::decode(const json::Value& text) {

@@ -45,21 +45,30 @@ std::vector<Entry> read_entries(const json::Value* object) {
   return out;
 }
 
-// The live object says of this applier just these fields.
-bool owns(const json::Value& live, const FieldManager& who, const FieldSet& set) {
+// What the live object says of this applier; null where it says nothing, or not in this version.
+const json::Value* find_own(const json::Value& live, const FieldManager& who) {
   const json::Array* list = json::get_array(live, {"metadata", "managedFields"});
-  if (list == nullptr) return false;
+  if (list == nullptr) return nullptr;
   for (const json::Value& e : *list) {
     auto is = [&e](const char* name, std::string_view wanted) { return json::get_string(e, {name}) == wanted; };
-    if (!is("manager", who.manager) || !is("operation", "Apply") || !is("subresource", who.subresource)) continue;
-    const json::Value* fields = json::find(e, {"fieldsV1"});
-    return is("apiVersion", who.api_version) && fields != nullptr && set.is_written_as(*fields);
+    if (is("manager", who.manager) && is("operation", "Apply") && is("subresource", who.subresource)) return is("apiVersion", who.api_version) ? &e : nullptr;
   }
-  return false;
+  return nullptr;
 }
 
-// False where the order of metadata's members may be another now.
-bool write_entries(json::Value& object, std::vector<Entry> entries) {
+void sort_members(json::Object& object) {
+  std::vector<json::Object::iterator> order;
+  order.reserve(object.size());
+  for (auto it = object.begin(); it != object.end(); ++it) order.push_back(it);
+  std::ranges::sort(order, {}, [](const auto& it) { return std::string_view(it->key()); });
+  json::Object sorted(object.storage());
+  sorted.reserve(object.size());
+  for (const auto& it : order) sorted.emplace(it->key(), std::move(it->value()));
+  object = std::move(sorted);
+}
+
+// The object stays canonical.
+void write_entries(json::Value& object, std::vector<Entry> entries) {
   std::erase_if(entries, [](const Entry& e) { return e.set.empty(); });
   auto key = [](const Entry& e) { return std::tie(e.operation, e.time, e.manager, e.api_version, e.subresource); };
   std::ranges::sort(entries, [&](const Entry& a, const Entry& b) { return key(a) < key(b); });
@@ -81,7 +90,8 @@ bool write_entries(json::Value& object, std::vector<Entry> entries) {
     o.reserve(7);
     o["apiVersion"] = e.api_version;
     o["fieldsType"] = "FieldsV1";
-    o["fieldsV1"] = e.written != nullptr ? *e.written : e.set.encode();
+    if (e.written != nullptr) o["fieldsV1"] = *e.written;
+    else o["fieldsV1"] = e.set.encode(storage);
     o["manager"] = e.manager;
     o["operation"] = e.operation;
     if (!e.subresource.empty()) o["subresource"] = e.subresource;
@@ -90,31 +100,46 @@ bool write_entries(json::Value& object, std::vector<Entry> entries) {
   }
   json::Value& meta = json::at_path(object, {"metadata"});
   if (!meta.is_object()) meta.emplace_object();
-  const bool in_place = meta.get_object().contains("managedFields");
+  json::Object& members = meta.get_object();
   if (list.empty()) {
-    meta.get_object().erase("managedFields");
-    return false;
+    members.stable_erase("managedFields");
+    return;
   }
-  meta.get_object()["managedFields"] = std::move(list);
-  return in_place;
+  const bool in_place = members.contains("managedFields");
+  members["managedFields"] = std::move(list);
+  if (!in_place) sort_members(members);
 }
 
-// What nobody owns: identity and what the server writes.
-void strip(FieldSet& set) {
-  set.member = false;
-  set.erase({"f:apiVersion"});
-  set.erase({"f:kind"});
-  for (std::string_view name : {"f:name", "f:namespace", "f:creationTimestamp", "f:selfLink", "f:uid", "f:generation", "f:managedFields", "f:resourceVersion"}) set.erase({"f:metadata", name});
-  set.erase_member({"f:metadata"});
-}
+// What nobody owns: identity and what the server writes; and what this kind of request cannot set.
+constexpr std::string_view kUnowned[] = {"apiVersion", "kind"};
+constexpr std::string_view kUnownedOrStatus[] = {"apiVersion", "kind", "status"};
+constexpr std::string_view kUnownedOrSpec[] = {"apiVersion", "kind", "spec"};
+constexpr std::string_view kUnownedOfMetadata[] = {"name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion"};
 
-// What this kind of request cannot set.
-void strip_reset(FieldSet& set, const Type& type, std::string_view subresource) {
+typed::Unowned unowned_of(const Type& type, std::string_view subresource) {
   const Field* status = type.find("status");
   bool has_status = type.custom() != nullptr ? type.custom()->has_status : status != nullptr && status->always();
-  if (!has_status) return;
-  if (subresource == "status") set.erase({"f:spec"});
-  else if (subresource.empty()) set.erase({"f:status"});
+  typed::Unowned out{kUnowned, kUnownedOfMetadata};
+  if (has_status && subresource == "status") out.of_object = kUnownedOrSpec;
+  else if (has_status && subresource.empty()) out.of_object = kUnownedOrStatus;
+  return out;
+}
+
+void erase_fields(FieldSet& set, std::span<const std::string_view> names) {
+  std::erase_if(set.children, [&](const auto& child) {
+    std::string_view element = child.first;
+    return element.starts_with("f:") && std::ranges::find(names, element.substr(2)) != names.end();
+  });
+}
+
+void strip(FieldSet& set, const typed::Unowned& unowned = {kUnowned, kUnownedOfMetadata}) {
+  set.member = false;
+  erase_fields(set, unowned.of_object);
+  FieldSet* meta = set.find("f:metadata");
+  if (meta == nullptr) return;
+  meta->member = false;
+  erase_fields(*meta, unowned.of_metadata);
+  if (meta->empty()) std::erase_if(set.children, [](const auto& child) { return child.first == "f:metadata"; });
 }
 
 json::Value without_managed(const json::Value& object, boost::json::storage_ptr storage) {
@@ -129,16 +154,46 @@ json::Value empty_object(const Type& type) {
   return out;
 }
 
-// Where only metadata has changed, and by our own making.
-void settle_metadata(json::Value& object, const Type& type) {
-  if (const Field* meta = type.find("metadata"); meta != nullptr && meta->type() != nullptr) (void)canonicalize_tree(json::at_path(object, {"metadata"}), *meta->type(), {});
-}
-
 std::string shown(const Entry& e) {
   std::string out = json::format(json::Value(e.manager));
   if (!e.subresource.empty()) out += cat(" with subresource ", json::format(json::Value(e.subresource)));
   if (e.operation == "Update") out += cat(" using ", e.api_version);
   return out;
+}
+
+}  // namespace
+
+namespace {
+
+bool in_order(const json::Value& a, const json::Value& b) {
+  for (const char* name : {"operation", "time", "manager", "apiVersion", "subresource"})
+    if (int order = json::get_string(a, {name}).compare(json::get_string(b, {name})); order != 0) return order < 0;
+  return false;
+}
+
+// The applier owns what it speaks of, and gives some of that other values that nobody else has a word in, or none: nothing is merged, and nobody's
+// fields change. False where there is more to it.
+bool apply_values(const json::Value& live, const json::Value& config, const Type& type, const FieldManager& who, const typed::Unowned& unowned, ApplyResult& result) {
+  const json::Value* own = find_own(live, who);
+  const json::Value* fields = own == nullptr ? nullptr : json::find(*own, {"fieldsV1"});
+  if (fields == nullptr || !typed::speaks_of(config, type, unowned, *fields)) return false;
+  FieldSet modified;
+  typed::Overlay overlay = typed::overlay_of(live, config, type, modified);
+  result.unchanged = overlay == typed::Overlay::kNothing;
+  if (overlay != typed::Overlay::kValues) return result.unchanged;
+  FieldSet taken = modified;
+  strip(taken);
+  const json::Array& entries = *json::get_array(live, {"metadata", "managedFields"});
+  for (const json::Value& e : entries)
+    if (const json::Value* theirs = json::find(e, {"fieldsV1"}); &e != own && (theirs == nullptr || taken.meets(*theirs))) return false;
+  if (taken.empty() || json::get_string(*own, {"time"}).empty()) return false;
+
+  result.object = json::Value(live, live.storage());
+  typed::lay_over(result.object, config, type, modified);
+  json::Array& written = json::find(result.object, {"metadata", "managedFields"})->get_array();
+  *json::find(written[static_cast<std::size_t>(own - entries.data())], {"time"}) = format_rfc3339(who.now);
+  if (!std::ranges::is_sorted(written, in_order)) std::ranges::sort(written, in_order);
+  return true;
 }
 
 }  // namespace
@@ -160,14 +215,12 @@ Result<ApplyResult> apply_configuration(const json::Value* live, const json::Val
   json::Value config = without_managed(configuration, live != nullptr ? live->storage() : configuration.storage());
   if (auto done = canonicalize_tree(config, type, options); !done) return refuse(done.error().message());
   if (!unknown.empty()) return refuse(cat(".", unknown[0], ": field not declared in schema"));
+  const typed::Unowned unowned = unowned_of(type, who.subresource);
+  ApplyResult result{json::Value(nullptr, config.storage())};  // else what is assigned to it would be copied
+  if (live != nullptr && apply_values(*live, config, type, who, unowned, result)) return result;
   auto set = typed::fields_of(config, type);
   if (!set) return refuse(set.error().message());
-  strip(*set);
-  strip_reset(*set, type, who.subresource);
-
-  ApplyResult result;
-  result.unchanged = live != nullptr && owns(*live, who, *set) && typed::covers(*live, config, type);
-  if (result.unchanged) return result;
+  strip(*set, unowned);
 
   // managedFields stay in both sides of what follows, and are written anew at the end.
   const json::Value nothing = live == nullptr ? empty_object(type) : json::Value();
@@ -215,7 +268,7 @@ Result<ApplyResult> apply_configuration(const json::Value* live, const json::Val
   result.unchanged = live != nullptr && same_set && difference.empty();
   if (result.unchanged) return result;
   self->time = format_rfc3339(who.now);
-  if (!write_entries(object, std::move(entries))) settle_metadata(object, type);
+  write_entries(object, std::move(entries));
   result.object = std::move(object);
   return result;
 }
@@ -255,9 +308,9 @@ void update_managed_fields(json::Value& object, const json::Value* old, const Ty
   const json::Value nothing = old == nullptr ? empty_object(type) : json::Value();
   typed::Difference difference = typed::compare(old == nullptr ? nothing : *old, object, type);
   for (FieldSet* s : {&difference.added, &difference.modified, &difference.removed}) strip(*s);
-  FieldSet taken = difference.added;
+  FieldSet taken = std::move(difference.added);
   taken.unite(difference.modified);
-  strip_reset(taken, type, who.subresource);
+  strip(taken, unowned_of(type, who.subresource));
   auto self = std::ranges::find_if(entries, [&](const Entry& e) { return e.is(who.manager, "Update", who.api_version, who.subresource); });
   for (auto e = entries.begin(); e != entries.end(); ++e) {
     if (e != self) e->take(taken);  // its own it would only be given back
@@ -268,10 +321,11 @@ void update_managed_fields(json::Value& object, const json::Value* old, const Ty
       entries.push_back({who.manager, "Update", who.api_version, who.subresource, {}, {}});
       self = entries.end() - 1;
     }
-    if (self->set.unite(taken)) self->written = nullptr;
+    if (self->set.empty()) self->set = std::move(taken), self->written = nullptr;
+    else if (self->set.unite(taken)) self->written = nullptr;
     self->time = format_rfc3339(who.now);
   }
-  if (!write_entries(object, std::move(entries))) settle_metadata(object, type);
+  write_entries(object, std::move(entries));
 }
 
 }  // namespace monopod::api

@@ -7,6 +7,7 @@
 #include "api/patch/typed.h"
 #include "api/schema/decode.h"
 #include "api/schema/sample.h"
+#include "base/rng.h"
 #include "base/strings.h"
 
 namespace monopod::api {
@@ -177,11 +178,11 @@ TEST(FieldSets, WireFormComesBack) {
     auto back = FieldSet::decode(all.encode());
     ASSERT_TRUE(back) << r.kind();
     EXPECT_TRUE(*back == all) << r.kind();
-    EXPECT_TRUE(all.is_written_as(all.encode())) << r.kind();
-    FieldSet more = all;
-    more.at("f:spec").at("f:another").member = true;
-    EXPECT_FALSE(more.is_written_as(all.encode())) << r.kind();
-    EXPECT_FALSE(all.is_written_as(more.encode())) << r.kind();
+    FieldSet more = all, one;
+    more.at("f:spec").at("f:another").member = one.at("f:spec").at("f:another").member = true;
+    EXPECT_EQ(all.meets(all.encode()), !all.empty()) << r.kind();
+    EXPECT_FALSE(one.meets(all.encode())) << r.kind();
+    EXPECT_TRUE(one.meets(more.encode())) << r.kind();
     EXPECT_TRUE(typed::compare(sample, sample, r.type()).empty()) << r.kind();
     // What was added is what the way back removes.
     EXPECT_TRUE(typed::compare(sample, empty, r.type()).removed == d.added) << r.kind();
@@ -190,6 +191,30 @@ TEST(FieldSets, WireFormComesBack) {
   }
   EXPECT_FALSE(FieldSet::decode(json::Object{{"x", json::Object()}}));
   EXPECT_FALSE(FieldSet::decode(json::Array()));
+}
+
+TEST(FieldSets, WhatAConfigurationSpeaksOfIsKnownWithoutItsSet) {
+  SeededRng rng(5);
+  constexpr std::string_view kMetadata[] = {"metadata"};
+  const typed::Unowned unowned{kMetadata, {}};
+  int plain = 0;
+  for (int round = 0; round < 4; ++round)
+    for (const Resource& r : resources()) {
+      json::Value sample = make_sample(r.type(), rng, 4);
+      ASSERT_TRUE(canonicalize(sample, r.type()));
+      auto set = typed::fields_of(sample, r.type());
+      if (!set) continue;  // an item twice
+      std::erase_if(set->children, [](const auto& child) { return child.first == "f:metadata"; });
+      if (typed::speaks_of(sample, r.type(), unowned, set->encode())) ++plain;
+      FieldSet more = *set;
+      more.at("f:spec").at("f:another").member = true;
+      EXPECT_FALSE(typed::speaks_of(sample, r.type(), unowned, more.encode())) << r.kind();
+      if (set->children.empty()) continue;
+      FieldSet less = *set;
+      less.children.erase(less.children.begin() + static_cast<std::ptrdiff_t>(rng.below(less.children.size())));
+      EXPECT_FALSE(typed::speaks_of(sample, r.type(), unowned, less.encode())) << r.kind();
+    }
+  EXPECT_GT(plain, 100);
 }
 
 TEST(FieldSets, PathsReadAsUpstreams) {
@@ -238,6 +263,70 @@ TEST(Apply, WhatLiveCoversIsUnchangedAndAllElseIsNot) {
   auto r = apply_configuration(&grown, *json::parse(config(two)), deployments().type(), who("m", kLater), false);
   ASSERT_TRUE(r);
   EXPECT_TRUE(r->unchanged);
+}
+
+void collect_scalars(json::Value& tree, std::vector<json::Value*>& out) {
+  if (tree.is_object())
+    for (auto& m : tree.get_object()) {
+      if (m.key() != "managedFields") collect_scalars(m.value(), out);
+    }
+  else if (tree.is_array())
+    for (json::Value& item : tree.get_array()) collect_scalars(item, out);
+  else out.push_back(&tree);
+}
+
+// Another value of its kind; now and then an empty one.
+void change(json::Value& scalar, Rng& rng) {
+  if (scalar.is_string()) scalar = rng.below(8) == 0 ? "" : cat(std::string_view(scalar.get_string()), "x");
+  else if (scalar.is_bool()) scalar = !scalar.get_bool();
+  else if (scalar.is_int64()) scalar = static_cast<std::int64_t>(rng.below(4));
+}
+
+// An applier's entry without a time is not changed in place.
+json::Value without_time(json::Value live) {
+  for (json::Value& e : json::find(live, {"metadata", "managedFields"})->get_array())
+    if (json::get_string(e, {"manager"}) == "m") e.get_object().stable_erase("time");
+  return live;
+}
+
+TEST(Apply, OtherValuesInPlaceComeToWhatMergingComesTo) {
+  SeededRng rng(11);
+  auto all = resources();
+  int in_place = 0;
+  for (int i = 0; i < 900; ++i) {
+    const Resource& r = all[rng.below(all.size())];
+    auto by = [&](std::string manager, WallTime now) { return FieldManager{std::move(manager), std::string(r.group_version()), "", now}; };
+    json::Value config = make_sample(r.type(), rng, 3);
+    if (!canonicalize(config, r.type()) || json::find(config, {"metadata"}) == nullptr) continue;
+    json::find(config, {"metadata"})->get_object().stable_erase("managedFields");
+    auto first = apply_configuration(nullptr, config, r.type(), by("m", kNow), false);
+    if (!first) continue;
+    json::Value live = first->object;
+    if (rng.below(2) == 0) {  // somebody else has written too
+      std::vector<json::Value*> theirs;
+      json::Value before = live;
+      collect_scalars(live, theirs);
+      if (!theirs.empty()) change(*theirs[rng.below(theirs.size())], rng);
+      if (!canonicalize(live, r.type())) continue;
+      update_managed_fields(live, &before, r.type(), by("other", kNow));
+    }
+    if (json::find(live, {"metadata", "managedFields"}) == nullptr) continue;
+    std::vector<json::Value*> scalars;
+    collect_scalars(config, scalars);
+    for (std::uint64_t n = rng.below(3); n > 0 && !scalars.empty(); --n) change(*scalars[rng.below(scalars.size())], rng);
+    bool force = rng.below(2) == 0;
+    auto quick = apply_configuration(&live, config, r.type(), by("m", kLater), force);
+    const json::Value timeless = without_time(live);
+    auto merged = apply_configuration(&timeless, config, r.type(), by("m", kLater), force);
+    ASSERT_EQ(quick.has_value(), merged.has_value());
+    if (!quick) continue;
+    EXPECT_EQ(quick->unchanged, merged->unchanged) << json::format(config);
+    EXPECT_EQ(quick->conflicts.size(), merged->conflicts.size());
+    ASSERT_EQ(json::format(quick->object), json::format(merged->object));
+    FieldSet modified;
+    if (quick->object.is_object() && typed::overlay_of(live, config, r.type(), modified) == typed::Overlay::kValues) ++in_place;
+  }
+  EXPECT_GT(in_place, 50);
 }
 
 }  // namespace

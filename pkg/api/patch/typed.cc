@@ -1,10 +1,8 @@
 #include "api/patch/typed.h"
 
-#include <algorithm>
-#include <optional>
 #include <unordered_map>
 
-#include "api/crd/kind.h"
+#include "api/patch/node.h"
 #include "api/schema/canonical.h"
 #include "base/strings.h"
 
@@ -14,109 +12,6 @@ namespace {
 using json::Array;
 using json::Object;
 using json::Value;
-
-// What a value is to the walk: where its items' rules come from.
-struct Node {
-  enum Form { kLeaf, kStruct, kMap, kKeyedList, kSet } form = kLeaf;
-  const Type* type = nullptr;    // kStruct: its fields; kMap, kKeyedList: of the elements, null for scalars
-  const Field* field = nullptr;  // kKeyedList: its keys
-  const crd::Schema* schema = nullptr;  // of a custom kind, instead of the two; null in a kMap: nothing is known of what is below
-};
-
-Node node_of_type(const Type* type);
-const Type* metadata_type() { return find_type("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"); }
-
-Node node_of_schema(const crd::Schema* schema) {
-  constexpr Node kUnknown{Node::kMap};  // maps are granular, lists are not, as where upstream has to guess
-  if (schema == nullptr) return kUnknown;
-  if (schema->merge == crd::MergeRule::kAtomic) return {};
-  if (schema->merge == crd::MergeRule::kMap && schema->items) return {Node::kKeyedList, nullptr, nullptr, schema};
-  if (schema->merge == crd::MergeRule::kSet) return {Node::kSet, nullptr, nullptr, schema};
-  if (schema->type == crd::SchemaType::kObject && schema->properties.empty() && (schema->additional || schema->any_additional)) return {Node::kMap, nullptr, nullptr, schema};
-  if (schema->type == crd::SchemaType::kObject || !schema->properties.empty()) return {Node::kStruct, nullptr, nullptr, schema};
-  return schema->preserve_unknown ? kUnknown : Node{};
-}
-
-Node child_of_schema(const Node& node, std::string_view member) {
-  const crd::Schema& schema = *node.schema;
-  if (node.form == Node::kKeyedList) return node_of_schema(schema.items.get());
-  if (schema.embedded && member == "metadata") return node_of_type(metadata_type());
-  if (const crd::Schema* below = schema.member(member)) return node_of_schema(below);
-  return schema.preserve_unknown || schema.any_additional ? node_of_schema(nullptr) : Node{};
-}
-
-Node node_of_type(const Type* type) {
-  if (type == nullptr || type->atomic()) return {};
-  return {Node::kStruct, type};
-}
-Node node_of_field(const Field* field) {
-  if (field == nullptr) return {};
-  const Type* element = field->kind() == FieldKind::kObject ? field->type() : nullptr;
-  switch (field->shape()) {
-    case Shape::kSingle: return field->atomic_map() ? Node{} : node_of_type(element);
-    case Shape::kMap: return field->atomic_map() ? Node{} : Node{Node::kMap, element, field, nullptr};
-    case Shape::kList:
-      if (field->list_type() == ListType::kMap && element != nullptr) return {Node::kKeyedList, element, field, nullptr};
-      if (field->list_type() == ListType::kSet) return {Node::kSet, nullptr, field, nullptr};
-      return {};
-  }
-  return {};
-}
-// Of one member or item of this node.
-Node child_of(const Node& node, std::string_view member) {
-  if (node.schema != nullptr) return child_of_schema(node, member);
-  switch (node.form) {
-    case Node::kStruct: {
-      const Field* field = node.type->find(member);
-      const crd::CustomType* custom = node.type->custom();
-      if (field != nullptr || custom == nullptr) return node_of_field(field);
-      return child_of_schema({Node::kStruct, nullptr, nullptr, custom->schema.get()}, member);
-    }
-    case Node::kMap:
-      if (node.type == nullptr && node.field == nullptr) return node;  // nothing is known of it
-      return node_of_type(node.type);
-    case Node::kKeyedList: return node_of_type(node.type);
-    default: return {};
-  }
-}
-
-std::string default_of_key(const Node& node, std::string_view name) {
-  if (node.schema != nullptr) {
-    const crd::Schema* key = node.schema->items->property(name);
-    return key == nullptr || key->default_value == nullptr ? std::string() : json::format(*key->default_value);
-  }
-  const Field* field = node.type->find(name);
-  return field == nullptr ? std::string() : std::string(field->default_value());
-}
-
-// An empty answer: the item has none of the keys.
-std::optional<std::string> item_element(const Node& node, const Value& item) {
-  if (node.form == Node::kSet) return cat("v:", json::format(item));
-  const Object* object = item.if_object();
-  if (object == nullptr) return std::nullopt;
-  std::vector<std::string_view> names;
-  if (node.schema != nullptr) names.assign(node.schema->list_keys.begin(), node.schema->list_keys.end());
-  else
-    for (std::size_t i = 0; i < node.field->list_key_count(); ++i) names.push_back(node.field->list_key(i));
-  std::ranges::sort(names);
-  std::string out = "k:{";
-  for (std::string_view name : names) {
-    const Value* v = object->if_contains(name);
-    std::string text = v != nullptr ? json::format(*v) : default_of_key(node, name);
-    if (text.empty()) continue;
-    if (out.size() > 3) out += ',';
-    out += cat("\"", name, "\":", text);
-  }
-  if (out.size() == 3) return std::nullopt;
-  return out + "}";
-}
-
-bool is_list(const Node& node) { return node.form == Node::kKeyedList || node.form == Node::kSet; }
-bool is_empty(const Value* v) {
-  return v == nullptr || v->is_null() || (v->is_object() && v->get_object().empty()) || (v->is_array() && v->get_array().empty());
-}
-// The value has the form its node says (a live object may hold anything where the tables say otherwise).
-bool fits(const Node& node, const Value* v) { return v == nullptr || (is_list(node) ? v->is_array() : v->is_object()); }
 
 // Where a walk is, for what it complains of.
 struct At {
@@ -136,7 +31,7 @@ Result<> collect(const Value& value, const Node& node, const At* path, FieldSet&
     for (const Value& item : value.get_array()) {
       auto element = item_element(node, item);
       if (!element) return fail(Code::kInvalidArgument, cat(path_of(path), ": element has none of the list's keys"));
-      if (set.children.contains(*element)) {
+      if (set.find(*element) != nullptr) {
         FieldSet one;
         one.at(*element).member = true;
         return fail(Code::kInvalidArgument, cat(path_of(path), ": duplicate entries for key ", one.paths()[0]));
@@ -177,9 +72,9 @@ void diff(const Value* before, const Value* after, const Node& node, FieldSet& a
 void diff_child(const std::string& element, const Value* before, const Value* after, const Node& node, FieldSet& added, FieldSet& modified, FieldSet& removed) {
   FieldSet a, m, r;
   diff(before, after, node, a, m, r);
-  if (!a.empty()) added.children.emplace(element, std::move(a));
-  if (!m.empty()) modified.children.emplace(element, std::move(m));
-  if (!r.empty()) removed.children.emplace(element, std::move(r));
+  if (!a.empty()) added.add(element, std::move(a));
+  if (!m.empty()) modified.add(element, std::move(m));
+  if (!r.empty()) removed.add(element, std::move(r));
 }
 
 void diff(const Value* before, const Value* after, const Node& node, FieldSet& added, FieldSet& modified, FieldSet& removed) {
@@ -281,27 +176,6 @@ Value merged(const Value* live, const Value* config, const Node& node) {
   return out;
 }
 
-bool covers(const Value& live, const Value& config, const Node& node) {
-  if (node.form == Node::kLeaf || !fits(node, &live) || !fits(node, &config)) return same_tree(live, config);
-  if (!is_list(node)) {
-    for (auto& m : config.get_object()) {
-      const Value* have = live.get_object().if_contains(m.key());
-      if (have == nullptr || !covers(*have, m.value(), child_of(node, m.key()))) return false;
-    }
-    return true;
-  }
-  const Array& have = live.get_array();
-  Node below = child_of(node, {});
-  auto at = have.begin();
-  for (const Value& item : config.get_array()) {  // found in their order: nothing moves
-    auto element = item_element(node, item);
-    while (at != have.end() && item_element(node, *at) != element) ++at;
-    if (!element || at == have.end() || !covers(*at, item, below)) return false;
-    ++at;
-  }
-  return true;
-}
-
 void remove(Value& tree, const Node& node, const FieldSet& last, const FieldSet& kept) {
   static const FieldSet kNone;
   if (node.form == Node::kLeaf || !fits(node, &tree)) return;
@@ -342,10 +216,6 @@ Difference compare(const Value& before, const Value& after, const Type& type) {
   Difference d;
   if (!same_tree(before, after)) diff(&before, &after, {Node::kStruct, &type}, d.added, d.modified, d.removed);
   return d;
-}
-
-bool covers(const Value& live, const Value& configuration, const Type& type) {
-  return covers(live, configuration, {Node::kStruct, &type, nullptr});
 }
 
 Value merge(const Value& live, const Value& configuration, const Type& type) {

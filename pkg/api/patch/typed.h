@@ -3,6 +3,8 @@
 //   atomic:    everything else, scalars included: one owner, replaced as a whole
 #pragma once
 
+#include <span>
+
 #include "api/patch/field_set.h"
 #include "api/schema/schema.h"
 
@@ -17,9 +19,24 @@ struct Difference {
 };
 Difference compare(const json::Value& before, const json::Value& after, const Type& type);
 
-// The configuration says nothing that live does not: merge() would give live. False where that is not plain to see (other order
-// of a list's items).
-bool covers(const json::Value& live, const json::Value& configuration, const Type& type);
+// What nobody owns of an object: members of the object itself, and of its metadata.
+struct Unowned {
+  std::span<const std::string_view> of_object;
+  std::span<const std::string_view> of_metadata;
+};
+// fields (FieldsV1) is just fields_of(configuration), but for what is unowned. False where that is not plain to see (an item twice, many items).
+bool speaks_of(const json::Value& configuration, const Type& type, const Unowned& unowned, const json::Value& fields);
+
+// What a configuration does to an object that has all it speaks of.
+enum class Overlay {
+  kNothing,  // merge() would give live
+  kValues,   // it gives some scalars another value, and that is all that merge() and canonicalize() would do
+  kMore,     // or is not plain to see (another order of a list's items)
+};
+// modified: kValues: which, as compare() would say.
+Overlay overlay_of(const json::Value& live, const json::Value& configuration, const Type& type, FieldSet& modified);
+// tree: a copy of live. modified: of kValues.
+void lay_over(json::Value& tree, const json::Value& configuration, const Type& type, const FieldSet& modified);
 
 // live with configuration over it.
 json::Value merge(const json::Value& live, const json::Value& configuration, const Type& type);
