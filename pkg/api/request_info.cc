@@ -14,6 +14,8 @@ int hex_digit(char c) {
 }
 
 bool percent_decode(std::string_view text, bool plus_is_space, std::string& out) {
+  out.assign(text);
+  if (text.find('%') == std::string_view::npos && (!plus_is_space || text.find('+') == std::string_view::npos)) return true;
   out.clear();
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '+' && plus_is_space) {

@@ -31,10 +31,13 @@ WatchCache& CacheSet::add(const Resource& resource) {
   return *slot;
 }
 
-WatchCache* CacheSet::find(std::string_view group, std::string_view plural) const { return find_shared(group, plural).get(); }
+WatchCache* CacheSet::find(std::string_view group, std::string_view plural) const {
+  auto it = caches_.find(std::pair(group, plural));
+  return it == caches_.end() ? nullptr : it->second.get();
+}
 
 std::shared_ptr<WatchCache> CacheSet::find_shared(std::string_view group, std::string_view plural) const {
-  auto it = caches_.find(std::make_pair(std::string(group), std::string(plural)));
+  auto it = caches_.find(std::pair(group, plural));
   return it == caches_.end() ? nullptr : it->second;
 }
 
@@ -68,7 +71,7 @@ async::Task<Result<std::shared_ptr<WatchCache>>> CacheSet::open(const Resource& 
 }
 
 void CacheSet::close(std::string_view group, std::string_view plural) {
-  auto it = caches_.find(std::make_pair(std::string(group), std::string(plural)));
+  auto it = caches_.find(std::pair(group, plural));
   if (it == caches_.end()) return;
   std::erase_if(pending_, [&](const auto& adopted) { return adopted.first.first == it->second.get(); });
   it->second->close_watchers();
@@ -200,13 +203,12 @@ async::Task<Result<>> CacheSet::wait_for(std::int64_t revision) {
                                                until_revision(revision_, advanced_, revision));
 }
 
-ObjectPtr CacheSet::adopt(WatchCache& cache, ObjectPtr object) {
-  if (revision_ >= object->revision()) {
-    ObjectPtr held = cache.find(object->key());
-    return held && held->revision() == object->revision() ? held : object;
-  }
-  pending_[{&cache, object->revision()}] = object;
-  return object;
+Result<ObjectPtr> CacheSet::adopt(WatchCache& cache, std::string_view key, std::string_view stored, std::int64_t revision) {
+  const bool fed = revision_ >= revision;
+  if (ObjectPtr held = fed ? cache.find(key) : nullptr; held && held->revision() == revision) return held;
+  TRY_ASSIGN(ObjectPtr made, cache.read(stored, revision));
+  if (!fed) pending_[{&cache, revision}] = made;
+  return made;
 }
 
 }  // namespace monopod::api

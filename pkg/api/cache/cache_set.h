@@ -10,8 +10,19 @@
 
 namespace monopod::api {
 
+// Group and plural of a resource.
+struct CacheKeyLess {
+  using is_transparent = void;
+  bool operator()(const auto& a, const auto& b) const {
+    const int order = std::string_view(a.first).compare(b.first);
+    return order != 0 ? order < 0 : std::string_view(a.second) < std::string_view(b.second);
+  }
+};
+
 class CacheSet {
  public:
+  using Caches = std::map<std::pair<std::string, std::string>, std::shared_ptr<WatchCache>, CacheKeyLess>;
+
   // All outlive it.
   CacheSet(async::Executor executor, store::Backend& store, async::Time& time, std::size_t ring_events_max);
 
@@ -35,12 +46,12 @@ class CacheSet {
   async::Task<Result<>> fresh();
   async::Task<Result<>> wait_for(std::int64_t revision);
 
-  // An object just written at that revision, so that the feed need not cut it again; returns what the cache holds.
-  ObjectPtr adopt(WatchCache& cache, ObjectPtr object);
+  // The object that was just written at that revision under key ("ns/name" or "name"): what the feed cut out of the store's bytes, or is spared to.
+  Result<ObjectPtr> adopt(WatchCache& cache, std::string_view key, std::string_view stored, std::int64_t revision);
 
   // Called after each batch.
   void on_advance(std::function<void()> callback) { callbacks_.push_back(std::move(callback)); }
-  const std::map<std::pair<std::string, std::string>, std::shared_ptr<WatchCache>, std::less<>>& caches() const { return caches_; }
+  const Caches& caches() const { return caches_; }
 
  private:
   struct Place {
@@ -55,7 +66,7 @@ class CacheSet {
   store::Backend& store_;
   async::Time& time_;
   std::size_t ring_events_max_;
-  std::map<std::pair<std::string, std::string>, std::shared_ptr<WatchCache>, std::less<>> caches_;
+  Caches caches_;
   std::unique_ptr<store::Watch> watch_;
   std::int64_t revision_ = 0;
   async::Notify advanced_;

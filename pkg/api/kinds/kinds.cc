@@ -1,6 +1,7 @@
 #include "api/kinds/kinds.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "api/crd/definition.h"
 #include "api/crd/validate.h"
@@ -130,14 +131,39 @@ const Behavior* find_behavior(std::string_view group, std::string_view kind) {
   return nullptr;
 }
 
-void set_defaults(json::Value& object, const Resource& resource) {
+TreeShape shape_of(const json::Value& tree) {
+  constexpr TreeShape kMix = 0x9e3779b97f4a7c15;
+  TreeShape shape = 0;
+  if (const Object* o = tree.if_object()) {
+    for (auto& m : *o) {
+      std::string_view key = m.key();
+      const TreeShape front = key.empty() ? 0U : static_cast<unsigned char>(key.front()), back = key.empty() ? 0U : static_cast<unsigned char>(key.back());
+      const TreeShape ends = (key.size() << 16U) + (front << 8U) + back;
+      shape = std::rotl((shape ^ (ends << 32U) ^ reinterpret_cast<std::uintptr_t>(key.data())) * kMix, 23) + shape_of(m.value());
+    }
+    return shape * kMix + o->size();
+  }
+  if (const Array* a = tree.if_array()) {
+    for (const Value& item : *a) shape = std::rotl(shape * kMix, 23) + shape_of(item);
+    return shape * kMix + a->size() + 1;
+  }
+  const boost::json::string* text = tree.if_string();
+  const bool zero = text != nullptr ? text->empty() : tree.is_bool() ? !tree.get_bool() : tree.is_int64() && tree.get_int64() == 0;
+  return static_cast<TreeShape>(tree.kind()) * 2 + (zero ? 1 : 0);
+}
+
+TreeShape set_defaults(json::Value& object, const Resource& resource) {
   CanonicalOptions options;
   options.defaults = true;
-  if (auto done = canonicalize_tree(object, resource.type(), options); !done) log::error("object is not canonical", {{"kind", resource.kind()}, {"error", done.error()}});
+  auto settle_with_defaults = [&] {
+    if (auto done = canonicalize_tree(object, resource.type(), options); !done) log::error("object is not canonical", {{"kind", resource.kind()}, {"error", done.error()}});
+    return shape_of(object);
+  };
+  TreeShape shape = settle_with_defaults();
   const Behavior& b = behavior_of(resource);
-  if (b.set_defaults == nullptr) return;
+  if (b.set_defaults == nullptr) return shape;
   b.set_defaults(object);
-  if (auto done = canonicalize_tree(object, resource.type(), options); !done) log::error("object is not canonical", {{"kind", resource.kind()}, {"error", done.error()}});
+  return shape_of(object) == shape ? shape : settle_with_defaults();
 }
 
 void prepare_create(json::Value& object, const Resource& resource, std::string_view uid) {
@@ -152,7 +178,7 @@ void prepare_create(json::Value& object, const Resource& resource, std::string_v
   settle(object, resource);
 }
 
-void prepare_update(json::Value& object, const json::Value& old, const Resource& resource, std::string_view subresource) {
+void prepare_update(json::Value& object, const json::Value& old, const Resource& resource, std::string_view subresource, std::optional<TreeShape> settled) {
   const Behavior& b = behavior_of(resource);
   Value& meta = json::at_path(object, {"metadata"});
   if (!meta.is_object()) meta.emplace_object();
@@ -176,11 +202,11 @@ void prepare_update(json::Value& object, const json::Value& old, const Resource&
   }
   if (resource.is_custom && subresource == "status") keep_metadata(object, old);
   if (b.prepare_update != nullptr) b.prepare_update(object, old, subresource);
-  settle(object, resource);
+  if (settled != shape_of(object)) settle(object, resource);
   if (b.generation && subresource != "status" && !same_but_meta_and_status(object, old, resource.is_custom && resource.find_subresource("status") == nullptr)) {
-    Object& settled = object.get_object().at("metadata").get_object();
-    bool in_place = settled.contains("generation");
-    settled["generation"] = json::get_int(old, {"metadata", "generation"}) + 1;
+    Object& counted = object.get_object().at("metadata").get_object();
+    bool in_place = counted.contains("generation");
+    counted["generation"] = json::get_int(old, {"metadata", "generation"}) + 1;
     if (!in_place) settle(object, resource);
   }
 }

@@ -44,15 +44,21 @@ struct Behavior {
 std::span<const Behavior> behaviors();
 const Behavior* find_behavior(std::string_view group, std::string_view kind);
 
-// In the order in which a write uses them. Objects are canonical trees; `set_defaults` leaves them canonical.
-void set_defaults(json::Value& object, const Resource& resource);
+// Where a tree's members are, and which of them are empty: the same as long as none comes, goes or moves in this very tree. It is then canonical
+// still if what it got are values in their one spelling.
+using TreeShape = std::uint64_t;
+TreeShape shape_of(const json::Value& tree);
+
+// In the order in which a write uses them. Objects are canonical trees; `set_defaults` leaves them canonical and says their shape then.
+TreeShape set_defaults(json::Value& object, const Resource& resource);
 // Resets status on kinds that have a status subresource, sets metadata.generation to 1, clears what the server owns
 // (uid, resourceVersion, creationTimestamp, deletionTimestamp, selfLink) but for the uid that it gets here (empty: none yet): the caller then
 // sets creationTimestamp.
 void prepare_create(json::Value& object, const Resource& resource, std::string_view uid = {});
 // For the main resource status is carried over from old; for "status" all but status and metadata's status-writable part is.
 // metadata.generation rises by one where spec (anything but metadata and status) changed. Server-owned metadata carries over.
-void prepare_update(json::Value& object, const json::Value& old, const Resource& resource, std::string_view subresource);
+// settled: the object's shape when it was canonical; where it still has that, it is not looked through again.
+void prepare_update(json::Value& object, const json::Value& old, const Resource& resource, std::string_view subresource, std::optional<TreeShape> settled = std::nullopt);
 // ObjectMeta rules of every kind plus the kind's own. The object has its final name and namespace.
 FieldErrors validate_create(const json::Value& object, const Resource& resource);
 FieldErrors validate_update(const json::Value& object, const json::Value& old, const Resource& resource, std::string_view subresource);

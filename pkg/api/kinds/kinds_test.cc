@@ -4,6 +4,8 @@
 
 #include "api/kinds/names.h"
 #include "api/schema/decode.h"
+#include "api/schema/sample.h"
+#include "base/rng.h"
 #include "base/strings.h"
 
 namespace monopod::api {
@@ -65,6 +67,48 @@ TEST(Defaults, AreIdempotentForEveryKind) {
   json::Value again = pod;
   set_defaults(again, resource("", "pods"));
   EXPECT_EQ(again, pod);
+}
+
+// Whoever is told the shape looks a tree through only where it has another by now: with the same outcome.
+TEST(Prepare, ATreeThatKeptItsShapeIsCanonicalStill) {
+  SeededRng rng(3);
+  auto all = resources();
+  for (int i = 0; i < 600; ++i) {
+    const Resource& r = all[rng.below(all.size())];
+    json::Value old = make_sample(r.type(), rng, 3);
+    if (!canonicalize(old, r.type())) continue;
+    set_defaults(old, r);
+    json::Value now = rng.below(3) == 0 ? make_sample(r.type(), rng, 3) : old;
+    if (!canonicalize(now, r.type())) continue;
+    std::string_view subresource = rng.below(4) == 0 ? "status" : "";
+    json::Value shaped = now, looked_through = now;
+    TreeShape shape = set_defaults(shaped, r);
+    EXPECT_EQ(shape, shape_of(shaped));
+    set_defaults(looked_through, r);
+    prepare_update(shaped, old, r, subresource, shape);
+    prepare_update(looked_through, old, r, subresource);
+    ASSERT_EQ(json::format(shaped), json::format(looked_through)) << r.kind();
+  }
+}
+
+TEST(Prepare, AShapeTellsWhatComesGoesAndMoves) {
+  json::Value tree = *json::parse(R"({"a":{"b":1,"c":"x"},"d":[1,2]})");
+  const TreeShape before = shape_of(tree);
+  tree.at("a").at("b") = 2;
+  EXPECT_EQ(shape_of(tree), before);
+  tree.at("a").at("b") = 0;  // what may be empty is told apart
+  EXPECT_NE(shape_of(tree), before);
+  tree.at("a").at("b") = 1;
+  tree.at("d").get_array().push_back(3);
+  EXPECT_NE(shape_of(tree), before);
+  tree.at("d").get_array().pop_back();
+  EXPECT_EQ(shape_of(tree), before);
+  tree.get_object()["e"] = nullptr;
+  EXPECT_NE(shape_of(tree), before);
+  tree.get_object().stable_erase("e");
+  tree.at("a").get_object().erase("b");
+  tree.at("a").get_object()["b"] = 1;
+  EXPECT_NE(shape_of(tree), before);
 }
 
 TEST(Prepare, StatusAndGenerationFollowTheRules) {

@@ -148,10 +148,8 @@ async::Task<Outcome<ObjectPtr>> Registry::create_once(Call& call, const json::Va
   Result<store::Revision> revision = co_await store_.create(store_key(resource, call.ns, call.name), bytes);
   if (!revision && revision.error().code() == Code::kAlreadyExists) co_return refuse(already_exists(call.ref(), call.name));
   CO_OUT(revision);
-  auto made = Object::from_store(*bytes, revision->value, cache->fields());
-  CO_OUT(made);
-  ObjectPtr held = caches_.adopt(*cache, *made);
-  done.committed = true;  // whatever comes of the wait
+  done.committed = true;  // whatever comes of the rest
+  CO_OUT_ASSIGN(ObjectPtr held, caches_.adopt(*cache, resource.namespaced ? cat(call.ns, '/', call.name) : call.name, *bytes, revision->value));
   if (!done.callbacks.empty()) CO_OUT(co_await caches_.wait_for(revision->value));
   co_return held;
 }
@@ -217,7 +215,7 @@ async::Task<Outcome<ObjectPtr>> Registry::try_modify(Call& call, WatchCache& cac
   if (call.trusted) co_return co_await commit(call, cache, current, old, std::move(object), stale);
   // What is as it was needs no more than admission's word: unless that changes it.
   same = same || same_tree(object, old);
-  if (!same) set_defaults(object, resource);
+  TreeShape settled = same ? shape_of(object) : set_defaults(object, resource);
   DoneList done;
   AdmissionRequest request{call.user, Operation::kUpdate, resource, call.ns, call.name, call.subresource, &object, &old,
                            call.options.dry_run, found, done.callbacks, call.kind};
@@ -225,7 +223,7 @@ async::Task<Outcome<ObjectPtr>> Registry::try_modify(Call& call, WatchCache& cac
   same = same && same_tree(object, old);
   std::string_view kind_of_update = call.subresource == "scale" ? std::string_view() : std::string_view(call.subresource);
   if (!same) {
-    prepare_update(object, old, resource, kind_of_update);
+    prepare_update(object, old, resource, kind_of_update, settled);
     if (managed) update_managed_fields(object, &old, resource.type(), manager_of(call, *call.resource, time_));
     FieldErrors errors = validate_update(object, old, resource, kind_of_update);
     if (!errors.empty()) co_return refuse(invalid_status(resource, call.name, errors));
@@ -268,17 +266,15 @@ async::Task<Outcome<ObjectPtr>> Registry::commit(Call& call, WatchCache& cache, 
     }
     co_return refuse(revision.error());
   }
-  auto made = Object::from_store(*bytes, revision->value, cache.fields());
-  CO_OUT(made);
-  co_return caches_.adopt(cache, *made);
+  CO_OUT_ASSIGN(ObjectPtr made, caches_.adopt(cache, current->key(), *bytes, revision->value));
+  co_return made;
 }
 
 const Resource& stored_resource(const Resource& resource) {
   if (const crd::CustomResource* custom = resource.custom()) return *custom->stored;
   if (resource.group() == "events.k8s.io")
     if (const Resource* core = find_resource("", "v1", "events")) return *core;
-  const Resource* stored = find_resource(resource.group(), resource.plural());
-  return stored == nullptr ? resource : *stored;
+  return newest_version(resource);
 }
 
 }  // namespace monopod::api

@@ -125,10 +125,20 @@ const Type* Resource::list_type() const { return list_type_ == 0 ? nullptr : &kT
 
 std::span<const Resource> resources() { return kResources; }
 
+// By hand, as Type::find: every request looks its resource up some times.
 const Resource* find_resource(std::string_view group, std::string_view version, std::string_view plural) {
-  auto key = [](const Resource& r) { return std::tuple(r.group(), r.version(), r.plural()); };
-  auto at = std::ranges::lower_bound(kResources, std::tuple(group, version, plural), {}, key);
-  return at != std::end(kResources) && key(*at) == std::tuple(group, version, plural) ? at : nullptr;
+  std::size_t low = 0, high = std::size(kResources);
+  while (low < high) {
+    const std::size_t middle = (low + high) / 2;
+    const Resource& row = kResources[middle];
+    int order = pooled(row.group_).compare(group);
+    if (order == 0) order = pooled(row.version_).compare(version);
+    if (order == 0) order = pooled(row.plural_).compare(plural);
+    if (order == 0) return &row;
+    if (order < 0) low = middle + 1;
+    else high = middle;
+  }
+  return nullptr;
 }
 const Resource* find_resource_of_kind(std::string_view group, std::string_view version, std::string_view kind) {
   for (const Resource& r : kResources)
@@ -139,6 +149,14 @@ const Resource* find_resource(std::string_view group, std::string_view plural) {
   auto rows = std::ranges::equal_range(kResources, group, {}, [](const Resource& r) { return r.group(); });
   auto at = std::ranges::find(std::ranges::rbegin(rows), std::ranges::rend(rows), plural, [](const Resource& r) { return r.plural(); });  // the newest version stands last
   return at == std::ranges::rend(rows) ? nullptr : &*at;
+}
+
+const Resource& newest_version(const Resource& resource) {
+  const Resource* newest = &resource;
+  if (!resource.is_custom)  // a text stands in the pool once
+    for (const Resource* at = newest + 1; at != std::end(kResources) && at->group_ == resource.group_; ++at)
+      if (at->plural_ == resource.plural_) newest = at;
+  return *newest;
 }
 
 const Type* find_type(std::string_view group, std::string_view version, std::string_view kind) {

@@ -145,6 +145,8 @@ const Resource* find_resource(std::string_view group, std::string_view version, 
 const Resource* find_resource_of_kind(std::string_view group, std::string_view version, std::string_view kind);
 // Any version of the group/plural (the storage version; each group has one version here but autoscaling).
 const Resource* find_resource(std::string_view group, std::string_view plural);
+// The same for a row of the tables; a custom kind's is itself.
+const Resource& newest_version(const Resource& resource);
 
 // The type of a top-level kind, listed or not: Pod, PodList, Scale, Eviction, Binding, TokenRequest, DeleteOptions, Status.
 // DeleteOptions, Status and the other meta kinds are found in every group.
