@@ -294,6 +294,7 @@ Result<bool> H2Session::pump() {
 void H2Session::push_owned(std::string_view bytes) {
   if (output_.empty() || output_.back().shared || output_.back().size + bytes.size() > kReadBytes) output_.push_back({});
   Part& last = output_.back();
+  if (last.owned.size() > kReadBytes / 8 && last.owned.capacity() < kReadBytes) last.owned.reserve(kReadBytes);  // many streams have something to say
   last.owned += bytes;
   last.size += bytes.size();
   output_bytes_ += bytes.size();

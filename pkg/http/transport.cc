@@ -85,18 +85,28 @@ class PlainTransport : public Transport {
   Descriptor descriptor_;
 };
 
-// A BIO over the socket that never raises SIGPIPE. Its data is the descriptor number.
-int socket_of(BIO* bio) { return static_cast<int>(reinterpret_cast<std::intptr_t>(BIO_get_data(bio))); }
+// A BIO over the socket that never raises SIGPIPE. Its data is this.
+struct BioSocket {
+  int fd;
+  bool drained = false;  // less came than was asked for: there is no more before the next wait, which looks anew
+};
+BioSocket& socket_of(BIO* bio) { return *static_cast<BioSocket*>(BIO_get_data(bio)); }
 int bio_write(BIO* bio, const char* data, int size) {
   BIO_clear_retry_flags(bio);
-  ssize_t n = ::send(socket_of(bio), data, static_cast<std::size_t>(size), MSG_NOSIGNAL);
+  ssize_t n = ::send(socket_of(bio).fd, data, static_cast<std::size_t>(size), MSG_NOSIGNAL);
   if (n < 0 && would_block(errno)) BIO_set_retry_write(bio);
   return static_cast<int>(n);
 }
 int bio_read(BIO* bio, char* data, int size) {
   BIO_clear_retry_flags(bio);
-  ssize_t n = ::recv(socket_of(bio), data, static_cast<std::size_t>(size), 0);
+  BioSocket& socket = socket_of(bio);
+  if (std::exchange(socket.drained, false)) {
+    BIO_set_retry_read(bio);
+    return -1;
+  }
+  ssize_t n = ::recv(socket.fd, data, static_cast<std::size_t>(size), 0);
   if (n < 0 && would_block(errno)) BIO_set_retry_read(bio);
+  socket.drained = n > 0 && n < size;
   if (n == 0) BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
   return static_cast<int>(n);
 }
@@ -106,6 +116,10 @@ long bio_control(BIO* bio, int command, long, void*) {
     case BIO_CTRL_EOF: return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0 ? 1 : 0;
     default: return 0;
   }
+}
+// OpenSSL looks at what an earlier call left behind. To clear what is empty takes as long as to read a small record.
+void forget_errors() {
+  if (ERR_peek_error() != 0) ERR_clear_error();
 }
 const BIO_METHOD* socket_bio() {
   static const BIO_METHOD* const method = [] {
@@ -123,7 +137,8 @@ class TlsTransport final : public PlainTransport {
   TlsTransport(async::Executor executor, sys::Fd socket, std::shared_ptr<ssl_ctx_st> context)
       : PlainTransport(executor, std::move(socket)), context_(std::move(context)), ssl_(SSL_new(context_.get())) {
     BIO* bio = BIO_new(socket_bio());
-    BIO_set_data(bio, reinterpret_cast<void*>(static_cast<std::intptr_t>(fd())));
+    socket_.fd = fd();
+    BIO_set_data(bio, &socket_);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl_.get(), bio, bio);
   }
@@ -155,7 +170,7 @@ class TlsTransport final : public PlainTransport {
 
   Result<Moved> try_read(std::span<std::byte> into) override {
     if (broken_) return fail(Code::kUnavailable, "tls: connection lost");
-    ERR_clear_error();
+    forget_errors();
     unfinished_ = false;
     std::size_t total = 0;
     // Records are smaller than the span: take what is there, so that one turn sees all of it.
@@ -164,11 +179,13 @@ class TlsTransport final : public PlainTransport {
       int result = SSL_read_ex(ssl_.get(), into.data() + total, into.size() - total, &n);
       if (result == 1) {
         total += n;
-        continue;
+        if (!socket_.drained || SSL_has_pending(ssl_.get()) == 1) continue;
+        socket_.drained = false;
+        return Moved(total);
       }
       int error = SSL_get_error(ssl_.get(), result);
       if (total > 0) {
-        ERR_clear_error();
+        forget_errors();
         unfinished_ = error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE;
         return Moved(total);  // what went wrong comes up again at the next call
       }
@@ -194,7 +211,7 @@ class TlsTransport final : public PlainTransport {
       }
       data = record.data();
     }
-    ERR_clear_error();
+    forget_errors();
     std::size_t n = 0;
     int result = SSL_write_ex(ssl_.get(), data, std::min(size, kRecordBytes), &n);
     if (result == 1) return Moved(n);
@@ -272,6 +289,7 @@ class TlsTransport final : public PlainTransport {
   static async::Task<Result<>> already() { co_return Result<>(); }
 
   std::shared_ptr<ssl_ctx_st> context_;
+  BioSocket socket_{-1};  // outlives ssl_
   pki::Owned<SSL, SSL_free> ssl_;
   bool broken_ = false;
   bool unfinished_ = false;
