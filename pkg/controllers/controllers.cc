@@ -8,7 +8,9 @@ std::vector<std::unique_ptr<Controller>> make_controllers(const ControllerParts&
   list.push_back(make_root_ca_publisher(parts));
   list.push_back(make_deployment_controller(parts));
   list.push_back(make_replicaset_controller(parts));
+  list.push_back(make_replication_controller(parts));
   list.push_back(make_endpointslice_controller(parts));
+  list.push_back(make_endpointslice_mirroring_controller(parts));
   list.push_back(make_endpoints_controller(parts));
   list.push_back(make_disruption_controller(parts));
   list.push_back(make_node_lifecycle_controller(parts));
@@ -17,6 +19,7 @@ std::vector<std::unique_ptr<Controller>> make_controllers(const ControllerParts&
   list.push_back(make_namespace_controller(parts));
   list.push_back(make_garbage_collector(parts));
   list.push_back(make_bootstrap_token_controller(parts));
+  list.push_back(make_token_secret_controller(parts));
   if (parts.authority != nullptr) list.push_back(make_certificate_controller(parts));
   if (parts.quotas != nullptr) list.push_back(make_resource_quota_controller(parts));  // uses the collector's informers
   return list;

@@ -72,8 +72,11 @@ class QueueController : public Controller, protected client::Reconciler {
 
 std::unique_ptr<Controller> make_deployment_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_replicaset_controller(const ControllerParts& parts);
+std::unique_ptr<Controller> make_replication_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_endpointslice_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_endpoints_controller(const ControllerParts& parts);
+std::unique_ptr<Controller> make_endpointslice_mirroring_controller(const ControllerParts& parts);
+std::unique_ptr<Controller> make_token_secret_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_disruption_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_namespace_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_garbage_collector(const ControllerParts& parts);

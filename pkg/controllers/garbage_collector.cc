@@ -27,6 +27,7 @@ struct Node {
   std::string ns;
   std::string name;
   std::vector<client::OwnerReference> owners;
+  bool waits = false;  // for its dependents to go
 };
 
 class GarbageCollector final : public QueueController {
@@ -67,7 +68,7 @@ class GarbageCollector final : public QueueController {
     bool finalizing = object.bytes->find("\"deletionTimestamp\"") != std::string::npos && object.bytes->find("\"finalizers\"") != std::string::npos;
     if (!owned && !finalizing) return remove(object.uid);
     json::Value tree = object.tree();
-    put(object.uid, {resource, object.ns, object.name, client::owners_of(tree)});
+    put(object.uid, {resource, object.ns, object.name, client::owners_of(tree), client::is_deleting(tree) && client::has_finalizer(tree, kForeground)});
     queue_.add(object.uid);
   }
 
@@ -145,18 +146,45 @@ class GarbageCollector final : public QueueController {
     if (owners.empty()) co_return Outcome{};
     bool alive = false;
     bool foreground = false;
+    std::set<std::string> leaving;  // owners that are gone or wait for us to go
     for (const client::OwnerReference& owner : owners) {
       CO_TRY_ASSIGN(OwnerState state, co_await state_of(owner, node.ns));
       alive |= state == OwnerState::kAlive;
       foreground |= state == OwnerState::kForegroundDeleting;
+      if (state != OwnerState::kAlive) leaving.insert(owner.uid);
     }
-    if (alive) co_return Outcome{};
+    if (alive && leaving.empty()) co_return Outcome{};
+    if (alive) co_return co_await drop_owners(node, object, tree, leaving);
+    std::string version = object.resource_version;
+    if (foreground && closes_circle(object.uid)) {
+      CO_TRY_ASSIGN(version, co_await unblock(node, object, tree));
+    }
     Result<> removed = co_await parts_.api.remove(node.resource, node.ns, node.name,
                                                   {.propagation_policy = foreground ? "Foreground" : "Background",
                                                    .precondition_uid = object.uid,
-                                                   .precondition_resource_version = object.resource_version});
+                                                   .precondition_resource_version = version});
     if (!removed && removed.error().code() != Code::kNotFound) co_return fail(removed.error());
     co_return Outcome{};
+  }
+
+  // A dependent of ours waits for its own dependents already: they may be us.
+  bool closes_circle(const std::string& uid) const {
+    auto it = dependents_.find(uid);
+    return it != dependents_.end() && std::ranges::any_of(it->second, [this](const std::string& dependent) {
+             auto node = nodes_.find(dependent);
+             return node != nodes_.end() && node->second.waits;
+           });
+  }
+
+  // Nobody waits for this object any longer: objects that own each other in a circle would wait forever. Returns its new version.
+  async::Task<Result<std::string>> unblock(const Node& node, const client::Object& object, const json::Value& tree) {
+    json::Array owners;
+    if (const json::Array* old = json::get_array(tree, {"metadata", "ownerReferences"})) owners = *old;
+    for (json::Value& owner : owners)
+      if (owner.is_object()) owner.get_object()["blockOwnerDeletion"] = false;
+    json::Value patch = json::Object{{"metadata", json::Object{{"uid", object.uid}, {"resourceVersion", object.resource_version}, {"ownerReferences", std::move(owners)}}}};
+    CO_TRY_ASSIGN(client::Object patched, co_await parts_.api.patch(node.resource, node.ns, node.name, client::PatchType::kMerge, std::move(patch), {}));
+    co_return patched.resource_version;
   }
 
   async::Task<Result<Outcome>> finish_foreground(const Node& node, const client::Object& object, const json::Value& tree) {
@@ -166,7 +194,7 @@ class GarbageCollector final : public QueueController {
     for (const std::string& uid : uids) {
       auto dependent = nodes_.find(uid);
       if (dependent == nodes_.end()) continue;
-      queue_.add(uid);
+      if (!dependent->second.waits) queue_.add(uid);
       for (const client::OwnerReference& owner : dependent->second.owners)
         if (owner.uid == object.uid && owner.block_owner_deletion) blocked = true;
     }
@@ -184,16 +212,20 @@ class GarbageCollector final : public QueueController {
       auto live = co_await parts_.api.get(target.resource, target.ns, target.name);
       if (!live && live.error().code() == Code::kNotFound) continue;
       CO_TRY(live);
-      json::Value live_tree = live->tree();
-      json::Array kept;  // the whole list, since custom kinds take no strategic merge
-      if (const json::Array* owners = json::get_array(live_tree, {"metadata", "ownerReferences"}))
-        for (const json::Value& owner : *owners)
-          if (json::get_string(owner, {"uid"}) != object.uid) kept.push_back(owner);
-      json::Value patch = json::Object{{"metadata", json::Object{{"uid", uid}, {"resourceVersion", live->resource_version}, {"ownerReferences", std::move(kept)}}}};
-      auto patched = co_await parts_.api.patch(target.resource, target.ns, target.name, client::PatchType::kMerge, std::move(patch), {});
-      if (!patched && patched.error().code() != Code::kNotFound) co_return fail(patched.error());
+      CO_TRY(co_await drop_owners(target, *live, live->tree(), {object.uid}));
     }
     co_return co_await drop_finalizer(node, tree, kOrphan);
+  }
+
+  async::Task<Result<Outcome>> drop_owners(Node node, client::Object object, json::Value tree, std::set<std::string> uids) {
+    json::Array kept;  // the whole list, since custom kinds take no strategic merge
+    if (const json::Array* owners = json::get_array(tree, {"metadata", "ownerReferences"}))
+      for (const json::Value& owner : *owners)
+        if (!uids.contains(std::string(json::get_string(owner, {"uid"})))) kept.push_back(owner);
+    json::Value patch = json::Object{{"metadata", json::Object{{"uid", object.uid}, {"resourceVersion", object.resource_version}, {"ownerReferences", std::move(kept)}}}};
+    auto patched = co_await parts_.api.patch(node.resource, node.ns, node.name, client::PatchType::kMerge, std::move(patch), {});
+    if (!patched && patched.error().code() != Code::kNotFound) co_return fail(patched.error());
+    co_return Outcome{};
   }
 
   async::Task<Result<Outcome>> drop_finalizer(const Node& node, const json::Value& tree, std::string_view finalizer) {

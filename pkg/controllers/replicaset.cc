@@ -1,5 +1,5 @@
-// ReplicaSet: keeps spec.replicas pods of a template running. Source: apps/v1 API and the observable behaviour of
-// kube-controller-manager (slow start of creations, order of deletions, status fields, event texts).
+// ReplicaSet and its elder, ReplicationController: keep spec.replicas pods of a template running. Source: apps/v1 and core/v1 API and the
+// observable behaviour of kube-controller-manager (slow start of creations, order of deletions, status fields, event texts).
 #include <algorithm>
 
 #include "api/selector/selector.h"
@@ -15,6 +15,16 @@ using client::ObjectPtr;
 namespace resources = client::resources;
 
 constexpr std::int64_t kBurst = 500;  // creations or deletions in one pass
+
+// What the two kinds differ in.
+struct Flavour {
+  client::Resource resource;
+  std::string_view controller;
+  bool map_selector;         // spec.selector is a plain map of labels
+  bool counts_terminating;   // status has terminatingReplicas
+};
+constexpr Flavour kReplicaSet{resources::kReplicaSets, "replicaset-controller", false, true};
+constexpr Flavour kReplicationController{resources::kReplicationControllers, "replication-controller", true, false};
 
 struct OwnedPod {
   ObjectPtr object;
@@ -38,9 +48,10 @@ bool goes_first(const OwnedPod& a, const OwnedPod& b) {
 
 class ReplicaSetController final : public QueueController {
  public:
-  explicit ReplicaSetController(const ControllerParts& parts)
-      : QueueController(parts, "replicaset-controller", 4),
-        sets_(parts.informers.informer(resources::kReplicaSets)),
+  ReplicaSetController(const ControllerParts& parts, const Flavour& flavour)
+      : QueueController(parts, std::string(flavour.controller), 4),
+        flavour_(flavour),
+        sets_(parts.informers.informer(flavour.resource)),
         pods_(parts.informers.informer(resources::kPods)),
         expectations_(parts.time) {
     add_owner_index(pods_);
@@ -53,7 +64,7 @@ class ReplicaSetController final : public QueueController {
     const client::Object& pod = *(now ? now : old);
     json::Value tree = pod.tree();
     auto owner = client::controller_of(tree);
-    if (owner && owner->kind == "ReplicaSet") {
+    if (owner && owner->kind == flavour_.resource.kind) {
       std::string key = pod.ns + "/" + owner->name;
       if (!old) expectations_.saw_addition(key);
       if (!now || client::is_deleting(tree)) expectations_.saw_deletion(key, pod.uid);
@@ -71,10 +82,10 @@ class ReplicaSetController final : public QueueController {
     }
   }
 
-  static std::optional<api::LabelSelector> selector_of(const json::Value& set) {
+  std::optional<api::LabelSelector> selector_of(const json::Value& set) const {
     const json::Value* selector = json::find(set, {"spec", "selector"});
     if (selector == nullptr) return std::nullopt;
-    auto parsed = api::make_label_selector(*selector);
+    auto parsed = api::make_label_selector(flavour_.map_selector ? json::Value(json::Object{{"matchLabels", *selector}}) : *selector);
     if (!parsed || parsed->empty()) return std::nullopt;
     return std::move(*parsed);
   }
@@ -121,7 +132,7 @@ class ReplicaSetController final : public QueueController {
       if (pod->bytes->find("\"ownerReferences\"") != std::string::npos) continue;
       json::Value pod_tree = pod->tree();
       if (!is_active(pod_tree) || !selector.matches(client::labels_of(pod_tree))) continue;
-      json::Value patch = json::Object{{"metadata", json::Object{{"uid", pod->uid}, {"ownerReferences", json::Array{client::controller_reference(resources::kReplicaSets, set)}}}}};
+      json::Value patch = json::Object{{"metadata", json::Object{{"uid", pod->uid}, {"ownerReferences", json::Array{client::controller_reference(flavour_.resource, set)}}}}};
       Result<> adopted = co_await tolerate_missing(parts_.api.patch(resources::kPods, pod->ns, pod->name, client::PatchType::kStrategicMerge, std::move(patch), {}));
       CO_TRY(std::move(adopted));
       mine.push_back({pod, std::move(pod_tree)});
@@ -154,14 +165,14 @@ class ReplicaSetController final : public QueueController {
   async::Task<Result<>> create_pods(const client::Object& set, const json::Value& tree, std::int64_t count) {
     std::string key = set.key();
     const json::Value* pod_template = json::find(tree, {"spec", "template"});
-    if (pod_template == nullptr) co_return fail(Code::kInvalidArgument, "replica set has no template");
-    client::ObjectReference about = client::reference_to(resources::kReplicaSets, set);
+    if (pod_template == nullptr) co_return fail(Code::kInvalidArgument, cat(flavour_.resource.kind, " has no template"));
+    client::ObjectReference about = client::reference_to(flavour_.resource, set);
     std::int64_t batch = 1;
     while (count > 0) {
       std::int64_t now = std::min(batch, count);
       for (std::int64_t i = 0; i < now; ++i) {
         expectations_.expect_additions(key, 1);
-        auto created = co_await parts_.api.create(resources::kPods, set.ns, pod_from_template(*pod_template, resources::kReplicaSets, set), {});
+        auto created = co_await parts_.api.create(resources::kPods, set.ns, pod_from_template(*pod_template, flavour_.resource, set), {});
         if (!created) {
           expectations_.saw_addition(key);
           if (namespace_is_terminating(created.error())) co_return Result<>();
@@ -179,7 +190,7 @@ class ReplicaSetController final : public QueueController {
 
   async::Task<Result<>> delete_pods(const client::Object& set, const std::vector<OwnedPod>& pods) {
     std::string key = set.key();
-    client::ObjectReference about = client::reference_to(resources::kReplicaSets, set);
+    client::ObjectReference about = client::reference_to(flavour_.resource, set);
     for (const OwnedPod& pod : pods) {
       expectations_.expect_deletion(key, pod.object->uid);
       Result<> removed = co_await parts_.api.remove(resources::kPods, pod.object->ns, pod.object->name, {.precondition_uid = pod.object->uid});
@@ -222,18 +233,22 @@ class ReplicaSetController final : public QueueController {
     count("fullyLabeledReplicas", labelled, false);
     count("readyReplicas", ready, false);
     count("availableReplicas", available, false);
-    count("terminatingReplicas", terminating, false);
+    if (flavour_.counts_terminating) count("terminatingReplicas", terminating, false);
     fields["observedGeneration"] = json::get_int(tree, {"metadata", "generation"});
     set_failure(status, failure, now);
     if (status == before) co_return outcome;
     tree.get_object()["status"] = std::move(status);
-    auto written = co_await parts_.api.update(resources::kReplicaSets, set.ns, set.name, std::move(tree), {.subresource = "status"});
+    auto written = co_await parts_.api.update(flavour_.resource, set.ns, set.name, std::move(tree), {.subresource = "status"});
     if (!written && written.error().code() != Code::kNotFound) co_return fail(written.error());
     co_return outcome;
   }
 
+  // A failure that lasts keeps the text it began with: a new one for each attempt would be a write for each, and wake us for the next.
   static void set_failure(json::Value& status, const std::string& failure, WallTime now) {
     if (!failure.empty()) {
+      if (const json::Array* set = json::get_array(status, {"conditions"}))
+        for (const json::Value& condition : *set)
+          if (json::get_string(condition, {"type"}) == "ReplicaFailure") return;
       client::set_condition(status, {{"type", "ReplicaFailure"}, {"status", "True"}, {"reason", "FailedCreate"}, {"message", failure}}, now);
       return;
     }
@@ -244,6 +259,7 @@ class ReplicaSetController final : public QueueController {
     if (list.empty()) status.get_object().erase("conditions");
   }
 
+  const Flavour& flavour_;
   client::Informer& sets_;
   client::Informer& pods_;
   Expectations expectations_;
@@ -251,6 +267,7 @@ class ReplicaSetController final : public QueueController {
 
 }  // namespace
 
-std::unique_ptr<Controller> make_replicaset_controller(const ControllerParts& parts) { return std::make_unique<ReplicaSetController>(parts); }
+std::unique_ptr<Controller> make_replicaset_controller(const ControllerParts& parts) { return std::make_unique<ReplicaSetController>(parts, kReplicaSet); }
+std::unique_ptr<Controller> make_replication_controller(const ControllerParts& parts) { return std::make_unique<ReplicaSetController>(parts, kReplicationController); }
 
 }  // namespace monopod::controllers

@@ -1,5 +1,7 @@
 // Every active namespace has a ServiceAccount "default" and the cluster's CA in a ConfigMap, without which pods cannot
-// talk to the API server.
+// talk to the API server. Secrets of type kubernetes.io/service-account-token are filled, and go with their account.
+#include "base/bytes.h"
+#include "base/strings.h"
 #include "controllers/controllers.h"
 #include "controllers/pods.h"
 
@@ -77,8 +79,78 @@ class RootCaPublisher final : public PerNamespaceController {
   }
 };
 
+// The token of such a secret is bound to it and lasts as long as it: deleting the secret ends it.
+class TokenSecrets final : public QueueController {
+ public:
+  explicit TokenSecrets(const ControllerParts& parts)
+      : QueueController(parts, "tokens-controller"),
+        secrets_(parts.informers.informer(resources::kSecrets)),
+        accounts_(parts.informers.informer(resources::kServiceAccounts)) {
+    secrets_.indexer().add_index(std::string(kAccountIndex), [](const client::Object& secret) { return account_of(secret); });
+    secrets_.add_handler([this](const ObjectPtr&, const ObjectPtr& now) {
+      if (now && now->bytes->find(kTokenType) != std::string::npos) queue_.add(now->key());
+    });
+    accounts_.add_handler([this](const ObjectPtr& old, const ObjectPtr& now) {
+      if (old && now && old->uid == now->uid) return;
+      for (const ObjectPtr& secret : secrets_.indexer().by_index(kAccountIndex, (now ? now : old)->key())) queue_.add(secret->key());
+    });
+  }
+
+ private:
+  static constexpr std::string_view kTokenType = "kubernetes.io/service-account-token";
+  static constexpr std::string_view kAccountName = "kubernetes.io/service-account.name";
+  static constexpr std::string_view kAccountUid = "kubernetes.io/service-account.uid";
+  static constexpr std::string_view kAccountIndex = "service-account";
+  static constexpr std::int64_t kSecondsMax = std::int64_t{1} << 32;  // the most a TokenRequest may ask for
+
+  // "ns/name" of the account where the secret is of this type.
+  static std::vector<std::string> account_of(const client::Object& secret) {
+    if (secret.bytes->find(kTokenType) == std::string::npos) return {};
+    json::Value tree = secret.tree();
+    if (json::get_string(tree, {"type"}) != kTokenType) return {};
+    return {cat(secret.ns, "/", json::get_string(tree, {"metadata", "annotations", kAccountName}))};
+  }
+
+  async::Task<Result<Outcome>> reconcile(std::string key) override {
+    ObjectPtr secret = secrets_.indexer().find(key);
+    if (!secret) co_return Outcome{};
+    json::Value tree = secret->tree();
+    if (json::get_string(tree, {"type"}) != kTokenType || client::is_deleting(tree)) co_return Outcome{};
+    std::string name(json::get_string(tree, {"metadata", "annotations", kAccountName}));
+    std::string_view uid = json::get_string(tree, {"metadata", "annotations", kAccountUid});
+    auto account = co_await parts_.api.get(resources::kServiceAccounts, secret->ns, name);  // asks the server: what follows cannot be undone
+    if (!account && account.error().code() != Code::kNotFound) co_return fail(account.error());
+    if (!account || (!uid.empty() && uid != account->uid)) {
+      Result<> removed = co_await parts_.api.remove(resources::kSecrets, secret->ns, secret->name, {.precondition_uid = secret->uid});
+      if (!removed && removed.error().code() != Code::kNotFound) co_return fail(removed.error());
+      co_return Outcome{};
+    }
+    std::string ca = format_base64(parts_.root_ca_pem), ns = format_base64(secret->ns);
+    bool has_token = !json::get_string(tree, {"data", "token"}).empty();
+    if (has_token && !uid.empty() && json::get_string(tree, {"data", "ca.crt"}) == ca && json::get_string(tree, {"data", "namespace"}) == ns) co_return Outcome{};
+    if (!has_token) {
+      json::Value request = json::Object{{"apiVersion", "authentication.k8s.io/v1"},
+                                         {"kind", "TokenRequest"},
+                                         {"spec", json::Object{{"expirationSeconds", kSecondsMax},
+                                                               {"boundObjectRef", json::Object{{"apiVersion", "v1"}, {"kind", "Secret"}, {"name", secret->name}, {"uid", secret->uid}}}}}};
+      CO_TRY_ASSIGN(json::Value answer, co_await parts_.api.post(resources::kServiceAccounts, secret->ns, name, "token", std::move(request)));
+      json::at_path(tree, {"data", "token"}) = format_base64(json::get_string(answer, {"status", "token"}));
+    }
+    json::at_path(tree, {"data", "ca.crt"}) = ca;
+    json::at_path(tree, {"data", "namespace"}) = ns;
+    json::at_path(tree, {"metadata", "annotations", kAccountUid}) = account->uid;
+    auto updated = co_await parts_.api.update(resources::kSecrets, secret->ns, secret->name, std::move(tree), {});
+    if (!updated && updated.error().code() != Code::kNotFound) co_return fail(updated.error());
+    co_return Outcome{};
+  }
+
+  client::Informer& secrets_;
+  client::Informer& accounts_;
+};
+
 }  // namespace
 
+std::unique_ptr<Controller> make_token_secret_controller(const ControllerParts& parts) { return std::make_unique<TokenSecrets>(parts); }
 std::unique_ptr<Controller> make_serviceaccount_controller(const ControllerParts& parts) { return std::make_unique<ServiceAccountController>(parts); }
 std::unique_ptr<Controller> make_root_ca_publisher(const ControllerParts& parts) { return std::make_unique<RootCaPublisher>(parts); }
 
