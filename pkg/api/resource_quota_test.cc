@@ -299,6 +299,8 @@ async::Task<Result<>> claims(TestCluster& cluster) {
             "gold.storageclass.storage.k8s.io/persistentvolumeclaims=1, limited: gold.storageclass.storage.k8s.io/persistentvolumeclaims=1");
   CO_CALL(c, "POST", at, claim("c", "1Gi", "tin"));
   CO_EXPECT_STATUS(c, 201);
+  CO_CALL(bound, "PATCH", at + "/c/status", R"({"status":{"phase":"Bound"}})", {{"content-type", "application/merge-patch+json"}});  // until then its size is settled
+  CO_EXPECT_STATUS(bound, 200);
   CO_CALL(grown, "PATCH", at + "/c", R"({"spec":{"resources":{"requests":{"storage":"4Gi"}}}})", {{"content-type", "application/merge-patch+json"}});
   CO_EXPECT_STATUS(grown, 403);
   EXPECT_EQ(grown.text({"message"}), "persistentvolumeclaims \"c\" is forbidden: exceeded quota: q, requested: requests.storage=3Gi, used: requests.storage=3Gi, limited: requests.storage=5Gi");

@@ -1,4 +1,6 @@
 // LimitRanger: a namespace's defaults and bounds for container resources.
+#include <algorithm>
+
 #include "api/admission/plugins.h"
 #include "api/admission/pod_specs.h"
 #include "api/quantity/quantity.h"
@@ -7,12 +9,19 @@
 namespace monopod::api {
 namespace {
 
-void fill(json::Value& container, std::string_view kind, const json::Object* defaults) {
+// Says in set what it filled: "cpu, memory limit for container web".
+void fill(json::Value& container, std::string_view list, std::string_view kind, const json::Object* defaults, std::vector<std::string>& set) {
   if (defaults == nullptr) return;
+  std::vector<std::string> names;
   for (const auto& [name, value] : *defaults) {
     json::Value& slot = json::at_path(container, {"resources", kind, std::string_view(name)});
-    if (slot.is_null()) slot = value;
+    if (!slot.is_null()) continue;
+    slot = value;
+    names.emplace_back(std::string_view(name));
   }
+  if (names.empty()) return;
+  std::ranges::sort(names);
+  set.push_back(cat(join(names, ", "), kind == "limits" ? " limit for " : " request for ", list == "initContainers" ? "init container " : "container ", json::get_string(container, {"name"})));
 }
 
 std::optional<Quantity> quantity_at(const json::Value& container, std::string_view kind, std::string_view name) {
@@ -54,13 +63,15 @@ class LimitRanger final : public AdmissionPlugin {
   }
 
   async::Task<Outcome<>> mutate(AdmissionRequest& request) override {
+    std::vector<std::string> set;
     for (const json::Value& limit : container_limits(request.ns)) {
-      each_container(*request.object, [&limit](json::Value& container, std::string_view) {
+      each_container(*request.object, [&](json::Value& container, std::string_view list) {
         const json::Object* requests = json::get_object(limit, {"defaultRequest"});
-        fill(container, "limits", json::get_object(limit, {"default"}));
-        fill(container, "requests", requests != nullptr ? requests : json::get_object(limit, {"default"}));
+        fill(container, list, "requests", requests != nullptr ? requests : json::get_object(limit, {"default"}), set);
+        fill(container, list, "limits", json::get_object(limit, {"default"}), set);
       });
     }
+    if (!set.empty()) json::at_path(*request.object, {"metadata", "annotations", "kubernetes.io/limit-ranger"}) = cat("LimitRanger plugin set: ", join(set, "; "));
     co_return Outcome<>();
   }
 

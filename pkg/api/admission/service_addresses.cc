@@ -1,5 +1,6 @@
 // Cluster IPs and node ports of Services. What is taken stands in the cache; what is being given out right now is reserved
 // here until its write is in the cache, so that two creates at once never get the same.
+#include <map>
 #include <set>
 
 #include "api/admission/plugins.h"
@@ -138,6 +139,8 @@ class ServiceAddresses final : public AdmissionPlugin {
         for (const json::Value& port : *ports) before.insert(json::get_int(port, {"nodePort"}));
     json::Value* list = json::find(service, {"spec", "ports"});
     if (list == nullptr || !list->is_array()) return {};
+    std::set<std::int64_t> ours;                    // given here: protocols of one service may share a number
+    std::map<std::int64_t, std::int64_t> by_port;  // and do where they share the port
     for (std::size_t i = 0; i < list->as_array().size(); ++i) {
       json::Value& port = list->as_array()[i];
       if (!port.is_object()) continue;
@@ -154,11 +157,18 @@ class ServiceAddresses final : public AdmissionPlugin {
       std::string field = cat("spec.ports[", i, "].nodePort");
       if (number != 0 && (number < port_first_ || number > port_last_))
         return invalid_field(request, field, cat("Invalid value: ", number, ": provided port is not in the valid range. The range of valid ports is ", port_first_, '-', port_last_));
+      if (number == 0 && by_port.contains(json::get_int(port, {"port"}))) number = by_port[json::get_int(port, {"port"})];
+      if (number != 0 && ours.contains(number)) {
+        port.as_object()["nodePort"] = number;
+        continue;
+      }
       if (number != 0 && (ports_.contains(number) || reserved_ports_.contains(number)))
         return invalid_field(request, field, cat("Invalid value: ", number, ": provided port is already allocated"));
       if (number == 0) number = free_port();
       if (number == 0) return refuse(internal("failed to allocate a nodePort: range is full"));
       port.as_object()["nodePort"] = number;
+      ours.insert(number);
+      by_port[json::get_int(port, {"port"})] = number;
       reserved_ports_.insert(number);
       request.on_done.push_back([this, number](bool) { reserved_ports_.erase(number); });
     }

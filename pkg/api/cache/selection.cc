@@ -39,6 +39,7 @@ std::string field_value(const Resource& resource, const Object& object, const st
   if (field == "metadata.namespace") return std::string(object.ns());
   std::vector<std::string_view> cached = cached_fields(resource);
   if (std::find(cached.begin(), cached.end(), field) != cached.end()) return std::string(object.field(field));
+  if (is_event(resource) && field.starts_with("regarding.")) return scan_text(scan_path(*object.json(), cat("involvedObject.", field.substr(10))));
   if (is_event(resource) && (field.starts_with("involvedObject.") || field == "type" || field == "reason"))
     return scan_text(scan_path(*object.json(), field));
   return selectable_value(object.tree(), resource, field);
@@ -72,7 +73,8 @@ Outcome<Selection> make_selection(const Resource& resource, std::string ns, cons
   out.ns = std::move(ns);
   if (!label_selector.empty()) {
     auto labels = parse_label_selector(label_selector);
-    if (!labels) return refuse(bad_request(cat("unable to parse requirement: ", labels.error().message())));
+    constexpr std::string_view kPrefix = "unable to parse requirement: ";
+    if (!labels) return refuse(bad_request(cat(labels.error().message().starts_with(kPrefix) ? "" : kPrefix, labels.error().message())));
     out.labels = std::move(*labels);
   }
   if (!field_selector.empty()) {

@@ -59,6 +59,7 @@ void prepare_job(Value& object);
 void validate_deployment(const Value& object, FieldErrors& errors);
 void validate_deployment_update(const Value& object, const Value& old, std::string_view subresource, FieldErrors& errors);
 void validate_replica_set(const Value& object, FieldErrors& errors);
+void validate_replication_controller(const Value& object, FieldErrors& errors);
 void validate_daemon_set(const Value& object, FieldErrors& errors);
 void validate_stateful_set(const Value& object, FieldErrors& errors);
 void validate_stateful_set_update(const Value& object, const Value& old, std::string_view subresource, FieldErrors& errors);
@@ -101,15 +102,36 @@ void validate_node_update(const Value& object, const Value& old, std::string_vie
 std::vector<std::string_view> node_fields();
 void validate_event(const Value& object, FieldErrors& errors);
 std::vector<std::string_view> event_fields();
+std::vector<std::string_view> modern_event_fields();  // of events.k8s.io
 void validate_lease(const Value& object, FieldErrors& errors);
 void prepare_volume_claim(Value& object);
 void prepare_volume(Value& object);
+void validate_priority_class(const Value& object, FieldErrors& errors);
 void validate_priority_class_update(const Value& object, const Value& old, std::string_view subresource, FieldErrors& errors);
 void default_horizontal_autoscaler(Value& object);
 void default_csi_driver(Value& object);
 void default_custom_resource_definition(Value& object);
 void default_resource_claim(Value& object);
 void validate_resource_claim_update(const Value& object, const Value& old, std::string_view subresource, FieldErrors& errors);
+
+// policy.cc
+void validate_disruption_budget(const Value& object, FieldErrors& errors);
+void validate_horizontal_autoscaler(const Value& object, FieldErrors& errors);
+void default_limit_range(Value& object);
+void validate_limit_range(const Value& object, FieldErrors& errors);
+
+// networking.cc
+void validate_ingress(const Value& object, FieldErrors& errors);
+void validate_network_policy(const Value& object, FieldErrors& errors);
+void validate_ip_address(const Value& object, FieldErrors& errors);
+
+// storage.cc
+void validate_volume_claim(const Value& object, FieldErrors& errors);
+void validate_volume_claim_update(const Value& object, const Value& old, std::string_view subresource, FieldErrors& errors);
+void validate_volume(const Value& object, FieldErrors& errors);
+void validate_volume_update(const Value& object, const Value& old, std::string_view subresource, FieldErrors& errors);
+void validate_storage_class_update(const Value& object, const Value& old, std::string_view subresource, FieldErrors& errors);
+void validate_volume_attachment(const Value& object, FieldErrors& errors);
 
 // flow.cc
 void validate_flow_schema(const Value& object, FieldErrors& errors);

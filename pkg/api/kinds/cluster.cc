@@ -74,6 +74,10 @@ std::vector<std::string_view> event_fields() {
   return {"involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid", "involvedObject.apiVersion", "involvedObject.resourceVersion",
           "involvedObject.fieldPath", "reason", "reportingComponent", "source", "type"};
 }
+std::vector<std::string_view> modern_event_fields() {
+  return {"reason", "regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid", "regarding.apiVersion", "regarding.resourceVersion", "regarding.fieldPath", "reportingController",
+          "type"};
+}
 
 void validate_lease(const Value& object, FieldErrors& errors) {
   const Value* spec = child(object, "spec");
@@ -86,6 +90,16 @@ void validate_lease(const Value& object, FieldErrors& errors) {
 
 void prepare_volume_claim(Value& object) { object.get_object()["status"] = Object{{"phase", "Pending"}}; }
 void prepare_volume(Value& object) { object.get_object()["status"] = Object{{"phase", "Pending"}}; }
+
+void validate_priority_class(const Value& object, FieldErrors& errors) {
+  constexpr std::int64_t kUserMax = 1'000'000'000;
+  std::string_view name = json::get_string(object, {"metadata", "name"});
+  std::int64_t value = json::get_int(object, {"value"});
+  bool ours = (name == "system-node-critical" && value == 2'000'001'000) || (name == "system-cluster-critical" && value == 2'000'000'000);
+  if (ours) return;
+  if (value > kUserMax) errors.forbidden(Path("value"), cat("maximum allowed value of a user defined priority is ", kUserMax));
+  if (name.starts_with("system-")) errors.forbidden(Path("metadata")["name"], "priority class names with 'system-' prefix are reserved for system use only");
+}
 
 void validate_priority_class_update(const Value& object, const Value& old, std::string_view, FieldErrors& errors) {
   if (json::get_int(object, {"value"}) != json::get_int(old, {"value"})) errors.forbidden(Path("value"), "may not be changed in an update.");

@@ -29,6 +29,16 @@ void validate_ports(const Value& container, const Path& path, FieldErrors& error
   }
 }
 
+// What an environment variable may take from its pod.
+void validate_field_path(std::string_view field, const Path& path, FieldErrors& errors) {
+  if (field.empty()) return errors.required(path);
+  for (std::string_view known : {"metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs"})
+    if (field == known) return;
+  for (std::string_view list : {"metadata.labels[", "metadata.annotations["})
+    if (field.starts_with(list) && field.ends_with(']')) return;
+  errors.invalid(path, field, cat("error converting fieldPath: field label not supported: ", field));
+}
+
 void validate_env(const Value& container, const Path& path, FieldErrors& errors) {
   const Array& env = items(container, "env");
   for (std::size_t i = 0; i < env.size(); ++i) {
@@ -43,7 +53,7 @@ void validate_env(const Value& container, const Path& path, FieldErrors& errors)
     if (sources == 0) errors.invalid(at["valueFrom"], "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`");
     else if (!text(env[i], "value").empty()) errors.invalid(at["valueFrom"], "", "may not be specified when `value` is not empty");
     else if (sources > 1) errors.invalid(at["valueFrom"], "", "may not have more than one field specified at a time");
-    if (const Value* ref = child(*from, "fieldRef"); ref != nullptr && text(*ref, "fieldPath").empty()) errors.required(at["valueFrom"]["fieldRef"]["fieldPath"]);
+    if (const Value* ref = child(*from, "fieldRef")) validate_field_path(text(*ref, "fieldPath"), at["valueFrom"]["fieldRef"]["fieldPath"], errors);
     for (const char* s : {"configMapKeyRef", "secretKeyRef"})
       if (const Value* ref = child(*from, s)) {
         if (text(*ref, "key").empty()) errors.required(at["valueFrom"][s]["key"]);
@@ -72,6 +82,19 @@ void validate_probe(const Value& container, std::string_view member, const Path&
     if (port == nullptr) errors.invalid(at[h]["port"], Value(0), check_port_number(0)[0]);
     else if (port->is_string()) report(errors, at[h]["port"], port->get_string(), check_port_name(port->get_string()));
     else if (port->is_int64() && !check_port_number(port->get_int64()).empty()) errors.invalid(at[h]["port"], *port, check_port_number(port->get_int64())[0]);
+  }
+}
+
+void validate_hooks(const Value& container, const Path& path, FieldErrors& errors) {
+  for (const char* hook : {"postStart", "preStop"}) {
+    const Value* handler = json::find(container, {"lifecycle", hook});
+    if (handler == nullptr) continue;
+    std::size_t handlers = 0;
+    for (const char* h : {"exec", "httpGet", "tcpSocket", "sleep"}) {
+      if (child(*handler, h) == nullptr) continue;
+      if (++handlers > 1) errors.forbidden(path[hook][h], "may not specify more than 1 handler type");
+    }
+    if (handlers == 0) errors.required(path[hook], "must specify a handler type");
   }
 }
 
@@ -128,6 +151,7 @@ void validate_container(const Value& c, const Path& path, const Names& volumes, 
     validate_probe(c, "livenessProbe", path, true, errors);
     validate_probe(c, "readinessProbe", path, false, errors);
     validate_probe(c, "startupProbe", path, true, errors);
+    validate_hooks(c, path["lifecycle"], errors);
   } else {
     for (std::string_view p : {"lifecycle", "livenessProbe", "readinessProbe", "startupProbe"})
       if (child(c, p) != nullptr) errors.forbidden(path[p], "may not be set for init containers without restartPolicy=Always");

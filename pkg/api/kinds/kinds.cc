@@ -6,6 +6,7 @@
 #include "api/crd/definition.h"
 #include "api/crd/validate.h"
 #include "api/kinds/behaviors.h"
+#include "api/kinds/rules.h"
 #include "api/schema/canonical.h"
 #include "base/log.h"
 #include "base/strings.h"
@@ -28,10 +29,11 @@ constexpr Behavior kBehaviors[] = {
     {.group = "", .kind = "ConfigMap", .validate = validate_config_map, .validate_update = validate_config_update},
     {.group = "", .kind = "Secret", .set_defaults = default_secret, .validate = validate_secret, .validate_update = validate_config_update, .selectable_fields = secret_fields},
     {.group = "", .kind = "Event", .validate = validate_event, .selectable_fields = event_fields, .create_on_update = true},
-    {.group = "", .kind = "PersistentVolume", .prepare_create = prepare_volume},
-    {.group = "", .kind = "PersistentVolumeClaim", .prepare_create = prepare_volume_claim},
+    {.group = "", .kind = "PersistentVolume", .prepare_create = prepare_volume, .validate = validate_volume, .validate_update = validate_volume_update},
+    {.group = "", .kind = "PersistentVolumeClaim", .prepare_create = prepare_volume_claim, .validate = validate_volume_claim, .validate_update = validate_volume_claim_update},
+    {.group = "", .kind = "LimitRange", .set_defaults = default_limit_range, .validate = validate_limit_range},
     {.group = "", .kind = "ResourceQuota", .validate = validate_resource_quota, .validate_update = validate_resource_quota_update},
-    {.group = "", .kind = "ReplicationController", .set_defaults = default_replication_controller, .selectable_fields = replica_fields, .generation = true},
+    {.group = "", .kind = "ReplicationController", .set_defaults = default_replication_controller, .validate = validate_replication_controller, .selectable_fields = replica_fields, .generation = true},
     {.group = "", .kind = "PodTemplate", .generation = true},
     {.group = "apps", .kind = "Deployment", .set_defaults = default_deployment, .validate = validate_deployment, .validate_update = validate_deployment_update, .generation = true},
     {.group = "apps", .kind = "ReplicaSet", .set_defaults = default_replica_set, .validate = validate_replica_set, .validate_update = validate_deployment_update,
@@ -41,21 +43,24 @@ constexpr Behavior kBehaviors[] = {
     {.group = "batch", .kind = "Job", .set_defaults = default_job, .prepare_create = prepare_job, .validate = validate_job, .validate_update = validate_job_update,
      .selectable_fields = job_fields, .generation = true},
     {.group = "batch", .kind = "CronJob", .set_defaults = default_cron_job, .validate = validate_cron_job, .generation = true},
-    {.group = "autoscaling", .kind = "HorizontalPodAutoscaler", .set_defaults = default_horizontal_autoscaler},
+    {.group = "autoscaling", .kind = "HorizontalPodAutoscaler", .set_defaults = default_horizontal_autoscaler, .validate = validate_horizontal_autoscaler},
     {.group = "discovery.k8s.io", .kind = "EndpointSlice", .validate = validate_endpoint_slice, .validate_update = validate_endpoint_slice_update, .generation = true},
-    {.group = "events.k8s.io", .kind = "Event", .validate = validate_event, .selectable_fields = event_fields, .create_on_update = true},
+    {.group = "events.k8s.io", .kind = "Event", .validate = validate_event, .selectable_fields = modern_event_fields, .create_on_update = true},
     {.group = "coordination.k8s.io", .kind = "Lease", .validate = validate_lease, .unconditional_update = false, .create_on_update = true},
-    {.group = "networking.k8s.io", .kind = "NetworkPolicy", .set_defaults = default_network_policy, .generation = true},
-    {.group = "networking.k8s.io", .kind = "Ingress", .generation = true},
+    {.group = "networking.k8s.io", .kind = "NetworkPolicy", .set_defaults = default_network_policy, .validate = validate_network_policy, .generation = true},
+    {.group = "networking.k8s.io", .kind = "Ingress", .validate = validate_ingress, .generation = true},
     {.group = "networking.k8s.io", .kind = "IngressClass", .generation = true},
-    {.group = "policy", .kind = "PodDisruptionBudget", .generation = true},
+    {.group = "networking.k8s.io", .kind = "IPAddress", .validate = validate_ip_address},
+    {.group = "policy", .kind = "PodDisruptionBudget", .validate = validate_disruption_budget, .generation = true},
     {.group = "rbac.authorization.k8s.io", .kind = "Role", .validate = validate_role, .create_on_update = true, .validate_name_as_path = true},
     {.group = "rbac.authorization.k8s.io", .kind = "ClusterRole", .validate = validate_cluster_role, .create_on_update = true, .validate_name_as_path = true},
     {.group = "rbac.authorization.k8s.io", .kind = "RoleBinding", .set_defaults = default_binding, .validate = validate_role_binding, .validate_update = validate_binding_update,
      .create_on_update = true, .validate_name_as_path = true},
     {.group = "rbac.authorization.k8s.io", .kind = "ClusterRoleBinding", .set_defaults = default_binding, .validate = validate_cluster_role_binding, .validate_update = validate_binding_update,
      .create_on_update = true, .validate_name_as_path = true},
-    {.group = "scheduling.k8s.io", .kind = "PriorityClass", .validate_update = validate_priority_class_update, .generation = true},
+    {.group = "scheduling.k8s.io", .kind = "PriorityClass", .validate = validate_priority_class, .validate_update = validate_priority_class_update, .generation = true},
+    {.group = "storage.k8s.io", .kind = "StorageClass", .validate_update = validate_storage_class_update},
+    {.group = "storage.k8s.io", .kind = "VolumeAttachment", .validate = validate_volume_attachment},
     {.group = "storage.k8s.io", .kind = "CSIDriver", .set_defaults = default_csi_driver, .generation = true},
     {.group = "apiextensions.k8s.io", .kind = "CustomResourceDefinition", .set_defaults = default_custom_resource_definition, .prepare_create = crd::prepare_definition,
      .prepare_update = crd::prepare_definition_update, .validate = crd::validate_definition, .validate_update = crd::validate_definition_update,
@@ -216,6 +221,7 @@ FieldErrors validate_create(const json::Value& object, const Resource& resource)
   validate_metadata(object, resource, errors);
   const Behavior& b = behavior_of(resource);
   if (b.validate != nullptr) b.validate(object, errors);
+  if (!resource.is_custom) check_rules(object, resource.group(), resource.kind(), errors);
   if (const crd::CustomResource* custom = resource.custom()) crd::validate_object(object, nullptr, *custom, errors);
   if (resource.kind() == "Pod" && resource.group().empty() && json::get_array(object, {"spec", "ephemeralContainers"}) != nullptr)
     errors.forbidden(Path("spec")["ephemeralContainers"], "cannot be set on create");
@@ -230,6 +236,10 @@ FieldErrors validate_update(const json::Value& object, const json::Value& old, c
   const Behavior& b = behavior_of(resource);
   if (b.validate != nullptr && subresource != "status") b.validate(object, errors);
   if (b.validate_update != nullptr) b.validate_update(object, old, subresource, errors);
+  if (!resource.is_custom && subresource != "status") {
+    check_rules(object, resource.group(), resource.kind(), errors);
+    check_immutable_fields(object, old, resource.group(), resource.kind(), errors);
+  }
   return errors;
 }
 
@@ -255,10 +265,13 @@ bool is_selectable(const Resource& resource, std::string_view field) {
 
 std::string selectable_value(const json::Value& object, const Resource& resource, std::string_view field) {
   if (resource.kind() == "Event" && !resource.is_custom) {
-    if (field == "source") field = "source.component";
-    // events.k8s.io spells the same things differently.
-    if (resource.group() == "events.k8s.io" && field.starts_with("involvedObject.")) return selectable_value(object, resource, cat("regarding.", field.substr(15)));
-    if (resource.group() == "events.k8s.io" && field == "reportingComponent") field = "reportingController";
+    if (field == "source") {
+      std::string_view component = json::get_string(object, {"source", "component"});
+      return std::string(component.empty() ? json::get_string(object, {"reportingComponent"}) : component);
+    }
+    // events.k8s.io spells the same things differently; objects are in the form that is stored.
+    if (field.starts_with("regarding.")) return selectable_value(object, resource, cat("involvedObject.", field.substr(10)));
+    if (field == "reportingController") field = "reportingComponent";
   }
   const Value* at = &object;
   for (std::string_view part : split(field, '.')) {

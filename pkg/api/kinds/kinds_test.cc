@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "api/kinds/names.h"
+#include "api/kinds/schedule.h"
 #include "api/schema/decode.h"
 #include "api/schema/sample.h"
 #include "base/rng.h"
@@ -175,6 +176,70 @@ TEST(Validation, MessagesAreUpstreams) {
   EXPECT_EQ(invalid("apps", "deployments", kDeployment), "");
 }
 
+// group, plural, what stands beside metadata, what is said of it. Of each rule of rules.cc and of the files beside it.
+TEST(Validation, FieldsOfTheSimplerKinds) {
+  struct { const char *group, *plural, *text, *expected; } cases[] = {
+      {"policy", "poddisruptionbudgets", R"("spec":{"minAvailable":1,"maxUnavailable":1})", R"(spec: Invalid value: {"maxUnavailable":1,"minAvailable":1}: minAvailable and maxUnavailable cannot be both set)"},
+      {"policy", "poddisruptionbudgets", R"("spec":{"minAvailable":"150%"})", R"(spec.minAvailable: Invalid value: "150%": must not be greater than 100%)"},
+      {"policy", "poddisruptionbudgets", R"("spec":{"minAvailable":"100%","selector":{"matchLabels":{"a":"b"}}})", ""},
+      {"policy", "poddisruptionbudgets", R"("spec":{"unhealthyPodEvictionPolicy":"X"})", R"(spec.unhealthyPodEvictionPolicy: Unsupported value: "X": supported values: "AlwaysAllow", "IfHealthyBudget")"},
+      {"batch", "cronjobs", R"("spec":{"schedule":"bad","jobTemplate":{"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"x"}]}}}}})",
+       R"(spec.schedule: Invalid value: "bad": expected exactly 5 fields, found 1: [bad])"},
+      {"batch", "cronjobs", R"("spec":{"schedule":"TZ=UTC * * * * *","startingDeadlineSeconds":-1,"jobTemplate":{"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"x"}]}}}}})",
+       R"([spec.schedule: Invalid value: "TZ=UTC * * * * *": cannot use TZ or CRON_TZ in schedule, use timeZone field instead, spec.startingDeadlineSeconds: Invalid value: -1: must be greater than or equal to 0])"},
+      {"autoscaling", "horizontalpodautoscalers", R"("spec":{"minReplicas":5,"maxReplicas":3,"scaleTargetRef":{"kind":"D"}})",
+       "[spec.maxReplicas: Invalid value: 3: must be greater than or equal to `minReplicas`, spec.scaleTargetRef.name: Required value]"},
+      {"networking.k8s.io", "ingresses", R"("spec":{"rules":[{"host":"1.2.3.4","http":{"paths":[{"path":"x","pathType":"Prefix","backend":{"service":{"name":"s"}}}]}}]})",
+       R"([spec.rules[0].host: Invalid value: "1.2.3.4": must be a DNS name, not an IP address, spec.rules[0].http.paths[0].path: Invalid value: "x": must be an absolute path, spec.rules[0].http.paths[0].backend: Required value: port name or number is required])"},
+      {"networking.k8s.io", "ingresses", R"("spec":{"rules":[{"host":"*.foo.com","http":{"paths":[{"path":"/x","pathType":"Exact","backend":{"service":{"name":"s","port":{"number":80}}}}]}}],"tls":[{"hosts":["foo.com"]}]})", ""},
+      {"networking.k8s.io", "ingressclasses", R"("spec":{"controller":"bad"})", R"(spec.controller: Invalid value: "bad": must be a domain-prefixed path (such as "acme.io/foo"))"},
+      {"networking.k8s.io", "ingressclasses", R"("spec":{})", "spec.controller: Required value"},
+      {"networking.k8s.io", "networkpolicies", R"("spec":{"podSelector":{},"egress":[{"to":[{"ipBlock":{"cidr":"bad"}}],"ports":[{"port":80,"endPort":70}]}]})",
+       "[spec.egress[0].ports[0].endPort: Invalid value: 70: must be greater than or equal to `port`, spec.egress[0].to[0].ipBlock.cidr: Invalid value: \"bad\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)]"},
+      {"networking.k8s.io", "servicecidrs", R"("spec":{"cidrs":[]})", "spec.cidrs: Required value: at least one CIDR required"},
+      {"networking.k8s.io", "ipaddresses", R"("spec":{"parentRef":{"resource":"services"}})",
+       R"([metadata.name: Invalid value: "a": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff), spec.parentRef.name: Required value])"},
+      {"node.k8s.io", "runtimeclasses", R"("handler":"Bad_")",
+       "handler: Invalid value: \"Bad_\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+       "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"},
+      {"scheduling.k8s.io", "priorityclasses", R"("value":1000000001)", "value: Forbidden: maximum allowed value of a user defined priority is 1000000000"},
+      {"storage.k8s.io", "storageclasses", R"("volumeBindingMode":"X")", R"([provisioner: Required value, volumeBindingMode: Unsupported value: "X": supported values: "Immediate", "WaitForFirstConsumer"])"},
+      {"", "persistentvolumeclaims", R"("spec":{"accessModes":["X"],"resources":{"requests":{"storage":"0"}}})",
+       R"([spec.resources[storage]: Invalid value: "0": must be greater than zero, spec.accessModes[0]: Unsupported value: "X": supported values: "ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"])"},
+      {"", "persistentvolumes", R"("spec":{"capacity":{"storage":"1Gi"},"accessModes":["ReadWriteOnce"],"hostPath":{"path":"/a/../b"},"nfs":{"server":"x","path":"/y"}})",
+       R"([spec.nfs: Forbidden: may not specify more than 1 volume type, spec.hostPath.path: Invalid value: "/a/../b": must not contain '..'])"},
+      {"", "limitranges", R"("spec":{"limits":[{"type":"Container","min":{"cpu":"2"},"max":{"cpu":"1"}}]})",
+       R"([spec.limits[0].min[cpu]: Invalid value: "2": min value 2 is greater than max value 1, spec.limits[0].defaultRequest[cpu]: Invalid value: "1": min value 2 is greater than default request value 1, spec.limits[0].default[cpu]: Invalid value: "1": min value 2 is greater than default value 1])"},
+      {"apps", "controllerrevisions", R"("revision":-1)", "[revision: Invalid value: -1: must be greater than or equal to 0, data: Required value: data is mandatory]"},
+      {"", "replicationcontrollers", R"("spec":{"selector":{"z":"z"},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"x"}]}}})",
+       "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`"},
+      {"", "services", R"("spec":{"ports":[{"port":80}],"externalTrafficPolicy":"Local"})", R"(spec.externalTrafficPolicy: Invalid value: "Local": may only be set for externally-accessible services)"},
+      {"", "pods", R"("spec":{"containers":[{"name":"c","image":"x"}],"securityContext":{"sysctls":[{"name":"foo-","value":"1"},{"name":"kernel.shmmax","value":"1"},{"name":"safe-and-unsafe","value":"1"},{"name":"bar..","value":"1"}]}})",
+       R"([spec.securityContext.sysctls[0].name: Invalid value: "foo-": must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$, )"
+       R"(spec.securityContext.sysctls[3].name: Invalid value: "bar..": must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$])"},
+      {"", "pods", R"("spec":{"containers":[{"name":"c","image":"x","lifecycle":{"preStop":{}},"env":[{"name":"a","valueFrom":{"fieldRef":{"fieldPath":"bad"}}}]}]})",
+       R"([spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Invalid value: "bad": error converting fieldPath: field label not supported: bad, spec.containers[0].lifecycle.preStop: Required value: must specify a handler type])"},
+      {"", "pods", R"("spec":{"containers":[{"name":"c","image":"x"}],"schedulingGates":[{"name":"a"},{"name":"a"}],"hostAliases":[{"ip":"bad","hostnames":["x"]}]})",
+       R"([spec.hostAliases[0].ip: Invalid value: "bad": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff), spec.schedulingGates[1]: Duplicate value: "a"])"},
+  };
+  for (auto& c : cases) {
+    bool spaced = resource(c.group, c.plural).namespaced;
+    EXPECT_EQ(invalid(c.group, c.plural, cat(R"({"metadata":{"name":"a")", spaced ? R"(,"namespace":"default")" : "", "},", c.text, "}")), c.expected) << c.plural << c.text;
+  }
+}
+
+TEST(Validation, SchedulesOfCronJobs) {
+  for (const char* good : {"*/5 * * * *", "0 0-6/2 1,15 jan-mar MON", "* */1 * * ?", "@hourly", "@every 1h30m", "0 0 31 feb *", "59 23 31 12 6"}) EXPECT_TRUE(kinds::check_schedule(good)) << good;
+  struct { const char *text, *why; } bad[] = {{"60 * * * *", "end of range (60) above maximum (59): 60"}, {"* * 0 * *", "beginning of range (0) below minimum (1): 0"}, {"* * * * 7", "end of range (7) above maximum (6): 7"},
+                                              {"5-3 * * * *", "beginning of range (5) beyond end of range (3): 5-3"}, {"*/0 * * * *", "step of range should be a positive number: */0"},
+                                              {"* * * * * *", "expected exactly 5 fields, found 6: [* * * * * *]"}, {"x * * * *", "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax"}, {"@often", "unrecognized descriptor: @often"}};
+  for (auto& b : bad) {
+    auto checked = kinds::check_schedule(b.text);
+    ASSERT_FALSE(checked) << b.text;
+    EXPECT_EQ(checked.error().message(), b.why);
+  }
+}
+
 TEST(Validation, UpdatesKeepWhatIsImmutable) {
   const Resource& pods = resource("", "pods");
   json::Value pod = made(pods, kPod);
@@ -230,8 +295,11 @@ TEST(FieldSelectors, KindsSayWhatTheyKnow) {
   EXPECT_EQ(selectable_value(pod, pods, "status.phase"), "");
   json::Value node = json::Object{{"spec", json::Object()}};
   EXPECT_EQ(selectable_value(node, resource("", "nodes"), "spec.unschedulable"), "false");
-  json::Value event = json::Object{{"regarding", json::Object{{"name", "x"}}}};
-  EXPECT_EQ(selectable_value(event, resource("events.k8s.io", "events"), "involvedObject.name"), "x");
+  json::Value event = json::Object{{"involvedObject", json::Object{{"name", "x"}}}, {"reportingComponent", "me"}};  // as it is stored
+  EXPECT_EQ(selectable_value(event, resource("events.k8s.io", "events"), "regarding.name"), "x");
+  EXPECT_EQ(selectable_value(event, resource("events.k8s.io", "events"), "reportingController"), "me");
+  EXPECT_EQ(selectable_value(event, resource("", "events"), "source"), "me") << "where it has no source of its own";
+  EXPECT_FALSE(is_selectable(resource("events.k8s.io", "events"), "involvedObject.name"));
 }
 
 }  // namespace

@@ -1,4 +1,6 @@
 // The pod's own fields; containers are in container.cc.
+#include <arpa/inet.h>
+
 #include <set>
 
 #include "api/kinds/behaviors.h"
@@ -79,6 +81,79 @@ void validate_spread(const Value& spec, const Path& path, FieldErrors& errors) {
   }
 }
 
+// A name of sysctl: dots or slashes between words of lower case letters, digits, '-' and '_'.
+bool is_sysctl(std::string_view name) {
+  auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  if (name.empty() || name.size() > 253) return false;
+  bool edge = true;  // at the beginning of a word
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    char c = name[i];
+    bool separator = c == '.' || c == '/';
+    if (!plain(c) && !separator && c != '-' && c != '_') return false;
+    if ((edge && !plain(c)) || (separator && !plain(name[i - 1]))) return false;
+    edge = separator;
+  }
+  return plain(name.back());
+}
+
+void validate_sysctls(const Value& context, const Path& path, FieldErrors& errors) {
+  const Array& sysctls = items(context, "sysctls");
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < sysctls.size(); ++i) {
+    std::string_view name = text(sysctls[i], "name");
+    Path at = path["sysctls"][i]["name"];
+    if (name.empty()) errors.required(at);
+    else if (!is_sysctl(name))
+      errors.invalid(at, name, "must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$");
+    else if (!names.emplace(name).second) errors.duplicate(at, Value(name));
+  }
+}
+
+constexpr std::string_view kNotAnAddress = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+
+bool is_ip(std::string_view text) {
+  unsigned char buffer[16];
+  std::string ip(text);
+  return inet_pton(AF_INET, ip.c_str(), buffer) == 1 || inet_pton(AF_INET6, ip.c_str(), buffer) == 1;
+}
+
+void validate_names_and_hosts(const Value& spec, const Path& path, FieldErrors& errors) {
+  const Array& aliases = items(spec, "hostAliases");
+  for (std::size_t i = 0; i < aliases.size(); ++i) {
+    if (!is_ip(text(aliases[i], "ip"))) errors.invalid(path["hostAliases"][i]["ip"], text(aliases[i], "ip"), kNotAnAddress);
+    const Array& hosts = items(aliases[i], "hostnames");
+    for (std::size_t h = 0; h < hosts.size(); ++h)
+      if (hosts[h].is_string()) report(errors, path["hostAliases"][i]["hostnames"], hosts[h].get_string(), check_dns1123_subdomain(hosts[h].get_string()));
+  }
+  if (const Value* config = child(spec, "dnsConfig")) {
+    const Array& servers = items(*config, "nameservers");
+    if (servers.size() > 3) errors.invalid(path["dnsConfig"]["nameservers"], Value(servers), "must not have more than 3 nameservers");
+    for (std::size_t i = 0; i < servers.size(); ++i)
+      if (servers[i].is_string() && !is_ip(servers[i].get_string())) errors.invalid(path["dnsConfig"]["nameservers"][i], servers[i].get_string(), kNotAnAddress);
+  }
+  const Array& gates = items(spec, "readinessGates");
+  for (std::size_t i = 0; i < gates.size(); ++i) report(errors, path["readinessGates"][i]["conditionType"], text(gates[i], "conditionType"), check_qualified_name(text(gates[i], "conditionType")));
+  std::set<std::string_view> seen;
+  const Array& waits = items(spec, "schedulingGates");
+  for (std::size_t i = 0; i < waits.size(); ++i) {
+    std::string_view name = text(waits[i], "name");
+    report(errors, path["schedulingGates"][i], name, check_qualified_name(name));
+    if (!seen.insert(name).second) errors.duplicate(path["schedulingGates"][i], Value(name));
+  }
+}
+
+void validate_node_affinity(const Value& spec, const Path& path, FieldErrors& errors) {
+  const Value* affinity = json::find(spec, {"affinity", "nodeAffinity"});
+  if (affinity == nullptr) return;
+  Path at = path["affinity"]["nodeAffinity"];
+  constexpr std::string_view kRequired = "requiredDuringSchedulingIgnoredDuringExecution", kPreferred = "preferredDuringSchedulingIgnoredDuringExecution";
+  if (const Value* required = child(*affinity, kRequired); required != nullptr && items(*required, "nodeSelectorTerms").empty())
+    errors.required(at[kRequired]["nodeSelectorTerms"], "must have at least one node selector term");
+  const Array& preferred = items(*affinity, kPreferred);
+  for (std::size_t i = 0; i < preferred.size(); ++i)
+    if (std::int64_t weight = json::get_int(preferred[i], {"weight"}); weight < 1 || weight > 100) errors.invalid(at[kPreferred][i]["weight"], Value(weight), "must be in the range 1-100");
+}
+
 }  // namespace
 
 void validate_pod_spec(const Value& spec, const Path& path, FieldErrors& errors, bool templ) {
@@ -110,9 +185,15 @@ void validate_pod_spec(const Value& spec, const Path& path, FieldErrors& errors,
       }
   }
   if (json::get_bool(spec, {"hostPID"}) && json::get_bool(spec, {"shareProcessNamespace"})) errors.invalid(path["securityContext"]["shareProcessNamespace"], Value(true), "ShareProcessNamespace and HostPID cannot both be enabled");
-  if (const Value* s = child(spec, "securityContext"))
+  if (const Value* s = child(spec, "securityContext")) {
+    validate_sysctls(*s, path["securityContext"], errors);
+    if (const Value* profile = child(*s, "seccompProfile")) check_supported(errors, path["securityContext"]["seccompProfile"], *profile, "type", {"Localhost", "RuntimeDefault", "Unconfined"});
     for (std::string_view id : {"runAsUser", "runAsGroup", "fsGroup"})
       if (const Value* v = child(*s, id); v != nullptr && (v->get_int64() < 0 || v->get_int64() > INT32_MAX)) errors.invalid(path["securityContext"][id], *v, "must be between 0 and 2147483647, inclusive");
+  }
+  if (const Value* os = child(spec, "os")) check_supported(errors, path["os"], *os, "name", {"linux", "windows"});
+  validate_names_and_hosts(spec, path, errors);
+  validate_node_affinity(spec, path, errors);
   validate_tolerations(spec, path, errors);
   validate_spread(spec, path, errors);
 }

@@ -39,6 +39,32 @@ std::string special_address(std::string_view ip) {
   return {};
 }
 
+bool has_node_ports(const Value& spec) { return text(spec, "type") == "NodePort" || text(spec, "type") == "LoadBalancer"; }
+bool has_address(const Value& spec) { return text(spec, "type") != "ExternalName"; }
+bool is_balanced(const Value& spec) { return text(spec, "type") == "LoadBalancer"; }
+bool has_external_policy(const Value& spec) { return has_node_ports(spec) || !items(spec, "externalIPs").empty(); }
+
+// Whoever changes the type and leaves what only the old type had as it was does not mean to keep it.
+void drop_what_the_type_had(Value& now, const Value& before) {
+  struct Row {
+    bool (*needed)(const Value& spec);
+    std::string_view member;
+  };
+  static constexpr Row kRows[] = {{has_address, "clusterIP"}, {has_address, "clusterIPs"}, {has_address, "ipFamilies"}, {has_address, "ipFamilyPolicy"},
+                                  {is_balanced, "allocateLoadBalancerNodePorts"}, {is_balanced, "loadBalancerClass"}, {has_external_policy, "externalTrafficPolicy"}};
+  for (const Row& row : kRows) {
+    const Value *a = child(now, row.member), *b = child(before, row.member);
+    if (row.needed(before) && !row.needed(now) && a != nullptr && b != nullptr && *a == *b) now.get_object().erase(row.member);
+  }
+  if (!has_node_ports(before) || has_node_ports(now) || child(now, "ports") == nullptr) return;
+  const Array& old_ports = items(before, "ports");
+  Array& ports = mutable_items(now, "ports");
+  bool same = ports.size() == old_ports.size();
+  for (std::size_t i = 0; same && i < ports.size(); ++i) same = json::get_int(ports[i], {"nodePort"}) == json::get_int(old_ports[i], {"nodePort"});
+  for (std::size_t i = 0; same && i < ports.size(); ++i)
+    if (ports[i].is_object()) ports[i].get_object().erase("nodePort");
+}
+
 }  // namespace
 
 void default_service(Value& object) {
@@ -49,6 +75,8 @@ void default_service(Value& object) {
     Value& config = json::at_path(*spec, {"sessionAffinityConfig", "clientIP"});
     if (!config.is_object()) config.emplace_object();
     set_missing(config, "timeoutSeconds", 10800);
+  } else {
+    spec->get_object().erase("sessionAffinityConfig");
   }
   bool external = type == "NodePort" || type == "LoadBalancer";
   if (child(*spec, "ports") != nullptr) {
@@ -67,7 +95,9 @@ void prepare_service_update(Value& object, const Value& old, std::string_view su
   if (subresource == "status") return;
   Value *now = mutable_child(object, "spec");
   const Value* before = child(old, "spec");
-  if (now == nullptr || before == nullptr || text(*now, "type") == "ExternalName" || text(*before, "type") == "ExternalName") return;
+  if (now == nullptr || before == nullptr || !now->is_object()) return;
+  drop_what_the_type_had(*now, *before);
+  if (text(*now, "type") == "ExternalName" || text(*before, "type") == "ExternalName") return;
   // What the server allocated stays unless the client says otherwise.
   for (std::string_view member : {"clusterIP", "ipFamilyPolicy"})
     if (text(*now, member).empty() && child(*before, member) != nullptr) now->get_object()[member] = *child(*before, member);
@@ -121,6 +151,8 @@ void validate_service(const Value& object, FieldErrors& errors) {
     if (!node_ports.insert({node_port, protocol}).second) errors.duplicate(at["nodePort"], Value(node_port));
   }
   check_labels(errors, path["selector"], child(*spec, "selector"));
+  if (std::string_view policy = text(*spec, "externalTrafficPolicy"); !policy.empty() && !has_external_policy(*spec))
+    errors.invalid(path["externalTrafficPolicy"], policy, "may only be set for externally-accessible services");
   check_supported(errors, path, *spec, "sessionAffinity", {"ClientIP", "None"});
   check_supported(errors, path, *spec, "type", {"ClusterIP", "ExternalName", "LoadBalancer", "NodePort"});
   check_supported(errors, path, *spec, "externalTrafficPolicy", {"Cluster", "Local"});
@@ -142,7 +174,7 @@ void validate_service_update(const Value& object, const Value& old, std::string_
   if (subresource == "status" || now == nullptr || before == nullptr) return;
   if (text(*now, "type") == "ExternalName" || text(*before, "type") == "ExternalName") return;
   std::string_view was = text(*before, "clusterIP");
-  if (!was.empty() && text(*now, "clusterIP") != was) errors.invalid(Path("spec")["clusterIPs"][std::size_t{0}], text(*now, "clusterIP"), "may not change once set");
+  if (!was.empty() && text(*now, "clusterIP") != was) errors.invalid(Path("spec")["clusterIPs"][std::size_t{0}], Value(Array{text(*now, "clusterIP")}), "may not change once set");
 }
 
 std::vector<std::string_view> service_fields() { return {"spec.clusterIP", "spec.type"}; }

@@ -1,5 +1,6 @@
 // The kinds that own pod templates.
 #include "api/kinds/behaviors.h"
+#include "api/kinds/schedule.h"
 #include "api/selector/selector.h"
 #include "base/strings.h"
 
@@ -22,12 +23,15 @@ void validate_template(const Value& spec, const Path& path, FieldErrors& errors)
 // The selector must be there, be valid, select something and select the template.
 void validate_selector(const Value& spec, const Path& path, std::string_view empty_text, FieldErrors& errors) {
   const Value* selector = child(spec, "selector");
-  if (selector == nullptr || !selector->is_object()) return errors.required(path["selector"]);
+  const Value* labels = json::find(spec, {"template", "metadata", "labels"});
+  if (selector == nullptr || !selector->is_object()) {
+    errors.required(path["selector"]);
+    return errors.invalid(path["template"]["metadata"]["labels"], labels == nullptr ? Value(nullptr) : *labels, "`selector` does not match template `labels`");
+  }
   check_label_selector(errors, path["selector"], *selector);
   auto parsed = make_label_selector(*selector);
   if (!parsed) return;
   if (parsed->empty()) return errors.invalid(path["selector"], *selector, empty_text);
-  const Value* labels = json::find(spec, {"template", "metadata", "labels"});
   if (!parsed->matches(labels == nullptr ? nullptr : labels->if_object()))
     errors.invalid(path["template"]["metadata"]["labels"], labels == nullptr ? Value(nullptr) : *labels, "`selector` does not match template `labels`");
 }
@@ -180,6 +184,17 @@ void validate_replica_set(const Value& object, FieldErrors& errors) {
   check_always(*spec, path, errors);
 }
 
+void validate_replication_controller(const Value& object, FieldErrors& errors) {
+  Path path("spec");
+  const Value* spec = child(object, "spec");
+  if (spec == nullptr) return errors.required(path);
+  validate_template(*spec, path, errors);
+  check_always(*spec, path, errors);
+  const Object *selector = json::get_object(*spec, {"selector"}), *labels = json::get_object(*spec, {"template", "metadata", "labels"});
+  if (selector != nullptr && !selector->empty() && child(*spec, "template") != nullptr && !map_selects(selector, labels))
+    errors.invalid(path["template"]["metadata"]["labels"], labels == nullptr ? Value(nullptr) : Value(*labels), "`selector` does not match template `labels`");
+}
+
 void validate_daemon_set(const Value& object, FieldErrors& errors) {
   Path path("spec");
   const Value* spec = child(object, "spec");
@@ -251,6 +266,10 @@ void validate_job_spec(const Value* spec, FieldErrors& errors) {
   for (std::string_view n : {"parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"}) check_nonnegative(errors, path[n], child(*spec, n));
   validate_template(*spec, path, errors);
   check_supported(errors, path, *spec, "completionMode", {"Indexed", "NonIndexed"});
+  bool indexed = text(*spec, "completionMode") == "Indexed";
+  if (indexed && child(*spec, "completions") == nullptr) errors.required(path["completions"], "when completion mode is Indexed");
+  for (std::string_view n : {"backoffLimitPerIndex", "successPolicy"})
+    if (const Value* v = child(*spec, n); v != nullptr && !indexed) errors.invalid(path[n], *v, "requires indexed completion mode");
   const Value* policy = json::find(*spec, {"template", "spec", "restartPolicy"});
   if (policy != nullptr && policy->is_string() && policy->get_string() != "OnFailure" && policy->get_string() != "Never") {
     if (policy->get_string() == "Always") errors.required(path["template"]["spec"]["restartPolicy"], "valid values: \"OnFailure\", \"Never\"");
@@ -278,7 +297,10 @@ void validate_cron_job(const Value& object, FieldErrors& errors) {
   Path path("spec");
   const Value* spec = child(object, "spec");
   if (spec == nullptr) return errors.required(path);
-  if (text(*spec, "schedule").empty()) errors.required(path["schedule"]);
+  std::string_view schedule = text(*spec, "schedule");
+  if (schedule.empty()) errors.required(path["schedule"]);
+  else if (schedule.find("TZ") != std::string_view::npos) errors.invalid(path["schedule"], schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+  else if (Result<> good = check_schedule(schedule); !good) errors.invalid(path["schedule"], schedule, good.error().message());
   check_supported(errors, path, *spec, "concurrencyPolicy", {"Allow", "Forbid", "Replace"});
   if (const Value* templ = json::find(*spec, {"jobTemplate", "spec"})) {
     FieldErrors inner;

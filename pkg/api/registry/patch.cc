@@ -101,6 +101,8 @@ Outcome<void> check_configuration(const Call& call, const json::Value& configura
   if (!name.empty() && name != call.name)
     return refuse(bad_request(cat("the name of the object (", name, ") does not match the name on the URL (", call.name, ")")));
   std::string_view version = json::get_string(configuration, {"apiVersion"}), kind = json::get_string(configuration, {"kind"});
+  if (kind == call.resource->kind() && !version.empty() && version != call.resource->group_version())
+    return refuse(bad_request(cat("Incorrect version specified in apply patch. Specified patch version: ", version, ", expected: ", call.resource->group_version())));
   if (version != call.resource->group_version() || kind != call.resource->kind())
     return refuse(bad_request(cat("incorrect object type: the patch is ", version, ", Kind=", kind, ", expected ",
                                   call.resource->group_version(), ", Kind=", call.resource->kind())));

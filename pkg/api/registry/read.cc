@@ -112,8 +112,8 @@ async::Task<Outcome<ListResult>> Registry::list(Call& call, ListOptions options)
   }
   CO_OUT_ASSIGN(WatchCache * cache, cache_of(call));
   CO_OUT(check_list_options(options));
-  CO_OUT_ASSIGN(Selection selection,
-                make_selection(working_resource(*call.resource), call.ns, options.label_selector, options.field_selector));
+  CO_OUT_ASSIGN(Selection selection, make_selection(*call.resource, call.ns, options.label_selector, options.field_selector));
+  selection.resource = &working_resource(*call.resource);  // fields are asked for in the form that is served, found in the one that is stored
   CO_OUT_ASSIGN(std::int64_t wanted, parse_version(options.resource_version));
   std::int64_t limit = std::clamp<std::int64_t>(options.limit, 0, kListLimitMax);
   if (!options.continue_token.empty()) {

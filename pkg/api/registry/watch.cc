@@ -68,8 +68,8 @@ async::Task<Outcome<>> replay_log(store::Backend& store, const WatchCache& cache
 
 async::Task<Outcome<std::unique_ptr<Watcher>>> Registry::watch(Call& call, WatchOptions options, std::shared_ptr<const FrameForm> form) {
   CO_OUT_ASSIGN(WatchCache * cache, cache_of(call));
-  CO_OUT_ASSIGN(Selection selection,
-                make_selection(working_resource(*call.resource), call.ns, options.label_selector, options.field_selector));
+  CO_OUT_ASSIGN(Selection selection, make_selection(*call.resource, call.ns, options.label_selector, options.field_selector));
+  selection.resource = &working_resource(*call.resource);  // fields are asked for in the form that is served, found in the one that is stored
   selection.keep = call.kind;
   std::int64_t from = 0;
   if (!options.resource_version.empty()) {

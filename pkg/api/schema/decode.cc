@@ -1,6 +1,7 @@
 #include "api/schema/decode.h"
 
 #include <algorithm>
+#include <set>
 #include <unordered_set>
 
 #include "api/schema/canonical.h"
@@ -11,7 +12,8 @@ namespace {
 
 constexpr std::size_t kStrictErrorsMax = 100;
 
-// Walks valid JSON text by members. Counting tells in one cheap pass whether a key stands twice; naming finds where.
+// Walks valid JSON text by members. Counting tells in one cheap pass whether a key stands twice; naming finds where, and where the members of
+// unknown fields stand.
 class KeyScan {
  public:
   explicit KeyScan(std::string_view text) : text_(text) {}
@@ -29,7 +31,7 @@ class KeyScan {
     return n;
   }
 
-  void name(const std::string& path, std::vector<std::string>& out) {
+  void name(const std::string& path, const std::set<std::string>& unknown, std::vector<std::string>& out) {
     space();
     if (at_ >= text_.size()) return;
     if (text_[at_] == '{') {
@@ -38,10 +40,12 @@ class KeyScan {
       while (space(), at_ < text_.size() && text_[at_] == '"') {
         std::string_view key = skip_string();
         std::string below = path.empty() ? std::string(key) : cat(path, ".", key);
-        if (!seen.insert(key).second && out.size() < kStrictErrorsMax) out.push_back(below);
+        bool first = seen.insert(key).second;
+        if (!first && out.size() < kStrictErrorsMax) out.push_back(cat("duplicate field \"", below, "\""));
+        if (first && out.size() < kStrictErrorsMax && unknown.contains(below)) out.push_back(cat("unknown field \"", below, "\""));
         space();
         ++at_;  // the colon
-        name(below, out);
+        name(below, unknown, out);
         space();
         if (at_ < text_.size() && text_[at_] == ',') ++at_;
       }
@@ -49,7 +53,7 @@ class KeyScan {
     } else if (text_[at_] == '[') {
       ++at_;
       for (std::size_t i = 0; space(), at_ < text_.size() && text_[at_] != ']'; ++i) {
-        name(cat(path, "[", i, "]"), out);
+        name(cat(path, "[", i, "]"), unknown, out);
         space();
         if (at_ < text_.size() && text_[at_] == ',') ++at_;
       }
@@ -91,11 +95,7 @@ std::size_t count_members(const json::Value& v) {
   return n;
 }
 
-std::vector<std::string> find_duplicates(std::string_view text, const json::Value& tree) {
-  std::vector<std::string> paths;
-  if (KeyScan(text).count() != count_members(tree)) KeyScan(text).name({}, paths);
-  return paths;
-}
+bool has_duplicates(std::string_view text, const json::Value& tree) { return KeyScan(text).count() != count_members(tree); }
 
 std::unexpected<Error> cannot_handle(const DecodeTarget& target, std::string_view what) {
   if (target.kind.empty()) return fail(Code::kInvalidArgument, std::string(what));
@@ -103,7 +103,8 @@ std::unexpected<Error> cannot_handle(const DecodeTarget& target, std::string_vie
                                           "\" cannot be handled as a ", target.kind, ": ", what));
 }
 
-Result<Decoded> decode(json::Value tree, const DecodeTarget& target, FieldValidation validation, std::vector<std::string> strict) {
+// text: what the tree came from, where a key stands twice in it.
+Result<Decoded> decode(json::Value tree, const DecodeTarget& target, FieldValidation validation, std::string_view text) {
   if (!tree.is_object())
     return cannot_handle(target, cat("json: cannot unmarshal ", tree.is_array() ? "array" : tree.is_string() ? "string" : tree.is_bool() ? "bool" : "number",
                                      " into Go value of type map[string]interface {}"));
@@ -119,8 +120,11 @@ Result<Decoded> decode(json::Value tree, const DecodeTarget& target, FieldValida
   fill("apiVersion", target.group_version);
   fill("kind", target.kind);
   if (auto done = canonicalize_tree(tree, *target.type, options); !done) return cannot_handle(target, done.error().message());
-  for (std::string& path : unknown)
-    if (strict.size() < kStrictErrorsMax) strict.push_back(cat("unknown field \"", path, "\""));
+  std::vector<std::string> strict;
+  if (!text.empty()) KeyScan(text).name({}, {unknown.begin(), unknown.end()}, strict);  // in the order in which they stand there
+  else
+    for (std::string& path : unknown)
+      if (strict.size() < kStrictErrorsMax) strict.push_back(cat("unknown field \"", path, "\""));
   if (!strict.empty() && validation == FieldValidation::kStrict)
     return cannot_handle(target, cat("strict decoding error: ", join(strict, ", ")));
   return Decoded{std::move(tree), validation == FieldValidation::kWarn ? std::move(strict) : std::vector<std::string>()};
@@ -139,10 +143,8 @@ Result<Decoded> decode_json(std::string_view text, const DecodeTarget& target, F
   auto tree = json::parse(text);
   if (!tree) return cannot_handle(target, tree.error().message());
   if (auto shallow = check_depth(*tree); !shallow) return cannot_handle(target, shallow.error().message());
-  std::vector<std::string> strict;
-  if (validation != FieldValidation::kIgnore)
-    for (std::string& path : find_duplicates(text, *tree)) strict.push_back(cat("duplicate field \"", path, "\""));
-  return decode(*std::move(tree), target, validation, std::move(strict));
+  bool twice = validation != FieldValidation::kIgnore && has_duplicates(text, *tree);
+  return decode(*std::move(tree), target, validation, twice ? text : std::string_view());
 }
 
 Result<Decoded> decode_tree(json::Value tree, const DecodeTarget& target, FieldValidation validation) {

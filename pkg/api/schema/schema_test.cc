@@ -97,9 +97,12 @@ TEST(Decode, StrictErrorsAreUpstreams) {
             R"(Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.foo", unknown field "spec.containers[0].bar")");
   EXPECT_EQ(decoded("Deployment", "apps/v1", R"({"spec":{"replicas":1,"replicas":2}})"),
             R"(Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: duplicate field "spec.replicas")");
+  EXPECT_EQ(decoded("Deployment", "apps/v1", R"({"spec":{"unknownField":"foo","replicas":2,"replicas":3}})"),
+            R"(Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.unknownField", duplicate field "spec.replicas")")
+      << "in the order of the text";
   auto warned = decode("Pod", "v1", R"({"spec":{"foo":1},"metadata":{"name":"a","name":"b"}})", FieldValidation::kWarn);
   ASSERT_TRUE(warned);
-  EXPECT_EQ(warned->warnings, (std::vector<std::string>{"duplicate field \"metadata.name\"", "unknown field \"spec.foo\""}));
+  EXPECT_EQ(warned->warnings, (std::vector<std::string>{"unknown field \"spec.foo\"", "duplicate field \"metadata.name\""}));
   EXPECT_EQ(json::get_string(warned->object, {"metadata", "name"}), "b");
   EXPECT_TRUE(decode("Pod", "v1", R"({"spec":{"foo":1}})", FieldValidation::kIgnore)->warnings.empty());
 }

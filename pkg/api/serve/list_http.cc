@@ -188,9 +188,11 @@ async::Task<Outcome<>> serve_list(HttpCall& call, Call& api_call) {
     co_return refuse(bad_request("sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list"));
   if (std::string limit = query.get("limit"); !limit.empty()) {
     auto parsed = parse_int<std::int64_t>(limit);
-    if (!parsed) co_return refuse(bad_request(cat("limit: invalid value \"", limit, "\"")));
+    if (!parsed) co_return refuse(bad_request(cat("strconv.ParseInt: parsing \"", limit, "\": invalid syntax")));
     options.limit = *parsed;
   }
+  if (std::string seconds = query.get("timeoutSeconds"); !seconds.empty() && !parse_int<std::int64_t>(seconds))
+    co_return refuse(bad_request(cat("strconv.ParseInt: parsing \"", seconds, "\": invalid syntax")));
   CO_OUT_ASSIGN(ListResult list, co_await call.works.registry.list(api_call, std::move(options)));
   http::Headers headers{{"content-type", content_type_of(media.encoding)}};
   add_warnings(headers, api_call.warnings);

@@ -24,7 +24,7 @@ Outcome<const Subresource*> Operations::check(const Call& call) const {
     bool single = call.verb == "get" || call.verb == "update" || call.verb == "patch" || call.verb == "delete";
     bool misplaced = single ? call.name.empty() : (call.verb == "create" && !call.name.empty());
     if (everywhere && !call.name.empty()) return refuse(page_not_found());
-    if (!known || everywhere || misplaced) return refuse(method_not_supported(call.ref(), call.verb));
+    if (!known || everywhere || misplaced) return refuse(Status(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
     return nullptr;
   }
   const Subresource* row = resource.find_subresource(call.subresource);

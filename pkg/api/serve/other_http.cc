@@ -127,11 +127,14 @@ async::Task<Outcome<>> serve_openapi(HttpCall& call) {
   co_return co_await respond_cached(call, std::move(headers), *bytes, cat('"', *hash, '"'));
 }
 
-async::Task<Outcome<>> serve_health(HttpCall& call, std::string_view name) {
+// only: the one check that is asked for ("/livez/etcd"); empty: all of them.
+async::Task<Outcome<>> serve_health(HttpCall& call, std::string_view name, std::string_view only) {
   ServerWorks& works = call.works;
   std::string lines;
-  bool healthy = true;
+  bool healthy = true, found = only.empty();
   auto line = [&](std::string_view check, const std::string& problem) {
+    if (!only.empty() && check != only) return;
+    found = true;
     for (const std::string& excluded : call.info.query.all("exclude"))
       if (excluded == check) return;
     if (problem.empty()) {
@@ -147,8 +150,9 @@ async::Task<Outcome<>> serve_health(HttpCall& call, std::string_view name) {
   if (name == "readyz") line("poststarthook/start-cluster", works.started ? "" : "starting");
   for (const auto& [check, ask] : works.checks) line(check, ask());
   if (name == "readyz") line("informer-sync", works.started ? "" : "starting");
+  if (!found) co_return refuse(page_not_found());
   std::string text = healthy ? "ok" : cat(lines, name, " check failed\n");
-  if (healthy && call.info.query.has("verbose")) text = cat(lines, name, " check passed\n");
+  if (healthy && only.empty() && call.info.query.has("verbose")) text = cat(lines, name, " check passed\n");
   co_return co_await respond(call, healthy ? 200 : 500, {{"content-type", "text/plain; charset=utf-8"}, {"x-content-type-options", "nosniff"}},
                              share(std::move(text)));
 }
@@ -163,7 +167,8 @@ async::Task<Outcome<>> serve_other(HttpCall& call) {
   if (path.starts_with("/openapi/")) co_return co_await serve_openapi(call);
   if (path == "/version" || path == "/version/") co_return co_await respond(call, 200, {{"content-type", "application/json"}}, share(version_json()));
   for (std::string_view name : {"healthz", "livez", "readyz"})
-    if (path == cat('/', name)) co_return co_await serve_health(call, name);
+    if (path.starts_with(cat('/', name)) && (path.size() == name.size() + 1 || path[name.size() + 1] == '/'))
+      co_return co_await serve_health(call, name, std::string_view(path).substr(std::min(path.size(), name.size() + 2)));
   if (path == "/metrics") {
     std::string text = call.works.metrics.format();
     text += "# HELP apiserver_storage_objects Objects in the store by resource.\n# TYPE apiserver_storage_objects gauge\n";

@@ -1,8 +1,12 @@
 // The verbs over HTTP: decode what was sent, call the operation, render the answer.
+#include <algorithm>
+
 #include "api/kinds/kinds.h"
 #include "api/limits.h"
 #include "api/protobuf/protobuf.h"
+#include "api/schema/field_error.h"
 #include "api/serve/works.h"
+#include "base/duration.h"
 #include "base/strings.h"
 #include "codec/yaml.h"
 
@@ -25,8 +29,9 @@ async::Task<Outcome<std::string>> read_body(http::Exchange& exchange) {
   co_return std::move(*body);
 }
 
+// Answers to reviews have no metadata and so no other form than their own: 406 for who wants a Table alone.
 Outcome<Rendering> rendering_of(const HttpCall& call, const Resource& resource) {
-  OUT_ASSIGN(Media media, negotiate(accept_of(call.exchange.request()), {.views = true, .protobuf = !resource.is_custom}));
+  OUT_ASSIGN(Media media, negotiate(accept_of(call.exchange.request()), {.views = !is_review(resource), .protobuf = !resource.is_custom}));
   auto include = parse_include_object(call.info.query.get("includeObject"));
   if (!include) return refuse(bad_request(include.error().message()));
   return Rendering{&resource, media, *include};
@@ -58,11 +63,10 @@ async::Task<Outcome<json::Value>> sent_object(HttpCall& call, Call& api_call, co
         "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml"));
   CO_OUT_ASSIGN(std::string body, co_await read_body(call.exchange));
   if (body.empty()) co_return refuse(bad_request("the request body is empty"));
-  auto validation = parse_field_validation(api_call.options.field_validation);
-  if (!validation) co_return refuse(bad_request(validation.error().message()));
+  CO_OUT_ASSIGN(FieldValidation validation, parse_field_validation(api_call.options.field_validation));
   BodyTarget target = call.works.operations.body_target(api_call, subresource);
   if (target.type == nullptr) co_return refuse(method_not_supported(api_call.ref(), api_call.verb));
-  Outcome<json::Value> object = co_await decode_body(call.works.parts.pool, std::move(body), encoding, std::move(target), *validation, api_call.warnings);
+  Outcome<json::Value> object = co_await decode_body(call.works.parts.pool, std::move(body), encoding, std::move(target), validation, api_call.warnings);
   if (call.record != nullptr && object) call.record->request(*object);
   co_return object;
 }
@@ -85,7 +89,6 @@ Outcome<PatchType> patch_type(bool custom, std::string_view content_type) {
 async::Task<Outcome<Answer>> do_patch(HttpCall& call, Call& api_call) {
   CO_OUT_ASSIGN(PatchType type, patch_type(api_call.resource->is_custom, call.exchange.request().headers.find("content-type").value_or("")));
   CO_OUT_ASSIGN(std::string body, co_await read_body(call.exchange));
-  api_call.options.force = call.info.query.flag("force");
   if (type == PatchType::kApply && call.record == nullptr) {  // what is recorded is parsed
     api_call.apply_digest = digest_of_apply(api_call, body);
     CO_OUT_ASSIGN(ObjectPtr same, co_await call.works.operations.reapply(api_call));
@@ -173,16 +176,45 @@ async::Task<Outcome<>> do_delete_collection(HttpCall& call, Call& api_call, cons
 
 }  // namespace
 
-Outcome<WriteOptions> write_options(const QueryParams& query) {
+Outcome<WriteOptions> write_options(const QueryParams& query, std::string_view verb, bool apply) {
   WriteOptions out;
-  out.field_manager = query.get("fieldManager");
-  if (out.field_manager.size() > 128) return refuse(bad_request("fieldManager: Too long: may not be more than 128 bytes"));
-  out.field_validation = query.get("fieldValidation");
-  for (const std::string& dry : query.all("dryRun")) {
-    if (dry != "All") return refuse(bad_request(cat("dryRun: Unsupported value: \"", dry, "\": supported values: \"All\"")));
-    out.dry_run = true;
+  static constexpr std::pair<std::string_view, std::string_view> kKinds[] = {
+      {"create", "CreateOptions"}, {"update", "UpdateOptions"}, {"patch", "PatchOptions"}, {"delete", "DeleteOptions"}, {"deletecollection", "DeleteOptions"}};
+  auto kind = std::ranges::find(kKinds, verb, &std::pair<std::string_view, std::string_view>::first);
+  if (kind == std::end(kKinds)) return out;  // reads have none
+  FieldErrors errors;
+  bool deletes = verb.starts_with("delete");
+  if (!deletes) out.field_manager = query.get("fieldManager");
+  if (out.field_manager.size() > 128) errors.too_long(Path("fieldManager"), 128);
+  if (!deletes) out.field_validation = query.get("fieldValidation");
+  if (!out.field_validation.empty() && !parse_field_validation(out.field_validation))
+    errors.not_supported(Path("fieldValidation"), json::Value(out.field_validation), {"", "Ignore", "Strict", "Warn"});
+  std::vector<std::string> dry = query.all("dryRun");
+  out.dry_run = !dry.empty();
+  if (std::ranges::any_of(dry, [](const std::string& value) { return value != "All"; })) {
+    json::Array values;
+    for (const std::string& value : dry) values.emplace_back(value);
+    errors.not_supported(Path("dryRun"), json::Value(std::move(values)), {"All"});
   }
-  return out;
+  if (verb == "patch") {
+    out.force = query.flag("force");
+    if (!apply && query.has("force")) errors.forbidden(Path("force"), "may not be specified for non-apply patch");
+    if (apply && out.field_manager.empty()) errors.required(Path("fieldManager"), "is required for apply patch");
+  }
+  if (errors.empty()) return out;
+  std::vector<StatusCause> causes;
+  for (const FieldError& error : errors.errors()) causes.push_back({std::string(cause_reason(error.reason)), error.message, error.field});
+  return refuse(invalid("meta.k8s.io", kind->second, "", std::move(causes)));
+}
+
+// The query parameter timeout of what does not run long: how long the client gives us. We answer before any that makes sense.
+Outcome<void> check_timeout(const QueryParams& query) {
+  std::string text = query.get("timeout");
+  if (text.empty()) return {};
+  std::string_view magnitude = text;
+  if (magnitude.starts_with('-') || magnitude.starts_with('+')) magnitude.remove_prefix(1);
+  if (parse_duration(magnitude)) return {};
+  return refuse(bad_request(cat("invalid timeout specified in the request URL - time: invalid duration \"", text, "\"")));
 }
 
 async::Task<Outcome<>> serve_resource(HttpCall& call) {
@@ -196,11 +228,13 @@ async::Task<Outcome<>> serve_resource(HttpCall& call) {
   api_call.name = info.parts.size() > 1 ? info.parts[1] : "";
   api_call.subresource = info.subresource;
   api_call.user_agent = call.exchange.request().headers.find("user-agent").value_or("");
-  CO_OUT_ASSIGN(api_call.options, write_options(info.query));
+  bool apply = info.verb == "patch" && call.exchange.request().headers.find("content-type").value_or("").starts_with("application/apply-patch");
+  CO_OUT_ASSIGN(api_call.options, write_options(info.query, info.verb, apply));
   CO_OUT_ASSIGN(const Subresource* subresource, call.works.operations.check(api_call));
   if (std::string_view deprecated = deprecation(*resource); !deprecated.empty()) api_call.warnings.emplace_back(deprecated);
   if (is_connect(api_call)) co_return co_await serve_connect(call, api_call);
   if (info.verb == "watch") co_return co_await serve_watch(call, api_call);
+  CO_OUT(check_timeout(info.query));
   if (info.verb == "list") co_return co_await serve_list(call, api_call);
 
   CO_OUT_ASSIGN(Rendering how, rendering_of(call, *resource));

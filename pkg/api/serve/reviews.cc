@@ -89,7 +89,7 @@ json::Value token_review(json::Value body, Authenticator& authenticator) {
     status["user"] = user_object(*user);
     if (!matched.empty()) status["audiences"] = array_of(matched);
   } else {
-    status["authenticated"] = false;
+    status["user"] = json::Object();
     status["error"] = "invalid bearer token";
   }
   body.as_object()["status"] = std::move(status);

@@ -111,7 +111,7 @@ Outcome<Duration> watch_time(const QueryParams& query, Rng& rng) {
   std::string text = query.get("timeoutSeconds");
   if (text.empty()) return kWatchMinimum + std::chrono::seconds(rng.below(static_cast<std::uint64_t>(kWatchMinimum.count())));
   auto seconds = parse_int<std::int64_t>(text);
-  if (!seconds) return refuse(bad_request(cat("timeoutSeconds: invalid value \"", text, "\"")));
+  if (!seconds) return refuse(bad_request(cat("strconv.ParseInt: parsing \"", text, "\": invalid syntax")));
   if (*seconds <= 0) return kWatchMinimum;
   return std::chrono::seconds(std::min<std::int64_t>(*seconds, 24 * 3600));
 }

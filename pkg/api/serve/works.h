@@ -85,7 +85,8 @@ void add_flow_headers(const HttpCall& call, http::Headers& headers);
 void add_warnings(http::Headers& headers, const std::vector<std::string>& warnings);
 bool accepts_gzip(const http::Request& request);
 std::string accept_of(const http::Request& request);
-Outcome<WriteOptions> write_options(const QueryParams& query);
+// What the query says of a write of this verb; apply: a patch by server-side apply. 422 names the options' kind.
+Outcome<WriteOptions> write_options(const QueryParams& query, std::string_view verb, bool apply);
 
 // start(): what every cluster has. run(): aggregated roles kept up to date.
 async::Task<Result<>> make_cluster_basics(ServerWorks& works);

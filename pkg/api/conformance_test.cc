@@ -1,0 +1,136 @@
+// What the public conformance specs ask of every server where kubectl does not look: test/e2e/apimachinery and test/e2e/instrumentation of kubernetes/kubernetes.
+#include <gtest/gtest.h>
+
+#include "api/testing.h"
+#include "base/strings.h"
+
+namespace monopod::api {
+namespace {
+
+const std::string kMaps = "/api/v1/namespaces/default/configmaps";
+const std::string kServices = "/api/v1/namespaces/default/services";
+const std::string kPods = "/api/v1/namespaces/default/pods";
+
+// Table conversion: 406 of a backend that has no metadata.
+async::Task<Result<>> tables(TestCluster& cluster) {
+  const std::string table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+  const std::string reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+  const std::string review = R"({"spec":{"nonResourceAttributes":{"path":"/","verb":"get"}}})";
+  CO_CALL(refused, "POST", reviews, review, {{"accept", table}});
+  CO_EXPECT_STATUS(refused, 406);
+  EXPECT_EQ(refused.text({"reason"}), "NotAcceptable");
+  CO_CALL(taken, "POST", reviews, review, {{"accept", table + ",application/json"}});
+  CO_EXPECT_STATUS(taken, 201);
+  EXPECT_EQ(taken.text({"kind"}), "SelfSubjectAccessReview");
+  co_return Result<>();
+}
+TEST(Conformance, ReviewsHaveNoTable) { with_cluster(tables); }
+
+async::Task<Result<>> parameters(TestCluster& cluster) {
+  struct Row {
+    std::string method, path, body, type;
+    int status;
+    std::string message;
+  };
+  const std::string map = R"({"metadata":{"name":"m"}})";
+  const Row rows[] = {
+      {"GET", kMaps + "?timeout=invalid", "", "", 400, "invalid timeout specified in the request URL - time: invalid duration \"invalid\""},
+      {"GET", kMaps + "?timeout=60s", "", "", 200, ""},
+      {"GET", kMaps + "?timeoutSeconds=abc", "", "", 400, "strconv.ParseInt: parsing \"abc\": invalid syntax"},
+      {"GET", kMaps + "?limit=abc", "", "", 400, "strconv.ParseInt: parsing \"abc\": invalid syntax"},
+      {"GET", kMaps + "?labelSelector=a%3D%3D%3Db", "", "", 400, "unable to parse requirement: found '=', expected: identifier"},
+      {"POST", kMaps + "?dryRun=Foo", map, "", 422, "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"Foo\"]: supported values: \"All\""},
+      {"POST", kMaps + "?fieldValidation=Foo", map, "", 422, "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"Foo\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""},
+      {"POST", kMaps + "?fieldManager=" + std::string(129, 'x'), map, "", 422, "CreateOptions.meta.k8s.io \"\" is invalid: fieldManager: Too long: may not be more than 128 bytes"},
+      {"POST", kMaps + "?fieldManager=" + std::string(128, 'x'), map, "", 201, ""},
+      {"PATCH", kMaps + "/m?force=true", "{}", "application/merge-patch+json", 422, "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch"},
+      {"PATCH", kMaps + "/m", R"({"apiVersion":"v1","kind":"ConfigMap"})", "application/apply-patch+yaml", 422, "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"},
+      {"PATCH", kMaps + "/m?fieldManager=a", R"({"apiVersion":"v2","kind":"ConfigMap"})", "application/apply-patch+yaml", 400,
+       "Incorrect version specified in apply patch. Specified patch version: v2, expected: v1"},
+      {"POST", kMaps + "/m", map, "", 405, "the server does not allow this method on the requested resource"},
+      {"DELETE", "/api/v1/namespaces", "", "", 405, "the server does not allow this method on the requested resource"},
+      {"GET", "/livez/etcd", "", "", 200, ""},
+      {"GET", "/readyz/informer-sync", "", "", 200, ""},
+      {"GET", "/healthz/nothing", "", "", 404, "the server could not find the requested resource"},
+      {"GET", "/healthzz", "", "", 404, "the server could not find the requested resource"},
+  };
+  for (const Row& row : rows) {
+    http::Headers headers;
+    if (!row.type.empty()) headers.set("content-type", row.type);
+    CO_TRY_ASSIGN(Reply reply, co_await cluster.call(row.method, row.path, row.body, std::move(headers)));
+    EXPECT_EQ(reply.status, row.status) << row.method << row.path << reply.body;
+    if (!row.message.empty()) EXPECT_EQ(reply.text({"message"}), row.message) << row.path;
+  }
+  co_return Result<>();
+}
+TEST(Conformance, ParametersThatAreWrongAreRefusedInUpstreamsWords) { with_cluster(parameters); }
+
+// Events API: listed by who reports, in both of its groups.
+async::Task<Result<>> events(TestCluster& cluster) {
+  const std::string events = "/apis/events.k8s.io/v1/namespaces/default/events";
+  CO_CALL(made, "POST", events, R"({"metadata":{"name":"e"},"regarding":{"namespace":"default","kind":"Pod","name":"x"},"note":"n","action":"Do","reason":"Test","type":"Normal",
+    "eventTime":"2024-01-01T00:00:00.000000Z","reportingController":"test-controller","reportingInstance":"i"})");
+  CO_EXPECT_STATUS(made, 201);
+  struct Row {
+    std::string path;
+    std::size_t found;
+  };
+  const std::string core = "/api/v1/events";
+  const std::string modern = "/apis/events.k8s.io/v1/events";
+  const Row rows[] = {{modern + "?fieldSelector=reportingController%3Dtest-controller", 1}, {modern + "?fieldSelector=reportingController%3Dother", 0}, {modern + "?fieldSelector=regarding.kind%3DPod,regarding.name%3Dx", 1},
+                      {core + "?fieldSelector=source%3Dtest-controller", 1}, {core + "?fieldSelector=involvedObject.kind%3DPod,reportingComponent%3Dtest-controller", 1}, {core + "?fieldSelector=involvedObject.kind%3DNode", 0}};
+  for (const Row& row : rows) {
+    CO_CALL(list, "GET", row.path);
+    CO_EXPECT_STATUS(list, 200);
+    json::Value tree = list.tree();
+    const json::Array* found = json::get_array(tree, {"items"});
+    EXPECT_EQ(found == nullptr ? 99 : found->size(), row.found) << row.path;
+  }
+  CO_CALL(foreign, "GET", modern + "?fieldSelector=involvedObject.kind%3DPod");
+  CO_EXPECT_STATUS(foreign, 400);
+  co_return Result<>();
+}
+TEST(Conformance, EventsAreListedByWhoReports) { with_cluster(events); }
+
+async::Task<Result<>> limit_ranges(TestCluster& cluster) {
+  CO_CALL(account, "POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})");
+  CO_CALL(range, "POST", "/api/v1/namespaces/default/limitranges", R"({"metadata":{"name":"r"},"spec":{"limits":[{"type":"Container","max":{"cpu":"500m","memory":"500Mi"},"defaultRequest":{"cpu":"100m"}}]}})");
+  CO_EXPECT_STATUS(range, 201);
+  json::Value stored = range.tree();
+  const json::Value& limit = json::get_array(stored, {"spec", "limits"})->at(0);
+  EXPECT_EQ(json::format(*json::find(limit, {"default"})), R"({"cpu":"500m","memory":"500Mi"})") << "the default follows from the maximum";
+  EXPECT_EQ(json::format(*json::find(limit, {"defaultRequest"})), R"({"cpu":"100m","memory":"500Mi"})");
+  CO_CALL(pod, "POST", kPods, R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"web","image":"x"}]}})");
+  CO_EXPECT_STATUS(pod, 201);
+  EXPECT_EQ(pod.text({"metadata", "annotations", "kubernetes.io/limit-ranger"}), "LimitRanger plugin set: cpu, memory request for container web; cpu, memory limit for container web");
+  co_return Result<>();
+}
+TEST(Conformance, ALimitRangeSaysWhatItFilled) { with_cluster(limit_ranges); }
+
+async::Task<Result<>> service_types(TestCluster& cluster) {
+  CO_CALL(made, "POST", kServices, R"({"metadata":{"name":"s"},"spec":{"type":"NodePort","sessionAffinity":"ClientIP","ports":[{"name":"a","port":53,"protocol":"TCP"},{"name":"b","port":53,"protocol":"UDP"}]}})");
+  CO_EXPECT_STATUS(made, 201);
+  json::Value tree = made.tree();
+  const json::Array& ports = *json::get_array(tree, {"spec", "ports"});
+  EXPECT_EQ(json::get_int(ports[0], {"nodePort"}), json::get_int(ports[1], {"nodePort"})) << "one port of two protocols is one node port";
+  const http::Headers merge{{"content-type", "application/merge-patch+json"}};
+  CO_CALL(plain, "PATCH", kServices + "/s", R"({"spec":{"sessionAffinity":"None"}})", merge);
+  EXPECT_EQ(json::find(plain.tree(), {"spec", "sessionAffinityConfig"}), nullptr);
+  CO_CALL(moved, "PATCH", kServices + "/s", R"({"spec":{"clusterIP":"10.43.0.99"}})", merge);
+  CO_EXPECT_STATUS(moved, 422);
+  EXPECT_EQ(moved.text({"message"}), "Service \"s\" is invalid: spec.clusterIPs[0]: Invalid value: [\"10.43.0.99\"]: may not change once set");
+  // The type changes, and all that was there for the old one stays in the body: a client that read it and changed one field.
+  CO_CALL(external, "PATCH", kServices + "/s", R"({"spec":{"type":"ExternalName","externalName":"foo.example.com"}})", merge);
+  CO_EXPECT_STATUS(external, 200);
+  json::Value now = external.tree();
+  for (std::string_view gone : {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "externalTrafficPolicy"}) EXPECT_EQ(json::find(now, {"spec", gone}), nullptr) << gone;
+  EXPECT_FALSE(external.body.contains("nodePort")) << external.body;
+  CO_CALL(back, "PATCH", kServices + "/s", R"({"spec":{"type":"ClusterIP","externalName":null}})", merge);
+  CO_EXPECT_STATUS(back, 200);
+  EXPECT_FALSE(back.text({"spec", "clusterIP"}).empty());
+  co_return Result<>();
+}
+TEST(Conformance, AServiceThatChangesItsTypeLosesWhatTheOldOneHad) { with_cluster(service_types); }
+
+}  // namespace
+}  // namespace monopod::api
