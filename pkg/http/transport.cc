@@ -88,7 +88,7 @@ class PlainTransport : public Transport {
 // A BIO over the socket that never raises SIGPIPE. Its data is this.
 struct BioSocket {
   int fd;
-  bool drained = false;  // less came than was asked for: there is no more before the next wait, which looks anew
+  bool drained = false;  // much less came than was asked for: there is no more before the next wait, which looks anew
 };
 BioSocket& socket_of(BIO* bio) { return *static_cast<BioSocket*>(BIO_get_data(bio)); }
 int bio_write(BIO* bio, const char* data, int size) {
@@ -106,7 +106,7 @@ int bio_read(BIO* bio, char* data, int size) {
   }
   ssize_t n = ::recv(socket.fd, data, static_cast<std::size_t>(size), 0);
   if (n < 0 && would_block(errno)) BIO_set_retry_read(bio);
-  socket.drained = n > 0 && n < size;
+  socket.drained = n > 0 && n < size / 2;  // who sends whole records may have sent another meanwhile
   if (n == 0) BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
   return static_cast<int>(n);
 }
