@@ -315,6 +315,21 @@ void ingress(const Row& r) {
   r.cells.push_back(r.age());
 }
 
+// "cpu: 1/2, pods: 0/5": what is limited in one column, what is requested in the other.
+void quota(const Row& r) {
+  std::vector<std::string> names, requests, limits;
+  if (const json::Object* hard = json::get_object(r.object, {"status", "hard"}))
+    for (auto& m : *hard) names.emplace_back(std::string_view(m.key()));
+  std::ranges::sort(names);
+  for (const std::string& name : names) {
+    std::string_view used = get(r.object, {"status", "used", name});
+    (name.starts_with("limits.") ? limits : requests).push_back(cat(name, ": ", used.empty() ? "0" : used, "/", get(r.object, {"status", "hard", name})));
+  }
+  r.cells.push_back(Value(join(requests, ", ")));
+  r.cells.push_back(Value(join(limits, ", ")));
+  r.cells.push_back(r.age());
+}
+
 using Fill = void (*)(const Row&);
 struct KindCells {
   std::string_view kind;
@@ -427,6 +442,50 @@ constexpr KindCells kKinds[] = {
        r.cells.push_back(Value(available));
        r.cells.push_back(r.age());
      }},
+    {"ResourceQuota", quota},
+    {"FlowSchema", [](const Row& r) {
+       r.cells.push_back(Value(get(r.object, {"spec", "priorityLevelConfiguration", "name"})));
+       r.cells.push_back(scalar_or(r.object, {"spec", "matchingPrecedence"}, "0"));
+       r.cells.push_back(text_or(get(r.object, {"spec", "distinguisherMethod", "type"}), "<none>"));
+       r.cells.push_back(r.age());
+       std::string_view dangling = "?";
+       for (const Value& c : list(r.object, {"status", "conditions"}))
+         if (get(c, {"type"}) == "Dangling") dangling = get(c, {"status"});
+       r.cells.push_back(Value(dangling));
+     }},
+    {"PriorityLevelConfiguration", [](const Row& r) {
+       r.cells.push_back(Value(get(r.object, {"spec", "type"})));
+       r.cells.push_back(scalar_or(r.object, {"spec", "limited", "nominalConcurrencyShares"}, "<none>"));
+       for (std::string_view n : {"queues", "handSize", "queueLengthLimit"}) r.cells.push_back(scalar_or(r.object, {"spec", "limited", "limitResponse", "queuing", n}, "<none>"));
+       r.cells.push_back(r.age());
+     }},
+    {"ValidatingAdmissionPolicy", [](const Row& r) {
+       r.cells.push_back(Value(count(r.object, {"spec", "validations"})));
+       bool kind = json::find(r.object, {"spec", "paramKind"}) != nullptr;
+       r.cells.push_back(kind ? Value(cat(get(r.object, {"spec", "paramKind", "apiVersion"}), "/", get(r.object, {"spec", "paramKind", "kind"}))) : Value("<unset>"));
+       r.cells.push_back(r.age());
+     }},
+    {"ValidatingAdmissionPolicyBinding", [](const Row& r) {
+       r.cells.push_back(Value(get(r.object, {"spec", "policyName"})));
+       r.cells.push_back(text_or(get(r.object, {"spec", "paramRef", "name"}), "<unset>"));
+       r.cells.push_back(r.age());
+     }},
+    {"CSIDriver", [](const Row& r) {
+       r.cells.push_back(Value(json::get_bool(r.object, {"spec", "attachRequired"}, true)));
+       for (std::string_view n : {"podInfoOnMount", "storageCapacity"}) r.cells.push_back(Value(json::get_bool(r.object, {"spec", n})));
+       r.cells.push_back(text_or(joined(list(r.object, {"spec", "tokenRequests"}), "audience", ","), "<unset>"));
+       r.cells.push_back(Value(json::get_bool(r.object, {"spec", "requiresRepublish"})));
+       r.cells.push_back(text_or(joined(list(r.object, {"spec", "volumeLifecycleModes"}), {}, ","), "<none>"));
+       r.cells.push_back(r.age());
+     }},
+    {"VolumeAttachment", [](const Row& r) {
+       r.cells.push_back(Value(get(r.object, {"spec", "attacher"})));
+       r.cells.push_back(Value(get(r.object, {"spec", "source", "persistentVolumeName"})));
+       r.cells.push_back(Value(get(r.object, {"spec", "nodeName"})));
+       r.cells.push_back(Value(json::get_bool(r.object, {"status", "attached"})));
+       r.cells.push_back(r.age());
+     }},
+    {"VolumeAttributesClass", [](const Row& r) { r.cells.push_back(Value(get(r.object, {"driverName"}))); r.cells.push_back(r.age()); }},
     {"MutatingWebhookConfiguration", [](const Row& r) { r.cells.push_back(Value(count(r.object, {"webhooks"}))); r.cells.push_back(r.age()); }},
     {"ValidatingWebhookConfiguration", [](const Row& r) { r.cells.push_back(Value(count(r.object, {"webhooks"}))); r.cells.push_back(r.age()); }},
     {"HorizontalPodAutoscaler", [](const Row& r) {

@@ -46,6 +46,16 @@ TEST(Table, OtherRowsAreKubectls) {
   EXPECT_EQ(cells("", "events", R"({"metadata":{"name":"e"},"type":"Normal","reason":"R","message":"m\n","involvedObject":{"kind":"Pod","name":"p"},"source":{"component":"kubelet","host":"n"},"firstTimestamp":"2026-01-02T03:04:00Z","lastTimestamp":"2026-01-02T03:04:50Z","count":2})"),
             R"(["10s","Normal","R","pod/p","","kubelet, n","m","60s","2","e"])");
   EXPECT_EQ(cells("", "endpoints", R"({"metadata":{"name":"e"},"subsets":[{"addresses":[{"ip":"1.1.1.1"},{"ip":"1.1.1.2"}],"ports":[{"port":1},{"port":2}]}]})"), R"(["e","1.1.1.1:1,1.1.1.1:2,1.1.1.2:1 + 1 more...","<unknown>"])");
+  EXPECT_EQ(cells("", "resourcequotas", R"({"metadata":{"name":"q"},"status":{"hard":{"pods":"5","limits.cpu":"2","cpu":"1"},"used":{"pods":"1","cpu":"500m","limits.cpu":"1"}}})"),
+            R"(["q","cpu: 500m/1, pods: 1/5","limits.cpu: 1/2","<unknown>"])");
+  EXPECT_EQ(cells("flowcontrol.apiserver.k8s.io", "flowschemas",
+                  R"({"metadata":{"name":"f"},"spec":{"matchingPrecedence":9900,"priorityLevelConfiguration":{"name":"p"},"distinguisherMethod":{"type":"ByUser"}},"status":{"conditions":[{"type":"Dangling","status":"False"}]}})"),
+            R"(["f","p","9900","ByUser","<unknown>","False"])");
+  EXPECT_EQ(cells("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations",
+                  R"({"metadata":{"name":"p"},"spec":{"type":"Limited","limited":{"nominalConcurrencyShares":30,"limitResponse":{"type":"Queue","queuing":{"queues":64,"handSize":6,"queueLengthLimit":50}}}}})"),
+            R"(["p","Limited","30","64","6","50","<unknown>"])");
+  EXPECT_EQ(cells("storage.k8s.io", "csidrivers", R"({"metadata":{"name":"d"},"spec":{"volumeLifecycleModes":["Persistent","Ephemeral"],"tokenRequests":[{"audience":"a"}]}})"),
+            R"(["d",true,false,false,"a",false,"Persistent,Ephemeral","<unknown>"])");
   EXPECT_EQ(cells("rbac.authorization.k8s.io", "roles", R"({"metadata":{"name":"r","creationTimestamp":"2026-01-02T03:04:00Z"}})"), R"(["r","2026-01-02T03:04:00Z"])");
 }
 
