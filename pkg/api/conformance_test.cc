@@ -65,6 +65,28 @@ async::Task<Result<>> parameters(TestCluster& cluster) {
 }
 TEST(Conformance, ParametersThatAreWrongAreRefusedInUpstreamsWords) { with_cluster(parameters); }
 
+// FieldValidation: what stands twice in the text of an apply. Gates of a pod that wait are said at once.
+async::Task<Result<>> texts(TestCluster& cluster) {
+  const std::string yaml = "\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: twice\ndata:\n  foo: foo1\n  foo: foo2\n";
+  const http::Headers apply{{"content-type", "application/apply-patch+yaml"}};
+  CO_CALL(strict, "PATCH", kMaps + "/twice?fieldManager=a&fieldValidation=Strict", yaml, apply);
+  CO_EXPECT_STATUS(strict, 400);
+  EXPECT_TRUE(strict.text({"message"}).contains("line 8: key \"foo\" already set in map")) << strict.body;
+  CO_CALL(warned, "PATCH", kMaps + "/twice?fieldManager=a", yaml, apply);
+  CO_EXPECT_STATUS(warned, 201);
+  EXPECT_EQ(warned.text({"data", "foo"}), "foo2");
+  EXPECT_EQ(warned.headers.find("warning").value_or(""), R"(299 - "line 8: key \"foo\" already set in map")");
+  CO_CALL(posted, "POST", kMaps + "?fieldValidation=Strict", yaml, {{"content-type", "application/yaml"}});
+  CO_EXPECT_STATUS(posted, 400);
+  EXPECT_TRUE(posted.text({"message"}).contains("strict decoding error: yaml: unmarshal errors:\n  line 8: key \"foo\" already set in map")) << posted.body;
+  CO_CALL(account, "POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})");
+  CO_CALL(gated, "POST", kPods, R"({"metadata":{"name":"gated"},"spec":{"schedulingGates":[{"name":"example.com/wait"}],"containers":[{"name":"c","image":"i"}]}})");
+  CO_EXPECT_STATUS(gated, 201);
+  EXPECT_TRUE(gated.body.contains(R"("reason":"SchedulingGated","status":"False","type":"PodScheduled")")) << gated.body;
+  co_return Result<>();
+}
+TEST(Conformance, KeysThatStandTwiceAndPodsThatWait) { with_cluster(texts); }
+
 // Events API: listed by who reports, in both of its groups.
 async::Task<Result<>> events(TestCluster& cluster) {
   const std::string events = "/apis/events.k8s.io/v1/namespaces/default/events";

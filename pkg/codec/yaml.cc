@@ -20,6 +20,8 @@ namespace {
 
 using json::Value;
 
+constexpr std::size_t kTwiceMax = 100;
+
 // Thrown through yaml-cpp's parser and caught in parse_all().
 struct Failure {
   Error error;
@@ -54,7 +56,8 @@ struct Frame {
 
 class Builder final : public YAML::EventHandler {
  public:
-  explicit Builder(const Limits& limits) : limits_(limits) {}
+  // twice: where keys that stand twice are noted; null: they are an error.
+  Builder(const Limits& limits, std::vector<std::string>* twice) : limits_(limits), twice_(twice) {}
 
   std::vector<Value> documents;
 
@@ -164,16 +167,20 @@ class Builder final : public YAML::EventHandler {
     } else if (!frame.key) {
       frame.key_is_merge = node.merge;
       frame.key = key_text(mark, node.value);
-      if (!node.merge && frame.value.get_object().contains(*frame.key))
-        raise(mark, cat("key \"", *frame.key, "\" already set in map"));
+      if (!node.merge && frame.value.get_object().contains(*frame.key)) {
+        std::string why = cat("key \"", *frame.key, "\" already set in map");
+        if (twice_ == nullptr) raise(mark, why);
+        if (twice_->size() < kTwiceMax) twice_->push_back(cat("line ", mark.line + 1, ": ", why));
+      }
     } else {
       if (frame.key_is_merge) frame.merges.push_back(std::move(node.value));
-      else frame.value.get_object().emplace(*frame.key, std::move(node.value));
+      else frame.value.get_object().insert_or_assign(*frame.key, std::move(node.value));
       frame.key.reset();
     }
   }
 
   const Limits& limits_;
+  std::vector<std::string>* twice_;
   std::vector<Frame> stack_;
   std::map<YAML::anchor_t, Node> anchors_;
   std::size_t alias_nodes_ = 0;
@@ -191,13 +198,15 @@ class ViewBuffer final : public std::streambuf {
 
 }  // namespace
 
-Result<std::vector<Value>> parse_all(std::string_view text, const Limits& limits) {
+namespace {
+
+Result<std::vector<Value>> parse_documents(std::string_view text, const Limits& limits, std::vector<std::string>* twice) {
   if (text.size() > limits.bytes_max)
     return fail(Code::kInvalidArgument, cat("yaml: ", text.size(), " bytes exceed the limit of ", limits.bytes_max));
   // What names its encoding by a mark is converted by the parser; all else is UTF-8, or JSON made of it would not be.
   bool marked = text.size() > 1 && (text.starts_with("\xfe\xff") || text.starts_with("\xff\xfe") || text.starts_with(std::string_view("\0\0\xfe\xff", 4)));
   if (!marked && !is_utf8(text)) return fail(Code::kInvalidArgument, "yaml: invalid UTF-8");
-  Builder builder(limits);
+  Builder builder(limits, twice);
   try {
     ViewBuffer buffer(text);
     std::istream stream(&buffer);
@@ -214,14 +223,20 @@ Result<std::vector<Value>> parse_all(std::string_view text, const Limits& limits
   return std::move(builder.documents);
 }
 
-Result<Value> parse(std::string_view text, const Limits& limits) {
+Result<Value> parse_one(std::string_view text, const Limits& limits, std::vector<std::string>* twice) {
   // JSON is YAML, and what clients send as YAML is mostly JSON: a tenth of the work.
   if (std::size_t first = text.find_first_not_of(" \t\r\n"); first != std::string_view::npos && text[first] == '{')
     if (auto tree = json::parse(text, {.depth_max = limits.depth_max, .bytes_max = limits.bytes_max})) return tree;
-  TRY_ASSIGN(std::vector<Value> documents, parse_all(text, limits));
+  TRY_ASSIGN(std::vector<Value> documents, parse_documents(text, limits, twice));
   if (documents.empty()) return Value();
   if (documents.size() > 1) return fail(Code::kInvalidArgument, cat("yaml: ", documents.size(), " documents, want one"));
   return std::move(documents.front());
 }
+
+}  // namespace
+
+Result<std::vector<Value>> parse_all(std::string_view text, const Limits& limits) { return parse_documents(text, limits, nullptr); }
+Result<Value> parse(std::string_view text, const Limits& limits) { return parse_one(text, limits, nullptr); }
+Result<Value> parse_noting_twice(std::string_view text, std::vector<std::string>& twice, const Limits& limits) { return parse_one(text, limits, &twice); }
 
 }  // namespace monopod::yaml

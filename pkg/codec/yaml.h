@@ -22,6 +22,9 @@ struct Limits {
 
 // One document; an empty text is null. More than one document fails.
 Result<json::Value> parse(std::string_view text, const Limits& limits = {});
+// The same, but a key that stands twice in a map is no error: its last value counts, and twice gets `line 11: key "foo" already set in map`, up to
+// 100 of them.
+Result<json::Value> parse_noting_twice(std::string_view text, std::vector<std::string>& twice, const Limits& limits = {});
 // Every document in order, those that are empty (only comments, or nothing between "---") left out.
 Result<std::vector<json::Value>> parse_all(std::string_view text, const Limits& limits = {});
 

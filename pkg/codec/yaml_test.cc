@@ -36,6 +36,11 @@ TEST(Yaml, MergeKeysYieldToExplicitOnes) {
 
 TEST(Yaml, ErrorsNameLineAndColumn) {
   EXPECT_EQ(as_json("a: 1\nb: 2\na: 3\n"), "yaml: line 3, column 1: key \"a\" already set in map");
+  std::vector<std::string> twice;
+  auto lenient = parse_noting_twice("\na: 1\nb:\n  c: 1\n  c: {d: 2}\na: 3\n", twice);
+  ASSERT_TRUE(lenient);
+  EXPECT_EQ(json::format(*lenient), R"({"a":3,"b":{"c":{"d":2}}})");
+  EXPECT_EQ(twice, (std::vector<std::string>{"line 5: key \"c\" already set in map", "line 6: key \"a\" already set in map"}));
   EXPECT_EQ(as_json("a: [1, 2"), "yaml: line 1, column 1: end of sequence flow not found");
   EXPECT_EQ(as_json("? {a: 1}\n: 2\n").substr(0, 14), "yaml: line 1, ");
   EXPECT_EQ(as_json("a: .inf"), "yaml: line 1, column 4: \".inf\" has no JSON form");

@@ -28,7 +28,7 @@ struct Fixture {
                                 return std::vector<client::Resource>{resources::kConfigMaps, resources::kPods, resources::kReplicationControllers, resources::kEndpoints, resources::kEndpointSlices};
                               },
                           .root_ca_pem = "the CA"};
-    for (auto make : {make_garbage_collector, make_namespace_controller, make_replication_controller, make_endpointslice_controller, make_endpointslice_mirroring_controller, make_token_secret_controller, make_serviceaccount_controller})
+    for (auto make : {make_garbage_collector, make_namespace_controller, make_replication_controller, make_endpointslice_controller, make_endpointslice_mirroring_controller, make_token_secret_controller, make_serviceaccount_controller, make_taint_eviction_controller})
       controllers.push_back(make(parts));
     for (auto& controller : controllers) scope.spawn(controller->run());
     scope.spawn(informers.run());
@@ -169,6 +169,42 @@ async::Task<Result<>> circle(TestCluster& cluster) {
   co_return co_await fixture.stop();
 }
 TEST(Conformance, ObjectsThatOwnEachOtherInACircleGoTogether) { api::with_cluster(circle); }
+
+// NoExecuteTaintManager: who does not tolerate goes at once, who does for a time later; a taint that is taken off cancels that.
+async::Task<Result<>> taints(TestCluster& cluster) {
+  Fixture fixture(cluster);
+  CO_TRY(co_await fixture.until(kCore + "serviceaccounts/default", [](const Reply& seen) { return seen.status == 200; }));
+  CO_CALL(node, "POST", "/api/v1/nodes", R"({"metadata":{"name":"n"}})");
+  CO_EXPECT_STATUS(node, 201);
+  auto pod = [](std::string_view name, std::string_view seconds) {
+    return cat(R"({"metadata":{"name":")", name, R"(","finalizers":["example.com/see"]},"spec":{"nodeName":"n","containers":[{"name":"c","image":"i"}],"tolerations":[)",
+               seconds.empty() ? std::string() : cat(R"({"key":"k","operator":"Equal","value":"v","effect":"NoExecute")", seconds, "}"), "]}}");
+  };
+  CO_CALL(plain, "POST", kPods, pod("plain", ""));
+  CO_CALL(forever, "POST", kPods, pod("forever", " "));
+  CO_CALL(patient, "POST", kPods, pod("patient", R"(,"tolerationSeconds":100)"));
+  CO_EXPECT_STATUS(patient, 201);
+  const std::string taint = R"({"spec":{"taints":[{"key":"k","value":"v","effect":"NoExecute"}]}})";
+  auto leaving = [](const Reply& seen) { return seen.body.contains("deletionTimestamp"); };
+  CO_CALL(tainted, "PATCH", "/api/v1/nodes/n", taint, kMerge);
+  CO_EXPECT_STATUS(tainted, 200);
+  CO_TRY_ASSIGN(Reply gone, co_await fixture.until(kPods + "/plain", leaving));
+  EXPECT_TRUE(gone.body.contains(R"("reason":"DeletionByTaintManager","status":"True","type":"DisruptionTarget")")) << gone.body;
+  cluster.time.advance(std::chrono::seconds(60));
+  CO_CALL(freed, "PATCH", "/api/v1/nodes/n", R"({"spec":{"taints":null}})", kMerge);
+  CO_TRY(co_await fixture.until("/api/v1/namespaces/default/events", [](const Reply& seen) { return seen.body.contains("Cancelling deletion of Pod default/patient"); }));
+  cluster.time.advance(std::chrono::seconds(60));
+  CO_CALL(again, "PATCH", "/api/v1/nodes/n", taint, kMerge);
+  cluster.time.advance(std::chrono::seconds(99));
+  CO_CALL(stays, "GET", kPods + "/patient");
+  EXPECT_FALSE(leaving(stays)) << "time runs from the new taint";
+  for (int turn = 0; turn < 5; ++turn) cluster.time.advance(std::chrono::seconds(60));
+  CO_TRY(co_await fixture.until(kPods + "/patient", leaving));
+  CO_CALL(kept, "GET", kPods + "/forever");
+  EXPECT_FALSE(leaving(kept));
+  co_return co_await fixture.stop();
+}
+TEST(Conformance, PodsLeaveNodesWhoseTaintsTheyDoNotTolerate) { api::with_cluster(taints); }
 
 async::Task<Result<>> namespaces(TestCluster& cluster) {
   Fixture fixture(cluster);

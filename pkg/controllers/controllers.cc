@@ -14,6 +14,7 @@ std::vector<std::unique_ptr<Controller>> make_controllers(const ControllerParts&
   list.push_back(make_endpoints_controller(parts));
   list.push_back(make_disruption_controller(parts));
   list.push_back(make_node_lifecycle_controller(parts));
+  list.push_back(make_taint_eviction_controller(parts));
   list.push_back(make_claim_protection_controller(parts));
   list.push_back(make_volume_protection_controller(parts));
   list.push_back(make_namespace_controller(parts));

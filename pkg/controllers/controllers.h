@@ -87,6 +87,7 @@ std::unique_ptr<Controller> make_bootstrap_token_controller(const ControllerPart
 std::unique_ptr<Controller> make_certificate_controller(const ControllerParts& parts);     // parts.authority is set
 std::unique_ptr<Controller> make_claim_protection_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_volume_protection_controller(const ControllerParts& parts);
+std::unique_ptr<Controller> make_taint_eviction_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_node_lifecycle_controller(const ControllerParts& parts);
 
 }  // namespace monopod::controllers

@@ -70,6 +70,8 @@ std::string_view qos_class(const Value& pod) {
 
 void prepare_pod(Value& pod) {
   pod.get_object()["status"] = Object{{"phase", "Pending"}, {"qosClass", qos_class(pod)}};
+  if (const Value* spec = child(pod, "spec"); spec != nullptr && !items(*spec, "schedulingGates").empty())
+    json::at_path(pod, {"status", "conditions"}) = Array{Object{{"type", "PodScheduled"}, {"status", "False"}, {"reason", "SchedulingGated"}, {"message", "Scheduling is blocked due to non-empty scheduling gates"}}};
 }
 
 void prepare_pod_update(Value& pod, const Value& old, std::string_view subresource) {

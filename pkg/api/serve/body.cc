@@ -39,7 +39,11 @@ Outcome<json::Value> decode_body_now(const std::string& body, Encoding encoding,
   }
   Result<Decoded> decoded = fail(Code::kInternal, "");
   if (encoding == Encoding::kYaml) {
-    auto tree = yaml::parse(body);
+    std::vector<std::string> twice;
+    auto tree = yaml::parse_noting_twice(body, twice);
+    if (!twice.empty() && validation == FieldValidation::kStrict)
+      return refuse(cannot_handle(target, {}, cat("strict decoding error: yaml: unmarshal errors:\n  ", join(twice, "\n  "))));
+    if (validation == FieldValidation::kWarn) warnings.insert(warnings.end(), twice.begin(), twice.end());
     if (!tree) return refuse(bad_request(cat("error converting YAML to JSON: ", tree.error().message())));
     OUT(check_type(target, json::get_string(*tree, {"apiVersion"}), json::get_string(*tree, {"kind"})));
     decoded = decode_tree(std::move(*tree), decode, validation);

@@ -94,7 +94,12 @@ async::Task<Outcome<Answer>> do_patch(HttpCall& call, Call& api_call) {
     CO_OUT_ASSIGN(ObjectPtr same, co_await call.works.operations.reapply(api_call));
     if (same) co_return Answer{200, same, {}};
   }
-  Result<json::Value> patch = type == PatchType::kApply ? yaml::parse(body) : json::parse(body);
+  std::vector<std::string> twice;
+  Result<json::Value> patch = type == PatchType::kApply ? yaml::parse_noting_twice(body, twice) : json::parse(body);
+  CO_OUT_ASSIGN(FieldValidation validation, parse_field_validation(api_call.options.field_validation));
+  if (!twice.empty() && validation == FieldValidation::kStrict)
+    co_return refuse(bad_request(cat("error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  ", join(twice, "\n  "))));
+  if (validation == FieldValidation::kWarn) api_call.warnings.insert(api_call.warnings.end(), twice.begin(), twice.end());
   if (!patch) co_return refuse(bad_request(cat(type == PatchType::kApply ? "error decoding YAML: " : "error decoding patch: ", patch.error().message())));
   if (call.record != nullptr) call.record->request(*patch, true);
   co_return co_await call.works.operations.patch(api_call, type, std::move(*patch));
