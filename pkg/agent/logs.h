@@ -1,51 +1,17 @@
-// Container logs in CRI form, one line each: "2026-01-02T03:04:05.000000006Z stdout F text". P instead of F marks a part
-// of a longer line. Written by the supervisor, which also rotates (0.log, 0.log.<time>[.gz]).
+// What the kubelet's API is asked for of a log.
 #pragma once
 
-#include <functional>
-#include <optional>
-#include <string>
-#include <string_view>
-
-#include "async/pool.h"
-#include "async/time.h"
-#include "base/bytes.h"
-#include "base/clock.h"
+#include "supervisor/log_reader.h"
 
 namespace monopod::agent {
 
-struct LogLine {
-  std::string_view time;
-  std::string_view stream;  // stdout, stderr
-  bool partial = false;
-  std::string_view text;    // without the newline
-};
-std::optional<LogLine> parse_log_line(std::string_view line);
+using supervisor::LogOptions;
+using supervisor::LogStream;
+using supervisor::parse_log_line;
+using supervisor::read_log_tail;
+using supervisor::stream_log;
 
-struct LogOptions {
-  bool follow = false;
-  bool timestamps = false;
-  std::optional<std::int64_t> tail_lines;
-  std::optional<std::int64_t> limit_bytes;
-  std::optional<WallTime> since;
-  std::string stream;  // "", "Stdout", "Stderr"
-};
 // From a query string; kInvalidArgument names the parameter.
 Result<LogOptions> parse_log_options(std::string_view raw_query, WallTime now);
-
-// Last lines of a log as plain text; blocking.
-std::string read_log_tail(const std::string& path, std::size_t lines_max, std::size_t bytes_max);
-
-// Sends what options ask for to write. With follow it goes on, woken by inotify, until ended() says that the container has
-// ended and the file is read to its end (looked at when the file is closed, else every few seconds), or write fails.
-struct LogStream {
-  async::Time& time;
-  async::Pool& pool;
-  std::string path;
-  LogOptions options;
-  std::function<async::Task<Result<>>(SharedBytes)> write;
-  std::function<bool()> ended;
-};
-async::Task<Result<>> stream_log(LogStream stream);
 
 }  // namespace monopod::agent

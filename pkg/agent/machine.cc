@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <csignal>
 
-#include "agent/files.h"
+#include "sys/files.h"
 #include "agent/logs.h"
 #include "base/log.h"
 #include "sys/root.h"
@@ -83,7 +83,7 @@ Result<> make_sub_path(const Bind& bind) {
 
 std::vector<container::Device> find_host_devices() {
   std::vector<container::Device> out;
-  for (const std::string& name : list_directory("/dev")) {
+  for (const std::string& name : sys::list_directory("/dev")) {
     struct stat st{};
     std::string path = "/dev/" + name;
     if (::lstat(path.c_str(), &st) != 0 || (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))) continue;
@@ -108,9 +108,9 @@ Machine::Machine(async::Scope& scope, const AgentDependencies& dependencies, con
 
 async::Task<Result<>> Machine::open() {
   CO_TRY(co_await deps_.pool.run([&]() -> Result<> {
-    TRY(make_directories(paths_.pods(), 0750));
-    TRY(make_directories(paths_.logs()));
-    return make_directories(paths_.run_pods(), 0700);
+    TRY(sys::make_directories(paths_.pods(), 0750));
+    TRY(sys::make_directories(paths_.logs()));
+    return sys::make_directories(paths_.run_pods(), 0700);
   }));
   CO_TRY(co_await load_records());
   for (const container::ContainerState& state : deps_.containers.list()) adopt(state);
@@ -245,7 +245,7 @@ async::Task<Result<>> Machine::prepare_and_create(const ContainerPlan& plan, std
   place.shm_path = pod.host_ipc ? "/dev/shm" : paths_.shm(pod.uid);
   place.node_memory_bytes = node_memory_bytes_;
   CO_TRY(co_await deps_.images.prepare_snapshot(id, plan.image.id));
-  CO_TRY(co_await deps_.pool.run([&] { return make_directories(place.rootfs, 0711); }));
+  CO_TRY(co_await deps_.pool.run([&] { return sys::make_directories(place.rootfs, 0711); }));
   CO_TRY(co_await deps_.images.mount(id, place.rootfs));
 
   EffectiveSecurity security = merge_security(pod, c);
@@ -266,9 +266,9 @@ async::Task<Result<>> Machine::prepare_and_create(const ContainerPlan& plan, std
       place.seccomp_json = std::move(*text);
     }
     if (security.privileged) place.host_devices = find_host_devices();
-    TRY(make_directories(log.substr(0, log.rfind('/'))));
-    TRY(make_directories(termination_file.substr(0, termination_file.rfind('/')), 0750));
-    TRY(replace_file(termination_file, "", 0666));
+    TRY(sys::make_directories(log.substr(0, log.rfind('/'))));
+    TRY(sys::make_directories(termination_file.substr(0, termination_file.rfind('/')), 0750));
+    TRY(sys::replace_file(termination_file, "", 0666));
     for (const Bind& bind : ready.binds)
       if (!bind.sub_path.empty()) TRY(make_sub_path(bind));
     return {};
@@ -302,7 +302,7 @@ async::Task<> Machine::discard(std::string id, std::string uid) {
   auto unmounted = co_await deps_.images.unmount(paths_.rootfs(uid, id));
   auto removed = co_await deps_.pool.run([&]() -> Result<> {
     std::string root = paths_.rootfs(uid, id);
-    TRY(unmount_all(root));
+    TRY(sys::unmount_all(root));
     if (::rmdir(root.c_str()) != 0 && errno != ENOENT) return fail_errno(cat("rmdir ", root));
     return {};
   });

@@ -2,7 +2,7 @@
 #include <sys/stat.h>
 
 #include "agent/etc_files.h"
-#include "agent/files.h"
+#include "sys/files.h"
 #include "agent/machine.h"
 #include "agent/resources.h"
 #include "base/log.h"
@@ -68,11 +68,11 @@ async::Task<Result<Sandbox>> Machine::start_sandbox(const Pod& pod) {
 async::Task<Result<Sandbox>> Machine::build_sandbox(const Pod& pod, PodEntry& entry) {
   std::string uid = pod.uid;
   CO_TRY(co_await deps_.pool.run([&]() -> Result<> {
-    TRY(make_directories(paths_.pod(uid), 0750));
-    TRY(make_directories(paths_.etc(uid)));
-    TRY(make_directories(paths_.pod_logs(pod.namespace_name, pod.name, uid)));
-    TRY(make_directories(paths_.run_pod(uid), 0700));
-    if (!pod.host_ipc) TRY(mount_tmpfs(paths_.shm(uid), {{"mode", "1777"}, {"size", "64m"}}));
+    TRY(sys::make_directories(paths_.pod(uid), 0750));
+    TRY(sys::make_directories(paths_.etc(uid)));
+    TRY(sys::make_directories(paths_.pod_logs(pod.namespace_name, pod.name, uid)));
+    TRY(sys::make_directories(paths_.run_pod(uid), 0700));
+    if (!pod.host_ipc) TRY(sys::mount_tmpfs(paths_.shm(uid), {{"mode", "1777"}, {"size", "64m"}}));
     return {};
   }));
   CO_TRY(co_await write_record(uid));  // from here on a restart knows of it
@@ -128,10 +128,10 @@ async::Task<Result<>> Machine::write_etc_files(const Pod& pod, std::vector<std::
   co_return co_await deps_.pool.run([&]() -> Result<> {
     auto text_of = [](const std::string& path) { return sys::read_host_file(path, 1U << 20).value_or(""); };
     std::string host_hosts = pod.host_network ? text_of("/etc/hosts") : "";
-    TRY(replace_file(etc + "/hosts", make_hosts(pod, ips, options_.cluster_domain, host_hosts)));
-    TRY(replace_file(etc + "/hostname", pod_hostname(pod) + "\n"));
+    TRY(sys::replace_file(etc + "/hosts", make_hosts(pod, ips, options_.cluster_domain, host_hosts)));
+    TRY(sys::replace_file(etc + "/hostname", pod_hostname(pod) + "\n"));
     DnsOptions dns{options_.cluster_dns, options_.cluster_domain, text_of(options_.resolv_conf)};
-    return replace_file(etc + "/resolv.conf", make_resolv_conf(pod, dns));
+    return sys::replace_file(etc + "/resolv.conf", make_resolv_conf(pod, dns));
   });
 }
 
@@ -143,7 +143,7 @@ async::Task<Result<>> Machine::start_pause(const Pod& pod, PodEntry& entry) {
   }
   CO_TRY(co_await deps_.containers.remove(id));
   std::string root = paths_.rootfs(pod.uid, "pause");
-  CO_TRY(co_await deps_.pool.run([&] { return make_directories(root); }));
+  CO_TRY(co_await deps_.pool.run([&] { return sys::make_directories(root); }));
   container::SandboxNamespaces made = container::find_sandbox_namespaces(paths_.namespaces(pod.uid));
   container::ContainerConfig config = container::default_config();
   config.pause = true;
@@ -172,7 +172,7 @@ async::Task<Result<>> Machine::stop_sandbox(std::string uid) {
   CO_TRY(co_await deps_.network.remove_pod(uid));
   CO_TRY(co_await deps_.pool.run([&]() -> Result<> {
     TRY(container::remove_sandbox_namespaces(paths_.namespaces(uid)));
-    return remove_tree(paths_.run_pod(uid));
+    return sys::remove_tree(paths_.run_pod(uid));
   }));
   if (auto entry = pods_.find(uid); entry != pods_.end()) {
     entry->second.sandbox.ready = false;
@@ -195,9 +195,9 @@ async::Task<Result<>> Machine::remove_pod(std::string uid) {
   auto found = pods_.find(uid);
   std::string logs = found == pods_.end() ? std::string() : paths_.pod_logs(found->second.namespace_name, found->second.name, uid);
   CO_TRY(co_await deps_.pool.run([&]() -> Result<> {
-    TRY(remove_tree(paths_.run_pod(uid)));
-    if (!logs.empty()) TRY(remove_tree(logs));
-    return remove_tree(paths_.pod(uid));  // the record goes last: a restart in the middle takes up again
+    TRY(sys::remove_tree(paths_.run_pod(uid)));
+    if (!logs.empty()) TRY(sys::remove_tree(logs));
+    return sys::remove_tree(paths_.pod(uid));  // the record goes last: a restart in the middle takes up again
   }));
   pods_.erase(uid);
   co_return Result<>();
@@ -209,7 +209,7 @@ async::Task<Result<>> Machine::write_record(std::string uid) {
   if (entry.sandbox.created_at != WallTime{}) o["created"] = format_rfc3339_nano(entry.sandbox.created_at);
   std::string text = json::format(json::Value(std::move(o)));
   std::string path = paths_.record(uid);
-  co_return co_await deps_.pool.run([&] { return replace_file(path, text, 0600); });
+  co_return co_await deps_.pool.run([&] { return sys::replace_file(path, text, 0600); });
 }
 
 async::Task<Result<>> Machine::load_records() {
@@ -221,7 +221,7 @@ async::Task<Result<>> Machine::load_records() {
   std::vector<Found> found = co_await deps_.pool.run([&] {
     std::vector<Found> out;
     std::set<std::string> known;
-    for (const std::string& uid : list_directory(paths_.pods())) {
+    for (const std::string& uid : sys::list_directory(paths_.pods())) {
       auto text = sys::read_host_file(paths_.record(uid), 1U << 20);
       if (!check_path_name(uid) || !text) continue;
       known.insert(uid);
@@ -229,10 +229,10 @@ async::Task<Result<>> Machine::load_records() {
     }
     // What no record names was left by a death before the record was written, or after it was removed.
     for (const std::string& dir : {paths_.run_pods(), paths_.pods()})
-      for (const std::string& uid : list_directory(dir))
+      for (const std::string& uid : sys::list_directory(dir))
         if (!known.contains(uid)) {
           auto unpinned = container::remove_sandbox_namespaces(paths_.namespaces(uid));
-          auto removed = remove_tree(cat(dir, "/", uid));
+          auto removed = sys::remove_tree(cat(dir, "/", uid));
           if (!unpinned || !removed) log::warn("cannot remove what an earlier run left", {{"path", cat(dir, "/", uid)}});
         }
     return out;

@@ -3,7 +3,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-#include "agent/files.h"
+#include "sys/files.h"
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/strings.h"
@@ -26,7 +26,7 @@ bool is_manifest(std::string_view name) {
 
 std::map<std::string, Pod> read_manifests(const std::string& directory, const std::string& node_name) {
   std::map<std::string, Pod> out;
-  for (const std::string& name : list_directory(directory)) {
+  for (const std::string& name : sys::list_directory(directory)) {
     if (!is_manifest(name)) continue;
     std::string file = cat(directory, "/", name);
     auto text = sys::read_host_file(file, kManifestBytesMax);
@@ -81,7 +81,7 @@ json::Value make_mirror_pod(const Pod& pod, const std::string& node_name, const 
 
 async::Task<Result<>> watch_static_pods(async::Time& time, async::Pool& pool, std::string directory, std::string node_name,
                                         std::function<void(std::map<std::string, Pod>)> on_pods) {
-  CO_TRY(co_await pool.run([&] { return make_directories(directory); }));
+  CO_TRY(co_await pool.run([&] { return sys::make_directories(directory); }));
   sys::Fd inotify(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   if (!inotify) co_return fail_errno("inotify");
   if (::inotify_add_watch(inotify.get(), directory.c_str(), IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO) < 0)

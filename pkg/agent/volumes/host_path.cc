@@ -1,7 +1,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "agent/files.h"
+#include "sys/files.h"
 #include "agent/volumes/volumes.h"
 #include "sys/fd.h"
 
@@ -17,10 +17,10 @@ Result<> check_host_path(const Volume& volume) {
   auto wrong = [&](std::string_view what) { return fail(Code::kFailedPrecondition, cat("hostPath type check failed: ", path, " is not ", what)); };
   if (type.empty()) {
     // As the field's runtimes do: a missing directory is made.
-    return there ? Result<>() : make_directories(path);
+    return there ? Result<>() : sys::make_directories(path);
   }
   if (type == "DirectoryOrCreate" || type == "Directory") {
-    if (!there && type == "DirectoryOrCreate") return make_directories(path);
+    if (!there && type == "DirectoryOrCreate") return sys::make_directories(path);
     if (!there || !S_ISDIR(st.st_mode)) return wrong("a directory");
   } else if (type == "FileOrCreate" || type == "File") {
     if (!there && type == "FileOrCreate") {

@@ -3,7 +3,7 @@
 #include <ftw.h>
 #include <sys/stat.h>
 
-#include "agent/files.h"
+#include "sys/files.h"
 #include "base/strings.h"
 
 namespace monopod::agent {
@@ -82,13 +82,13 @@ async::Task<Result<>> VolumeManager::tear_down(std::string pod_uid) {
   CO_TRY(check_path_name(pod_uid));
   tokens_.forget(pod_uid);
   std::string path = paths_.pod(pod_uid) + "/volumes";
-  co_return co_await pool_.run([&] { return remove_tree(path); });
+  co_return co_await pool_.run([&] { return sys::remove_tree(path); });
 }
 
 async::Task<Result<>> VolumeManager::unmount(std::string pod_uid) {
   CO_TRY(check_path_name(pod_uid));
   std::string path = paths_.pod(pod_uid) + "/volumes";
-  co_return co_await pool_.run([&] { return unmount_all(path); });
+  co_return co_await pool_.run([&] { return sys::unmount_all(path); });
 }
 
 async::Task<std::map<std::string, std::int64_t>> VolumeManager::empty_dir_usage(const Pod& pod) {

@@ -1,4 +1,4 @@
-// Blocking helpers for the agent's own directories (trusted paths: what a pod can influence goes through sys::Root).
+// Blocking helpers for directories of our own (trusted paths: what a container can influence goes through Root).
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-namespace monopod::agent {
+namespace monopod::sys {
 
 Result<> make_directories(const std::string& path, unsigned mode = 0755);
 // Temporary file beside it, then rename.
@@ -23,4 +23,4 @@ Result<> remove_tree(const std::string& path);
 // options as of fsconfig(2): {{"size", "64m"}}. Mounted already: nothing happens.
 Result<> mount_tmpfs(const std::string& path, const std::vector<std::pair<std::string, std::string>>& options);
 
-}  // namespace monopod::agent
+}  // namespace monopod::sys

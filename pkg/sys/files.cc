@@ -1,4 +1,4 @@
-#include "agent/files.h"
+#include "sys/files.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include "sys/mounts.h"
 #include "sys/root.h"
 
-namespace monopod::agent {
+namespace monopod::sys {
 
 Result<> make_directories(const std::string& path, unsigned mode) {
   for (std::size_t at = 1; at != std::string::npos;) {
@@ -26,10 +26,10 @@ Result<> make_directories(const std::string& path, unsigned mode) {
 
 Result<> replace_file(const std::string& path, std::string_view bytes, unsigned mode) {
   std::string temporary = path + ".new";
-  sys::Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode));
+  Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode));
   if (!fd) return fail_errno(cat("open ", temporary));
   if (::fchmod(fd.get(), mode) != 0) return fail_errno(cat("chmod ", temporary));
-  TRY(sys::write_all(fd.get(), bytes));
+  TRY(write_all(fd.get(), bytes));
   if (::rename(temporary.c_str(), path.c_str()) != 0) return fail_errno(cat("rename ", path));
   return {};
 }
@@ -72,7 +72,7 @@ std::string unescape(std::string_view text) {
 // In the order they were mounted.
 std::vector<std::string> mounts_below(const std::string& path) {
   std::vector<std::string> out;
-  auto text = sys::read_host_file("/proc/self/mountinfo", 64U << 20);
+  auto text = read_host_file("/proc/self/mountinfo", 64U << 20);
   if (!text) return out;
   for (std::string_view line : split(*text, '\n')) {
     std::vector<std::string_view> words = split(line, ' ');
@@ -90,7 +90,7 @@ bool is_mount_point(const std::string& path) { return std::ranges::any_of(mounts
 Result<> unmount_all(const std::string& path) {
   std::vector<std::string> mounts = mounts_below(path);
   for (auto it = mounts.rbegin(); it != mounts.rend(); ++it)
-    TRY(sys::detach_mount(*it));
+    TRY(detach_mount(*it));
   return {};
 }
 
@@ -98,17 +98,17 @@ Result<> remove_tree(const std::string& path) {
   if (!path_exists(path)) return {};
   TRY(unmount_all(path));
   std::size_t slash = path.rfind('/');
-  TRY_ASSIGN(sys::Root parent, sys::Root::open(path.substr(0, slash)));
+  TRY_ASSIGN(Root parent, Root::open(path.substr(0, slash)));
   return parent.remove_tree(path.substr(slash + 1));
 }
 
 Result<> mount_tmpfs(const std::string& path, const std::vector<std::pair<std::string, std::string>>& options) {
   TRY(make_directories(path));
   if (is_mount_point(path)) return {};
-  TRY_ASSIGN(sys::Fd made, sys::make_file_system("tmpfs", "tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
-  sys::Fd target(::open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  TRY_ASSIGN(Fd made, make_file_system("tmpfs", "tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
+  Fd target(::open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!target) return fail_errno(cat("open ", path));
-  return sys::attach_mount(made.get(), target.get());
+  return attach_mount(made.get(), target.get());
 }
 
-}  // namespace monopod::agent
+}  // namespace monopod::sys
