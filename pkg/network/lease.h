@@ -10,7 +10,6 @@
 
 namespace monopod::network {
 
-inline constexpr const char* kStateBucket = "network";
 inline constexpr std::string_view kLeaseKeyPrefix = "pod/";
 
 struct Lease {

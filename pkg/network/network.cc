@@ -23,7 +23,7 @@ Cidr ipv4_cidr(std::uint32_t address, std::uint8_t bits) { return {IpAddress::v4
 Result<NetworkConfig> complete(NetworkConfig config) {
   if (!config.pod_cidr.address.is_set()) config.pod_cidr = ipv4_cidr(0x0A2A0000U, 24);
   if (config.cluster_cidrs.empty()) config.cluster_cidrs = {ipv4_cidr(0x0A2A0000U, 16)};
-  if (!config.service_cidr.address.is_set()) config.service_cidr = ipv4_cidr(0x0A2B0000U, 16);
+  if (config.services && !config.service_cidr.address.is_set()) config.service_cidr = ipv4_cidr(0x0A2B0000U, 16);
   std::erase_if(config.cluster_cidrs, [](const Cidr& cidr) { return !cidr.address.is_v4(); });
   if (std::ranges::none_of(config.cluster_cidrs, [&](const Cidr& c) { return c.contains(config.pod_cidr.address); }))
     config.cluster_cidrs.push_back(config.pod_cidr);
@@ -114,7 +114,7 @@ PodNetworkStatus NodeNetwork::status_of(const Lease& lease) const {
 
 // Leases of an earlier process. One whose namespace is gone (a reboot, a pod that ended meanwhile) is given up here.
 Task<Result<>> NodeNetwork::load() {
-  CO_TRY_ASSIGN(auto pairs, co_await state_.list(kStateBucket));
+  CO_TRY_ASSIGN(auto pairs, co_await state_.list(config_.bucket));
   for (const auto& [key, value] : pairs) {
     if (!key.starts_with(kLeaseKeyPrefix)) continue;
     std::string id = key.substr(kLeaseKeyPrefix.size());
@@ -125,7 +125,7 @@ Task<Result<>> NodeNetwork::load() {
       continue;
     }
     log::info("pod network lease dropped", {{"id", id}, {"why", lease ? (gone ? "its namespace is gone" : "its address is outside of the pod CIDR") : "unreadable"}});
-    CO_TRY(co_await state_.remove(kStateBucket, key));
+    CO_TRY(co_await state_.remove(config_.bucket, key));
   }
   co_return Result<>();
 }
@@ -150,7 +150,7 @@ Task<Result<>> NodeNetwork::start() {
   auto prepare = [&]() -> Result<std::uint32_t> {
     TRY_ASSIGN(std::uint32_t mtu, make_bridge({.name = config_.bridge, .pod_cidr = config_.pod_cidr, .gateway = gateway(), .service_cidr = config_.service_cidr,
                                                .addresses = config_.bridge_addresses, .mtu = config_.mtu}));
-    TRY(sweep_links(known));
+    if (config_.sweep) TRY(sweep_links(known));
     TRY_ASSIGN(netlink::Socket socket, nft::open_socket());
     TRY(install_node_rules(socket, config_, leases));
     return mtu;
@@ -180,6 +180,11 @@ Result<Lease> NodeNetwork::reserve(const PodNetworkRequest& request) {
     lease.ip = known->second.ip;
     return lease;
   }
+  if (request.ip.is_set()) {
+    if (!addresses_.take(request.ip)) return fail(Code::kAlreadyExists, cat("address ", format_ip(request.ip), " is in use, or not one of ", format_cidr(config_.pod_cidr)));
+    lease.ip = request.ip;
+    return lease;
+  }
   std::optional<IpAddress> ip = addresses_.take();
   if (!ip) return fail(Code::kResourceExhausted, cat("no address left in ", format_cidr(config_.pod_cidr)));
   lease.ip = *ip;
@@ -195,12 +200,14 @@ Task<Result<PodNetworkStatus>> NodeNetwork::add_pod(PodNetworkRequest request) {
   CO_TRY_ASSIGN(Lease lease, reserve(request));
   leases_[request.id] = lease;
   // From here on the lease stands until remove_pod or a failure below takes it back; a cancelled caller leaves it to them.
-  Result<> stored = co_await state_.put(kStateBucket, cat(kLeaseKeyPrefix, request.id), format_lease(lease));
+  Result<> stored = co_await state_.put(config_.bucket, cat(kLeaseKeyPrefix, request.id), format_lease(lease));
   auto make = [&]() -> Result<> {
     TRY(stored);
     TRY_ASSIGN(netlink::Socket socket, nft::open_socket());
     if (old) TRY(remove_pod_rules(socket, config_, *old));
-    TRY(make_pod_link(link_of(lease)));
+    PodLink link = link_of(lease);
+    if (!request.default_route) link.only = config_.pod_cidr;
+    TRY(make_pod_link(link));
     return add_pod_rules(socket, config_, lease);
   };
   Result<> made = co_await pool_.run(make);
@@ -219,7 +226,7 @@ Task<Result<>> NodeNetwork::release(Lease lease) {
     return remove_pod_rules(socket, config_, lease);
   };
   CO_TRY(co_await pool_.run(undo));
-  CO_TRY(co_await state_.remove(kStateBucket, cat(kLeaseKeyPrefix, lease.id)));
+  CO_TRY(co_await state_.remove(config_.bucket, cat(kLeaseKeyPrefix, lease.id)));
   addresses_.release(lease.ip);
   leases_.erase(lease.id);
   co_return Result<>();
@@ -277,7 +284,7 @@ Task<Result<>> NodeNetwork::teardown() {
   auto undo = [&]() -> Result<> {
     TRY_ASSIGN(netlink::Socket socket, nft::open_socket());
     TRY(nft::delete_table(socket, config_.table));
-    TRY(sweep_links({}));
+    if (config_.sweep) TRY(sweep_links({}));
     return remove_bridge(config_.bridge, config_.pod_cidr);
   };
   co_return co_await pool_.run(undo);

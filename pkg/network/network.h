@@ -27,9 +27,13 @@ struct NetworkConfig {
   Cidr pod_cidr{};                       // unset: 10.42.0.0/24; /16 to /29. First address is the gateway, last unused
   std::vector<Cidr> cluster_cidrs{};     // destinations that see the pod's own address; unset: 10.42.0.0/16
   Cidr service_cidr{};                   // unset: 10.43.0.0/16; routed to the bridge so that the node itself reaches services
+  bool services = true;                  // false: no service CIDR
   std::vector<IpAddress> bridge_addresses{};  // further /32s on the bridge: the cluster DNS address
   std::uint32_t mtu = 0;               // 0: that of the default route's link, else 1500
   std::string table = "monopod";       // nftables table for masquerade and host ports
+  std::string bucket = "network";      // of the StateStore, for leases
+  bool sweep = true;                   // false: links that no lease knows may be another Network's
+  std::vector<Cidr> isolated_from{};   // other networks of this host: nothing passes either way but to published ports
 };
 
 struct HostPort {
@@ -45,6 +49,8 @@ struct PodNetworkRequest {
   std::string netns_path{};  // pinned namespace file or /proc/<pid>/ns/net
   std::string interface = "eth0";
   std::vector<HostPort> host_ports{};
+  IpAddress ip{};              // unset: any free one
+  bool default_route = true;   // false: only the network's own addresses are reached through it
 };
 
 struct PodNetworkStatus {

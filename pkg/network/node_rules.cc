@@ -59,6 +59,14 @@ void add_rules(nft::Batch& batch, const NetworkConfig& config) {
   batch.add_chain("output", nft::BaseChain{"nat", nft::Hook::kOutput, -99});
   for (const char* chain : {"prerouting", "output"}) batch.add_rule(chain, nft::Rule().verdict(nft::jump_to("host-ports-of-pods")));
 
+  if (!config.isolated_from.empty()) {
+    batch.add_chain("isolation", nft::BaseChain{"filter", nft::Hook::kForward, 0});
+    batch.add_rule("isolation", nft::Rule().conntrack_status(IPS_DST_NAT).verdict(nft::accept()));
+    for (const Cidr& other : config.isolated_from) {
+      batch.add_rule("isolation", nft::Rule().ip_source(config.pod_cidr).ip_destination(other).verdict(nft::drop()));
+      batch.add_rule("isolation", nft::Rule().ip_source(other).ip_destination(config.pod_cidr).verdict(nft::drop()));
+    }
+  }
   batch.add_chain("postrouting", nft::BaseChain{"nat", nft::Hook::kPostrouting, 101});
   nft::Rule hairpin;
   hairpin.conntrack_status(IPS_DST_NAT).load_ip_source(Reg::k0).load_ip_destination(Reg::k1).in_set(Reg::k0, {.name = kHairpinSet});

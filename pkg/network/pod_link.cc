@@ -48,6 +48,7 @@ Result<> configure_pod_side(const PodLink& link) {
   TRY(route.set_up(eth->index));
   TRY(route.replace_neighbour(eth->index, link.gateway, host_side_mac(link.ip)));
   TRY(route.replace_route({.to = Cidr{link.gateway, 32}, .link = eth->index, .source = link.ip}));
+  if (link.only) return route.replace_route({.to = *link.only, .via = link.gateway, .link = eth->index, .source = link.ip});
   return route.replace_route({.via = link.gateway, .link = eth->index, .source = link.ip});
 }
 

@@ -25,6 +25,7 @@ struct PodLink {
   std::string pod_interface{};
   std::string netns_path{};
   std::uint32_t mtu = 1500;
+  std::optional<Cidr> only{};  // what is reached through it; else everything
 };
 
 // 0a:58 and the address's four bytes: the same pod address always has the same hardware address.

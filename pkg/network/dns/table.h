@@ -33,6 +33,7 @@ struct DnsService {
 
 struct DnsTable {
   std::vector<DnsService> services{};
+  std::map<std::string, std::vector<IpAddress>> hosts{};  // names outside of the zone, as they are
   std::vector<std::string> namespaces{};  // that exist: pod records are answered for these only
 };
 

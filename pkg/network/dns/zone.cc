@@ -54,6 +54,13 @@ Zone::Zone(const DnsTable& table, Options options) : options_(std::move(options)
     at(cat(name, ".pod.", options_.zone));
   }
   for (const DnsService& service : table.services) add_service(service);
+  for (const auto& [name, ips] : table.hosts) {
+    if (name.empty() || wire(to_lower(name)).empty()) continue;
+    for (const IpAddress& ip : ips) {
+      add_new(at(to_lower(name)).ips, ip);
+      add_pointer(ip, name);
+    }
+  }
 }
 
 Zone::Node& Zone::at(std::string_view dotted) {
