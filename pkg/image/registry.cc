@@ -178,6 +178,12 @@ Task<Result<>> RegistryClient::authenticate(std::string challenge) {
   co_return Result<>{};
 }
 
+Task<Result<>> RegistryClient::check_access() {
+  CO_TRY_ASSIGN(http::Response response, co_await send("GET", "/v2/"));
+  if (response.status != 200) co_return fail(co_await error_of(std::move(response)));
+  co_return Result<>();
+}
+
 Task<Result<RegistryClient::Document>> RegistryClient::get_manifest(std::string tag_or_digest, std::size_t bytes_max) {
   http::Headers headers;
   for (std::string_view type : {kOciIndex, kOciManifest, kDockerIndex, kDockerManifest}) headers.add("accept", type);

@@ -37,6 +37,9 @@ class RegistryClient {
  public:
   RegistryClient(async::Scope& background, async::Executor executor, async::Time& time, Reference reference, RegistryOptions options);
 
+  // GET /v2/: that it speaks the protocol, and takes the credentials.
+  async::Task<Result<>> check_access();
+
   struct Document {
     std::string media_type;
     std::string text;

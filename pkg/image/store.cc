@@ -88,6 +88,7 @@ class Store final : public ImageStore {
   Task<Result<std::string>> read_blob(std::string digest) override;
   Task<Result<ImportedImage>> commit(CommitOptions options) override;
   Task<Result<>> push(std::string name, std::string reference, PushOptions options) override;
+  Task<Result<>> check_login(std::string domain, std::string username, std::string password) override;
   Task<Result<>> save(std::vector<std::string> names, int fd, SaveOptions options) override;
 
  private:
@@ -593,6 +594,25 @@ Task<Result<ImportedImage>> Store::commit(CommitOptions options) {
 }
 
 // As an import: no sweep takes what is being read.
+Task<Result<>> Store::check_login(std::string domain, std::string username, std::string password) {
+  CO_TRY_ASSIGN(Reference reference, parse_reference(cat(domain, "/login")));
+  RegistryOptions options{.tls = options_.tls, .resolver = options_.resolver, .auth = {.username = std::move(username), .password = std::move(password)}};
+  struct Ask {
+    async::Executor executor;
+    async::Time& time;
+    Reference& reference;
+    RegistryOptions& options;
+    Task<Result<>> run(async::Scope& scope) {
+      RegistryClient client(scope, executor, time, reference, options);
+      co_return co_await client.check_access();
+    }
+  } ask{executor_, time_, reference, options};
+  Ask* a = &ask;
+  Result<> done = co_await async::run_scoped([a](async::Scope& scope) { return a->run(scope); });
+  if (!done) co_return fail(std::move(done).error().with(cat("login ", domain)));
+  co_return done;
+}
+
 Task<Result<>> Store::push(std::string name, std::string text, PushOptions options) {
   CO_TRY_ASSIGN(Reference reference, parse_reference(text));
   if (!reference.digest.empty()) co_return fail(Code::kInvalidArgument, "push: want a name with a tag, not a digest");

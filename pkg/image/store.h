@@ -171,6 +171,8 @@ class ImageStore {
   // To a registry, under reference, which the image need not bear. What is there already, or in another of its repositories that an image
   // here has a name in, is not sent. kFailedPrecondition where a layer's blob is not kept.
   virtual async::Task<Result<>> push(std::string name, std::string reference, PushOptions options) = 0;
+  // Whether a registry takes these credentials: kUnauthenticated where it does not.
+  virtual async::Task<Result<>> check_login(std::string domain, std::string username, std::string password) = 0;
   // An OCI layout tar with these images, readable for docker load too, to an fd that stays the caller's. What they share is written once.
   // bundle: archive_writer.h's.
   virtual async::Task<Result<>> save(std::vector<std::string> names, int fd, SaveOptions options = {}) = 0;
