@@ -5,9 +5,9 @@ namespace monopod::cmd {
 // The order is the order of `monopod --help`.
 std::span<const Command> commands() {
   static constexpr Command kList[] = {
-      {"server", add_server}, {"trial", add_trial}, {"image", add_image}, {"registry", add_registry},
+      {"server", add_server}, {"trial", add_trial}, {"image", add_image}, {"registry", add_registry}, {"engine", add_engine},
       {"runtime", add_runtime}, {"store", add_store}, {"wasm", add_wasm},
-      {"node", add_node}, {"version", add_version}, {"completion", add_completion},
+      {"node", add_node}, {"engine-process", add_engine_process}, {"version", add_version}, {"completion", add_completion},
   };
   return kList;
 }

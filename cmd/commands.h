@@ -10,6 +10,8 @@ void add_trial(CLI::App& parent, Invocation& invocation);       // trial.cc
 void add_image(CLI::App& parent, Invocation& invocation);       // image.cc
 void add_image_build(CLI::App& image, Invocation& invocation);  // image_build.cc
 void add_registry(CLI::App& parent, Invocation& invocation);    // registry.cc
+void add_engine(CLI::App& parent, Invocation& invocation);      // engine.cc
+void add_engine_process(CLI::App& parent, Invocation& invocation);  // engine.cc, hidden
 void add_runtime(CLI::App& parent, Invocation& invocation);     // runtime.cc
 void add_store(CLI::App& parent, Invocation& invocation);       // store.cc
 void add_wasm(CLI::App& parent, Invocation& invocation);        // wasm.cc

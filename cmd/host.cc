@@ -3,11 +3,14 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/strings.h"
 #include "sys/fd.h"
+#include "sys/features.h"
 
 namespace monopod::cmd {
 
@@ -94,6 +97,26 @@ Result<std::string> read_file(const std::string& path) {
     out.append(buffer, static_cast<std::size_t>(n));
     if (out.size() > 16U << 20) return fail(Code::kResourceExhausted, "read " + path + ": larger than 16 MiB");
   }
+}
+
+Result<> make_private_dir(const std::string& path) {
+  for (std::size_t at = 1; at != std::string::npos;) {
+    at = path.find('/', at + 1);
+    std::string part = path.substr(0, at);
+    if (::mkdir(part.c_str(), at == std::string::npos ? 0700 : 0755) != 0 && errno != EEXIST) return fail_errno("make directory " + part);
+  }
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return fail_errno("inspect " + path);
+  if (info.st_uid == geteuid() && (info.st_mode & 077) != 0 && ::chmod(path.c_str(), 0700) != 0) return fail_errno("restrict " + path);
+  return {};
+}
+
+Result<> check_kernel() {
+  for (const sys::Finding& finding : sys::judge_features(sys::probe_features())) {
+    if (finding.fatal) return fail(Code::kFailedPrecondition, finding.advice.empty() ? finding.text : finding.text + "; " + finding.advice);
+    log::warn("this host lacks a feature", {{"what", finding.text}, {"advice", finding.advice}});
+  }
+  return {};
 }
 
 }  // namespace monopod::cmd

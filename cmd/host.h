@@ -27,4 +27,9 @@ std::vector<network::IpAddress> read_upstreams(const std::string& path);   // na
 std::string first_address(const std::string& cidr);                        // "10.43.0.1" of "10.43.0.0/16"
 Result<std::string> read_file(const std::string& path);                    // whole, up to 16 MiB
 
+// With its parents, 0700 if it is ours.
+Result<> make_private_dir(const std::string& path);
+// Warns of what the kernel lacks; kFailedPrecondition where containers cannot run without it.
+Result<> check_kernel();
+
 }  // namespace monopod::cmd

@@ -1,10 +1,8 @@
 // `monopod image build`: a Dockerfile and a directory become an image of a data directory that no node has open.
 #include <fcntl.h>
 #include <sched.h>
-#include <spawn.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -17,6 +15,7 @@
 #include "build/limits.h"
 #include "commands.h"
 #include "image_local.h"
+#include "run_bundle.h"
 #include "sys/fd.h"
 #include "sys/root.h"
 #include "terminal.h"
@@ -62,26 +61,6 @@ Result<std::map<std::string, std::string>> parse_secrets(const std::vector<std::
     out[id] = path;
   }
   return out;
-}
-
-// The container is another process of this executable: its signals, its subreaper and its end are its own.
-Result<int> run_bundle(const std::string& root, const std::string& bundle, const std::string& id) {
-  std::vector<std::string> words{"monopod", "runtime", "--root", root, "run", "--bundle", bundle, id};
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_adddup2(&actions, 2, 1);  // standard output is the build's answer
-  pid_t pid = -1;
-  int error = ::posix_spawn(&pid, "/proc/self/exe", &actions, nullptr, argv.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return fail(errno_error(error, "start the runtime"));
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0)
-    if (errno != EINTR) return fail_errno("wait for the runtime");
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 // Mounts of the build are nobody else's, and go with the process.
@@ -143,7 +122,7 @@ Result<> build(BuildCommand command) {
         for (const sys::DirEntry& entry : entries)
           if (entry.name != "cache") CO_TRY(work.remove_tree(entry.name));
         build::BuildParts parts{store.images, store.state, store.pool, store.time, store.rng,
-                                [root = options.work_dir + "/run"](const std::string& bundle, const std::string& container) { return run_bundle(root, bundle, container); },
+                                [root = options.work_dir + "/run"](const std::string& bundle, const std::string& container) { return run_bundle(root, bundle, container, STDOUT_FILENO); },
                                 [this](std::string reference) -> Task<Result<>> { return pull(std::move(reference)); },
                                 [quiet = command.quiet](const build::StepReport& step) { print_step(step, quiet); }};
         CO_TRY_ASSIGN(id, co_await build::build_image(parts, options));

@@ -1,5 +1,4 @@
 // `monopod server`: checks the host, then becomes the supervisor, which starts the node process.
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -8,9 +7,9 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "commands.h"
+#include "host.h"
 #include "server_options.h"
 #include "supervisor/server.h"
-#include "sys/features.h"
 
 namespace monopod::cmd {
 namespace {
@@ -25,26 +24,6 @@ std::vector<int> inherited_sockets() {
   std::vector<int> fds;
   for (int i = 0; i < parse_int<int>(count).value_or(0); ++i) fds.push_back(kFirstListenFd + i);
   return fds;
-}
-
-Result<> make_private_dir(const std::string& path) {
-  for (std::size_t at = 1; at != std::string::npos;) {
-    at = path.find('/', at + 1);
-    std::string part = path.substr(0, at);
-    if (::mkdir(part.c_str(), at == std::string::npos ? 0700 : 0755) != 0 && errno != EEXIST) return fail_errno("make directory " + part);
-  }
-  struct stat info {};
-  if (::stat(path.c_str(), &info) != 0) return fail_errno("inspect " + path);
-  if (info.st_uid == geteuid() && (info.st_mode & 077) != 0 && ::chmod(path.c_str(), 0700) != 0) return fail_errno("restrict " + path);
-  return {};
-}
-
-Result<> check_kernel() {
-  for (const sys::Finding& finding : sys::judge_features(sys::probe_features())) {
-    if (finding.fatal) return fail(Code::kFailedPrecondition, finding.advice.empty() ? finding.text : finding.text + "; " + finding.advice);
-    log::warn("this host lacks a feature", {{"what", finding.text}, {"advice", finding.advice}});
-  }
-  return {};
 }
 
 Result<> check_host(const ServerOptions& options) {

@@ -1,0 +1,98 @@
+// `monopod engine`: containers for people, without a cluster. This process becomes the supervisor, and starts the one that serves the API.
+#include "engine.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/log.h"
+#include "base/strings.h"
+#include "commands.h"
+#include "host.h"
+#include "http/server.h"
+#include "supervisor/server.h"
+
+namespace monopod::cmd {
+namespace {
+
+constexpr int kStopTimeoutMs = 90'000;
+constexpr int kSocketFd = 3;  // in the engine's process
+
+void add_engine_options(CLI::App& app, EngineCommand& c) {
+  add_log_options(app);
+  app.add_option("--data-dir", c.data_dir, "Everything that survives a reboot: images, containers, volumes")->envname("MONOPOD_ENGINE_DATA_DIR")->capture_default_str();
+  app.add_option("--run-dir", c.run_dir, "What is gone after a reboot: mounts, namespaces")->envname("MONOPOD_ENGINE_RUN_DIR")->capture_default_str();
+  app.add_option("--docker-socket", c.docker_socket, "Unix socket of the Docker Engine API; a leading unix:// is allowed")->envname("MONOPOD_ENGINE_DOCKER_SOCKET")->capture_default_str();
+  app.add_option("--bridge", c.bridge, "Name of the default network's bridge")->capture_default_str();
+  app.add_option("--subnet", c.subnet, "Addresses of the default network")->capture_default_str();
+  app.add_option("--hosts-dir", c.hosts_dir, "Mirrors and trust of registries: HOST/hosts.toml")->capture_default_str();
+  app.add_option("--store-sync", c.store_sync, "always: lose nothing acknowledged; batch: a power cut may lose 10 ms; os: seconds")->check(CLI::IsMember({"always", "batch", "os"}))->capture_default_str();
+}
+
+Result<> check(EngineCommand& c) {
+  if (geteuid() != 0) return fail(Code::kPermissionDenied, "monopod engine must run as root: try sudo monopod engine");
+  TRY(check_kernel());
+  if (c.docker_socket.starts_with("unix://")) c.docker_socket.erase(0, 7);
+  for (std::string* path : {&c.data_dir, &c.run_dir, &c.docker_socket}) *path = std::filesystem::absolute(*path).lexically_normal().string();
+  TRY(network::parse_cidr(c.subnet));
+  TRY(make_private_dir(c.data_dir));
+  return make_private_dir(c.run_dir);
+}
+
+int run_engine(EngineCommand c, const std::vector<std::string>& log_arguments, std::vector<std::string> argv, bool only_check) {
+  configure_logging();
+  if (Result<> ready = check(c); !ready) return report(ready);
+  if (only_check) return 0;
+  // Held by the supervisor, so that nobody is turned away while the engine's process starts again.
+  Result<sys::Fd> socket = http::listen_unix(c.docker_socket);
+  if (!socket) return report(std::move(socket).error().with(c.docker_socket));
+  if (::dup2(socket->get(), kSocketFd) != kSocketFd) return report(errno_error(errno, "keep the socket"));
+  if (socket->get() == kSocketFd) (void)socket->release();
+  supervisor::ServerOptions supervisor;
+  supervisor.argv = std::move(argv);
+  supervisor.run_dir = c.run_dir + "/supervisor";
+  supervisor.node_argv = {"monopod", "engine-process", "--data-dir", c.data_dir, "--run-dir", c.run_dir, "--docker-socket", c.docker_socket, "--bridge", c.bridge, "--subnet", c.subnet,
+                          "--hosts-dir", c.hosts_dir, "--store-sync", c.store_sync};
+  supervisor.node_argv.insert(supervisor.node_argv.end(), log_arguments.begin(), log_arguments.end());
+  supervisor.passed_fds = {kSocketFd};
+  supervisor.stop_timeout_ms = kStopTimeoutMs;
+  for (const char* name : {"PATH", "MONOPOD_FAILPOINTS"})
+    if (const char* value = std::getenv(name); value != nullptr) supervisor.node_env.push_back(cat(name, "=", value));
+  int code = supervisor::run_server(std::move(supervisor));
+  ::unlink(c.docker_socket.c_str());
+  return code;
+}
+
+}  // namespace
+
+void add_engine(CLI::App& parent, Invocation& invocation) {
+  CLI::App* app = add_command(parent, "engine", "Run containers without a cluster, for docker clients",
+                              "  sudo monopod engine\n"
+                              "  export DOCKER_HOST=unix:///run/monopod-engine/docker.sock\n"
+                              "  docker run --rm -p 8080:80 web");
+  auto command = std::make_shared<EngineCommand>();
+  add_engine_options(*app, *command);
+  auto only_check = std::make_shared<bool>(false);
+  app->add_flag("--check", *only_check, "Look at options and host, say what is wrong, and exit");
+  app->callback([app, command, only_check, &invocation] {
+    std::vector<std::string> log_arguments = {"--log-level", app->get_option("--log-level")->as<std::string>(), "--log-format", app->get_option("--log-format")->as<std::string>()};
+    invocation.run = [command, log_arguments, only_check, argv = invocation.argv] { return run_engine(*command, log_arguments, argv, *only_check); };
+  });
+}
+
+void add_engine_process(CLI::App& parent, Invocation& invocation) {
+  CLI::App* app = add_command(parent, "engine-process", "The engine's process; started by monopod engine", "");
+  app->group("");  // hidden
+  auto command = std::make_shared<EngineCommand>();
+  add_engine_options(*app, *command);
+  app->callback([command, &invocation] {
+    invocation.run = [command] {
+      configure_logging();
+      return report(run_engine_process(*command, sys::Fd(kSocketFd)));
+    };
+  });
+}
+
+}  // namespace monopod::cmd

@@ -1,0 +1,24 @@
+// The engine's process, `monopod engine` being its supervisor.
+#pragma once
+
+#include <string>
+
+#include "base/error.h"
+#include "sys/fd.h"
+
+namespace monopod::cmd {
+
+struct EngineCommand {
+  std::string data_dir = "/var/lib/monopod-engine";
+  std::string run_dir = "/run/monopod-engine";
+  std::string docker_socket = "/run/monopod-engine/docker.sock";
+  std::string bridge = "mpdocker0";
+  std::string subnet = "172.17.0.0/16";
+  std::string hosts_dir = "/etc/monopod/certs.d";
+  std::string store_sync = "batch";
+};
+
+// Until the supervisor wants it to end. socket: listening already.
+Result<> run_engine_process(const EngineCommand& command, sys::Fd socket);
+
+}  // namespace monopod::cmd

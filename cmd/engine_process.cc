@@ -1,0 +1,138 @@
+#include <cstdlib>
+
+#include "async/broken_pipe.h"
+#include "async/loop.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "docker/engine.h"
+#include "engine.h"
+#include "host.h"
+#include "http/server.h"
+#include "http/tls.h"
+#include "pki/random.h"
+#include "resolver.h"
+#include "run_bundle.h"
+#include "store/sqlite_backend.h"
+
+namespace monopod::cmd {
+namespace {
+
+using async::Task;
+
+constexpr std::size_t kPoolThreads = 4;
+
+class EngineProcess {
+ public:
+  EngineProcess(async::Loop& loop, const EngineCommand& command, sys::Fd socket)
+      : executor_(loop.executor()), command_(command), socket_(std::move(socket)), pool_(kPoolThreads), background_(executor_), stopping_(executor_) {}
+
+  Task<Result<>> run();
+
+ private:
+  Task<Result<>> start();
+  Task<Result<>> stop();
+  Task<Result<>> end_with_store();
+
+  async::Executor executor_;
+  EngineCommand command_;
+  sys::Fd socket_;
+  async::RealTime time_;
+  SystemRng rng_;
+  async::Pool pool_;
+  async::Scope background_;
+  async::Event stopping_;
+  bool leave_containers_ = false;  // another process follows at once
+  HostResolver resolver_{time_, rng_};
+
+  std::unique_ptr<store::SqliteBackend> store_;
+  std::unique_ptr<supervisor::Supervisor> supervisor_;
+  std::unique_ptr<sys::Cgroups> cgroups_;
+  std::unique_ptr<http::TlsClient> tls_;
+  std::unique_ptr<image::ImageStore> images_;
+  std::unique_ptr<container::Runtime> containers_;
+  std::unique_ptr<docker::Engine> engine_;
+  std::unique_ptr<http::Server> http_;
+};
+
+Task<Result<>> EngineProcess::start() {
+  std::optional<sys::Fd> socket = supervisor::inherited_socket();
+  if (!socket) co_return fail(Code::kFailedPrecondition, "the engine process is started by monopod engine, not by hand");
+  CO_TRY_ASSIGN(store::Durability durability, store::parse_durability(command_.store_sync));
+  CO_TRY_ASSIGN(store_, co_await store::SqliteBackend::open({.path = command_.data_dir + "/state.db", .durability = durability, .value_cache_bytes = 64U << 10}, pool_, time_, rng_));
+  background_.spawn(end_with_store());
+  supervisor_ = std::make_unique<supervisor::Supervisor>(executor_, std::move(*socket));
+  supervisor_->on_terminate([this] { stopping_.set(); });
+  supervisor_->on_detach([this] {
+    leave_containers_ = true;
+    stopping_.set();
+  });
+  background_.spawn(supervisor_->run());
+  CO_TRY_ASSIGN(cgroups_, co_await pool_.run([] { return sys::open_cgroups(); }));
+  if (auto tls = http::TlsClient::make({})) tls_ = *std::move(tls);  // without roots https fails when it is needed, and says so
+  image::ImageStore::Options images{.data_dir = command_.data_dir, .import_drop_ins = false, .keep_blobs = true, .limits = {}, .tls = tls_.get(), .resolver = &resolver_, .hosts_dir = command_.hosts_dir};
+  CO_TRY_ASSIGN(images_, co_await image::ImageStore::open(std::move(images), pool_, time_, store_->state()));
+  containers_ = std::make_unique<container::Runtime>(executor_, time_, pool_, store_->state(), *supervisor_, *cgroups_, container::Runtime::Options{.run_dir = command_.run_dir + "/containers"});
+  CO_TRY(co_await containers_->open());
+  docker::EngineOptions options{.data_dir = command_.data_dir, .run_dir = command_.run_dir, .version = MONOPOD_VERSION, .network = {.bridge = command_.bridge}};
+  options.run_bundle = [root = command_.data_dir + "/build/run"](const std::string& bundle, const std::string& id, int output) { return run_bundle(root, bundle, id, output); };
+  CO_TRY_ASSIGN(options.network.subnet, network::parse_cidr(command_.subnet));
+  options.network.upstreams = read_upstreams("/etc/resolv.conf");
+  engine_ = std::make_unique<docker::Engine>(docker::EngineParts{executor_, time_, pool_, rng_, store_->state(), *containers_, *images_, *cgroups_}, std::move(options));
+  CO_TRY(co_await engine_->open());
+  http_ = std::make_unique<http::Server>(executor_, time_, engine_->handler(), http::ServerOptions{});
+  background_.spawn(http_->serve(std::move(socket_)));
+  CO_TRY(co_await supervisor_->notify_ready("serving the Docker API on " + command_.docker_socket));
+  log::info("engine is up", {{"socket", command_.docker_socket}, {"data_dir", command_.data_dir}});
+  co_return Result<>();
+}
+
+// What a failed fsync lost cannot be known: the process ends as if killed, and the next one reads what the file holds.
+Task<Result<>> EngineProcess::end_with_store() {
+  Result<> failed = co_await store_->until_failure();
+  if (failed || failed.error().code() == Code::kCancelled) co_return failed;
+  log::error("the engine process ends", {{"why", failed.error()}});
+  std::_Exit(EXIT_FAILURE);
+}
+
+Task<Result<>> EngineProcess::stop() {
+  log::info("stopping");
+  http_->shutdown();
+  if (!leave_containers_) co_await engine_->stop_containers();
+  co_return Result<>();
+}
+
+Task<Result<>> EngineProcess::run() {
+  struct Until {
+    EngineProcess& process;
+    Task<Result<>> operator()(async::Scope& scope) {
+      CO_TRY(co_await process.start());
+      scope.spawn(process.background_.join());
+      CO_TRY(co_await process.stopping_.wait());  // forever: the supervisor decides
+      co_return co_await process.stop();
+    }
+  } until{*this};
+  Result<> ended = co_await async::run_scoped([&until](async::Scope& scope) { return until(scope); });
+  background_.cancel();
+  Result<> joined = co_await background_.join();
+  if (engine_) co_await engine_->close();
+  if (store_) {
+    Result<> closed = co_await store_->close();
+    if (!closed) log::warn("store did not close cleanly", {{"why", closed.error()}});
+  }
+  if (!ended) co_return ended;
+  co_return joined;
+}
+
+Task<Result<>> run(EngineProcess& process) { co_return co_await process.run(); }
+
+}  // namespace
+
+Result<> run_engine_process(const EngineCommand& command, sys::Fd socket) {
+  pki::initialise();
+  async::ignore_broken_pipes();
+  async::Loop loop;
+  EngineProcess process(loop, command, std::move(socket));
+  return loop.run(run(process));
+}
+
+}  // namespace monopod::cmd

@@ -1,0 +1,196 @@
+// POST /build: the classic builder's form, over pkg/build.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/strings.h"
+#include "build/builder.h"
+#include "build/limits.h"
+#include "docker/api.h"
+#include "docker/body_pipe.h"
+#include "docker/names.h"
+#include "docker/registry_auth.h"
+#include "docker/tree_tar.h"
+#include "image/fd_streams.h"
+#include "sys/files.h"
+#include "sys/stream.h"
+
+namespace monopod::docker {
+namespace {
+
+using async::Task;
+
+Result<std::map<std::string, std::string>> parse_map(std::string_view text, std::string_view what) {
+  std::map<std::string, std::string> out;
+  if (text.empty()) return out;
+  auto value = json::parse(text);
+  if (!value || !(value->is_object() || value->is_null())) return fail(Code::kInvalidArgument, cat(what, ": want a JSON object"));
+  if (value->is_object())
+    for (const auto& [key, v] : value->get_object())
+      if (v.is_string()) out[std::string(key)] = std::string(v.get_string());
+  return out;
+}
+
+// Refused by name rather than ignored.
+Result<> check_parameters(const Call& call) {
+  for (std::string_view name : {"remote", "extrahosts", "squash", "outputs", "cgroupparent"})
+    if (std::string_view v = call.text(name); !v.empty() && v != "0" && v != "false" && v != "null" && v != "[]") return fail(Code::kUnimplemented, cat("build parameter ", name, " is not supported"));
+  if (std::string_view version = call.text("version"); version == "2") return fail(Code::kUnimplemented, "BuildKit is not served: build with DOCKER_BUILDKIT=0");
+  if (std::string_view mode = call.text("networkmode"); !mode.empty() && mode != "default" && mode != "host" && mode != "bridge") return fail(Code::kUnimplemented, cat("networkmode ", mode, " is not supported for builds"));
+  return {};
+}
+
+}  // namespace
+
+struct Api::Building {
+  Api& api;
+  Call& call;
+  JsonLines lines;
+  std::string directory;
+  build::BuildOptions options{};
+  async::Channel<std::string> text;
+  std::string id{};
+  Result<> ended{};
+
+  image::RegistryAuth auth_for(const std::string& reference) const {
+    auto header = call.exchange.request().headers.find("x-registry-config");
+    auto decoded = parse_base64url(header.value_or(""));
+    if (!decoded) decoded = parse_base64(header.value_or(""));
+    auto value = json::parse(decoded.value_or("{}"));
+    auto parsed = image::parse_reference(reference);
+    image::RegistryAuth out;
+    if (!value || !value->is_object() || !parsed) return out;
+    std::string domain = parsed->domain == "docker.io" ? "https://index.docker.io/v1/" : parsed->domain;
+    if (const json::Value* own = value->get_object().if_contains(domain)) {
+      out.username = json::get_string(*own, {"username"});
+      out.password = json::get_string(*own, {"password"});
+    }
+    return out;
+  }
+
+  Task<Result<>> pull(std::string reference) {
+    image::RegistryAuth auth = auth_for(reference);
+    image::PullOptions pull{.username = auth.username, .password = auth.password};
+    pull.platform = options.platform;
+    (void)text.try_push(cat("Pulling ", familiar_name(reference), "\n"));
+    CO_TRY(co_await api.p_.parts.images.pull(std::move(reference), std::move(pull)));
+    co_return Result<>();
+  }
+
+  void report(const build::StepReport& step) {
+    if (step.begins) (void)text.try_push(cat("Step ", step.number, "/", step.total, " : ", step.text, "\n"));
+    else if (step.cached) (void)text.try_push(" ---> Using cache\n");
+  }
+
+  // What the containers of RUN write.
+  Task<Result<>> relay(sys::Fd pipe) {
+    auto from = sys::make_stream(api.p_.parts.executor, std::move(pipe));
+    std::array<std::byte, 4096> buffer;
+    for (;;) {
+      CO_TRY_ASSIGN(std::size_t n, co_await from->read_some(buffer));
+      if (n == 0) co_return Result<>();
+      CO_TRY(co_await text.push(std::string(as_text(std::span(buffer).first(n)))));
+    }
+  }
+
+  Task<Result<>> work(async::Scope& scope) {
+    CO_TRY_ASSIGN(sys::Pipe pipe, sys::make_pipe());
+    int output = pipe.write.get();
+    scope.spawn(relay(std::move(pipe.read)));
+    build::BuildParts parts{api.p_.parts.images, api.p_.parts.state, api.p_.parts.pool, api.p_.parts.time, api.p_.parts.rng,
+                            [this, output](const std::string& bundle, const std::string& container) { return api.p_.run_bundle(bundle, container, output); },
+                            [this](std::string reference) { return pull(std::move(reference)); }, [this](const build::StepReport& step) { report(step); }};
+    auto built = co_await build::build_image(parts, options);
+    pipe.write.reset();
+    if (!built) co_return fail(std::move(built).error());
+    id = *built;
+    co_return co_await scope.join();
+  }
+
+  Task<Result<>> run_work() {
+    ended = co_await async::run_scoped([this](async::Scope& scope) { return work(scope); });
+    text.close();
+    co_return Result<>();
+  }
+
+  Task<Result<>> run(async::Scope& scope) {
+    scope.spawn(run_work());
+    for (;;) {
+      auto line = co_await text.pop();
+      if (!line) break;
+      CO_TRY(co_await lines.write(json::Object{{"stream", *line}}));
+    }
+    co_return co_await scope.join();
+  }
+};
+
+Task<Result<>> Api::build(Call& call) {
+  CO_TRY(check_parameters(call));
+  if (!p_.run_bundle) co_return fail(Code::kUnimplemented, "this engine does not build");
+  std::string work_dir = p_.data_dir + "/build";
+  Building building{.api = *this, .call = call, .lines = JsonLines(call.exchange), .directory = cat(p_.data_dir, "/docker/contexts/", make_id(p_.parts.rng)), .text = {p_.parts.executor, 256}};
+  build::BuildOptions& o = building.options;
+  o.context = building.directory;
+  o.work_dir = work_dir;
+  o.target = call.text("target");
+  o.no_cache = call.flag("nocache");
+  o.pull = call.flag("pull");
+  CO_TRY_ASSIGN(o.arguments, parse_map(call.text("buildargs"), "buildargs"));
+  CO_TRY_ASSIGN(o.labels, parse_map(call.text("labels"), "labels"));
+  for (std::string_view tag : call.query.get_all("t")) {
+    CO_TRY_ASSIGN(image::Reference reference, image::parse_reference(tag));
+    o.tags.push_back(reference.text());
+  }
+  if (std::string_view platform = call.text("platform"); !platform.empty()) {
+    auto parts = split(platform, '/');
+    if (parts.size() < 2 || parts[0] != "linux") co_return fail(Code::kInvalidArgument, cat("\"", platform, "\": invalid platform"));
+    o.platform.architecture = parts[1];
+    o.platform.variant = parts.size() > 2 ? std::string(parts[2]) : std::string();
+  }
+  std::string file(call.text("dockerfile"));
+  if (file.empty()) file = "Dockerfile";
+  while (building_) CO_TRY(co_await built_.wait());  // forever: the build before it ends, or its client goes away
+  building_ = true;
+  struct Done {
+    Api& api;
+    std::string directory;
+    ~Done() {
+      api.building_ = false;
+      api.built_.wake_all();
+      // The context is ours alone, and mostly small.
+      if (auto removed = sys::remove_tree(directory); !removed) log::warn("cannot remove a build's context", {{"path", directory}, {"error", removed.error()}});
+    }
+  } done{*this, building.directory};
+  CO_TRY(co_await p_.parts.pool.run([&]() -> Result<> {
+    for (const std::string& name : sys::list_directory(work_dir))
+      if (name != "cache") TRY(sys::remove_tree(cat(work_dir, "/", name)));
+    TRY(sys::make_directories(work_dir, 0700));
+    return sys::make_directories(building.directory, 0700);
+  }));
+  CO_TRY(co_await with_body(call.exchange, [&](int fd) {
+    return p_.parts.pool.run([fd, &building]() -> Result<> {
+      TRY_ASSIGN(sys::Root root, sys::Root::open(building.directory));
+      image::FdSource source(fd);
+      return extract_tree(source, root, "/", {});
+    });
+  }));
+  Result<std::string> text = co_await p_.parts.pool.run([&]() -> Result<std::string> {
+    TRY_ASSIGN(sys::Root root, sys::Root::open(building.directory));
+    return root.read_file(file, build::kDockerfileBytesMax);
+  });
+  if (!text) co_return fail(text.error().code() == Code::kNotFound ? Code::kInvalidArgument : text.error().code(), cat("Cannot locate specified Dockerfile: ", file));
+  o.dockerfile = std::move(*text);
+  CO_TRY(co_await building.lines.start());
+  Building* b = &building;
+  CO_TRY(co_await async::run_scoped([b](async::Scope& scope) { return b->run(scope); }));
+  if (!building.ended) co_return co_await building.lines.finish(building.ended);
+  CO_TRY(co_await building.lines.write(json::Object{{"aux", json::Object{{"ID", building.id}}}}));
+  CO_TRY(co_await building.lines.write(json::Object{{"stream", cat("Successfully built ", building.id.substr(7, 12), "\n")}}));
+  for (const std::string& tag : o.tags) CO_TRY(co_await building.lines.write(json::Object{{"stream", cat("Successfully tagged ", familiar_name(tag), "\n")}}));
+  co_return co_await building.lines.finish({});
+}
+
+Task<Result<>> Api::prune_builds(Call& call) { co_return co_await call.answer(200, json::Object{{"CachesDeleted", nullptr}, {"SpaceReclaimed", 0}}); }
+
+}  // namespace monopod::docker

@@ -1,0 +1,32 @@
+#include "docker/engine.h"
+
+namespace monopod::docker {
+
+Engine::Engine(EngineParts parts, EngineOptions options)
+    : scope_(parts.executor),
+      parts_{parts.executor, scope_, parts.time, parts.pool, parts.rng, parts.state, parts.runtime, parts.images},
+      directories_{options.data_dir + "/docker", options.run_dir + "/docker"},
+      events_(parts.executor, parts.time),
+      networks_({parts.executor, parts.time, parts.pool, parts.rng, parts.state}, options.network),
+      volumes_(options.data_dir + "/volumes", parts.time, parts.pool, parts.rng, parts.state),
+      containers_(parts_, directories_, networks_, volumes_, events_),
+      api_({parts_, parts.cgroups, containers_, networks_, volumes_, events_, options.version, options.data_dir, options.run_bundle}) {}
+
+async::Task<Result<>> Engine::open() {
+  CO_TRY(co_await networks_.open());
+  CO_TRY(co_await volumes_.open());
+  CO_TRY(co_await containers_.open());
+  co_return co_await containers_.start_all();
+}
+
+async::Task<> Engine::stop_containers() { co_await containers_.stop_all(); }
+
+async::Task<> Engine::close() {
+  events_.close();
+  scope_.cancel();
+  (void)co_await scope_.join();
+  co_await containers_.close();
+  (void)co_await networks_.close();
+}
+
+}  // namespace monopod::docker

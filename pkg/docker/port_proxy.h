@@ -1,0 +1,41 @@
+// Published ports where the kernel's rules do not reach: connections to loopback addresses. Each published TCP port is also a listening socket
+// of this process, so that nobody else takes it, and what connects to it (from this host) is passed on.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "async/scope.h"
+#include "async/time.h"
+#include "docker/container.h"
+#include "sys/fd.h"
+
+namespace monopod::docker {
+
+class PortProxy {
+ public:
+  explicit PortProxy(async::Executor executor) : scope_(executor), executor_(executor) {}
+
+  // Chooses a port for each host port 0. kAlreadyExists "driver failed programming external connectivity ...: port is already allocated".
+  Result<> bind(std::vector<PublishedPort>& ports);
+  // Begins to accept, for a container at ip.
+  void start(const std::string& ip);
+  // Before it dies.
+  async::Task<> stop();
+
+ private:
+  struct Listener {
+    sys::Fd socket;
+    std::uint16_t container_port = 0;
+    bool tcp = true;
+  };
+  async::Task<Result<>> accept(int socket, std::string ip, std::uint16_t port);
+  async::Task<Result<>> pass(sys::Fd client, std::string ip, std::uint16_t port);
+
+  async::Scope scope_;
+  async::Executor executor_;
+  std::vector<Listener> listeners_;
+};
+
+}  // namespace monopod::docker

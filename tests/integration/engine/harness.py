@@ -1,0 +1,227 @@
+"""An engine in mount and network namespaces of its own, driven by the docker client and by plain HTTP over its socket."""
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".."))
+APPLETS = "sh httpd wget nslookup sleep cat ls ps id env echo true false nc mount dd touch kill test hostname grep head stat chown mkdir ln ip seq tar stty rm pwd printf timeout".split()
+
+
+def skip(reason):
+    print(f"SKIPPED: {os.path.basename(sys.argv[0])}: {reason}")
+    sys.exit(77)
+
+
+def binary():
+    path = os.environ.get("MONOPOD_TEST_BINARY")
+    if not path or not os.path.exists(path):
+        skip("MONOPOD_TEST_BINARY is not set")
+    return path
+
+
+def docker_client():
+    path = os.environ.get("MONOPOD_DOCKER") or os.path.join(ROOT, "build", "tools", "docker")
+    if not os.path.exists(path):
+        skip("no docker client: run packaging/scripts/get-docker build/tools")
+    return path
+
+
+def need_root():
+    if os.geteuid() != 0:
+        skip("needs root: it makes network and mount namespaces")
+    if subprocess.run(["unshare", "-m", "-n", "true"], capture_output=True).returncode != 0:
+        skip("this host does not allow new namespaces")
+    if not shutil.which("busybox"):
+        skip("no busybox for the image of the tests")
+
+
+def until(what, condition, seconds=30, every=0.02):
+    deadline = time.monotonic() + seconds
+    last = None
+    while time.monotonic() < deadline:
+        try:
+            last = condition()
+            if last:
+                return last
+        except (AssertionError, KeyError, IndexError, OSError, ValueError) as e:
+            last = e
+        time.sleep(every)
+    raise AssertionError(f"{what}: not within {seconds} s (last: {last})")
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path, timeout=60):
+        super().__init__("docker", timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Engine:
+    def __init__(self):
+        self.binary = os.path.abspath(binary())
+        self.client = docker_client()
+        self.dir = tempfile.mkdtemp(prefix="monopod-engine-")
+        self.socket = os.path.join(self.dir, "docker.sock")
+        self.process = None
+        self.log_path = os.path.join(self.dir, "engine.log")
+        self.holder = subprocess.Popen(["unshare", "-m", "-n", "--propagation", "private", "sh", "-c", "ip link set lo up && echo ready && exec sleep infinity"], stdout=subprocess.PIPE)
+        assert self.holder.stdout.readline() == b"ready\n"
+
+    def inside(self, *command, check=True, timeout=60, stdin=None):
+        p = subprocess.run(["nsenter", "-t", str(self.holder.pid), "-m", "-n", *command], capture_output=True, timeout=timeout, input=stdin)
+        if check and p.returncode != 0:
+            raise AssertionError(f"{command}: exit {p.returncode}\n{p.stdout}{p.stderr}")
+        return p.stdout.decode(errors="replace") if check else p
+
+    def start(self, env=None):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(["nsenter", "-t", str(self.holder.pid), "-m", "-n", self.binary, "engine", "--data-dir", self.dir + "/data", "--run-dir", self.dir + "/run",
+                                             "--docker-socket", self.socket], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
+        until("engine answers", self.answers)
+
+    def answers(self):
+        if self.process.poll() is not None:
+            raise SystemExit(f"the engine ended with {self.process.returncode}\n{self.log()[-4000:]}")
+        try:
+            return self.request("GET", "/_ping")[0] == 200
+        except OSError:
+            return False
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=90)
+        self.process = None
+        return code
+
+    def close(self):
+        if self.process and self.process.poll() is None:
+            try:
+                self.stop()
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.holder.kill()
+        self.holder.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def child(self):
+        """The process that serves the API."""
+        for pid in os.listdir("/proc"):
+            if not pid.isdigit():
+                continue
+            try:
+                with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+                    if f.read().rsplit(")", 1)[1].split()[1] != str(self.process.pid):
+                        continue
+                with open(f"/proc/{pid}/cmdline", "rb") as f:
+                    if b"engine-process" in f.read():
+                        return int(pid)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        return None
+
+    def kill_child(self):
+        pid = self.child()
+        os.kill(pid, signal.SIGKILL)
+        until("another process serves", lambda: self.child() not in (None, pid) and self.answers())
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def env(self, **more):
+        return {**os.environ, "DOCKER_HOST": "unix://" + self.socket, "HOME": self.dir, "DOCKER_CONFIG": self.dir + "/config", "DOCKER_BUILDKIT": "0", **more}
+
+    def docker(self, *arguments, check=True, timeout=60, stdin=None, text=True):
+        p = subprocess.run([self.client, *arguments], env=self.env(), capture_output=True, timeout=timeout, input=stdin)
+        if check and p.returncode != 0:
+            raise AssertionError(f"docker {' '.join(arguments)}: exit {p.returncode}\n{p.stdout.decode(errors='replace')}{p.stderr.decode(errors='replace')}\n--- engine log\n{self.log()[-2000:]}")
+        if not check:
+            p.stdout, p.stderr = p.stdout.decode(errors="replace"), p.stderr.decode(errors="replace")
+            return p
+        return p.stdout.decode(errors="replace") if text else p.stdout
+
+    def request(self, method, path, body=None, headers=None, timeout=60):
+        c = UnixConnection(self.socket, timeout)
+        try:
+            data = json.dumps(body).encode() if body is not None and not isinstance(body, bytes) else body
+            head = {"Content-Type": "application/json"} if data is not None else {}
+            c.request(method, path, body=data, headers={**head, **(headers or {})})
+            r = c.getresponse()
+            text = r.read()
+            try:
+                return r.status, json.loads(text)
+            except ValueError:
+                return r.status, text.decode(errors="replace")
+        finally:
+            c.close()
+
+    def raw(self, head, timeout=30):
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        s.settimeout(timeout)
+        s.connect(self.socket)
+        s.sendall(head)
+        return s
+
+    def load_image(self, reference="hello:1", command=("--entrypoint", "")):
+        archive = os.path.join(self.dir, "image.tar")
+        words = [self.binary, "image", "pack", "--reference", reference, "--copy", shutil.which("busybox") + ":/bin/busybox"]
+        for applet in APPLETS:
+            words += ["--link", f"/bin/{applet}=busybox"]
+        etc = os.path.join(self.dir, "etc")
+        os.makedirs(etc, exist_ok=True)
+        with open(etc + "/passwd", "w", encoding="ascii") as f:
+            f.write("root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/home/web:/bin/sh\n")
+        with open(etc + "/group", "w", encoding="ascii") as f:
+            f.write("root:x:0:\nweb:x:1000:\n")
+        words += ["--copy", etc + "/passwd:/etc/passwd", "--copy", etc + "/group:/etc/group", "--cmd", "/bin/sh", "--env", "PATH=/bin", archive]
+        p = subprocess.run(words, capture_output=True, text=True)
+        if p.returncode != 0:
+            raise AssertionError(p.stdout + p.stderr)
+        return archive
+
+    def leftovers(self):
+        """What containers may leave: links, mounts, control groups, directories."""
+        links = [line.split(":")[1].strip() for line in self.inside("ip", "-o", "link").splitlines()]
+        with open(f"/proc/{self.holder.pid}/mountinfo", encoding="utf-8") as f:
+            mounts = [line.split()[4] for line in f if self.dir in line]
+        groups = set()
+        for base, dirs, _ in os.walk("/sys/fs/cgroup"):
+            if base.endswith("/docker"):
+                groups |= {os.path.join(base, d) for d in dirs if len(d) == 64}
+        mine = set(os.listdir(self.dir + "/data/docker/containers"))
+        return {"links": [x for x in links if x.startswith("mp") and not x.startswith("mpdocker")], "mounts": mounts, "run": [d for d in os.listdir(self.dir + "/run/docker")],
+                "snapshots": os.listdir(self.dir + "/data/content/snapshots"), "containers": sorted(mine), "groups": sorted(g for g in groups if os.path.basename(g) in self.seen)}
+
+    seen: set = set()
+
+
+class Checks:
+    def __init__(self, only=None):
+        self.passed, self.failed, self.only = 0, [], only
+
+    def run(self, name, function):
+        if self.only and self.only not in name:
+            return
+        begin = time.monotonic()
+        try:
+            function()
+            self.passed += 1
+            print(f"ok   {name} ({time.monotonic() - begin:.2f} s)", flush=True)
+        except Exception as e:  # noqa: BLE001 - every failure is reported by name
+            self.failed.append(name)
+            print(f"FAIL {name}: {type(e).__name__}: {e}", flush=True)
+
+    def finish(self):
+        print(f"{self.passed} passed, {len(self.failed)} failed" + (": " + ", ".join(self.failed) if self.failed else ""))
+        return 1 if self.failed else 0
