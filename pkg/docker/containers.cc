@@ -126,6 +126,8 @@ Task<Result<>> Containers::open() {
       proxies_[c->id] = std::move(proxy);
     }
   }
+  for (const auto& [id, c] : all_)
+    if (c->phase == Phase::kRunning && on_started) on_started(c);
   for (auto& [c, state] : ended) co_await finish(c, state);
   // What stands of containers that do not run, and of none.
   std::vector<ContainerPtr> dead;

@@ -89,7 +89,7 @@ class Containers {
   std::vector<ContainerPtr> users_of_image(std::string_view id) const;
 
   const Directories& directories() const { return directories_; }
-  // Called as a container begins and ends to run (health checks).
+  // Called as a container begins to run, and in open() for those that do.
   std::function<void(ContainerPtr)> on_started;
 
  private:

@@ -1,5 +1,7 @@
 #include "docker/engine.h"
 
+#include "docker/health.h"
+
 namespace monopod::docker {
 
 Engine::Engine(EngineParts parts, EngineOptions options)
@@ -13,6 +15,7 @@ Engine::Engine(EngineParts parts, EngineOptions options)
       api_({parts_, parts.cgroups, containers_, networks_, volumes_, events_, options.version, options.data_dir, options.run_bundle}) {}
 
 async::Task<Result<>> Engine::open() {
+  containers_.on_started = [this](ContainerPtr c) { scope_.spawn(watch_health(parts_, containers_, std::move(c))); };
   CO_TRY(co_await networks_.open());
   CO_TRY(co_await volumes_.open());
   CO_TRY(co_await containers_.open());

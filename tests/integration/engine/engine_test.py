@@ -390,6 +390,15 @@ def policies():
     docker("rm", "-f", "flaky", "steady", "halted")
 
 
+def health():
+    docker("run", "-d", "--name", "checked", "--health-cmd", "test ! -e /sick", "--health-interval", "100ms", "--health-retries", "2", "hello:1", "sleep", "1000")
+    until("healthy", lambda: inspect("checked")["State"]["Health"]["Status"] == "healthy")
+    contains(docker("ps"), "(healthy)")
+    docker("exec", "checked", "touch", "/sick")
+    until("unhealthy", lambda: inspect("checked")["State"]["Health"]["Status"] == "unhealthy")
+    docker("rm", "-f", "checked")
+
+
 def survives_kill():
     docker("run", "-d", "--name", "lasting", "-p", "8090:80", "hello:1", "sh", "-c", "echo lasting > /index.html; httpd -f -p 80 -h /")
     before = inspect("lasting")["State"]
@@ -457,7 +466,7 @@ def main():
             with open(engine.load_image(), "rb") as f:
                 docker("load", stdin=f.read())
         for test in (versions, load_and_name, run_rm, start_errors, settings, terminal, detached, follow, attach, hang_up, execute, copy, volumes, published, network_modes, user_networks, build, registry,
-                     errors, events, policies, survives_kill, killed_anywhere, prune_and_leaks):
+                     errors, events, policies, health, survives_kill, killed_anywhere, prune_and_leaks):
             checks.run(test.__name__, test)
     finally:
         if checks.failed:
