@@ -230,6 +230,10 @@ struct OutputPump::Impl {
       bool waiting = collect(polls, handlers);
       int ready = ::poll(polls.data(), polls.size(), waiting ? kTickMs : -1);
       if (ready < 0 && errno != EINTR) log::error("supervisor cannot poll", {{"errno", errno}});
+      if (ready > 0 && polls[0].revents != 0) {
+        handlers[0](polls[0].revents);
+        continue;  // commands first: who was attached before a program began gets its first words
+      }
       for (std::size_t i = 0; i < polls.size() && ready > 0; ++i) {
         if (polls[i].revents != 0) handlers[i](polls[i].revents);
       }
