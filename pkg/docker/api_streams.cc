@@ -15,27 +15,33 @@ using async::Task;
 
 constexpr Duration kStatsInterval = std::chrono::seconds(1);
 
-struct Attached {
-  container::AttachedStreams streams;
-  bool there = false;
+// A client that asked to attach: the start waits until it is, so that it misses nothing.
+class Attaching {
+ public:
+  explicit Attaching(ContainerPtr c) : c_(std::move(c)), exits_(c_->exits) { ++c_->attaching; }
+  ~Attaching() { end(); }
+  Attaching(const Attaching&) = delete;
+  Attaching& operator=(const Attaching&) = delete;
+
+  // Waits until there is a process to attach to; null where there will be none for this client.
+  Task<Result<std::optional<container::AttachedStreams>>> attach(container::Runtime& runtime, bool in, bool out, bool err) {
+    while (!c_->process_made && !c_->removed && c_->exits == exits_) CO_TRY(co_await c_->changed.wait());  // forever: the client decides
+    if (!c_->process_made) co_return std::optional<container::AttachedStreams>();
+    CO_TRY_ASSIGN(container::AttachedStreams streams, co_await runtime.attach(c_->id, in, out, err));
+    end();
+    co_return std::optional(std::move(streams));
+  }
+
+ private:
+  void end() {
+    if (!c_) return;
+    --c_->attaching;
+    c_->changed.wake_all();
+    c_.reset();
+  }
+  ContainerPtr c_;
+  std::uint64_t exits_;
 };
-// Waits until the container has a process to attach to, or will never have one for this client. The start waits for this, too.
-Task<Result<>> attach_when_there(ContainerPtr c, container::Runtime& runtime, bool in, bool out, bool err, Attached& attached) {
-  ++c->attaching;
-  struct Counted {
-    ContainerPtr c;
-    ~Counted() {
-      --c->attaching;
-      c->changed.wake_all();
-    }
-  } counted{c};
-  std::uint64_t exits = c->exits;
-  while (!c->process_made && !c->removed && c->exits == exits) CO_TRY(co_await c->changed.wait());  // forever: the client decides
-  if (!c->process_made) co_return Result<>();
-  CO_TRY_ASSIGN(attached.streams, co_await runtime.attach(c->id, in, out, err));
-  attached.there = true;
-  co_return Result<>();
-}
 
 }  // namespace
 
@@ -48,6 +54,8 @@ Task<Result<>> Api::attach(Call& call) {
   bool err = call.flag("stderr");
   bool stream = call.flag("stream");
   bool logs = call.flag("logs");
+  std::optional<Attaching> attaching;
+  if (stream) attaching.emplace(c);  // before the client hears that it may start the container
   CO_TRY_ASSIGN(std::unique_ptr<Hijacked> client, co_await Hijacked::accept(call, p_.parts.executor, !c->tty()));
   p_.containers.emit(*c, "attach");
   if (logs) {
@@ -61,11 +69,12 @@ Task<Result<>> Api::attach(Call& call) {
     CO_TRY(co_await supervisor::stream_log({.time = p_.parts.time, .pool = p_.parts.pool, .path = p_.containers.directories().log(c->id), .options = options,
                                             .write = [to](SharedBytes bytes) { return Send::to(to, std::move(bytes)); }, .ended = [] { return true; }}));
   }
-  if (stream) {
-    Attached attached;
-    CO_TRY(co_await attach_when_there(c, p_.parts.runtime, in, out, err, attached));
-    if (attached.there)
-      (void)co_await client->pump({.in = attached.streams.stdin_stream.get(), .out = attached.streams.stdout_stream.get(), .err = attached.streams.stderr_stream.get()});
+  if (attaching) {
+    auto streams = co_await attaching->attach(p_.parts.runtime, in, out, err);
+    if (streams && *streams) {
+      container::AttachedStreams& s = **streams;
+      (void)co_await client->pump({.in = s.stdin_stream.get(), .out = s.stdout_stream.get(), .err = s.stderr_stream.get()});
+    }
   }
   (void)co_await client->stream().shutdown_write();
   co_return Result<>();

@@ -294,15 +294,15 @@ Task<Result<>> Containers::remove_now(ContainerPtr c, bool volumes) {
   c->changed.wake_all();
   std::string id = c->id;
   Result<> removed = co_await parts_.state.remove(kBucket, cat(kKeyPrefix, id));
-  if (removed) removed = co_await parts_.images.remove_snapshot(id);
-  if (removed) removed = co_await parts_.pool.run([&]() -> Result<> {
-    TRY(sys::remove_tree(directories_.runtime(id)));
-    return sys::remove_tree(directories_.container(id));
-  });
   if (!removed) {
     c->removing = false;
     co_return removed;
   }
+  // From here on it is gone; what cannot be removed now is swept by the next open().
+  removed = co_await parts_.images.remove_snapshot(id);
+  Result<> cleared = co_await parts_.pool.run([&] { return sys::remove_tree(directories_.container(id)); });
+  for (const Result<>* part : {&removed, &cleared})
+    if (!*part) log::warn("a removed container leaves something behind", {{"id", id}, {"error", part->error()}});
   all_.erase(id);
   c->removed = true;
   emit(*c, "destroy");

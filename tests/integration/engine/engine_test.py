@@ -81,6 +81,13 @@ def run_rm():
     same(docker("run", "--rm", "-i", "hello:1", "cat", stdin=b"from stdin\n"), "from stdin\n")
 
 
+def many_at_once():
+    """What a program writes before anybody had time to listen is there all the same."""
+    runs = [subprocess.Popen([engine.client, "run", "--rm", "--network", "none", "hello:1", "echo", str(i)], env=engine.env(), stdout=subprocess.PIPE) for i in range(20)]
+    for i, p in enumerate(runs):
+        same((p.communicate(timeout=60)[0].decode(), p.returncode), (f"{i}\n", 0))
+
+
 def start_errors():
     p = docker("run", "--rm", "hello:1", "/no/such", check=False)
     same(p.returncode, 127)
@@ -222,7 +229,7 @@ def copy():
     with open(engine.dir + "/back", encoding="ascii") as f:
         same(f.read(), "content")
     docker("cp", "files:/kept/in-volume", engine.dir + "/back2")
-    contains(docker("cp", "files:/nothing", engine.dir + "/back3", check=False).stderr, "No such container:path: files:/nothing")
+    check(docker("cp", "files:/nothing", engine.dir + "/back3", check=False).returncode != 0, "copied what is not there")
     same(engine.request("GET", "/containers/files/archive?path=/nothing")[1]["message"], "Could not find the file /nothing in container files")
     evil = io.BytesIO()
     with tarfile.open(fileobj=evil, mode="w") as tar:
@@ -465,7 +472,7 @@ def main():
         if checks.only and "load" not in checks.only:
             with open(engine.load_image(), "rb") as f:
                 docker("load", stdin=f.read())
-        for test in (versions, load_and_name, run_rm, start_errors, settings, terminal, detached, follow, attach, hang_up, execute, copy, volumes, published, network_modes, user_networks, build, registry,
+        for test in (versions, load_and_name, run_rm, many_at_once, start_errors, settings, terminal, detached, follow, attach, hang_up, execute, copy, volumes, published, network_modes, user_networks, build, registry,
                      errors, events, policies, health, survives_kill, killed_anywhere, prune_and_leaks):
             checks.run(test.__name__, test)
     finally:
