@@ -17,7 +17,7 @@
 namespace monopod::cmd {
 namespace {
 
-constexpr int kStopTimeoutMs = 90'000;
+constexpr int kEngineStopTimeoutMs = 90'000;
 constexpr int kSocketFd = 3;  // in the engine's process
 
 void add_engine_options(CLI::App& app, EngineCommand& c) {
@@ -57,7 +57,7 @@ int run_engine(EngineCommand c, const std::vector<std::string>& log_arguments, s
                           "--hosts-dir", c.hosts_dir, "--store-sync", c.store_sync};
   supervisor.node_argv.insert(supervisor.node_argv.end(), log_arguments.begin(), log_arguments.end());
   supervisor.passed_fds = {kSocketFd};
-  supervisor.stop_timeout_ms = kStopTimeoutMs;
+  supervisor.stop_timeout_ms = kEngineStopTimeoutMs;
   for (const char* name : {"PATH", "MONOPOD_FAILPOINTS"})
     if (const char* value = std::getenv(name); value != nullptr) supervisor.node_env.push_back(cat(name, "=", value));
   int code = supervisor::run_server(std::move(supervisor));

@@ -19,12 +19,12 @@ namespace {
 
 using async::Task;
 
-constexpr std::size_t kPoolThreads = 4;
+constexpr std::size_t kEngineThreads = 4;
 
 class EngineProcess {
  public:
   EngineProcess(async::Loop& loop, const EngineCommand& command, sys::Fd socket)
-      : executor_(loop.executor()), command_(command), socket_(std::move(socket)), pool_(kPoolThreads), background_(executor_), stopping_(executor_) {}
+      : executor_(loop.executor()), command_(command), socket_(std::move(socket)), pool_(kEngineThreads), background_(executor_), stopping_(executor_) {}
 
   Task<Result<>> run();
 

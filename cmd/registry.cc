@@ -27,7 +27,7 @@ struct RegistryCommand {
   std::string cert_file, key_file, password_file;
 };
 
-constexpr std::size_t kPoolThreads = 4;
+constexpr std::size_t kRegistryThreads = 4;
 
 struct Server {
   const RegistryCommand& command;
@@ -85,7 +85,7 @@ Result<> run(const RegistryCommand& command) {
   }
   async::ignore_broken_pipes();
   async::Loop loop;
-  async::Pool pool(kPoolThreads);
+  async::Pool pool(kRegistryThreads);
   async::RealTime time;
   SystemRng rng;
   Server server{command, tls.get(), access.get(), loop.executor(), pool, time, rng};
