@@ -17,6 +17,16 @@ namespace {
 // One line each: where it stands. Keep sorted.
 constexpr std::string_view kNames[] = {
     "backup.before_rename",             // a backup or a restored database is whole beside its place, not renamed into it
+    "docker.connected",                 // start: the container's links and addresses are there
+    "docker.exit_saved",                // exit: its code is written down, the process is not forgotten
+    "docker.mounted",                   // start: its root is mounted
+    "docker.process_made",              // start: the first stage waits, the program has not begun
+    "docker.process_removed",           // exit: process and group are gone, mount and links are there
+    "docker.record_removed",            // remove: the record is gone, the snapshot is there
+    "docker.recorded",                  // create: snapshot and record are there, the client has not heard
+    "docker.snapshot_made",             // create: the snapshot is there, no record
+    "docker.snapshot_removed",          // remove: snapshot and record are gone, files are there
+    "docker.started",                   // start: the program runs, the client has not heard
     "image.after_publish",              // layers and blobs are visible and durable, no record names them
     "image.after_unpack",               // layers are verified in staging
     "image.before_publish",             // nothing of the import is synced or visible

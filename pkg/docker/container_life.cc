@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "docker/call.h"
@@ -141,10 +142,12 @@ Task<> Containers::finish(ContainerPtr c, container::ContainerState state) {
   bool rm = c->auto_remove();
   if (!rm)
     if (auto saved = co_await save(*c); !saved) log::warn("a container's end is not saved", {{"id", c->id}, {"error", saved.error()}});
+  (void)failpoint("docker.exit_saved");
   ++c->exits;
   if (c->oom_killed) emit(*c, "oom");
   emit(*c, "die", {{"exitCode", std::to_string(c->exit_code)}});
   if (auto removed = co_await parts_.runtime.remove(c->id); !removed) log::warn("cannot remove a container's processes", {{"id", c->id}, {"error", removed.error()}});
+  (void)failpoint("docker.process_removed");
   if (auto unmounted = co_await parts_.images.unmount(directories_.rootfs(c->id)); !unmounted) log::warn("cannot unmount a container's root", {{"id", c->id}, {"error", unmounted.error()}});
   c->changed.wake_all();
   if (rm) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "build/copy.h"
@@ -203,6 +204,7 @@ Task<Result<>> Containers::make(ContainerPtr c) {
   std::string id = c->id;
   CO_TRY(co_await parts_.pool.run([&] { return sys::make_directories(directories_.rootfs(id), 0711); }));
   CO_TRY(co_await parts_.images.mount(id, directories_.rootfs(id)));
+  CO_TRY(failpoint("docker.mounted"));
   std::string network_path;
   if (c->has_own_network() && c->network_mode() != "none") {
     container::SandboxOptions options{.directory = directories_.namespaces(id), .network = true, .ipc = false, .uts = false};
@@ -212,6 +214,7 @@ Task<Result<>> Containers::make(ContainerPtr c) {
     }));
     network_path = made.network_path;
     CO_TRY(co_await connect_all(c, network_path));
+    CO_TRY(failpoint("docker.connected"));
     CO_TRY(co_await save(*c));
   }
   CO_TRY_ASSIGN(Place place, co_await find_place(c, std::move(network_path)));
@@ -235,6 +238,7 @@ Task<Result<>> Containers::start_now(ContainerPtr c) {
   c->stopped_by_user = false;
   c->error.clear();
   Result<> made = co_await make(c);
+  if (made) made = failpoint("docker.process_made");
   if (!made) co_return co_await fail_start(c, std::move(made).error());
   c->process_made = true;
   c->changed.wake_all();
@@ -249,6 +253,7 @@ Task<Result<>> Containers::start_now(ContainerPtr c) {
   c->started = parts_.time.wall();
   c->finished = {};
   Result<> started = co_await parts_.runtime.start(c->id);
+  if (started) (void)failpoint("docker.started");
   if (!started) {
     c->phase = Phase::kExited;
     co_return co_await fail_start(c, std::move(started).error());

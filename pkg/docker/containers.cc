@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "docker/call.h"
@@ -230,13 +231,15 @@ Task<Result<ContainerPtr>> Containers::create(json::Value request, std::string n
   co_await async::asio::this_coro::throw_if_cancelled(false);  // a client that goes away leaves all or nothing
   std::string id = c->id;
   auto snapshot = co_await parts_.images.prepare_snapshot(id, image->id);
-  Result<> done = snapshot ? Result<>() : Result<>(fail(std::move(snapshot).error()));
+  Result<> done = snapshot ? failpoint("docker.snapshot_made") : Result<>(fail(std::move(snapshot).error()));
   if (done) done = co_await parts_.pool.run([&]() -> Result<> {
     TRY(sys::make_directories(directories_.container(id), 0710));
     return sys::replace_file(directories_.log(id), "", 0640);
   });
   if (done) done = co_await save(*c);
+  if (done) done = failpoint("docker.recorded");
   if (!done) {
+    (void)co_await parts_.state.remove(kBucket, cat(kKeyPrefix, id));
     (void)co_await parts_.images.remove_snapshot(id);
     (void)co_await parts_.pool.run([&] { return sys::remove_tree(directories_.container(id)); });
   }
@@ -299,7 +302,9 @@ Task<Result<>> Containers::remove_now(ContainerPtr c, bool volumes) {
     co_return removed;
   }
   // From here on it is gone; what cannot be removed now is swept by the next open().
+  (void)failpoint("docker.record_removed");
   removed = co_await parts_.images.remove_snapshot(id);
+  (void)failpoint("docker.snapshot_removed");
   Result<> cleared = co_await parts_.pool.run([&] { return sys::remove_tree(directories_.container(id)); });
   for (const Result<>* part : {&removed, &cleared})
     if (!*part) log::warn("a removed container leaves something behind", {{"id", id}, {"error", part->error()}});

@@ -74,6 +74,7 @@ class Engine:
         self.dir = tempfile.mkdtemp(prefix="monopod-engine-")
         self.socket = os.path.join(self.dir, "docker.sock")
         self.process = None
+        self.groups = empty_groups()
         self.log_path = os.path.join(self.dir, "engine.log")
         self.holder = subprocess.Popen(["unshare", "-m", "-n", "--propagation", "private", "sh", "-c", "ip link set lo up && echo ready && exec sleep infinity"], stdout=subprocess.PIPE)
         assert self.holder.stdout.readline() == b"ready\n"
@@ -195,15 +196,24 @@ class Engine:
         links = [line.split(":")[1].strip() for line in self.inside("ip", "-o", "link").splitlines()]
         with open(f"/proc/{self.holder.pid}/mountinfo", encoding="utf-8") as f:
             mounts = [line.split()[4] for line in f if self.dir in line]
-        groups = set()
-        for base, dirs, _ in os.walk("/sys/fs/cgroup"):
-            if base.endswith("/docker"):
-                groups |= {os.path.join(base, d) for d in dirs if len(d) == 64}
-        mine = set(os.listdir(self.dir + "/data/docker/containers"))
-        return {"links": [x for x in links if x.startswith("mp") and not x.startswith("mpdocker")], "mounts": mounts, "run": [d for d in os.listdir(self.dir + "/run/docker")],
-                "snapshots": os.listdir(self.dir + "/data/content/snapshots"), "containers": sorted(mine), "groups": sorted(g for g in groups if os.path.basename(g) in self.seen)}
+        return {"links": [x for x in links if x.startswith("mp") and not x.startswith("mpdocker")], "mounts": mounts, "run": os.listdir(self.dir + "/run/docker"),
+                "snapshots": os.listdir(self.dir + "/data/content/snapshots"), "containers": os.listdir(self.dir + "/data/docker/containers"), "groups": sorted(empty_groups() - self.groups)}
 
-    seen: set = set()
+
+def empty_groups():
+    """Of containers, without a process. Those of other engines come and go: what is asked for until it holds does not mind."""
+    out = set()
+    for base, dirs, _ in os.walk("/sys/fs/cgroup"):
+        if os.path.basename(base) != "docker":
+            continue
+        for name in dirs:
+            try:
+                with open(os.path.join(base, name, "cgroup.procs"), encoding="ascii") as f:
+                    if len(name) == 64 and not f.read():
+                        out.add(os.path.join(base, name))
+            except OSError:
+                continue
+    return out
 
 
 class Checks:
