@@ -101,7 +101,7 @@ Task<Result<>> Api::start_exec(Call& call) {
   bool tty = json::get_bool(exec->config, {"Tty"});
   std::unique_ptr<Hijacked> client;
   if (!detach) {
-    CO_TRY_ASSIGN(client, co_await Hijacked::accept(call, p_.parts.executor, !tty));
+    CO_TRY_ASSIGN(client, co_await Hijacked::accept(call, p_.parts.executor, p_.parts.time, !tty));
   }
   Result<> opened = co_await whole(open_exec(exec));
   if (!opened) {

@@ -56,7 +56,7 @@ Task<Result<>> Api::attach(Call& call) {
   bool logs = call.flag("logs");
   std::optional<Attaching> attaching;
   if (stream) attaching.emplace(c);  // before the client hears that it may start the container
-  CO_TRY_ASSIGN(std::unique_ptr<Hijacked> client, co_await Hijacked::accept(call, p_.parts.executor, !c->tty()));
+  CO_TRY_ASSIGN(std::unique_ptr<Hijacked> client, co_await Hijacked::accept(call, p_.parts.executor, p_.parts.time, !c->tty()));
   p_.containers.emit(*c, "attach");
   if (logs) {
     struct Send {

@@ -9,7 +9,11 @@ namespace monopod::docker {
 
 using async::Task;
 
-Task<Result<std::unique_ptr<Hijacked>>> Hijacked::accept(Call& call, async::Executor executor, bool frames) {
+namespace {
+constexpr Duration kLookAgain = std::chrono::seconds(2);
+}
+
+Task<Result<std::unique_ptr<Hijacked>>> Hijacked::accept(Call& call, async::Executor executor, async::Time& time, bool frames) {
   bool multiplexed = frames && call.minor >= 42;
   http::Headers headers{{"Content-Type", multiplexed ? "application/vnd.docker.multiplexed-stream" : "application/vnd.docker.raw-stream"}};
   bool upgrade = call.exchange.wants_upgrade("tcp");
@@ -18,7 +22,7 @@ Task<Result<std::unique_ptr<Hijacked>>> Hijacked::accept(Call& call, async::Exec
     headers.add("Upgrade", "tcp");
   }
   CO_TRY_ASSIGN(std::unique_ptr<async::Stream> stream, co_await call.exchange.upgrade(upgrade ? 101 : 200, std::move(headers)));
-  co_return std::make_unique<Hijacked>(executor, std::move(stream), frames);
+  co_return std::make_unique<Hijacked>(executor, time, std::move(stream), frames);
 }
 
 Task<Result<>> Hijacked::write(std::uint8_t stream, std::span<const std::byte> bytes) {
@@ -57,15 +61,25 @@ Task<Result<>> Hijacked::pump_input(async::Stream* to) {
     if (open && !co_await to->write_all(std::span(buffer).first(*n))) open = false;  // the process reads no more
   }
   if (to != nullptr) (void)co_await to->shutdown_write();
-  co_return Result<>();
+  for (;;) {  // its half is closed; until the other is, too: a process that says nothing would never let us know
+    CO_TRY(co_await time_.sleep_for(kLookAgain));
+    CO_TRY(co_await stream_->read_some(buffer));
+  }
+}
+
+Task<Result<>> Hijacked::pump_outputs(async::Scope& scope, Pumps pumps) {
+  async::Scope outputs(executor_);
+  if (pumps.out != nullptr) outputs.spawn(pump_output(pumps.out, 1));
+  if (pumps.err != nullptr) outputs.spawn(pump_output(pumps.err, 2));
+  Result<> ended = co_await outputs.join();  // forever: the process decides
+  scope.cancel();
+  co_return ended;
 }
 
 Task<Result<>> Hijacked::run(async::Scope& scope, Pumps pumps) {
   scope.spawn(pump_input(pumps.in));
-  async::Scope outputs(executor_);
-  if (pumps.out != nullptr) outputs.spawn(pump_output(pumps.out, 1));
-  if (pumps.err != nullptr) outputs.spawn(pump_output(pumps.err, 2));
-  co_return co_await outputs.join();  // forever: the process decides
+  if (pumps.out != nullptr || pumps.err != nullptr) scope.spawn(pump_outputs(scope, pumps));
+  co_return co_await scope.join();
 }
 
 Task<Result<>> Hijacked::pump(Pumps pumps) {

@@ -13,10 +13,10 @@ namespace monopod::docker {
 
 class Hijacked {
  public:
-  Hijacked(async::Executor executor, std::unique_ptr<async::Stream> stream, bool frames) : executor_(executor), stream_(std::move(stream)), frames_(frames), free_(executor) {}
+  Hijacked(async::Executor executor, async::Time& time, std::unique_ptr<async::Stream> stream, bool frames) : executor_(executor), time_(time), stream_(std::move(stream)), frames_(frames), free_(executor) {}
 
   // 101 where the client asked for an upgrade, else 200, as before Docker 1.9.
-  static async::Task<Result<std::unique_ptr<Hijacked>>> accept(Call& call, async::Executor executor, bool frames);
+  static async::Task<Result<std::unique_ptr<Hijacked>>> accept(Call& call, async::Executor executor, async::Time& time, bool frames);
 
   async::Stream& stream() { return *stream_; }
   bool frames() const { return frames_; }
@@ -34,9 +34,11 @@ class Hijacked {
  private:
   async::Task<Result<>> pump_output(async::Stream* from, std::uint8_t stream);
   async::Task<Result<>> pump_input(async::Stream* to);
+  async::Task<Result<>> pump_outputs(async::Scope& scope, Pumps pumps);
   async::Task<Result<>> run(async::Scope& scope, Pumps pumps);
 
   async::Executor executor_;
+  async::Time& time_;
   std::unique_ptr<async::Stream> stream_;
   bool frames_;
   bool writing_ = false;

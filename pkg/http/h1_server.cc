@@ -85,7 +85,7 @@ class UpgradedStream final : public async::Stream {
  public:
   explicit UpgradedStream(H1Connection& connection) : connection_(connection) {}
   async::Task<Result<std::size_t>> read_some(std::span<std::byte> into) override {
-    if (connection_.input_.empty()) return connection_.transport_->read_some(into);
+    if (connection_.input_.empty()) return receive(into);
     return take(into);
   }
   async::Task<Result<>> write_all(std::span<const std::byte> bytes) override { return connection_.transport_->write_all(bytes); }
@@ -96,6 +96,12 @@ class UpgradedStream final : public async::Stream {
   void close() override { connection_.transport_->close(); }
 
  private:
+  // An end of stream may be the peer's half of it: it still reads. One that has gone is an error, also later on.
+  async::Task<Result<std::size_t>> receive(std::span<std::byte> into) {
+    Result<std::size_t> n = co_await connection_.transport_->read_some(into);
+    if (n && *n == 0 && connection_.transport_->peer_gone()) co_return fail(Code::kUnavailable, "peer went away");
+    co_return n;
+  }
   async::Task<Result<std::size_t>> take(std::span<std::byte> into) {
     std::size_t n = std::min(into.size(), connection_.input_.size());
     std::memcpy(into.data(), connection_.input_.data(), n);

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -56,6 +57,10 @@ class PlainTransport : public Transport {
   std::string alpn() const override { return {}; }
   std::vector<std::string> peer_certificates_der() const override { return {}; }
   bool tls() const override { return false; }
+  bool peer_gone() const override {
+    pollfd look{const_cast<PlainTransport*>(this)->descriptor_.native_handle(), 0, 0};
+    return ::poll(&look, 1, 0) == 1 && (look.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
+  }
 
   async::Task<Result<>> shutdown_write() override {
     if (descriptor_.is_open()) ::shutdown(fd(), SHUT_WR);

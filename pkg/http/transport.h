@@ -31,6 +31,8 @@ class Transport : public async::Stream {
   virtual std::string alpn() const = 0;  // "h2", "http/1.1" or empty
   virtual std::vector<std::string> peer_certificates_der() const = 0;
   virtual bool tls() const = 0;
+  // After an end of stream: the peer has closed both ways, and nothing can be sent to it either. Known of unix sockets at once, of TCP once it says so.
+  virtual bool peer_gone() const = 0;
 
   async::Task<Result<std::size_t>> read_some(std::span<std::byte> into) override;
   async::Task<Result<>> write_all(std::span<const std::byte> bytes) override;

@@ -190,6 +190,16 @@ def hang_up():
         s.close()
     same(inspect("deaf")["State"]["Running"], True)
     docker("rm", "-f", "deaf")
+    # A process that says nothing does not keep the connections of clients that went away.
+    docker("run", "-di", "--name", "silent", "hello:1", "cat")
+    descriptors = f"/proc/{engine.child()}/fd"
+    before = len(os.listdir(descriptors))
+    for _ in range(20):
+        s = engine.raw(b"POST /containers/silent/attach?stream=1&stdout=1&stdin=1 HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+        s.recv(64)
+        s.close()
+    until("their descriptors are closed", lambda: len(os.listdir(descriptors)) <= before + 5)
+    docker("rm", "-f", "silent")
 
 
 def execute():
