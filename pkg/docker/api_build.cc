@@ -50,6 +50,7 @@ struct Api::Building {
   std::string directory;
   build::BuildOptions options{};
   async::Channel<std::string> text;
+  bool quiet = false;  // the id alone
   std::string id{};
   Result<> ended{};
 
@@ -119,7 +120,7 @@ struct Api::Building {
     for (;;) {
       auto line = co_await text.pop();
       if (!line) break;
-      CO_TRY(co_await lines.write(json::Object{{"stream", *line}}));
+      if (!quiet) CO_TRY(co_await lines.write(json::Object{{"stream", *line}}));
     }
     co_return co_await scope.join();
   }
@@ -129,7 +130,7 @@ Task<Result<>> Api::build(Call& call) {
   CO_TRY(check_parameters(call));
   if (!p_.run_bundle) co_return fail(Code::kUnimplemented, "this engine does not build");
   std::string work_dir = p_.data_dir + "/build";
-  Building building{.api = *this, .call = call, .lines = JsonLines(call.exchange), .directory = cat(p_.data_dir, "/docker/contexts/", make_id(p_.parts.rng)), .text = {p_.parts.executor, 256}};
+  Building building{.api = *this, .call = call, .lines = JsonLines(call.exchange), .directory = cat(p_.data_dir, "/docker/contexts/", make_id(p_.parts.rng)), .text = {p_.parts.executor, 256}, .quiet = call.flag("q")};
   build::BuildOptions& o = building.options;
   o.context = building.directory;
   o.work_dir = work_dir;
@@ -186,6 +187,10 @@ Task<Result<>> Api::build(Call& call) {
   CO_TRY(co_await async::run_scoped([b](async::Scope& scope) { return b->run(scope); }));
   if (!building.ended) co_return co_await building.lines.finish(building.ended);
   CO_TRY(co_await building.lines.write(json::Object{{"aux", json::Object{{"ID", building.id}}}}));
+  if (building.quiet) {
+    CO_TRY(co_await building.lines.write(json::Object{{"stream", cat(building.id, "\n")}}));
+    co_return co_await building.lines.finish({});
+  }
   CO_TRY(co_await building.lines.write(json::Object{{"stream", cat("Successfully built ", building.id.substr(7, 12), "\n")}}));
   for (const std::string& tag : o.tags) CO_TRY(co_await building.lines.write(json::Object{{"stream", cat("Successfully tagged ", familiar_name(tag), "\n")}}));
   co_return co_await building.lines.finish({});

@@ -348,6 +348,7 @@ def build():
         contains(out, part)
     same(docker("run", "--rm", "built:1"), "built for me\n")
     contains(docker("build", "-t", "built:1", "--build-arg", "WHO=me", context), "Using cache")
+    check(docker("build", "-q", "--build-arg", "WHO=me", context).startswith("sha256:"), "a quiet build says more than the id")
     with open(context + "/Dockerfile", "a", encoding="ascii") as f:
         f.write("RUN exit 9\n")
     p = docker("build", context, check=False)
