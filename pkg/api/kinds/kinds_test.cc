@@ -189,6 +189,10 @@ TEST(Validation, FieldsOfTheSimplerKinds) {
        R"([spec.schedule: Invalid value: "TZ=UTC * * * * *": cannot use TZ or CRON_TZ in schedule, use timeZone field instead, spec.startingDeadlineSeconds: Invalid value: -1: must be greater than or equal to 0])"},
       {"autoscaling", "horizontalpodautoscalers", R"("spec":{"minReplicas":5,"maxReplicas":3,"scaleTargetRef":{"kind":"D"}})",
        "[spec.maxReplicas: Invalid value: 3: must be greater than or equal to `minReplicas`, spec.scaleTargetRef.name: Required value]"},
+      {"apps", "deployments", R"("spec":{"selector":{"matchLabels":{"a":"b"}},"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":0}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"x"}]}}})",
+       "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"},
+      {"batch", "cronjobs", R"("spec":{"schedule":"@daily","timeZone":"","jobTemplate":{"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"x"}]}}}}})",
+       "spec.timeZone: Invalid value: \"\": must be nil or non-empty string"},
       {"networking.k8s.io", "ingresses", R"("spec":{"rules":[{"host":"1.2.3.4","http":{"paths":[{"path":"x","pathType":"Prefix","backend":{"service":{"name":"s"}}}]}}]})",
        R"([spec.rules[0].host: Invalid value: "1.2.3.4": must be a DNS name, not an IP address, spec.rules[0].http.paths[0].path: Invalid value: "x": must be an absolute path, spec.rules[0].http.paths[0].backend: Required value: port name or number is required])"},
       {"networking.k8s.io", "ingresses", R"("spec":{"rules":[{"host":"*.foo.com","http":{"paths":[{"path":"/x","pathType":"Exact","backend":{"service":{"name":"s","port":{"number":80}}}}]}}],"tls":[{"hosts":["foo.com"]}]})", ""},
@@ -226,6 +230,14 @@ TEST(Validation, FieldsOfTheSimplerKinds) {
     bool spaced = resource(c.group, c.plural).namespaced;
     EXPECT_EQ(invalid(c.group, c.plural, cat(R"({"metadata":{"name":"a")", spaced ? R"(,"namespace":"default")" : "", "},", c.text, "}")), c.expected) << c.plural << c.text;
   }
+}
+
+// 0 is not "nothing said": it says that no pod may be missing.
+TEST(Defaults, ACountOfZeroStays) {
+  json::Value deployment = made(resource("apps", "deployments"), R"({"metadata":{"name":"d"},"spec":{"selector":{"matchLabels":{"a":"b"}},"strategy":{"rollingUpdate":{"maxUnavailable":0}},"template":{"spec":{"containers":[{"name":"c","image":"x"}]}}}})");
+  EXPECT_EQ(json::format(*json::find(deployment, {"spec", "strategy"})), R"({"rollingUpdate":{"maxSurge":"25%","maxUnavailable":0},"type":"RollingUpdate"})");
+  json::Value budget = made(resource("policy", "poddisruptionbudgets"), R"({"metadata":{"name":"b"},"spec":{"maxUnavailable":0}})");
+  EXPECT_EQ(json::format(*json::find(budget, {"spec"})), R"({"maxUnavailable":0})");
 }
 
 TEST(Validation, SchedulesOfCronJobs) {
