@@ -50,6 +50,7 @@ async::Task<Result<>> parameters(TestCluster& cluster) {
       {"POST", kMaps + "/m", map, "", 405, "the server does not allow this method on the requested resource"},
       {"DELETE", "/api/v1/namespaces", "", "", 405, "the server does not allow this method on the requested resource"},
       {"GET", "/livez/etcd", "", "", 200, ""},
+      {"GET", "/openapi/v3/apis/apps/v1?hash=older", "", "", 301, ""},
       {"GET", "/readyz/informer-sync", "", "", 200, ""},
       {"GET", "/healthz/nothing", "", "", 404, "the server could not find the requested resource"},
       {"GET", "/healthzz", "", "", 404, "the server could not find the requested resource"},

@@ -122,7 +122,11 @@ async::Task<Outcome<>> serve_openapi(HttpCall& call) {
   if (!bytes || !hash) co_return refuse(page_not_found());
   http::Headers headers{{"content-type", "application/json"}, {"vary", "Accept"}};
   std::string asked = call.info.query.get("hash");
-  if (!asked.empty() && asked == *hash) headers.set("cache-control", "public, immutable, max-age=31536000");
+  if (!asked.empty() && asked != *hash) {  // of an older document: what is asked for is another by now
+    headers.set("location", cat(path, "?hash=", *hash));
+    co_return co_await respond(call, 301, std::move(headers), share(""));
+  }
+  if (!asked.empty()) headers.set("cache-control", "public, immutable, max-age=31536000");
   else headers.set("cache-control", "no-cache, private");
   co_return co_await respond_cached(call, std::move(headers), *bytes, cat('"', *hash, '"'));
 }
