@@ -1,5 +1,7 @@
-# monopod_package(NAME [SMALL] DEPS pkg... EXT lib... COLD regex...)
+# monopod_package(NAME [SMALL] [TOGETHER] DEPS pkg... EXT lib... COLD regex...)
 # SMALL: in release builds size comes before speed, for what runs rarely. COLD: the same for some of its files, by their path in the package.
+# TOGETHER: in release builds four files are compiled at a time, so that what asio's templates cost in each is paid once; names in their unnamed
+# namespaces must differ then.
 # Builds pkg/NAME: every *.cc below it except *_test.cc into the static library pkg_NAME, every *_test.cc into the
 # test binary NAME_test. Files are found by glob: adding one needs no edit here.
 add_library(monopod_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/pch.cc)
@@ -31,7 +33,7 @@ add_library(ext_asio STATIC ${CMAKE_SOURCE_DIR}/cmake/asio_impl.cc)
 target_link_libraries(ext_asio PUBLIC Threads::Threads)
 
 function(monopod_package name)
-  cmake_parse_arguments(ARG "SMALL" "" "DEPS;EXT;COLD" ${ARGN})
+  cmake_parse_arguments(ARG "SMALL;TOGETHER" "" "DEPS;EXT;COLD" ${ARGN})
   file(GLOB_RECURSE all CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
   set(tests ${all})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
@@ -63,6 +65,9 @@ function(monopod_package_target target small)
   target_compile_options(${target} PUBLIC "SHELL:-iquote ${CMAKE_SOURCE_DIR}/pkg") # quotes only: pkg/sys must not shadow <sys/...>
   target_compile_options(${target} PRIVATE ${MONOPOD_WARNINGS})
   monopod_precompile(${target} "${small}")
+  if(ARG_TOGETHER AND CMAKE_BUILD_TYPE STREQUAL "Release")
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 4)
+  endif()
   foreach(dep ${ARG_DEPS})
     target_link_libraries(${target} PUBLIC pkg_${dep})
   endforeach()
