@@ -11,16 +11,6 @@ namespace {
 
 constexpr std::string_view kComment = "monopod image build";
 
-std::string clean(std::string_view path) {
-  std::vector<std::string> parts;
-  for (std::string_view part : split(path, '/')) {
-    if (part.empty() || part == ".") continue;
-    if (part != "..") parts.emplace_back(part);
-    else if (!parts.empty()) parts.pop_back();
-  }
-  return "/" + join(parts, "/");
-}
-
 std::vector<std::string> list_of(const json::Value& config, std::string_view member) {
   std::vector<std::string> out;
   if (const json::Array* items = json::get_array(config, {"config", member}))
@@ -30,6 +20,16 @@ std::vector<std::string> list_of(const json::Value& config, std::string_view mem
 }
 
 }  // namespace
+
+std::string clean_path(std::string_view path) {
+  std::vector<std::string> parts;
+  for (std::string_view part : split(path, '/')) {
+    if (part.empty() || part == ".") continue;
+    if (part != "..") parts.emplace_back(part);
+    else if (!parts.empty()) parts.pop_back();
+  }
+  return "/" + join(parts, "/");
+}
 
 ImageState ImageState::scratch(const image::Platform& platform) {
   ImageState out;
@@ -92,7 +92,7 @@ std::string ImageState::working_dir() const {
 }
 
 std::string ImageState::absolute_path(std::string_view path) const {
-  std::string out = clean(path.starts_with('/') ? std::string(path) : cat(working_dir(), "/", path));
+  std::string out = clean_path(path.starts_with('/') ? std::string(path) : cat(working_dir(), "/", path));
   if ((path.ends_with('/') || path.ends_with("/.") || path == ".") && out != "/") out += '/';
   return out;
 }
@@ -106,7 +106,7 @@ std::vector<std::string> ImageState::shell() const {
 
 Result<std::string> ImageState::set_working_dir(std::string_view path) {
   if (path.empty()) return wrong("WORKDIR: the path is empty");
-  std::string absolute = clean(path.starts_with('/') ? std::string(path) : cat(working_dir(), "/", path));
+  std::string absolute = clean_path(path.starts_with('/') ? std::string(path) : cat(working_dir(), "/", path));
   settings()["WorkingDir"] = absolute;
   return absolute;
 }

@@ -38,29 +38,29 @@ std::vector<std::string> mount_points_of(const Container& c) {
   return out;
 }
 
+Task<Result<json::Value>> look_at(Containers& containers, ContainerPtr c, std::string path) {
+  json::Value stat;
+  Result<> looked = co_await containers.with_path(c, path, false, [&](const sys::Root& root, const std::string& at) -> Result<> {
+    TRY_ASSIGN(stat, describe_path(root, at));
+    return {};
+  });
+  if (!looked) co_return fail(no_file(looked.error(), path, *c));
+  co_return stat;
+}
+
 }  // namespace
 
 Task<Result<>> Api::stat_path(Call& call) {
   CO_TRY_ASSIGN(ContainerPtr c, p_.containers.find(call.name));
   CO_TRY_ASSIGN(std::string path, path_of(call));
-  json::Value stat;
-  Result<> looked = co_await p_.containers.with_path(c, path, false, [&](const sys::Root& root, const std::string& at) -> Result<> {
-    TRY_ASSIGN(stat, describe_path(root, at));
-    return {};
-  });
-  if (!looked) co_return fail(no_file(looked.error(), path, *c));
+  CO_TRY_ASSIGN(json::Value stat, co_await look_at(p_.containers, c, path));
   co_return co_await call.exchange.respond(200, {{"X-Docker-Container-Path-Stat", stat_header(stat)}, {"Content-Type", "application/json"}}, std::string());
 }
 
 Task<Result<>> Api::get_archive(Call& call) {
   CO_TRY_ASSIGN(ContainerPtr c, p_.containers.find(call.name));
   CO_TRY_ASSIGN(std::string path, path_of(call));
-  json::Value stat;
-  Result<> looked = co_await p_.containers.with_path(c, path, false, [&](const sys::Root& root, const std::string& at) -> Result<> {
-    TRY_ASSIGN(stat, describe_path(root, at));
-    return {};
-  });
-  if (!looked) co_return fail(no_file(looked.error(), path, *c));
+  CO_TRY_ASSIGN(json::Value stat, co_await look_at(p_.containers, c, path));
   CO_TRY(co_await call.exchange.start(200, {{"X-Docker-Container-Path-Stat", stat_header(stat)}, {"Content-Type", "application/x-tar"}}));
   std::string base = base_of(path);
   CO_TRY(co_await send_body(call.exchange, [&](int fd) {

@@ -3,6 +3,7 @@
 
 #include "base/duration.h"
 #include "base/strings.h"
+#include "build/image_state.h"
 #include "docker/call.h"
 #include "docker/names.h"
 #include "docker/plan.h"
@@ -13,16 +14,6 @@ namespace {
 json::Value or_null(const std::vector<std::string>& list) { return list.empty() ? json::Value(nullptr) : json::Value(array_of(list)); }
 
 std::string env_name(std::string_view line) { return std::string(split_once(line, '=').first); }
-
-std::string clean_path(std::string_view path) {
-  std::vector<std::string> parts;
-  for (std::string_view part : split(path, '/')) {
-    if (part.empty() || part == ".") continue;
-    if (part != "..") parts.emplace_back(part);
-    else if (!parts.empty()) parts.pop_back();
-  }
-  return "/" + join(parts, "/");
-}
 
 struct Member {
   const char* name;
@@ -68,11 +59,11 @@ Result<> check_restart_policy(const json::Value& host) {
 Result<MountPoint> parse_bind(std::string_view text) {
   std::vector<std::string_view> parts = split(text, ':');
   if (parts.size() < 2 || parts.size() > 3 || parts[0].empty() || !parts[1].starts_with('/')) return fail(Code::kInvalidArgument, cat("invalid volume specification: '", text, "'"));
-  MountPoint m{.destination = clean_path(parts[1]), .propagation = "rprivate"};
+  MountPoint m{.destination = build::clean_path(parts[1]), .propagation = "rprivate"};
   if (m.destination == "/") return fail(Code::kInvalidArgument, cat("invalid volume specification: '", text, "': invalid mount config for type \"bind\": destination can't be '/'"));
   if (parts[0].starts_with('/')) {
     m.type = "bind";
-    m.source = clean_path(parts[0]);
+    m.source = build::clean_path(parts[0]);
   } else {
     m.type = "volume";
     m.name = parts[0];
@@ -96,10 +87,10 @@ Result<MountPoint> parse_mount(const json::Value& v) {
   std::string_view target = json::get_string(v, {"Target"});
   std::string_view source = json::get_string(v, {"Source"});
   if (!target.starts_with('/')) return fail(Code::kInvalidArgument, cat("invalid mount config for type \"", m.type, "\": invalid mount path: '", target, "' mount path must be absolute"));
-  m.destination = clean_path(target);
+  m.destination = build::clean_path(target);
   if (m.type == "bind") {
     if (!source.starts_with('/')) return fail(Code::kInvalidArgument, cat("invalid mount config for type \"bind\": invalid mount path: '", source, "' mount path must be absolute"));
-    m.source = clean_path(source);
+    m.source = build::clean_path(source);
     m.propagation = json::get_string(v, {"BindOptions", "Propagation"}, "rprivate");
     if (m.propagation.empty()) m.propagation = "rprivate";
     if (!json::get_bool(v, {"BindOptions", "CreateMountpoint"})) m.options = "must-exist";
@@ -218,11 +209,11 @@ Result<std::vector<MountPoint>> plan_mounts(const json::Value& config, const jso
   }
   for (const auto& [path, options] : string_map_of(host, {"Tmpfs"})) {
     if (!path.starts_with('/')) return fail(Code::kInvalidArgument, cat("invalid mount path: '", path, "' mount path must be absolute"));
-    TRY(add({.type = "tmpfs", .destination = clean_path(path), .options = options}));
+    TRY(add({.type = "tmpfs", .destination = build::clean_path(path), .options = options}));
   }
   if (const json::Object* volumes = json::get_object(config, {"Volumes"})) {
     for (const auto& [path, v] : *volumes) {
-      std::string at = clean_path(path);
+      std::string at = build::clean_path(path);
       if (std::ranges::none_of(out, [&](const MountPoint& o) { return o.destination == at; })) out.push_back({.type = "volume", .destination = at});
     }
   }

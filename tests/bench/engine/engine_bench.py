@@ -13,9 +13,9 @@ import time
 os.environ["MONOPOD_TEST_BINARY"] = os.path.abspath(sys.argv[1])
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 15
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "integration", "engine"))
-from harness import Engine, UnixConnection, need_root  # noqa: E402
+from harness import Engine, UnixConnection, need_engine_host  # noqa: E402
 
-need_root()
+need_engine_host()
 engine = Engine()
 
 

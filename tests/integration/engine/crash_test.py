@@ -5,9 +5,9 @@ import re
 import subprocess
 import sys
 
-from harness import ROOT, Checks, Engine, need_root, until
+from harness import ROOT, Checks, Engine, need_engine_host, until
 
-need_root()
+need_engine_host()
 engine = Engine()
 
 

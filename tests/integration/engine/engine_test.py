@@ -9,9 +9,9 @@ import tarfile
 import threading
 import time
 
-from harness import Checks, Engine, need_root, until
+from harness import Checks, Engine, need_engine_host, until
 
-need_root()
+need_engine_host()
 engine = Engine()
 docker = engine.docker
 

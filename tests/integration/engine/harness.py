@@ -8,22 +8,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".."))
+sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
+from checks import Checks, binary, need_root, skip, until  # noqa: E402,F401
+
 APPLETS = "sh httpd wget nslookup sleep cat ls ps id env echo true false nc mount dd touch kill test hostname grep head stat chown mkdir ln ip seq tar stty rm pwd printf timeout".split()
-
-
-def skip(reason):
-    print(f"SKIPPED: {os.path.basename(sys.argv[0])}: {reason}")
-    sys.exit(77)
-
-
-def binary():
-    path = os.environ.get("MONOPOD_TEST_BINARY")
-    if not path or not os.path.exists(path):
-        skip("MONOPOD_TEST_BINARY is not set")
-    return path
 
 
 def docker_client():
@@ -33,27 +23,10 @@ def docker_client():
     return path
 
 
-def need_root():
-    if os.geteuid() != 0:
-        skip("needs root: it makes network and mount namespaces")
-    if subprocess.run(["unshare", "-m", "-n", "true"], capture_output=True).returncode != 0:
-        skip("this host does not allow new namespaces")
+def need_engine_host():
+    need_root()
     if not shutil.which("busybox"):
         skip("no busybox for the image of the tests")
-
-
-def until(what, condition, seconds=30, every=0.02):
-    deadline = time.monotonic() + seconds
-    last = None
-    while time.monotonic() < deadline:
-        try:
-            last = condition()
-            if last:
-                return last
-        except (AssertionError, KeyError, IndexError, OSError, ValueError) as e:
-            last = e
-        time.sleep(every)
-    raise AssertionError(f"{what}: not within {seconds} s (last: {last})")
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -214,24 +187,3 @@ def empty_groups():
             except OSError:
                 continue
     return out
-
-
-class Checks:
-    def __init__(self, only=None):
-        self.passed, self.failed, self.only = 0, [], only
-
-    def run(self, name, function):
-        if self.only and self.only not in name:
-            return
-        begin = time.monotonic()
-        try:
-            function()
-            self.passed += 1
-            print(f"ok   {name} ({time.monotonic() - begin:.2f} s)", flush=True)
-        except Exception as e:  # noqa: BLE001 - every failure is reported by name
-            self.failed.append(name)
-            print(f"FAIL {name}: {type(e).__name__}: {e}", flush=True)
-
-    def finish(self):
-        print(f"{self.passed} passed, {len(self.failed)} failed" + (": " + ", ".join(self.failed) if self.failed else ""))
-        return 1 if self.failed else 0

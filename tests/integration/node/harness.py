@@ -2,26 +2,13 @@
 import os
 import subprocess
 import sys
-import threading
-import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".."))
 sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
+from checks import Checks, binary, need_root, skip, until  # noqa: E402,F401
 from node import Node, alive  # noqa: E402,F401
 
 EXAMPLE = os.path.join(ROOT, "packaging", "examples", "hello")
-
-
-def skip(reason):
-    print(f"SKIPPED: {reason}")
-    sys.exit(77)
-
-
-def binary():
-    path = os.environ.get("MONOPOD_TEST_BINARY") or os.environ.get("MONOPOD_BINARY")
-    if not path or not os.path.exists(path):
-        skip("MONOPOD_TEST_BINARY is not set")
-    return path
 
 
 def kubectl():
@@ -29,27 +16,6 @@ def kubectl():
     if not os.path.exists(path):
         skip("no kubectl: run packaging/scripts/get-kubectl build/tools")
     return path
-
-
-def need_root():
-    if os.geteuid() != 0:
-        skip("needs root: it makes network and mount namespaces")
-    if subprocess.run(["unshare", "-m", "-n", "true"], capture_output=True).returncode != 0:
-        skip("this host does not allow new namespaces")
-
-
-def until(what, condition, seconds=30, every=0.1):
-    deadline = time.monotonic() + seconds
-    last = None
-    while time.monotonic() < deadline:
-        try:
-            last = condition()
-            if last:
-                return last
-        except (AssertionError, KeyError, IndexError, OSError, ValueError) as e:
-            last = e
-        time.sleep(every)
-    raise AssertionError(f"{what}: not within {seconds} s (last: {last})")
 
 
 def snapshot(node):
@@ -68,24 +34,3 @@ def snapshot(node):
                 if base and os.path.isdir(pods):
                     groups |= {d for d, _, _ in os.walk(pods) if "/pod" in d.rsplit("/pods", 1)[-1]}
     return {"links": sum("mp" in line.split(":")[1] for line in links.splitlines()), "mounts": len(mounts), "groups": groups}
-
-
-class Checks:
-    def __init__(self):
-        self.passed, self.failed = 0, []
-        self.lock = threading.Lock()
-
-    def run(self, name, function):
-        begin = time.monotonic()
-        try:
-            function()
-            with self.lock:
-                self.passed += 1
-            print(f"ok   {name} ({time.monotonic() - begin:.2f} s)", flush=True)
-        except Exception as e:  # noqa: BLE001 - every failure is reported by name
-            self.failed.append(name)
-            print(f"FAIL {name}: {type(e).__name__}: {e}", flush=True)
-
-    def finish(self):
-        print(f"{self.passed} passed, {len(self.failed)} failed" + (": " + ", ".join(self.failed) if self.failed else ""))
-        return 1 if self.failed else 0
