@@ -16,9 +16,6 @@
 #include "image/digest.h"
 
 namespace monopod::build {
-namespace {
-
-std::string join_path(const std::string& parent, std::string_view name) { return parent.empty() || parent == "." ? std::string(name) : cat(parent, "/", name); }
 
 std::string clean_path(std::string_view path) {
   std::vector<std::string> parts;
@@ -27,7 +24,17 @@ std::string clean_path(std::string_view path) {
     if (part != "..") parts.emplace_back(part);
     else if (!parts.empty()) parts.pop_back();
   }
-  return parts.empty() ? "." : join(parts, "/");
+  return "/" + join(parts, "/");
+}
+
+namespace {
+
+std::string join_path(const std::string& parent, std::string_view name) { return parent.empty() || parent == "." ? std::string(name) : cat(parent, "/", name); }
+
+// As clean_path, for a root: "." is the root itself.
+std::string path_in_root(std::string_view path) {
+  std::string out = clean_path(path).substr(1);
+  return out.empty() ? "." : out;
 }
 
 Result<std::vector<std::string>> names_below(const sys::Root& root, const std::string& path) {
@@ -183,7 +190,7 @@ class Copier {
 Result<std::vector<std::string>> find_sources(const CopySource& from, const std::vector<std::string>& words) {
   std::vector<std::string> out;
   for (const std::string& word : words) {
-    std::string path = clean_path(word);
+    std::string path = path_in_root(word);
     if (path.find_first_of("*?[") == std::string::npos) {
       if (!from.root.stat(path) || ignored(from, path)) {
         // An ignored directory may hold what was taken back.
@@ -228,7 +235,7 @@ Result<std::string> digest_sources(const CopySource& from, const std::vector<std
 }
 
 Result<> copy_sources(const CopySource& from, const std::vector<std::string>& paths, const sys::Root& into, const CopyOptions& options) {
-  std::string target = clean_path(options.destination);
+  std::string target = path_in_root(options.destination);
   auto there = into.stat(target);
   const bool directory = options.destination.ends_with('/') || paths.size() > 1 || (there && S_ISDIR(there->st_mode));
   Copier copier(from, into, options);

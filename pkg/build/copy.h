@@ -4,12 +4,16 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "build/ignore.h"
 #include "sys/root.h"
 
 namespace monopod::build {
+
+// Absolute, without "." and "..", which end at the root: "a/./b/../c/" is "/a/c". By its text alone.
+std::string clean_path(std::string_view path);
 
 struct CopySource {
   const sys::Root& root;

@@ -4,6 +4,7 @@
 
 #include "base/duration.h"
 #include "base/strings.h"
+#include "build/copy.h"
 #include "build/wrong.h"
 
 namespace monopod::build {
@@ -20,16 +21,6 @@ std::vector<std::string> list_of(const json::Value& config, std::string_view mem
 }
 
 }  // namespace
-
-std::string clean_path(std::string_view path) {
-  std::vector<std::string> parts;
-  for (std::string_view part : split(path, '/')) {
-    if (part.empty() || part == ".") continue;
-    if (part != "..") parts.emplace_back(part);
-    else if (!parts.empty()) parts.pop_back();
-  }
-  return "/" + join(parts, "/");
-}
 
 ImageState ImageState::scratch(const image::Platform& platform) {
   ImageState out;

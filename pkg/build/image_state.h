@@ -12,9 +12,6 @@
 
 namespace monopod::build {
 
-// Absolute, without "." and "..", which end at the root: "a/./b/../c/" is "/a/c". By its text alone.
-std::string clean_path(std::string_view path);
-
 class ImageState {
  public:
   ImageState() = default;

@@ -3,7 +3,7 @@
 
 #include "base/duration.h"
 #include "base/strings.h"
-#include "build/image_state.h"
+#include "build/copy.h"
 #include "docker/call.h"
 #include "docker/names.h"
 #include "docker/plan.h"
