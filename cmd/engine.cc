@@ -1,6 +1,7 @@
 // `monopod engine`: containers for people, without a cluster. This process becomes the supervisor, and starts the one that serves the API.
 #include "engine.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "commands.h"
 #include "host.h"
 #include "http/server.h"
+#include "store/sqlite_backend.h"
 #include "supervisor/server.h"
 
 namespace monopod::cmd {
@@ -41,15 +43,23 @@ Result<> check(EngineCommand& c) {
   return make_private_dir(c.run_dir);
 }
 
+// Held by the supervisor, over its own exec too, so that nobody is turned away while the engine's process starts again.
+Result<> listen(const std::string& path) {
+  TRY_ASSIGN(sys::Fd socket, http::listen_unix(path));
+  bool kept = socket.get() == kSocketFd ? ::fcntl(kSocketFd, F_SETFD, 0) == 0 : ::dup2(socket.get(), kSocketFd) == kSocketFd;
+  if (!kept) return fail_errno("keep the socket");
+  if (socket.get() == kSocketFd) (void)socket.release();
+  return {};
+}
+
 int run_engine(EngineCommand c, const std::vector<std::string>& log_arguments, std::vector<std::string> argv, bool only_check) {
   configure_logging();
   if (Result<> ready = check(c); !ready) return report(ready);
   if (only_check) return 0;
-  // Held by the supervisor, so that nobody is turned away while the engine's process starts again.
-  Result<sys::Fd> socket = http::listen_unix(c.docker_socket);
-  if (!socket) return report(std::move(socket).error().with(c.docker_socket));
-  if (::dup2(socket->get(), kSocketFd) != kSocketFd) return report(errno_error(errno, "keep the socket"));
-  if (socket->get() == kSocketFd) (void)socket->release();
+  if (Result<> free = store::wait_until_unused(c.data_dir + "/state.db", kPredecessorGoes); !free) return report(free);
+  std::vector<int> inherited = take_inherited_sockets();
+  if (inherited.empty())
+    if (Result<> listening = listen(c.docker_socket); !listening) return report(listening);
   supervisor::ServerOptions supervisor;
   supervisor.argv = std::move(argv);
   supervisor.run_dir = c.run_dir + "/supervisor";
@@ -61,7 +71,7 @@ int run_engine(EngineCommand c, const std::vector<std::string>& log_arguments, s
   for (const char* name : {"PATH", "MONOPOD_FAILPOINTS"})
     if (const char* value = std::getenv(name); value != nullptr) supervisor.node_env.push_back(cat(name, "=", value));
   int code = supervisor::run_server(std::move(supervisor));
-  ::unlink(c.docker_socket.c_str());
+  if (inherited.empty()) ::unlink(c.docker_socket.c_str());
   return code;
 }
 

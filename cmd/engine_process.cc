@@ -13,6 +13,7 @@
 #include "resolver.h"
 #include "run_bundle.h"
 #include "store/sqlite_backend.h"
+#include "vital.h"
 
 namespace monopod::cmd {
 namespace {
@@ -31,7 +32,6 @@ class EngineProcess {
  private:
   Task<Result<>> start();
   Task<Result<>> stop();
-  Task<Result<>> end_with_store();
 
   async::Executor executor_;
   EngineCommand command_;
@@ -59,14 +59,14 @@ Task<Result<>> EngineProcess::start() {
   if (!socket) co_return fail(Code::kFailedPrecondition, "the engine process is started by monopod engine, not by hand");
   CO_TRY_ASSIGN(store::Durability durability, store::parse_durability(command_.store_sync));
   CO_TRY_ASSIGN(store_, co_await store::SqliteBackend::open({.path = command_.data_dir + "/state.db", .durability = durability, .value_cache_bytes = 64U << 10}, pool_, time_, rng_));
-  background_.spawn(end_with_store());
+  background_.spawn(vital("engine", store_->until_failure()));
   supervisor_ = std::make_unique<supervisor::Supervisor>(executor_, std::move(*socket));
   supervisor_->on_terminate([this] { stopping_.set(); });
   supervisor_->on_detach([this] {
     leave_containers_ = true;
     stopping_.set();
   });
-  background_.spawn(supervisor_->run());
+  background_.spawn(vital("engine", supervisor_->run()));
   CO_TRY_ASSIGN(cgroups_, co_await pool_.run([] { return sys::open_cgroups(); }));
   if (auto tls = http::TlsClient::make({})) tls_ = *std::move(tls);  // without roots https fails when it is needed, and says so
   image::ImageStore::Options images{.data_dir = command_.data_dir, .import_drop_ins = false, .keep_blobs = true, .limits = {}, .tls = tls_.get(), .resolver = &resolver_, .hosts_dir = command_.hosts_dir};
@@ -84,14 +84,6 @@ Task<Result<>> EngineProcess::start() {
   CO_TRY(co_await supervisor_->notify_ready("serving the Docker API on " + command_.docker_socket));
   log::info("engine is up", {{"socket", command_.docker_socket}, {"data_dir", command_.data_dir}});
   co_return Result<>();
-}
-
-// What a failed fsync lost cannot be known: the process ends as if killed, and the next one reads what the file holds.
-Task<Result<>> EngineProcess::end_with_store() {
-  Result<> failed = co_await store_->until_failure();
-  if (failed || failed.error().code() == Code::kCancelled) co_return failed;
-  log::error("the engine process ends", {{"why", failed.error()}});
-  std::_Exit(EXIT_FAILURE);
 }
 
 Task<Result<>> EngineProcess::stop() {

@@ -7,12 +7,28 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <cstdlib>
+
 #include "base/log.h"
 #include "base/strings.h"
 #include "sys/fd.h"
 #include "sys/features.h"
 
 namespace monopod::cmd {
+namespace {
+constexpr int kFirstListenFd = 3;  // sd_listen_fds(3)
+}
+
+std::vector<int> take_inherited_sockets() {
+  const char* count = std::getenv("LISTEN_FDS");
+  const char* pid = std::getenv("LISTEN_PID");
+  std::vector<int> fds;
+  if (count != nullptr && pid != nullptr && parse_int<pid_t>(pid) == getpid())
+    for (int i = 0; i < parse_int<int>(count).value_or(0); ++i) fds.push_back(kFirstListenFd + i);
+  ::unsetenv("LISTEN_FDS");
+  ::unsetenv("LISTEN_PID");
+  return fds;
+}
 
 Result<HostIdentity> identify_host(const std::string& name) {
   std::string wanted = name;

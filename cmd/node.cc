@@ -35,6 +35,7 @@
 #include "store/sqlite_backend.h"
 #include "supervisor/supervisor.h"
 #include "sys/cgroup.h"
+#include "vital.h"
 
 namespace monopod::cmd {
 namespace {
@@ -88,7 +89,6 @@ class Node {
   Task<Result<>> start_agent();
   Task<Result<>> stop();
   Task<Result<>> feed_watchdog(Duration interval);
-  Task<Result<>> end_with_store();
   Result<> listen();
   store::Backend& objects() { return cluster_ ? static_cast<store::Backend&>(*cluster_) : *store_; }
 
@@ -282,7 +282,7 @@ Task<Result<>> Node::start_agent() {
 Task<Result<>> Node::start() {
   CO_TRY_ASSIGN(host_, identify_host(options_.node_name));
   CO_TRY(co_await start_store());
-  background_.spawn(end_with_store());
+  background_.spawn(vital("node", store_->until_failure()));
   bool agent = !options_.disable_agent;
   std::optional<sys::Fd> socket = supervisor::inherited_socket();
   if (agent && !socket) co_return fail(Code::kFailedPrecondition, "the node process is started by monopod server, not by hand");
@@ -293,7 +293,7 @@ Task<Result<>> Node::start() {
       leave_pods_ = true;
       stopping_.set();
     });
-    background_.spawn(supervisor_->run());
+    background_.spawn(vital("node", supervisor_->run()));
   }
   if (agent) {
     CO_TRY_ASSIGN(cgroups_, co_await pool_.run([] { return sys::open_cgroups(); }));
@@ -311,14 +311,6 @@ Task<Result<>> Node::start() {
   }
   log::info("node is up", {{"node", host_.node_name}, {"api", options_.listen}});
   co_return Result<>();
-}
-
-// What a failed fsync lost cannot be known: the process ends as if killed, and the next one reads what the file holds.
-Task<Result<>> Node::end_with_store() {
-  Result<> failed = co_await store_->until_failure();
-  if (failed || failed.error().code() == Code::kCancelled) co_return failed;
-  log::error("the node process ends", {{"why", failed.error()}});
-  std::_Exit(EXIT_FAILURE);
 }
 
 Task<Result<>> Node::feed_watchdog(Duration interval) {

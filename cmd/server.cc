@@ -9,22 +9,11 @@
 #include "commands.h"
 #include "host.h"
 #include "server_options.h"
+#include "store/sqlite_backend.h"
 #include "supervisor/server.h"
 
 namespace monopod::cmd {
 namespace {
-
-constexpr int kFirstListenFd = 3;  // sd_listen_fds(3)
-
-// Sockets handed in by systemd or `monopod trial`.
-std::vector<int> inherited_sockets() {
-  const char* count = std::getenv("LISTEN_FDS");
-  const char* pid = std::getenv("LISTEN_PID");
-  if (count == nullptr || pid == nullptr || parse_int<pid_t>(pid) != getpid()) return {};
-  std::vector<int> fds;
-  for (int i = 0; i < parse_int<int>(count).value_or(0); ++i) fds.push_back(kFirstListenFd + i);
-  return fds;
-}
 
 Result<> check_host(const ServerOptions& options) {
   if (geteuid() != 0) return fail(Code::kPermissionDenied, "monopod server must run as root: try sudo monopod server");
@@ -43,18 +32,17 @@ int run_server(const ServerOptions& options, const std::vector<std::string>& log
   configure_logging();
   if (Result<> ready = check_host(options); !ready) return report(ready);
   if (only_check) return 0;
+  if (Result<> free = store::wait_until_unused(options.data_dir + "/state.db", kPredecessorGoes); !free) return report(free);
   supervisor::ServerOptions supervisor;
   supervisor.argv = std::move(argv);
   supervisor.run_dir = options.run_dir + "/supervisor";
   supervisor.node_argv = node_arguments(options);
   supervisor.node_argv.insert(supervisor.node_argv.end(), log_arguments.begin(), log_arguments.end());
-  supervisor.passed_fds = inherited_sockets();
+  supervisor.passed_fds = take_inherited_sockets();
   supervisor.stop_timeout_ms = (options.stop_timeout_s + 10) * 1000;
   for (const char* name : {"PATH", "MONOPOD_FAILPOINTS", "WATCHDOG_USEC"})
     if (const char* value = std::getenv(name); value != nullptr) supervisor.node_env.push_back(cat(name, "=", value));
   if (!supervisor.passed_fds.empty()) supervisor.node_env.push_back(cat("MONOPOD_LISTEN_FDS=", supervisor.passed_fds.size()));
-  ::unsetenv("LISTEN_FDS");
-  ::unsetenv("LISTEN_PID");
   return supervisor::run_server(std::move(supervisor));
 }
 

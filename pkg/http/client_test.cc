@@ -333,7 +333,11 @@ Task<Result<>> unix_socket(Loop& loop) {
   std::string path = testing::TempDir() + "monopod_http_test.sock";
   TestHandler handler(loop.executor());
   Server server(loop.executor(), time, handler, {});
-  CO_TRY_ASSIGN(sys::Fd socket, listen_unix(path));
+  {
+    CO_TRY_ASSIGN(sys::Fd socket, listen_unix(path));
+    Result<sys::Fd> second = listen_unix(path);
+    EXPECT_TRUE(!second && second.error().code() == Code::kUnavailable);  // the path is somebody's
+  }
   CO_TRY_ASSIGN(sys::Fd again, listen_unix(path));  // a leftover file is no obstacle
   scope.spawn(server.serve(std::move(again)));
   Client client(scope, loop.executor(), time, {.endpoint = *parse_endpoint("unix://" + path)});

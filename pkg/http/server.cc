@@ -247,7 +247,12 @@ Result<sys::Fd> listen_unix(const std::string& path) {
   sys::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return fail_errno("listen: socket");
   struct stat old{};
-  if (::lstat(path.c_str(), &old) == 0 && S_ISSOCK(old.st_mode)) ::unlink(path.c_str());
+  if (::lstat(path.c_str(), &old) == 0 && S_ISSOCK(old.st_mode)) {
+    sys::Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (probe && (::connect(probe.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 || errno == EAGAIN))
+      return fail(Code::kUnavailable, cat("listen ", path, ": another process serves there: stop it or choose another path"));
+    ::unlink(path.c_str());
+  }
   // The mode of the new file is that of the unbound socket: no moment at which others may connect, and no umask of the process to change.
   if (::fchmod(fd.get(), 0600) != 0) return fail_errno(cat("listen ", path));
   if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return fail_errno(cat("listen ", path));

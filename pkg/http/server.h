@@ -51,7 +51,7 @@ class Server {
 };
 
 // Helpers to make what serve() takes. host: an IP literal ("0.0.0.0", "::"); port 0 picks one. Unix: an old socket file is
-// replaced, mode 0600 from its first moment.
+// replaced, mode 0600 from its first moment; kUnavailable where somebody still answers at it.
 Result<sys::Fd> listen_tcp(const std::string& host, std::uint16_t port);
 Result<sys::Fd> listen_unix(const std::string& path);
 Result<std::uint16_t> local_port(const sys::Fd& socket);

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <filesystem>
+#include <thread>
 
 #include "base/failpoint.h"
 #include "base/strings.h"
@@ -140,6 +141,16 @@ Result<sys::Fd> Database::lock(const std::string& path) {
   if (errno == EWOULDBLOCK)
     return fail(Code::kUnavailable, cat("open ", path, ": data dir in use by another monopod process: stop it or choose another directory"));
   return fail_errno(cat("lock ", path));
+}
+
+Result<> wait_until_unused(const std::string& path, std::chrono::milliseconds longest) {
+  constexpr std::chrono::milliseconds kStep{5};
+  for (std::chrono::milliseconds waited{0};; waited += kStep) {
+    Result<sys::Fd> lock = Database::lock(path);
+    if (lock) return {};
+    if (lock.error().code() != Code::kUnavailable || waited >= longest) return fail(std::move(lock).error());
+    std::this_thread::sleep_for(kStep);
+  }
 }
 
 struct DatabaseOpener {

@@ -69,6 +69,10 @@ struct StoreStats {
   std::chrono::seconds open_for{0};
 };
 
+// Blocks until no process has the database file at path open (made or not; its directory is made): a killed predecessor takes a moment to go.
+// kUnavailable "data dir in use" if one has it for longer.
+Result<> wait_until_unused(const std::string& path, std::chrono::milliseconds longest);
+
 class SqliteBackend : public Backend {
  public:
   // Opens or creates. Errors are one line that says what to do:

@@ -421,12 +421,21 @@ def survives_kill():
     docker("run", "-d", "--name", "lasting", "-p", "8090:80", "hello:1", "sh", "-c", "echo lasting > /index.html; httpd -f -p 80 -h /")
     before = inspect("lasting")["State"]
     until("it serves", lambda: fetch("http://127.0.0.1:8090/index.html"))
-    engine.kill_child()
-    after = inspect("lasting")["State"]
-    same((after["Pid"], after["Running"], after["StartedAt"]), (before["Pid"], True, before["StartedAt"]))
+    for replaced in (engine.kill_child, engine.reload):
+        replaced()
+        after = inspect("lasting")["State"]
+        same((after["Pid"], after["Running"], after["StartedAt"]), (before["Pid"], True, before["StartedAt"]))
     same(fetch("http://127.0.0.1:8090/index.html"), "lasting\n")
     same(docker("exec", "lasting", "echo", "still"), "still\n")
     docker("rm", "-f", "lasting")
+
+
+def second_engine():
+    """Turned away by data dir and by socket; the first one does not notice."""
+    for words, text in ((("--data-dir", engine.dir + "/data"), "data dir in use"), (("--data-dir", engine.dir + "/other"), "another process serves there")):
+        p = engine.inside(engine.binary, "engine", *words, "--run-dir", engine.dir + "/run2", "--docker-socket", engine.socket, check=False)
+        check(p.returncode != 0 and text in p.stderr.decode(), p)
+        same(engine.request("GET", "/_ping")[1], "OK")
 
 
 def killed_anywhere():
@@ -484,7 +493,7 @@ def main():
             with open(engine.load_image(), "rb") as f:
                 docker("load", stdin=f.read())
         for test in (versions, load_and_name, run_rm, many_at_once, start_errors, settings, terminal, detached, follow, attach, hang_up, execute, copy, volumes, published, network_modes, user_networks, build, registry,
-                     errors, events, policies, health, survives_kill, killed_anywhere, prune_and_leaks):
+                     errors, events, policies, health, survives_kill, second_engine, killed_anywhere, prune_and_leaks):
             checks.run(test.__name__, test)
     finally:
         if checks.failed:

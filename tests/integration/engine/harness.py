@@ -109,6 +109,12 @@ class Engine:
         os.kill(pid, signal.SIGKILL)
         until("another process serves", lambda: self.child() not in (None, pid) and self.answers())
 
+    def reload(self):
+        """As a package manager has it done: the supervisor executes its program anew, the engine's process after it."""
+        pid, passed = self.child(), len(self.log())
+        self.process.send_signal(signal.SIGHUP)
+        until("the reloaded engine serves", lambda: "the new program takes over" in self.log()[passed:] and self.child() not in (None, pid) and self.answers())
+
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as f:
             return f.read()
