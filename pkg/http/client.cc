@@ -113,19 +113,21 @@ async::Task<Result<Lease>> acquire(std::shared_ptr<State> state) {
   co_return Lease{.http2 = std::move(connection)};
 }
 
-Outgoing outgoing_of(const State& state, const ClientRequest& request, bool streaming) {
-  Outgoing out{.method = request.method, .target = request.target, .headers = request.headers, .body = request.body, .streaming = streaming};
+Outgoing outgoing_of(const State& state, ClientRequest request, bool streaming) {
+  Outgoing out{.method = std::move(request.method), .target = std::move(request.target), .headers = std::move(request.headers), .body = std::move(request.body), .streaming = streaming};
   if (!out.headers.find("host")) out.headers.add("Host", state.options.endpoint.authority());
   if (!state.options.bearer_token.empty() && !out.headers.find("authorization"))
     out.headers.add("Authorization", "Bearer " + state.options.bearer_token);
   return out;
 }
 
+Result<std::unique_ptr<Call>> start_h2_call(const State& state, H2ClientConnection& connection, Outgoing out) {
+  std::string authority(out.headers.find("host").value_or(""));
+  return connection.start_call(std::move(out), state.options.endpoint.tls ? "https" : "http", authority);
+}
+
 async::Task<Result<std::unique_ptr<Call>>> start_on(std::shared_ptr<State> state, Lease lease, Outgoing out) {
-  if (lease.http2) {
-    std::string authority(out.headers.find("host").value_or(""));
-    co_return lease.http2->start_call(std::move(out), state->options.endpoint.tls ? "https" : "http", authority);
-  }
+  if (lease.http2) co_return start_h2_call(*state, *lease.http2, std::move(out));
   std::weak_ptr<State> weak = state;
   std::uint64_t generation = state->generation;
   auto keep = [weak, generation](std::unique_ptr<H1ClientConnection> connection) {
@@ -162,10 +164,8 @@ Duration timeout_of(const State& state, const ClientRequest& request) {
   return request.timeout == Duration{} ? state.options.response_timeout : request.timeout;
 }
 
-async::Task<Result<std::unique_ptr<Call>>> perform_open(std::shared_ptr<State> state, ClientRequest request) {
+async::Task<Result<std::unique_ptr<Call>>> perform_open(std::shared_ptr<State> state, Outgoing out) {
   CO_TRY_ASSIGN(Lease lease, co_await acquire(state));
-  Outgoing out = outgoing_of(*state, request, true);
-  out.body = nullptr;
   co_return co_await start_on(state, std::move(lease), std::move(out));
 }
 
@@ -248,8 +248,11 @@ async::Task<Result<Response>> Client::request(ClientRequest request) {
 async::Task<Result<std::unique_ptr<Call>>> Client::open(ClientRequest request) {
   CO_TRY(check(request));
   Duration limit = timeout_of(*state_, request);
-  std::string what = cat("open ", request.target.substr(0, request.target.find('?')));
-  co_return co_await async::with_timeout<std::unique_ptr<Call>>(state_->time, limit, what, perform_open(state_, std::move(request)));
+  request.body = nullptr;
+  Outgoing out = outgoing_of(*state_, std::move(request), true);
+  if (state_->http2 && state_->http2->usable()) co_return start_h2_call(*state_, *state_->http2, std::move(out));  // nothing to wait for
+  std::string what = cat("open ", std::string_view(out.target).substr(0, out.target.find('?')));
+  co_return co_await async::with_timeout<std::unique_ptr<Call>>(state_->time, limit, std::move(what), perform_open(state_, std::move(out)));
 }
 
 async::Task<Result<Client::Switched>> Client::open_upgrade(ClientRequest request) {

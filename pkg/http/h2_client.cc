@@ -165,14 +165,14 @@ class H2Call final : public Call {
 
 Result<std::unique_ptr<Call>> H2Client::start_call(Outgoing send, std::string_view scheme, std::string_view authority) {
   if (!usable()) return fail(Code::kUnavailable, "http2: connection is going away");
-  std::vector<std::string> names;
-  names.reserve(send.headers.size());
-  std::vector<nghttp2_nv> fields{field(":method", send.method), field(":scheme", scheme), field(":authority", authority), field(":path", send.target)};
+  LowerNames names(send.headers);
+  std::vector<nghttp2_nv> fields;
+  fields.reserve(5 + send.headers.size());
+  for (auto [name, value] : {std::pair<std::string_view, std::string_view>{":method", send.method}, {":scheme", scheme}, {":authority", authority}, {":path", send.target}}) fields.push_back(field(name, value));
   std::string length = std::to_string(send.body ? send.body->size() : 0);
   bool with_body = send.streaming || (send.body && !send.body->empty());
   for (const Headers::Field& f : send.headers) {
-    names.push_back(to_lower(f.name));
-    std::string_view name = names.back();
+    std::string_view name = names.next(f.name);
     if (name == "host" || name == "connection" || name == "transfer-encoding" || name == "content-length") continue;
     fields.push_back(field(name, f.value));
   }

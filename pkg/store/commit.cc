@@ -13,19 +13,12 @@ constexpr std::int64_t kReservedBlock = 100'000;  // revisions, so rarely a writ
 constexpr std::chrono::milliseconds kSyncInterval{10};
 // Writers that were answered come back within a moment: a commit that waits for them saves them one of their own.
 constexpr std::size_t kGatherWritersMin = 8;
-// What the loop takes to answer a writer and to hear it again. Where a commit is shorter than that for all of them, half the writers are
-// committed while the loop has the other half: neither waits for the other.
+// What the loop takes to answer a writer and to hear it again. Where a commit is shorter than that for all of them, a part of the writers is
+// committed while the loop has the others: neither waits for the other.
 constexpr std::chrono::microseconds kLoopPerWriter{20};
 constexpr int kGatherShare = 4;  // of the last commit's time, at most
 constexpr Duration kGatherMax = std::chrono::milliseconds(1);
 constexpr int kGatherPause = 16;  // commits, after a wait that few came in
-
-std::size_t bytes_of(const Writes& writes) {
-  std::size_t bytes = 0;
-  for (const Change& change : writes.changes) bytes += change.key.size() + (change.value ? change.value->size() : 0);
-  for (const StateWrite& state : writes.state) bytes += state.value ? state.value->size() : 0;
-  return bytes;
-}
 
 }  // namespace
 
@@ -51,7 +44,7 @@ async::Task<Result<TxnResult>> SqliteStore::txn(Txn txn) {
       }
       continue;
     }
-    if (evaluation.changes.empty() && queue_.empty() && in_flight_.empty()) co_return std::move(evaluation.result);
+    if (evaluation.changes.empty() && unfinished_ == 0) co_return std::move(evaluation.result);
     WorkPtr work = make_work();
     take_changes(*work, std::move(evaluation.changes));
     submit(work);  // before anything is awaited, as in finish()
@@ -78,7 +71,8 @@ void SqliteStore::take_changes(Work& work, std::vector<Change> changes) {
 }
 
 void SqliteStore::submit(const WorkPtr& work) {
-  queue_.push_back(work);
+  ++unfinished_;
+  queue_.push(work);
   if (queue_.size() >= wake_at_) work_arrived_.wake_all();
 }
 
@@ -95,19 +89,8 @@ async::Task<Result<>> SqliteStore::wait_for(WorkPtr work) {
 }
 
 async::Task<Result<>> SqliteStore::settled() {
-  if (queue_.empty() && in_flight_.empty()) co_return Result<>();
+  if (unfinished_ == 0) co_return Result<>();
   co_return co_await finish(make_work());
-}
-
-std::vector<WorkPtr> SqliteStore::next_batch(std::size_t most) {
-  std::vector<WorkPtr> batch;
-  std::size_t bytes = 0;
-  while (!queue_.empty() && bytes < kCommitBytesMax && batch.size() < most) {
-    bytes += bytes_of(queue_.front()->writes);
-    batch.push_back(std::move(queue_.front()));
-    queue_.pop_front();
-  }
-  return batch;
 }
 
 async::Task<Result<>> SqliteStore::until_queued() {
@@ -115,15 +98,16 @@ async::Task<Result<>> SqliteStore::until_queued() {
   co_return Result<>();
 }
 
-std::size_t SqliteStore::writers_per_commit() const {
-  const bool halves = expected_writers_ >= kGatherWritersMin && last_commit_ < kLoopPerWriter * expected_writers_;
-  return halves ? (expected_writers_ + 1) / 2 : expected_writers_;
+void SqliteStore::plan_commits() {
+  const bool many = expected_writers_ >= kGatherWritersMin, brief = last_commit_ < kLoopPerWriter * expected_writers_;
+  enough_.store(many ? expected_writers_ / (brief ? 4 : 1) : 1, std::memory_order_relaxed);
+  wanted_ = many && brief ? expected_writers_ / 2 : expected_writers_;
 }
 
 // Lets the writers of the last commits join the next one, where they are many. One writer alone never waits, and a file whose commits take no
 // time neither.
-async::Task<Result<>> SqliteStore::gather(std::size_t wanted) {
-  std::size_t before = queue_.size();
+async::Task<Result<>> SqliteStore::gather() {
+  const std::size_t before = queue_.size(), wanted = wanted_;
   Duration limit = std::min<Duration>(last_commit_ / kGatherShare, kGatherMax);
   if (expected_writers_ < kGatherWritersMin || before >= wanted || limit.count() <= 0 || closing_) co_return Result<>();
   if (gather_pause_ > 0) {
@@ -142,40 +126,51 @@ async::Task<Result<>> SqliteStore::run_committer() {
   for (;;) {
     CO_TRY(co_await until_queued());
     if (queue_.empty()) co_return Result<>();  // closing
-    const std::size_t share = writers_per_commit();
-    if (queue_.size() < share / 2 || share == expected_writers_) {
+    if (queue_.size() < std::max<std::size_t>(enough_, kGatherWritersMin)) {
       co_await async::asio::post(executor_, async::use_task);  // the rest of this turn comes along
-      CO_TRY(co_await gather(share));
+      CO_TRY(co_await gather());
     }
-    in_flight_ = next_batch(share < expected_writers_ ? share : SIZE_MAX);
-    std::vector<Writes*> writes;
-    for (const WorkPtr& work : in_flight_)
-      if (!work->writes.empty()) writes.push_back(&work->writes);
-    Result<> committed;
-    MonoTime began = time_.mono();
-    if (failure_) committed = fail(*failure_);
-    else if (!writes.empty()) committed = co_await commit_thread_.run([this, &writes] { return db_->commit(writes); });
-    last_commit_ = time_.mono() - began;
-    std::vector<WorkPtr> batch = std::exchange(in_flight_, {});
-    expected_writers_ = batch.size() + queue_.size();
-    if (committed) {
-      if (!writes.empty()) {
-        ++counters_.commits;
-        counters_.commit_seconds.observe(std::chrono::duration<double>(last_commit_).count());
-        counters_.wal_bytes_written = db_->wal_bytes_written();
-      }
-      publish(batch);
-      if (!writes.empty()) co_await checkpoint_if_due();
-    } else {
-      take_back(std::move(batch), committed.error());
-    }
+    commit_began_ = time_.mono();
+    co_await commit_thread_.run([this] { commit_queued(); });
   }
 }
 
+// On the commit thread: one commit after the other while enough waits, so that none waits for the loop, which is busy with the answers of the last.
+void SqliteStore::commit_queued() {
+  for (bool more = true; more;) {
+    CommittedBatch done{.works = queue_.take(kCommitBytesMax)};
+    std::vector<Writes*> writes;
+    for (const WorkPtr& work : done.works)
+      if (!work->writes.empty()) writes.push_back(&work->writes);
+    if (!writes.empty()) done.result = db_->commit(writes);
+    done.rows = !writes.empty();
+    done.wal_bytes_written = db_->wal_bytes_written();
+    more = done.result && queue_.size() >= enough_.load(std::memory_order_relaxed);
+    const bool written = done.result && done.rows;
+    async::asio::post(executor_, [this, done = std::move(done)]() mutable { end_commit(std::move(done)); });
+    if (written) checkpoint_if_due();
+  }
+}
+
+void SqliteStore::end_commit(CommittedBatch done) {
+  if (done.result && failure_) done.result = fail(*failure_);
+  last_commit_ = time_.mono() - std::exchange(commit_began_, time_.mono());
+  expected_writers_ = unfinished_;
+  plan_commits();
+  if (!done.result) return take_back(std::move(done.works), done.result.error());
+  if (done.rows) {
+    ++counters_.commits;
+    counters_.commit_seconds.observe(std::chrono::duration<double>(last_commit_).count());
+    counters_.wal_bytes_written = done.wal_bytes_written;
+  }
+  publish(done.works);
+}
+
 void SqliteStore::publish(const std::vector<WorkPtr>& batch) {
+  unfinished_ -= batch.size();
   for (const WorkPtr& work : batch) {
     if (work->writes.reserved_revision) reserved_durable_ = *work->writes.reserved_revision;
-    counters_.payload_bytes += static_cast<std::int64_t>(bytes_of(work->writes));
+    counters_.payload_bytes += static_cast<std::int64_t>(work->writes.bytes());
     if (work->revision > 0) {
       ++counters_.txns;
       mvcc_.commit(work->revision, work->writes.changes);
@@ -200,8 +195,9 @@ void SqliteStore::take_back(std::vector<WorkPtr> batch, const Error& why) {
     failed_.wake_all();
   }
   // What was evaluated later rests on what failed.
-  batch.insert(batch.end(), std::make_move_iterator(queue_.begin()), std::make_move_iterator(queue_.end()));
-  queue_.clear();
+  std::vector<WorkPtr> later = queue_.take(SIZE_MAX);
+  batch.insert(batch.end(), std::make_move_iterator(later.begin()), std::make_move_iterator(later.end()));
+  unfinished_ -= batch.size();
   for (auto work = batch.rbegin(); work != batch.rend(); ++work) {
     mvcc_.undo((*work)->writes.changes);
     if ((*work)->undo) (*work)->undo();
@@ -218,15 +214,18 @@ void SqliteStore::take_back(std::vector<WorkPtr> batch, const Error& why) {
   }
 }
 
-async::Task<> SqliteStore::checkpoint_if_due() {
+void SqliteStore::checkpoint_if_due() {
   std::int64_t pages = db_->wal_pages();
   if (pages < checkpointed_pages_) checkpointed_pages_ = 0;  // the log began anew
-  if ((pages - checkpointed_pages_) * db_->page_bytes() < kCheckpointBytes) co_return;
+  if ((pages - checkpointed_pages_) * db_->page_bytes() < kCheckpointBytes) return;
   checkpointed_pages_ = pages;
-  Result<> done = co_await commit_thread_.run([this] { return db_->checkpoint(); });
-  if (done) co_return;
-  log::warn("checkpoint failed", {{"error", done.error()}});
-  if (db_->broken() && !failure_) take_back({}, done.error());
+  Result<> done = db_->checkpoint();
+  async::asio::post(executor_, [this, done = std::move(done)] {
+    commit_began_ = time_.mono();
+    if (done) return;
+    log::warn("checkpoint failed", {{"error", done.error()}});
+    if (db_->broken() && !failure_) take_back({}, done.error());
+  });
 }
 
 // Durability batch: fsync some milliseconds after the first commit that has none.

@@ -1,7 +1,6 @@
 #include "store/database.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -33,8 +32,6 @@ constexpr const char* kReadLeases = "SELECT id, ttl_s, remaining_ms FROM lease O
 constexpr const char* kPutState = "INSERT OR REPLACE INTO state(bucket, key, value) VALUES(?,?,?)";
 constexpr const char* kDeleteState = "DELETE FROM state WHERE bucket=? AND key=?";
 constexpr const char* kReadState = "SELECT key, value FROM state WHERE bucket=? ORDER BY key";
-constexpr std::int64_t kLogAheadBytes = 256 << 10;
-constexpr std::int64_t kLogAheadMax = 8 << 20;  // where a checkpoint lets the log start over, no longer than it is
 constexpr std::size_t kIdleReadersMax = 4;
 constexpr std::size_t kSliceBytesMax = 4 * 1024 * 1024;
 
@@ -76,6 +73,13 @@ bool Writes::empty() const {
   for (const Change& change : changes)
     if (!change.is_volatile) return false;
   return true;
+}
+
+std::size_t Writes::bytes() const {
+  std::size_t bytes = 0;
+  for (const Change& change : changes) bytes += change.key.size() + (change.value ? change.value->size() : 0);
+  for (const StateWrite& each : state) bytes += each.value ? each.value->size() : 0;
+  return bytes;
 }
 
 // ":memory:" has one connection for all threads, under a lock; a file has one per reading thread.
@@ -273,7 +277,6 @@ Result<> Database::commit(std::span<Writes* const> batch) {
     return written;
   }
   if (pages > 0) file_bytes_ = pages * page_bytes_;
-  lengthen_log();
   wal_bytes_written_ += (wal_pages_ >= pages_before ? wal_pages_ - pages_before : wal_pages_) * (page_bytes_ + 24);
   return check(failpoint("store.after_commit"));  // durable but unacknowledged: only a restart tells
 }
@@ -306,21 +309,6 @@ Result<bool> Database::checkpoint_and_truncate() {
 bool Database::open_log() {
   if (!wal_fd_) wal_fd_ = sys::Fd(::open((path_ + "-wal").c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   return static_cast<bool>(wal_fd_);
-}
-
-// A write that makes the log longer has its fsync write the file's inode and extents as well: twice the time, twice the requests to the disk. So the
-// log is kept longer than what it holds, by zeros, which end the log for whoever reads it. Where that fails, commits lengthen it themselves.
-void Database::lengthen_log() {
-  if (memory_ || vfs_ != nullptr || wal_pages_ == 0 || !open_log()) return;
-  const std::int64_t used = 32 + wal_pages_ * (page_bytes_ + 24);
-  struct stat log{};
-  if (used > kLogAheadMax || ::fstat(wal_fd_.get(), &log) != 0 || log.st_size - used > kLogAheadBytes / 4) return;
-  static constexpr std::array<char, 4096> kZeros{};  // a page at a time: a larger folio of the page cache counts as written whole for each byte
-  for (std::int64_t end = log.st_size + kLogAheadBytes; log.st_size < end;) {
-    const ssize_t n = ::pwrite(wal_fd_.get(), kZeros.data(), kZeros.size(), log.st_size);
-    if (n <= 0) return;
-    log.st_size += n;
-  }
 }
 
 Result<> Database::sync_wal() {

@@ -57,6 +57,7 @@ struct Writes {
   int vacuum_pages = 0;  // give up to so many free pages back to the file system
 
   bool empty() const;  // nothing for the disk
+  std::size_t bytes() const;  // of keys and values
 };
 
 struct Meta {
@@ -146,7 +147,6 @@ class Database {
   Result<> check_commit(Result<> result);
   Result<> run_prepared(const char* sql, std::string_view what);
   bool open_log();
-  void lengthen_log();
   void watch_writes(Durability durability);  // counts pages of the log and bytes of the file, joins writes into the log
   std::string path_;
   const char* vfs_ = nullptr;

@@ -1,6 +1,7 @@
 #include "store/log_writer.h"
 
 #include <fcntl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +17,8 @@ constexpr std::size_t kJoinBytesMax = 256 << 10;
 constexpr std::size_t kSectorMin = 512;
 constexpr std::size_t kSectorMax = 4096;
 constexpr int kLogHeaderBytes = 32;  // sqlite.org/fileformat2.html section 4.1
+constexpr std::int64_t kAheadBytes = 256 << 10;
+constexpr std::int64_t kAheadMax = 8 << 20;  // where a checkpoint lets the log start over, no longer than it is
 
 }  // namespace
 
@@ -31,7 +34,7 @@ void LogWriter::attach(sqlite3* db, const std::string& log_path) {
   original_ = file->pMethods;
   sqlite3_int64 size = 0;
   if (original_->xFileSize(file, &size) != SQLITE_OK) return;
-  end_ = size;  // what is there may count until the log begins anew
+  end_ = size_ = size;  // what is there may count until the log begins anew
   if (!log_path.empty()) direct_ = sys::Fd(::open(log_path.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC | O_NOFOLLOW));
   static_cast<sqlite3_io_methods&>(methods_) = *original_;
   methods_.xWrite = write;
@@ -55,6 +58,8 @@ int LogWriter::append(sqlite3_file* file, const char* data, std::size_t size, st
   if (size > kJoinBytesMax) {
     tail_known_ = false;
     end_ = std::max(end_, offset + static_cast<std::int64_t>(size));
+    size_ = std::max(size_, end_);
+    synced_ = false;
     return original_->xWrite(file, data, static_cast<int>(size), offset);
   }
   if (length_ == 0) {
@@ -69,7 +74,7 @@ int LogWriter::append(sqlite3_file* file, const char* data, std::size_t size, st
 }
 
 // An error leaves nothing joined: SQLite takes the transaction back and writes its successor to the same place.
-int LogWriter::flush(sqlite3_file* file) {
+int LogWriter::flush(sqlite3_file* file, bool durably) {
   if (length_ == 0) return SQLITE_OK;
   const std::size_t length = std::exchange(length_, 0), sector = sector_;
   const std::int64_t first = begin_ - static_cast<std::int64_t>(lead_);
@@ -77,34 +82,44 @@ int LogWriter::flush(sqlite3_file* file) {
   const bool whole = lead_ == 0 || tail_known_;
   // A large transaction rewrites pages of its own in the middle: there the sector's other bytes count.
   const bool at_end = begin_ >= end_;
-  if (!direct_ || !whole || !at_end || !write_direct(first, lead_ + length)) {
+  const bool nothing_else = std::exchange(synced_, false);
+  int direct = direct_ && whole && at_end ? write_direct(first, lead_ + length, durably && nothing_else) : SQLITE_NOTFOUND;
+  if (direct == SQLITE_OK) {
+    synced_ = durably && nothing_else;
+  } else if (direct != SQLITE_NOTFOUND) {
+    tail_known_ = false;
+    return direct;
+  } else {
     if (int rc = original_->xWrite(file, buffer_.get() + lead_, static_cast<int>(length), begin_); rc != SQLITE_OK) {
       tail_known_ = false;
       return rc;
     }
   }
   end_ = std::max(end_, begin_ + static_cast<std::int64_t>(length));
+  size_ = std::max(size_, end_);
   const std::size_t tail = (lead_ + length) % sector_;
   std::memmove(buffer_.get(), buffer_.get() + lead_ + length - tail, tail);
   tail_known_ = whole && at_end && sector == sector_;
   return SQLITE_OK;
 }
 
-// False: not all of it was written, the ordinary way is open.
-bool LogWriter::write_direct(std::int64_t first, std::size_t length) {
+// SQLITE_NOTFOUND: not all of it was written, the ordinary way is open. A sync that failed is an error: it is never tried again.
+int LogWriter::write_direct(std::int64_t first, std::size_t length, bool durably) {
   const std::size_t bytes = (length + sector_ - 1) / sector_ * sector_;
   std::memset(buffer_.get() + length, 0, bytes - length);
   for (std::size_t done = 0; done < bytes;) {
-    const ssize_t n = ::pwrite(direct_.get(), buffer_.get() + done, bytes - done, first + static_cast<std::int64_t>(done));
+    const iovec rest{.iov_base = buffer_.get() + done, .iov_len = bytes - done};
+    const ssize_t n = ::pwritev2(direct_.get(), &rest, 1, first + static_cast<std::int64_t>(done), durably ? RWF_DSYNC : 0);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EINVAL) {
       if (sector_ == kSectorMax) direct_ = {};
       sector_ = kSectorMax;  // from the next on
     }
-    if (n <= 0 || static_cast<std::size_t>(n) % kSectorMin != 0) return false;
+    if (n < 0 && errno == EIO && durably) return SQLITE_IOERR_FSYNC;
+    if (n <= 0 || static_cast<std::size_t>(n) % kSectorMin != 0) return SQLITE_NOTFOUND;
     done += static_cast<std::size_t>(n);
   }
-  return true;
+  return SQLITE_OK;
 }
 
 int LogWriter::read(sqlite3_file* file, void* data, int size, sqlite3_int64 offset) {
@@ -120,14 +135,36 @@ int LogWriter::truncate(sqlite3_file* file, sqlite3_int64 size) {
   if (int rc = self.flush(file); rc != SQLITE_OK) return rc;
   self.tail_known_ = false;
   int rc = self.original_->xTruncate(file, size);
-  if (rc == SQLITE_OK) self.end_ = std::min<std::int64_t>(self.end_, size);
+  self.synced_ = false;
+  if (rc == SQLITE_OK) {
+    self.size_ = size;
+    self.end_ = std::min<std::int64_t>(self.end_, size);
+  }
   return rc;
 }
 
 int LogWriter::sync(sqlite3_file* file, int flags) {
   LogWriter& self = of(file);
-  if (int rc = self.flush(file); rc != SQLITE_OK) return rc;
-  return self.original_->xSync(file, flags);
+  const bool lengthen = self.direct_ && self.size_ - self.end_ - static_cast<std::int64_t>(self.length_) < kAheadBytes / 4 && self.end_ < kAheadMax;
+  if (int rc = self.flush(file, !lengthen); rc != SQLITE_OK) return rc;
+  if (lengthen) self.lengthen();
+  if (self.synced_) return SQLITE_OK;
+  const int rc = self.original_->xSync(file, flags);
+  self.synced_ = rc == SQLITE_OK;
+  return rc;
+}
+
+// A write that makes the log longer has its sync write the file's inode and extents as well: twice the time, twice the requests to the disk. So the
+// log is kept longer than what it holds, by zeros, which end the log for whoever reads it. Where that fails, commits lengthen it themselves.
+// The size is kept here: a file that was asked for it (fstat) has the next sync write its inode, as its time of change must differ from the one told
+// (multigrain timestamps, Linux 6.13).
+void LogWriter::lengthen() {
+  std::unique_ptr<char, Free> zeros(static_cast<char*>(std::aligned_alloc(kSectorMax, kAheadBytes)));
+  if (!zeros) return;
+  std::memset(zeros.get(), 0, kAheadBytes);
+  const std::int64_t from = (std::max(size_, end_) + static_cast<std::int64_t>(kSectorMax) - 1) / static_cast<std::int64_t>(kSectorMax) * static_cast<std::int64_t>(kSectorMax);
+  const ssize_t n = ::pwrite(direct_.get(), zeros.get(), kAheadBytes, from);
+  if (n > 0) size_ = from + n;
 }
 
 int LogWriter::size(sqlite3_file* file, sqlite3_int64* out) {

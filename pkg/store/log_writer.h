@@ -38,8 +38,9 @@ class LogWriter {
   static LogWriter& of(sqlite3_file* file);
 
   int append(sqlite3_file* file, const char* data, std::size_t size, std::int64_t offset);
-  int flush(sqlite3_file* file);
-  bool write_direct(std::int64_t first, std::size_t length);  // of buffer_
+  int flush(sqlite3_file* file, bool durably = false);  // durably: if that needs no more than this write
+  int write_direct(std::int64_t first, std::size_t length, bool durably);  // of buffer_
+  void lengthen();
 
   struct Methods : sqlite3_io_methods {
     LogWriter* writer = nullptr;
@@ -59,6 +60,8 @@ class LogWriter {
   sys::Fd direct_{};
   std::size_t sector_ = 512;
   std::int64_t end_ = 0;     // of what the log holds: bytes behind it count for nobody
+  std::int64_t size_ = 0;    // of the file
+  bool synced_ = false;      // nothing was written since the last sync
   bool tail_known_ = false;  // buffer_[0, end_ % sector_) is what the log holds of the sector end_ lies in
 };
 

@@ -6,26 +6,16 @@
 // sqlite_store.cc open and close · commit.cc the queue · read.cc ranges · sqlite_watch.cc · sqlite_lease.cc · compactor.cc
 #pragma once
 
+#include <atomic>
 #include <deque>
 
 #include "async/scope.h"
+#include "store/commit_queue.h"
 #include "store/database.h"
 #include "store/mvcc.h"
 #include "store/watch_hub.h"
 
 namespace monopod::store {
-
-// Something to be made durable, and who waits for it.
-struct Work {
-  explicit Work(async::Executor executor) : done(executor) {}
-  Writes writes{};
-  std::int64_t revision = 0;             // of writes.changes; 0: none
-  std::function<void()> undo{};          // takes back what was done beside changes
-  std::function<void()> on_durable{};
-  std::optional<Error> error{};
-  async::Event done;
-};
-using WorkPtr = std::shared_ptr<Work>;
 
 class SqliteStore final : public SqliteBackend, private async::StateStore {
  public:
@@ -102,12 +92,19 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   void take_changes(Work& work, std::vector<Change> changes);  // changes at head, evaluated just now
   async::Task<Result<>> run_committer();
   async::Task<Result<>> until_queued();  // wake_at_ works, or closing_
-  std::size_t writers_per_commit() const;
-  async::Task<Result<>> gather(std::size_t wanted);  // or fewer, after a moment
-  std::vector<WorkPtr> next_batch(std::size_t most);
+  void plan_commits();             // enough_ and wanted_, from how the last one went
+  async::Task<Result<>> gather();  // wanted_ works, or fewer after a moment
+  struct CommittedBatch {
+    std::vector<WorkPtr> works{};
+    Result<> result{};
+    bool rows = false;  // any was written
+    std::int64_t wal_bytes_written = 0;
+  };
+  void commit_queued();             // on the commit thread, as is checkpoint_if_due()
+  void end_commit(CommittedBatch done);
   void publish(const std::vector<WorkPtr>& batch);
   void take_back(std::vector<WorkPtr> batch, const Error& why);
-  async::Task<> checkpoint_if_due();
+  void checkpoint_if_due();
   async::Task<Result<>> run_syncer();
 
   // --- read.cc
@@ -148,11 +145,14 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   async::Scope committer_scope_;
   async::Scope background_;
 
-  std::deque<WorkPtr> queue_;
-  std::vector<WorkPtr> in_flight_;
+  CommitQueue queue_;
+  std::size_t unfinished_ = 0;  // works submitted and neither published nor taken back
   async::Notify work_arrived_;
   std::size_t wake_at_ = 1;           // works in the queue, before the committer is woken
-  std::size_t expected_writers_ = 0;  // of the last commit and waiting at its end
+  std::size_t expected_writers_ = 0;  // unfinished at the end of the last commit
+  std::atomic<std::size_t> enough_ = 1;  // works that are committed without asking the loop whether more will come
+  std::size_t wanted_ = 1;               // works that the loop waits for, a moment
+  MonoTime commit_began_{};
   Duration last_commit_{};
   int gather_pause_ = 0;  // commits that wait for nobody
   std::int64_t reserved_ = 0;          // by evaluated work
