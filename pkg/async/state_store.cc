@@ -2,19 +2,19 @@
 
 namespace monopod::async {
 
-Task<Result<>> StateStore::put(std::string bucket, std::string key, std::string value) {
+Task<Result<>> StateStore::put(std::string bucket, std::string key, std::string value, Lasts lasts) {
   std::vector<StateChange> changes;
   changes.push_back({.key = std::move(key), .value = std::move(value)});
-  return apply(std::move(bucket), std::move(changes));
+  return apply(std::move(bucket), std::move(changes), lasts);
 }
 
-Task<Result<>> StateStore::remove(std::string bucket, std::string key) {
+Task<Result<>> StateStore::remove(std::string bucket, std::string key, Lasts lasts) {
   std::vector<StateChange> changes;
   changes.push_back({.key = std::move(key)});
-  return apply(std::move(bucket), std::move(changes));
+  return apply(std::move(bucket), std::move(changes), lasts);
 }
 
-Task<Result<>> MemoryStateStore::apply(std::string bucket, std::vector<StateChange> changes) {
+Task<Result<>> MemoryStateStore::apply(std::string bucket, std::vector<StateChange> changes, Lasts) {
   for (StateChange& change : changes) {
     if (change.value) pairs_[{bucket, std::move(change.key)}] = std::move(*change.value);
     else pairs_.erase({bucket, change.key});

@@ -17,21 +17,26 @@ struct StateChange {
   std::optional<std::string> value{};  // absent: remove; that there is none is no error
 };
 
+// How long a change has to last. What is about processes, mounts and links means nothing after a reboot: a store that does not sync each
+// commit anyway need not sync for it.
+enum class Lasts { kForever, kUntilReboot };
+
 class StateStore {
  public:
   virtual ~StateStore() = default;
-  // Durable when it returns. bucket: the engine's own name, e.g. "image"; value up to 1 MiB.
-  Task<Result<>> put(std::string bucket, std::string key, std::string value);
-  Task<Result<>> remove(std::string bucket, std::string key);
+  // A kill of the process takes nothing back once it has returned, and a power cut nothing that lasts forever, within what the store's own
+  // settings promise. bucket: the engine's own name, e.g. "image"; value up to 1 MiB.
+  Task<Result<>> put(std::string bucket, std::string key, std::string value, Lasts lasts = Lasts::kForever);
+  Task<Result<>> remove(std::string bucket, std::string key, Lasts lasts = Lasts::kForever);
   // All of them or, where it fails or the power does, none.
-  virtual Task<Result<>> apply(std::string bucket, std::vector<StateChange> changes) = 0;
+  virtual Task<Result<>> apply(std::string bucket, std::vector<StateChange> changes, Lasts lasts) = 0;
   // All pairs of the bucket, sorted by key.
   virtual Task<Result<std::vector<std::pair<std::string, std::string>>>> list(std::string bucket) = 0;
 };
 
 class MemoryStateStore final : public StateStore {
  public:
-  Task<Result<>> apply(std::string bucket, std::vector<StateChange> changes) override;
+  Task<Result<>> apply(std::string bucket, std::vector<StateChange> changes, Lasts lasts) override;
   Task<Result<std::vector<std::pair<std::string, std::string>>>> list(std::string bucket) override;
 
  private:

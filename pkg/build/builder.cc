@@ -625,7 +625,7 @@ Task<Result<std::string>> Build::find_known(std::string key) {
     for (const auto& [old, id] : *known_)
       if (!parts_.images.find(id)) gone.push_back({.key = old});
     for (const async::StateChange& change : gone) known_->erase(change.key);
-    if (!gone.empty()) CO_TRY(co_await parts_.state.apply(kBucket, std::move(gone)));
+    if (!gone.empty()) CO_TRY(co_await parts_.state.apply(kBucket, std::move(gone), async::Lasts::kForever));
   }
   auto hit = known_->find(key);
   co_return hit != known_->end() && parts_.images.find(hit->second) ? hit->second : std::string();

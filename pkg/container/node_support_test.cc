@@ -32,7 +32,7 @@ constexpr auto kCaseMax = std::chrono::seconds(90);
 class FileStateStore final : public async::StateStore {
  public:
   explicit FileStateStore(std::string dir) : dir_(std::move(dir)) { fs::create_directories(dir_); }
-  async::Task<Result<>> apply(std::string bucket, std::vector<async::StateChange> changes) override {
+  async::Task<Result<>> apply(std::string bucket, std::vector<async::StateChange> changes, async::Lasts) override {
     for (const async::StateChange& change : changes) {
       std::string path = cat(dir_, "/", bucket, "@", change.key);
       if (change.value) std::ofstream(path) << *change.value;

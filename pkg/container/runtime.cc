@@ -288,7 +288,7 @@ struct Runtime::Impl {
       auto work = [this, group = c->config.cgroup_path] { return cgroups.remove(group); };
       CO_TRY(co_await pool.run(work));
     }
-    CO_TRY(co_await store.remove(kBucket, id));
+    CO_TRY(co_await store.remove(kBucket, id, async::Lasts::kUntilReboot));
     containers.erase(id);
     c->gone.set();
     co_return Result<>();
@@ -322,7 +322,7 @@ async::Task<Result<>> Runtime::open() {
     Result<Impl::Handle> c = impl_->recall(id, text);
     if (!c) {
       log::warn("a container record is damaged and is dropped", {{"container", id}, {"error", c.error()}});
-      CO_TRY(co_await impl_->store.remove(kBucket, id));
+      CO_TRY(co_await impl_->store.remove(kBucket, id, async::Lasts::kUntilReboot));
       continue;
     }
     impl_->containers[id] = std::move(*c);
@@ -375,7 +375,7 @@ async::Task<Result<>> Runtime::create(std::string id, ContainerConfig config, su
   impl_->describe(id, *c);
   impl_->containers[id] = c;
   co_await async::asio::this_coro::throw_if_cancelled(false);  // a cancelled caller still takes back what it has begun
-  Result<> done = co_await impl_->store.put(kBucket, id, Impl::remember(*c));
+  Result<> done = co_await impl_->store.put(kBucket, id, Impl::remember(*c), async::Lasts::kUntilReboot);
   if (done) done = co_await impl_->spawn(c);
   if (!done) co_await async::shielded(impl_->discard(c));
   co_await async::asio::this_coro::throw_if_cancelled(true);
@@ -559,7 +559,7 @@ async::Task<Result<>> Runtime::update(std::string id, sys::CgroupLimits limits) 
   c->config.resources.limits = limits;
   auto work = [impl = impl_.get(), group = c->config.cgroup_path, limits] { return impl->cgroups.set_limits(group, limits); };
   CO_TRY(co_await impl_->pool.run(work));
-  co_return co_await impl_->store.put(kBucket, id, Impl::remember(*c));
+  co_return co_await impl_->store.put(kBucket, id, Impl::remember(*c), async::Lasts::kUntilReboot);
 }
 
 async::Task<Result<>> Runtime::set_paused(std::string id, bool paused) {

@@ -20,12 +20,15 @@ using async::Task;
 constexpr const char* kBucket = "docker";
 constexpr std::string_view kKeyPrefix = "container/";
 
+// After a reboot a container of --rm would be removed at once.
+async::Lasts lasts(const Container& c) { return c.auto_remove() ? async::Lasts::kUntilReboot : async::Lasts::kForever; }
+
 }  // namespace
 
 Containers::Containers(Parts parts, Directories directories, Networks& networks, Volumes& volumes, Events& events)
     : parts_(parts), directories_(std::move(directories)), networks_(networks), volumes_(volumes), events_(events) {}
 
-Task<Result<>> Containers::save(const Container& c) { co_return co_await parts_.state.put(kBucket, cat(kKeyPrefix, c.id), format_container(c)); }
+Task<Result<>> Containers::save(const Container& c) { co_return co_await parts_.state.put(kBucket, cat(kKeyPrefix, c.id), format_container(c), lasts(c)); }
 
 Result<ContainerPtr> Containers::find(std::string_view name) const {
   std::string_view bare = name.starts_with('/') ? name.substr(1) : name;
@@ -296,7 +299,7 @@ Task<Result<>> Containers::remove_now(ContainerPtr c, bool volumes) {
   c->restarting = false;
   c->changed.wake_all();
   std::string id = c->id;
-  Result<> removed = co_await parts_.state.remove(kBucket, cat(kKeyPrefix, id));
+  Result<> removed = co_await parts_.state.remove(kBucket, cat(kKeyPrefix, id), lasts(*c));
   if (!removed) {
     c->removing = false;
     co_return removed;

@@ -89,7 +89,7 @@ TEST(Alarms, ACorruptStoreIsNotUsed) { test_store({.path = ":memory:"}, corrupt)
 // A disk that is full, as the store tells it.
 class FullState final : public async::StateStore {
  public:
-  Task<Result<>> apply(std::string, std::vector<async::StateChange>) override { co_return fail(error()); }
+  Task<Result<>> apply(std::string, std::vector<async::StateChange>, async::Lasts) override { co_return fail(error()); }
   Task<Result<std::vector<std::pair<std::string, std::string>>>> list(std::string) override { co_return fail(error()); }
   static Error error() { return Error(Code::kResourceExhausted, "write log: no space left on the device: free some, then try again"); }
 };

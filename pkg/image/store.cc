@@ -481,7 +481,7 @@ Task<Result<Snapshot>> Store::prepare_snapshot(std::string container_id, std::st
   state_.snapshots.emplace(container_id, record);
   guard.set_unrecorded(true);
   auto made = co_await pool_.run([&] { return make_snapshot_directory(*content_, container_id, record.layers); });
-  if (made) made = co_await records_.put(kBucket, "snapshot/" + container_id, format_record(record));
+  if (made) made = co_await records_.put(kBucket, "snapshot/" + container_id, format_record(record), async::Lasts::kUntilReboot);
   if (!made) co_return fail(std::move(made).error().with(cat("snapshot ", container_id)));
   guard.set_unrecorded(false);
   co_return snapshot_of(container_id, record);
@@ -517,7 +517,7 @@ Task<Result<>> Store::remove_snapshot(std::string container_id) {
   if (auto image = state_.images.find(found->second.image_id); image != state_.images.end()) image->second.last_used = time_.wall();
   auto removed = co_await pool_.run([&] { return content_->remove(Content::snapshot_entry(container_id)); });
   if (!removed) co_return fail(std::move(removed).error().with(cat("remove snapshot ", container_id)));
-  CO_TRY(co_await records_.remove(kBucket, "snapshot/" + container_id));
+  CO_TRY(co_await records_.remove(kBucket, "snapshot/" + container_id, async::Lasts::kUntilReboot));
   state_.snapshots.erase(container_id);
   co_return Result<>{};
 }

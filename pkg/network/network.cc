@@ -125,7 +125,7 @@ Task<Result<>> NodeNetwork::load() {
       continue;
     }
     log::info("pod network lease dropped", {{"id", id}, {"why", lease ? (gone ? "its namespace is gone" : "its address is outside of the pod CIDR") : "unreadable"}});
-    CO_TRY(co_await state_.remove(config_.bucket, key));
+    CO_TRY(co_await state_.remove(config_.bucket, key, async::Lasts::kUntilReboot));
   }
   co_return Result<>();
 }
@@ -200,7 +200,7 @@ Task<Result<PodNetworkStatus>> NodeNetwork::add_pod(PodNetworkRequest request) {
   CO_TRY_ASSIGN(Lease lease, reserve(request));
   leases_[request.id] = lease;
   // From here on the lease stands until remove_pod or a failure below takes it back; a cancelled caller leaves it to them.
-  Result<> stored = co_await state_.put(config_.bucket, cat(kLeaseKeyPrefix, request.id), format_lease(lease));
+  Result<> stored = co_await state_.put(config_.bucket, cat(kLeaseKeyPrefix, request.id), format_lease(lease), async::Lasts::kUntilReboot);
   auto make = [&]() -> Result<> {
     TRY(stored);
     TRY_ASSIGN(netlink::Socket socket, nft::open_socket());
@@ -226,7 +226,7 @@ Task<Result<>> NodeNetwork::release(Lease lease) {
     return remove_pod_rules(socket, config_, lease);
   };
   CO_TRY(co_await pool_.run(undo));
-  CO_TRY(co_await state_.remove(config_.bucket, cat(kLeaseKeyPrefix, lease.id)));
+  CO_TRY(co_await state_.remove(config_.bucket, cat(kLeaseKeyPrefix, lease.id), async::Lasts::kUntilReboot));
   addresses_.release(lease.ip);
   leases_.erase(lease.id);
   co_return Result<>();

@@ -40,13 +40,13 @@ async::Task<Result<>> Service::load() {
     log::warn("registry record dropped: what it names is not there", {{"record", key}});
     changes.push_back({.key = std::move(key)});
   }
-  if (!changes.empty()) CO_TRY(co_await state_.apply(kBucket, std::move(changes)));
+  if (!changes.empty()) CO_TRY(co_await state_.apply(kBucket, std::move(changes), async::Lasts::kForever));
   co_return co_await remove_unheld(std::move(blobs));  // of uploads that were not recorded
 }
 
 async::Task<Result<>> Service::apply(Changes changes) {
   if (changes.empty()) co_return Result<>{};
-  Result<> applied = co_await state_.apply(kBucket, std::move(changes));
+  Result<> applied = co_await state_.apply(kBucket, std::move(changes), async::Lasts::kForever);
   if (!applied) CO_TRY(co_await load());  // memory says what the records say
   co_return applied;
 }

@@ -122,10 +122,10 @@ TEST(StateStore, SurvivesARestartBesideTheKeys) {
 Task<Result<>> change_state_at_once(StoreTest& t) {
   CO_TRY(co_await t.store.state().put("b", "old", "1"));
   std::vector<async::StateChange> changes{{.key = "old"}, {.key = "x", .value = "2"}, {.key = "y", .value = "3"}};
-  CO_TRY(co_await t.store.state().apply("b", changes));
+  CO_TRY(co_await t.store.state().apply("b", changes, async::Lasts::kForever));
   changes.push_back({.key = "huge", .value = std::string(kStateValueBytesMax + 1, 'h')});
   changes[1].value = "4";
-  Result<> refused = co_await t.store.state().apply("b", changes);
+  Result<> refused = co_await t.store.state().apply("b", changes, async::Lasts::kForever);
   EXPECT_FALSE(refused);
   CO_TRY_ASSIGN(auto pairs, co_await t.store.state().list("b"));
   CO_ASSERT_TRUE(pairs.size() == 2);

@@ -168,7 +168,9 @@ void SqliteStore::end_commit(CommittedBatch done) {
 
 void SqliteStore::publish(const std::vector<WorkPtr>& batch) {
   unfinished_ -= batch.size();
+  bool lasting = false;
   for (const WorkPtr& work : batch) {
+    lasting |= work->lasts == async::Lasts::kForever;
     if (work->writes.reserved_revision) reserved_durable_ = *work->writes.reserved_revision;
     counters_.payload_bytes += static_cast<std::int64_t>(work->writes.bytes());
     if (work->revision > 0) {
@@ -182,7 +184,7 @@ void SqliteStore::publish(const std::vector<WorkPtr>& batch) {
     if (work->on_durable) work->on_durable();
     work->done.set();
   }
-  if (options_.durability == Durability::kBatch && !unsynced_) {
+  if (options_.durability == Durability::kBatch && lasting && !unsynced_) {
     unsynced_ = true;
     unsynced_changed_.wake_all();
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "async/event.h"
+#include "async/state_store.h"
 #include "store/database.h"
 
 namespace monopod::store {
@@ -17,6 +18,7 @@ namespace monopod::store {
 struct Work {
   explicit Work(async::Executor executor) : done(executor) {}
   Writes writes{};
+  async::Lasts lasts = async::Lasts::kForever;
   std::int64_t revision = 0;             // of writes.changes; 0: none
   std::function<void()> undo{};          // takes back what was done beside changes
   std::function<void()> on_durable{};

@@ -2,6 +2,7 @@
 #include <boost/asio/post.hpp>
 
 #include "async/scope.h"
+#include "base/failpoint.h"
 #include "store/limits.h"
 #include "store/offline.h"
 #include "store/test_support.h"
@@ -39,6 +40,29 @@ std::vector<std::string> rows_of(Dump& dump) {
     EXPECT_TRUE(more) << more.error().message();
     if (!more || !*more) return rows;
   }
+}
+
+// A sync shows itself by the store's failure.
+Task<Result<>> sync_what_lasts(StoreTest& t) {
+  auto synced = [](StoreTest& test, int turns) -> Task<bool> {
+    for (int i = 0; i < turns && !test.store.failure(); ++i) {
+      test.time.advance(std::chrono::milliseconds(20));
+      co_await async::asio::post(test.executor, async::use_task);
+    }
+    co_return test.store.failure().has_value();
+  };
+  EXPECT_TRUE(arm_failpoints("store.before_sync=1*error"));
+  CO_TRY(co_await t.store.state().put("b", "mount", "v", async::Lasts::kUntilReboot));
+  CO_TRY(co_await t.store.state().remove("b", "mount", async::Lasts::kUntilReboot));
+  EXPECT_FALSE(co_await synced(t, 200));
+  CO_TRY(co_await t.store.state().put("b", "image", "v"));
+  EXPECT_TRUE(co_await synced(t, 1'000'000));
+  disarm_failpoints();
+  co_return Result<>();
+}
+TEST(StateStore, WhatEndsWithTheBootIsNotSynced) {
+  TempDir dir;
+  test_store({.path = dir.file(), .durability = Durability::kBatch}, sync_what_lasts);
 }
 
 Task<Result<>> shrink(StoreTest& t, std::string path) {

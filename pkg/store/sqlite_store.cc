@@ -164,9 +164,10 @@ async::Task<Result<>> SqliteStore::snapshot(std::string path) {
   co_return co_await read([this, &path] { return db_->snapshot(path); });
 }
 
-async::Task<Result<>> SqliteStore::apply(std::string bucket, std::vector<async::StateChange> changes) {
+async::Task<Result<>> SqliteStore::apply(std::string bucket, std::vector<async::StateChange> changes, async::Lasts lasts) {
   CO_TRY(writable());
   WorkPtr work = make_work();  // one work is one part of a commit, whole or not at all
+  work->lasts = lasts;
   for (async::StateChange& change : changes) {
     if (change.value && change.value->size() > kStateValueBytesMax)
       co_return fail(Code::kInvalidArgument, cat("state ", bucket, "/", change.key, ": value over 1 MiB"));

@@ -50,7 +50,7 @@ class SqliteStore final : public SqliteBackend, private async::StateStore {
   async::Task<Result<>> defragment() override;
 
   // StateStore
-  async::Task<Result<>> apply(std::string bucket, std::vector<async::StateChange> changes) override;
+  async::Task<Result<>> apply(std::string bucket, std::vector<async::StateChange> changes, async::Lasts lasts) override;
   async::Task<Result<std::vector<std::pair<std::string, std::string>>>> list(std::string bucket) override;
   using Backend::put;
   using Backend::remove;

@@ -144,7 +144,7 @@ Task<Result<>> AuthStore::change(Edit edit) {
 
 Task<> AuthStore::commit(AuthState next, std::vector<async::StateChange> records, Result<>& done) {
   records.push_back(config_record(next));
-  done = co_await store_.apply(kBucket, std::move(records));
+  done = co_await store_.apply(kBucket, std::move(records), async::Lasts::kForever);
   if (done) {
     for (const auto& [name, user] : state_.users)
       if (const User* now = next.find_user(name); !now || now->password_revision != user.password_revision) tokens_->forget_user(name);

@@ -151,9 +151,9 @@ TEST(AuthStore, ReadsRecordsInAnyOrder) { run(foreign_records); }
 class BrokenStore final : public async::StateStore {
  public:
   bool broken = false;
-  Task<Result<>> apply(std::string bucket, std::vector<async::StateChange> changes) override {
+  Task<Result<>> apply(std::string bucket, std::vector<async::StateChange> changes, async::Lasts lasts) override {
     if (broken) co_return fail(Code::kResourceExhausted, "disk full");
-    co_return co_await inner_.apply(std::move(bucket), std::move(changes));
+    co_return co_await inner_.apply(std::move(bucket), std::move(changes), lasts);
   }
   Task<Result<std::vector<std::pair<std::string, std::string>>>> list(std::string bucket) override { return inner_.list(std::move(bucket)); }
 
