@@ -15,13 +15,26 @@ std::string upper(std::string_view verb) {
 }  // namespace
 
 void Metrics::on_request(const Request& r) {
+  key_ = r.long_running ? "L" : "";
+  for (std::string_view label : {r.verb, r.group, r.version, r.resource, r.subresource, r.scope}) {
+    key_ += label;
+    key_ += '\0';
+  }
+  key_ += static_cast<char>(r.code / 100);
+  key_ += static_cast<char>(r.code % 100);
+  auto [at, fresh] = known_.try_emplace(key_);
+  if (fresh) at->second = series_of(r);
+  ++*at->second.count;
+  if (!r.long_running) at->second.latency->observe(std::chrono::duration<double>(r.took).count());
+}
+
+Metrics::Series Metrics::series_of(const Request& r) {
   std::string verb = upper(r.verb);
   std::string place = cat("group=\"", r.group, "\",resource=\"", r.resource, "\",scope=\"", r.scope, "\",subresource=\"", r.subresource,
                           "\",verb=\"", verb, "\",version=\"", r.version, '"');
-  ++requests_[cat("code=\"", r.code, "\",component=\"apiserver\",dry_run=\"\",", place)];
-  if (r.long_running) return;
-  auto [latency, fresh] = latency_.try_emplace(cat("component=\"apiserver\",dry_run=\"\",", place), kBuckets);
-  latency->second.observe(std::chrono::duration<double>(r.took).count());
+  Series out{&requests_[cat("code=\"", r.code, "\",component=\"apiserver\",dry_run=\"\",", place)]};
+  if (!r.long_running) out.latency = &latency_.try_emplace(cat("component=\"apiserver\",dry_run=\"\",", place), kBuckets).first->second;
+  return out;
 }
 
 std::uint64_t& Metrics::watch_events(std::string_view group, std::string_view kind) {

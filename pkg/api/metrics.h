@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 
 #include "base/clock.h"
 #include "base/metrics_text.h"
@@ -34,6 +35,15 @@ class Metrics {
 
  private:
   static constexpr double kBuckets[] = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 2, 5, 10, 30, 60};
+  // Where requests with the same labels are counted: no text is made for each.
+  struct Series {
+    std::uint64_t* count = nullptr;
+    metrics::Histogram* latency = nullptr;  // null for what runs long
+  };
+  Series series_of(const Request& request);
+
+  std::string key_;  // the labels of the request at hand
+  std::unordered_map<std::string, Series> known_;
   std::map<std::string, std::uint64_t, std::less<>> requests_;
   std::map<std::string, metrics::Histogram, std::less<>> latency_;
   std::map<std::string, std::uint64_t, std::less<>> watch_events_;

@@ -1,5 +1,8 @@
 #include "api/request_info.h"
 
+#include <iterator>
+#include <span>
+
 #include "api/limits.h"
 #include "base/strings.h"
 
@@ -55,17 +58,17 @@ std::string pinned_name(const std::string& field_selector) {
   return {};
 }
 
-// parts: what follows /api/v1 or /apis/g/v, decoded.
-Outcome<void> read_resource(std::string_view method, std::vector<std::string> parts, RequestInfo& info) {
+// parts: what follows /api/v1 or /apis/g/v, decoded. They are taken.
+Outcome<void> read_resource(std::string_view method, std::span<std::string> parts, RequestInfo& info) {
   info.verb = verb_of(method);
   if (parts.size() > 1 && parts[0] == "watch" && (method == "GET")) {  // the old /watch/ prefix
     info.verb = "watch";
-    parts.erase(parts.begin());
+    parts = parts.subspan(1);
   }
   if (parts[0] == "namespaces" && parts.size() > 1) {
     if (!valid_segment(parts[1])) return refuse(bad_request(cat("invalid namespace \"", parts[1], "\"")));
     info.ns = parts[1];
-    if (parts.size() > 2 && parts[2] != "finalize" && parts[2] != "status") parts.erase(parts.begin(), parts.begin() + 2);
+    if (parts.size() > 2 && parts[2] != "finalize" && parts[2] != "status") parts = parts.subspan(2);
   }
   for (const std::string& part : parts) {
     if (&part - parts.data() < 3 && !valid_segment(part)) return refuse(bad_request(cat("invalid path segment \"", part, "\"")));
@@ -74,7 +77,7 @@ Outcome<void> read_resource(std::string_view method, std::vector<std::string> pa
   if (parts.size() > 1) info.name = parts[1];
   if (parts.size() > 2) info.subresource = parts[2];
   if (info.resource == "namespaces" && info.group.empty()) info.ns = info.name;
-  info.parts = std::move(parts);
+  info.parts.assign(std::make_move_iterator(parts.begin()), std::make_move_iterator(parts.end()));
   if (info.name.empty() && info.verb == "get") info.verb = "list";
   if (info.name.empty() && info.verb == "delete") info.verb = "deletecollection";
   if (info.verb == "list" || info.verb == "watch") {
@@ -171,13 +174,10 @@ Outcome<RequestInfo> parse_request(std::string_view method, std::string_view tar
 
   std::vector<std::string_view> segments = split(raw_path.substr(1), '/');
   if (segments.size() > kPathSegmentsMax) return refuse(bad_request("too many path segments"));
-  std::vector<std::string> parts;
-  for (std::string_view segment : segments) {
-    std::string text;
-    if (!percent_decode(segment, false, text)) return refuse(bad_request("invalid URL escape in the path"));
-    parts.push_back(std::move(text));
-  }
-  for (const auto& part : parts) info.path += cat('/', part);
+  std::vector<std::string> parts(segments.size());
+  for (std::size_t i = 0; i < segments.size(); ++i)
+    if (!percent_decode(segments[i], false, parts[i])) return refuse(bad_request("invalid URL escape in the path"));
+  percent_decode(raw_path, false, info.path);  // the segments were good
   if (parts.size() > 1 && parts.back().empty()) parts.pop_back();  // a trailing slash
 
   bool core = parts[0] == "api" && parts.size() > 2;
@@ -189,8 +189,7 @@ Outcome<RequestInfo> parse_request(std::string_view method, std::string_view tar
   info.group = core ? "" : parts[1];
   info.version = core ? parts[1] : parts[2];
   if (!valid_segment(info.version) || (named && !valid_segment(info.group))) return refuse(page_not_found());
-  parts.erase(parts.begin(), parts.begin() + static_cast<std::ptrdiff_t>(prefix));
-  OUT(read_resource(method, std::move(parts), info));
+  OUT(read_resource(method, std::span(parts).subspan(prefix), info));
   return info;
 }
 

@@ -1,9 +1,12 @@
 #include "base/strings.h"
 
+#include <algorithm>
+
 namespace monopod {
 
 std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
+  parts.reserve(static_cast<std::size_t>(std::ranges::count(text, separator)) + 1);
   for (;;) {
     std::size_t at = text.find(separator);
     parts.push_back(text.substr(0, at));

@@ -63,9 +63,18 @@ Outcome<UserInfo> Authenticator::authenticate_certificate(const std::string& der
 Outcome<UserInfo> Authenticator::authenticate_token(std::string_view token, const std::vector<std::string>& audiences,
                                                     std::vector<std::string>* matched) {
   if (token.empty() || token.size() > pki::kJwtBytesMax) return refuse(unauthorized());
-  if (auto it = static_tokens_.find(pki::sha256(token)); it != static_tokens_.end()) return it->second;
+  const std::string& digest = digest_of(token);
+  if (auto it = static_tokens_.find(digest); it != static_tokens_.end()) return it->second;
   if (auto bootstrap = authenticate_bootstrap_token(token, caches_, time_.wall())) return std::move(*bootstrap);
-  return tokens_.authenticate(token, audiences, matched);
+  return tokens_.authenticate(token, digest, audiences, matched);
+}
+
+const std::string& Authenticator::digest_of(std::string_view token) {
+  if (!pki::equal_in_constant_time(token, last_token_)) {
+    last_digest_ = pki::sha256(token);
+    last_token_ = token;
+  }
+  return last_digest_;
 }
 
 Outcome<UserInfo> Authenticator::authenticate(const http::Request& request) {

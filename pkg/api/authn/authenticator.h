@@ -19,6 +19,8 @@ class Authenticator {
  private:
   Outcome<UserInfo> authenticate_certificate(const std::string& der);
 
+  const std::string& digest_of(std::string_view token);
+
   struct KnownCertificate {
     UserInfo user;
     WallTime not_before, not_after;
@@ -29,6 +31,7 @@ class Authenticator {
   async::Time& time_;
   std::map<std::string, KnownCertificate, std::less<>> certificates_;  // by DER: parsed once, times are checked each time
   std::map<std::string, UserInfo, std::less<>> static_tokens_;  // by SHA-256 of the token: no timing oracle over the text
+  std::string last_token_, last_digest_;                        // who asks often is not hashed each time
 };
 
 }  // namespace monopod::api

@@ -92,9 +92,9 @@ bool ServiceAccountTokens::is_ours(std::string_view token) const {
   return it != parsed->claims.end() && it->value().is_string() && std::string_view(it->value().get_string()) == issuer_;
 }
 
-Outcome<UserInfo> ServiceAccountTokens::authenticate(std::string_view token, const std::vector<std::string>& audiences,
+Outcome<UserInfo> ServiceAccountTokens::authenticate(std::string_view token, const std::string& digest, const std::vector<std::string>& audiences,
                                                      std::vector<std::string>* matched) {
-  const pki::Jwt* parsed = verified(token);
+  const pki::Jwt* parsed = verified(token, digest);
   if (parsed == nullptr || !pki::check_times(*parsed, time_.wall())) return refuse(unauthorized());
   json::Value claims(parsed->claims);
   if (json::get_string(claims, {"iss"}) != issuer_) return refuse(unauthorized());
@@ -137,13 +137,12 @@ Outcome<UserInfo> ServiceAccountTokens::authenticate(std::string_view token, con
   return user;
 }
 
-const pki::Jwt* ServiceAccountTokens::verified(std::string_view token) {
-  std::string digest = pki::sha256(token);
+const pki::Jwt* ServiceAccountTokens::verified(std::string_view token, const std::string& digest) {
   if (auto it = verified_.find(digest); it != verified_.end()) return &it->second;
   auto parsed = pki::verify_jwt(token, {&public_key_, 1});
   if (!parsed) return nullptr;
   if (verified_.size() >= kCredentialsKnownMax) verified_.clear();
-  return &verified_.emplace(std::move(digest), std::move(*parsed)).first->second;
+  return &verified_.emplace(digest, std::move(*parsed)).first->second;
 }
 
 json::Value ServiceAccountTokens::jwks() const { return pki::format_jwks({&public_key_, 1}); }

@@ -29,7 +29,8 @@ class ServiceAccountTokens {
   // 404 unknown account, 409 where the bound object has another uid.
   Outcome<IssuedToken> issue(const TokenSpec& spec);
   // 401 for every reason. audiences: at least one must be in the token; empty: the server's own.
-  Outcome<UserInfo> authenticate(std::string_view token, const std::vector<std::string>& audiences, std::vector<std::string>* matched = nullptr);
+  // digest: the token's SHA-256.
+  Outcome<UserInfo> authenticate(std::string_view token, const std::string& digest, const std::vector<std::string>& audiences, std::vector<std::string>* matched);
   // Claims look like ours: a token of another kind may be tried elsewhere.
   bool is_ours(std::string_view token) const;
 
@@ -38,7 +39,7 @@ class ServiceAccountTokens {
 
  private:
   // The claims of a token whose signature holds; null otherwise. Signatures are checked once for each token.
-  const pki::Jwt* verified(std::string_view token);
+  const pki::Jwt* verified(std::string_view token, const std::string& digest);
 
   pki::PrivateKey key_;
   pki::PublicKey public_key_;

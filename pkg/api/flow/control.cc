@@ -116,8 +116,9 @@ LevelSettings read_level(const json::Value& object) {
 }
 
 void Control::refresh() {
-  WatchCache* levels = caches_.find(kGroup, "prioritylevelconfigurations");
-  WatchCache* schemas = caches_.find(kGroup, "flowschemas");
+  if (level_objects_ == nullptr) level_objects_ = caches_.find(kGroup, "prioritylevelconfigurations");
+  if (schema_objects_ == nullptr) schema_objects_ = caches_.find(kGroup, "flowschemas");
+  const WatchCache *levels = level_objects_, *schemas = schema_objects_;
   if (levels == nullptr || schemas == nullptr) return;
   // Generations begin at zero with nothing in the cache; what is seen is kept one higher.
   if (levels->generation() + 1 == levels_seen_ && schemas->generation() + 1 == schemas_seen_) return;

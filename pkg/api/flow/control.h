@@ -48,6 +48,7 @@ class Control {
   CacheSet& caches_;
   Pool pool_;
   std::vector<Schema> schemas_;  // by precedence, then name; those whose level exists
+  const WatchCache *level_objects_ = nullptr, *schema_objects_ = nullptr;  // of rows of the tables: there as long as caches_
   std::uint64_t schemas_seen_ = 0, levels_seen_ = 0;
 };
 

@@ -17,7 +17,7 @@ MediaRange parse_range(std::string_view text) {
   for (std::size_t i = 1; i < parts.size(); ++i) {
     auto [name, value] = split_once(parts[i], '=');
     std::string key = to_lower(trim(name)), content(trim(value.value_or("")));
-    if (key == "q") range.quality = std::strtod(content.c_str(), nullptr);
+    if (key == "q") range.quality = std::min(std::strtod(content.c_str(), nullptr), 1.0);
     else range.params.emplace_back(std::move(key), std::move(content));
   }
   return range;
@@ -68,6 +68,7 @@ std::vector<MediaRange> parse_accept(std::string_view accept) {
 Outcome<Media> negotiate(std::string_view accept, const MediaSupport& support) {
   if (trim(accept).empty()) return Media();
   Media media;
+  if (MediaRange first = parse_range(split_once(accept, ',').first); first.quality == 1 && matches(first, support, media)) return media;  // nothing comes before it
   for (const MediaRange& range : parse_accept(accept))
     if (matches(range, support, media)) return media;
   return refuse(not_acceptable(

@@ -226,6 +226,7 @@ async::Task<Outcome<>> serve_resource(HttpCall& call) {
   const RequestInfo& info = call.info;
   Call api_call;
   if (!find_served(call.works, info.group, info.version, info.resource, api_call)) co_return refuse(page_not_found());
+  call.served = true;
   const Resource* resource = api_call.resource;
   api_call.user = call.user;
   api_call.verb = info.verb;

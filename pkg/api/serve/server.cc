@@ -12,6 +12,8 @@
 namespace monopod::api {
 namespace {
 
+constexpr std::size_t kOwnHeaders = 4;  // that respond() and the protocol add to an answer's
+
 pki::PrivateKey service_account_key(const std::string& pem) {
   auto key = pem.empty() ? pki::PrivateKey::make() : pki::PrivateKey::parse_pem(pem);
   if (!key) key = pki::PrivateKey::make();
@@ -160,7 +162,7 @@ async::Task<Result<>> respond_status(HttpCall& call, const Status& status) {
 void count(const HttpCall& call, MonoTime begin) {
   const RequestInfo& info = call.info;
   std::string_view scope = info.name.empty() ? (info.ns.empty() ? "cluster" : "namespace") : "resource";
-  bool known = !info.is_resource || call.works.kinds.find(info.group, info.version, info.resource).resource != nullptr;
+  bool known = !info.is_resource || call.served || call.works.kinds.find(info.group, info.version, info.resource).resource != nullptr;
   if (!known) return;  // labels stay bounded whatever clients ask for
   call.works.metrics.on_request({.verb = info.verb,
                                  .group = info.is_resource ? std::string_view(info.group) : std::string_view(),
@@ -342,8 +344,9 @@ bool find_served(ServerWorks& works, std::string_view group, std::string_view ve
 
 async::Task<Outcome<>> respond(HttpCall& call, int code, http::Headers headers, SharedBytes body) {
   call.code = code;
+  headers.reserve(headers.size() + kOwnHeaders);
   add_flow_headers(call, headers);
-  if (!headers.find("cache-control")) headers.set("cache-control", "no-cache, private");
+  if (!headers.find("cache-control")) headers.add("cache-control", "no-cache, private");
   CO_OUT(co_await call.exchange.respond(code, std::move(headers), std::move(body)));
   co_return Outcome<>();
 }
@@ -372,7 +375,11 @@ bool accepts_gzip(const http::Request& request) { return request.headers.has_tok
 
 std::string accept_of(const http::Request& request) {
   std::string out;
-  for (std::string_view value : request.headers.find_all("accept")) out += cat(out.empty() ? "" : ",", value);
+  for (const http::Headers::Field& field : request.headers) {
+    if (field.name.size() != 6 || !iequals(field.name, "accept")) continue;
+    if (!out.empty()) out += ',';
+    out += field.value;
+  }
   return out;
 }
 

@@ -64,7 +64,8 @@ struct HttpCall {
   audit::Record* record = nullptr;       // null where nothing is audited
   flow::Seat seat{};                     // until the answer is complete, or a watch has sent what there was
   std::string schema_uid{}, level_uid{};  // of the objects that gave it
-  int code = 0;  // of the answer, for metrics
+  int code = 0;         // of the answer, for metrics
+  bool served = false;  // its resource was found
   std::unique_ptr<LongAnswer> rest{};  // run after everything else here is gone
 };
 
