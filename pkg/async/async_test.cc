@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <boost/asio/post.hpp>
+#include <stdexcept>
+
 #include "async/channel.h"
 #include "async/pool.h"
 #include "async/test_support.h"
@@ -161,6 +164,49 @@ Task<Result<>> timeouts(Loop& loop) {
   co_return Result<>();
 }
 TEST(Time, WithTimeoutCutsOnlyWhatIsLate) { run_test(timeouts); }
+
+Task<Result<int>> answer_at_once() { co_return 7; }
+Task<Result<int>> never(Time& time, bool& unwound) {
+  CO_TRY(co_await sleep_long(time, unwound));
+  co_return 0;
+}
+Task<Result<int>> throws_later(Time& time) {
+  CO_TRY(co_await time.sleep_for(1ms));
+  throw std::runtime_error("a bug");
+}
+Task<Result<>> waits_for(Time& time, bool& unwound, std::optional<Code>& ended) {
+  Result<int> out = co_await with_timeout<int>(time, 1h, "answer", never(time, unwound));
+  if (!out) ended = out.error().code();
+  co_return Result<>();
+}
+
+// On both clocks: the loop's own has a way of its own.
+Task<Result<>> ends_of_with_timeout(Loop& loop, Time& time) {
+  CO_TRY_ASSIGN(int seven, co_await with_timeout<int>(time, 10s, "answer", answer_at_once()));
+  EXPECT_EQ(seven, 7);
+  bool unwound = false;
+  std::optional<Code> ended;
+  Scope scope(loop.executor());
+  scope.spawn(waits_for(time, unwound, ended));
+  for (int turn = 0; turn < 5; ++turn) co_await asio::post(loop.executor(), use_task);
+  scope.cancel();
+  CO_TRY(co_await scope.join());
+  EXPECT_TRUE(unwound) << "what it waited for is over before it is";
+  EXPECT_EQ(ended, Code::kCancelled);
+  co_return Result<>();
+}
+Task<Result<>> ends_on_both(Loop& loop) {
+  RealTime real;
+  CO_TRY(co_await ends_of_with_timeout(loop, real));
+  bool unwound = false;
+  Result<int> late = co_await with_timeout<int>(real, 1ms, "answer", never(real, unwound));
+  EXPECT_EQ(late.error().code(), Code::kDeadlineExceeded);
+  EXPECT_TRUE(unwound);
+  EXPECT_THROW((void)co_await with_timeout<int>(real, 10s, "answer", throws_later(real)), std::runtime_error);
+  FakeTime fake(loop.executor());
+  co_return co_await ends_of_with_timeout(loop, fake);
+}
+TEST(Time, WithTimeoutWaitsForWhatItCancels) { run_test(ends_on_both); }
 
 Task<Result<>> advance_later(FakeTime& time) {
   time.advance(59min);

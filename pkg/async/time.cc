@@ -1,6 +1,11 @@
 #include "async/time.h"
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/system/system_error.hpp>
+#include <exception>
 #include <optional>
 
 #include "async/as_result.h"
@@ -54,9 +59,52 @@ Task<Result<>> await_decision(Race& race, Time& time, MonoTime until, Task<>& wo
   co_return co_await race.decided.wait();
 }
 
+// A cancelled coroutine unwinds by an exception, which is no news to who cancelled it.
+void rethrow_unless_cancelled(std::exception_ptr thrown) {
+  if (!thrown) return;
+  try {
+    std::rethrow_exception(std::move(thrown));
+  } catch (const boost::system::system_error& e) {
+    if (e.code() != asio::error::operation_aborted) throw;
+  }
+}
+
+// On the loop's own clock, as every request of a client has it: one timer is the clock, and what the end of work wakes.
+Task<bool> finishes_before_timer(MonoTime until, Task<> work) {
+  Executor executor = co_await this_executor();
+  const bool throws = co_await asio::this_coro::throw_if_cancelled();
+  co_await asio::this_coro::throw_if_cancelled(false);  // work is waited for however this ends
+  asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
+  bool ended = false, late = false, asked_to_end = false;
+  const bool shielded = state.cancelled() != asio::cancellation_type::none;  // cancelled before: it means to go on
+  std::exception_ptr thrown;
+  asio::steady_timer timer(executor, until);
+  asio::cancellation_signal signal;
+  asio::co_spawn(executor, std::move(work), asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr what) {
+    thrown = std::move(what);
+    ended = true;
+    timer.cancel();
+  }));
+  while (!ended) {
+    boost::system::error_code ec = co_await timer.async_wait(as_code);
+    if (ended || asked_to_end) continue;
+    state = co_await asio::this_coro::cancellation_state;
+    const bool cancelled = !shielded && state.cancelled() != asio::cancellation_type::none;
+    if (ec && !cancelled) continue;
+    late = !cancelled;
+    asked_to_end = true;
+    timer.expires_at(MonoTime::max());
+    signal.emit(asio::cancellation_type::terminal);
+  }
+  co_await asio::this_coro::throw_if_cancelled(throws);
+  rethrow_unless_cancelled(std::move(thrown));
+  co_return !late;
+}
+
 }  // namespace
 
 Task<bool> finishes_before(Time& time, Duration limit, Task<> work) {
+  if (dynamic_cast<RealTime*>(&time) != nullptr) co_return co_await finishes_before_timer(time.mono() + std::chrono::duration_cast<MonoTime::duration>(limit), std::move(work));
   Race race{std::nullopt, Event(co_await asio::this_coro::executor)};
   MonoTime until = time.mono() + std::chrono::duration_cast<MonoTime::duration>(limit);  // the call counts, not the turn its clock begins in
   Result<> ended = co_await run_scoped(
