@@ -30,8 +30,12 @@ struct MetaParts {
   bool deleting = false;
 };
 
-bool read_meta(std::string_view meta, MetaParts& out) {
-  return scan_members(meta, [&out](std::string_view key, std::string_view value) {
+// The position after the metadata that begins at `at`; npos where there is none.
+std::size_t read_meta(std::string_view text, std::size_t at, MetaParts& out) {
+  return walk_members(text, at, [&out, text](std::string_view key, std::size_t begin) {
+    const std::size_t end = detail::skip_value(text, begin);
+    if (end == std::string_view::npos) return end;
+    const std::string_view value = text.substr(begin, end - begin);
     if (key == "name") out.name = scan_text(value);
     else if (key == "namespace") out.ns = scan_text(value);
     else if (key == "uid") out.uid = scan_text(value);
@@ -43,17 +47,42 @@ bool read_meta(std::string_view meta, MetaParts& out) {
         return true;
       });
     }
-    return true;
+    return end;
   });
 }
 
 }  // namespace
 
-// What metadata says, cut out of the text that metadata stands in.
+// What is cut out of an object's text, in one pass.
 struct ObjectBuilder {
   MetaParts meta;
+  std::string fields;
+  std::size_t meta_begin = 0, meta_end = 0;
 
-  std::shared_ptr<const Object> build(SharedBytes json, std::int64_t revision, const std::vector<std::string_view>& extra_fields) {
+  // Whether it has metadata.
+  bool read(std::string_view text, const std::vector<std::string_view>& extra_fields) {
+    walk_members(text, 0, [&](std::string_view key, std::size_t at) {
+      if (key == "metadata") {
+        meta_begin = at;
+        meta_end = read_meta(text, at, meta);
+        return extra_fields.empty() ? std::string_view::npos : meta_end;
+      }
+      const std::size_t end = detail::skip_value(text, at);
+      if (end != std::string_view::npos) read_fields(key, text.substr(at, end - at), extra_fields);
+      return end;
+    });
+    return meta_begin > 0 && meta_end != std::string_view::npos;
+  }
+
+  void read_fields(std::string_view member, std::string_view text, const std::vector<std::string_view>& paths) {
+    for (std::string_view path : paths) {
+      auto [head, rest] = split_once(path, '.');
+      if (head != member) continue;
+      if (std::string value = scan_text(rest ? scan_path(text, *rest) : text); !value.empty()) append_pair(fields, path, value);
+    }
+  }
+
+  std::shared_ptr<const Object> build(SharedBytes json, std::int64_t revision) {
     auto object = std::make_shared<Object>();
     object->key_ = cat(meta.ns, '/', meta.name);
     object->ns_size_ = static_cast<std::uint32_t>(meta.ns.size());
@@ -62,9 +91,7 @@ struct ObjectBuilder {
     object->labels_.shrink_to_fit();
     object->deleting_ = meta.deleting;
     object->revision_ = revision;
-    for (std::string_view path : extra_fields) {
-      if (std::string value = scan_text(scan_path(*json, path)); !value.empty()) append_pair(object->fields_, path, value);
-    }
+    object->fields_ = std::move(fields);
     object->fields_.shrink_to_fit();
     object->json_ = std::move(json);
     return object;
@@ -74,32 +101,30 @@ struct ObjectBuilder {
 Result<std::shared_ptr<const Object>> Object::parse(SharedBytes json, std::int64_t revision,
                                                     const std::vector<std::string_view>& extra_fields) {
   ObjectBuilder builder;
-  std::string_view meta_text = scan_path(*json, "metadata");
-  if (meta_text.empty() || !read_meta(meta_text, builder.meta)) return fail(Code::kInvalidArgument, "object: no metadata");
+  if (!builder.read(*json, extra_fields)) return fail(Code::kInvalidArgument, "object: no metadata");
   if (revision == 0) revision = parse_int<std::int64_t>(builder.meta.resource_version).value_or(0);
-  return builder.build(std::move(json), revision, extra_fields);
+  return builder.build(std::move(json), revision);
 }
 
 Result<std::shared_ptr<const Object>> Object::from_store(std::string_view stored, std::int64_t revision,
                                                          const std::vector<std::string_view>& extra_fields) {
   ObjectBuilder builder;
-  std::string_view meta = scan_path(stored, "metadata");
-  if (meta.empty() || !read_meta(meta, builder.meta)) return fail(Code::kDataLoss, "stored object: no metadata");
+  if (!builder.read(stored, extra_fields)) return fail(Code::kDataLoss, "stored object: no metadata");
   std::string text;
   if (builder.meta.has_version) {  // written by someone else: take the old one out
     TRY_ASSIGN(json::Value tree, json::parse(stored));
     json::at_path(tree, {"metadata", "resourceVersion"}) = std::to_string(revision);
     text = json::format(tree);
   } else {
-    std::size_t at = static_cast<std::size_t>(meta.data() - stored.data()) + 1;
-    bool empty = detail::skip_space(meta, 1) < meta.size() && meta[detail::skip_space(meta, 1)] == '}';
+    const std::size_t at = builder.meta_begin + 1;
+    const bool empty = stored[detail::skip_space(stored, at)] == '}';
     std::string version = std::to_string(revision);
     text.reserve(stored.size() + version.size() + sizeof R"("resourceVersion":"",)");
     text.append(stored.substr(0, at));
     text += cat("\"resourceVersion\":\"", version, empty ? "\"" : "\",");
     text.append(stored.substr(at));
   }
-  return builder.build(share(std::move(text)), revision, extra_fields);
+  return builder.build(share(std::move(text)), revision);
 }
 
 std::optional<std::string_view> Object::label(std::string_view name) const {

@@ -8,6 +8,11 @@
 
 namespace monopod::api {
 
+// Calls on_member(key, at) for each member of the object that begins at `at` of text; it looks at the value there and returns the position
+// after it, npos to stop. The position after the object; npos where it was stopped or there is none.
+template <typename F>
+std::size_t walk_members(std::string_view text, std::size_t at, F on_member);
+
 // Calls on_member(key, raw value text) for each member of the object that text starts with; it returns false to stop early.
 // Keys are given as they stand between the quotes. Returns false where text is not an object.
 template <typename F>
@@ -32,26 +37,36 @@ std::size_t skip_string(std::string_view text, std::size_t at);
 }  // namespace detail
 
 template <typename F>
-bool scan_members(std::string_view text, F on_member) {
+std::size_t walk_members(std::string_view text, std::size_t at, F on_member) {
   constexpr auto kEnd = std::string_view::npos;
-  std::size_t at = detail::skip_space(text, 0);
-  if (at >= text.size() || text[at] != '{') return false;
+  at = detail::skip_space(text, at);
+  if (at >= text.size() || text[at] != '{') return kEnd;
   at = detail::skip_space(text, at + 1);
   while (at < text.size() && text[at] == '"') {
     std::size_t key_end = detail::skip_string(text, at);
-    if (key_end == kEnd) return false;
+    if (key_end == kEnd) return kEnd;
     std::string_view key = text.substr(at + 1, key_end - at - 2);
     at = detail::skip_space(text, key_end);
-    if (at >= text.size() || text[at] != ':') return false;
-    at = detail::skip_space(text, at + 1);
-    std::size_t end = detail::skip_value(text, at);
-    if (end == kEnd) return false;
-    if (!on_member(key, text.substr(at, end - at))) return true;
+    if (at >= text.size() || text[at] != ':') return kEnd;
+    std::size_t end = on_member(key, detail::skip_space(text, at + 1));
+    if (end == kEnd) return kEnd;
     at = detail::skip_space(text, end);
     if (at >= text.size() || text[at] != ',') break;
     at = detail::skip_space(text, at + 1);
   }
-  return at < text.size() && text[at] == '}';
+  return at < text.size() && text[at] == '}' ? at + 1 : kEnd;
+}
+
+template <typename F>
+bool scan_members(std::string_view text, F on_member) {
+  bool stopped = false;
+  const std::size_t end = walk_members(text, 0, [&](std::string_view key, std::size_t at) {
+    std::size_t after = detail::skip_value(text, at);
+    if (after == std::string_view::npos || on_member(key, text.substr(at, after - at))) return after;
+    stopped = true;
+    return std::string_view::npos;
+  });
+  return stopped || end != std::string_view::npos;
 }
 
 template <typename F>
