@@ -132,16 +132,21 @@ void TableWriter::add_cells(const TableRow& row) {
 
 void TableWriter::add(const Object& object) {
   std::string_view text = *object.json();
-  if (!object.row() || object.row()->good_until <= now_ || object.row()->of != &resource_) object.keep_row(std::make_shared<const TableRow>(make_row(resource_, tree_for_cells(text), now_)));
+  if (!object.row() || object.row()->good_until <= now_ || object.row()->of != &resource_) {
+    auto made = std::make_shared<TableRow>(make_row(resource_, tree_for_cells(text), now_));
+    made->metadata = scan_path(text, "metadata");
+    object.keep_row(std::move(made));
+  }
+  const TableRow& row = *object.row();
   begin_row();
-  add_cells(*object.row());
+  add_cells(row);
   switch (options_.include) {
     case IncludeObject::kNone: out_ += ",\"object\":null}"; break;
     case IncludeObject::kMetadata:
       out_ += ",\"object\":{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"";
       out_ += options_.api_version;
       out_ += "\",\"metadata\":";
-      out_ += scan_path(text, "metadata");
+      out_ += row.metadata;
       out_ += "}}";
       break;
     case IncludeObject::kObject:

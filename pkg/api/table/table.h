@@ -29,6 +29,7 @@ struct TableRow {
   std::string after{};               // ,...]
   std::optional<WallTime> created{}; // the age between the two; none: before is all
   WallTime good_until{};
+  std::string_view metadata{};       // in the text of the object that it is kept with
 };
 
 // Appends a Table to a text that may be sent away in between: the head at once, add() for each object, then finish().
