@@ -129,6 +129,17 @@ Task<Result<>> streaming(Fixture& f) {
 }
 TEST_P(EveryMode, StreamsInPiecesWithTrailers) { run(streaming); }
 
+// What a turn reads at most is all that the socket has, and TLS holds the rest: nobody says that the socket is readable.
+Task<Result<>> around_a_turn(Fixture& f) {
+  for (int i = 0; i < 3; ++i) CO_TRY(co_await fetch(f.client, {.target = cat("/bytes?n=", 8 << 20)}));  // the socket takes much from now on
+  for (int size = (128 << 10) - 400; size < (128 << 10) + 400; size += 10) {
+    CO_TRY_ASSIGN(std::string text, co_await fetch(f.client, {.target = cat("/bytes?n=", size)}));
+    EXPECT_EQ(text.size(), static_cast<std::size_t>(size));
+  }
+  co_return Result<>();
+}
+TEST_P(EveryMode, AnswersEndWhereverATurnEnds) { run(around_a_turn); }
+
 Task<Result<>> errors(Fixture& f) {
   CO_TRY_ASSIGN(std::string text, co_await fetch(f.client, {.target = "/error"}, 404));
   EXPECT_EQ(text, "pods \"x\" not found\n");

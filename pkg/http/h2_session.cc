@@ -250,11 +250,15 @@ async::Task<Result<>> H2Session::read_loop(std::string initial, async::Scope& sc
   Result<> fed = feed(initial);
   initial = {};
   while (fed && open_) {
-    Result<bool> more = pump();
+    Result<Pumped> pumped = pump();
     flush();
-    if (!more && more.error().code() == Code::kInvalidArgument) nghttp2_session_terminate_session(session_, NGHTTP2_ENHANCE_YOUR_CALM);
-    if (!more || !*more) break;
+    if (!pumped && pumped.error().code() == Code::kInvalidArgument) nghttp2_session_terminate_session(session_, NGHTTP2_ENHANCE_YOUR_CALM);
+    if (!pumped || *pumped == Pumped::kEnd) break;
     if (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0 && output_empty()) break;
+    if (*pumped == Pumped::kBudget) {  // no wait: TLS may hold all of the rest, which no socket tells of
+      co_await async::asio::post(executor_, async::use_task);
+      continue;
+    }
     Result<> readable = co_await transport_->wait_readable();
     if (!readable) break;  // closed on our side
   }
@@ -279,16 +283,16 @@ Result<> H2Session::feed(std::string_view bytes) {
 }
 
 // Everything that is there, up to a budget: a busy peer must not hold the loop.
-Result<bool> H2Session::pump() {
+Result<H2Session::Pumped> H2Session::pump() {
   std::array<std::byte, kReadBytes> buffer;
   for (int i = 0; i < kReadsPerTurn; ++i) {
     TRY_ASSIGN(Transport::Moved n, transport_->try_read(buffer));
-    if (!n) return true;
-    if (*n == 0) return false;
+    if (!n) return Pumped::kDrained;
+    if (*n == 0) return Pumped::kEnd;
     TRY(feed(as_text(std::span(buffer).first(*n))));
-    if (*n < buffer.size()) return true;  // drained; the wait tells when there is more
+    if (*n < buffer.size()) return Pumped::kDrained;  // the wait tells when there is more
   }
-  return true;
+  return Pumped::kBudget;
 }
 
 void H2Session::push_owned(std::string_view bytes) {

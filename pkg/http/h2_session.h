@@ -141,7 +141,8 @@ class H2Session : public std::enable_shared_from_this<H2Session> {
     const char* data() const { return (shared ? shared->data() : owned.data()) + offset; }
   };
   void push_owned(std::string_view bytes);
-  Result<bool> pump();  // false at end of stream
+  enum class Pumped { kEnd, kDrained, kBudget };  // kBudget: there may be more that was received
+  Result<Pumped> pump();
   Result<> feed(std::string_view bytes);
   async::Task<Result<>> read_loop(std::string initial, async::Scope& scope);
   async::Task<Result<>> write_loop();
