@@ -41,13 +41,16 @@ Result<Value> parse_in(boost::json::storage_ptr storage, std::string_view text, 
   return parser.release();
 }
 
-}  // namespace
-
-Result<Value> parse(std::string_view text, const ParseLimits& limits) {
-  Result<Value> value = parse_in({}, text, limits);
+Result<Value> parse_sent(boost::json::storage_ptr storage, std::string_view text, const ParseLimits& limits) {
+  Result<Value> value = parse_in(std::move(storage), text, limits);
   if (value && holds_non_finite(*value)) return fail(Code::kInvalidArgument, "json: number out of range");
   return value;
 }
+
+}  // namespace
+
+Result<Value> parse(std::string_view text, const ParseLimits& limits) { return parse_sent({}, text, limits); }
+Result<Value> parse_into(Arena& arena, std::string_view text, const ParseLimits& limits) { return parse_sent(arena.storage(), text, limits); }
 
 std::string format(const Value& value) { return boost::json::serialize(value); }
 

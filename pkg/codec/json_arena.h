@@ -20,5 +20,7 @@ class Arena {
 
 // As parse(), for text that format() wrote. Nothing of the result may outlive the arena.
 Result<Value> parse_into(Arena& arena, std::string_view text);
+// The same for text that somebody sent.
+Result<Value> parse_into(Arena& arena, std::string_view text, const ParseLimits& limits);
 
 }  // namespace monopod::json

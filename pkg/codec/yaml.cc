@@ -223,10 +223,12 @@ Result<std::vector<Value>> parse_documents(std::string_view text, const Limits& 
   return std::move(builder.documents);
 }
 
-Result<Value> parse_one(std::string_view text, const Limits& limits, std::vector<std::string>* twice) {
+Result<Value> parse_one(std::string_view text, const Limits& limits, std::vector<std::string>* twice, json::Arena* arena = nullptr) {
   // JSON is YAML, and what clients send as YAML is mostly JSON: a tenth of the work.
-  if (std::size_t first = text.find_first_not_of(" \t\r\n"); first != std::string_view::npos && text[first] == '{')
-    if (auto tree = json::parse(text, {.depth_max = limits.depth_max, .bytes_max = limits.bytes_max})) return tree;
+  if (std::size_t first = text.find_first_not_of(" \t\r\n"); first != std::string_view::npos && text[first] == '{') {
+    const json::ParseLimits json{.depth_max = limits.depth_max, .bytes_max = limits.bytes_max};
+    if (auto tree = arena != nullptr ? json::parse_into(*arena, text, json) : json::parse(text, json)) return tree;
+  }
   TRY_ASSIGN(std::vector<Value> documents, parse_documents(text, limits, twice));
   if (documents.empty()) return Value();
   if (documents.size() > 1) return fail(Code::kInvalidArgument, cat("yaml: ", documents.size(), " documents, want one"));
@@ -237,6 +239,6 @@ Result<Value> parse_one(std::string_view text, const Limits& limits, std::vector
 
 Result<std::vector<Value>> parse_all(std::string_view text, const Limits& limits) { return parse_documents(text, limits, nullptr); }
 Result<Value> parse(std::string_view text, const Limits& limits) { return parse_one(text, limits, nullptr); }
-Result<Value> parse_noting_twice(std::string_view text, std::vector<std::string>& twice, const Limits& limits) { return parse_one(text, limits, &twice); }
+Result<Value> parse_noting_twice(std::string_view text, std::vector<std::string>& twice, const Limits& limits, json::Arena* arena) { return parse_one(text, limits, &twice, arena); }
 
 }  // namespace monopod::yaml

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "codec/json.h"
+#include "codec/json_arena.h"
 
 namespace monopod::yaml {
 
@@ -23,8 +23,8 @@ struct Limits {
 // One document; an empty text is null. More than one document fails.
 Result<json::Value> parse(std::string_view text, const Limits& limits = {});
 // The same, but a key that stands twice in a map is no error: its last value counts, and twice gets `line 11: key "foo" already set in map`, up to
-// 100 of them.
-Result<json::Value> parse_noting_twice(std::string_view text, std::vector<std::string>& twice, const Limits& limits = {});
+// 100 of them. A tree of JSON lies in the arena, where one is given.
+Result<json::Value> parse_noting_twice(std::string_view text, std::vector<std::string>& twice, const Limits& limits = {}, json::Arena* arena = nullptr);
 // Every document in order, those that are empty (only comments, or nothing between "---") left out.
 Result<std::vector<json::Value>> parse_all(std::string_view text, const Limits& limits = {});
 

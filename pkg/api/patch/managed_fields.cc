@@ -142,12 +142,6 @@ void strip(FieldSet& set, const typed::Unowned& unowned = {kUnowned, kUnownedOfM
   if (meta->empty()) std::erase_if(set.children, [](const auto& child) { return child.first == "f:metadata"; });
 }
 
-json::Value without_managed(const json::Value& object, boost::json::storage_ptr storage) {
-  json::Value out(object, std::move(storage));
-  if (json::Value* meta = json::find(out, {"metadata"}); meta != nullptr && meta->is_object()) meta->get_object().erase("managedFields");
-  return out;
-}
-
 json::Value empty_object(const Type& type) {
   json::Value out(json::Object{});
   (void)canonicalize_tree(out, type, {});  // nothing to fail on
@@ -198,28 +192,49 @@ bool apply_values(const json::Value& live, const json::Value& config, const Type
 
 }  // namespace
 
-Result<ApplyResult> apply_configuration(const json::Value* live, const json::Value& configuration, const Type& type, const FieldManager& who, bool force) {
-  std::string_view name = json::get_string(configuration, {"metadata", "name"}), ns = json::get_string(configuration, {"metadata", "namespace"});
-  std::string_view kind = json::get_string(configuration, {"kind"});
-  auto refuse = [&](std::string_view why) {
-    return fail(Code::kInvalidArgument, cat("failed to create typed patch object (", ns, ns.empty() ? "" : "/", name, "; ", who.api_version, ", Kind=", kind, "): ", why));
-  };
-  if (const json::Array* given = json::get_array(configuration, {"metadata", "managedFields"}); given != nullptr && !given->empty())
-    return fail(Code::kInvalidArgument, "metadata.managedFields must be nil");
+namespace {
 
+// name: "namespace/name", as the configuration has it.
+std::unexpected<Error> untyped(std::string_view name, std::string_view kind, const FieldManager& who, std::string_view why) {
+  return fail(Code::kInvalidArgument, cat("failed to create typed patch object (", name, "; ", who.api_version, ", Kind=", kind, "): ", why));
+}
+
+std::string name_of(const json::Value& config) {
+  std::string_view name = json::get_string(config, {"metadata", "name"}), ns = json::get_string(config, {"metadata", "namespace"});
+  return cat(ns, ns.empty() ? "" : "/", name);
+}
+
+}  // namespace
+
+Result<json::Value> read_configuration(json::Value configuration, const Type& type, const FieldManager& who) {
+  json::Value* meta = json::find(configuration, {"metadata"});
+  if (json::Object* members = meta == nullptr ? nullptr : meta->if_object()) {
+    const json::Array* given = json::get_array(*meta, {"managedFields"});
+    if (given != nullptr && !given->empty()) return fail(Code::kInvalidArgument, "metadata.managedFields must be nil");
+    members->erase("managedFields");
+  }
+  const std::string name = name_of(configuration), kind(json::get_string(configuration, {"kind"}));  // a walk that fails leaves half a tree
   std::vector<std::string> unknown;
   CanonicalOptions options;
   options.keep_zero = true;
   options.add_required = false;
   options.unknown = &unknown;
-  json::Value config = without_managed(configuration, live != nullptr ? live->storage() : configuration.storage());
-  if (auto done = canonicalize_tree(config, type, options); !done) return refuse(done.error().message());
-  if (!unknown.empty()) return refuse(cat(".", unknown[0], ": field not declared in schema"));
+  if (auto done = canonicalize_tree(configuration, type, options); !done) return untyped(name, kind, who, done.error().message());
+  if (!unknown.empty()) return untyped(name, kind, who, cat(".", unknown[0], ": field not declared in schema"));
+  return configuration;
+}
+
+Result<ApplyResult> apply_configuration(const json::Value* live, const json::Value& configuration, const Type& type, const FieldManager& who, bool force) {
+  TRY_ASSIGN(json::Value config, read_configuration(json::Value(configuration, live != nullptr ? live->storage() : configuration.storage()), type, who));
+  return apply_read(live, config, type, who, force);
+}
+
+Result<ApplyResult> apply_read(const json::Value* live, const json::Value& config, const Type& type, const FieldManager& who, bool force) {
   const typed::Unowned unowned = unowned_of(type, who.subresource);
-  ApplyResult result{json::Value(nullptr, config.storage())};  // else what is assigned to it would be copied
+  ApplyResult result{json::Value(nullptr, live != nullptr ? live->storage() : config.storage())};  // else what is assigned to it would be copied
   if (live != nullptr && apply_values(*live, config, type, who, unowned, result)) return result;
   auto set = typed::fields_of(config, type);
-  if (!set) return refuse(set.error().message());
+  if (!set) return untyped(name_of(config), json::get_string(config, {"kind"}), who, set.error().message());
   strip(*set, unowned);
 
   // managedFields stay in both sides of what follows, and are written anew at the end.

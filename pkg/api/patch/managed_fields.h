@@ -32,9 +32,13 @@ struct ApplyResult {
   std::vector<ApplyConflict> conflicts; // empty when forced
 };
 
-// Applies a configuration (the tree as the client sent it: not canonical, no defaults) over the live object. `live` is null when
-// the object is created. The result still needs defaults, prepare and validation, but no update_managed_fields(). An apply that
-// changes nothing leaves the old time. kInvalidArgument: managedFields given, an unknown field, a wrong type, a list key twice.
+// The tree as the client sent it: what of it is applied, canonical but for zero values, which stay; no defaults. kInvalidArgument: managedFields
+// given, an unknown field, a wrong type.
+Result<json::Value> read_configuration(json::Value configuration, const Type& type, const FieldManager& who);
+// Applies one that was read over the live object. `live` is null when the object is created. The result still needs defaults, prepare and
+// validation, but no update_managed_fields(). An apply that changes nothing leaves the old time. kInvalidArgument: a list key twice.
+Result<ApplyResult> apply_read(const json::Value* live, const json::Value& config, const Type& type, const FieldManager& who, bool force);
+// Both.
 Result<ApplyResult> apply_configuration(const json::Value* live, const json::Value& configuration, const Type& type,
                                         const FieldManager& who, bool force);
 

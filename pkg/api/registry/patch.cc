@@ -24,7 +24,7 @@ Status patch_failure(const Error& error) {
 struct PatchJob {
   Call& call;
   PatchType type;
-  const json::Value& patch;
+  const json::Value& patch;  // kApply: read
   FieldValidation validation;
   FieldManager who;
   std::vector<std::string> warnings{};
@@ -67,7 +67,7 @@ struct PatchJob {
   }
 
   Outcome<json::Value> apply(const json::Value* live) {
-    auto applied = apply_configuration(live, patch, call.resource->type(), who, call.options.force);
+    auto applied = apply_read(live, patch, call.resource->type(), who, call.options.force);
     if (!applied) return refuse(patch_failure(applied.error()));
     if (!applied->conflicts.empty()) return refuse(parse_status(make_apply_conflict_status(applied->conflicts)));
     if (!applied->unchanged) return std::move(applied->object);
@@ -121,7 +121,10 @@ async::Task<Outcome<ObjectPtr>> Registry::patch(Call& call, PatchType type, json
     CO_OUT(check_configuration(call, patch));
     json::at_path(patch, {"metadata", "name"}) = call.name;
     if (resource.namespaced) json::at_path(patch, {"metadata", "namespace"}) = call.ns;
-    // It goes on as it was sent: zero values that decoding writes would become the applier's own.
+    // Its zero values stay as they were sent, and none are added: they would become the applier's own.
+    auto read = read_configuration(std::move(patch), resource.type(), job.who);
+    if (!read) co_return refuse(patch_failure(read.error()));
+    patch = std::move(*read);
   }
   Mutation mutation = [&job](const json::Value& old) { return ready(job.run(old)); };
   Outcome<ObjectPtr> out = co_await modify(call, mutation, type != PatchType::kApply);

@@ -119,7 +119,8 @@ async::Task<Outcome<ObjectPtr>> Registry::create(Call& call, json::Value object)
 async::Task<Outcome<ObjectPtr>> Registry::create_once(Call& call, const json::Value& body) {
   const Resource& resource = working_resource(*call.resource);
   CO_OUT_ASSIGN(WatchCache * cache, cache_of(call));
-  json::Value object = body;
+  json::Arena arena;
+  json::Value object(body, arena.storage());
   bool name_fits = valid_segment(call.name);
 
   set_defaults(object, resource);

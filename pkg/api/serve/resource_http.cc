@@ -95,7 +95,9 @@ async::Task<Outcome<Answer>> do_patch(HttpCall& call, Call& api_call) {
     if (same) co_return Answer{200, same, {}};
   }
   std::vector<std::string> twice;
-  Result<json::Value> patch = type == PatchType::kApply ? yaml::parse_noting_twice(body, twice) : json::parse(body);
+  json::Arena arena;  // of a configuration: nothing of one is in the answer of an object itself
+  json::Arena* place = api_call.subresource.empty() ? &arena : nullptr;
+  Result<json::Value> patch = type == PatchType::kApply ? yaml::parse_noting_twice(body, twice, {}, place) : json::parse(body);
   CO_OUT_ASSIGN(FieldValidation validation, parse_field_validation(api_call.options.field_validation));
   if (!twice.empty() && validation == FieldValidation::kStrict)
     co_return refuse(bad_request(cat("error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  ", join(twice, "\n  "))));
