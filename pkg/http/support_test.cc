@@ -41,7 +41,6 @@ async::Task<Result<>> TestHandler::route(Exchange& exchange, std::string_view pa
       if (!exchange.try_write(chunk)) CO_TRY(co_await exchange.write(chunk));
     co_return co_await exchange.finish({{"X-Checksum", "abc"}});
   }
-  if (path == "/bytes") co_return co_await exchange.respond(200, {}, std::string(parse_int<std::size_t>(query.get("n").value_or("")).value_or(0), 'z'));
   if (path == "/trickle") {
     SharedBytes chunk = share(std::string(8192, 'y'));
     CO_TRY(co_await exchange.start(200, {}));

@@ -15,7 +15,6 @@ namespace monopod::http {
 // What the last requests looked like, and answers by path:
 //   /echo        the body back            /headers   the request's target and chosen fields
 //   /stream?n=   n chunks of 1000 bytes   /trickle   writes until cancelled, counting bytes
-//   /bytes?n=    n bytes at once
 //   /hang        waits until cancelled    /error     fails before start
 //   /cut         fails after start        /ignore    answers without reading the body
 //   /ws          echoes WebSocket messages
