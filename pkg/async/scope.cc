@@ -8,6 +8,7 @@
 #include <exception>
 
 #include "async/as_result.h"
+#include "async/beside.h"
 #include "base/log.h"
 
 namespace monopod::async {
@@ -121,22 +122,24 @@ Task<Result<>> run_scoped(std::function<Task<Result<>>(Scope&)> body) {
   co_return result;
 }
 
-// The task gets a thread of execution of its own, which no signal reaches; this one waits on, however often it is woken.
+void Beside::start(Executor executor, Task<> task) {
+  asio::co_spawn(executor, std::move(task), asio::bind_cancellation_slot(signal.slot(), [this](std::exception_ptr what) {
+    thrown = std::move(what);
+    ended = true;
+    woken.cancel();
+  }));
+}
+
+// No signal reaches the task; this coroutine waits on, however often it is woken.
 Task<> shielded(Task<> task) {
   bool throws = co_await asio::this_coro::throw_if_cancelled();
   co_await asio::this_coro::throw_if_cancelled(false);
   Executor executor = co_await this_executor();
-  asio::steady_timer done(executor, asio::steady_timer::time_point::max());
-  bool ended = false;
-  std::exception_ptr thrown;
-  asio::co_spawn(executor, std::move(task), [&](std::exception_ptr what) {
-    thrown = std::move(what);
-    ended = true;
-    done.cancel();
-  });
-  while (!ended) [[maybe_unused]] boost::system::error_code woken = co_await done.async_wait(as_code);
+  Beside beside(executor, asio::steady_timer::time_point::max());
+  beside.start(executor, std::move(task));
+  while (!beside.ended) [[maybe_unused]] boost::system::error_code woken = co_await beside.woken.async_wait(as_code);
   co_await asio::this_coro::throw_if_cancelled(throws);
-  if (thrown) std::rethrow_exception(thrown);
+  if (beside.thrown) std::rethrow_exception(beside.thrown);
 }
 
 }  // namespace monopod::async

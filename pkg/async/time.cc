@@ -1,14 +1,12 @@
 #include "async/time.h"
 
-#include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/system/system_error.hpp>
 #include <exception>
 #include <optional>
 
 #include "async/as_result.h"
+#include "async/beside.h"
 #include "async/scope.h"
 
 namespace monopod::async {
@@ -75,29 +73,23 @@ Task<bool> finishes_before_timer(MonoTime until, Task<> work) {
   const bool throws = co_await asio::this_coro::throw_if_cancelled();
   co_await asio::this_coro::throw_if_cancelled(false);  // work is waited for however this ends
   asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
-  bool ended = false, late = false, asked_to_end = false;
+  bool late = false, asked_to_end = false;
   const bool shielded = state.cancelled() != asio::cancellation_type::none;  // cancelled before: it means to go on
-  std::exception_ptr thrown;
-  asio::steady_timer timer(executor, until);
-  asio::cancellation_signal signal;
-  asio::co_spawn(executor, std::move(work), asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr what) {
-    thrown = std::move(what);
-    ended = true;
-    timer.cancel();
-  }));
-  while (!ended) {
-    boost::system::error_code ec = co_await timer.async_wait(as_code);
-    if (ended || asked_to_end) continue;
+  Beside beside(executor, until);
+  beside.start(executor, std::move(work));
+  while (!beside.ended) {
+    boost::system::error_code ec = co_await beside.woken.async_wait(as_code);
+    if (beside.ended || asked_to_end) continue;
     state = co_await asio::this_coro::cancellation_state;
     const bool cancelled = !shielded && state.cancelled() != asio::cancellation_type::none;
     if (ec && !cancelled) continue;
     late = !cancelled;
     asked_to_end = true;
-    timer.expires_at(MonoTime::max());
-    signal.emit(asio::cancellation_type::terminal);
+    beside.woken.expires_at(MonoTime::max());
+    beside.signal.emit(asio::cancellation_type::terminal);
   }
   co_await asio::this_coro::throw_if_cancelled(throws);
-  rethrow_unless_cancelled(std::move(thrown));
+  rethrow_unless_cancelled(std::move(beside.thrown));
   co_return !late;
 }
 
