@@ -1,11 +1,6 @@
 // What the public conformance specs see of controllers: test/e2e/apimachinery, test/e2e/apps and test/e2e/network of kubernetes/kubernetes.
-#include <gtest/gtest.h>
-
-#include "api/testing.h"
 #include "base/bytes.h"
-#include "base/strings.h"
-#include "client/local_api.h"
-#include "controllers/controllers.h"
+#include "controllers/testing.h"
 
 namespace monopod::controllers {
 namespace {
@@ -17,52 +12,16 @@ namespace resources = client::resources;
 const std::string kCore = "/api/v1/namespaces/default/";
 const std::string kMaps = kCore + "configmaps", kPods = kCore + "pods", kSets = kCore + "replicationcontrollers";
 const std::string kSlices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
-const http::Headers kMerge{{"content-type", "application/merge-patch+json"}};
+const http::Headers& kMerge = kMergePatch;
 
 // All controllers that these tests are about, over a whole server.
-struct Fixture {
-  explicit Fixture(TestCluster& on) : cluster(on), api(on.server->local(api::system_user("system:kube-controller-manager"))), informers(on.executor, api, on.time, on.rng), scope(on.executor) {
-    ControllerParts parts{.executor = on.executor, .api = api, .informers = informers, .time = on.time, .rng = on.rng,
-                          .deletable_resources =
-                              [] {
-                                return std::vector<client::Resource>{resources::kConfigMaps, resources::kPods, resources::kReplicationControllers, resources::kEndpoints, resources::kEndpointSlices};
-                              },
-                          .root_ca_pem = "the CA"};
-    for (auto make : {make_garbage_collector, make_namespace_controller, make_replication_controller, make_endpointslice_controller, make_endpointslice_mirroring_controller, make_token_secret_controller, make_serviceaccount_controller, make_taint_eviction_controller})
-      controllers.push_back(make(parts));
-    for (auto& controller : controllers) scope.spawn(controller->run());
-    scope.spawn(informers.run());
-  }
-  async::Task<Result<>> stop() {
-    scope.cancel();
-    (void)co_await scope.join();
-    co_return Result<>();
-  }
-  // The first answer of the path that holds; the test fails where none does.
-  async::Task<Result<Reply>> until(std::string path, std::function<bool(const Reply&)> holds) {
-    CO_TRY_ASSIGN(Reply seen, co_await cluster.eventually(path, holds));
-    if (!holds(seen)) co_return fail(Code::kDeadlineExceeded, cat(path, " stayed ", seen.body));
-    co_return seen;
-  }
-  async::Task<Result<>> gone(std::string path) {
-    CO_TRY(co_await until(std::move(path), [](const Reply& seen) { return seen.status == 404; }));
-    co_return Result<>();
-  }
-
-  TestCluster& cluster;
-  client::LocalApi api;
-  client::InformerFactory informers;
-  async::Scope scope;
-  std::vector<std::unique_ptr<Controller>> controllers;
+struct Fixture : ControllerFixture {
+  explicit Fixture(TestCluster& on)
+      : ControllerFixture(on,
+                          {make_garbage_collector, make_namespace_controller, make_replication_controller, make_endpointslice_controller, make_endpointslice_mirroring_controller, make_token_secret_controller,
+                           make_serviceaccount_controller, make_taint_eviction_controller},
+                          {resources::kConfigMaps, resources::kPods, resources::kReplicationControllers, resources::kEndpoints, resources::kEndpointSlices}) {}
 };
-
-std::function<bool(const Reply&)> has_items(std::size_t count) {
-  return [count](const Reply& seen) {
-    json::Value tree = seen.tree();
-    const json::Array* items = json::get_array(tree, {"items"});
-    return items != nullptr && items->size() == count;
-  };
-}
 
 async::Task<Result<>> replication(TestCluster& cluster) {
   Fixture fixture(cluster);

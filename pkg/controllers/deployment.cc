@@ -446,17 +446,13 @@ class DeploymentController final : public QueueController {
     std::int64_t replicas = rollout.sum("replicas");
     std::int64_t available = rollout.sum("availableReplicas");
     json::Object& fields = status.get_object();
-    auto count = [&](std::string_view field, std::int64_t n) {
-      if (n > 0) fields[field] = n;
-      else fields.erase(field);
-    };
     fields["observedGeneration"] = json::get_int(rollout.tree, {"metadata", "generation"});
-    count("replicas", replicas);
-    count("updatedReplicas", rollout.new_set ? rollout.new_set->status("replicas") : 0);
-    count("readyReplicas", rollout.sum("readyReplicas"));
-    count("availableReplicas", available);
-    count("unavailableReplicas", std::max<std::int64_t>(0, rollout.total_wanted() - available));
-    count("terminatingReplicas", rollout.sum("terminatingReplicas"));
+    set_count(fields, "replicas", replicas);
+    set_count(fields, "updatedReplicas", rollout.new_set ? rollout.new_set->status("replicas") : 0);
+    set_count(fields, "readyReplicas", rollout.sum("readyReplicas"));
+    set_count(fields, "availableReplicas", available);
+    set_count(fields, "unavailableReplicas", std::max<std::int64_t>(0, rollout.total_wanted() - available));
+    set_count(fields, "terminatingReplicas", rollout.sum("terminatingReplicas"));
     set_available(rollout, status, available);
     Outcome outcome;
     outcome.requeue_after = judge_progress(rollout, before, status);

@@ -20,6 +20,12 @@ bool is_available(const json::Value& pod, std::chrono::seconds min_ready, WallTi
 // The pod of a template: metadata and spec copied, generateName from the owner, owner reference set.
 json::Value pod_from_template(const json::Value& pod_template, const client::Resource& owner_resource, const client::Object& owner);
 
+// A count of a status that is left out where it is zero.
+inline void set_count(json::Object& fields, std::string_view field, std::int64_t n) {
+  if (n == 0) fields.erase(field);
+  else fields[field] = n;
+}
+
 // A creation that failed because its namespace is being deleted: nothing to say, and nothing to try again.
 bool namespace_is_terminating(const Error& error);
 
