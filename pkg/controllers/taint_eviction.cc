@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/strings.h"
+#include "client/node_match.h"
 #include "controllers/controllers.h"
 #include "controllers/pods.h"
 
@@ -13,14 +14,6 @@ namespace {
 using client::ObjectPtr;
 namespace resources = client::resources;
 
-bool tolerates(const json::Value& toleration, const json::Value& taint) {
-  std::string_view effect = json::get_string(toleration, {"effect"}), key = json::get_string(toleration, {"key"}), op = json::get_string(toleration, {"operator"}, "Equal");
-  if (!effect.empty() && effect != "NoExecute") return false;
-  if (!key.empty() && key != json::get_string(taint, {"key"})) return false;
-  if (op == "Exists") return true;
-  return op == "Equal" && json::get_string(toleration, {"value"}) == json::get_string(taint, {"value"});
-}
-
 // How long this pod may stay: nullopt for ever, zero not at all. A taint is tolerated as long as the most impatient of its tolerations says.
 std::optional<std::chrono::seconds> time_to_stay(const json::Value& pod, const json::Array& taints) {
   std::optional<std::chrono::seconds> stay;
@@ -29,7 +22,7 @@ std::optional<std::chrono::seconds> time_to_stay(const json::Value& pod, const j
   for (const json::Value& taint : taints) {
     bool tolerated = false;
     for (const json::Value& toleration : given == nullptr ? kNone : *given) {
-      if (!tolerates(toleration, taint)) continue;
+      if (!client::tolerates_taint(toleration, taint)) continue;
       tolerated = true;
       if (json::find(toleration, {"tolerationSeconds"}) == nullptr) continue;
       std::chrono::seconds limit(std::max<std::int64_t>(json::get_int(toleration, {"tolerationSeconds"}), 0));

@@ -6,6 +6,7 @@
 #include "api/testing.h"
 #include "base/strings.h"
 #include "client/local_api.h"
+#include "client/meta.h"
 #include "controllers/controllers.h"
 
 namespace monopod::controllers {

@@ -15,10 +15,6 @@ std::unique_ptr<Plugin> make_node_ports();
 std::unique_ptr<Plugin> make_node_resources_fit();
 std::unique_ptr<Plugin> make_default_binder(client::Api& api);
 
-// True where the toleration list of the pod tolerates the taint.
-bool tolerates(const json::Value& pod, const json::Value& taint);
-// nodeSelector and required node affinity of the pod against a node.
-bool matches_node_affinity(const json::Value& pod, const json::Value& node);
 // Names of what the node lacks for the pod: "Insufficient cpu", "Too many pods".
 std::vector<std::string> missing_resources(const PodInfo& pod, const NodeInfo& node);
 
