@@ -75,6 +75,7 @@ std::unique_ptr<Controller> make_replicaset_controller(const ControllerParts& pa
 std::unique_ptr<Controller> make_replication_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_statefulset_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_daemonset_controller(const ControllerParts& parts);
+std::unique_ptr<Controller> make_job_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_endpointslice_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_endpoints_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_endpointslice_mirroring_controller(const ControllerParts& parts);

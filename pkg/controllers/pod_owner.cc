@@ -7,6 +7,19 @@ namespace monopod::controllers {
 using client::ObjectPtr;
 namespace resources = client::resources;
 
+bool goes_first(const OwnedPod& a, const OwnedPod& b) {
+  auto rank = [](const OwnedPod& p) {
+    std::string_view phase = phase_of(p.tree);
+    int phase_rank = phase == "Pending" ? 0 : phase == "Unknown" ? 1 : 2;
+    return std::tuple(!json::get_string(p.tree, {"spec", "nodeName"}).empty(), phase_rank, is_ready(p.tree));
+  };
+  if (rank(a) != rank(b)) return rank(a) < rank(b);
+  std::int64_t cost_a = parse_int<std::int64_t>(json::get_string(a.tree, {"metadata", "annotations", "controller.kubernetes.io/pod-deletion-cost"})).value_or(0);
+  std::int64_t cost_b = parse_int<std::int64_t>(json::get_string(b.tree, {"metadata", "annotations", "controller.kubernetes.io/pod-deletion-cost"})).value_or(0);
+  if (cost_a != cost_b) return cost_a < cost_b;
+  return client::time_at(a.tree, {"metadata", "creationTimestamp"}) > client::time_at(b.tree, {"metadata", "creationTimestamp"});
+}
+
 PodOwner::PodOwner(const ControllerParts& parts, const PodOwnerKind& kind)
     : QueueController(parts, std::string(kind.controller), 4),
       kind_(kind),

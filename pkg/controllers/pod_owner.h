@@ -15,6 +15,9 @@ struct OwnedPod {
   json::Value tree;
 };
 
+// Which of two pods goes first when too many run: unassigned, not running, not ready, cheap to delete, young (in this order).
+bool goes_first(const OwnedPod& a, const OwnedPod& b);
+
 // What the kinds differ in.
 struct PodOwnerKind {
   client::Resource resource;
@@ -36,6 +39,8 @@ class PodOwner : public QueueController {
   async::Task<Result<bool>> create_pod(const client::Object& owner, json::Value pod);
   // Those that are gone or are another's by now are passed over.
   async::Task<Result<>> delete_pods(const client::Object& owner, std::vector<const OwnedPod*> pods);
+  // A pod that is gone is none of our business any more. metadata: a strategic merge patch.
+  async::Task<Result<>> patch_pod(const client::Object& pod, json::Object metadata);
   // Nothing is written where the status is as it was. tree: the owner's.
   async::Task<Result<>> write_status(const client::Object& owner, json::Value tree, json::Value status);
 
@@ -56,7 +61,6 @@ class PodOwner : public QueueController {
 
  private:
   void on_pod(const client::ObjectPtr& old, const client::ObjectPtr& now);
-  async::Task<Result<>> patch_pod(const client::Object& pod, json::Object metadata);
 };
 
 }  // namespace monopod::controllers

@@ -16,21 +16,6 @@ constexpr std::int64_t kBurst = 500;  // creations or deletions in one pass
 constexpr PodOwnerKind kReplicaSet{resources::kReplicaSets, "replicaset-controller"};
 constexpr PodOwnerKind kReplicationController{resources::kReplicationControllers, "replication-controller", true};
 
-// Which pod goes first when too many run: unassigned, not running, not ready, on a crowded node, lately ready, restarted
-// often, young (the field's order).
-bool goes_first(const OwnedPod& a, const OwnedPod& b) {
-  auto rank = [](const OwnedPod& p) {
-    std::string_view phase = phase_of(p.tree);
-    int phase_rank = phase == "Pending" ? 0 : phase == "Unknown" ? 1 : 2;
-    return std::tuple(!json::get_string(p.tree, {"spec", "nodeName"}).empty(), phase_rank, is_ready(p.tree));
-  };
-  if (rank(a) != rank(b)) return rank(a) < rank(b);
-  std::int64_t cost_a = parse_int<std::int64_t>(json::get_string(a.tree, {"metadata", "annotations", "controller.kubernetes.io/pod-deletion-cost"})).value_or(0);
-  std::int64_t cost_b = parse_int<std::int64_t>(json::get_string(b.tree, {"metadata", "annotations", "controller.kubernetes.io/pod-deletion-cost"})).value_or(0);
-  if (cost_a != cost_b) return cost_a < cost_b;
-  return client::time_at(a.tree, {"metadata", "creationTimestamp"}) > client::time_at(b.tree, {"metadata", "creationTimestamp"});
-}
-
 class ReplicaSetController final : public PodOwner {
  public:
   using PodOwner::PodOwner;

@@ -114,6 +114,7 @@ void default_job(Value& object) {
   default_template(*spec);
   if (child(*spec, "completions") == nullptr && child(*spec, "parallelism") == nullptr) set_missing(*spec, "completions", 1);
   set_missing(*spec, "parallelism", 1);
+  set_missing(*spec, "backoffLimit", child(*spec, "backoffLimitPerIndex") != nullptr ? 2147483647 : 6);  // the limit of each index stands for it
   set_missing(*spec, "podReplacementPolicy", child(*spec, "podFailurePolicy") != nullptr ? "Failed" : "TerminatingOrFailed");
 }
 
