@@ -35,6 +35,7 @@
 #include "store/sqlite_backend.h"
 #include "supervisor/supervisor.h"
 #include "sys/cgroup.h"
+#include "sys/root.h"
 #include "vital.h"
 
 namespace monopod::cmd {
@@ -68,6 +69,13 @@ std::vector<client::Resource> deletable_resources(const api::ApiServer& server) 
     if (r.has(api::kList) && r.has(api::kDelete) && r.has(api::kWatch)) out.push_back({r.group(), r.version(), r.plural(), r.kind(), r.namespaced});
   for (const api::CustomKindName& kind : server.custom_kinds()) out.push_back(resource_of(kind));
   return out;
+}
+
+// Of the host's own files; a host without them has UTC alone.
+Result<std::string> read_time_zone(std::string_view name) {
+  constexpr std::size_t kFileMax = 256U << 10;
+  TRY_ASSIGN(sys::Root zones, sys::Root::open("/usr/share/zoneinfo"));
+  return zones.read_file(name, kFileMax);
 }
 
 // The parts of a node, built in order; each start_* leaves its part running in the scope.
@@ -258,6 +266,7 @@ Task<Result<>> Node::start_loops() {
                                      },
                                      .root_ca_pem = credentials_->authority_pem(),
                                      .authority = &credentials_->authority(),
+                                     .read_time_zone = read_time_zone,
                                      .quotas = &api_->quotas()};
   background_.spawn(controllers::run_controllers(std::move(parts)));
   background_.spawn(scheduler_->run());

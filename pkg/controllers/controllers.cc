@@ -12,6 +12,7 @@ std::vector<std::unique_ptr<Controller>> make_controllers(const ControllerParts&
   list.push_back(make_statefulset_controller(parts));
   list.push_back(make_daemonset_controller(parts));
   list.push_back(make_job_controller(parts));
+  list.push_back(make_cronjob_controller(parts));
   list.push_back(make_endpointslice_controller(parts));
   list.push_back(make_endpointslice_mirroring_controller(parts));
   list.push_back(make_endpoints_controller(parts));

@@ -35,6 +35,8 @@ struct ControllerParts {
   std::function<std::shared_ptr<void>(std::function<void(const client::Resource& resource, bool served)> listener)> on_custom_kind = {};
   std::string root_ca_pem;  // published as ConfigMap kube-root-ca.crt in every namespace
   const pki::CertificateAuthority* authority = nullptr;  // signs approved requests; without it they are left alone
+  // The TZif file of a time zone ("Europe/Berlin"; a name that leads nowhere else). Without it there is UTC alone.
+  std::function<Result<std::string>(std::string_view name)> read_time_zone = {};
   api::QuotaCounter* quotas = nullptr;  // of the API server in this process; without it ResourceQuotas are left alone
 };
 
@@ -76,6 +78,7 @@ std::unique_ptr<Controller> make_replication_controller(const ControllerParts& p
 std::unique_ptr<Controller> make_statefulset_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_daemonset_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_job_controller(const ControllerParts& parts);
+std::unique_ptr<Controller> make_cronjob_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_endpointslice_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_endpoints_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_endpointslice_mirroring_controller(const ControllerParts& parts);

@@ -241,12 +241,12 @@ TEST(Defaults, ACountOfZeroStays) {
 }
 
 TEST(Validation, SchedulesOfCronJobs) {
-  for (const char* good : {"*/5 * * * *", "0 0-6/2 1,15 jan-mar MON", "* */1 * * ?", "@hourly", "@every 1h30m", "0 0 31 feb *", "59 23 31 12 6"}) EXPECT_TRUE(kinds::check_schedule(good)) << good;
+  for (const char* good : {"*/5 * * * *", "0 0-6/2 1,15 jan-mar MON", "* */1 * * ?", "@hourly", "@every 1h30m", "0 0 31 feb *", "59 23 31 12 6"}) EXPECT_TRUE(kinds::parse_schedule(good)) << good;
   struct { const char *text, *why; } bad[] = {{"60 * * * *", "end of range (60) above maximum (59): 60"}, {"* * 0 * *", "beginning of range (0) below minimum (1): 0"}, {"* * * * 7", "end of range (7) above maximum (6): 7"},
                                               {"5-3 * * * *", "beginning of range (5) beyond end of range (3): 5-3"}, {"*/0 * * * *", "step of range should be a positive number: */0"},
                                               {"* * * * * *", "expected exactly 5 fields, found 6: [* * * * * *]"}, {"x * * * *", "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax"}, {"@often", "unrecognized descriptor: @often"}};
   for (auto& b : bad) {
-    auto checked = kinds::check_schedule(b.text);
+    auto checked = kinds::parse_schedule(b.text);
     ASSERT_FALSE(checked) << b.text;
     EXPECT_EQ(checked.error().message(), b.why);
   }

@@ -301,7 +301,7 @@ void validate_cron_job(const Value& object, FieldErrors& errors) {
   std::string_view schedule = text(*spec, "schedule");
   if (schedule.empty()) errors.required(path["schedule"]);
   else if (schedule.find("TZ") != std::string_view::npos) errors.invalid(path["schedule"], schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
-  else if (Result<> good = check_schedule(schedule); !good) errors.invalid(path["schedule"], schedule, good.error().message());
+  else if (auto good = parse_schedule(schedule); !good) errors.invalid(path["schedule"], schedule, good.error().message());
   check_supported(errors, path, *spec, "concurrencyPolicy", {"Allow", "Forbid", "Replace"});
   if (const Value* zone = child(*spec, "timeZone"); zone != nullptr && zone->is_string() && zone->get_string().empty()) errors.invalid(path["timeZone"], "", "must be nil or non-empty string");
   if (const Value* templ = json::find(*spec, {"jobTemplate", "spec"})) {
