@@ -25,6 +25,7 @@ constexpr std::string_view kTracking = "batch.kubernetes.io/job-tracking";
 constexpr std::string_view kCompletionIndex = "batch.kubernetes.io/job-completion-index";
 constexpr std::string_view kIndexFailures = "batch.kubernetes.io/job-index-failure-count";
 constexpr std::string_view kIndexIgnoredFailures = "batch.kubernetes.io/job-index-ignored-failure-count";
+constexpr std::string_view kTrackedIndex = "tracked-by-job";  // pods with the finalizer, by their job's key
 constexpr PodOwnerKind kJob{resources::kJobs, "job-controller", false, kTracking};
 
 constexpr std::int64_t kJobBurst = 500;         // creations or deletions in one pass
@@ -123,6 +124,12 @@ struct JobWork {
 class JobController final : public PodOwner {
  public:
   explicit JobController(const ControllerParts& parts) : PodOwner(parts, kJob) {
+    pods_.indexer().add_index(std::string(kTrackedIndex), [](const client::Object& pod) {
+      std::vector<std::string> keys;
+      if (pod.bytes->find(kTracking) == std::string::npos) return keys;
+      if (auto owner = client::controller_of(pod.tree()); owner && owner->kind == "Job") keys.push_back(pod.ns + "/" + owner->name);
+      return keys;
+    });
     pods_.add_handler([this](const ObjectPtr& old, const ObjectPtr& now) {
       if (!freed_.empty() && (!now || now->bytes->find(kTracking) == std::string::npos)) freed_.erase((now ? now : old)->uid);
     });
@@ -187,12 +194,8 @@ class JobController final : public PodOwner {
 
   // Pods of a job of that name that is no more.
   async::Task<Result<>> free_strays(const std::string& key, std::string living_uid) {
-    auto [ns, name] = client::split_key(key);
-    for (const ObjectPtr& pod : pods_.indexer().by_index(client::kNamespaceIndex, ns)) {
-      if (!has_finalizer(*pod)) continue;
-      auto owner = client::controller_of(pod->tree());
-      if (owner && owner->kind == "Job" && owner->name == name && owner->uid != living_uid) CO_TRY(co_await free_pod(*pod));
-    }
+    for (const ObjectPtr& pod : pods_.indexer().by_index(kTrackedIndex, key))
+      if (has_finalizer(*pod) && client::controller_of(pod->tree())->uid != living_uid) CO_TRY(co_await free_pod(*pod));
     co_return Result<>();
   }
 
@@ -406,7 +409,11 @@ class JobController final : public PodOwner {
     std::optional<Duration> soonest;
     std::int64_t seen = 0;
     for (std::int64_t index = 0; index < work.completions.value_or(0) && seen < most; ++index) {
-      if (taken.contains(index) || work.succeeded_indexes.contains(index) || work.failed_indexes.contains(index)) continue;
+      if (std::int64_t open = work.failed_indexes.next_absent(work.succeeded_indexes.next_absent(index)); open > index) {
+        index = open - 1;  // over what is done, however much it is
+        continue;
+      }
+      if (taken.contains(index)) continue;
       ++seen;
       if (auto before = work.delayed.find(index); before != work.delayed.end()) {
         const json::Value& pod = before->second->tree;
@@ -467,10 +474,11 @@ class JobController final : public PodOwner {
   // Puts the ends of pods that are not counted yet into the record, in their order.
   void note_ends(const JobWork& work, Backoff& backoff) const {
     std::vector<std::pair<WallTime, bool>> ends;
+    IndexSet completed = IndexSet::parse(json::get_string(work.tree, {"status", "completedIndexes"}), work.completions.value_or(0));
     for (const OwnedPod& pod : work.pods) {
       if (!work.tracked.contains(pod.object->uid) || work.is_uncounted("failed", pod) || work.is_uncounted("succeeded", pod)) continue;
       bool succeeded = phase_of(pod.tree) == "Succeeded";
-      if (succeeded && work.indexed && IndexSet::parse(json::get_string(work.tree, {"status", "completedIndexes"}), work.completions.value_or(0)).contains(work.index(pod))) continue;
+      if (succeeded && work.indexed && completed.contains(work.index(pod))) continue;
       if (succeeded || work.failed(pod)) ends.emplace_back(ended_at(pod.tree, work.now), succeeded);
     }
     std::ranges::sort(ends);

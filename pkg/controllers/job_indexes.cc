@@ -32,6 +32,11 @@ bool IndexSet::contains(std::int64_t index) const {
   return after != ranges_.begin() && std::prev(after)->second >= index;
 }
 
+std::int64_t IndexSet::next_absent(std::int64_t from) const {
+  auto after = ranges_.upper_bound(from);
+  return after != ranges_.begin() && std::prev(after)->second >= from ? std::prev(after)->second + 1 : from;
+}
+
 void IndexSet::add_range(std::int64_t first, std::int64_t last) {
   auto it = ranges_.upper_bound(first);
   if (it != ranges_.begin() && std::prev(it)->second >= first - 1) --it;

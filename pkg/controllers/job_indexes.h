@@ -18,6 +18,7 @@ class IndexSet {
   bool contains(std::int64_t index) const;
   void add(std::int64_t index) { add_range(index, index); }
   void add_range(std::int64_t first, std::int64_t last);  // 0 <= first <= last
+  std::int64_t next_absent(std::int64_t from) const;  // the first one from there on that is not in it
   std::int64_t size() const;
   std::int64_t common(const IndexSet& other) const;  // how many are in both
 

@@ -40,6 +40,9 @@ TEST(IndexSet, IsWhatASetOfNumbersIs) {
     std::int64_t common = 0;
     for (std::int64_t n = 0; n < 70; ++n) {
       ASSERT_EQ(ranges.contains(n), model.contains(n)) << n;
+      std::int64_t absent = n;
+      while (model.contains(absent)) ++absent;
+      ASSERT_EQ(ranges.next_absent(n), absent);
       common += model.contains(n) && other_model.contains(n);
     }
     ASSERT_EQ(ranges.size(), static_cast<std::int64_t>(model.size()));

@@ -5,6 +5,7 @@
 //   condemned, what is beyond           from the last: delete ─► gone ─► the one before
 //   then the update, from the last: delete what is not of the update's revision, maxUnavailable at a time, not below the partition
 #include <algorithm>
+#include <map>
 
 #include "base/strings.h"
 #include "controllers/pod_owner.h"
@@ -20,6 +21,7 @@ constexpr PodOwnerKind kStatefulSet{resources::kStatefulSets, "statefulset-contr
 constexpr std::string_view kRevisionLabel = "controller-revision-hash";
 constexpr std::string_view kNameLabel = "statefulset.kubernetes.io/pod-name";
 constexpr std::string_view kIndexLabel = "apps.kubernetes.io/pod-index";
+constexpr std::int64_t kStatefulBurst = 500;  // creations in one pass
 constexpr std::chrono::seconds kStaleClaimRetry{1};  // while a claim of a pod that was scaled away is being collected
 
 // Of "web-3" in the set "web": 3.
@@ -46,18 +48,21 @@ struct StatefulWork {
     wanted = json::get_int(tree, {"spec", "replicas"}, 1);
     min_ready = std::chrono::seconds(json::get_int(tree, {"spec", "minReadySeconds"}));
     rolling = json::get_string(tree, {"spec", "updateStrategy", "type"}) == "RollingUpdate";
-    for (std::int64_t i = 0; i < wanted; ++i) slots.push_back({start + i, cat(set.name, "-", start + i)});
     for (const OwnedPod& pod : pods) {
       auto ordinal = ordinal_of(set.name, pod.object->name);
       if (!ordinal) continue;
-      if (*ordinal >= start && *ordinal < start + wanted) slots[static_cast<std::size_t>(*ordinal - start)].pod = &pod;
+      if (*ordinal >= start && *ordinal < start + wanted) replicas[*ordinal] = &pod;
       else condemned.push_back(&pod);
     }
     std::ranges::sort(condemned, [&](const OwnedPod* a, const OwnedPod* b) { return ordinal_of(set.name, a->object->name) > ordinal_of(set.name, b->object->name); });
   }
 
   bool available(const OwnedPod& pod) const { return phase_of(pod.tree) == "Running" && is_available(pod.tree, min_ready, now); }
-  bool unavailable(const OwnedPod* pod) const { return pod == nullptr || client::is_deleting(pod->tree) || !available(*pod); }
+  bool unavailable(const OwnedPod& pod) const { return client::is_deleting(pod.tree) || !available(pod); }
+  // Of all that are wanted: those that are missing too.
+  std::int64_t count_unavailable() const {
+    return wanted - std::ranges::count_if(replicas, [this](const auto& entry) { return !unavailable(*entry.second); });
+  }
   static std::string_view revision_of(const OwnedPod& pod) { return json::get_string(pod.tree, {"metadata", "labels", kRevisionLabel}); }
 
   const client::Object& set;
@@ -67,7 +72,7 @@ struct StatefulWork {
   bool ordered, rolling;
   std::int64_t start, wanted;
   std::chrono::seconds min_ready;
-  std::vector<StatefulSlot> slots;
+  std::map<std::int64_t, const OwnedPod*> replicas;  // by ordinal, of those that are wanted and there
   std::vector<const OwnedPod*> condemned;  // the last ordinal first
   TemplateRevision current, update;
   std::int64_t collisions = 0;
@@ -122,7 +127,10 @@ class StatefulSetController final : public PodOwner {
   }
 
   async::Task<Result<>> advance(StatefulWork& work) {
-    for (StatefulSlot& slot : work.slots) {
+    for (std::int64_t i = work.start, made = 0; i < work.start + work.wanted; ++i) {
+      auto there = work.replicas.find(i);
+      StatefulSlot slot{i, cat(work.set.name, "-", i), there != work.replicas.end() ? there->second : nullptr};
+      if (slot.pod == nullptr && ++made > kStatefulBurst) co_return Result<>();  // news of these brings us back
       CO_TRY_ASSIGN(bool settled, co_await settle(work, slot));
       if (!settled && work.ordered) co_return Result<>();
     }
@@ -134,7 +142,7 @@ class StatefulSetController final : public PodOwner {
   }
 
   // False: whatever comes after it in order has to wait.
-  async::Task<Result<bool>> settle(StatefulWork& work, StatefulSlot& slot) {
+  async::Task<Result<bool>> settle(StatefulWork& work, const StatefulSlot& slot) {
     if (slot.pod == nullptr) co_return co_await create(work, slot);
     const OwnedPod& pod = *slot.pod;
     bool deleting = client::is_deleting(pod.tree);
@@ -213,9 +221,9 @@ class StatefulSetController final : public PodOwner {
   // Deletes what is beyond the last ordinal; true where nothing is left of it.
   async::Task<Result<bool>> shrink(StatefulWork& work) {
     const OwnedPod* first_unavailable = nullptr;
-    bool all_available = std::ranges::none_of(work.slots, [&](const StatefulSlot& slot) { return work.unavailable(slot.pod); });
+    bool all_available = work.count_unavailable() == 0;
     for (const OwnedPod* pod : work.condemned)
-      if (all_available && work.unavailable(pod)) first_unavailable = pod;  // the last one seen has the lowest ordinal
+      if (all_available && work.unavailable(*pod)) first_unavailable = pod;  // the last one seen has the lowest ordinal
     for (const OwnedPod* pod : work.condemned) {
       if (client::is_deleting(pod->tree)) {
         if (work.ordered) co_return false;
@@ -232,10 +240,10 @@ class StatefulSetController final : public PodOwner {
     const json::Value* rolling = json::find(work.tree, {"spec", "updateStrategy", "rollingUpdate"});
     std::int64_t partition = rolling != nullptr ? json::get_int(*rolling, {"partition"}) : 0;
     std::int64_t most = std::max<std::int64_t>(1, resolve_int_or_percent(rolling != nullptr ? json::find(*rolling, {"maxUnavailable"}) : nullptr, work.wanted, 1, false));
-    std::int64_t room = most - std::ranges::count_if(work.slots, [&](const StatefulSlot& slot) { return work.unavailable(slot.pod); });
-    for (std::int64_t i = work.wanted - 1; i >= partition && room > 0; --i) {
-      const OwnedPod* pod = work.slots[static_cast<std::size_t>(i)].pod;
-      if (pod == nullptr || client::is_deleting(pod->tree) || StatefulWork::revision_of(*pod) == work.update.name()) continue;
+    std::int64_t room = most - work.count_unavailable();
+    for (auto it = work.replicas.rbegin(); it != work.replicas.rend() && it->first >= work.start + partition && room > 0; ++it) {
+      const OwnedPod* pod = it->second;
+      if (client::is_deleting(pod->tree) || StatefulWork::revision_of(*pod) == work.update.name()) continue;
       CO_TRY(co_await delete_pods(work.set, {pod}));
       --room;
     }
