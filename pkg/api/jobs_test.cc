@@ -64,6 +64,49 @@ async::Task<Result<>> manual(TestCluster& cluster) {
 }
 TEST(Jobs, AManualSelectorIsTheClientsOwnBusiness) { with_cluster(manual); }
 
+async::Task<Result<>> policies(TestCluster& cluster) {
+  const std::string indexed = R"("completionMode":"Indexed","completions":10,"parallelism":2,)", rules = R"("podFailurePolicy":{"rules":[)";
+  struct Row {
+    std::string spec, why;
+  };
+  for (const Row& row : std::vector<Row>{
+           {R"("backoffLimitPerIndex":1,)", "spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode"},
+           {indexed + R"("maxFailedIndexes":1,)", "spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified"},
+           {indexed + R"("backoffLimitPerIndex":1,"maxFailedIndexes":11,)", "spec.maxFailedIndexes: Invalid value: 11: must be less than or equal to completions"},
+           {R"("completionMode":"Indexed","completions":100001,"parallelism":100001,)", "spec.parallelism: Invalid value: 100001: must be less than or equal to 100000 when completion mode is Indexed"},
+           {R"("completionMode":"Indexed","completions":100001,"backoffLimitPerIndex":1,)", "spec.completions: Invalid value: 100001: must be less than or equal to 100000 when backoff limit per index is used"},
+           {R"("podReplacementPolicy":"Never",)", "spec.podReplacementPolicy: Unsupported value: \"Never\": supported values: \"Failed\", \"TerminatingOrFailed\""},
+           {rules + R"(]},"podReplacementPolicy":"TerminatingOrFailed",)", "spec.podReplacementPolicy: Unsupported value: \"TerminatingOrFailed\": supported values: \"Failed\""},
+           {rules + R"({"action":"Retry","onExitCodes":{"operator":"In","values":[1]}}]},)", "spec.podFailurePolicy.rules[0].action: Unsupported value: \"Retry\""},
+           {rules + R"({"action":"FailIndex","onExitCodes":{"operator":"In","values":[1]}}]},)", "spec.podFailurePolicy.rules[0].action: Invalid value: \"FailIndex\": requires the backoffLimitPerIndex to be set"},
+           {rules + R"({"action":"Count","onExitCodes":{"operator":"In","values":[2,1,0]}}]},)", "must not be 0 for the In operator, spec.podFailurePolicy.rules[0].onExitCodes.values: Invalid value: [2,1,0]: must be ordered"},
+           {rules + R"({"action":"Count","onExitCodes":{"operator":"In","values":[]}}]},)", "at least one value is required"},
+           {rules + R"({"action":"Count","onExitCodes":{"containerName":"z","operator":"In","values":[1]}}]},)", "spec.podFailurePolicy.rules[0].onExitCodes.containerName: Invalid value: \"z\": must be one of the container or initContainer names in the pod template"},
+           {rules + R"({"action":"Count"}]},)", "specifying one of OnExitCodes and OnPodConditions is required"},
+           {rules + R"({"action":"Count","onExitCodes":{"operator":"In","values":[1]},"onPodConditions":[{"type":"DisruptionTarget","status":"True"}]}]},)", "specifying both OnExitCodes and OnPodConditions is not supported"},
+           {indexed + R"("successPolicy":{"rules":[]},)", "spec.successPolicy.rules: Required value: at least one rules must be specified in the successPolicy"},
+           {indexed + R"("successPolicy":{"rules":[{}]},)", "at least one of succeededCount or succeededIndexes must be specified"},
+           {indexed + R"("successPolicy":{"rules":[{"succeededIndexes":"3-1"}]},)", "spec.successPolicy.rules[0].succeededIndexes: Invalid value: \"3-1\""},
+           {indexed + R"("successPolicy":{"rules":[{"succeededIndexes":"8-10"}]},)", "spec.successPolicy.rules[0].succeededIndexes: Invalid value: \"8-10\""},
+           {indexed + R"("successPolicy":{"rules":[{"succeededIndexes":"0-2,5","succeededCount":5}]},)", "spec.successPolicy.rules[0].succeededCount: Invalid value: 5: must be less than or equal to 4 (the number of indexes in the specified succeededIndexes field)"},
+       }) {
+    CO_CALL(refused, "POST", kJobs, job("p", row.spec));
+    EXPECT_EQ(refused.status, 422) << row.spec << refused.body;
+    EXPECT_TRUE(refused.text({"message"}).contains(row.why)) << row.spec << refused.text({"message"});
+  }
+  std::string rule = R"({"action":"Count","onExitCodes":{"operator":"In","values":[1]}})", many = rules + rule;
+  for (int i = 1; i < 20; ++i) many += "," + rule;
+  CO_CALL(most, "POST", kJobs, job("most", many + "]},"));
+  CO_EXPECT_STATUS(most, 201);
+  CO_CALL(more, "POST", kJobs, job("more", many + "," + rule + "]},"));
+  EXPECT_TRUE(more.text({"message"}).contains("spec.podFailurePolicy.rules: Too many: 21: must have at most 20 items")) << more.body;
+  CO_CALL(fine, "POST", kJobs, job("fine", indexed + R"("backoffLimitPerIndex":1,"maxFailedIndexes":10,"successPolicy":{"rules":[{"succeededIndexes":"0-2,5","succeededCount":4}]},)"));
+  CO_EXPECT_STATUS(fine, 201);
+  EXPECT_EQ(json::get_int(fine.tree(), {"spec", "backoffLimit"}), 2147483647);
+  co_return Result<>();
+}
+TEST(Jobs, PoliciesAreCheckedRuleByRule) { with_cluster(policies); }
+
 async::Task<Result<>> templates(TestCluster& cluster) {
   auto cron = [](std::string_view more) { return cat(R"({"metadata":{"name":"c"},"spec":{"schedule":"* * * * *","jobTemplate":{"spec":{)", more, R"("template":{)", kPodSpec, "}}}}}"); };
   CO_CALL(selector, "POST", kCronJobs, cron(R"("selector":{"matchLabels":{"a":"b"}},)"));

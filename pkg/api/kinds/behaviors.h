@@ -66,6 +66,7 @@ void validate_stateful_set_update(const Value& object, const Value& old, std::st
 void validate_job(const Value& object, FieldErrors& errors);
 void validate_job_update(const Value& object, const Value& old, std::string_view subresource, FieldErrors& errors);
 void validate_cron_job(const Value& object, FieldErrors& errors);
+void validate_job_policies(const Value& spec, const Path& path, FieldErrors& errors);  // job_policies.cc
 std::vector<std::string_view> replica_fields();
 std::vector<std::string_view> job_fields();
 

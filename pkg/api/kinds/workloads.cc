@@ -203,7 +203,18 @@ void validate_daemon_set(const Value& object, FieldErrors& errors) {
   validate_selector(*spec, path, "empty selector is invalid for daemonset", errors);
   validate_template(*spec, path, errors);
   check_always(*spec, path, errors);
-  if (const Value* strategy = child(*spec, "updateStrategy")) check_supported(errors, path["updateStrategy"], *strategy, "type", {"OnDelete", "RollingUpdate"});
+  for (std::string_view n : {"minReadySeconds", "revisionHistoryLimit"}) check_nonnegative(errors, path[n], child(*spec, n));
+  const Value* strategy = child(*spec, "updateStrategy");
+  if (strategy == nullptr) return;
+  check_supported(errors, path["updateStrategy"], *strategy, "type", {"OnDelete", "RollingUpdate"});
+  const Value* rolling = child(*strategy, "rollingUpdate");
+  if (rolling == nullptr || text(*strategy, "type") != "RollingUpdate") return;
+  Path at = path["updateStrategy"]["rollingUpdate"];
+  const Value *unavailable = child(*rolling, "maxUnavailable"), *surge = child(*rolling, "maxSurge");
+  check_int_or_percent(errors, at["maxUnavailable"], unavailable);
+  check_int_or_percent(errors, at["maxSurge"], surge);
+  if (percent_or_count(unavailable) != 0 && percent_or_count(surge) != 0) errors.invalid(at["maxSurge"], *surge, "may not be set when maxUnavailable is non-zero");
+  if (percent_or_count(unavailable) == 0 && percent_or_count(surge) == 0) errors.required(at["maxUnavailable"], "cannot be 0 when maxSurge is 0");
 }
 
 void validate_stateful_set(const Value& object, FieldErrors& errors) {
@@ -215,7 +226,22 @@ void validate_stateful_set(const Value& object, FieldErrors& errors) {
   validate_selector(*spec, path, "empty selector is invalid for statefulset", errors);
   validate_template(*spec, path, errors);
   check_always(*spec, path, errors);
-  if (const Value* strategy = child(*spec, "updateStrategy")) check_supported(errors, path["updateStrategy"], *strategy, "type", {"OnDelete", "RollingUpdate"});
+  for (std::string_view n : {"minReadySeconds", "revisionHistoryLimit"}) check_nonnegative(errors, path[n], child(*spec, n));
+  check_nonnegative(errors, path["ordinals"]["start"], json::find(*spec, {"ordinals", "start"}));
+  if (const Value* policy = child(*spec, "persistentVolumeClaimRetentionPolicy"))
+    for (std::string_view when : {"whenDeleted", "whenScaled"}) check_supported(errors, path["persistentVolumeClaimRetentionPolicy"], *policy, when, {"Delete", "Retain"});
+  const Value* strategy = child(*spec, "updateStrategy");
+  if (strategy == nullptr) return;
+  check_supported(errors, path["updateStrategy"], *strategy, "type", {"OnDelete", "RollingUpdate"});
+  const Value* rolling = child(*strategy, "rollingUpdate");
+  if (rolling == nullptr) return;
+  Path at = path["updateStrategy"]["rollingUpdate"];
+  if (text(*strategy, "type") == "OnDelete") return errors.invalid(at, *rolling, "only allowed for updateStrategy 'RollingUpdate'");
+  check_nonnegative(errors, at["partition"], child(*rolling, "partition"));
+  if (const Value* unavailable = child(*rolling, "maxUnavailable")) {
+    check_int_or_percent(errors, at["maxUnavailable"], unavailable);
+    if (percent_or_count(unavailable) == 0) errors.invalid(at["maxUnavailable"], *unavailable, "cannot be 0");
+  }
 }
 
 void validate_stateful_set_update(const Value& object, const Value& old, std::string_view subresource, FieldErrors& errors) {
@@ -271,6 +297,7 @@ void validate_job_spec(const Value* spec, FieldErrors& errors) {
   if (indexed && child(*spec, "completions") == nullptr) errors.required(path["completions"], "when completion mode is Indexed");
   for (std::string_view n : {"backoffLimitPerIndex", "successPolicy"})
     if (const Value* v = child(*spec, n); v != nullptr && !indexed) errors.invalid(path[n], *v, "requires indexed completion mode");
+  validate_job_policies(*spec, path, errors);
   const Value* policy = json::find(*spec, {"template", "spec", "restartPolicy"});
   if (policy != nullptr && policy->is_string() && policy->get_string() != "OnFailure" && policy->get_string() != "Never") {
     if (policy->get_string() == "Always") errors.required(path["template"]["spec"]["restartPolicy"], "valid values: \"OnFailure\", \"Never\"");
@@ -303,6 +330,7 @@ void validate_cron_job(const Value& object, FieldErrors& errors) {
   else if (schedule.find("TZ") != std::string_view::npos) errors.invalid(path["schedule"], schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
   else if (auto good = parse_schedule(schedule); !good) errors.invalid(path["schedule"], schedule, good.error().message());
   check_supported(errors, path, *spec, "concurrencyPolicy", {"Allow", "Forbid", "Replace"});
+  for (std::string_view n : {"startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"}) check_nonnegative(errors, path[n], child(*spec, n));
   if (const Value* zone = child(*spec, "timeZone"); zone != nullptr && zone->is_string() && zone->get_string().empty()) errors.invalid(path["timeZone"], "", "must be nil or non-empty string");
   if (const Value* templ = json::find(*spec, {"jobTemplate", "spec"})) {
     FieldErrors inner;
