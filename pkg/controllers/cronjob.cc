@@ -249,14 +249,13 @@ class CronJobController final : public QueueController {
       std::vector<const CronChild*> over;
       for (const CronChild& job : work.jobs)
         if (job.outcome == outcome && !client::is_deleting(job.tree)) over.push_back(&job);
-      std::ranges::sort(over, [](const CronChild* a, const CronChild* b) {
-        auto age = [](const CronChild* job) { return std::pair(client::time_at(job->tree, {"status", "startTime"}), std::string_view(job->object->name)); };
-        return age(a) < age(b);
-      });
-      std::int64_t excess = static_cast<std::int64_t>(over.size()) - limit->get_int64();
-      for (std::int64_t i = 0; i < excess; ++i) {
-        const client::Object& job = *over[static_cast<std::size_t>(i)]->object;
-        CO_TRY(co_await remove_job(work, job.name, job.uid));
+      while (static_cast<std::int64_t>(over.size()) > limit->get_int64()) {
+        auto oldest = std::ranges::min_element(over, [](const CronChild* a, const CronChild* b) {
+          auto age = [](const CronChild* job) { return std::pair(client::time_at(job->tree, {"status", "startTime"}), std::string_view(job->object->name)); };
+          return age(a) < age(b);
+        });
+        CO_TRY(co_await remove_job(work, (*oldest)->object->name, (*oldest)->object->uid));
+        over.erase(oldest);
       }
     }
     co_return Result<>();
@@ -268,7 +267,7 @@ class CronJobController final : public QueueController {
     const json::Value* before = json::find(work.tree, {"status"});
     if (before != nullptr && *before == status) co_return Result<>();
     work.tree.get_object()["status"] = std::move(status);
-    auto written = co_await parts_.api.update(resources::kCronJobs, work.cron.ns, work.cron.name, work.tree, {.subresource = "status"});
+    auto written = co_await put_status(parts_.api, resources::kCronJobs, work.cron, work.tree);
     if (!written && written.error().code() != Code::kNotFound) co_return fail(written.error());
     co_return Result<>();
   }

@@ -114,10 +114,12 @@ class DaemonSetController final : public PodOwner {
     auto selector = selector_of(tree);
     if (!selector || client::is_deleting(tree)) co_return Outcome{};
     std::vector<TemplateRevision> revisions;
-    CO_TRY_ASSIGN(revisions, co_await history_.list(*set, tree, *selector));
+    CO_TRY(co_await history_.list(*set, tree, *selector, revisions));
     std::int64_t collisions = json::get_int(tree, {"status", "collisionCount"});
-    CO_TRY_ASSIGN(TemplateRevision current, co_await history_.ensure(*set, tree, revisions, collisions));
-    CO_TRY_ASSIGN(std::vector<OwnedPod> pods, co_await claim(*set, tree, *selector));
+    TemplateRevision current;
+    CO_TRY(co_await history_.ensure(*set, tree, revisions, collisions, current));
+    std::vector<OwnedPod> pods;
+    CO_TRY(co_await claim(*set, tree, *selector, pods));
     std::chrono::seconds min_ready(json::get_int(tree, {"spec", "minReadySeconds"}));
     DaemonWork work{.set = *set, .tree = std::move(tree), .pods = std::move(pods), .hash = std::string(json::get_string(current.tree, {"metadata", "labels", kDaemonHash})), .collisions = collisions, .min_ready = min_ready, .now = parts_.time.wall()};
     survey(work);
@@ -170,8 +172,11 @@ class DaemonSetController final : public PodOwner {
       if (node != by_name.end()) work.nodes[node->second].pods.push_back(&owned);
       else if (json::get_string(owned.tree, {"spec", "nodeName"}).empty() && !client::is_deleting(owned.tree)) work.remove.push_back(&owned);  // its node went before it came
     }
-    auto age = [](const OwnedPod* p) { return std::tuple(json::get_string(p->tree, {"spec", "nodeName"}).empty(), client::time_at(p->tree, {"metadata", "creationTimestamp"}), std::string_view(p->object->name)); };
-    for (DaemonNode& node : work.nodes) std::ranges::sort(node.pods, [&](const OwnedPod* a, const OwnedPod* b) { return age(a) < age(b); });
+    for (DaemonNode& node : work.nodes)
+      sort_pods(node.pods, [](const OwnedPod& a, const OwnedPod& b) {
+        auto age = [](const OwnedPod& p) { return std::tuple(json::get_string(p.tree, {"spec", "nodeName"}).empty(), client::time_at(p.tree, {"metadata", "creationTimestamp"}), std::string_view(p.object->name)); };
+        return age(a) < age(b);
+      });
     const json::Value* rolling = json::find(work.tree, {"spec", "updateStrategy", "rollingUpdate"});
     if (rolling == nullptr) return;
     work.surge = resolve_int_or_percent(json::find(*rolling, {"maxSurge"}), work.wanted, 0, true);

@@ -133,8 +133,7 @@ class DeploymentController final : public QueueController {
       json::Value tree = set->tree();
       if (client::is_deleting(rollout.tree) || client::is_deleting(tree) || client::controller_of(tree)) continue;
       if (!selector->matches(client::labels_of(tree))) continue;
-      json::Value patch = json::Object{{"metadata", json::Object{{"uid", set->uid}, {"ownerReferences", json::Array{client::controller_reference(resources::kDeployments, rollout.object)}}}}};
-      CO_TRY_ASSIGN(client::Object adopted, co_await parts_.api.patch(resources::kReplicaSets, set->ns, set->name, client::PatchType::kStrategicMerge, std::move(patch), {}));
+      CO_TRY_ASSIGN(client::Object adopted, co_await patch_metadata(parts_.api, resources::kReplicaSets, *set, json::Object{{"ownerReferences", json::Array{client::controller_reference(resources::kDeployments, rollout.object)}}}));
       json::Value adopted_tree = adopted.tree();
       sets.push_back({std::move(adopted), std::move(adopted_tree)});
     }
@@ -362,9 +361,7 @@ class DeploymentController final : public QueueController {
     std::sort(idle.begin(), idle.end(), [](const Set* a, const Set* b) { return a->revision() < b->revision(); });
     std::int64_t excess = static_cast<std::int64_t>(idle.size()) - keep;
     for (std::int64_t i = 0; i < excess; ++i) {
-      const Set& set = *idle[static_cast<std::size_t>(i)];
-      Result<> removed = co_await parts_.api.remove(resources::kReplicaSets, set.object.ns, set.object.name, {.precondition_uid = set.object.uid});
-      if (!removed && removed.error().code() != Code::kNotFound) co_return removed;
+      CO_TRY(co_await remove_seen(parts_.api, resources::kReplicaSets, idle[static_cast<std::size_t>(i)]->object));
     }
     co_return Result<>();
   }
@@ -458,7 +455,7 @@ class DeploymentController final : public QueueController {
     outcome.requeue_after = judge_progress(rollout, before, status);
     if (status == before) co_return outcome;
     slot = std::move(status);
-    auto written = co_await parts_.api.update(resources::kDeployments, rollout.object.ns, rollout.object.name, rollout.tree, {.subresource = "status"});
+    auto written = co_await put_status(parts_.api, resources::kDeployments, rollout.object, rollout.tree);
     if (!written && written.error().code() != Code::kNotFound) co_return fail(written.error());
     co_return outcome;
   }

@@ -6,7 +6,6 @@
 //   its uid into status.uncountedTerminatedPods (Indexed: its index into completedIndexes) ─► its finalizer goes ─► the uid becomes a number
 // A job that is decided has the condition FailureTarget or SuccessCriteriaMet; Failed or Complete when all its pods are gone and counted.
 #include <algorithm>
-#include <set>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -145,18 +144,17 @@ class JobController final : public PodOwner {
     CO_TRY(co_await free_strays(key, job ? job->uid : std::string()));
     if (!job) {
       expectations_.forget(key);
-      backoffs_.erase(key);
-      written_.erase(key);
+      memory_.erase(key);
       co_return Outcome{};
     }
-    if (auto written = written_.find(key); written != written_.end() && parse_int<std::int64_t>(job->resource_version).value_or(0) < written->second) co_return Outcome{};  // our own write comes yet
+    if (parse_int<std::int64_t>(job->resource_version).value_or(0) < memory_[key].written) co_return Outcome{};  // our own write comes yet
     json::Value tree = job->tree();
     if (std::string_view by = json::get_string(tree, {"spec", "managedBy"}); !by.empty() && by != "kubernetes.io/job-controller") co_return Outcome{};
     if (is_true(tree, "Complete") || is_true(tree, "Failed")) co_return co_await finished(*job, tree);
     auto selector = selector_of(tree);
     if (!selector) co_return Outcome{};
     JobWork work(*job, std::move(tree), parts_.time.wall());
-    CO_TRY_ASSIGN(work.pods, co_await claim(*job, work.tree, *selector));
+    CO_TRY(co_await claim(*job, work.tree, *selector, work.pods));
     count(work);
     decide(work);
     Result<> managed = co_await act(work);
@@ -169,7 +167,7 @@ class JobController final : public PodOwner {
   // --- jobs that are over, and pods whose job is no more
 
   async::Task<Result<Outcome>> finished(const client::Object& job, const json::Value& tree) {
-    backoffs_.erase(job.key());
+    memory_[job.key()].backoff = {};
     for (const ObjectPtr& pod : pods_.indexer().by_index(kOwnerIndex, job.uid))
       if (has_finalizer(*pod)) CO_TRY(co_await free_pod(*pod));
     const json::Value* ttl = json::find(tree, {"spec", "ttlSecondsAfterFinished"});
@@ -250,8 +248,9 @@ class JobController final : public PodOwner {
   }
 
   void find_delayed(JobWork& work) const {
-    std::set<std::int64_t> running;
-    for (const OwnedPod* pod : work.active) running.insert(work.index(*pod));
+    IndexSet running;
+    for (const OwnedPod* pod : work.active)
+      if (work.index(*pod) != kNoIndex) running.add(work.index(*pod));
     for (const OwnedPod& pod : work.pods) {
       std::int64_t index = work.index(pod);
       if (index == kNoIndex || !work.failed(pod) || !work.tracked.contains(pod.object->uid)) continue;
@@ -363,10 +362,12 @@ class JobController final : public PodOwner {
   // At least so many; all pods of indexes that are not asked for, or have more than one.
   static std::vector<const OwnedPod*> choose_surplus(const JobWork& work, std::int64_t at_least) {
     std::vector<const OwnedPod*> order = work.active, out, rest;
-    std::ranges::stable_sort(order, [](const OwnedPod* a, const OwnedPod* b) { return goes_first(*a, *b); });
-    std::set<std::int64_t> kept;
+    sort_pods(order, goes_first);
+    IndexSet kept;
     for (auto it = order.rbegin(); it != order.rend(); ++it) {
-      bool surplus = work.indexed && (work.index(**it) == kNoIndex || !kept.insert(work.index(**it)).second);
+      std::int64_t index = work.indexed ? work.index(**it) : kNoIndex;
+      bool surplus = work.indexed && (index == kNoIndex || kept.contains(index));
+      if (index != kNoIndex) kept.add(index);
       (surplus ? out : rest).push_back(*it);
     }
     while (static_cast<std::int64_t>(out.size()) < at_least && !rest.empty()) {
@@ -379,8 +380,7 @@ class JobController final : public PodOwner {
 
   async::Task<Result<>> create(JobWork& work, std::int64_t missing) {
     if (!work.limit_per_index) {
-      auto known = backoffs_.find(work.job.key());
-      Backoff backoff = known != backoffs_.end() ? known->second : Backoff{};
+      Backoff backoff = memory_[work.job.key()].backoff;
       note_ends(work, backoff);  // of those too that are to be counted yet
       Duration left = backoff.last + backoff_after(backoff.failures) - work.now;
       if (backoff.failures > 0 && left > Duration::zero()) {
@@ -399,21 +399,20 @@ class JobController final : public PodOwner {
   }
 
   std::vector<std::int64_t> pending_indexes(JobWork& work, std::int64_t most) const {
-    std::set<std::int64_t> taken;
+    IndexSet taken;
     for (const OwnedPod& pod : work.pods) {
       std::string_view phase = phase_of(pod.tree);
       bool going = client::is_deleting(pod.tree) && phase != "Succeeded" && phase != "Failed";
-      if (is_active(pod.tree) || (work.replaces_only_failed && going)) taken.insert(work.index(pod));
+      if ((is_active(pod.tree) || (work.replaces_only_failed && going)) && work.index(pod) != kNoIndex) taken.add(work.index(pod));
     }
     std::vector<std::int64_t> out;
     std::optional<Duration> soonest;
     std::int64_t seen = 0;
     for (std::int64_t index = 0; index < work.completions.value_or(0) && seen < most; ++index) {
-      if (std::int64_t open = work.failed_indexes.next_absent(work.succeeded_indexes.next_absent(index)); open > index) {
+      if (std::int64_t open = taken.next_absent(work.failed_indexes.next_absent(work.succeeded_indexes.next_absent(index))); open > index) {
         index = open - 1;  // over what is done, however much it is
         continue;
       }
-      if (taken.contains(index)) continue;
       ++seen;
       if (auto before = work.delayed.find(index); before != work.delayed.end()) {
         const json::Value& pod = before->second->tree;
@@ -470,26 +469,33 @@ class JobController final : public PodOwner {
     std::int64_t failures = 0;  // since the last success
     WallTime last{};
   };
+  struct Memory {
+    Backoff backoff;
+    std::int64_t written = 0;  // the resource version of our last write
+  };
 
-  // Puts the ends of pods that are not counted yet into the record, in their order.
+  // Puts the ends of pods that are not counted yet into the record: failures since the last success, and when the last of them was.
   void note_ends(const JobWork& work, Backoff& backoff) const {
-    std::vector<std::pair<WallTime, bool>> ends;
     IndexSet completed = IndexSet::parse(json::get_string(work.tree, {"status", "completedIndexes"}), work.completions.value_or(0));
-    for (const OwnedPod& pod : work.pods) {
-      if (!work.tracked.contains(pod.object->uid) || work.is_uncounted("failed", pod) || work.is_uncounted("succeeded", pod)) continue;
-      bool succeeded = phase_of(pod.tree) == "Succeeded";
-      if (succeeded && work.indexed && completed.contains(work.index(pod))) continue;
-      if (succeeded || work.failed(pod)) ends.emplace_back(ended_at(pod.tree, work.now), succeeded);
-    }
-    std::ranges::sort(ends);
-    for (auto [when, succeeded] : ends) {
-      if (succeeded) backoff = {};
-      else backoff = {backoff.failures + 1, when};
+    WallTime success{};
+    for (bool wanted : {true, false}) {  // successes first: they undo what was before them
+      for (const OwnedPod& pod : work.pods) {
+        bool succeeded = phase_of(pod.tree) == "Succeeded";
+        if (succeeded != wanted || (!succeeded && !work.failed(pod)) || !work.tracked.contains(pod.object->uid)) continue;
+        if (work.is_uncounted("failed", pod) || work.is_uncounted("succeeded", pod) || (succeeded && work.indexed && completed.contains(work.index(pod)))) continue;
+        WallTime when = ended_at(pod.tree, work.now);
+        if (succeeded) {
+          success = std::max(success, when);
+          backoff = {};
+        } else if (when >= success) {
+          backoff = {backoff.failures + 1, std::max(backoff.last, when)};
+        }
+      }
     }
   }
 
   async::Task<Result<>> track(JobWork& work) {
-    Backoff backoff = backoffs_[work.job.key()];
+    Backoff backoff = memory_[work.job.key()].backoff;
     note_ends(work, backoff);
     sweep_uncounted(work);
     bool full = false;
@@ -507,7 +513,7 @@ class JobController final : public PodOwner {
     fields["terminating"] = work.terminating;
     if (work.end) set_job_condition(work, work.end->failed ? "FailureTarget" : "SuccessCriteriaMet", true, work.end->reason, work.end->message);
     CO_TRY(co_await flush(work));
-    backoffs_[work.job.key()] = backoff;
+    memory_[work.job.key()].backoff = backoff;
     Result<> freed;
     for (const OwnedPod* pod : ended) {
       freed = co_await free_pod(*pod->object);
@@ -585,17 +591,16 @@ class JobController final : public PodOwner {
     const json::Value* before = json::find(work.tree, {"status"});
     if (before != nullptr && *before == status) co_return Result<>();
     work.tree.get_object()["status"] = std::move(status);
-    auto written = co_await parts_.api.update(resources::kJobs, work.job.ns, work.job.name, work.tree, {.subresource = "status"});
+    auto written = co_await put_status(parts_.api, resources::kJobs, work.job, work.tree);
     if (!written && written.error().code() == Code::kNotFound) co_return Result<>();
     if (!written) co_return fail(written.error());
     work.tree = written->tree();
-    written_[work.job.key()] = parse_int<std::int64_t>(written->resource_version).value_or(0);
+    memory_[work.job.key()].written = parse_int<std::int64_t>(written->resource_version).value_or(0);
     co_return Result<>();
   }
 
   Uids freed_;  // pods without the finalizer that the informer still shows with it
-  std::unordered_map<std::string, Backoff> backoffs_;      // by job's key
-  std::unordered_map<std::string, std::int64_t> written_;  // by job's key: the resource version of our last write
+  std::unordered_map<std::string, Memory> memory_;  // by job's key
 };
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "controllers/pod_owner.h"
 
+#include <algorithm>
+
 #include "base/strings.h"
 
 namespace monopod::controllers {
@@ -18,6 +20,10 @@ bool goes_first(const OwnedPod& a, const OwnedPod& b) {
   std::int64_t cost_b = parse_int<std::int64_t>(json::get_string(b.tree, {"metadata", "annotations", "controller.kubernetes.io/pod-deletion-cost"})).value_or(0);
   if (cost_a != cost_b) return cost_a < cost_b;
   return client::time_at(a.tree, {"metadata", "creationTimestamp"}) > client::time_at(b.tree, {"metadata", "creationTimestamp"});
+}
+
+void sort_pods(std::vector<const OwnedPod*>& pods, bool (*before)(const OwnedPod& a, const OwnedPod& b)) {
+  std::ranges::stable_sort(pods, [before](const OwnedPod* a, const OwnedPod* b) { return before(*a, *b); });
 }
 
 PodOwner::PodOwner(const ControllerParts& parts, const PodOwnerKind& kind)
@@ -64,14 +70,12 @@ std::optional<api::LabelSelector> PodOwner::selector_of(const json::Value& owner
 }
 
 async::Task<Result<>> PodOwner::patch_pod(const client::Object& pod, json::Object metadata) {
-  metadata["uid"] = pod.uid;
-  auto written = co_await parts_.api.patch(resources::kPods, pod.ns, pod.name, client::PatchType::kStrategicMerge, json::Object{{"metadata", std::move(metadata)}}, {});
+  auto written = co_await patch_metadata(parts_.api, resources::kPods, pod, std::move(metadata));
   if (!written && written.error().code() != Code::kNotFound) co_return fail(written.error());
   co_return Result<>();
 }
 
-async::Task<Result<std::vector<OwnedPod>>> PodOwner::claim(const client::Object& owner, const json::Value& tree, const api::LabelSelector& selector) {
-  std::vector<OwnedPod> mine;
+async::Task<Result<>> PodOwner::claim(const client::Object& owner, const json::Value& tree, const api::LabelSelector& selector, std::vector<OwnedPod>& mine) {
   bool deleting = client::is_deleting(tree);
   std::string finalizer(kind_.finalizer);
   for (const ObjectPtr& pod : pods_.indexer().by_index(kOwnerIndex, owner.uid)) {
@@ -84,7 +88,7 @@ async::Task<Result<std::vector<OwnedPod>>> PodOwner::claim(const client::Object&
       CO_TRY(co_await patch_pod(*pod, std::move(released)));
     }
   }
-  if (deleting) co_return mine;
+  if (deleting) co_return Result<>();
   for (const ObjectPtr& pod : pods_.indexer().by_index(client::kNamespaceIndex, owner.ns)) {
     if (pod->bytes->find("\"ownerReferences\"") != std::string::npos) continue;
     json::Value pod_tree = pod->tree();
@@ -94,7 +98,7 @@ async::Task<Result<std::vector<OwnedPod>>> PodOwner::claim(const client::Object&
     CO_TRY(co_await patch_pod(*pod, std::move(adopted)));
     mine.push_back({pod, std::move(pod_tree)});
   }
-  co_return mine;
+  co_return Result<>();
 }
 
 async::Task<Result<bool>> PodOwner::create_pod(const client::Object& owner, json::Value pod) {
@@ -131,7 +135,7 @@ async::Task<Result<>> PodOwner::write_status(const client::Object& owner, json::
   const json::Value* before = json::find(tree, {"status"});
   if (before != nullptr && *before == status) co_return Result<>();
   tree.get_object()["status"] = std::move(status);
-  auto written = co_await parts_.api.update(kind_.resource, owner.ns, owner.name, std::move(tree), {.subresource = "status"});
+  auto written = co_await put_status(parts_.api, kind_.resource, owner, std::move(tree));
   if (!written && written.error().code() != Code::kNotFound) co_return fail(written.error());
   co_return Result<>();
 }

@@ -17,6 +17,8 @@ struct OwnedPod {
 
 // Which of two pods goes first when too many run: unassigned, not running, not ready, cheap to delete, young (in this order).
 bool goes_first(const OwnedPod& a, const OwnedPod& b);
+// Stable.
+void sort_pods(std::vector<const OwnedPod*>& pods, bool (*before)(const OwnedPod& a, const OwnedPod& b));
 
 // What the kinds differ in.
 struct PodOwnerKind {
@@ -34,7 +36,7 @@ class PodOwner : public QueueController {
   // None: selects nothing.
   std::optional<api::LabelSelector> selector_of(const json::Value& owner) const;
   // The owner's pods; orphans that match are adopted, pods that no longer match are released, unless the owner is being deleted.
-  async::Task<Result<std::vector<OwnedPod>>> claim(const client::Object& owner, const json::Value& tree, const api::LabelSelector& selector);
+  async::Task<Result<>> claim(const client::Object& owner, const json::Value& tree, const api::LabelSelector& selector, std::vector<OwnedPod>& pods);
   // False: the namespace is being deleted, there is nothing more to do. The failure of a creation is an event, and the error.
   async::Task<Result<bool>> create_pod(const client::Object& owner, json::Value pod);
   // Those that are gone or are another's by now are passed over.

@@ -43,6 +43,21 @@ json::Value pod_from_template(const json::Value& pod_template, const client::Res
                       {"spec", spec != nullptr ? *spec : json::Value(json::Object())}};
 }
 
+async::Task<Result<client::Object>> put_status(client::Api& api, const client::Resource& resource, const client::Object& object, json::Value tree) {
+  return api.update(resource, object.ns, object.name, std::move(tree), {.subresource = "status"});
+}
+
+async::Task<Result<client::Object>> patch_metadata(client::Api& api, const client::Resource& resource, const client::Object& object, json::Object metadata) {
+  metadata["uid"] = object.uid;
+  return api.patch(resource, object.ns, object.name, client::PatchType::kStrategicMerge, json::Object{{"metadata", std::move(metadata)}}, {});
+}
+
+async::Task<Result<>> remove_seen(client::Api& api, const client::Resource& resource, const client::Object& object) {
+  Result<> removed = co_await api.remove(resource, object.ns, object.name, {.precondition_uid = object.uid});
+  if (!removed && removed.error().code() != Code::kNotFound && removed.error().code() != Code::kAborted) co_return removed;
+  co_return Result<>();
+}
+
 bool namespace_is_terminating(const Error& error) {
   return error.code() == Code::kPermissionDenied && error.message().ends_with("because it is being terminated");
 }

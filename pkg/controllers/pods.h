@@ -20,6 +20,13 @@ bool is_available(const json::Value& pod, std::chrono::seconds min_ready, WallTi
 // The pod of a template: metadata and spec copied, generateName from the owner, owner reference set.
 json::Value pod_from_template(const json::Value& pod_template, const client::Resource& owner_resource, const client::Object& owner);
 
+// Writes about an object as it was seen. The status of tree, which is the object's:
+async::Task<Result<client::Object>> put_status(client::Api& api, const client::Resource& resource, const client::Object& object, json::Value tree);
+// A strategic merge patch of its metadata, refused where it is another object by now.
+async::Task<Result<client::Object>> patch_metadata(client::Api& api, const client::Resource& resource, const client::Object& object, json::Object metadata);
+// Its deletion; what is gone, or is another by now, needs none.
+async::Task<Result<>> remove_seen(client::Api& api, const client::Resource& resource, const client::Object& object);
+
 // A count of a status that is left out where it is zero.
 inline void set_count(json::Object& fields, std::string_view field, std::int64_t n) {
   if (n == 0) fields.erase(field);

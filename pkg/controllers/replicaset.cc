@@ -30,7 +30,8 @@ class ReplicaSetController final : public PodOwner {
     json::Value tree = set->tree();
     auto selector = selector_of(tree);
     if (!selector) co_return Outcome{};
-    CO_TRY_ASSIGN(std::vector<OwnedPod> pods, co_await claim(*set, tree, *selector));
+    std::vector<OwnedPod> pods;
+    CO_TRY(co_await claim(*set, tree, *selector, pods));
     std::string failure;
     if (expectations_.satisfied(key) && !client::is_deleting(tree)) {
       Result<> managed = co_await manage(*set, tree, pods);
@@ -52,7 +53,7 @@ class ReplicaSetController final : public PodOwner {
     std::int64_t have = static_cast<std::int64_t>(active.size());
     if (have < want) co_return co_await create_pods(set, tree, std::min(want - have, kBurst));
     if (have > want) {
-      std::ranges::stable_sort(active, [](const OwnedPod* a, const OwnedPod* b) { return goes_first(*a, *b); });
+      sort_pods(active, goes_first);
       active.resize(static_cast<std::size_t>(std::min(have - want, kBurst)));
       co_return co_await delete_pods(set, std::move(active));
     }

@@ -1,7 +1,5 @@
 #include "controllers/revisions.h"
 
-#include <algorithm>
-
 #include "base/strings.h"
 #include "controllers/deployment_math.h"
 #include "controllers/pods.h"
@@ -38,6 +36,12 @@ TemplateRevision revision_of(client::Object object) {
   return {std::move(object), std::move(tree)};
 }
 
+void insert_by_age(std::vector<TemplateRevision>& revisions, TemplateRevision revision) {
+  std::size_t at = revisions.size();
+  while (at > 0 && is_older(revision, revisions[at - 1])) --at;
+  revisions.insert(revisions.begin() + static_cast<std::ptrdiff_t>(at), std::move(revision));
+}
+
 }  // namespace
 
 json::Value TemplateRevision::pod_template() const {
@@ -52,59 +56,59 @@ RevisionHistory::RevisionHistory(const ControllerParts& parts, const client::Res
   add_owner_index(revisions_);
 }
 
-async::Task<Result<std::vector<TemplateRevision>>> RevisionHistory::list(const client::Object& owner, const json::Value& tree, const api::LabelSelector& selector) {
-  std::vector<TemplateRevision> out;
-  for (const ObjectPtr& revision : revisions_.indexer().by_index(kOwnerIndex, owner.uid)) out.push_back(revision_of(*revision));
-  if (!client::is_deleting(tree)) {
-    for (const ObjectPtr& revision : revisions_.indexer().by_index(client::kNamespaceIndex, owner.ns)) {
-      if (revision->bytes->find("\"ownerReferences\"") != std::string::npos || !selector.matches(client::labels_of(revision->tree()))) continue;
-      json::Value patch = json::Object{{"metadata", json::Object{{"uid", revision->uid}, {"ownerReferences", json::Array{client::controller_reference(resource_, owner)}}}}};
-      CO_TRY_ASSIGN(client::Object adopted, co_await parts_.api.patch(resources::kControllerRevisions, owner.ns, revision->name, client::PatchType::kStrategicMerge, std::move(patch), {}));
-      out.push_back(revision_of(std::move(adopted)));
-    }
+async::Task<Result<>> RevisionHistory::list(const client::Object& owner, const json::Value& tree, const api::LabelSelector& selector, std::vector<TemplateRevision>& out) {
+  for (const ObjectPtr& revision : revisions_.indexer().by_index(kOwnerIndex, owner.uid)) insert_by_age(out, revision_of(*revision));
+  if (client::is_deleting(tree)) co_return Result<>();
+  for (const ObjectPtr& revision : revisions_.indexer().by_index(client::kNamespaceIndex, owner.ns)) {
+    if (revision->bytes->find("\"ownerReferences\"") != std::string::npos || !selector.matches(client::labels_of(revision->tree()))) continue;
+    CO_TRY_ASSIGN(client::Object adopted, co_await patch_metadata(parts_.api, resources::kControllerRevisions, *revision, json::Object{{"ownerReferences", json::Array{client::controller_reference(resource_, owner)}}}));
+    insert_by_age(out, revision_of(std::move(adopted)));
   }
-  std::ranges::sort(out, is_older);
-  co_return out;
+  co_return Result<>();
 }
 
-async::Task<Result<TemplateRevision>> RevisionHistory::ensure(const client::Object& owner, const json::Value& tree, std::vector<TemplateRevision>& revisions, std::int64_t& collisions) {
+async::Task<Result<>> RevisionHistory::ensure(const client::Object& owner, const json::Value& tree, std::vector<TemplateRevision>& revisions, std::int64_t& collisions, TemplateRevision& found) {
   json::Value data = data_of_template(tree);
   std::int64_t newest = revisions.empty() ? 0 : revisions.back().number();
-  auto same = std::ranges::find_if(revisions.rbegin(), revisions.rend(), [&](const TemplateRevision& r) { return holds(r, data); });
-  if (same == revisions.rend()) {
-    CO_TRY_ASSIGN(TemplateRevision made, co_await create(owner, tree, std::move(data), newest + 1, collisions));
-    revisions.push_back(made);
-    co_return made;
+  std::size_t at = revisions.size();
+  while (at > 0 && !holds(revisions[at - 1], data)) --at;
+  if (at == 0) {
+    CO_TRY(co_await create(owner, tree, std::move(data), newest + 1, collisions, found));
+  } else {
+    found = std::move(revisions[--at]);
+    revisions.erase(revisions.begin() + static_cast<std::ptrdiff_t>(at));
+    if (at < revisions.size()) {  // a template of old is wanted again
+      json::Value patch = json::Object{{"metadata", json::Object{{"uid", found.object.uid}}}, {"revision", newest + 1}};
+      CO_TRY_ASSIGN(client::Object renumbered, co_await parts_.api.patch(resources::kControllerRevisions, owner.ns, found.name(), client::PatchType::kMerge, std::move(patch), {}));
+      found = revision_of(std::move(renumbered));
+    }
   }
-  if (same != revisions.rbegin() && same->number() <= newest) {  // a template of old is wanted again
-    json::Value patch = json::Object{{"metadata", json::Object{{"uid", same->object.uid}}}, {"revision", newest + 1}};
-    CO_TRY_ASSIGN(client::Object renumbered, co_await parts_.api.patch(resources::kControllerRevisions, owner.ns, same->name(), client::PatchType::kMerge, std::move(patch), {}));
-    *same = revision_of(std::move(renumbered));
-    TemplateRevision found = *same;
-    std::ranges::sort(revisions, is_older);
-    co_return found;
-  }
-  co_return *same;
+  revisions.push_back(found);
+  co_return Result<>();
 }
 
-async::Task<Result<TemplateRevision>> RevisionHistory::create(const client::Object& owner, const json::Value& tree, json::Value data, std::int64_t number, std::int64_t& collisions) {
+json::Value RevisionHistory::body_of(const client::Object& owner, const json::Value& tree, const std::string& hash, const json::Value& data, std::int64_t number) const {
+  json::Object metadata{{"ownerReferences", json::Array{client::controller_reference(resource_, owner)}}};
+  metadata["name"] = cat(std::string_view(owner.name).substr(0, kPrefixMax), "-", hash);
+  if (const json::Value* annotations = json::find(tree, {"metadata", "annotations"})) metadata["annotations"] = *annotations;
+  if (const json::Value* labels = json::find(tree, {"spec", "template", "metadata", "labels"})) metadata["labels"] = *labels;
+  json::Value body = json::Object{{"apiVersion", "apps/v1"}, {"kind", "ControllerRevision"}, {"metadata", std::move(metadata)}, {"data", data}, {"revision", number}};
+  json::at_path(body, {"metadata", "labels", hash_label_}) = hash;
+  return body;
+}
+
+async::Task<Result<>> RevisionHistory::create(const client::Object& owner, const json::Value& tree, json::Value data, std::int64_t number, std::int64_t& collisions, TemplateRevision& made) {
   std::string text = json::format(data);
   for (int attempt = 0; attempt < kCollisionsMax; ++attempt) {
-    std::string hash = template_hash(text, collisions);
-    std::string name = cat(std::string_view(owner.name).substr(0, kPrefixMax), "-", hash);
-    const json::Object* template_labels = json::get_object(tree, {"spec", "template", "metadata", "labels"});
-    json::Object labels = template_labels != nullptr ? *template_labels : json::Object();
-    labels[hash_label_] = hash;
-    json::Object metadata{{"name", name}, {"namespace", owner.ns}, {"labels", std::move(labels)}, {"ownerReferences", json::Array{client::controller_reference(resource_, owner)}}};
-    if (const json::Object* annotations = json::get_object(tree, {"metadata", "annotations"})) metadata["annotations"] = *annotations;
-    json::Value body = json::Object{{"apiVersion", "apps/v1"}, {"kind", "ControllerRevision"}, {"metadata", std::move(metadata)}, {"data", data}, {"revision", number}};
+    json::Value body = body_of(owner, tree, template_hash(text, collisions), data, number);
+    std::string name(client::name_of(body));
     auto created = co_await parts_.api.create(resources::kControllerRevisions, owner.ns, std::move(body), {});
-    if (created) co_return revision_of(std::move(*created));
-    if (created.error().code() != Code::kAlreadyExists) co_return fail(created.error());
-    CO_TRY_ASSIGN(client::Object other, co_await parts_.api.get(resources::kControllerRevisions, owner.ns, name));
-    TemplateRevision existing = revision_of(std::move(other));
-    auto whose = client::controller_of(existing.tree);
-    if (holds(existing, data) && whose && whose->uid == owner.uid) co_return existing;  // ours: the cache is behind
+    bool taken = !created && created.error().code() == Code::kAlreadyExists;
+    if (taken) created = co_await parts_.api.get(resources::kControllerRevisions, owner.ns, name);
+    if (!created) co_return fail(created.error());
+    made = revision_of(std::move(*created));
+    auto whose = client::controller_of(made.tree);
+    if (!taken || (holds(made, data) && whose && whose->uid == owner.uid)) co_return Result<>();  // new, or ours: the cache is behind
     ++collisions;
   }
   co_return fail(Code::kUnavailable, cat("no free name for a revision of ", owner.name));
@@ -116,9 +120,7 @@ async::Task<Result<>> RevisionHistory::truncate(const json::Value& tree, const s
     if (!in_use.contains(revision.name())) idle.push_back(&revision);
   std::int64_t excess = static_cast<std::int64_t>(idle.size()) - json::get_int(tree, {"spec", "revisionHistoryLimit"}, 10);
   for (std::int64_t i = 0; i < excess; ++i) {
-    const client::Object& old = idle[static_cast<std::size_t>(i)]->object;
-    Result<> removed = co_await parts_.api.remove(resources::kControllerRevisions, old.ns, old.name, {.precondition_uid = old.uid});
-    if (!removed && removed.error().code() != Code::kNotFound && removed.error().code() != Code::kAborted) co_return removed;
+    CO_TRY(co_await remove_seen(parts_.api, resources::kControllerRevisions, idle[static_cast<std::size_t>(i)]->object));
   }
   co_return Result<>();
 }

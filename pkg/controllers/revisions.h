@@ -24,15 +24,16 @@ class RevisionHistory {
   RevisionHistory(const ControllerParts& parts, const client::Resource& resource, std::string_view hash_label);
 
   // The owner's revisions, oldest first; orphans that its selector matches are adopted.
-  async::Task<Result<std::vector<TemplateRevision>>> list(const client::Object& owner, const json::Value& tree, const api::LabelSelector& selector);
+  async::Task<Result<>> list(const client::Object& owner, const json::Value& tree, const api::LabelSelector& selector, std::vector<TemplateRevision>& revisions);
   // The revision of the owner's template, made or made the newest where need be, and put into the list. collisions: status.collisionCount,
   // counted up where another template has the name that the hash gives.
-  async::Task<Result<TemplateRevision>> ensure(const client::Object& owner, const json::Value& tree, std::vector<TemplateRevision>& revisions, std::int64_t& collisions);
+  async::Task<Result<>> ensure(const client::Object& owner, const json::Value& tree, std::vector<TemplateRevision>& revisions, std::int64_t& collisions, TemplateRevision& found);
   // Deletes the oldest of those that are not in use beyond spec.revisionHistoryLimit.
   async::Task<Result<>> truncate(const json::Value& tree, const std::vector<TemplateRevision>& revisions, const std::set<std::string>& in_use);
 
  private:
-  async::Task<Result<TemplateRevision>> create(const client::Object& owner, const json::Value& tree, json::Value data, std::int64_t number, std::int64_t& collisions);
+  async::Task<Result<>> create(const client::Object& owner, const json::Value& tree, json::Value data, std::int64_t number, std::int64_t& collisions, TemplateRevision& made);
+  json::Value body_of(const client::Object& owner, const json::Value& tree, const std::string& hash, const json::Value& data, std::int64_t number) const;
 
   ControllerParts parts_;
   client::Resource resource_;

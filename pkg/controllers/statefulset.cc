@@ -54,7 +54,10 @@ struct StatefulWork {
       if (*ordinal >= start && *ordinal < start + wanted) replicas[*ordinal] = &pod;
       else condemned.push_back(&pod);
     }
-    std::ranges::sort(condemned, [&](const OwnedPod* a, const OwnedPod* b) { return ordinal_of(set.name, a->object->name) > ordinal_of(set.name, b->object->name); });
+    sort_pods(condemned, [](const OwnedPod& a, const OwnedPod& b) {  // names that differ in their number alone
+      std::string_view left = a.object->name, right = b.object->name;
+      return std::pair(left.size(), left) > std::pair(right.size(), right);
+    });
   }
 
   bool available(const OwnedPod& pod) const { return phase_of(pod.tree) == "Running" && is_available(pod.tree, min_ready, now); }
@@ -107,11 +110,13 @@ class StatefulSetController final : public PodOwner {
     json::Value tree = set->tree();
     auto selector = selector_of(tree);
     if (!selector) co_return Outcome{};
-    CO_TRY_ASSIGN(std::vector<OwnedPod> pods, co_await claim(*set, tree, *selector));
-    CO_TRY_ASSIGN(std::vector<TemplateRevision> revisions, co_await history_.list(*set, tree, *selector));
+    std::vector<OwnedPod> pods;
+    std::vector<TemplateRevision> revisions;
+    CO_TRY(co_await claim(*set, tree, *selector, pods));
+    CO_TRY(co_await history_.list(*set, tree, *selector, revisions));
     StatefulWork work(parts_, *set, std::move(tree), std::move(pods));
     work.collisions = json::get_int(work.tree, {"status", "collisionCount"});
-    CO_TRY_ASSIGN(work.update, co_await history_.ensure(*set, work.tree, revisions, work.collisions));
+    CO_TRY(co_await history_.ensure(*set, work.tree, revisions, work.collisions, work.update));
     std::string_view current = json::get_string(work.tree, {"status", "currentRevision"});
     auto known = std::ranges::find_if(revisions, [&](const TemplateRevision& r) { return r.name() == current; });
     work.current = known != revisions.end() ? *known : work.update;
@@ -159,8 +164,7 @@ class StatefulSetController final : public PodOwner {
     if (phase == "Pending") CO_TRY(co_await create_claims(work, slot));
     if (work.ordered && (deleting || !work.available(pod))) co_return false;
     if (json::get_string(pod.tree, {"metadata", "labels", kNameLabel}) != pod.object->name) {
-      json::Value patch = json::Object{{"metadata", json::Object{{"uid", pod.object->uid}, {"labels", identity_labels(slot)}}}};
-      auto updated = co_await parts_.api.patch(resources::kPods, work.set.ns, pod.object->name, client::PatchType::kMerge, std::move(patch), {});
+      auto updated = co_await patch_metadata(parts_.api, resources::kPods, *pod.object, json::Object{{"labels", identity_labels(slot)}});
       if (!updated && updated.error().code() == Code::kCancelled) co_return fail(updated.error());
       say(work.set, "update", "Pod ", pod.object->name, updated ? nullptr : &updated.error());
       if (!updated) co_return fail(updated.error());
@@ -319,8 +323,7 @@ class StatefulSetController final : public PodOwner {
       if (by_set && !has_set) change.push_back(client::controller_reference(resources::kStatefulSets, work.set));
       if (by_pod && !has_pod) change.push_back(json::Object{{"apiVersion", "v1"}, {"kind", "Pod"}, {"name", pod}, {"uid", pod_uid}});
       if (change.empty()) continue;
-      json::Value patch = json::Object{{"metadata", json::Object{{"uid", claim->uid}, {"ownerReferences", std::move(change)}}}};
-      auto patched = co_await parts_.api.patch(resources::kPersistentVolumeClaims, work.set.ns, name, client::PatchType::kStrategicMerge, std::move(patch), {});
+      auto patched = co_await patch_metadata(parts_.api, resources::kPersistentVolumeClaims, *claim, json::Object{{"ownerReferences", std::move(change)}});
       if (!patched && patched.error().code() != Code::kNotFound) co_return fail(patched.error());
     }
     co_return Result<>();
