@@ -96,7 +96,7 @@ class History {
         CO_TRY(print_row(command_, event.kv, event.type == store::WatchEvent::Type::kDelete));
       }
       if (!answer.created && answer.events.empty() && answer.revision.value >= last_) co_return Result<>();
-      std::string progress = etcd::ProtoWriter().message(3, "").take();  // "say when everything has been sent"
+      std::string progress = ProtoWriter().message(3, "").take();  // "say when everything has been sent"
       CO_TRY(co_await stream->write(progress));
     }
   }

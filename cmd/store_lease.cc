@@ -3,7 +3,7 @@
 
 #include "base/duration.h"
 #include "base/strings.h"
-#include "etcd/wire.h"
+#include "codec/proto_wire.h"
 #include "store_commands.h"
 #include "store_output.h"
 #include "store_remote.h"
@@ -28,7 +28,7 @@ struct LeaseAnswer {
 };
 Result<LeaseAnswer> parse_lease_answer(std::string_view message) {
   LeaseAnswer answer;
-  etcd::ProtoReader reader(message);
+  ProtoReader reader(message);
   for (;;) {
     TRY_ASSIGN(bool more, reader.next());
     if (!more) return answer;
@@ -52,7 +52,7 @@ Task<Result<>> grant(Remote& remote, const LeaseCommand& command) {
   if (!command.id.empty()) {
     CO_TRY_ASSIGN(id, parse_lease_id(command.id));
   }
-  CO_TRY_ASSIGN(std::string answer, co_await remote.client->call("/etcdserverpb.Lease/LeaseGrant", etcd::ProtoWriter().integer(1, ttl_s).integer(2, id.value).take(), etcd::Repeat::kUnsafe));
+  CO_TRY_ASSIGN(std::string answer, co_await remote.client->call("/etcdserverpb.Lease/LeaseGrant", ProtoWriter().integer(1, ttl_s).integer(2, id.value).take(), etcd::Repeat::kUnsafe));
   CO_TRY_ASSIGN(LeaseAnswer lease, parse_lease_answer(answer));
   if (command.remote.output == "json") print_json(json::Object{{"id", format_lease_id(lease.id)}, {"ttl_s", lease.ttl_s}});
   else std::printf("lease %s granted with TTL(%llds)\n", format_lease_id(lease.id).c_str(), static_cast<long long>(lease.ttl_s));
@@ -61,7 +61,7 @@ Task<Result<>> grant(Remote& remote, const LeaseCommand& command) {
 
 Task<Result<>> revoke(Remote& remote, const LeaseCommand& command) {
   CO_TRY_ASSIGN(store::LeaseId id, parse_lease_id(command.id));
-  CO_TRY(co_await remote.client->call("/etcdserverpb.Lease/LeaseRevoke", etcd::ProtoWriter().integer(1, id.value).take(), etcd::Repeat::kUnsafe));
+  CO_TRY(co_await remote.client->call("/etcdserverpb.Lease/LeaseRevoke", ProtoWriter().integer(1, id.value).take(), etcd::Repeat::kUnsafe));
   if (command.remote.output == "json") print_json(json::Object{{"id", format_lease_id(id)}, {"revoked", true}});
   else std::printf("lease %s revoked\n", format_lease_id(id).c_str());
   co_return Result<>();
@@ -71,7 +71,7 @@ Task<Result<>> keep_alive(Remote& remote, const LeaseCommand& command) {
   CO_TRY_ASSIGN(store::LeaseId id, parse_lease_id(command.id));
   CO_TRY_ASSIGN(std::unique_ptr<etcd::Stream> stream, co_await remote.client->open("/etcdserverpb.Lease/LeaseKeepAlive"));
   for (;;) {  // forever: as long as the user wants the lease
-    CO_TRY(co_await stream->write(etcd::ProtoWriter().integer(1, id.value).str()));
+    CO_TRY(co_await stream->write(ProtoWriter().integer(1, id.value).str()));
     CO_TRY_ASSIGN(std::optional<std::string> message, co_await stream->read());
     if (!message) co_return fail(Code::kUnavailable, "the server ended the stream");
     CO_TRY_ASSIGN(LeaseAnswer lease, parse_lease_answer(*message));
@@ -104,7 +104,7 @@ void print_lease(const LeaseCommand& command, store::LeaseId id, const LeaseAnsw
 
 Task<Result<>> time_to_live(Remote& remote, const LeaseCommand& command) {
   CO_TRY_ASSIGN(store::LeaseId id, parse_lease_id(command.id));
-  CO_TRY_ASSIGN(std::string answer, co_await remote.client->call("/etcdserverpb.Lease/LeaseTimeToLive", etcd::ProtoWriter().integer(1, id.value).boolean(2, command.keys).take(), etcd::Repeat::kSafe));
+  CO_TRY_ASSIGN(std::string answer, co_await remote.client->call("/etcdserverpb.Lease/LeaseTimeToLive", ProtoWriter().integer(1, id.value).boolean(2, command.keys).take(), etcd::Repeat::kSafe));
   CO_TRY_ASSIGN(LeaseAnswer lease, parse_lease_answer(answer));
   print_lease(command, id, lease);
   co_return Result<>();
@@ -113,11 +113,11 @@ Task<Result<>> time_to_live(Remote& remote, const LeaseCommand& command) {
 Task<Result<>> list(Remote& remote, const LeaseCommand& command) {
   CO_TRY_ASSIGN(std::string answer, co_await remote.client->call("/etcdserverpb.Lease/LeaseLeases", "", etcd::Repeat::kSafe));
   std::vector<std::string> ids;
-  for (etcd::ProtoReader reader(answer);;) {
+  for (ProtoReader reader(answer);;) {
     CO_TRY_ASSIGN(bool more, reader.next());
     if (!more) break;
     if (reader.field() != 2) continue;
-    etcd::ProtoReader lease(reader.bytes());
+    ProtoReader lease(reader.bytes());
     CO_TRY_ASSIGN(bool has_id, lease.next());
     if (has_id && lease.field() == 1) ids.push_back(format_lease_id(store::LeaseId(lease.integer())));
   }

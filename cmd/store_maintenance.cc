@@ -2,7 +2,7 @@
 #include <cstdio>
 
 #include "base/strings.h"
-#include "etcd/wire.h"
+#include "codec/proto_wire.h"
 #include "store_commands.h"
 #include "store_output.h"
 #include "store_remote.h"
@@ -20,7 +20,7 @@ struct MaintenanceCommand {
 };
 
 Task<Result<>> compact(Remote& remote, const MaintenanceCommand& command) {
-  CO_TRY(co_await remote.client->call("/etcdserverpb.KV/Compact", etcd::ProtoWriter().integer(1, command.revision).boolean(2, command.physical).take(), etcd::Repeat::kUnsafe));
+  CO_TRY(co_await remote.client->call("/etcdserverpb.KV/Compact", ProtoWriter().integer(1, command.revision).boolean(2, command.physical).take(), etcd::Repeat::kUnsafe));
   if (command.remote.output == "json") print_json(json::Object{{"compacted", command.revision}});
   else std::printf("compacted revision %lld\n", static_cast<long long>(command.revision));
   co_return Result<>();
@@ -28,7 +28,7 @@ Task<Result<>> compact(Remote& remote, const MaintenanceCommand& command) {
 
 Task<Result<std::int64_t>> file_bytes(Remote& remote, std::size_t endpoint) {
   CO_TRY_ASSIGN(std::string answer, co_await remote.client->call("/etcdserverpb.Maintenance/Status", "", etcd::Repeat::kSafe, {.endpoint = endpoint}));
-  for (etcd::ProtoReader reader(answer);;) {
+  for (ProtoReader reader(answer);;) {
     CO_TRY_ASSIGN(bool more, reader.next());
     if (!more) co_return 0;
     if (reader.field() == 3) co_return reader.integer();

@@ -9,7 +9,7 @@
 #include "base/strings.h"
 #include "codec/compress.h"
 #include "etcd/snapshot/snapshot.h"
-#include "etcd/wire.h"
+#include "codec/proto_wire.h"
 #include "store/offline.h"
 #include "store_commands.h"
 #include "store_output.h"
@@ -68,7 +68,7 @@ Task<Result<>> receive(Remote& remote, std::string path, std::uint32_t blob_fiel
     CO_TRY_ASSIGN(std::optional<std::string> message, co_await stream->read());
     if (!message) break;
     std::int64_t left = 0;
-    for (etcd::ProtoReader reader(*message);;) {
+    for (ProtoReader reader(*message);;) {
       CO_TRY_ASSIGN(bool more, reader.next());
       if (!more) break;
       if (reader.field() == 2) left = reader.integer();

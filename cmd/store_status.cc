@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/strings.h"
-#include "etcd/wire.h"
+#include "codec/proto_wire.h"
 #include "store_commands.h"
 #include "store_output.h"
 #include "store_remote.h"
@@ -28,11 +28,11 @@ struct Status {
 };
 
 Result<> read_status(std::string_view message, Status& status) {
-  for (etcd::ProtoReader reader(message);;) {
+  for (ProtoReader reader(message);;) {
     TRY_ASSIGN(bool more, reader.next());
     if (!more) return {};
     if (reader.field() == 1)
-      for (etcd::ProtoReader header(reader.bytes());;) {
+      for (ProtoReader header(reader.bytes());;) {
         TRY_ASSIGN(bool field, header.next());
         if (!field) break;
         if (header.field() == 3) status.revision = header.integer();
@@ -45,12 +45,12 @@ Result<> read_status(std::string_view message, Status& status) {
 }
 
 Result<> read_alarms(std::string_view message, Status& status) {
-  for (etcd::ProtoReader reader(message);;) {
+  for (ProtoReader reader(message);;) {
     TRY_ASSIGN(bool more, reader.next());
     if (!more) return {};
     if (reader.field() != 2) continue;
     std::int64_t kind = 0;
-    for (etcd::ProtoReader alarm(reader.bytes());;) {
+    for (ProtoReader alarm(reader.bytes());;) {
       TRY_ASSIGN(bool field, alarm.next());
       if (!field) break;
       if (alarm.field() == 2) kind = alarm.integer();
@@ -61,7 +61,7 @@ Result<> read_alarms(std::string_view message, Status& status) {
 
 Task<Result<json::Value>> fetch_stats(Remote& remote, std::size_t endpoint) {
   CO_TRY_ASSIGN(std::string answer, co_await remote.client->call("/monopod.Store/Stats", "", etcd::Repeat::kSafe, {.endpoint = endpoint}));
-  etcd::ProtoReader reader(answer);
+  ProtoReader reader(answer);
   CO_TRY_ASSIGN(bool more, reader.next());
   co_return json::parse(more ? reader.bytes() : std::string_view());
 }

@@ -2,7 +2,7 @@
 // the store's structs. parse_ fails with kInvalidArgument.
 #pragma once
 
-#include "etcd/wire.h"
+#include "codec/proto_wire.h"
 #include "store/backend.h"
 
 namespace monopod::etcd {

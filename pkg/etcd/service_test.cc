@@ -5,7 +5,7 @@
 
 #include "base/bytes.h"
 #include "etcd/gateway/gateway.h"
-#include "etcd/wire.h"
+#include "codec/proto_wire.h"
 #include "http/in_process.h"
 #include "store/lock.h"
 #include "store/test_support.h"

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
-#include "etcd/wire.h"
+#include "codec/proto_wire.h"
 
 namespace monopod::etcd {
 namespace {

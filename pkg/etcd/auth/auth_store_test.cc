@@ -3,7 +3,7 @@
 #include <boost/asio/post.hpp>
 
 #include "etcd/auth/auth_test_support.h"
-#include "etcd/wire.h"
+#include "codec/proto_wire.h"
 #include "pki/key.h"
 
 namespace monopod::etcd {

@@ -2,7 +2,7 @@
 // etcd's api/ folder). parse_ fails with kInternal for bytes that are no such message.
 #pragma once
 
-#include "etcd/wire.h"
+#include "codec/proto_wire.h"
 #include "store/backend.h"
 
 namespace monopod::etcd {

@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 #include "base/strings.h"
 #include "codec/json.h"
-#include "etcd/wire.h"
+#include "codec/proto_wire.h"
 
 namespace monopod::etcd {
 namespace {

@@ -16,7 +16,7 @@
 #include "async/scope.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "etcd/wire.h"
+#include "codec/proto_wire.h"
 #include "http/grpc.h"
 #include "store/types.h"
 

@@ -4,7 +4,7 @@
 
 #include "base/strings.h"
 #include "etcd/messages.h"
-#include "etcd/wire.h"
+#include "codec/proto_wire.h"
 #include "http/grpc.h"
 
 namespace monopod::testing {
@@ -12,8 +12,8 @@ namespace {
 
 using namespace store;
 using async::Task;
-using etcd::ProtoReader;
-using etcd::ProtoWriter;
+using ProtoReader;
+using ProtoWriter;
 
 constexpr auto kTimeout = std::chrono::seconds(10);
 

@@ -1,14 +1,14 @@
-#include "etcd/wire.h"
+#include "codec/proto_wire.h"
 
 #include <array>
 
-namespace monopod::etcd {
+namespace monopod {
 
-Result<std::uint64_t> ProtoReader::varint() {
+Result<std::uint64_t> read_varint(std::string_view& rest) {
   std::uint64_t value = 0;
-  for (unsigned shift = 0; shift < 64 && !rest_.empty(); shift += 7) {
-    auto byte = static_cast<unsigned char>(rest_.front());
-    rest_.remove_prefix(1);
+  for (unsigned shift = 0; shift < 64 && !rest.empty(); shift += 7) {
+    auto byte = static_cast<unsigned char>(rest.front());
+    rest.remove_prefix(1);
     value |= static_cast<std::uint64_t>(byte & 0x7fU) << shift;
     if (byte < 0x80) return value;
   }
@@ -17,18 +17,18 @@ Result<std::uint64_t> ProtoReader::varint() {
 
 Result<bool> ProtoReader::next() {
   if (rest_.empty()) return false;
-  TRY_ASSIGN(std::uint64_t tag, varint());
+  TRY_ASSIGN(std::uint64_t tag, read_varint(rest_));
   field_ = static_cast<std::uint32_t>(tag >> 3);
   wire_type_ = static_cast<std::uint32_t>(tag & 7U);
   number_ = 0;
   bytes_ = {};
   switch (wire_type_) {
     case 0: {
-      TRY_ASSIGN(number_, varint());
+      TRY_ASSIGN(number_, read_varint(rest_));
       return true;
     }
     case 2: {
-      TRY_ASSIGN(std::uint64_t size, varint());
+      TRY_ASSIGN(std::uint64_t size, read_varint(rest_));
       if (size > rest_.size()) break;
       bytes_ = rest_.substr(0, size);
       rest_.remove_prefix(size);
@@ -100,4 +100,4 @@ ProtoWriter& ProtoWriter::message(std::uint32_t field, std::string_view encoded)
 
 ProtoWriter& ProtoWriter::bytes(std::uint32_t field, std::string_view value) { return value.empty() ? *this : message(field, value); }
 
-}  // namespace monopod::etcd
+}  // namespace monopod

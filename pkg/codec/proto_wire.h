@@ -1,4 +1,4 @@
-// The protobuf wire format (protobuf.dev/programming-guides/encoding), as little of it as the etcd messages need.
+// The protobuf wire format (protobuf.dev/programming-guides/encoding), as little of it as the messages of etcd and CRI need.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,10 @@
 
 #include "base/error.h"
 
-namespace monopod::etcd {
+namespace monopod {
+
+// Takes one varint off the front of rest. kInvalidArgument where there is none.
+Result<std::uint64_t> read_varint(std::string_view& rest);
 
 // Walks the fields of one message; views point into it. Unknown fields are for the caller to ignore.
 class ProtoReader {
@@ -24,7 +27,6 @@ class ProtoReader {
   bool is_bytes() const { return wire_type_ == 2; }
 
  private:
-  Result<std::uint64_t> varint();
   std::string_view rest_;
   std::uint32_t field_ = 0;
   std::uint32_t wire_type_ = 0;
@@ -57,4 +59,4 @@ class ProtoWriter {
   std::string out_;
 };
 
-}  // namespace monopod::etcd
+}  // namespace monopod
