@@ -6,6 +6,7 @@
 #include "agent/race.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "container/signals.h"
 
 namespace monopod::agent {
 
@@ -18,20 +19,7 @@ constexpr Duration kCleanUpRetryMax = std::chrono::seconds(30);
 
 }  // namespace
 
-int parse_signal(std::string_view name) {
-  static constexpr std::pair<std::string_view, int> kNames[] = {
-      {"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"KILL", SIGKILL}, {"TERM", SIGTERM},   {"USR1", SIGUSR1}, {"USR2", SIGUSR2},
-      {"ABRT", SIGABRT}, {"ALRM", SIGALRM}, {"PIPE", SIGPIPE}, {"STOP", SIGSTOP}, {"WINCH", SIGWINCH}, {"CONT", SIGCONT}, {"PWR", SIGPWR}};
-  if (auto number = parse_int<int>(name); number && *number > 0 && *number <= 64) return *number;
-  if (name.starts_with("SIG")) name.remove_prefix(3);
-  for (const auto& [known, number] : kNames)
-    if (iequals(known, name)) return number;
-  if (name.starts_with("RTMIN")) {
-    auto offset = name == "RTMIN" ? std::optional(0) : parse_int<int>(name.substr(name[5] == '+' ? 6 : 5));
-    if (offset && 34 + *offset <= 64) return 34 + *offset;
-  }
-  return SIGTERM;
-}
+int parse_signal(std::string_view name) { return container::parse_signal(name).value_or(SIGTERM); }
 
 // preStop, stop signal, wait, SIGKILL, wait. The container's exit arrives through container_ended().
 async::Task<Result<>> PodWorker::kill(std::string name, std::string message, std::optional<std::int64_t> grace_seconds) {

@@ -1,6 +1,6 @@
 #include "agent/prober.h"
 
-#include "agent/pod_dial.h"
+#include "streams/dial.h"
 #include "async/scope.h"
 #include "base/strings.h"
 #include "http/client.h"

@@ -98,7 +98,7 @@ struct Runtime::Impl {
   std::map<std::string, Handle> containers;
   std::map<std::string, std::shared_ptr<ExecExit>> execs;
   std::map<std::string, std::string> seccomp_cache;  // profile key -> program
-  std::function<void(const ContainerState&)> stopped_callback;
+  std::vector<std::function<void(const ContainerState&)>> stopped_callbacks;
   bool limits_said = false;
 
   Result<Handle> find(const std::string& id) const {
@@ -163,7 +163,9 @@ struct Runtime::Impl {
       return;
     }
     mark_stopped(*it->second, process);
-    if (stopped_callback && !it->second->removing) stopped_callback(it->second->state);
+    if (it->second->removing) return;
+    ContainerState state = it->second->state;
+    for (const auto& callback : stopped_callbacks) callback(state);
   }
 
   void mark_stopped(Container& c, const supervisor::Process& process) {
@@ -312,7 +314,7 @@ Runtime::Runtime(async::Executor executor, async::Time& time, async::Pool& pool,
 }
 Runtime::~Runtime() { impl_->supervisor.on_exit({}); }
 
-void Runtime::on_stopped(std::function<void(const ContainerState&)> callback) { impl_->stopped_callback = std::move(callback); }
+void Runtime::on_stopped(std::function<void(const ContainerState&)> callback) { impl_->stopped_callbacks.push_back(std::move(callback)); }
 
 async::Task<Result<>> Runtime::open() {
   using Pairs = std::vector<std::pair<std::string, std::string>>;

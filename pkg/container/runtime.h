@@ -127,7 +127,7 @@ class Runtime {
   async::Task<Result<>> remove_group(std::string group);
   async::Task<Result<ContainerStats>> group_stats(std::string group);
 
-  // Called on the loop when a container stops (not for exec).
+  // Called on the loop when a container stops (not for exec). Each of several is.
   void on_stopped(std::function<void(const ContainerState&)> callback);
 
  private:

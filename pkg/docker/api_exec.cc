@@ -103,7 +103,7 @@ Task<Result<>> Api::start_exec(Call& call) {
   if (!detach) {
     CO_TRY_ASSIGN(client, co_await Hijacked::accept(call, p_.parts.executor, p_.parts.time, !tty));
   }
-  Result<> opened = co_await whole(open_exec(exec));
+  Result<> opened = co_await async::whole(open_exec(exec));
   if (!opened) {
     exec->ended = true;
     exec->exit_code = start_error_code(opened.error());

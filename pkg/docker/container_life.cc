@@ -46,7 +46,7 @@ Task<Result<>> Containers::stop(ContainerPtr c, std::optional<int> signal, std::
   if (c->phase != Phase::kRunning) co_return not_modified();
   int number = signal.value_or(stop_signal(*c));
   Duration grace = stop_grace(*c, seconds);
-  CO_TRY(co_await whole(stop_now(c, number, grace)));
+  CO_TRY(co_await async::whole(stop_now(c, number, grace)));
   emit(*c, "stop");
   co_return Result<>();
 }
@@ -72,7 +72,7 @@ Task<Result<>> Containers::kill(ContainerPtr c, int signal) {
   }
   if (c->phase != Phase::kRunning) co_return fail(Code::kFailedPrecondition, cat("Cannot kill container: ", c->name, ": Container ", c->id, " is not running"));
   if (signal == SIGKILL || signal == stop_signal(*c)) c->stopped_by_user = true;
-  if (signal == SIGKILL) co_return co_await whole(stop_now(c, SIGKILL, Duration::zero()));
+  if (signal == SIGKILL) co_return co_await async::whole(stop_now(c, SIGKILL, Duration::zero()));
   emit(*c, "kill", {{"signal", std::to_string(signal)}});
   co_return co_await parts_.runtime.kill(c->id, signal);
 }
@@ -217,7 +217,7 @@ Task<Result<>> Containers::connect(ContainerPtr c, NetworkInfo& network, json::V
   if (c->networks.get_object().contains(name)) co_return fail(Code::kPermissionDenied, cat("endpoint with name ", c->name, " already exists in network ", name));
   c->networks.get_object()[name] = settings.is_object() ? std::move(settings) : json::Value(json::Object{});
   Result<> done;
-  if (c->phase == Phase::kRunning) done = co_await whole(connect_one(c, name, directories_.namespaces(c->id) + "/net", false));
+  if (c->phase == Phase::kRunning) done = co_await async::whole(connect_one(c, name, directories_.namespaces(c->id) + "/net", false));
   if (done) done = co_await save(*c);
   if (!done) c->networks.get_object().erase(name);
   co_return done;

@@ -47,16 +47,6 @@ std::string read_host(const char* path) { return sys::read_host_file(path, 1U <<
 
 }  // namespace
 
-Task<> store_into(Task<Result<>> task, Result<>& out) { out = co_await std::move(task); }
-
-Task<Result<>> whole(Task<Result<>> task) {
-  co_await async::asio::this_coro::throw_if_cancelled(false);
-  Result<> out;
-  co_await async::shielded(store_into(std::move(task), out));
-  co_await async::asio::this_coro::throw_if_cancelled(true);
-  co_return out;
-}
-
 int start_error_code(const Error& error) {
   const std::string& text = error.message();
   if (text.find("no such file or directory") != std::string::npos || text.find("executable file not found") != std::string::npos || error.code() == Code::kNotFound) return 127;
@@ -183,8 +173,10 @@ Task<Result<>> Containers::connect_one(ContainerPtr c, std::string name, std::st
 Task<Result<>> Containers::connect_all(ContainerPtr c, std::string netns_path) {
   CO_TRY_ASSIGN(c->ports, plan_ports(c->config, c->host_config));
   if (!c->ports.empty()) {
-    auto proxy = std::make_unique<PortProxy>(parts_.executor);
-    Result<> bound = proxy->bind(c->ports);
+    CO_TRY_ASSIGN(std::vector<network::HostPort> ports, proxied_ports(c->ports));
+    auto proxy = std::make_unique<network::PortProxy>(parts_.executor);
+    Result<> bound = proxy->bind(ports);
+    for (std::size_t i = 0; i < ports.size(); ++i) c->ports[i].host_port = ports[i].host_port;
     proxies_[c->id] = std::move(proxy);
     if (!bound) co_return fail(Code::kInternal, cat("driver failed programming external connectivity on endpoint ", c->name, ": ", bound.error().message()));
   }
@@ -227,7 +219,7 @@ Task<Result<>> Containers::start(ContainerPtr c) {
     if (c->paused) co_return fail(Code::kFailedPrecondition, "cannot start a paused container, try unpause instead");
     co_return not_modified();
   }
-  co_return co_await whole(start_now(std::move(c)));
+  co_return co_await async::whole(start_now(std::move(c)));
 }
 
 Task<Result<>> Containers::start_now(ContainerPtr c) {
@@ -295,7 +287,7 @@ Task<> Containers::take_down(ContainerPtr c) {
 
 Task<> Containers::take_down_links(std::string id, Endpoints endpoints) {
   if (auto proxy = proxies_.find(id); proxy != proxies_.end()) {
-    std::unique_ptr<PortProxy> ended = std::move(proxy->second);
+    std::unique_ptr<network::PortProxy> ended = std::move(proxy->second);
     proxies_.erase(proxy);
     co_await ended->stop();
   }

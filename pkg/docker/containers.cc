@@ -19,6 +19,7 @@ using async::Task;
 
 constexpr const char* kBucket = "docker";
 constexpr std::string_view kKeyPrefix = "container/";
+constexpr std::size_t kIdDigits = 64;
 
 // After a reboot a container of --rm would be removed at once.
 async::Lasts lasts(const Container& c) { return c.auto_remove() ? async::Lasts::kUntilReboot : async::Lasts::kForever; }
@@ -105,6 +106,7 @@ Task<Result<>> Containers::open() {
   parts_.runtime.on_stopped([this](const container::ContainerState& state) { stopped(state); });
   std::vector<std::pair<ContainerPtr, container::ContainerState>> ended;
   for (const container::ContainerState& state : parts_.runtime.list()) {
+    if (state.id.size() != kIdDigits) continue;  // other users of the runtime name theirs otherwise
     auto found = all_.find(state.id);
     if (found == all_.end() || state.status == container::Status::kCreated || state.status == container::Status::kCreating) {
       // Between create and start when the engine died: as if it had not been started.
@@ -124,8 +126,9 @@ Task<Result<>> Containers::open() {
       if (NetworkInfo* network = networks_.find(network_id))
         if (auto adopted = co_await networks_.adopt(*network, c->id, endpoint); !adopted) log::warn("cannot adopt a container's network", {{"id", c->id}, {"error", adopted.error()}});
     if (!c->ports.empty() && !c->endpoints.empty()) {
-      auto proxy = std::make_unique<PortProxy>(parts_.executor);
-      if (auto bound = proxy->bind(c->ports); !bound) log::warn("published ports of a container are taken", {{"id", c->id}, {"error", bound.error()}});
+      CO_TRY_ASSIGN(std::vector<network::HostPort> ports, proxied_ports(c->ports));
+      auto proxy = std::make_unique<network::PortProxy>(parts_.executor);
+      if (auto bound = proxy->bind(ports); !bound) log::warn("published ports of a container are taken", {{"id", c->id}, {"error", bound.error()}});
       proxy->start(c->endpoints.begin()->second.ip);
       proxies_[c->id] = std::move(proxy);
     }
@@ -143,12 +146,12 @@ Task<Result<>> Containers::open() {
       if (auto removed = co_await remove_now(c, true); !removed) log::warn("cannot remove a container", {{"id", c->id}, {"error", removed.error()}});
   }
   for (const std::string& id : parts_.images.list_snapshots())
-    if (id.size() == 64 && !all_.contains(id))
+    if (id.size() == kIdDigits && !all_.contains(id))
       if (auto removed = co_await parts_.images.remove_snapshot(id); !removed) log::warn("cannot remove a snapshot that no container has", {{"id", id}, {"error", removed.error()}});
   co_return co_await parts_.pool.run([&]() -> Result<> {
     for (const std::string& directory : {directories_.data + "/containers", directories_.run})
       for (const std::string& id : sys::list_directory(directory))
-        if (id.size() == 64 && !all_.contains(id))
+        if (id.size() == kIdDigits && !all_.contains(id))
           if (auto removed = sys::remove_tree(cat(directory, "/", id)); !removed) log::warn("cannot remove what an earlier run left", {{"path", cat(directory, "/", id)}, {"error", removed.error()}});
     return {};
   });
@@ -279,7 +282,7 @@ Task<Result<>> Containers::remove(ContainerPtr c, RemoveOptions options) {
     co_return fail(Code::kFailedPrecondition, cat("You cannot remove a ", c->status(), " container ", c->id, ". ", how));
   }
   c->stopped_by_user = true;
-  co_return co_await whole(remove_whole(c, options));
+  co_return co_await async::whole(remove_whole(c, options));
 }
 
 Task<Result<>> Containers::remove_whole(ContainerPtr c, RemoveOptions options) {

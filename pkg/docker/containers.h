@@ -14,13 +14,14 @@
 #include <vector>
 
 #include "async/scope.h"
+#include "async/whole.h"
 #include "container/runtime.h"
 #include "docker/container.h"
 #include "docker/events.h"
 #include "docker/plan.h"
-#include "docker/port_proxy.h"
 #include "docker/volumes.h"
 #include "image/store.h"
+#include "network/port_proxy.h"
 #include "sys/root.h"
 
 namespace monopod::docker {
@@ -137,13 +138,10 @@ class Containers {
   Volumes& volumes_;
   Events& events_;
   std::map<std::string, ContainerPtr> all_;  // by id
-  std::map<std::string, std::unique_ptr<PortProxy>> proxies_;
+  std::map<std::string, std::unique_ptr<network::PortProxy>> proxies_;
   std::set<std::string> names_reserved_;
   bool stopping_ = false;
 };
-
-// Runs task to its end, also where its caller is cancelled meanwhile: a client that goes away leaves nothing half done.
-async::Task<Result<>> whole(async::Task<Result<>> task);
 
 // A command line's exit code where its program could not be started: 127 not there, 126 not executable, else 128.
 int start_error_code(const Error& error);

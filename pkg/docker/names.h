@@ -6,9 +6,12 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "container/signals.h"
 #include "image/reference.h"
 
 namespace monopod::docker {
+
+using container::parse_signal;
 
 // [a-zA-Z0-9][a-zA-Z0-9_.-]*, at least two bytes; kInvalidArgument with Docker's text.
 Result<> check_object_name(std::string_view name, std::string_view what);
@@ -16,8 +19,5 @@ std::string random_name(Rng& rng);  // "quiet_heron"
 
 // "docker.io/library/busybox:1" as people write it: "busybox:1".
 std::string familiar_name(std::string_view reference);
-
-// "SIGTERM", "term", "15"; nullopt for what is no signal.
-std::optional<int> parse_signal(std::string_view text);
 
 }  // namespace monopod::docker

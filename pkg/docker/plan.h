@@ -20,7 +20,8 @@ Result<json::Value> complete_host_config(const json::Value& request);
 Result<std::vector<MountPoint>> plan_mounts(const json::Value& config, const json::Value& host_config);
 // PortBindings (with ranges resolved), and with PublishAllPorts what is exposed. A host port 0 is chosen later.
 Result<std::vector<PublishedPort>> plan_ports(const json::Value& config, const json::Value& host_config);
-Result<std::vector<network::HostPort>> host_ports(const std::vector<PublishedPort>& ports);
+Result<std::vector<network::HostPort>> host_ports(const std::vector<PublishedPort>& ports);  // those that the kernel's rules carry
+Result<std::vector<network::HostPort>> proxied_ports(const std::vector<PublishedPort>& ports);  // all, in their order
 
 struct Place {
   std::string rootfs{};

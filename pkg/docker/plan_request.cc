@@ -256,16 +256,26 @@ Result<std::vector<PublishedPort>> plan_ports(const json::Value& config, const j
   return out;
 }
 
-Result<std::vector<network::HostPort>> host_ports(const std::vector<PublishedPort>& ports) {
+Result<std::vector<network::HostPort>> proxied_ports(const std::vector<PublishedPort>& ports) {
   std::vector<network::HostPort> out;
   for (const PublishedPort& p : ports) {
     auto [number, protocol] = split_once(p.container, '/');
     network::HostPort port{.host_port = p.host_port, .container_port = parse_int<std::uint16_t>(number).value_or(0), .protocol = network::parse_protocol(*protocol).value_or(network::Protocol::kTcp)};
-    if (!p.host_ip.empty() && p.host_ip != "0.0.0.0" && p.host_ip != "::") {
+    if (!p.host_ip.empty()) {
       TRY_ASSIGN(port.host_ip, network::parse_ip(p.host_ip));
-      if (port.host_ip.is_v6() || port.host_ip.is_loopback()) continue;  // the proxy alone
     }
-    if (std::ranges::find(out, port) == out.end()) out.push_back(port);
+    out.push_back(port);
+  }
+  return out;
+}
+
+Result<std::vector<network::HostPort>> host_ports(const std::vector<PublishedPort>& ports) {
+  TRY_ASSIGN(std::vector<network::HostPort> all, proxied_ports(ports));
+  std::vector<network::HostPort> out;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (ports[i].host_ip == "0.0.0.0" || ports[i].host_ip == "::") all[i].host_ip = {};
+    else if (all[i].host_ip.is_v6() || all[i].host_ip.is_loopback()) continue;  // the proxy alone
+    if (std::ranges::find(out, all[i]) == out.end()) out.push_back(all[i]);
   }
   return out;
 }

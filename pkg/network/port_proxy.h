@@ -8,17 +8,17 @@
 
 #include "async/scope.h"
 #include "async/time.h"
-#include "docker/container.h"
+#include "network/network.h"
 #include "sys/fd.h"
 
-namespace monopod::docker {
+namespace monopod::network {
 
 class PortProxy {
  public:
   explicit PortProxy(async::Executor executor) : scope_(executor), executor_(executor) {}
 
-  // Chooses a port for each host port 0. kAlreadyExists "driver failed programming external connectivity ...: port is already allocated".
-  Result<> bind(std::vector<PublishedPort>& ports);
+  // Chooses a port for each host port 0; SCTP ones are left to the kernel's rules. kInternal "Bind for 0.0.0.0:80 failed: port is already allocated".
+  Result<> bind(std::vector<HostPort>& ports);
   // Begins to accept, for a container at ip.
   void start(const std::string& ip);
   // Before it dies.
@@ -38,4 +38,4 @@ class PortProxy {
   std::vector<Listener> listeners_;
 };
 
-}  // namespace monopod::docker
+}  // namespace monopod::network

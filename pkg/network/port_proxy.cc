@@ -1,4 +1,4 @@
-#include "docker/port_proxy.h"
+#include "network/port_proxy.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -10,7 +10,7 @@
 #include "base/strings.h"
 #include "sys/stream.h"
 
-namespace monopod::docker {
+namespace monopod::network {
 namespace {
 
 constexpr std::uint16_t kFirstPort = 32768;  // as Docker's, the kernel's first ephemeral one
@@ -23,7 +23,7 @@ struct Address {
   socklen_t bytes = 0;
 };
 
-Address address_of(const network::IpAddress& ip, std::uint16_t port) {
+Address address_of(const IpAddress& ip, std::uint16_t port) {
   Address out;
   if (ip.is_v6()) {
     auto* to = reinterpret_cast<sockaddr_in6*>(&out.storage);
@@ -41,7 +41,7 @@ Address address_of(const network::IpAddress& ip, std::uint16_t port) {
   return out;
 }
 
-Result<sys::Fd> listen_on(const network::IpAddress& ip, std::uint16_t port, bool tcp) {
+Result<sys::Fd> listen_on(const IpAddress& ip, std::uint16_t port, bool tcp) {
   sys::Fd fd(::socket(ip.is_v6() ? AF_INET6 : AF_INET, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return fail_errno("socket");
   int one = 1;
@@ -64,28 +64,23 @@ async::Task<Result<>> copy(async::Stream& from, async::Stream& to) {
 
 }  // namespace
 
-Result<> PortProxy::bind(std::vector<PublishedPort>& ports) {
-  for (PublishedPort& p : ports) {
-    auto [number, protocol] = split_once(p.container, '/');
-    bool tcp = *protocol == "tcp";
-    network::IpAddress ip;
-    if (!p.host_ip.empty()) {
-      TRY_ASSIGN(ip, network::parse_ip(p.host_ip));
-    }
+Result<> PortProxy::bind(std::vector<HostPort>& ports) {
+  for (HostPort& p : ports) {
+    bool tcp = p.protocol == Protocol::kTcp;
     bool any = p.host_port == 0;
-    if (*protocol == "sctp") continue;
+    if (p.protocol == Protocol::kSctp) continue;
     for (std::uint16_t port = any ? kFirstPort : p.host_port;; ++port) {
-      auto made = listen_on(ip, port, tcp);
+      auto made = listen_on(p.host_ip, port, tcp);
       if (made) {
         p.host_port = port;
-        listeners_.push_back({std::move(*made), parse_int<std::uint16_t>(number).value_or(0), tcp});
+        listeners_.push_back({std::move(*made), p.container_port, tcp});
         break;
       }
       bool taken = made.error().os_errno() == EADDRINUSE;
       if (taken && any && port < kLastPort) continue;
-      std::string where = cat(p.host_ip.empty() ? "0.0.0.0" : p.host_ip, ":", port);
+      std::string where = cat(p.host_ip.is_set() ? format_ip(p.host_ip) : "0.0.0.0", ":", port);
       if (taken) return fail(Code::kInternal, cat("Bind for ", where, " failed: port is already allocated"));
-      return fail(std::move(made).error().with(cat("Error starting userland proxy: listen ", *protocol, " ", where)));
+      return fail(std::move(made).error().with(cat("Error starting userland proxy: listen ", tcp ? "tcp " : "udp ", where)));
     }
   }
   return {};
@@ -106,7 +101,7 @@ async::Task<Result<>> PortProxy::accept(int socket, std::string ip, std::uint16_
 }
 
 async::Task<Result<>> PortProxy::pass(sys::Fd client, std::string ip, std::uint16_t port) {
-  auto to = network::parse_ip(ip);
+  auto to = parse_ip(ip);
   sys::Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!to || !fd) co_return Result<>();
   Address at = address_of(*to, port);
@@ -127,4 +122,4 @@ async::Task<> PortProxy::stop() {
   listeners_.clear();
 }
 
-}  // namespace monopod::docker
+}  // namespace monopod::network

@@ -1,4 +1,4 @@
-#include "agent/pod_dial.h"
+#include "streams/dial.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -9,7 +9,7 @@
 #include "http/endpoint.h"
 #include "sys/namespaces.h"
 
-namespace monopod::agent {
+namespace monopod::streams {
 
 namespace {
 
@@ -51,4 +51,4 @@ async::Task<Result<sys::Fd>> dial_loopback(async::Time& time, async::Pool& pool,
                                          http::dial_failure("tcp4", cat("127.0.0.1:", port), v4.error()), " IPv6 ", http::dial_failure("tcp6", cat("[::1]:", port), v6.error()), " "));
 }
 
-}  // namespace monopod::agent
+}  // namespace monopod::streams
