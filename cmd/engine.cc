@@ -20,13 +20,16 @@ namespace monopod::cmd {
 namespace {
 
 constexpr int kEngineStopTimeoutMs = 90'000;
-constexpr int kSocketFd = 3;  // in the engine's process
+constexpr int kSocketFd = 3;     // in the engine's process
+constexpr int kCriSocketFd = 4;  // there too, where CRI is served
 
 void add_engine_options(CLI::App& app, EngineCommand& c) {
   add_log_options(app);
   app.add_option("--data-dir", c.data_dir, "Everything that survives a reboot: images, containers, volumes")->envname("MONOPOD_ENGINE_DATA_DIR")->capture_default_str();
   app.add_option("--run-dir", c.run_dir, "What is gone after a reboot: mounts, namespaces")->envname("MONOPOD_ENGINE_RUN_DIR")->capture_default_str();
   app.add_option("--docker-socket", c.docker_socket, "Unix socket of the Docker Engine API; a leading unix:// is allowed")->envname("MONOPOD_ENGINE_DOCKER_SOCKET")->capture_default_str();
+  app.add_option("--cri-socket", c.cri_socket, "Unix socket of CRI v1, for kubelet and crictl; a leading unix:// is allowed; empty: none")->envname("MONOPOD_ENGINE_CRI_SOCKET")->capture_default_str();
+  app.add_option("--pod-cidr", c.pod_cidr, "Addresses of CRI's pods, until a kubelet names others")->capture_default_str();
   app.add_option("--bridge", c.bridge, "Name of the default network's bridge")->capture_default_str();
   app.add_option("--subnet", c.subnet, "Addresses of the default network")->capture_default_str();
   app.add_option("--hosts-dir", c.hosts_dir, "Mirrors and trust of registries: HOST/hosts.toml")->capture_default_str();
@@ -36,20 +39,28 @@ void add_engine_options(CLI::App& app, EngineCommand& c) {
 Result<> check(EngineCommand& c) {
   if (geteuid() != 0) return fail(Code::kPermissionDenied, "monopod engine must run as root: try sudo monopod engine");
   TRY(check_kernel());
-  if (c.docker_socket.starts_with("unix://")) c.docker_socket.erase(0, 7);
-  for (std::string* path : {&c.data_dir, &c.run_dir, &c.docker_socket}) *path = std::filesystem::absolute(*path).lexically_normal().string();
+  for (std::string* path : {&c.docker_socket, &c.cri_socket})
+    if (path->starts_with("unix://")) path->erase(0, 7);
+  for (std::string* path : {&c.data_dir, &c.run_dir, &c.docker_socket, &c.cri_socket})
+    if (path != &c.cri_socket || !path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
   TRY(network::parse_cidr(c.subnet));
+  TRY(network::parse_cidr(c.pod_cidr));
   TRY(make_private_dir(c.data_dir));
   return make_private_dir(c.run_dir);
 }
 
 // Held by the supervisor, over its own exec too, so that nobody is turned away while the engine's process starts again.
-Result<> listen(const std::string& path) {
+Result<> listen(const std::string& path, int number) {
   TRY_ASSIGN(sys::Fd socket, http::listen_unix(path));
-  bool kept = socket.get() == kSocketFd ? ::fcntl(kSocketFd, F_SETFD, 0) == 0 : ::dup2(socket.get(), kSocketFd) == kSocketFd;
+  bool kept = socket.get() == number ? ::fcntl(number, F_SETFD, 0) == 0 : ::dup2(socket.get(), number) == number;
   if (!kept) return fail_errno("keep the socket");
-  if (socket.get() == kSocketFd) (void)socket.release();
+  if (socket.get() == number) (void)socket.release();
   return {};
+}
+
+Result<> listen_on_all(const EngineCommand& c) {
+  TRY(listen(c.docker_socket, kSocketFd));
+  return c.cri_socket.empty() ? Result<>() : listen(c.cri_socket, kCriSocketFd);
 }
 
 int run_engine(EngineCommand c, const std::vector<std::string>& log_arguments, std::vector<std::string> argv, bool only_check) {
@@ -59,29 +70,32 @@ int run_engine(EngineCommand c, const std::vector<std::string>& log_arguments, s
   if (Result<> free = store::wait_until_unused(c.data_dir + "/state.db", kPredecessorGoes); !free) return report(free);
   std::vector<int> inherited = take_inherited_sockets();
   if (inherited.empty())
-    if (Result<> listening = listen(c.docker_socket); !listening) return report(listening);
+    if (Result<> listening = listen_on_all(c); !listening) return report(listening);
   supervisor::ServerOptions supervisor;
   supervisor.argv = std::move(argv);
   supervisor.run_dir = c.run_dir + "/supervisor";
-  supervisor.node_argv = {"monopod", "engine-process", "--data-dir", c.data_dir, "--run-dir", c.run_dir, "--docker-socket", c.docker_socket, "--bridge", c.bridge, "--subnet", c.subnet,
+  supervisor.node_argv = {"monopod", "engine-process", "--data-dir", c.data_dir, "--run-dir", c.run_dir, "--docker-socket", c.docker_socket, "--cri-socket", c.cri_socket, "--pod-cidr", c.pod_cidr, "--bridge", c.bridge, "--subnet", c.subnet,
                           "--hosts-dir", c.hosts_dir, "--store-sync", c.store_sync};
   supervisor.node_argv.insert(supervisor.node_argv.end(), log_arguments.begin(), log_arguments.end());
   supervisor.passed_fds = {kSocketFd};
+  if (!c.cri_socket.empty()) supervisor.passed_fds.push_back(kCriSocketFd);
   supervisor.stop_timeout_ms = kEngineStopTimeoutMs;
   for (const char* name : {"PATH", "MONOPOD_FAILPOINTS"})
     if (const char* value = std::getenv(name); value != nullptr) supervisor.node_env.push_back(cat(name, "=", value));
   int code = supervisor::run_server(std::move(supervisor));
-  if (inherited.empty()) ::unlink(c.docker_socket.c_str());
+  if (inherited.empty())
+    for (const std::string& path : {c.docker_socket, c.cri_socket}) ::unlink(path.c_str());
   return code;
 }
 
 }  // namespace
 
 void add_engine(CLI::App& parent, Invocation& invocation) {
-  CLI::App* app = add_command(parent, "engine", "Run containers without a cluster, for docker clients",
+  CLI::App* app = add_command(parent, "engine", "Run containers without a cluster, for docker clients and kubelets",
                               "  sudo monopod engine\n"
                               "  export DOCKER_HOST=unix:///run/monopod-engine/docker.sock\n"
-                              "  docker run --rm -p 8080:80 web");
+                              "  docker run --rm -p 8080:80 web\n"
+                              "  crictl --runtime-endpoint unix:///run/monopod-engine/cri.sock pods");
   auto command = std::make_shared<EngineCommand>();
   add_engine_options(*app, *command);
   auto only_check = std::make_shared<bool>(false);
@@ -100,7 +114,7 @@ void add_engine_process(CLI::App& parent, Invocation& invocation) {
   app->callback([command, &invocation] {
     invocation.run = [command] {
       configure_logging();
-      return report(run_engine_process(*command, sys::Fd(kSocketFd)));
+      return report(run_engine_process(*command, sys::Fd(kSocketFd), command->cri_socket.empty() ? sys::Fd() : sys::Fd(kCriSocketFd)));
     };
   });
 }

@@ -12,13 +12,15 @@ struct EngineCommand {
   std::string data_dir = "/var/lib/monopod-engine";
   std::string run_dir = "/run/monopod-engine";
   std::string docker_socket = "/run/monopod-engine/docker.sock";
+  std::string cri_socket = "/run/monopod-engine/cri.sock";  // empty: none
+  std::string pod_cidr = "10.85.0.0/16";
   std::string bridge = "mpdocker0";
   std::string subnet = "172.17.0.0/16";
   std::string hosts_dir = "/etc/monopod/certs.d";
   std::string store_sync = "batch";
 };
 
-// Until the supervisor wants it to end. socket: listening already.
-Result<> run_engine_process(const EngineCommand& command, sys::Fd socket);
+// Until the supervisor wants it to end. Sockets: listening already; cri_socket may be empty.
+Result<> run_engine_process(const EngineCommand& command, sys::Fd socket, sys::Fd cri_socket);
 
 }  // namespace monopod::cmd

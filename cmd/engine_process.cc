@@ -4,6 +4,7 @@
 #include "async/loop.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "cri/engine.h"
 #include "docker/engine.h"
 #include "engine.h"
 #include "host.h"
@@ -13,6 +14,7 @@
 #include "resolver.h"
 #include "run_bundle.h"
 #include "store/sqlite_backend.h"
+#include "sys/cgroup_host.h"
 #include "vital.h"
 
 namespace monopod::cmd {
@@ -24,18 +26,20 @@ constexpr std::size_t kEngineThreads = 4;
 
 class EngineProcess {
  public:
-  EngineProcess(async::Loop& loop, const EngineCommand& command, sys::Fd socket)
-      : executor_(loop.executor()), command_(command), socket_(std::move(socket)), pool_(kEngineThreads), background_(executor_), stopping_(executor_) {}
+  EngineProcess(async::Loop& loop, const EngineCommand& command, sys::Fd socket, sys::Fd cri_socket)
+      : executor_(loop.executor()), command_(command), socket_(std::move(socket)), cri_socket_(std::move(cri_socket)), pool_(kEngineThreads), background_(executor_), stopping_(executor_) {}
 
   Task<Result<>> run();
 
  private:
   Task<Result<>> start();
+  Task<Result<>> open_cri();
   Task<Result<>> stop();
 
   async::Executor executor_;
   EngineCommand command_;
   sys::Fd socket_;
+  sys::Fd cri_socket_;
   async::RealTime time_;
   SystemRng rng_;
   async::Pool pool_;
@@ -51,8 +55,26 @@ class EngineProcess {
   std::unique_ptr<image::ImageStore> images_;
   std::unique_ptr<container::Runtime> containers_;
   std::unique_ptr<docker::Engine> engine_;
+  std::unique_ptr<cri::Engine> cri_;
   std::unique_ptr<http::Server> http_;
+  std::unique_ptr<http::Server> cri_http_;
 };
+
+// Also where no socket is asked for: pods of an earlier run are known, and end with the engine.
+Task<Result<>> EngineProcess::open_cri() {
+  cri::EngineOptions options{.data_dir = command_.data_dir, .run_dir = command_.run_dir, .version = MONOPOD_VERSION, .network = {}};
+  CO_TRY_ASSIGN(options.network.cidr, network::parse_cidr(command_.pod_cidr));
+  CO_TRY_ASSIGN(network::Cidr subnet, network::parse_cidr(command_.subnet));
+  options.network.isolated_from = {subnet};
+  cri_ = std::make_unique<cri::Engine>(cri::EngineParts{executor_, time_, pool_, rng_, store_->state(), *containers_, *images_, *cgroups_}, std::move(options));
+  CO_TRY(co_await cri_->open());
+  if (!cri_socket_) co_return Result<>();
+  CO_TRY(cri_->listen());
+  cri_http_ = std::make_unique<http::Server>(executor_, time_, cri_->handler(), http::ServerOptions{});
+  background_.spawn(cri_http_->serve(std::move(cri_socket_)));
+  log::info("CRI is served", {{"socket", command_.cri_socket}});
+  co_return Result<>();
+}
 
 Task<Result<>> EngineProcess::start() {
   std::optional<sys::Fd> socket = supervisor::inherited_socket();
@@ -67,7 +89,10 @@ Task<Result<>> EngineProcess::start() {
     stopping_.set();
   });
   background_.spawn(vital("engine", supervisor_->run()));
-  CO_TRY_ASSIGN(cgroups_, co_await pool_.run([] { return sys::open_cgroups(); }));
+  CO_TRY_ASSIGN(cgroups_, co_await pool_.run([]() -> Result<std::unique_ptr<sys::Cgroups>> {
+    TRY_ASSIGN(std::unique_ptr<sys::Cgroups> own, sys::open_cgroups());
+    return sys::with_host_groups(std::move(own));
+  }));
   if (auto tls = http::TlsClient::make({})) tls_ = *std::move(tls);  // without roots https fails when it is needed, and says so
   image::ImageStore::Options images{.data_dir = command_.data_dir, .import_drop_ins = false, .keep_blobs = true, .limits = {}, .tls = tls_.get(), .resolver = &resolver_, .hosts_dir = command_.hosts_dir};
   CO_TRY_ASSIGN(images_, co_await image::ImageStore::open(std::move(images), pool_, time_, store_->state()));
@@ -79,6 +104,7 @@ Task<Result<>> EngineProcess::start() {
   options.network.upstreams = read_upstreams("/etc/resolv.conf");
   engine_ = std::make_unique<docker::Engine>(docker::EngineParts{executor_, time_, pool_, rng_, store_->state(), *containers_, *images_, *cgroups_}, std::move(options));
   CO_TRY(co_await engine_->open());
+  CO_TRY(co_await open_cri());
   http_ = std::make_unique<http::Server>(executor_, time_, engine_->handler(), http::ServerOptions{});
   background_.spawn(http_->serve(std::move(socket_)));
   CO_TRY(co_await supervisor_->notify_ready("serving the Docker API on " + command_.docker_socket));
@@ -89,7 +115,10 @@ Task<Result<>> EngineProcess::start() {
 Task<Result<>> EngineProcess::stop() {
   log::info("stopping");
   http_->shutdown();
-  if (!leave_containers_) co_await engine_->stop_containers();
+  if (cri_http_) cri_http_->shutdown();
+  if (leave_containers_) co_return Result<>();
+  co_await engine_->stop_containers();
+  co_await cri_->stop_pods();
   co_return Result<>();
 }
 
@@ -106,6 +135,7 @@ Task<Result<>> EngineProcess::run() {
   Result<> ended = co_await async::run_scoped([&until](async::Scope& scope) { return until(scope); });
   background_.cancel();
   Result<> joined = co_await background_.join();
+  if (cri_) co_await cri_->close();
   if (engine_) co_await engine_->close();
   if (store_) {
     Result<> closed = co_await store_->close();
@@ -119,11 +149,11 @@ Task<Result<>> run(EngineProcess& process) { co_return co_await process.run(); }
 
 }  // namespace
 
-Result<> run_engine_process(const EngineCommand& command, sys::Fd socket) {
+Result<> run_engine_process(const EngineCommand& command, sys::Fd socket, sys::Fd cri_socket) {
   pki::initialise();
   async::ignore_broken_pipes();
   async::Loop loop;
-  EngineProcess process(loop, command, std::move(socket));
+  EngineProcess process(loop, command, std::move(socket), std::move(cri_socket));
   return loop.run(run(process));
 }
 

@@ -17,6 +17,19 @@ namespace {
 // One line each: where it stands. Keep sorted.
 constexpr std::string_view kNames[] = {
     "backup.before_rename",             // a backup or a restored database is whole beside its place, not renamed into it
+    "cri.connected",                    // run sandbox: its link and address are there
+    "cri.container_record_removed",     // remove: the record is gone, the snapshot is there
+    "cri.container_recorded",           // create: all is there, the client has not heard
+    "cri.exit_saved",                   // exit: its code is written down, the process is not forgotten
+    "cri.mounted",                      // create: the root is mounted
+    "cri.namespaces_made",              // run sandbox: its namespaces are pinned
+    "cri.pause_started",                // run sandbox: all is there but the record
+    "cri.process_made",                 // create: the first stage waits, no record
+    "cri.process_removed",              // exit: process and group are gone, the mount is there
+    "cri.sandbox_record_removed",       // remove sandbox: the record is gone, its files are there
+    "cri.sandbox_recorded",             // run sandbox: all is there, the client has not heard
+    "cri.snapshot_made",                // create: the snapshot is there
+    "cri.started",                      // start: the program runs, the client has not heard
     "docker.connected",                 // start: the container's links and addresses are there
     "docker.exit_saved",                // exit: its code is written down, the process is not forgotten
     "docker.mounted",                   // start: its root is mounted

@@ -58,10 +58,10 @@ class Engine:
             raise AssertionError(f"{command}: exit {p.returncode}\n{p.stdout}{p.stderr}")
         return p.stdout.decode(errors="replace") if check else p
 
-    def start(self, env=None):
+    def start(self, env=None, more=("--cri-socket", "")):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(["nsenter", "-t", str(self.holder.pid), "-m", "-n", self.binary, "engine", "--data-dir", self.dir + "/data", "--run-dir", self.dir + "/run",
-                                             "--docker-socket", self.socket], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
+                                             "--docker-socket", self.socket, *more], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
         until("engine answers", self.answers)
 
     def answers(self):

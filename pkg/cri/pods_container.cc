@@ -1,0 +1,318 @@
+// Containers: from a request to a process, and back.
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <memory>
+
+#include "async/whole.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "cri/limits.h"
+#include "cri/messages.h"
+#include "cri/pods.h"
+#include "sys/files.h"
+#include "sys/root.h"
+
+namespace monopod::cri {
+namespace {
+
+using async::Task;
+
+constexpr int kStartErrorCode = 128;   // as containerd has it
+constexpr int kUnknownExitCode = 255;  // of a container that was lost with the host
+
+Result<container::Device> host_device(const std::string& path, const std::string& inside, bool follow = true) {
+  struct ::stat st {};
+  if ((follow ? ::stat(path.c_str(), &st) : ::lstat(path.c_str(), &st)) != 0) return fail_errno(cat("device ", path));
+  if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)) return fail(Code::kInvalidArgument, cat("device ", path, ": not a device node"));
+  return container::Device{.path = inside, .type = S_ISCHR(st.st_mode) ? 'c' : 'b', .major = ::major(st.st_rdev), .minor = ::minor(st.st_rdev),
+                           .file_mode = st.st_mode & 07777U, .uid = st.st_uid, .gid = st.st_gid};
+}
+
+// Those that every container has are made by the container engine.
+std::vector<container::Device> all_host_devices() {
+  static constexpr std::string_view kOwn[] = {"console", "tty", "ptmx", "null", "zero", "full", "random", "urandom"};
+  std::vector<container::Device> out;
+  for (const std::string& name : sys::list_directory("/dev"))
+    if (std::ranges::find(kOwn, std::string_view(name)) == std::end(kOwn))
+      if (auto device = host_device("/dev/" + name, "/dev/" + name, false)) out.push_back(std::move(*device));
+  return out;
+}
+
+// Links are followed: what they lead to is mounted.
+Result<std::string> resolve_source(const std::string& path) {
+  std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr), &std::free);
+  if (!real) return fail_errno(cat("mount host_path ", path));
+  return std::string(real.get());
+}
+
+std::string seccomp_file(const json::Value& security) {
+  if (json::get_int(security, {"seccomp", "profile_type"}) == 2) return std::string(json::get_string(security, {"seccomp", "localhost_ref"}));
+  std::string_view old = json::get_string(security, {"seccomp_profile_path"});
+  return json::find(security, {"seccomp"}) == nullptr && old.starts_with("localhost/") ? std::string(old.substr(10)) : std::string();
+}
+
+}  // namespace
+
+Task<Result<ContainerPtr>> Pods::create(SandboxPtr s, json::Value config) {
+  CO_TRY(check_container(*s, config));
+  if (!s->ready || s->stopping) co_return fail(Code::kFailedPrecondition, cat("sandbox \"", s->id, "\" is not ready"));
+  if (containers_.size() >= kContainersMax) co_return fail(Code::kResourceExhausted, cat("more than ", kContainersMax, " containers"));
+  std::string name = container_name(config);
+  for (const auto& [id, other] : containers_)
+    if (other->sandbox_id == s->id && container_name(other->config) == name)
+      co_return fail(Code::kAlreadyExists, cat("failed to reserve container name \"", name, "\": name is reserved for \"", id, "\""));
+  auto c = std::make_shared<Container>(parts_.executor);
+  c->id = new_id();
+  c->sandbox_id = s->id;
+  c->config = std::move(config);
+  c->created = parts_.time.wall();
+  c->making = true;
+  containers_[c->id] = c;
+  CO_TRY(co_await async::whole(create_now(std::move(s), c)));
+  co_return c;
+}
+
+Task<Result<>> Pods::create_now(SandboxPtr s, ContainerPtr c) {
+  Turn turn(c);
+  Result<> made = co_await make_container(s, c);
+  if (made) made = co_await save(*c);
+  if (made) made = failpoint("cri.container_recorded");
+  if (!made) {
+    (void)co_await parts_.state.remove(kRecords, cat("container/", c->id));
+    if (auto removed = co_await parts_.runtime.remove(runtime_id(c->id)); !removed) log::warn("cannot remove a container's processes", {{"id", c->id}, {"error", removed.error()}});
+    co_await discard(c->id, cat(group(*s), "/", c->id));
+    if (auto removed = co_await parts_.images.remove_snapshot(runtime_id(c->id)); !removed) log::warn("cannot remove a snapshot", {{"id", c->id}, {"error", removed.error()}});
+    c->removed = true;
+    c->making = false;
+    containers_.erase(c->id);
+    co_return made;
+  }
+  c->making = false;
+  emit(EventKind::kCreated, c->id, c->sandbox_id);
+  co_return Result<>();
+}
+
+Task<Result<>> Pods::make_container(SandboxPtr s, ContainerPtr c) {
+  std::string id = c->id;
+  std::string wanted(json::get_string(c->config, {"image", "image"}));
+  std::optional<image::Image> image = parts_.images.find(wanted);
+  if (!image) co_return fail(Code::kNotFound, cat("failed to resolve image \"", wanted, "\": not found"));
+  c->image_id = image->id;
+  c->stop_signal = stop_signal(c->config, image->config);
+  std::string_view logs = json::get_string(s->config, {"log_directory"}), log = json::get_string(c->config, {"log_path"});
+  if (!logs.empty() && !log.empty()) c->log_path = cat(logs, "/", log);
+
+  Place place{.rootfs = directories_.rootfs(id), .files = directories_.files(s->id), .cgroup = cat(group(*s), "/", id)};
+  auto mode = static_cast<NamespaceMode>(json::get_int(c->config, {"linux", "security_context", "namespace_options", "pid"}));
+  if (mode == NamespaceMode::kPod && s->mode("pid") == NamespaceMode::kPod) place.pid_of = runtime_id(s->id);
+  if (mode == NamespaceMode::kTarget) {
+    CO_TRY_ASSIGN(ContainerPtr target, find_container(json::get_string(c->config, {"linux", "security_context", "namespace_options", "target_id"})));
+    if (target->sandbox_id != s->id) co_return fail(Code::kInvalidArgument, cat("target_id ", target->id, " is a container of another sandbox"));
+    if (target->phase != Phase::kRunning) co_return fail(Code::kFailedPrecondition, cat("target_id ", target->id, " is not running"));
+    place.pid_of = runtime_id(target->id);
+  }
+  CO_TRY(co_await parts_.images.prepare_snapshot(runtime_id(id), image->id));
+  CO_TRY(failpoint("cri.snapshot_made"));
+  CO_TRY(co_await parts_.pool.run([&] { return sys::make_directories(place.rootfs, 0711); }));
+  CO_TRY(co_await parts_.images.mount(runtime_id(id), place.rootfs));
+  CO_TRY(failpoint("cri.mounted"));
+  CO_TRY(co_await parts_.pool.run([&]() -> Result<> {
+    TRY(fill_place(*s, *c, image->config, place));
+    return prepare_group(*c, place.cgroup);
+  }));
+  CO_TRY_ASSIGN(container::ContainerConfig made, make_config(*s, *c, image->config, place));
+  CO_TRY(co_await parts_.runtime.create(runtime_id(id), std::move(made), make_stdio(*c)));
+  co_return failpoint("cri.process_made");
+}
+
+// Blocking: what the config needs to know from files.
+Result<> Pods::fill_place(const Sandbox& s, Container& c, const image::ImageConfig& image, Place& place) const {
+  place.namespaces = container::find_sandbox_namespaces(directories_.namespaces(s.id));
+  auto ipc = static_cast<NamespaceMode>(json::get_int(c.config, {"linux", "security_context", "namespace_options", "ipc"}));
+  if (ipc == NamespaceMode::kNode || place.namespaces.ipc_path.empty()) place.shm = "/dev/shm";
+  else if (ipc == NamespaceMode::kPod) place.shm = directories_.shm(s.id);
+  TRY_ASSIGN(std::string hostname, sys::read_host_file(place.files + "/hostname", 4096));
+  place.hostname = trim(hostname);
+  TRY_ASSIGN(sys::Root root, sys::Root::open(place.rootfs));
+  auto user = container::resolve_user_in(root.fd(), user_text(c.config, image));
+  if (!user) return fail(Code::kInvalidArgument, user.error().message());
+  place.user = std::move(*user);
+  c.user = effective_user(c.config, place.user);
+
+  json::Value security = member_of(c.config, {"linux", "security_context"});
+  if (std::string file = seccomp_file(security); !file.empty()) {
+    auto text = sys::read_host_file(file, kProfileBytesMax);
+    if (!text) return fail(Code::kFailedPrecondition, cat("failed to load seccomp profile ", file, ": ", text.error().message()));
+    place.seccomp_json = std::move(*text);
+  }
+  place.apparmor = sys::read_host_file("/sys/module/apparmor/parameters/enabled", 16).value_or("").starts_with('Y');
+  place.selinux = sys::path_exists("/sys/fs/selinux/enforce");
+  if (json::get_bool(security, {"privileged"})) {
+    place.devices = all_host_devices();
+  } else if (const json::Array* devices = json::get_array(c.config, {"devices"})) {
+    for (const json::Value& d : *devices) {
+      TRY_ASSIGN(container::Device device, host_device(std::string(json::get_string(d, {"host_path"})), std::string(json::get_string(d, {"container_path"}))));
+      place.devices.push_back(std::move(device));
+    }
+  }
+  if (const json::Array* mounts = json::get_array(c.config, {"mounts"}))
+    for (const json::Value& m : *mounts) {
+      TRY_ASSIGN(std::string source, resolve_source(std::string(json::get_string(m, {"host_path"}))));
+      place.mount_sources.push_back(std::move(source));
+    }
+  if (!c.log_path.empty()) TRY(sys::make_directories(c.log_path.substr(0, c.log_path.rfind('/'))));
+  return {};
+}
+
+// Limits that the container engine has no name for. Blocking.
+Result<> Pods::prepare_group(const Container& c, const std::string& group) const {
+  json::Value resources = member_of(c.config, {"linux", "resources"});
+  std::map<std::string, std::string> files = map_of(resources, {"unified"});
+  if (!files.empty() && parts_.cgroups.mode() != sys::CgroupMode::kV2) return fail(Code::kFailedPrecondition, "linux.resources.unified: this host has no control groups v2");
+  std::string mems(json::get_string(resources, {"cpuset_mems"}));
+  if (!mems.empty()) files["cpuset.mems"] = mems;
+  if (files.empty()) return {};
+  TRY(parts_.cgroups.create(group));
+  for (const auto& [file, value] : files) {
+    auto [controller, rest] = split_once(file, '.');
+    if (!rest || file.find('/') != std::string::npos) return fail(Code::kInvalidArgument, cat("linux.resources.unified: \"", file, "\" is no control file"));
+    auto written = parts_.cgroups.write(group, controller, file, value);
+    if (!written) return fail(std::move(written).error().with(cat("linux.resources: ", file)));
+  }
+  return {};
+}
+
+Task<Result<>> Pods::start(ContainerPtr c) { co_return co_await async::whole(start_now(std::move(c))); }
+
+Task<Result<>> Pods::start_now(ContainerPtr c) {
+  CO_TRY(co_await wait_for_turn(c));
+  Turn turn(c);
+  if (c->phase != Phase::kCreated) co_return fail(Code::kFailedPrecondition, cat("container \"", c->id, "\" is in state ", c->phase == Phase::kRunning ? "running" : "exited", ", not created"));
+  c->phase = Phase::kRunning;
+  Result<> started = co_await parts_.runtime.start(runtime_id(c->id));
+  if (started) {
+    auto state = parts_.runtime.state(runtime_id(c->id));
+    c->started = state && state->started_at != WallTime{} ? state->started_at : parts_.time.wall();
+    (void)failpoint("cri.started");
+    emit(EventKind::kStarted, c->id, c->sandbox_id);
+    co_return started;
+  }
+  c->phase = Phase::kExited;
+  c->exit_code = kStartErrorCode;
+  c->reason = "StartError";
+  c->message = started.error().message();
+  c->finished = parts_.time.wall();
+  if (auto saved = co_await save(*c); !saved) log::warn("a container's end is not saved", {{"id", c->id}, {"error", saved.error()}});
+  if (auto removed = co_await parts_.runtime.remove(runtime_id(c->id)); !removed) log::warn("cannot remove a container's processes", {{"id", c->id}, {"error", removed.error()}});
+  co_await discard(c->id, {});
+  emit(EventKind::kStopped, c->id, c->sandbox_id);
+  co_return fail(std::move(started).error().with("failed to start container"));
+}
+
+// The root mount, and the group where one is named that the container engine does not know.
+Task<> Pods::discard(std::string id, std::string group) {
+  if (auto unmounted = co_await parts_.images.unmount(directories_.rootfs(id)); !unmounted) log::warn("cannot unmount a container's root", {{"id", id}, {"error", unmounted.error()}});
+  Result<> removed = co_await parts_.pool.run([&]() -> Result<> {
+    if (!group.empty()) TRY(parts_.cgroups.remove(group));
+    return sys::remove_tree(directories_.runtime(id));
+  });
+  if (!removed) log::warn("cannot remove what a container ran with", {{"id", id}, {"error", removed.error()}});
+}
+
+Task<Result<>> Pods::stop(ContainerPtr c, Duration grace) {
+  if (c->phase == Phase::kCreated) co_return Result<>();  // has not begun: nothing to stop
+  co_return co_await async::whole(stop_now(std::move(c), grace));
+}
+
+Task<Result<>> Pods::stop_now(ContainerPtr c, Duration grace) {
+  if (c->phase == Phase::kExited || c->removed) co_return Result<>();
+  Result<> stopped = co_await parts_.runtime.stop(runtime_id(c->id), c->stop_signal, grace);
+  if (!stopped && stopped.error().code() == Code::kNotFound) {  // lost without a word
+    container::ContainerState lost;
+    lost.exit_code = -1;
+    co_await finish(c, std::move(lost));
+    co_return Result<>();
+  }
+  CO_TRY(std::move(stopped));
+  while (c->phase != Phase::kExited && !c->removed) CO_TRY(co_await c->changed.wait());  // forever: the process has ended, its exit follows
+  co_return Result<>();
+}
+
+void Pods::stopped(const container::ContainerState& state) {
+  if (!state.id.starts_with("cri-")) return;
+  std::string id = state.id.substr(4);
+  if (auto found = containers_.find(id); found != containers_.end()) {
+    if (found->second->phase != Phase::kExited) parts_.scope.spawn(finish(found->second, state));
+  } else if (auto sandbox = sandboxes_.find(id); sandbox != sandboxes_.end() && sandbox->second->ready) {
+    log::warn("the process that holds a sandbox has ended", {{"sandbox", id}});
+    sandbox->second->ready = false;  // what stands of it goes when it is stopped
+  }
+}
+
+Task<> Pods::finish(ContainerPtr c, container::ContainerState state) {
+  if (!co_await wait_for_turn(c)) co_return;
+  Turn turn(c);
+  if (c->phase == Phase::kExited) co_return;
+  if (auto taken = co_await take_exit(c, std::move(state)); !taken) log::warn("a container's end is not saved", {{"id", c->id}, {"error", taken.error()}});
+}
+
+// The caller has the turn.
+Task<Result<>> Pods::take_exit(ContainerPtr c, container::ContainerState state) {
+  c->exit_code = state.exit_code < 0 ? kUnknownExitCode : state.exit_code;
+  c->reason = state.oom_killed ? "OOMKilled" : state.exit_code < 0 ? "Unknown" : state.exit_code == 0 ? "Completed" : "Error";
+  if (c->phase == Phase::kRunning && c->started == WallTime{}) c->started = state.started_at;
+  c->finished = state.finished_at == WallTime{} ? parts_.time.wall() : state.finished_at;
+  c->phase = Phase::kExited;
+  Result<> saved = co_await save(*c);
+  (void)failpoint("cri.exit_saved");
+  emit(EventKind::kStopped, c->id, c->sandbox_id);
+  c->changed.wake_all();
+  if (auto removed = co_await parts_.runtime.remove(runtime_id(c->id)); !removed) log::warn("cannot remove a container's processes", {{"id", c->id}, {"error", removed.error()}});
+  (void)failpoint("cri.process_removed");
+  co_await discard(c->id, {});
+  co_return saved;
+}
+
+Task<Result<>> Pods::remove(ContainerPtr c) { co_return co_await async::whole(remove_now(std::move(c))); }
+
+Task<Result<>> Pods::remove_now(ContainerPtr c) {
+  for (;;) {
+    if (!co_await wait_for_turn(c)) co_return Result<>();  // another remove was quicker
+    if (c->phase != Phase::kRunning) break;
+    CO_TRY(co_await stop_now(c, Duration::zero()));
+  }
+  Turn turn(c);
+  std::string id = c->id;
+  CO_TRY(co_await parts_.state.remove(kRecords, cat("container/", id)));
+  // From here on it is gone; what cannot be removed now is swept by the next open().
+  (void)failpoint("cri.container_record_removed");
+  c->removed = true;
+  containers_.erase(id);
+  if (auto removed = co_await parts_.runtime.remove(runtime_id(id)); !removed) log::warn("cannot remove a container's processes", {{"id", id}, {"error", removed.error()}});
+  co_await discard(id, {});
+  if (auto removed = co_await parts_.images.remove_snapshot(runtime_id(id)); !removed) log::warn("cannot remove a snapshot", {{"id", id}, {"error", removed.error()}});
+  emit(EventKind::kDeleted, id, c->sandbox_id);
+  co_return Result<>();
+}
+
+Task<Result<>> Pods::update(ContainerPtr c, json::Value resources) {
+  CO_TRY(co_await wait_for_turn(c));
+  Turn turn(c);
+  if (c->phase == Phase::kExited) co_return fail(Code::kFailedPrecondition, cat("container \"", c->id, "\" has exited"));
+  json::Value merged = merge_resources(member_of(c->config, {"linux", "resources"}), resources);
+  CO_TRY(co_await parts_.runtime.update(runtime_id(c->id), make_limits(merged)));
+  json::Value before = std::exchange(json::at_path(c->config, {"linux", "resources"}), merged);
+  std::string group;
+  if (auto state = parts_.runtime.state(runtime_id(c->id))) group = state->cgroup_path;
+  Result<> written = co_await parts_.pool.run([&] { return prepare_group(*c, group); });
+  if (written) co_return co_await save(*c);
+  json::at_path(c->config, {"linux", "resources"}) = std::move(before);
+  co_return written;
+}
+
+}  // namespace monopod::cri

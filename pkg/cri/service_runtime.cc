@@ -1,0 +1,47 @@
+// What the runtime is, and whether it works.
+#include "base/strings.h"
+#include "cri/service.h"
+
+namespace monopod::cri {
+
+Service::Answer Service::version(const json::Value&) {
+  co_return json::Object{{"version", "0.1.0"}, {"runtime_name", kRuntimeName}, {"runtime_version", p_.version}, {"runtime_api_version", "v1"}};
+}
+
+Service::Answer Service::status(const json::Value& request) {
+  Result<> network = co_await p_.network.ready();
+  json::Object broken{{"type", "NetworkReady"}, {"status", network.has_value()}};
+  if (!network) {
+    broken["reason"] = "NetworkPluginNotReady";
+    broken["message"] = network.error().message();
+  }
+  json::Object out{{"status", json::Object{{"conditions", json::Array{json::Object{{"type", "RuntimeReady"}, {"status", true}}, std::move(broken)}}}},
+                   {"runtime_handlers", json::Array{json::Object{{"name", ""}, {"features", json::Object{{"recursive_read_only_mounts", true}, {"user_namespaces", false}}}}}},
+                   {"features", json::Object{{"supplemental_groups_policy", true}}}};
+  if (json::get_bool(request, {"verbose"})) {
+    json::Object config{{"dataDir", p_.data_dir}, {"podCIDR", network::format_cidr(p_.network.cidr())}, {"cgroup", sys::format_cgroup_mode(p_.parts.cgroups.mode())},
+                        {"sandboxes", p_.pods.sandboxes().size()}, {"containers", p_.pods.containers().size()}, {"version", p_.version}};
+    out["info"] = json::Object{{"config", json::format(config)}};
+  }
+  co_return out;
+}
+
+Service::Answer Service::runtime_config(const json::Value&) { co_return json::Object{{"linux", json::Object{{"cgroup_driver", 1}}}}; }  // cgroupfs
+
+Service::Answer Service::update_runtime_config(const json::Value& request) {
+  std::string text(json::get_string(request, {"runtime_config", "network_config", "pod_cidr"}));
+  if (text.empty()) co_return json::Object{};
+  // Of two families the first IPv4 one: that is what pods here have.
+  for (std::string_view part : split(text, ',')) {
+    auto cidr = network::parse_cidr(trim(part));
+    if (!cidr) co_return fail(Code::kInvalidArgument, cat("pod_cidr \"", text, "\": ", cidr.error().message()));
+    if (!cidr->address.is_v4()) continue;
+    CO_TRY(co_await p_.network.set_cidr(*cidr));
+    co_return json::Object{};
+  }
+  co_return fail(Code::kUnimplemented, cat("pod_cidr \"", text, "\": pods have IPv4 addresses only"));
+}
+
+Service::Answer Service::checkpoint_container(const json::Value&) { co_return fail(Code::kUnimplemented, "CheckpointContainer: checkpoints are not supported by this runtime"); }
+
+}  // namespace monopod::cri

@@ -1,0 +1,188 @@
+// What containers and pods use.
+#include <chrono>
+
+#include "base/strings.h"
+#include "cri/describe.h"
+#include "cri/service.h"
+#include "sys/root.h"
+
+namespace monopod::cri {
+namespace {
+
+using async::Task;
+
+constexpr Duration kSampleMin = std::chrono::seconds(1);  // shorter windows tell of noise
+
+json::Object wrap(std::uint64_t value) { return {{"value", value}}; }
+
+// Bytes and errors of one side of a link, as the kernel counts them.
+std::uint64_t count_of(const std::string& link, std::string_view name) {
+  auto text = sys::read_host_file(cat("/sys/class/net/", link, "/statistics/", name), 64);
+  return text ? parse_int<std::uint64_t>(trim(*text)).value_or(0) : 0;
+}
+
+json::Object memory_usage(const container::ContainerStats& stats) {
+  const sys::CgroupStats& s = stats.cgroup;
+  json::Object out{{"timestamp", nanos(stats.at)}, {"working_set_bytes", wrap(s.memory_working_set_bytes)}, {"usage_bytes", wrap(s.memory_usage_bytes)}, {"rss_bytes", wrap(s.memory_rss_bytes)},
+                   {"page_faults", wrap(s.memory_page_faults)}, {"major_page_faults", wrap(s.memory_major_page_faults)}};
+  if (s.memory_limit_bytes > s.memory_working_set_bytes) out["available_bytes"] = wrap(s.memory_limit_bytes - s.memory_working_set_bytes);
+  return out;
+}
+
+template <typename T>
+json::Object attributes_of(const T& item) {
+  json::Object out{{"id", item.id}};
+  for (std::string_view name : {"metadata", "labels", "annotations"})
+    if (const json::Value* found = json::find(item.config, {name})) out[name] = *found;
+  return out;
+}
+
+// What Prometheus gets under the names that cAdvisor made known.
+struct MetricKind {
+  std::string_view name, help;
+  bool counter;
+  bool of_pod;
+  std::initializer_list<std::string_view> path;  // in ContainerStats, or LinuxPodSandboxStats; a UInt64Value
+  std::uint64_t divisor = 1;
+};
+constexpr MetricKind kMetrics[] = {
+    {"container_cpu_usage_seconds_total", "Cumulative cpu time consumed in seconds", true, false, {"cpu", "usage_core_nano_seconds"}, 1'000'000'000},
+    {"container_memory_working_set_bytes", "Current working set in bytes", false, false, {"memory", "working_set_bytes"}},
+    {"container_memory_usage_bytes", "Current memory usage in bytes, including all memory regardless of when it was accessed", false, false, {"memory", "usage_bytes"}},
+    {"container_memory_rss", "Size of RSS in bytes", false, false, {"memory", "rss_bytes"}},
+    {"container_fs_usage_bytes", "Number of bytes that are consumed by the container on this filesystem", false, false, {"writable_layer", "used_bytes"}},
+    {"container_network_receive_bytes_total", "Cumulative count of bytes received", true, true, {"network", "default_interface", "rx_bytes"}},
+    {"container_network_receive_errors_total", "Cumulative count of errors encountered while receiving", true, true, {"network", "default_interface", "rx_errors"}},
+    {"container_network_transmit_bytes_total", "Cumulative count of bytes transmitted", true, true, {"network", "default_interface", "tx_bytes"}},
+    {"container_network_transmit_errors_total", "Cumulative count of errors encountered while transmitting", true, true, {"network", "default_interface", "tx_errors"}},
+};
+constexpr std::string_view kLabels[] = {"container", "id", "image", "namespace", "pod"};
+
+json::Array metrics_of(bool of_pod, const json::Value& stats, const json::Array& labels) {
+  json::Array out;
+  for (const MetricKind& m : kMetrics) {
+    const json::Value* found = m.of_pod == of_pod ? json::find(stats, m.path) : nullptr;
+    if (found == nullptr) continue;
+    std::uint64_t value = static_cast<std::uint64_t>(json::get_int(*found, {"value"})) / m.divisor;
+    out.push_back(json::Object{{"name", m.name}, {"metric_type", m.counter ? 0 : 1}, {"label_values", labels}, {"value", wrap(value)}});
+  }
+  return out;
+}
+
+}  // namespace
+
+json::Value Service::cpu_usage(const std::string& id, const container::ContainerStats& stats) {
+  Sample& last = samples_[id];
+  std::uint64_t usage = stats.cgroup.cpu_usage_ns;
+  if (last.at == WallTime{} || usage < last.usage_ns) {
+    last = {usage, stats.at, 0};
+  } else if (auto window = stats.at - last.at; window >= kSampleMin) {
+    auto rate = static_cast<long double>(usage - last.usage_ns) * 1e9L / static_cast<long double>(window.count());
+    last = {usage, stats.at, static_cast<std::uint64_t>(rate)};
+  }
+  return json::Object{{"timestamp", nanos(stats.at)}, {"usage_core_nano_seconds", wrap(usage)}, {"usage_nano_cores", wrap(last.nano_cores)}};
+}
+
+Task<json::Value> Service::stats_of(ContainerPtr c) {
+  json::Object out{{"attributes", attributes_of(*c)}};
+  if (auto stats = co_await p_.parts.runtime.stats(runtime_id(c->id))) {
+    out["cpu"] = cpu_usage(c->id, *stats);
+    out["memory"] = memory_usage(*stats);
+  }
+  if (auto bytes = co_await p_.parts.images.snapshot_bytes(runtime_id(c->id)))
+    out["writable_layer"] = json::Object{{"timestamp", nanos(p_.parts.time.wall())}, {"fs_id", json::Object{{"mountpoint", p_.data_dir}}}, {"used_bytes", wrap(*bytes)}, {"inodes_used", wrap(0)}};
+  co_return out;
+}
+
+// The node's end of the link counts the other way round.
+json::Value Service::network_usage(const Sandbox& s, WallTime at) const {
+  auto status = p_.network.find(s.id);
+  if (!status) return nullptr;
+  const std::string& link = status->host_interface;
+  return json::Object{{"timestamp", nanos(at)},
+                      {"default_interface", json::Object{{"name", "eth0"}, {"rx_bytes", wrap(count_of(link, "tx_bytes"))}, {"rx_errors", wrap(count_of(link, "tx_errors"))},
+                                                         {"tx_bytes", wrap(count_of(link, "rx_bytes"))}, {"tx_errors", wrap(count_of(link, "rx_errors"))}}}};
+}
+
+Task<json::Value> Service::stats_of(SandboxPtr s) {
+  json::Object usage;
+  json::Array containers;
+  std::uint64_t processes = 0;
+  container::ContainerStats sum{.cgroup = {}, .at = p_.parts.time.wall()};
+  for (const ContainerPtr& c : p_.pods.containers_of(s->id)) {
+    if (c->phase != Phase::kRunning) continue;
+    if (auto stats = co_await p_.parts.runtime.stats(runtime_id(c->id))) {
+      sum.cgroup.cpu_usage_ns += stats->cgroup.cpu_usage_ns;
+      sum.cgroup.memory_usage_bytes += stats->cgroup.memory_usage_bytes;
+      sum.cgroup.memory_working_set_bytes += stats->cgroup.memory_working_set_bytes;
+      sum.cgroup.memory_rss_bytes += stats->cgroup.memory_rss_bytes;
+      sum.cgroup.memory_page_faults += stats->cgroup.memory_page_faults;
+      sum.cgroup.memory_major_page_faults += stats->cgroup.memory_major_page_faults;
+      processes += stats->cgroup.pids_current;
+    }
+    containers.push_back(co_await stats_of(c));
+  }
+  usage["cpu"] = cpu_usage(s->id, sum);
+  usage["memory"] = memory_usage(sum);
+  if (json::Value network = network_usage(*s, sum.at); !network.is_null()) usage["network"] = std::move(network);
+  usage["process"] = json::Object{{"timestamp", nanos(sum.at)}, {"process_count", wrap(processes)}};
+  usage["containers"] = std::move(containers);
+  co_return json::Object{{"attributes", attributes_of(*s)}, {"linux", std::move(usage)}};
+}
+
+Service::Answer Service::container_stats(const json::Value& request) {
+  CO_TRY_ASSIGN(ContainerPtr c, p_.pods.find_container(json::get_string(request, {"container_id"})));
+  co_return json::Object{{"stats", co_await stats_of(c)}};
+}
+
+Service::Answer Service::list_container_stats(const json::Value& request) {
+  json::Value filter = member_of(request, {"filter"});
+  json::Array out;
+  for (const ContainerPtr& c : p_.pods.containers())
+    if (c->phase == Phase::kRunning && matches(filter, *c)) out.push_back(co_await stats_of(c));
+  co_return json::Object{{"stats", std::move(out)}};
+}
+
+Service::Answer Service::sandbox_stats(const json::Value& request) {
+  CO_TRY_ASSIGN(SandboxPtr s, p_.pods.find_sandbox(json::get_string(request, {"pod_sandbox_id"})));
+  if (!s->ready) co_return fail(Code::kFailedPrecondition, cat("sandbox \"", s->id, "\" is not ready"));
+  co_return json::Object{{"stats", co_await stats_of(s)}};
+}
+
+Service::Answer Service::list_sandbox_stats(const json::Value& request) {
+  json::Value filter = member_of(request, {"filter"});
+  json::Array out;
+  for (const SandboxPtr& s : p_.pods.sandboxes())
+    if (s->ready && matches(filter, *s)) out.push_back(co_await stats_of(s));
+  co_return json::Object{{"stats", std::move(out)}};
+}
+
+Service::Answer Service::list_metric_descriptors(const json::Value&) {
+  json::Array out;
+  json::Array labels(std::begin(kLabels), std::end(kLabels));
+  for (const MetricKind& m : kMetrics) out.push_back(json::Object{{"name", m.name}, {"help", m.help}, {"label_keys", labels}});
+  co_return json::Object{{"descriptors", std::move(out)}};
+}
+
+Service::Answer Service::list_sandbox_metrics(const json::Value&) {
+  json::Array out;
+  for (const SandboxPtr& s : p_.pods.sandboxes()) {
+    if (!s->ready) continue;
+    json::Value stats = co_await stats_of(s);
+    auto labels = [&](std::string_view container, std::string_view id, std::string_view image) {
+      return json::Array{container, id, image, json::get_string(s->config, {"metadata", "namespace"}), json::get_string(s->config, {"metadata", "name"})};
+    };
+    json::Array containers;
+    if (const json::Array* list = json::get_array(stats, {"linux", "containers"}))
+      for (const json::Value& one : *list) {
+        auto c = p_.pods.find_container(json::get_string(one, {"attributes", "id"}));
+        if (!c) continue;
+        json::Array values = labels(json::get_string((*c)->config, {"metadata", "name"}), (*c)->id, json::get_string((*c)->config, {"image", "image"}));
+        containers.push_back(json::Object{{"container_id", (*c)->id}, {"metrics", metrics_of(false, one, values)}});
+      }
+    out.push_back(json::Object{{"pod_sandbox_id", s->id}, {"metrics", metrics_of(true, member_of(stats, {"linux"}), labels("", s->id, ""))}, {"container_metrics", std::move(containers)}});
+  }
+  co_return json::Object{{"pod_metrics", std::move(out)}};
+}
+
+}  // namespace monopod::cri
