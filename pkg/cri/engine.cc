@@ -8,7 +8,7 @@ Engine::Engine(EngineParts parts, EngineOptions options)
       network_(parts.executor, parts.pool, parts.state, options.network),
       pods_(parts_, {options.data_dir + "/cri", options.run_dir + "/cri"}, network_),
       events_(parts.executor),
-      streaming_(parts.executor, parts.time, parts.runtime),
+      streaming_(parts.executor, parts.time, parts.pool, parts.runtime),
       service_({parts_, pods_, network_, events_, streaming_, options.version, options.data_dir}) {}
 
 async::Task<Result<>> Engine::open() {

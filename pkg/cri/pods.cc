@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/log.h"
 #include "base/strings.h"
 #include "cri/messages.h"
 
@@ -35,8 +36,12 @@ auto list_of(const Map& all) {
 
 std::string runtime_id(std::string_view id) { return cat("cri-", id); }
 
-Task<Result<>> Pods::save(const Sandbox& s) { co_return co_await parts_.state.put(kRecords, cat("sandbox/", s.id), format_sandbox(s)); }
-Task<Result<>> Pods::save(const Container& c) { co_return co_await parts_.state.put(kRecords, cat("container/", c.id), format_container(c)); }
+Task<Result<>> Pods::save(const Sandbox& s) { return parts_.state.put(kRecords, cat("sandbox/", s.id), format_sandbox(s)); }
+Task<Result<>> Pods::save(const Container& c) { return parts_.state.put(kRecords, cat("container/", c.id), format_container(c)); }
+
+void Pods::warn(std::string_view what, std::string_view id, const Result<>& result) {
+  if (!result) log::warn(what, {{"id", id}, {"error", result.error()}});
+}
 
 Result<SandboxPtr> Pods::find_sandbox(std::string_view id) const { return find_in(sandboxes_, id, "sandbox"); }
 Result<ContainerPtr> Pods::find_container(std::string_view id) const { return find_in(containers_, id, "container"); }

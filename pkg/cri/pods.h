@@ -74,10 +74,11 @@ class Pods {
   std::vector<ContainerPtr> containers_of(std::string_view sandbox) const;
 
   // A client that goes away leaves none of these half done.
-  async::Task<Result<SandboxPtr>> run_sandbox(json::Value config, std::string handler);
+  // run_sandbox and create give the new one's id.
+  async::Task<Result<std::string>> run_sandbox(json::Value config, std::string handler);
   async::Task<Result<>> stop_sandbox(SandboxPtr s);
   async::Task<Result<>> remove_sandbox(SandboxPtr s);
-  async::Task<Result<ContainerPtr>> create(SandboxPtr s, json::Value config);
+  async::Task<Result<std::string>> create(SandboxPtr s, json::Value config);
   async::Task<Result<>> start(ContainerPtr c);
   async::Task<Result<>> stop(ContainerPtr c, Duration grace);
   async::Task<Result<>> remove(ContainerPtr c);
@@ -106,6 +107,11 @@ class Pods {
     std::shared_ptr<Item> item_;
   };
   async::Task<Result<>> wait_for_turn(std::shared_ptr<Item> item);
+  // One type of work for the pool: each of its own costs a coroutine.
+  async::Task<Result<>> on_pool(std::function<Result<>()> work) { return parts_.pool.run(std::move(work)); }
+  Result<> check_new_sandbox(const json::Value& config, std::string_view handler) const;
+  Result<> check_new_container(const Sandbox& s, const json::Value& config) const;
+  static void warn(std::string_view what, std::string_view id, const Result<>& result);  // where it failed
   std::string new_id();
   async::Task<Result<>> save(const Sandbox& s);
   async::Task<Result<>> save(const Container& c);
@@ -130,7 +136,7 @@ class Pods {
   async::Task<Result<>> start_now(ContainerPtr c);
   async::Task<Result<>> stop_now(ContainerPtr c, Duration grace);
   async::Task<Result<>> remove_now(ContainerPtr c);
-  async::Task<> discard(std::string id, std::string group);
+  async::Task<> discard(std::string id, std::string group, bool snapshot);
   void stopped(const container::ContainerState& state);
   async::Task<> finish(ContainerPtr c, container::ContainerState state);
   async::Task<Result<>> take_exit(ContainerPtr c, container::ContainerState state);

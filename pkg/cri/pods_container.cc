@@ -58,14 +58,19 @@ std::string seccomp_file(const json::Value& security) {
 
 }  // namespace
 
-Task<Result<ContainerPtr>> Pods::create(SandboxPtr s, json::Value config) {
-  CO_TRY(check_container(*s, config));
-  if (!s->ready || s->stopping) co_return fail(Code::kFailedPrecondition, cat("sandbox \"", s->id, "\" is not ready"));
-  if (containers_.size() >= kContainersMax) co_return fail(Code::kResourceExhausted, cat("more than ", kContainersMax, " containers"));
+Result<> Pods::check_new_container(const Sandbox& s, const json::Value& config) const {
+  TRY(check_container(s, config));
+  if (!s.ready || s.stopping) return fail(Code::kFailedPrecondition, cat("sandbox \"", s.id, "\" is not ready"));
+  if (containers_.size() >= kContainersMax) return fail(Code::kResourceExhausted, cat("more than ", kContainersMax, " containers"));
   std::string name = container_name(config);
   for (const auto& [id, other] : containers_)
-    if (other->sandbox_id == s->id && container_name(other->config) == name)
-      co_return fail(Code::kAlreadyExists, cat("failed to reserve container name \"", name, "\": name is reserved for \"", id, "\""));
+    if (other->sandbox_id == s.id && container_name(other->config) == name)
+      return fail(Code::kAlreadyExists, cat("failed to reserve container name \"", name, "\": name is reserved for \"", id, "\""));
+  return {};
+}
+
+Task<Result<std::string>> Pods::create(SandboxPtr s, json::Value config) {
+  CO_TRY(check_new_container(*s, config));
   auto c = std::make_shared<Container>(parts_.executor);
   c->id = new_id();
   c->sandbox_id = s->id;
@@ -74,7 +79,7 @@ Task<Result<ContainerPtr>> Pods::create(SandboxPtr s, json::Value config) {
   c->making = true;
   containers_[c->id] = c;
   CO_TRY(co_await async::whole(create_now(std::move(s), c)));
-  co_return c;
+  co_return c->id;
 }
 
 Task<Result<>> Pods::create_now(SandboxPtr s, ContainerPtr c) {
@@ -84,9 +89,7 @@ Task<Result<>> Pods::create_now(SandboxPtr s, ContainerPtr c) {
   if (made) made = failpoint("cri.container_recorded");
   if (!made) {
     (void)co_await parts_.state.remove(kRecords, cat("container/", c->id));
-    if (auto removed = co_await parts_.runtime.remove(runtime_id(c->id)); !removed) log::warn("cannot remove a container's processes", {{"id", c->id}, {"error", removed.error()}});
-    co_await discard(c->id, cat(group(*s), "/", c->id));
-    if (auto removed = co_await parts_.images.remove_snapshot(runtime_id(c->id)); !removed) log::warn("cannot remove a snapshot", {{"id", c->id}, {"error", removed.error()}});
+    co_await discard(c->id, cat(group(*s), "/", c->id), true);
     c->removed = true;
     c->making = false;
     containers_.erase(c->id);
@@ -118,10 +121,10 @@ Task<Result<>> Pods::make_container(SandboxPtr s, ContainerPtr c) {
   }
   CO_TRY(co_await parts_.images.prepare_snapshot(runtime_id(id), image->id));
   CO_TRY(failpoint("cri.snapshot_made"));
-  CO_TRY(co_await parts_.pool.run([&] { return sys::make_directories(place.rootfs, 0711); }));
+  CO_TRY(co_await on_pool([&] { return sys::make_directories(place.rootfs, 0711); }));
   CO_TRY(co_await parts_.images.mount(runtime_id(id), place.rootfs));
   CO_TRY(failpoint("cri.mounted"));
-  CO_TRY(co_await parts_.pool.run([&]() -> Result<> {
+  CO_TRY(co_await on_pool([&]() -> Result<> {
     TRY(fill_place(*s, *c, image->config, place));
     return prepare_group(*c, place.cgroup);
   }));
@@ -187,7 +190,7 @@ Result<> Pods::prepare_group(const Container& c, const std::string& group) const
   return {};
 }
 
-Task<Result<>> Pods::start(ContainerPtr c) { co_return co_await async::whole(start_now(std::move(c))); }
+Task<Result<>> Pods::start(ContainerPtr c) { return async::whole(start_now(std::move(c))); }
 
 Task<Result<>> Pods::start_now(ContainerPtr c) {
   CO_TRY(co_await wait_for_turn(c));
@@ -207,26 +210,27 @@ Task<Result<>> Pods::start_now(ContainerPtr c) {
   c->reason = "StartError";
   c->message = started.error().message();
   c->finished = parts_.time.wall();
-  if (auto saved = co_await save(*c); !saved) log::warn("a container's end is not saved", {{"id", c->id}, {"error", saved.error()}});
-  if (auto removed = co_await parts_.runtime.remove(runtime_id(c->id)); !removed) log::warn("cannot remove a container's processes", {{"id", c->id}, {"error", removed.error()}});
-  co_await discard(c->id, {});
+  warn("a container's end is not saved", c->id, co_await save(*c));
+  co_await discard(c->id, {}, false);
   emit(EventKind::kStopped, c->id, c->sandbox_id);
   co_return fail(std::move(started).error().with("failed to start container"));
 }
 
-// The root mount, and the group where one is named that the container engine does not know.
-Task<> Pods::discard(std::string id, std::string group) {
-  if (auto unmounted = co_await parts_.images.unmount(directories_.rootfs(id)); !unmounted) log::warn("cannot unmount a container's root", {{"id", id}, {"error", unmounted.error()}});
-  Result<> removed = co_await parts_.pool.run([&]() -> Result<> {
+// All that it ran with; the group where one is named that the container engine may not know. With snapshot: its files too.
+Task<> Pods::discard(std::string id, std::string group, bool snapshot) {
+  warn("cannot remove a container's processes", id, co_await parts_.runtime.remove(runtime_id(id)));
+  (void)failpoint("cri.process_removed");
+  warn("cannot unmount a container's root", id, co_await parts_.images.unmount(directories_.rootfs(id)));
+  Result<> removed = co_await on_pool([&]() -> Result<> {
     if (!group.empty()) TRY(parts_.cgroups.remove(group));
     return sys::remove_tree(directories_.runtime(id));
   });
-  if (!removed) log::warn("cannot remove what a container ran with", {{"id", id}, {"error", removed.error()}});
+  warn("cannot remove what a container ran with", id, removed);
+  if (snapshot) warn("cannot remove a snapshot", id, co_await parts_.images.remove_snapshot(runtime_id(id)));
 }
 
 Task<Result<>> Pods::stop(ContainerPtr c, Duration grace) {
-  if (c->phase == Phase::kCreated) co_return Result<>();  // has not begun: nothing to stop
-  co_return co_await async::whole(stop_now(std::move(c), grace));
+  return async::whole(stop_now(std::move(c), grace));
 }
 
 Task<Result<>> Pods::stop_now(ContainerPtr c, Duration grace) {
@@ -258,7 +262,7 @@ Task<> Pods::finish(ContainerPtr c, container::ContainerState state) {
   if (!co_await wait_for_turn(c)) co_return;
   Turn turn(c);
   if (c->phase == Phase::kExited) co_return;
-  if (auto taken = co_await take_exit(c, std::move(state)); !taken) log::warn("a container's end is not saved", {{"id", c->id}, {"error", taken.error()}});
+  warn("a container's end is not saved", c->id, co_await take_exit(c, std::move(state)));
 }
 
 // The caller has the turn.
@@ -272,13 +276,11 @@ Task<Result<>> Pods::take_exit(ContainerPtr c, container::ContainerState state) 
   (void)failpoint("cri.exit_saved");
   emit(EventKind::kStopped, c->id, c->sandbox_id);
   c->changed.wake_all();
-  if (auto removed = co_await parts_.runtime.remove(runtime_id(c->id)); !removed) log::warn("cannot remove a container's processes", {{"id", c->id}, {"error", removed.error()}});
-  (void)failpoint("cri.process_removed");
-  co_await discard(c->id, {});
+  co_await discard(c->id, {}, false);
   co_return saved;
 }
 
-Task<Result<>> Pods::remove(ContainerPtr c) { co_return co_await async::whole(remove_now(std::move(c))); }
+Task<Result<>> Pods::remove(ContainerPtr c) { return async::whole(remove_now(std::move(c))); }
 
 Task<Result<>> Pods::remove_now(ContainerPtr c) {
   for (;;) {
@@ -293,9 +295,7 @@ Task<Result<>> Pods::remove_now(ContainerPtr c) {
   (void)failpoint("cri.container_record_removed");
   c->removed = true;
   containers_.erase(id);
-  if (auto removed = co_await parts_.runtime.remove(runtime_id(id)); !removed) log::warn("cannot remove a container's processes", {{"id", id}, {"error", removed.error()}});
-  co_await discard(id, {});
-  if (auto removed = co_await parts_.images.remove_snapshot(runtime_id(id)); !removed) log::warn("cannot remove a snapshot", {{"id", id}, {"error", removed.error()}});
+  co_await discard(id, {}, true);
   emit(EventKind::kDeleted, id, c->sandbox_id);
   co_return Result<>();
 }
@@ -309,7 +309,7 @@ Task<Result<>> Pods::update(ContainerPtr c, json::Value resources) {
   json::Value before = std::exchange(json::at_path(c->config, {"linux", "resources"}), merged);
   std::string group;
   if (auto state = parts_.runtime.state(runtime_id(c->id))) group = state->cgroup_path;
-  Result<> written = co_await parts_.pool.run([&] { return prepare_group(*c, group); });
+  Result<> written = co_await on_pool([&] { return prepare_group(*c, group); });
   if (written) co_return co_await save(*c);
   json::at_path(c->config, {"linux", "resources"}) = std::move(before);
   co_return written;

@@ -18,7 +18,7 @@ constexpr Duration kStopGrace = std::chrono::seconds(10);
 }  // namespace
 
 Task<Result<>> Pods::open() {
-  CO_TRY(co_await parts_.pool.run([&]() -> Result<> {
+  CO_TRY(co_await on_pool([&]() -> Result<> {
     TRY(sys::make_directories(directories_.data, 0711));
     return sys::make_directories(directories_.run, 0700);
   }));
@@ -54,11 +54,11 @@ Task<Result<>> Pods::load() {
 }
 
 Task<Result<>> Pods::match_containers() {
-  for (const auto& [id, c] : std::map(containers_)) {
+  for (const ContainerPtr& c : containers()) {
+    const std::string& id = c->id;
     auto state = parts_.runtime.state(runtime_id(id));
     if (c->phase == Phase::kExited) {  // between the record of its end and the rest of it
-      if (state) CO_TRY(co_await parts_.runtime.remove(runtime_id(id)));
-      co_await discard(id, {});
+      co_await discard(id, {}, false);
     } else if (!state) {
       container::ContainerState lost;
       lost.exit_code = -1;
@@ -79,20 +79,20 @@ Task<Result<>> Pods::match_sandboxes() {
   for (const auto& [id, s] : sandboxes_)
     if (s->ready && s->own_network()) connected.push_back(id);
   CO_TRY(co_await network_.retain(std::move(connected)));
-  for (const auto& [id, s] : std::map(sandboxes_)) {
+  for (const SandboxPtr& s : sandboxes()) {
+    const std::string& id = s->id;
     if (!s->ready) continue;
-    container::SandboxNamespaces there = co_await parts_.pool.run([&] { return container::find_sandbox_namespaces(directories_.namespaces(id)); });
+    container::SandboxNamespaces there = container::find_sandbox_namespaces(directories_.namespaces(id));
     bool whole = !s->own_network() || (!there.network_path.empty() && !there.uts_path.empty() && network_.find(id));
     if (s->mode("ipc") != NamespaceMode::kNode) whole = whole && !there.ipc_path.empty();
     if (s->mode("pid") == NamespaceMode::kPod) {
       auto pause = parts_.runtime.state(runtime_id(id));
       whole = whole && pause && pause->status == container::Status::kRunning;
     }
-    if (whole && s->own_network())
-      if (auto published = publish(*s); !published) log::warn("host ports of a sandbox are taken", {{"sandbox", id}, {"error", published.error()}});
+    if (whole && s->own_network()) warn("host ports of a sandbox are taken", id, publish(*s));
     if (whole) continue;
     log::info("a sandbox was lost with the host or its processes", {{"sandbox", id}});
-    if (auto stopped = co_await stop_sandbox_now(s); !stopped) log::warn("cannot take down a sandbox", {{"sandbox", id}, {"error", stopped.error()}});
+    warn("cannot take down a sandbox", id, co_await stop_sandbox_now(s));
     s->stopping = false;
   }
   co_return Result<>();
@@ -100,28 +100,23 @@ Task<Result<>> Pods::match_sandboxes() {
 
 Task<> Pods::sweep() {
   auto known = [&](std::string_view id) { return sandboxes_.contains(std::string(id)) || containers_.contains(std::string(id)); };
-  auto warn = [](std::string_view what, std::string_view id, const Result<>& result) {
-    if (!result) log::warn("cannot remove what an earlier run left", {{"what", what}, {"id", id}, {"error", result.error()}});
-  };
   for (const container::ContainerState& state : parts_.runtime.list())
-    if (state.id.starts_with(kPrefix) && !known(state.id.substr(kPrefix.size()))) warn("process", state.id, co_await parts_.runtime.remove(state.id));
-  std::vector<std::string> left = co_await parts_.pool.run([&] {
-    std::vector<std::string> out;
-    for (const std::string& directory : {directories_.run, directories_.data})
-      for (const std::string& id : sys::list_directory(directory))
-        if (!known(id)) out.push_back(id);
-    return out;
-  });
+    if (state.id.starts_with(kPrefix) && !known(state.id.substr(kPrefix.size()))) warn("cannot remove a process that no record has", state.id, co_await parts_.runtime.remove(state.id));
+  std::vector<std::string> left;
+  for (const std::string& directory : {directories_.run, directories_.data})
+    for (const std::string& id : sys::list_directory(directory))
+      if (!known(id)) left.push_back(id);
   for (const std::string& id : left) {
-    warn("mount", id, co_await parts_.images.unmount(directories_.rootfs(id)));
+    warn("cannot unmount what no record has", id, co_await parts_.images.unmount(directories_.rootfs(id)));
     co_await sweep_sandbox(id);
   }
   for (const std::string& id : parts_.images.list_snapshots())
-    if (id.starts_with(kPrefix) && !containers_.contains(id.substr(kPrefix.size()))) warn("snapshot", id, co_await parts_.images.remove_snapshot(id));
-  co_await parts_.pool.run([&] {
-    auto groups = parts_.cgroups.children("cri");
-    for (const std::string& id : groups.value_or(std::vector<std::string>()))
-      if (!sandboxes_.contains(id)) warn("group", id, parts_.cgroups.remove(cat("cri/", id)));
+    if (id.starts_with(kPrefix) && !known(id.substr(kPrefix.size()))) warn("cannot remove a snapshot that no record has", id, co_await parts_.images.remove_snapshot(id));
+  (void)co_await on_pool([&]() -> Result<> {
+    TRY_ASSIGN(std::vector<std::string> groups, parts_.cgroups.children("cri"));
+    for (const std::string& id : groups)
+      if (!known(id)) warn("cannot remove a control group that no record has", id, parts_.cgroups.remove(cat("cri/", id)));
+    return {};
   });
 }
 
@@ -129,9 +124,8 @@ Task<> Pods::stop_all() {
   async::Scope all(parts_.executor);
   for (const auto& [id, c] : containers_)
     if (c->phase == Phase::kRunning) all.spawn(stop_now(c, kStopGrace));
-  if (auto stopped = co_await all.join(); !stopped) log::warn("a container does not stop", {{"error", stopped.error()}});
-  for (const SandboxPtr& s : sandboxes())
-    if (auto stopped = co_await stop_sandbox_now(s); !stopped) log::warn("a sandbox does not stop", {{"sandbox", s->id}, {"error", stopped.error()}});
+  warn("a container does not stop", "", co_await all.join());
+  for (const SandboxPtr& s : sandboxes()) warn("a sandbox does not stop", s->id, co_await stop_sandbox_now(s));
 }
 
 Task<> Pods::close() {

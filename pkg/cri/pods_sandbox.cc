@@ -3,7 +3,6 @@
 
 #include "async/whole.h"
 #include "base/failpoint.h"
-#include "base/log.h"
 #include "base/strings.h"
 #include "cri/limits.h"
 #include "cri/messages.h"
@@ -30,13 +29,18 @@ Result<> write_files(const Sandbox& s, const std::string& directory) {
 
 }  // namespace
 
-Task<Result<SandboxPtr>> Pods::run_sandbox(json::Value config, std::string handler) {
-  CO_TRY(check_sandbox(config));
-  if (!handler.empty()) co_return fail(Code::kInvalidArgument, cat("no runtime for \"", handler, "\" is configured"));
-  if (sandboxes_.size() >= kSandboxesMax) co_return fail(Code::kResourceExhausted, cat("more than ", kSandboxesMax, " sandboxes"));
+Result<> Pods::check_new_sandbox(const json::Value& config, std::string_view handler) const {
+  TRY(check_sandbox(config));
+  if (!handler.empty()) return fail(Code::kInvalidArgument, cat("no runtime for \"", handler, "\" is configured"));
+  if (sandboxes_.size() >= kSandboxesMax) return fail(Code::kResourceExhausted, cat("more than ", kSandboxesMax, " sandboxes"));
   std::string name = sandbox_name(config);
   for (const auto& [id, other] : sandboxes_)
-    if (sandbox_name(other->config) == name) co_return fail(Code::kAlreadyExists, cat("failed to reserve sandbox name \"", name, "\": name is reserved for \"", id, "\""));
+    if (sandbox_name(other->config) == name) return fail(Code::kAlreadyExists, cat("failed to reserve sandbox name \"", name, "\": name is reserved for \"", id, "\""));
+  return {};
+}
+
+Task<Result<std::string>> Pods::run_sandbox(json::Value config, std::string handler) {
+  CO_TRY(check_new_sandbox(config, handler));
   auto s = std::make_shared<Sandbox>(parts_.executor);
   s->id = new_id();
   s->config = std::move(config);
@@ -44,14 +48,14 @@ Task<Result<SandboxPtr>> Pods::run_sandbox(json::Value config, std::string handl
   s->making = true;
   sandboxes_[s->id] = s;
   CO_TRY(co_await async::whole(run_now(s)));
-  co_return s;
+  co_return s->id;
 }
 
 Task<Result<>> Pods::run_now(SandboxPtr s) {
   Turn turn(s);
   Result<> made = co_await make_sandbox(s);
   if (!made) {
-    if (auto down = co_await take_down(*s); !down) log::warn("a sandbox that could not be made leaves something behind", {{"sandbox", s->id}, {"error", down.error()}});
+    warn("a sandbox that could not be made leaves something behind", s->id, co_await take_down(*s));
     co_await sweep_sandbox(s->id);
     s->removed = true;
     sandboxes_.erase(s->id);
@@ -67,7 +71,7 @@ Task<Result<>> Pods::make_sandbox(SandboxPtr s) {
   container::SandboxOptions make{.directory = directories_.namespaces(s->id), .hostname = std::string(json::get_string(s->config, {"hostname"})), .network = s->own_network(),
                                  .ipc = s->mode("ipc") != NamespaceMode::kNode, .uts = s->own_network()};
   for (const auto& entry : map_of(s->config, {"linux", "sysctls"})) make.sysctls.push_back(entry);
-  CO_TRY(co_await parts_.pool.run([&]() -> Result<> {
+  CO_TRY(co_await on_pool([&]() -> Result<> {
     TRY(sys::make_directories(directories_.files(s->id)));
     TRY(sys::make_directories(directories_.runtime(s->id), 0700));
     if (std::string logs(json::get_string(s->config, {"log_directory"})); !logs.empty()) TRY(sys::make_directories(logs));
@@ -84,7 +88,7 @@ Task<Result<>> Pods::make_sandbox(SandboxPtr s) {
     CO_TRY(publish(*s));
   }
   CO_TRY(failpoint("cri.connected"));
-  CO_TRY(co_await parts_.pool.run([&] { return write_files(*s, directories_.files(s->id)); }));
+  CO_TRY(co_await on_pool([&] { return write_files(*s, directories_.files(s->id)); }));
   CO_TRY(co_await parts_.runtime.create_group(group(*s), owns_group(*s) ? make_limits(member_of(s->config, {"linux", "resources"})) : sys::CgroupLimits{}));
   if (wants_pause(*s)) CO_TRY(co_await start_pause(*s));
   CO_TRY(failpoint("cri.pause_started"));
@@ -112,7 +116,7 @@ Task<> Pods::unpublish(std::string id) {
 // Holds the process namespace of a pod, and is its PID 1.
 Task<Result<>> Pods::start_pause(const Sandbox& s) {
   std::string root = directories_.rootfs(s.id);
-  CO_TRY(co_await parts_.pool.run([&] { return sys::make_directories(root, 0711); }));
+  CO_TRY(co_await on_pool([&] { return sys::make_directories(root, 0711); }));
   container::SandboxNamespaces made = container::find_sandbox_namespaces(directories_.namespaces(s.id));
   container::ContainerConfig config = container::default_config();
   config.pause = true;
@@ -128,7 +132,7 @@ Task<Result<>> Pods::start_pause(const Sandbox& s) {
   co_return co_await parts_.runtime.start(id);
 }
 
-Task<Result<>> Pods::stop_sandbox(SandboxPtr s) { co_return co_await async::whole(stop_sandbox_now(std::move(s))); }
+Task<Result<>> Pods::stop_sandbox(SandboxPtr s) { return async::whole(stop_sandbox_now(std::move(s))); }
 
 Task<Result<>> Pods::stop_sandbox_now(SandboxPtr s) {
   s->stopping = true;
@@ -157,7 +161,7 @@ Task<Result<>> Pods::take_down(const Sandbox& s) {
   CO_TRY(co_await parts_.runtime.remove(runtime_id(id)));
   co_await unpublish(id);
   CO_TRY(co_await network_.remove(id));
-  co_return co_await parts_.pool.run([&]() -> Result<> {
+  co_return co_await on_pool([&]() -> Result<> {
     TRY(container::remove_sandbox_namespaces(directories_.namespaces(id)));
     TRY(sys::remove_tree(directories_.runtime(id)));
     if (above.empty()) return {};
@@ -165,7 +169,7 @@ Task<Result<>> Pods::take_down(const Sandbox& s) {
   });
 }
 
-Task<Result<>> Pods::remove_sandbox(SandboxPtr s) { co_return co_await async::whole(remove_sandbox_now(std::move(s))); }
+Task<Result<>> Pods::remove_sandbox(SandboxPtr s) { return async::whole(remove_sandbox_now(std::move(s))); }
 
 Task<Result<>> Pods::remove_sandbox_now(SandboxPtr s) {
   CO_TRY(co_await stop_sandbox_now(s));
@@ -184,12 +188,12 @@ Task<Result<>> Pods::remove_sandbox_now(SandboxPtr s) {
 
 // What stands of a sandbox that has no record.
 Task<> Pods::sweep_sandbox(std::string id) {
-  Result<> removed = co_await parts_.pool.run([&]() -> Result<> {
+  Result<> removed = co_await on_pool([&]() -> Result<> {
     TRY(container::remove_sandbox_namespaces(directories_.namespaces(id)));
     TRY(sys::remove_tree(directories_.runtime(id)));
     return sys::remove_tree(directories_.files(id));
   });
-  if (!removed) log::warn("cannot remove what a sandbox leaves", {{"sandbox", id}, {"error", removed.error()}});
+  warn("cannot remove what a sandbox leaves", id, removed);
 }
 
 }  // namespace monopod::cri

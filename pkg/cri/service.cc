@@ -20,46 +20,46 @@ constexpr std::string_view kEvents = "/runtime.v1.RuntimeService/GetContainerEve
 }  // namespace
 
 constexpr Service::Method Service::kMethods[] = {
-    {kRuntime, "Version", &Service::version},
-    {kRuntime, "Status", &Service::status},
-    {kRuntime, "RuntimeConfig", &Service::runtime_config},
-    {kRuntime, "UpdateRuntimeConfig", &Service::update_runtime_config},
-    {kRuntime, "CheckpointContainer", &Service::checkpoint_container},
-    {kRuntime, "RunPodSandbox", &Service::run_sandbox},
-    {kRuntime, "StopPodSandbox", &Service::stop_sandbox},
-    {kRuntime, "RemovePodSandbox", &Service::remove_sandbox},
-    {kRuntime, "PodSandboxStatus", &Service::sandbox_status},
-    {kRuntime, "ListPodSandbox", &Service::list_sandboxes},
-    {kRuntime, "StreamPodSandboxes", &Service::list_sandboxes, "items", "pod_sandboxes"},
-    {kRuntime, "UpdatePodSandboxResources", &Service::update_sandbox},
-    {kRuntime, "PortForward", &Service::port_forward},
-    {kRuntime, "CreateContainer", &Service::create_container},
-    {kRuntime, "StartContainer", &Service::start_container},
-    {kRuntime, "StopContainer", &Service::stop_container},
-    {kRuntime, "RemoveContainer", &Service::remove_container},
-    {kRuntime, "ListContainers", &Service::list_containers},
-    {kRuntime, "StreamContainers", &Service::list_containers, "containers", "containers"},
-    {kRuntime, "ContainerStatus", &Service::container_status},
-    {kRuntime, "UpdateContainerResources", &Service::update_container},
-    {kRuntime, "ReopenContainerLog", &Service::reopen_log},
-    {kRuntime, "ExecSync", &Service::exec_sync},
-    {kRuntime, "Exec", &Service::exec},
-    {kRuntime, "Attach", &Service::attach},
-    {kRuntime, "ContainerStats", &Service::container_stats},
-    {kRuntime, "ListContainerStats", &Service::list_container_stats},
-    {kRuntime, "StreamContainerStats", &Service::list_container_stats, "stats", "container_stats"},
-    {kRuntime, "PodSandboxStats", &Service::sandbox_stats},
-    {kRuntime, "ListPodSandboxStats", &Service::list_sandbox_stats},
-    {kRuntime, "StreamPodSandboxStats", &Service::list_sandbox_stats, "stats", "pod_sandbox_stats"},
-    {kRuntime, "ListMetricDescriptors", &Service::list_metric_descriptors},
-    {kRuntime, "ListPodSandboxMetrics", &Service::list_sandbox_metrics},
-    {kRuntime, "StreamPodSandboxMetrics", &Service::list_sandbox_metrics, "pod_metrics", "pod_sandbox_metrics"},
-    {kImages, "ListImages", &Service::list_images},
-    {kImages, "StreamImages", &Service::list_images, "images", "images"},
-    {kImages, "ImageStatus", &Service::image_status},
-    {kImages, "PullImage", &Service::pull_image},
-    {kImages, "RemoveImage", &Service::remove_image},
-    {kImages, "ImageFsInfo", &Service::image_fs_info},
+    {.service = kRuntime, .name = "Version", .now = &Service::version},
+    {.service = kRuntime, .name = "Status", .later = &Service::status},
+    {.service = kRuntime, .name = "RuntimeConfig", .now = &Service::runtime_config},
+    {.service = kRuntime, .name = "UpdateRuntimeConfig", .act = &Service::update_runtime_config},
+    {.service = kRuntime, .name = "CheckpointContainer", .now = &Service::checkpoint_container},
+    {.service = kRuntime, .name = "RunPodSandbox", .later = &Service::run_sandbox},
+    {.service = kRuntime, .name = "StopPodSandbox", .act = &Service::stop_sandbox},
+    {.service = kRuntime, .name = "RemovePodSandbox", .act = &Service::remove_sandbox},
+    {.service = kRuntime, .name = "PodSandboxStatus", .now = &Service::sandbox_status},
+    {.service = kRuntime, .name = "ListPodSandbox", .now = &Service::list_sandboxes},
+    {.service = kRuntime, .name = "StreamPodSandboxes", .now = &Service::list_sandboxes, .list = "items", .part = "pod_sandboxes"},
+    {.service = kRuntime, .name = "UpdatePodSandboxResources", .act = &Service::update_sandbox},
+    {.service = kRuntime, .name = "PortForward", .now = &Service::port_forward},
+    {.service = kRuntime, .name = "CreateContainer", .later = &Service::create_container},
+    {.service = kRuntime, .name = "StartContainer", .act = &Service::start_container},
+    {.service = kRuntime, .name = "StopContainer", .act = &Service::stop_container},
+    {.service = kRuntime, .name = "RemoveContainer", .act = &Service::remove_container},
+    {.service = kRuntime, .name = "ListContainers", .now = &Service::list_containers},
+    {.service = kRuntime, .name = "StreamContainers", .now = &Service::list_containers, .list = "containers", .part = "containers"},
+    {.service = kRuntime, .name = "ContainerStatus", .now = &Service::container_status},
+    {.service = kRuntime, .name = "UpdateContainerResources", .act = &Service::update_container},
+    {.service = kRuntime, .name = "ReopenContainerLog", .act = &Service::reopen_log},
+    {.service = kRuntime, .name = "ExecSync", .later = &Service::exec_sync},
+    {.service = kRuntime, .name = "Exec", .now = &Service::exec},
+    {.service = kRuntime, .name = "Attach", .now = &Service::attach},
+    {.service = kRuntime, .name = "ContainerStats", .later = &Service::container_stats},
+    {.service = kRuntime, .name = "ListContainerStats", .later = &Service::list_container_stats},
+    {.service = kRuntime, .name = "StreamContainerStats", .later = &Service::list_container_stats, .list = "stats", .part = "container_stats"},
+    {.service = kRuntime, .name = "PodSandboxStats", .later = &Service::sandbox_stats},
+    {.service = kRuntime, .name = "ListPodSandboxStats", .later = &Service::list_sandbox_stats},
+    {.service = kRuntime, .name = "StreamPodSandboxStats", .later = &Service::list_sandbox_stats, .list = "stats", .part = "pod_sandbox_stats"},
+    {.service = kRuntime, .name = "ListMetricDescriptors", .now = &Service::list_metric_descriptors},
+    {.service = kRuntime, .name = "ListPodSandboxMetrics", .later = &Service::list_sandbox_metrics},
+    {.service = kRuntime, .name = "StreamPodSandboxMetrics", .later = &Service::list_sandbox_metrics, .list = "pod_metrics", .part = "pod_sandbox_metrics"},
+    {.service = kImages, .name = "ListImages", .now = &Service::list_images},
+    {.service = kImages, .name = "StreamImages", .now = &Service::list_images, .list = "images", .part = "images"},
+    {.service = kImages, .name = "ImageStatus", .later = &Service::image_status},
+    {.service = kImages, .name = "PullImage", .later = &Service::pull_image},
+    {.service = kImages, .name = "RemoveImage", .later = &Service::remove_image},
+    {.service = kImages, .name = "ImageFsInfo", .later = &Service::image_fs_info},
 };
 
 std::vector<std::string> Service::method_paths() {
@@ -71,24 +71,27 @@ std::vector<std::string> Service::method_paths() {
 Task<Result<>> Service::handle(http::Exchange& exchange) {
   if (!http::is_grpc(exchange.request())) co_return co_await exchange.respond(415, {}, "this is a gRPC service\n");
   http::GrpcServerCall call(exchange);
-  if (call.method() == kEvents) co_return co_await serve_events(call);
-  for (const Method& method : kMethods)
-    if (std::string_view path = call.method(); path.starts_with(kPackage) && path.substr(kPackage.size()) == cat(method.service, "/", method.name)) co_return co_await serve(call, method);
-  co_return co_await call.finish(fail(Code::kUnimplemented, cat("unknown method ", call.method())));
+  std::string_view path = call.method();
+  auto method = std::ranges::find_if(kMethods, [&](const Method& m) { return path == cat(kPackage, m.service, "/", m.name); });
+  bool events = path == kEvents;
+  if (method == std::end(kMethods) && !events) co_return co_await call.finish(fail(Code::kUnimplemented, cat("unknown method ", path)));
+  Result<std::optional<std::string>> message = co_await call.read();
+  if (message && !*message) message = fail(Code::kInvalidArgument, "no request message");
+  if (!message) co_return co_await call.finish(fail(std::move(message).error()));
+  if (events) co_return co_await serve_events(call);
+  Result<json::Value> told = co_await answer(*method, **message);
+  if (!told) co_return co_await call.finish(fail(std::move(told).error()));
+  if (!method->list.empty()) co_return co_await serve_parts(call, *method, std::move(*told));
+  co_return co_await call.answer(encode_message(*told, *Schema::get().find(cat(method->name, "Response"))));
 }
 
-Task<Result<>> Service::serve(http::GrpcServerCall& call, const Method& method) {
-  Result<std::optional<std::string>> message = co_await call.read();
-  if (!message) co_return co_await call.finish(fail(std::move(message).error()));
-  if (!*message) co_return co_await call.finish(fail(Code::kInvalidArgument, "no request message"));
-  if ((*message)->size() > kRequestBytesMax) co_return co_await call.finish(fail(Code::kResourceExhausted, cat("request is larger than ", kRequestBytesMax, " bytes")));
-  const Schema& schema = Schema::get();
-  Result<json::Value> request = decode_message(**message, *schema.find(cat(method.name, "Request")));
-  if (!request) co_return co_await call.finish(fail(std::move(request).error()));
-  Result<json::Value> answer = co_await (this->*method.call)(*request);
-  if (!answer) co_return co_await call.finish(fail(std::move(answer).error()));
-  if (!method.list.empty()) co_return co_await serve_parts(call, method, std::move(*answer));
-  co_return co_await call.answer(encode_message(*answer, *schema.find(cat(method.name, "Response"))));
+Task<Result<json::Value>> Service::answer(const Method& method, const std::string& message) {
+  if (message.size() > kRequestBytesMax) co_return fail(Code::kResourceExhausted, cat("request is larger than ", kRequestBytesMax, " bytes"));
+  CO_TRY_ASSIGN(json::Value request, decode_message(message, *Schema::get().find(cat(method.name, "Request"))));
+  if (method.now != nullptr) co_return (this->*method.now)(request);
+  if (method.later != nullptr) co_return co_await (this->*method.later)(request);
+  CO_TRY(co_await (this->*method.act)(request));
+  co_return json::Object{};
 }
 
 // No list, no part.
@@ -104,8 +107,6 @@ Task<Result<>> Service::serve_parts(http::GrpcServerCall& call, const Method& me
 }
 
 Task<Result<>> Service::serve_events(http::GrpcServerCall& call) {
-  Result<std::optional<std::string>> message = co_await call.read();
-  if (!message) co_return co_await call.finish(fail(std::move(message).error()));
   Events::Listener listener(p_.events);
   const Message& type = *Schema::get().find("ContainerEventResponse");
   CO_TRY(co_await call.write_framed({}));  // who waits for the stream to begin need not wait for an event

@@ -2,8 +2,11 @@
 // of them.
 #pragma once
 
+#include <functional>
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "cri/events.h"
 #include "cri/messages.h"
@@ -40,65 +43,81 @@ class Service final : public http::Handler {
   static std::vector<std::string> method_paths();
 
  private:
-  // What a request means as a tree, what the answer is as one; each of its message type.
-  using Answer = async::Task<Result<json::Value>>;
+  // A request is a tree and so is its answer, each of its message type. Three kinds of methods: what is known is told at once; what is waited for is told
+  // later; an act has an empty answer.
+  using Now = Result<json::Value>;
+  using Later = async::Task<Result<json::Value>>;
+  using Act = async::Task<Result<>>;
   struct Method {
     std::string_view service;  // RuntimeService
     std::string_view name;     // Version; the messages are VersionRequest and VersionResponse
-    Answer (Service::*call)(const json::Value& request);
+    Now (Service::*now)(const json::Value& request) = nullptr;  // one of the three
+    Later (Service::*later)(const json::Value& request) = nullptr;
+    Act (Service::*act)(const json::Value& request) = nullptr;
     // Calls that stream what a List call answers: the list's member in its answer and in each part.
     std::string_view list = {};
     std::string_view part = {};
   };
   static const Method kMethods[];
-  async::Task<Result<>> serve(http::GrpcServerCall& call, const Method& method);
+  static Act done(Result<> result) { co_return result; }
+  async::Task<Result<json::Value>> answer(const Method& method, const std::string& message);
   async::Task<Result<>> serve_parts(http::GrpcServerCall& call, const Method& method, json::Value answer);
   async::Task<Result<>> serve_events(http::GrpcServerCall& call);
 
   // service_runtime.cc
-  Answer version(const json::Value& request);
-  Answer status(const json::Value& request);
-  Answer runtime_config(const json::Value& request);
-  Answer update_runtime_config(const json::Value& request);
-  Answer checkpoint_container(const json::Value& request);
+  Now version(const json::Value& request);
+  Later status(const json::Value& request);
+  Now runtime_config(const json::Value& request);
+  Act update_runtime_config(const json::Value& request);
+  Now checkpoint_container(const json::Value& request);
   // service_sandboxes.cc
-  Answer run_sandbox(const json::Value& request);
-  Answer stop_sandbox(const json::Value& request);
-  Answer remove_sandbox(const json::Value& request);
-  Answer sandbox_status(const json::Value& request);
-  Answer list_sandboxes(const json::Value& request);
-  Answer update_sandbox(const json::Value& request);
-  Answer port_forward(const json::Value& request);
+  Later run_sandbox(const json::Value& request);
+  Act stop_sandbox(const json::Value& request);
+  Act remove_sandbox(const json::Value& request);
+  Now sandbox_status(const json::Value& request);
+  Now list_sandboxes(const json::Value& request);
+  Act update_sandbox(const json::Value& request);
+  Now port_forward(const json::Value& request);
   // service_containers.cc
-  Answer create_container(const json::Value& request);
-  Answer start_container(const json::Value& request);
-  Answer stop_container(const json::Value& request);
-  Answer remove_container(const json::Value& request);
-  Answer list_containers(const json::Value& request);
-  Answer container_status(const json::Value& request);
-  Answer update_container(const json::Value& request);
-  Answer reopen_log(const json::Value& request);
-  Answer exec_sync(const json::Value& request);
-  Answer exec(const json::Value& request);
-  Answer attach(const json::Value& request);
+  Later create_container(const json::Value& request);
+  Act start_container(const json::Value& request);
+  Act stop_container(const json::Value& request);
+  Act remove_container(const json::Value& request);
+  Now list_containers(const json::Value& request);
+  Now container_status(const json::Value& request);
+  Act update_container(const json::Value& request);
+  Act reopen_log(const json::Value& request);
+  Later exec_sync(const json::Value& request);
+  Now exec(const json::Value& request);
+  Now attach(const json::Value& request);
   // service_images.cc
-  Answer list_images(const json::Value& request);
-  Answer image_status(const json::Value& request);
-  Answer pull_image(const json::Value& request);
-  Answer remove_image(const json::Value& request);
-  Answer image_fs_info(const json::Value& request);
+  Now list_images(const json::Value& request);
+  Later image_status(const json::Value& request);
+  Later pull_image(const json::Value& request);
+  Later remove_image(const json::Value& request);
+  Later image_fs_info(const json::Value& request);
   // service_stats.cc
-  Answer container_stats(const json::Value& request);
-  Answer list_container_stats(const json::Value& request);
-  Answer sandbox_stats(const json::Value& request);
-  Answer list_sandbox_stats(const json::Value& request);
-  Answer list_metric_descriptors(const json::Value& request);
-  Answer list_sandbox_metrics(const json::Value& request);
+  Later container_stats(const json::Value& request);
+  Later list_container_stats(const json::Value& request);
+  Later sandbox_stats(const json::Value& request);
+  Later list_sandbox_stats(const json::Value& request);
+  Now list_metric_descriptors(const json::Value& request);
+  Later list_sandbox_metrics(const json::Value& request);
 
   json::Array container_statuses(const std::string& sandbox_id) const;
   Result<ContainerPtr> find_running(const json::Value& request) const;
-  async::Task<json::Value> stats_of(ContainerPtr c);
-  async::Task<json::Value> stats_of(SandboxPtr s);
+  // What is measured of one container; of one that does not run, only its files.
+  struct Usage {
+    ContainerPtr container;
+    std::optional<container::ContainerStats> stats;
+    std::uint64_t written_bytes = 0;  // of its files
+  };
+  using Usages = std::vector<Usage>;
+  async::Task<Result<json::Value>> measure(std::vector<ContainerPtr> which, std::function<json::Value(const Usages&)> tell);
+  json::Value stats_of(const Usage& usage);
+  json::Value stats_of(const Sandbox& s, const Usages& usages);
+  std::vector<ContainerPtr> running(const json::Value& filter) const;
+  json::Value tell_metrics(const Usages& usages);
   json::Value cpu_usage(const std::string& id, const container::ContainerStats& stats);
   json::Value network_usage(const Sandbox& s, WallTime at) const;
 

@@ -22,46 +22,41 @@ Result<http::RemoteStreams> streams_of(const json::Value& request) {
 
 }  // namespace
 
-Service::Answer Service::create_container(const json::Value& request) {
+Service::Later Service::create_container(const json::Value& request) {
   CO_TRY_ASSIGN(SandboxPtr s, p_.pods.find_sandbox(json::get_string(request, {"pod_sandbox_id"})));
-  CO_TRY_ASSIGN(ContainerPtr c, co_await p_.pods.create(s, member_of(request, {"config"})));
-  co_return json::Object{{"container_id", c->id}};
+  CO_TRY_ASSIGN(std::string id, co_await p_.pods.create(s, member_of(request, {"config"})));
+  co_return json::Object{{"container_id", std::move(id)}};
 }
 
-Service::Answer Service::start_container(const json::Value& request) {
-  CO_TRY_ASSIGN(ContainerPtr c, p_.pods.find_container(container_id_of(request)));
-  CO_TRY(co_await p_.pods.start(c));
-  co_return json::Object{};
-}
-
-// That there is none is what was wanted.
-Service::Answer Service::stop_container(const json::Value& request) {
+Service::Act Service::start_container(const json::Value& request) {
   auto c = p_.pods.find_container(container_id_of(request));
-  if (!c && c.error().code() == Code::kNotFound) co_return json::Object{};
-  CO_TRY(c);
-  std::int64_t seconds = std::clamp<std::int64_t>(json::get_int(request, {"timeout"}), 0, kSecondsMax);
-  CO_TRY(co_await p_.pods.stop(*c, std::chrono::seconds(seconds)));
-  co_return json::Object{};
+  return c ? p_.pods.start(*c) : done(fail(c.error()));
 }
 
-Service::Answer Service::remove_container(const json::Value& request) {
+// That there is none is what was wanted; one that has not begun has nothing to stop.
+Service::Act Service::stop_container(const json::Value& request) {
   auto c = p_.pods.find_container(container_id_of(request));
-  if (!c && c.error().code() == Code::kNotFound) co_return json::Object{};
-  CO_TRY(c);
-  CO_TRY(co_await p_.pods.remove(*c));
-  co_return json::Object{};
+  if (!c) return done(c.error().code() == Code::kNotFound ? Result<>() : fail(c.error()));
+  if ((*c)->phase == Phase::kCreated) return done({});
+  return p_.pods.stop(*c, std::chrono::seconds(std::clamp<std::int64_t>(json::get_int(request, {"timeout"}), 0, kSecondsMax)));
 }
 
-Service::Answer Service::list_containers(const json::Value& request) {
+Service::Act Service::remove_container(const json::Value& request) {
+  auto c = p_.pods.find_container(container_id_of(request));
+  if (c) return p_.pods.remove(*c);
+  return done(c.error().code() == Code::kNotFound ? Result<>() : fail(c.error()));
+}
+
+Service::Now Service::list_containers(const json::Value& request) {
   json::Value filter = member_of(request, {"filter"});
   json::Array out;
   for (const ContainerPtr& c : p_.pods.containers())
     if (matches(filter, *c)) out.push_back(describe_container(*c));
-  co_return json::Object{{"containers", std::move(out)}};
+  return json::Object{{"containers", std::move(out)}};
 }
 
-Service::Answer Service::container_status(const json::Value& request) {
-  CO_TRY_ASSIGN(ContainerPtr c, p_.pods.find_container(container_id_of(request)));
+Service::Now Service::container_status(const json::Value& request) {
+  TRY_ASSIGN(ContainerPtr c, p_.pods.find_container(container_id_of(request)));
   json::Object out{{"status", describe_container_status(*c, p_.parts.images.find(c->image_id))}};
   if (json::get_bool(request, {"verbose"})) {
     json::Object info{{"sandboxID", c->sandbox_id}, {"snapshotKey", runtime_id(c->id)}, {"config", c->config}};
@@ -71,13 +66,12 @@ Service::Answer Service::container_status(const json::Value& request) {
     }
     out["info"] = json::Object{{"info", json::format(info)}};
   }
-  co_return out;
+  return out;
 }
 
-Service::Answer Service::update_container(const json::Value& request) {
-  CO_TRY_ASSIGN(ContainerPtr c, p_.pods.find_container(container_id_of(request)));
-  CO_TRY(co_await p_.pods.update(c, member_of(request, {"linux"})));
-  co_return json::Object{};
+Service::Act Service::update_container(const json::Value& request) {
+  auto c = p_.pods.find_container(container_id_of(request));
+  return c ? p_.pods.update(*c, member_of(request, {"linux"})) : done(fail(c.error()));
 }
 
 Result<ContainerPtr> Service::find_running(const json::Value& request) const {
@@ -86,13 +80,12 @@ Result<ContainerPtr> Service::find_running(const json::Value& request) const {
   return c;
 }
 
-Service::Answer Service::reopen_log(const json::Value& request) {
-  CO_TRY_ASSIGN(ContainerPtr c, find_running(request));
-  CO_TRY(co_await p_.parts.runtime.reopen_log(runtime_id(c->id)));
-  co_return json::Object{};
+Service::Act Service::reopen_log(const json::Value& request) {
+  auto c = find_running(request);
+  return c ? p_.parts.runtime.reopen_log(runtime_id((*c)->id)) : done(fail(c.error()));
 }
 
-Service::Answer Service::exec_sync(const json::Value& request) {
+Service::Later Service::exec_sync(const json::Value& request) {
   CO_TRY_ASSIGN(ContainerPtr c, find_running(request));
   container::ExecOptions options;
   options.args = strings_of(request, {"cmd"});
@@ -102,22 +95,22 @@ Service::Answer Service::exec_sync(const json::Value& request) {
   co_return json::Object{{"stdout", output.stdout_text}, {"stderr", output.stderr_text}, {"exit_code", output.exit_code}};
 }
 
-Service::Answer Service::exec(const json::Value& request) {
-  CO_TRY_ASSIGN(http::RemoteStreams streams, streams_of(request));
-  CO_TRY_ASSIGN(ContainerPtr c, find_running(request));
-  Streaming::Exec exec{{.container_id = runtime_id(c->id), .command = strings_of(request, {"cmd"}), .streams = streams}};
-  if (exec.request.command.empty()) co_return fail(Code::kInvalidArgument, "cmd is missing");
-  CO_TRY_ASSIGN(std::string url, p_.streaming.add(std::move(exec)));
-  co_return json::Object{{"url", std::move(url)}};
+Service::Now Service::exec(const json::Value& request) {
+  TRY_ASSIGN(http::RemoteStreams streams, streams_of(request));
+  TRY_ASSIGN(ContainerPtr c, find_running(request));
+  Streaming::What exec{.kind = Streaming::Kind::kExec, .request = {.container_id = runtime_id(c->id), .command = strings_of(request, {"cmd"}), .streams = streams}};
+  if (exec.request.command.empty()) return fail(Code::kInvalidArgument, "cmd is missing");
+  TRY_ASSIGN(std::string url, p_.streaming.add(std::move(exec)));
+  return json::Object{{"url", std::move(url)}};
 }
 
-Service::Answer Service::attach(const json::Value& request) {
-  CO_TRY_ASSIGN(http::RemoteStreams streams, streams_of(request));
-  CO_TRY_ASSIGN(ContainerPtr c, find_running(request));
-  if (streams.tty != c->terminal()) co_return fail(Code::kInvalidArgument, cat("tty is ", streams.tty ? "true" : "false", ", that of container \"", c->id, "\" is not"));
-  Streaming::Attach attach{{.container_id = runtime_id(c->id), .command = {}, .streams = streams}, c->terminal()};
-  CO_TRY_ASSIGN(std::string url, p_.streaming.add(std::move(attach)));
-  co_return json::Object{{"url", std::move(url)}};
+Service::Now Service::attach(const json::Value& request) {
+  TRY_ASSIGN(http::RemoteStreams streams, streams_of(request));
+  TRY_ASSIGN(ContainerPtr c, find_running(request));
+  if (streams.tty != c->terminal()) return fail(Code::kInvalidArgument, cat("tty is ", streams.tty ? "true" : "false", ", that of container \"", c->id, "\" is not"));
+  Streaming::What attach{.kind = Streaming::Kind::kAttach, .request = {.container_id = runtime_id(c->id), .command = {}, .streams = streams}};
+  TRY_ASSIGN(std::string url, p_.streaming.add(std::move(attach)));
+  return json::Object{{"url", std::move(url)}};
 }
 
 }  // namespace monopod::cri

@@ -37,7 +37,7 @@ Result<image::PullOptions> pull_options(const json::Value& auth) {
 
 }  // namespace
 
-Service::Answer Service::list_images(const json::Value& request) {
+Service::Now Service::list_images(const json::Value& request) {
   json::Array out;
   std::string_view wanted = json::get_string(request, {"filter", "image", "image"});
   if (!wanted.empty()) {
@@ -45,11 +45,11 @@ Service::Answer Service::list_images(const json::Value& request) {
   } else {
     for (const image::Image& image : p_.parts.images.list()) out.push_back(describe_image(image));
   }
-  co_return json::Object{{"images", std::move(out)}};
+  return json::Object{{"images", std::move(out)}};
 }
 
 // One that is not there is no error: the answer has none.
-Service::Answer Service::image_status(const json::Value& request) {
+Service::Later Service::image_status(const json::Value& request) {
   CO_TRY_ASSIGN(std::string name, image_of(request));
   std::optional<image::Image> image = p_.parts.images.find(name);
   if (!image) co_return json::Object{};
@@ -63,7 +63,7 @@ Service::Answer Service::image_status(const json::Value& request) {
   co_return out;
 }
 
-Service::Answer Service::pull_image(const json::Value& request) {
+Service::Later Service::pull_image(const json::Value& request) {
   CO_TRY_ASSIGN(std::string name, image_of(request));
   if (std::string_view handler = json::get_string(request, {"image", "runtime_handler"}); !handler.empty()) co_return fail(Code::kInvalidArgument, cat("no runtime for \"", handler, "\" is configured"));
   CO_TRY_ASSIGN(image::PullOptions options, pull_options(member_of(request, {"auth"})));
@@ -72,7 +72,7 @@ Service::Answer Service::pull_image(const json::Value& request) {
 }
 
 // With all of its names.
-Service::Answer Service::remove_image(const json::Value& request) {
+Service::Later Service::remove_image(const json::Value& request) {
   CO_TRY_ASSIGN(std::string name, image_of(request));
   std::optional<image::Image> image = p_.parts.images.find(name);
   if (!image) co_return json::Object{};
@@ -81,13 +81,11 @@ Service::Answer Service::remove_image(const json::Value& request) {
   co_return json::Object{};
 }
 
-Service::Answer Service::image_fs_info(const json::Value&) {
+Service::Later Service::image_fs_info(const json::Value&) {
   CO_TRY_ASSIGN(image::Usage usage, co_await p_.parts.images.usage());
-  std::string path = p_.data_dir;
-  std::uint64_t inodes = co_await p_.parts.pool.run([&] {
-    struct ::statvfs fs {};
-    return ::statvfs(path.c_str(), &fs) == 0 ? static_cast<std::uint64_t>(fs.f_files - fs.f_ffree) : std::uint64_t{0};
-  });
+  const std::string& path = p_.data_dir;
+  struct ::statvfs fs {};  // of numbers in memory: does not block
+  std::uint64_t inodes = ::statvfs(path.c_str(), &fs) == 0 ? fs.f_files - fs.f_ffree : 0;
   json::Object one{{"timestamp", nanos(p_.parts.time.wall())}, {"fs_id", json::Object{{"mountpoint", path}}}, {"used_bytes", json::Object{{"value", usage.layer_bytes + usage.blob_bytes}}},
                    {"inodes_used", json::Object{{"value", inodes}}}};
   co_return json::Object{{"image_filesystems", json::Array{one}}, {"container_filesystems", json::Array{one}}};

@@ -4,11 +4,11 @@
 
 namespace monopod::cri {
 
-Service::Answer Service::version(const json::Value&) {
-  co_return json::Object{{"version", "0.1.0"}, {"runtime_name", kRuntimeName}, {"runtime_version", p_.version}, {"runtime_api_version", "v1"}};
+Service::Now Service::version(const json::Value&) {
+  return json::Object{{"version", "0.1.0"}, {"runtime_name", kRuntimeName}, {"runtime_version", p_.version}, {"runtime_api_version", "v1"}};
 }
 
-Service::Answer Service::status(const json::Value& request) {
+Service::Later Service::status(const json::Value& request) {
   Result<> network = co_await p_.network.ready();
   json::Object broken{{"type", "NetworkReady"}, {"status", network.has_value()}};
   if (!network) {
@@ -26,22 +26,20 @@ Service::Answer Service::status(const json::Value& request) {
   co_return out;
 }
 
-Service::Answer Service::runtime_config(const json::Value&) { co_return json::Object{{"linux", json::Object{{"cgroup_driver", 1}}}}; }  // cgroupfs
+Service::Now Service::runtime_config(const json::Value&) { return json::Object{{"linux", json::Object{{"cgroup_driver", 1}}}}; }  // cgroupfs
 
-Service::Answer Service::update_runtime_config(const json::Value& request) {
-  std::string text(json::get_string(request, {"runtime_config", "network_config", "pod_cidr"}));
-  if (text.empty()) co_return json::Object{};
+Service::Act Service::update_runtime_config(const json::Value& request) {
+  std::string_view text = json::get_string(request, {"runtime_config", "network_config", "pod_cidr"});
+  if (text.empty()) return done({});
   // Of two families the first IPv4 one: that is what pods here have.
   for (std::string_view part : split(text, ',')) {
     auto cidr = network::parse_cidr(trim(part));
-    if (!cidr) co_return fail(Code::kInvalidArgument, cat("pod_cidr \"", text, "\": ", cidr.error().message()));
-    if (!cidr->address.is_v4()) continue;
-    CO_TRY(co_await p_.network.set_cidr(*cidr));
-    co_return json::Object{};
+    if (!cidr) return done(fail(Code::kInvalidArgument, cat("pod_cidr \"", text, "\": ", cidr.error().message())));
+    if (cidr->address.is_v4()) return p_.network.set_cidr(*cidr);
   }
-  co_return fail(Code::kUnimplemented, cat("pod_cidr \"", text, "\": pods have IPv4 addresses only"));
+  return done(fail(Code::kUnimplemented, cat("pod_cidr \"", text, "\": pods have IPv4 addresses only")));
 }
 
-Service::Answer Service::checkpoint_container(const json::Value&) { co_return fail(Code::kUnimplemented, "CheckpointContainer: checkpoints are not supported by this runtime"); }
+Service::Now Service::checkpoint_container(const json::Value&) { return fail(Code::kUnimplemented, "CheckpointContainer: checkpoints are not supported by this runtime"); }
 
 }  // namespace monopod::cri

@@ -83,15 +83,26 @@ json::Value Service::cpu_usage(const std::string& id, const container::Container
   return json::Object{{"timestamp", nanos(stats.at)}, {"usage_core_nano_seconds", wrap(usage)}, {"usage_nano_cores", wrap(last.nano_cores)}};
 }
 
-Task<json::Value> Service::stats_of(ContainerPtr c) {
-  json::Object out{{"attributes", attributes_of(*c)}};
-  if (auto stats = co_await p_.parts.runtime.stats(runtime_id(c->id))) {
-    out["cpu"] = cpu_usage(c->id, *stats);
-    out["memory"] = memory_usage(*stats);
+// Asks the kernel about each, then has it told.
+Task<Result<json::Value>> Service::measure(std::vector<ContainerPtr> which, std::function<json::Value(const Usages&)> tell) {
+  Usages usages;
+  for (ContainerPtr& c : which) {
+    Usage& usage = usages.emplace_back(Usage{.container = c, .stats = {}});
+    if (auto stats = co_await p_.parts.runtime.stats(runtime_id(c->id))) usage.stats = *stats;
+    usage.written_bytes = (co_await p_.parts.images.snapshot_bytes(runtime_id(c->id))).value_or(0);
   }
-  if (auto bytes = co_await p_.parts.images.snapshot_bytes(runtime_id(c->id)))
-    out["writable_layer"] = json::Object{{"timestamp", nanos(p_.parts.time.wall())}, {"fs_id", json::Object{{"mountpoint", p_.data_dir}}}, {"used_bytes", wrap(*bytes)}, {"inodes_used", wrap(0)}};
-  co_return out;
+  co_return tell(usages);
+}
+
+json::Value Service::stats_of(const Usage& usage) {
+  const Container& c = *usage.container;
+  json::Object out{{"attributes", attributes_of(c)}};
+  if (usage.stats) {
+    out["cpu"] = cpu_usage(c.id, *usage.stats);
+    out["memory"] = memory_usage(*usage.stats);
+  }
+  out["writable_layer"] = json::Object{{"timestamp", nanos(p_.parts.time.wall())}, {"fs_id", json::Object{{"mountpoint", p_.data_dir}}}, {"used_bytes", wrap(usage.written_bytes)}, {"inodes_used", wrap(0)}};
+  return out;
 }
 
 // The node's end of the link counts the other way round.
@@ -104,85 +115,95 @@ json::Value Service::network_usage(const Sandbox& s, WallTime at) const {
                                                          {"tx_bytes", wrap(count_of(link, "rx_bytes"))}, {"tx_errors", wrap(count_of(link, "rx_errors"))}}}};
 }
 
-Task<json::Value> Service::stats_of(SandboxPtr s) {
-  json::Object usage;
+json::Value Service::stats_of(const Sandbox& s, const Usages& usages) {
+  json::Object told;
   json::Array containers;
   std::uint64_t processes = 0;
   container::ContainerStats sum{.cgroup = {}, .at = p_.parts.time.wall()};
-  for (const ContainerPtr& c : p_.pods.containers_of(s->id)) {
-    if (c->phase != Phase::kRunning) continue;
-    if (auto stats = co_await p_.parts.runtime.stats(runtime_id(c->id))) {
-      sum.cgroup.cpu_usage_ns += stats->cgroup.cpu_usage_ns;
-      sum.cgroup.memory_usage_bytes += stats->cgroup.memory_usage_bytes;
-      sum.cgroup.memory_working_set_bytes += stats->cgroup.memory_working_set_bytes;
-      sum.cgroup.memory_rss_bytes += stats->cgroup.memory_rss_bytes;
-      sum.cgroup.memory_page_faults += stats->cgroup.memory_page_faults;
-      sum.cgroup.memory_major_page_faults += stats->cgroup.memory_major_page_faults;
-      processes += stats->cgroup.pids_current;
-    }
-    containers.push_back(co_await stats_of(c));
+  for (const Usage& usage : usages) {
+    if (usage.container->sandbox_id != s.id) continue;
+    containers.push_back(stats_of(usage));
+    if (!usage.stats) continue;
+    const sys::CgroupStats& one = usage.stats->cgroup;
+    sum.cgroup.cpu_usage_ns += one.cpu_usage_ns;
+    sum.cgroup.memory_usage_bytes += one.memory_usage_bytes;
+    sum.cgroup.memory_working_set_bytes += one.memory_working_set_bytes;
+    sum.cgroup.memory_rss_bytes += one.memory_rss_bytes;
+    sum.cgroup.memory_page_faults += one.memory_page_faults;
+    sum.cgroup.memory_major_page_faults += one.memory_major_page_faults;
+    processes += one.pids_current;
   }
-  usage["cpu"] = cpu_usage(s->id, sum);
-  usage["memory"] = memory_usage(sum);
-  if (json::Value network = network_usage(*s, sum.at); !network.is_null()) usage["network"] = std::move(network);
-  usage["process"] = json::Object{{"timestamp", nanos(sum.at)}, {"process_count", wrap(processes)}};
-  usage["containers"] = std::move(containers);
-  co_return json::Object{{"attributes", attributes_of(*s)}, {"linux", std::move(usage)}};
+  told["cpu"] = cpu_usage(s.id, sum);
+  told["memory"] = memory_usage(sum);
+  if (json::Value network = network_usage(s, sum.at); !network.is_null()) told["network"] = std::move(network);
+  told["process"] = json::Object{{"timestamp", nanos(sum.at)}, {"process_count", wrap(processes)}};
+  told["containers"] = std::move(containers);
+  return json::Object{{"attributes", attributes_of(s)}, {"linux", std::move(told)}};
 }
 
-Service::Answer Service::container_stats(const json::Value& request) {
+std::vector<ContainerPtr> Service::running(const json::Value& filter) const {
+  std::vector<ContainerPtr> out = p_.pods.containers();
+  std::erase_if(out, [&](const ContainerPtr& c) { return c->phase != Phase::kRunning || !matches(filter, *c); });
+  return out;
+}
+
+Service::Later Service::container_stats(const json::Value& request) {
   CO_TRY_ASSIGN(ContainerPtr c, p_.pods.find_container(json::get_string(request, {"container_id"})));
-  co_return json::Object{{"stats", co_await stats_of(c)}};
+  co_return co_await measure({c}, [this](const Usages& usages) -> json::Value { return json::Object{{"stats", stats_of(usages[0])}}; });
 }
 
-Service::Answer Service::list_container_stats(const json::Value& request) {
-  json::Value filter = member_of(request, {"filter"});
-  json::Array out;
-  for (const ContainerPtr& c : p_.pods.containers())
-    if (c->phase == Phase::kRunning && matches(filter, *c)) out.push_back(co_await stats_of(c));
-  co_return json::Object{{"stats", std::move(out)}};
+Service::Later Service::list_container_stats(const json::Value& request) {
+  return measure(running(member_of(request, {"filter"})), [this](const Usages& usages) -> json::Value {
+    json::Array out;
+    for (const Usage& usage : usages) out.push_back(stats_of(usage));
+    return json::Object{{"stats", std::move(out)}};
+  });
 }
 
-Service::Answer Service::sandbox_stats(const json::Value& request) {
+Service::Later Service::sandbox_stats(const json::Value& request) {
   CO_TRY_ASSIGN(SandboxPtr s, p_.pods.find_sandbox(json::get_string(request, {"pod_sandbox_id"})));
   if (!s->ready) co_return fail(Code::kFailedPrecondition, cat("sandbox \"", s->id, "\" is not ready"));
-  co_return json::Object{{"stats", co_await stats_of(s)}};
+  co_return co_await measure(running(json::Object{{"pod_sandbox_id", s->id}}), [this, s](const Usages& usages) -> json::Value { return json::Object{{"stats", stats_of(*s, usages)}}; });
 }
 
-Service::Answer Service::list_sandbox_stats(const json::Value& request) {
-  json::Value filter = member_of(request, {"filter"});
-  json::Array out;
-  for (const SandboxPtr& s : p_.pods.sandboxes())
-    if (s->ready && matches(filter, *s)) out.push_back(co_await stats_of(s));
-  co_return json::Object{{"stats", std::move(out)}};
+Service::Later Service::list_sandbox_stats(const json::Value& request) {
+  return measure(running(json::Object{}), [this, filter = member_of(request, {"filter"})](const Usages& usages) -> json::Value {
+    json::Array out;
+    for (const SandboxPtr& s : p_.pods.sandboxes())
+      if (s->ready && matches(filter, *s)) out.push_back(stats_of(*s, usages));
+    return json::Object{{"stats", std::move(out)}};
+  });
 }
 
-Service::Answer Service::list_metric_descriptors(const json::Value&) {
+Service::Now Service::list_metric_descriptors(const json::Value&) {
   json::Array out;
   json::Array labels(std::begin(kLabels), std::end(kLabels));
   for (const MetricKind& m : kMetrics) out.push_back(json::Object{{"name", m.name}, {"help", m.help}, {"label_keys", labels}});
-  co_return json::Object{{"descriptors", std::move(out)}};
+  return json::Object{{"descriptors", std::move(out)}};
 }
 
-Service::Answer Service::list_sandbox_metrics(const json::Value&) {
+Service::Later Service::list_sandbox_metrics(const json::Value&) {
+  return measure(running(json::Object{}), [this](const Usages& usages) { return tell_metrics(usages); });
+}
+
+json::Value Service::tell_metrics(const Usages& usages) {
   json::Array out;
   for (const SandboxPtr& s : p_.pods.sandboxes()) {
     if (!s->ready) continue;
-    json::Value stats = co_await stats_of(s);
     auto labels = [&](std::string_view container, std::string_view id, std::string_view image) {
       return json::Array{container, id, image, json::get_string(s->config, {"metadata", "namespace"}), json::get_string(s->config, {"metadata", "name"})};
     };
     json::Array containers;
-    if (const json::Array* list = json::get_array(stats, {"linux", "containers"}))
-      for (const json::Value& one : *list) {
-        auto c = p_.pods.find_container(json::get_string(one, {"attributes", "id"}));
-        if (!c) continue;
-        json::Array values = labels(json::get_string((*c)->config, {"metadata", "name"}), (*c)->id, json::get_string((*c)->config, {"image", "image"}));
-        containers.push_back(json::Object{{"container_id", (*c)->id}, {"metrics", metrics_of(false, one, values)}});
-      }
+    for (const Usage& usage : usages) {
+      const Container& c = *usage.container;
+      if (c.sandbox_id != s->id) continue;
+      json::Array values = labels(json::get_string(c.config, {"metadata", "name"}), c.id, json::get_string(c.config, {"image", "image"}));
+      containers.push_back(json::Object{{"container_id", c.id}, {"metrics", metrics_of(false, stats_of(usage), values)}});
+    }
+    json::Value stats = stats_of(*s, usages);
     out.push_back(json::Object{{"pod_sandbox_id", s->id}, {"metrics", metrics_of(true, member_of(stats, {"linux"}), labels("", s->id, ""))}, {"container_metrics", std::move(containers)}});
   }
-  co_return json::Object{{"pod_metrics", std::move(out)}};
+  return json::Object{{"pod_metrics", std::move(out)}};
 }
 
 }  // namespace monopod::cri

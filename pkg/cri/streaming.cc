@@ -10,7 +10,9 @@ namespace {
 using async::Task;
 
 constexpr std::size_t kTokenBytes = 32;
-constexpr std::string_view kPaths[] = {"exec", "attach", "portforward"};  // by What's index
+constexpr std::string_view kPaths[] = {"exec", "attach", "portforward"};
+
+std::string_view path_of(const Streaming::What& what) { return kPaths[static_cast<std::size_t>(what.kind)]; }
 
 }  // namespace
 
@@ -29,9 +31,8 @@ Result<std::string> Streaming::add(What what) {
   forget_old();
   if (tickets_.size() >= kTokensMax) return fail(Code::kResourceExhausted, cat("more than ", kTokensMax, " streams were asked for and not opened"));
   TRY_ASSIGN(std::string token, pki::random_token(kTokenBytes));
-  std::string url = cat("http://127.0.0.1:", port_, "/", kPaths[what.index()], "/", token);
-  if (auto* forward = std::get_if<Forward>(&what))
-    for (char separator = '?'; std::int64_t port : forward->ports) url += cat(std::exchange(separator, '&'), "port=", port);
+  std::string url = cat("http://127.0.0.1:", port_, "/", path_of(what), "/", token);
+  for (char separator = '?'; std::int64_t port : what.ports) url += cat(std::exchange(separator, '&'), "port=", port);
   tickets_.emplace(std::move(token), Ticket{std::move(what), time_.mono() + std::chrono::duration_cast<MonoTime::duration>(kTokenLife)});
   return url;
 }
@@ -40,12 +41,13 @@ Task<Result<>> Streaming::handle(http::Exchange& exchange) {
   forget_old();
   std::vector<std::string_view> parts = split(exchange.request().raw_path(), '/');  // "", kind, token
   auto found = parts.size() == 3 ? tickets_.find(std::string(parts[2])) : tickets_.end();
-  if (found == tickets_.end() || parts[1] != kPaths[found->second.what.index()]) co_return co_await exchange.respond(404, {}, "not found\n");
+  if (found == tickets_.end() || parts[1] != path_of(found->second.what)) co_return co_await exchange.respond(404, {}, "not found\n");
   What what = std::move(found->second.what);
   tickets_.erase(found);
-  if (auto* exec = std::get_if<Exec>(&what)) co_return co_await streams::serve_exec(time_, runtime_, exchange, std::move(exec->request));
-  if (auto* attach = std::get_if<Attach>(&what)) co_return co_await streams::serve_attach(time_, runtime_, exchange, std::move(attach->request), attach->terminal);
-  co_return co_await streams::serve_port_forward(exchange, std::move(std::get<Forward>(what).target));
+  bool terminal = what.request.streams.tty;
+  if (what.kind == Kind::kExec) co_return co_await streams::serve_exec(time_, runtime_, exchange, std::move(what.request));
+  if (what.kind == Kind::kAttach) co_return co_await streams::serve_attach(time_, runtime_, exchange, std::move(what.request), terminal);
+  co_return co_await streams::serve_port_forward(exchange, {time_, pool_, what.network_path, what.pod, what.sandbox});
 }
 
 }  // namespace monopod::cri

@@ -3,7 +3,7 @@
 
 #include <map>
 #include <string>
-#include <variant>
+#include <vector>
 
 #include "async/pool.h"
 #include "async/time.h"
@@ -16,24 +16,20 @@ namespace monopod::cri {
 
 class Streaming final : public http::Handler {
  public:
-  Streaming(async::Executor executor, async::Time& time, container::Runtime& runtime) : time_(time), runtime_(runtime), server_(executor, time, *this, {}) {}
+  Streaming(async::Executor executor, async::Time& time, async::Pool& pool, container::Runtime& runtime) : time_(time), pool_(pool), runtime_(runtime), server_(executor, time, *this, {}) {}
 
   // On a port of 127.0.0.1 that is free.
   Result<> listen();
   async::Task<Result<>> serve() { return server_.serve(std::move(socket_)); }
 
-  struct Exec {
-    streams::Request request;
+  enum class Kind { kExec, kAttach, kForward };
+  struct What {
+    Kind kind = Kind::kExec;
+    streams::Request request{};      // exec, attach
+    std::string network_path{};      // forward: of the sandbox; empty: the node's own
+    std::string pod{}, sandbox{};    // forward: for the texts of errors
+    std::vector<std::int64_t> ports{};
   };
-  struct Attach {
-    streams::Request request;
-    bool terminal = false;  // the container has one
-  };
-  struct Forward {
-    streams::ForwardTarget target;
-    std::vector<std::int64_t> ports;
-  };
-  using What = std::variant<Exec, Attach, Forward>;
   // The URL that it is served at. kResourceExhausted while too many are not used.
   Result<std::string> add(What what);
 
@@ -47,6 +43,7 @@ class Streaming final : public http::Handler {
   void forget_old();
 
   async::Time& time_;
+  async::Pool& pool_;
   container::Runtime& runtime_;
   http::Server server_;
   sys::Fd socket_;
