@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 
 #include "base/log.h"
 #include "base/strings.h"
@@ -21,6 +22,7 @@ namespace {
 
 constexpr int kEngineStopTimeoutMs = 90'000;
 constexpr int kSocketFd = 3;     // in the engine's process
+constexpr std::chrono::milliseconds kSocketLook{50};
 constexpr int kCriSocketFd = 4;  // there too, where CRI is served
 
 void add_engine_options(CLI::App& app, EngineCommand& c) {
@@ -51,7 +53,13 @@ Result<> check(EngineCommand& c) {
 
 // Held by the supervisor, over its own exec too, so that nobody is turned away while the engine's process starts again.
 Result<> listen(const std::string& path, int number) {
-  TRY_ASSIGN(sys::Fd socket, http::listen_unix(path));
+  Result<sys::Fd> made = http::listen_unix(path);
+  // A killed engine's process may answer for a moment more.
+  for (auto waited = kSocketLook; !made && made.error().code() == Code::kUnavailable && waited < kPredecessorGoes; waited += kSocketLook) {
+    std::this_thread::sleep_for(kSocketLook);
+    made = http::listen_unix(path);
+  }
+  TRY_ASSIGN(sys::Fd socket, std::move(made));
   bool kept = socket.get() == number ? ::fcntl(number, F_SETFD, 0) == 0 : ::dup2(socket.get(), number) == number;
   if (!kept) return fail_errno("keep the socket");
   if (socket.get() == number) (void)socket.release();

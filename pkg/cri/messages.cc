@@ -139,6 +139,12 @@ std::string encode_message(const json::Value& value, const Message& type) {
   return out.take();
 }
 
+std::unexpected<Error> refuse(Code code, std::initializer_list<std::string_view> parts) {
+  std::string text;
+  for (std::string_view part : parts) text += part;
+  return fail(code, std::move(text));
+}
+
 std::vector<std::string> strings_of(const json::Value& root, std::initializer_list<std::string_view> path) {
   std::vector<std::string> out;
   if (const json::Array* list = json::get_array(root, path))

@@ -22,6 +22,9 @@ Result<json::Value> decode_message(std::string_view bytes, const Message& type);
 // Members of another type than the schema's, and those it does not have, are left out.
 std::string encode_message(const json::Value& value, const Message& type);
 
+// fail() with its parts joined: a call of it is small, and there are many.
+std::unexpected<Error> refuse(Code code, std::initializer_list<std::string_view> parts);
+
 // Members that may be absent.
 std::vector<std::string> strings_of(const json::Value& root, std::initializer_list<std::string_view> path);
 std::map<std::string, std::string> map_of(const json::Value& root, std::initializer_list<std::string_view> path);

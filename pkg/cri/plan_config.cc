@@ -118,7 +118,7 @@ Result<> add_seccomp(const json::Value& security, const Place& place, container:
 Result<> add_labels(const json::Value& security, const Place& place, container::ContainerConfig& config) {
   std::string profile(json::get_string(security, {"apparmor", "localhost_ref"}));
   if (std::string_view old = json::get_string(security, {"apparmor_profile"}); profile.empty() && old.starts_with("localhost/")) profile = old.substr(10);
-  if (!profile.empty() && !place.apparmor) return fail(Code::kFailedPrecondition, cat("apparmor profile ", profile, ": this host has no AppArmor"));
+  if (!profile.empty() && !place.apparmor) return refuse(Code::kFailedPrecondition, {"apparmor profile ", profile, ": this host has no AppArmor"});
   config.process.apparmor_profile = profile;
   if (!place.selinux) return {};
   auto part = [&](std::string_view name) { return json::get_string(security, {"selinux_options", name}); };

@@ -23,12 +23,12 @@ constexpr int kSignalMax = 64;
 Result<> check_namespaces(const json::Value& options, std::string_view where) {
   for (std::string_view which : {"network", "pid", "ipc"}) {
     std::int64_t mode = json::get_int(options, {which});
-    if (mode < 0 || mode > 3) return fail(Code::kInvalidArgument, cat(where, ".namespace_options.", which, ": unknown mode ", mode));
-    if (mode == 3 && which != "pid") return fail(Code::kInvalidArgument, cat(where, ".namespace_options.", which, ": TARGET is for pid alone"));
+    if (mode < 0 || mode > 3) return refuse(Code::kInvalidArgument, {where, ".namespace_options.", which, ": unknown mode ", std::to_string(mode)});
+    if (mode == 3 && which != "pid") return refuse(Code::kInvalidArgument, {where, ".namespace_options.", which, ": TARGET is for pid alone"});
   }
   const json::Value* user = json::find(options, {"userns_options"});
   if (user != nullptr && static_cast<NamespaceMode>(json::get_int(*user, {"mode"})) != NamespaceMode::kNode)
-    return fail(Code::kUnimplemented, cat(where, ".namespace_options.userns_options: user namespaces are not supported by this runtime"));
+    return refuse(Code::kUnimplemented, {where, ".namespace_options.userns_options: user namespaces are not supported by this runtime"});
   return {};
 }
 
@@ -36,17 +36,17 @@ Result<> check_id(const json::Value& root, std::string_view name) {
   const json::Value* value = json::find(root, {name});
   if (value == nullptr) return {};
   std::int64_t id = json::get_int(*value, {"value"});
-  if (id < 0 || id > 0x7fffffff) return fail(Code::kInvalidArgument, cat(name, ": ", id, " is not within 0 and 2147483647"));
+  if (id < 0 || id > 0x7fffffff) return refuse(Code::kInvalidArgument, {name, ": ", std::to_string(id), " is not within 0 and 2147483647"});
   return {};
 }
 
 Result<> check_profile(const json::Value& security, std::string_view which) {
   std::int64_t type = json::get_int(security, {which, "profile_type"});
-  if (type < 0 || type > 2) return fail(Code::kInvalidArgument, cat(which, ": unknown profile type ", type));
+  if (type < 0 || type > 2) return refuse(Code::kInvalidArgument, {which, ": unknown profile type ", std::to_string(type)});
   std::string_view name = json::get_string(security, {which, "localhost_ref"});
-  if (type == 2 && name.empty()) return fail(Code::kInvalidArgument, cat(which, ": a Localhost profile needs a localhost_ref"));
-  if (type == 2 && which == "seccomp" && !name.starts_with('/')) return fail(Code::kInvalidArgument, cat("seccomp: localhost_ref ", name, " is not absolute"));
-  if (type != 2 && !name.empty()) return fail(Code::kInvalidArgument, cat(which, ": localhost_ref is for Localhost profiles"));
+  if (type == 2 && name.empty()) return refuse(Code::kInvalidArgument, {which, ": a Localhost profile needs a localhost_ref"});
+  if (type == 2 && which == "seccomp" && !name.starts_with('/')) return refuse(Code::kInvalidArgument, {"seccomp: localhost_ref ", name, " is not absolute"});
+  if (type != 2 && !name.empty()) return refuse(Code::kInvalidArgument, {which, ": localhost_ref is for Localhost profiles"});
   return {};
 }
 
@@ -55,18 +55,18 @@ Result<> check_mounts(const json::Value& config) {
   if (mounts == nullptr) return {};
   for (const json::Value& m : *mounts) {
     std::string_view path = json::get_string(m, {"container_path"});
-    if (!path.starts_with('/')) return fail(Code::kInvalidArgument, cat("mount: container_path \"", path, "\" is not absolute"));
+    if (!path.starts_with('/')) return refuse(Code::kInvalidArgument, {"mount: container_path \"", path, "\" is not absolute"});
     if (json::find(m, {"uidMappings"}) != nullptr || json::find(m, {"gidMappings"}) != nullptr)
-      return fail(Code::kUnimplemented, cat("mount ", path, ": id-mapped mounts are not supported by this runtime"));
+      return refuse(Code::kUnimplemented, {"mount ", path, ": id-mapped mounts are not supported by this runtime"});
     bool image = json::find(m, {"image"}) != nullptr;
     std::string_view host = json::get_string(m, {"host_path"});
-    if (image && !host.empty()) return fail(Code::kInvalidArgument, cat("mount ", path, ": host_path and image exclude each other"));
-    if (image) return fail(Code::kUnimplemented, cat("mount ", path, ": image volumes are not supported by this runtime"));
-    if (!host.starts_with('/')) return fail(Code::kInvalidArgument, cat("mount ", path, ": host_path \"", host, "\" is not absolute"));
+    if (image && !host.empty()) return refuse(Code::kInvalidArgument, {"mount ", path, ": host_path and image exclude each other"});
+    if (image) return refuse(Code::kUnimplemented, {"mount ", path, ": image volumes are not supported by this runtime"});
+    if (!host.starts_with('/')) return refuse(Code::kInvalidArgument, {"mount ", path, ": host_path \"", host, "\" is not absolute"});
     std::int64_t propagation = json::get_int(m, {"propagation"});
-    if (propagation < 0 || propagation > 2) return fail(Code::kInvalidArgument, cat("mount ", path, ": unknown propagation ", propagation));
+    if (propagation < 0 || propagation > 2) return refuse(Code::kInvalidArgument, {"mount ", path, ": unknown propagation ", std::to_string(propagation)});
     if (json::get_bool(m, {"recursive_read_only"}) && (!json::get_bool(m, {"readonly"}) || propagation != 0))
-      return fail(Code::kInvalidArgument, cat("mount ", path, ": recursive_read_only needs readonly and private propagation"));
+      return refuse(Code::kInvalidArgument, {"mount ", path, ": recursive_read_only needs readonly and private propagation"});
   }
   return {};
 }
@@ -76,9 +76,9 @@ Result<> check_devices(const json::Value& config) {
   if (devices == nullptr) return {};
   for (const json::Value& d : *devices) {
     for (std::string_view name : {"host_path", "container_path"})
-      if (std::string_view path = json::get_string(d, {name}); !path.starts_with('/')) return fail(Code::kInvalidArgument, cat("device: ", name, " \"", path, "\" is not absolute"));
+      if (std::string_view path = json::get_string(d, {name}); !path.starts_with('/')) return refuse(Code::kInvalidArgument, {"device: ", name, " \"", path, "\" is not absolute"});
     std::string_view access = json::get_string(d, {"permissions"});
-    if (access.find_first_not_of("rwm") != std::string_view::npos) return fail(Code::kInvalidArgument, cat("device ", json::get_string(d, {"host_path"}), ": permissions \"", access, "\" are not of r, w and m"));
+    if (access.find_first_not_of("rwm") != std::string_view::npos) return refuse(Code::kInvalidArgument, {"device ", json::get_string(d, {"host_path"}), ": permissions \"", access, "\" are not of r, w and m"});
   }
   return {};
 }
@@ -99,7 +99,7 @@ Result<> check_security(const Sandbox& sandbox, const json::Value& security) {
       if (!g.is_int64() || g.get_int64() < 0 || g.get_int64() > 0x7fffffff) return fail(Code::kInvalidArgument, "supplemental_groups: a group is not within 0 and 2147483647");
   for (std::string_view which : {"masked_paths", "readonly_paths"})
     for (const std::string& path : strings_of(security, {which}))
-      if (!path.starts_with('/')) return fail(Code::kInvalidArgument, cat(which, ": ", path, " is not absolute"));
+      if (!path.starts_with('/')) return refuse(Code::kInvalidArgument, {which, ": ", path, " is not absolute"});
   return {};
 }
 
@@ -107,19 +107,19 @@ Result<> check_security(const Sandbox& sandbox, const json::Value& security) {
 
 Result<> check_sandbox(const json::Value& config) {
   for (std::string_view name : {"name", "namespace", "uid"})
-    if (json::get_string(config, {"metadata", name}).empty()) return fail(Code::kInvalidArgument, cat("sandbox config: metadata.", name, " is missing"));
+    if (json::get_string(config, {"metadata", name}).empty()) return refuse(Code::kInvalidArgument, {"sandbox config: metadata.", name, " is missing"});
   json::Value security = member_of(config, {"linux", "security_context"});
   TRY(check_namespaces(member_of(security, {"namespace_options"}), "linux.security_context"));
   for (std::string_view id : {"run_as_user", "run_as_group"}) TRY(check_id(security, id));
   if (json::find(security, {"run_as_group"}) != nullptr && json::find(security, {"run_as_user"}) == nullptr)
     return fail(Code::kInvalidArgument, "run_as_group is specified without run_as_user");
   std::string_view logs = json::get_string(config, {"log_directory"});
-  if (!logs.empty() && !logs.starts_with('/')) return fail(Code::kInvalidArgument, cat("log_directory ", logs, " is not absolute"));
+  if (!logs.empty() && !logs.starts_with('/')) return refuse(Code::kInvalidArgument, {"log_directory ", logs, " is not absolute"});
   if (json::get_string(config, {"hostname"}).size() > 64) return fail(Code::kInvalidArgument, "hostname is longer than 64 bytes");
   std::string_view group = json::get_string(config, {"linux", "cgroup_parent"});
   for (std::string_view part : split(group, '/'))
-    if (part == "." || part == "..") return fail(Code::kInvalidArgument, cat("cgroup_parent ", group, " is not a plain path"));
-  if (group.ends_with(".slice") && !group.starts_with('/')) return fail(Code::kUnimplemented, cat("cgroup_parent ", group, ": want a path; this runtime's cgroup driver is cgroupfs"));
+    if (part == "." || part == "..") return refuse(Code::kInvalidArgument, {"cgroup_parent ", group, " is not a plain path"});
+  if (group.ends_with(".slice") && !group.starts_with('/')) return refuse(Code::kUnimplemented, {"cgroup_parent ", group, ": want a path; this runtime's cgroup driver is cgroupfs"});
   bool node_network = json::get_int(security, {"namespace_options", "network"}) == static_cast<int>(NamespaceMode::kNode);
   bool node_ipc = json::get_int(security, {"namespace_options", "ipc"}) == static_cast<int>(NamespaceMode::kNode);
   for (const auto& [name, value] : map_of(config, {"linux", "sysctls"}))
@@ -128,10 +128,10 @@ Result<> check_sandbox(const json::Value& config) {
     for (const json::Value& p : *ports) {
       std::int64_t host = json::get_int(p, {"host_port"}), inside = json::get_int(p, {"container_port"});
       if (host < 0 || host > 65'535 || inside < 0 || inside > 65'535 || (host > 0 && inside == 0))
-        return fail(Code::kInvalidArgument, cat("port mapping ", host, " to ", inside, ": want ports within 1 and 65535"));
+        return refuse(Code::kInvalidArgument, {"port mapping ", std::to_string(host), " to ", std::to_string(inside), ": want ports within 1 and 65535"});
       std::string_view ip = json::get_string(p, {"host_ip"});
       if (!ip.empty()) TRY(network::parse_ip(ip));
-      if (json::get_int(p, {"protocol"}) < 0 || json::get_int(p, {"protocol"}) > 2) return fail(Code::kInvalidArgument, cat("port mapping of ", host, ": unknown protocol"));
+      if (json::get_int(p, {"protocol"}) < 0 || json::get_int(p, {"protocol"}) > 2) return refuse(Code::kInvalidArgument, {"port mapping of ", std::to_string(host), ": unknown protocol"});
     }
   for (const std::string& server : strings_of(config, {"dns_config", "servers"})) TRY(network::parse_ip(server));
   return {};
@@ -144,9 +144,9 @@ Result<> check_container(const Sandbox& sandbox, const json::Value& config) {
     return fail(Code::kUnimplemented, "CDI_devices are not supported by this runtime");
   std::string_view log = json::get_string(config, {"log_path"});
   for (std::string_view part : split(log, '/'))
-    if (part == "..") return fail(Code::kInvalidArgument, cat("log_path ", log, " leaves the log directory"));
+    if (part == "..") return refuse(Code::kInvalidArgument, {"log_path ", log, " leaves the log directory"});
   std::int64_t signal = json::get_int(config, {"stop_signal"});
-  if (signal != 0 && signal_of_enum(signal) == 0) return fail(Code::kInvalidArgument, cat("stop_signal: unknown signal ", signal));
+  if (signal != 0 && signal_of_enum(signal) == 0) return refuse(Code::kInvalidArgument, {"stop_signal: unknown signal ", std::to_string(signal)});
   TRY(check_mounts(config));
   TRY(check_devices(config));
   return check_security(sandbox, member_of(config, {"linux", "security_context"}));

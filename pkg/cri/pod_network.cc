@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/strings.h"
+#include "cri/messages.h"
 
 namespace monopod::cri {
 namespace {
@@ -50,10 +51,10 @@ Task<Result<>> PodNetwork::ready() {
 
 Task<Result<>> PodNetwork::set_cidr(network::Cidr cidr) {
   if (cidr == options_.cidr) co_return Result<>();
-  if (!cidr.address.is_v4() || cidr.prefix_bits < 16 || cidr.prefix_bits > 29) co_return fail(Code::kInvalidArgument, cat("pod_cidr ", network::format_cidr(cidr), ": want IPv4 from /16 to /29"));
+  if (!cidr.address.is_v4() || cidr.prefix_bits < 16 || cidr.prefix_bits > 29) co_return refuse(Code::kInvalidArgument, {"pod_cidr ", network::format_cidr(cidr), ": want IPv4 from /16 to /29"});
   if (engine_) {
     if (!engine_->pods().empty())
-      co_return fail(Code::kFailedPrecondition, cat("pod_cidr ", network::format_cidr(cidr), ": pods have addresses of ", network::format_cidr(options_.cidr)));
+      co_return refuse(Code::kFailedPrecondition, {"pod_cidr ", network::format_cidr(cidr), ": pods have addresses of ", network::format_cidr(options_.cidr)});
     CO_TRY(co_await engine_->teardown());
     engine_.reset();
   }

@@ -16,10 +16,10 @@ using async::Task;
 template <typename Map>
 Result<typename Map::mapped_type> find_in(const Map& all, std::string_view id, std::string_view what) {
   auto found = all.lower_bound(std::string(id));
-  auto none = [&] { return fail(Code::kNotFound, cat(what, " \"", id, "\": not found")); };
+  auto none = [&] { return refuse(Code::kNotFound, {what, " \"", id, "\": not found"}); };
   if (id.empty() || found == all.end() || !found->first.starts_with(id) || found->second->making) return none();
   auto next = std::next(found);
-  if (found->first != id && next != all.end() && next->first.starts_with(id)) return fail(Code::kInvalidArgument, cat(what, " \"", id, "\": several begin so"));
+  if (found->first != id && next != all.end() && next->first.starts_with(id)) return refuse(Code::kInvalidArgument, {what, " \"", id, "\": several begin so"});
   return found->second;
 }
 
@@ -65,7 +65,7 @@ std::string Pods::new_id() {
 
 Task<Result<>> Pods::wait_for_turn(std::shared_ptr<Item> item) {
   while (item->busy) CO_TRY(co_await item->changed.wait());  // forever: the change before it is bounded
-  if (item->removed) co_return fail(Code::kNotFound, cat("\"", item->id, "\": not found"));
+  if (item->removed) co_return refuse(Code::kNotFound, {"\"", item->id, "\": not found"});
   co_return Result<>();
 }
 

@@ -28,7 +28,7 @@ constexpr int kUnknownExitCode = 255;  // of a container that was lost with the 
 Result<container::Device> host_device(const std::string& path, const std::string& inside, bool follow = true) {
   struct ::stat st {};
   if ((follow ? ::stat(path.c_str(), &st) : ::lstat(path.c_str(), &st)) != 0) return fail_errno(cat("device ", path));
-  if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)) return fail(Code::kInvalidArgument, cat("device ", path, ": not a device node"));
+  if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)) return refuse(Code::kInvalidArgument, {"device ", path, ": not a device node"});
   return container::Device{.path = inside, .type = S_ISCHR(st.st_mode) ? 'c' : 'b', .major = ::major(st.st_rdev), .minor = ::minor(st.st_rdev),
                            .file_mode = st.st_mode & 07777U, .uid = st.st_uid, .gid = st.st_gid};
 }
@@ -60,12 +60,12 @@ std::string seccomp_file(const json::Value& security) {
 
 Result<> Pods::check_new_container(const Sandbox& s, const json::Value& config) const {
   TRY(check_container(s, config));
-  if (!s.ready || s.stopping) return fail(Code::kFailedPrecondition, cat("sandbox \"", s.id, "\" is not ready"));
-  if (containers_.size() >= kContainersMax) return fail(Code::kResourceExhausted, cat("more than ", kContainersMax, " containers"));
+  if (!s.ready || s.stopping) return refuse(Code::kFailedPrecondition, {"sandbox \"", s.id, "\" is not ready"});
+  if (containers_.size() >= kContainersMax) return refuse(Code::kResourceExhausted, {"more than ", std::to_string(kContainersMax), " containers"});
   std::string name = container_name(config);
   for (const auto& [id, other] : containers_)
     if (other->sandbox_id == s.id && container_name(other->config) == name)
-      return fail(Code::kAlreadyExists, cat("failed to reserve container name \"", name, "\": name is reserved for \"", id, "\""));
+      return refuse(Code::kAlreadyExists, {"failed to reserve container name \"", name, "\": name is reserved for \"", id, "\""});
   return {};
 }
 
@@ -104,7 +104,7 @@ Task<Result<>> Pods::make_container(SandboxPtr s, ContainerPtr c) {
   std::string id = c->id;
   std::string wanted(json::get_string(c->config, {"image", "image"}));
   std::optional<image::Image> image = parts_.images.find(wanted);
-  if (!image) co_return fail(Code::kNotFound, cat("failed to resolve image \"", wanted, "\": not found"));
+  if (!image) co_return refuse(Code::kNotFound, {"failed to resolve image \"", wanted, "\": not found"});
   c->image_id = image->id;
   c->stop_signal = stop_signal(c->config, image->config);
   std::string_view logs = json::get_string(s->config, {"log_directory"}), log = json::get_string(c->config, {"log_path"});
@@ -115,8 +115,8 @@ Task<Result<>> Pods::make_container(SandboxPtr s, ContainerPtr c) {
   if (mode == NamespaceMode::kPod && s->mode("pid") == NamespaceMode::kPod) place.pid_of = runtime_id(s->id);
   if (mode == NamespaceMode::kTarget) {
     CO_TRY_ASSIGN(ContainerPtr target, find_container(json::get_string(c->config, {"linux", "security_context", "namespace_options", "target_id"})));
-    if (target->sandbox_id != s->id) co_return fail(Code::kInvalidArgument, cat("target_id ", target->id, " is a container of another sandbox"));
-    if (target->phase != Phase::kRunning) co_return fail(Code::kFailedPrecondition, cat("target_id ", target->id, " is not running"));
+    if (target->sandbox_id != s->id) co_return refuse(Code::kInvalidArgument, {"target_id ", target->id, " is a container of another sandbox"});
+    if (target->phase != Phase::kRunning) co_return refuse(Code::kFailedPrecondition, {"target_id ", target->id, " is not running"});
     place.pid_of = runtime_id(target->id);
   }
   CO_TRY(co_await parts_.images.prepare_snapshot(runtime_id(id), image->id));
@@ -150,7 +150,7 @@ Result<> Pods::fill_place(const Sandbox& s, Container& c, const image::ImageConf
   json::Value security = member_of(c.config, {"linux", "security_context"});
   if (std::string file = seccomp_file(security); !file.empty()) {
     auto text = sys::read_host_file(file, kProfileBytesMax);
-    if (!text) return fail(Code::kFailedPrecondition, cat("failed to load seccomp profile ", file, ": ", text.error().message()));
+    if (!text) return refuse(Code::kFailedPrecondition, {"failed to load seccomp profile ", file, ": ", text.error().message()});
     place.seccomp_json = std::move(*text);
   }
   place.apparmor = sys::read_host_file("/sys/module/apparmor/parameters/enabled", 16).value_or("").starts_with('Y');
@@ -183,7 +183,7 @@ Result<> Pods::prepare_group(const Container& c, const std::string& group) const
   TRY(parts_.cgroups.create(group));
   for (const auto& [file, value] : files) {
     auto [controller, rest] = split_once(file, '.');
-    if (!rest || file.find('/') != std::string::npos) return fail(Code::kInvalidArgument, cat("linux.resources.unified: \"", file, "\" is no control file"));
+    if (!rest || file.find('/') != std::string::npos) return refuse(Code::kInvalidArgument, {"linux.resources.unified: \"", file, "\" is no control file"});
     auto written = parts_.cgroups.write(group, controller, file, value);
     if (!written) return fail(std::move(written).error().with(cat("linux.resources: ", file)));
   }
@@ -195,7 +195,7 @@ Task<Result<>> Pods::start(ContainerPtr c) { return async::whole(start_now(std::
 Task<Result<>> Pods::start_now(ContainerPtr c) {
   CO_TRY(co_await wait_for_turn(c));
   Turn turn(c);
-  if (c->phase != Phase::kCreated) co_return fail(Code::kFailedPrecondition, cat("container \"", c->id, "\" is in state ", c->phase == Phase::kRunning ? "running" : "exited", ", not created"));
+  if (c->phase != Phase::kCreated) co_return refuse(Code::kFailedPrecondition, {"container \"", c->id, "\" is in state ", c->phase == Phase::kRunning ? "running" : "exited", ", not created"});
   c->phase = Phase::kRunning;
   Result<> started = co_await parts_.runtime.start(runtime_id(c->id));
   if (started) {
@@ -303,7 +303,7 @@ Task<Result<>> Pods::remove_now(ContainerPtr c) {
 Task<Result<>> Pods::update(ContainerPtr c, json::Value resources) {
   CO_TRY(co_await wait_for_turn(c));
   Turn turn(c);
-  if (c->phase == Phase::kExited) co_return fail(Code::kFailedPrecondition, cat("container \"", c->id, "\" has exited"));
+  if (c->phase == Phase::kExited) co_return refuse(Code::kFailedPrecondition, {"container \"", c->id, "\" has exited"});
   json::Value merged = merge_resources(member_of(c->config, {"linux", "resources"}), resources);
   CO_TRY(co_await parts_.runtime.update(runtime_id(c->id), make_limits(merged)));
   json::Value before = std::exchange(json::at_path(c->config, {"linux", "resources"}), merged);

@@ -31,11 +31,11 @@ Result<> write_files(const Sandbox& s, const std::string& directory) {
 
 Result<> Pods::check_new_sandbox(const json::Value& config, std::string_view handler) const {
   TRY(check_sandbox(config));
-  if (!handler.empty()) return fail(Code::kInvalidArgument, cat("no runtime for \"", handler, "\" is configured"));
-  if (sandboxes_.size() >= kSandboxesMax) return fail(Code::kResourceExhausted, cat("more than ", kSandboxesMax, " sandboxes"));
+  if (!handler.empty()) return refuse(Code::kInvalidArgument, {"no runtime for \"", handler, "\" is configured"});
+  if (sandboxes_.size() >= kSandboxesMax) return refuse(Code::kResourceExhausted, {"more than ", std::to_string(kSandboxesMax), " sandboxes"});
   std::string name = sandbox_name(config);
   for (const auto& [id, other] : sandboxes_)
-    if (sandbox_name(other->config) == name) return fail(Code::kAlreadyExists, cat("failed to reserve sandbox name \"", name, "\": name is reserved for \"", id, "\""));
+    if (sandbox_name(other->config) == name) return refuse(Code::kAlreadyExists, {"failed to reserve sandbox name \"", name, "\": name is reserved for \"", id, "\""});
   return {};
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "cri/messages.h"
 
 namespace monopod::cri {
 namespace {
@@ -180,7 +181,7 @@ Result<Field> parse_field(std::string_view text) {
   auto kind = std::ranges::find(kKinds, type.empty() ? '\0' : type[0], &std::pair<char, Kind>::first);
   std::size_t colon = type.find(':');
   bool names_type = kind != std::end(kKinds) && (kind->second == Kind::kEnum || kind->second == Kind::kMessage);
-  if (name.empty() || kind == std::end(kKinds) || names_type != (colon != std::string_view::npos)) return fail(Code::kInvalidArgument, cat("schema: bad field \"", text, "\""));
+  if (name.empty() || kind == std::end(kKinds) || names_type != (colon != std::string_view::npos)) return refuse(Code::kInvalidArgument, {"schema: bad field \"", text, "\""});
   out.name = name;
   out.number = *number;
   out.kind = kind->second;
@@ -207,7 +208,7 @@ Result<Schema> Schema::parse(std::string_view text) {
     for (Field& field : message.fields) {
       if (field.kind != Kind::kMessage) continue;
       field.message = out.find(field.of);
-      if (field.message == nullptr) return fail(Code::kInvalidArgument, cat("schema: ", message.name, ".", field.name, ": no message ", field.of));
+      if (field.message == nullptr) return refuse(Code::kInvalidArgument, {"schema: ", message.name, ".", field.name, ": no message ", field.of});
     }
   return out;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "cri/messages.h"
 #include "cri/describe.h"
 #include "cri/limits.h"
 #include "http/grpc.h"
@@ -74,7 +75,7 @@ Task<Result<>> Service::handle(http::Exchange& exchange) {
   std::string_view path = call.method();
   auto method = std::ranges::find_if(kMethods, [&](const Method& m) { return path == cat(kPackage, m.service, "/", m.name); });
   bool events = path == kEvents;
-  if (method == std::end(kMethods) && !events) co_return co_await call.finish(fail(Code::kUnimplemented, cat("unknown method ", path)));
+  if (method == std::end(kMethods) && !events) co_return co_await call.finish(refuse(Code::kUnimplemented, {"unknown method ", path}));
   Result<std::optional<std::string>> message = co_await call.read();
   if (message && !*message) message = fail(Code::kInvalidArgument, "no request message");
   if (!message) co_return co_await call.finish(fail(std::move(message).error()));
@@ -86,7 +87,7 @@ Task<Result<>> Service::handle(http::Exchange& exchange) {
 }
 
 Task<Result<json::Value>> Service::answer(const Method& method, const std::string& message) {
-  if (message.size() > kRequestBytesMax) co_return fail(Code::kResourceExhausted, cat("request is larger than ", kRequestBytesMax, " bytes"));
+  if (message.size() > kRequestBytesMax) co_return refuse(Code::kResourceExhausted, {"request is larger than ", std::to_string(kRequestBytesMax), " bytes"});
   CO_TRY_ASSIGN(json::Value request, decode_message(message, *Schema::get().find(cat(method.name, "Request"))));
   if (method.now != nullptr) co_return (this->*method.now)(request);
   if (method.later != nullptr) co_return co_await (this->*method.later)(request);

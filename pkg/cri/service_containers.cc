@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "cri/messages.h"
 #include "cri/describe.h"
 #include "cri/limits.h"
 #include "cri/service.h"
@@ -76,7 +77,7 @@ Service::Act Service::update_container(const json::Value& request) {
 
 Result<ContainerPtr> Service::find_running(const json::Value& request) const {
   TRY_ASSIGN(ContainerPtr c, p_.pods.find_container(container_id_of(request)));
-  if (c->phase != Phase::kRunning) return fail(Code::kFailedPrecondition, cat("container \"", c->id, "\" is not running"));
+  if (c->phase != Phase::kRunning) return refuse(Code::kFailedPrecondition, {"container \"", c->id, "\" is not running"});
   return c;
 }
 
@@ -107,7 +108,7 @@ Service::Now Service::exec(const json::Value& request) {
 Service::Now Service::attach(const json::Value& request) {
   TRY_ASSIGN(http::RemoteStreams streams, streams_of(request));
   TRY_ASSIGN(ContainerPtr c, find_running(request));
-  if (streams.tty != c->terminal()) return fail(Code::kInvalidArgument, cat("tty is ", streams.tty ? "true" : "false", ", that of container \"", c->id, "\" is not"));
+  if (streams.tty != c->terminal()) return refuse(Code::kInvalidArgument, {"tty is ", streams.tty ? "true" : "false", ", that of container \"", c->id, "\" is not"});
   Streaming::What attach{.kind = Streaming::Kind::kAttach, .request = {.container_id = runtime_id(c->id), .command = {}, .streams = streams}};
   TRY_ASSIGN(std::string url, p_.streaming.add(std::move(attach)));
   return json::Object{{"url", std::move(url)}};

@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/strings.h"
+#include "cri/messages.h"
 #include "cri/describe.h"
 #include "cri/service.h"
 #include "image/reference.h"
@@ -65,7 +66,7 @@ Service::Later Service::image_status(const json::Value& request) {
 
 Service::Later Service::pull_image(const json::Value& request) {
   CO_TRY_ASSIGN(std::string name, image_of(request));
-  if (std::string_view handler = json::get_string(request, {"image", "runtime_handler"}); !handler.empty()) co_return fail(Code::kInvalidArgument, cat("no runtime for \"", handler, "\" is configured"));
+  if (std::string_view handler = json::get_string(request, {"image", "runtime_handler"}); !handler.empty()) co_return refuse(Code::kInvalidArgument, {"no runtime for \"", handler, "\" is configured"});
   CO_TRY_ASSIGN(image::PullOptions options, pull_options(member_of(request, {"auth"})));
   CO_TRY_ASSIGN(image::ImportedImage pulled, co_await p_.parts.images.pull(name, std::move(options)));
   co_return json::Object{{"image_ref", pulled.id}};

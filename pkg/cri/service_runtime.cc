@@ -1,5 +1,6 @@
 // What the runtime is, and whether it works.
 #include "base/strings.h"
+#include "cri/messages.h"
 #include "cri/service.h"
 
 namespace monopod::cri {
@@ -34,10 +35,10 @@ Service::Act Service::update_runtime_config(const json::Value& request) {
   // Of two families the first IPv4 one: that is what pods here have.
   for (std::string_view part : split(text, ',')) {
     auto cidr = network::parse_cidr(trim(part));
-    if (!cidr) return done(fail(Code::kInvalidArgument, cat("pod_cidr \"", text, "\": ", cidr.error().message())));
+    if (!cidr) return done(refuse(Code::kInvalidArgument, {"pod_cidr \"", text, "\": ", cidr.error().message()}));
     if (cidr->address.is_v4()) return p_.network.set_cidr(*cidr);
   }
-  return done(fail(Code::kUnimplemented, cat("pod_cidr \"", text, "\": pods have IPv4 addresses only")));
+  return done(refuse(Code::kUnimplemented, {"pod_cidr \"", text, "\": pods have IPv4 addresses only"}));
 }
 
 Service::Now Service::checkpoint_container(const json::Value&) { return fail(Code::kUnimplemented, "CheckpointContainer: checkpoints are not supported by this runtime"); }

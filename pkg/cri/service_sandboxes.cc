@@ -1,4 +1,5 @@
 #include "base/strings.h"
+#include "cri/messages.h"
 #include "cri/describe.h"
 #include "cri/service.h"
 
@@ -50,14 +51,14 @@ Service::Now Service::list_sandboxes(const json::Value& request) {
 Service::Act Service::update_sandbox(const json::Value& request) {
   auto s = p_.pods.find_sandbox(sandbox_id_of(request));
   if (!s) return done(fail(s.error()));
-  if (!(*s)->ready) return done(fail(Code::kFailedPrecondition, cat("sandbox \"", (*s)->id, "\" is not ready")));
+  if (!(*s)->ready) return done(refuse(Code::kFailedPrecondition, {"sandbox \"", (*s)->id, "\" is not ready"}));
   if (!p_.pods.owns_group(**s)) return done({});
   return p_.parts.runtime.create_group(p_.pods.group(**s), make_limits(member_of(request, {"resources"})));
 }
 
 Service::Now Service::port_forward(const json::Value& request) {
   TRY_ASSIGN(SandboxPtr s, p_.pods.find_sandbox(sandbox_id_of(request)));
-  if (!s->ready) return fail(Code::kFailedPrecondition, cat("sandbox \"", s->id, "\" is not ready"));
+  if (!s->ready) return refuse(Code::kFailedPrecondition, {"sandbox \"", s->id, "\" is not ready"});
   Streaming::What forward{.kind = Streaming::Kind::kForward, .network_path = p_.pods.network_path(*s), .pod = std::string(json::get_string(s->config, {"metadata", "name"})), .sandbox = s->id};
   if (const json::Array* ports = json::get_array(request, {"port"}))
     for (const json::Value& port : *ports) {

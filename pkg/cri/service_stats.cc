@@ -2,6 +2,7 @@
 #include <chrono>
 
 #include "base/strings.h"
+#include "cri/messages.h"
 #include "cri/describe.h"
 #include "cri/service.h"
 #include "sys/root.h"
@@ -162,7 +163,7 @@ Service::Later Service::list_container_stats(const json::Value& request) {
 
 Service::Later Service::sandbox_stats(const json::Value& request) {
   CO_TRY_ASSIGN(SandboxPtr s, p_.pods.find_sandbox(json::get_string(request, {"pod_sandbox_id"})));
-  if (!s->ready) co_return fail(Code::kFailedPrecondition, cat("sandbox \"", s->id, "\" is not ready"));
+  if (!s->ready) co_return refuse(Code::kFailedPrecondition, {"sandbox \"", s->id, "\" is not ready"});
   co_return co_await measure(running(json::Object{{"pod_sandbox_id", s->id}}), [this, s](const Usages& usages) -> json::Value { return json::Object{{"stats", stats_of(*s, usages)}}; });
 }
 

@@ -1,6 +1,7 @@
 #include "cri/streaming.h"
 
 #include "base/strings.h"
+#include "cri/messages.h"
 #include "cri/limits.h"
 #include "pki/random.h"
 
@@ -29,7 +30,7 @@ void Streaming::forget_old() {
 
 Result<std::string> Streaming::add(What what) {
   forget_old();
-  if (tickets_.size() >= kTokensMax) return fail(Code::kResourceExhausted, cat("more than ", kTokensMax, " streams were asked for and not opened"));
+  if (tickets_.size() >= kTokensMax) return refuse(Code::kResourceExhausted, {"more than ", std::to_string(kTokensMax), " streams were asked for and not opened"});
   TRY_ASSIGN(std::string token, pki::random_token(kTokenBytes));
   std::string url = cat("http://127.0.0.1:", port_, "/", path_of(what), "/", token);
   for (char separator = '?'; std::int64_t port : what.ports) url += cat(std::exchange(separator, '&'), "port=", port);
