@@ -19,19 +19,23 @@ class Pool {
   ~Pool();  // waits for running work
 
   // Runs work on a pool thread and resumes the caller on its loop. Not interruptible: a cancelled caller still waits for it.
+  // A coroutine for each type of result, not for each work: there are hundreds of works.
   template <typename F>
   Task<std::invoke_result_t<F>> run(F work) {
-    using R = std::invoke_result_t<F>;
+    return run_for<std::invoke_result_t<F>>(std::move(work));
+  }
+
+ private:
+  template <typename R>
+  Task<R> run_for(std::move_only_function<R()> work) {
     if constexpr (std::is_void_v<R>) {
-      co_await run_erased([&work] { work(); });
+      co_await run_erased(std::move(work));
     } else {
       std::optional<R> out;
       co_await run_erased([&work, &out] { out.emplace(work()); });
       co_return std::move(*out);
     }
   }
-
- private:
   Task<> run_erased(std::move_only_function<void()> work);
   asio::thread_pool threads_;
   Rng* rng_ = nullptr;  // simulated

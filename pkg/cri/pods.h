@@ -107,7 +107,6 @@ class Pods {
     std::shared_ptr<Item> item_;
   };
   async::Task<Result<>> wait_for_turn(std::shared_ptr<Item> item);
-  // One type of work for the pool: each of its own costs a coroutine.
   async::Task<Result<>> on_pool(std::function<Result<>()> work) { return parts_.pool.run(std::move(work)); }
   Result<> check_new_sandbox(const json::Value& config, std::string_view handler) const;
   Result<> check_new_container(const Sandbox& s, const json::Value& config) const;
