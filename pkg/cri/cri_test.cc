@@ -120,8 +120,10 @@ TEST(CriRequests, OfContainersAreCheckedWhole) {
         R"({"linux":{"security_context":{"run_as_user":{"value":-1}}}})", R"({"linux":{"security_context":{"privileged":true}}})", R"({"linux":{"security_context":{"supplemental_groups":[-1]}}})",
         R"({"linux":{"security_context":{"seccomp":{"profile_type":2}}}})", R"({"linux":{"security_context":{"seccomp":{"profile_type":2,"localhost_ref":"relative"}}}})",
         R"({"linux":{"security_context":{"apparmor":{"profile_type":1,"localhost_ref":"p"}}}})", R"({"linux":{"security_context":{"masked_paths":["relative"]}}})",
-        R"({"linux":{"security_context":{"namespace_options":{"network":3}}}})"})
+        R"({"linux":{"security_context":{"namespace_options":{"network":3}}}})", R"({"linux":{"security_context":{"seccomp_profile_path":"/profile"}}})",
+        R"({"linux":{"security_context":{"seccomp_profile_path":"localhost/relative"}}})"})
     EXPECT_EQ(with(wrong).error().code(), Code::kInvalidArgument) << wrong;
+  EXPECT_TRUE(with(R"({"linux":{"security_context":{"seccomp_profile_path":"localhost//profile"}}})"));
   for (std::string_view unknown : {R"({"CDI_devices":[{"name":"x"}]})", R"({"mounts":[{"host_path":"/a","container_path":"/b","gidMappings":[{}]}]})"}) EXPECT_EQ(with(unknown).error().code(), Code::kUnimplemented) << unknown;
 }
 

@@ -92,6 +92,9 @@ Result<> check_security(const Sandbox& sandbox, const json::Value& security) {
   if (json::find(security, {"run_as_group"}) != nullptr && !user && !name)
     return fail(Code::kInvalidArgument, "user group is specified without user: run_as_group needs run_as_user or run_as_username");
   for (std::string_view which : {"seccomp", "apparmor"}) TRY(check_profile(security, which));
+  static constexpr std::string_view kOldProfiles[] = {"", "unconfined", "runtime/default", "docker/default"};
+  std::string_view old = json::get_string(security, {"seccomp_profile_path"});
+  if (std::ranges::find(kOldProfiles, old) == std::end(kOldProfiles) && !old.starts_with("localhost//")) return refuse(Code::kInvalidArgument, {"invalid seccomp profile \"", old, "\""});
   if (json::get_bool(security, {"privileged"}) && !json::get_bool(sandbox.config, {"linux", "security_context", "privileged"}))
     return fail(Code::kInvalidArgument, "no privileged container allowed in sandbox");
   if (const json::Array* groups = json::get_array(security, {"supplemental_groups"}))

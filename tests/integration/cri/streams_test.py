@@ -140,14 +140,14 @@ def exec_streams():
     eq(e.cri.refused("Exec", container_id=c, cmd=["true"], stdout=True, stderr=True, tty=True).code, INVALID)
     eq(e.cri.refused("Exec", container_id=c, cmd=[], stdout=True).code, INVALID)
     eq(e.cri.refused("Exec", container_id="none", cmd=["true"], stdout=True).code, NOT_FOUND)
-    for _ in range(1001):  # asked for and not used
+    for _ in range(1001 if "MONOPOD_LONG" in os.environ else 0):  # asked for and not used
         try:
             exec_url(c, "true")
         except Refused as refused:
             eq((refused.code, "1000" in refused.message), (8, True))
             break
     else:
-        raise AssertionError("no limit of unused streams")
+        eq("MONOPOD_LONG" in os.environ, False)
     e.kill_child()
     eq(WebSocket(exec_url(c, "echo", "x"), "v5.channel.k8s.io").all()[1], b"x\n")
     e.cri.call("RemovePodSandbox", pod_sandbox_id=s[0])
@@ -275,7 +275,7 @@ def main():
             checks.run(name, function)
         e.stop()
         if not checks.only and "MONOPOD_LONG" not in os.environ:
-            names = random.sample(names, 3)
+            names = random.sample(names, 2)
         for point in names:
             checks.run(point, lambda p=point: dies_at(p))
             if e.process:
