@@ -4,6 +4,26 @@
 
 namespace monopod {
 
+namespace detail {
+
+const char CatPiece::kUnsigned[1] = {};
+
+std::string cat_pieces(const CatPiece* pieces, std::size_t count) {
+  std::string out;
+  for (const CatPiece* piece = pieces; piece != pieces + count; ++piece) {
+    if (piece->text != nullptr && piece->text != CatPiece::kUnsigned) {
+      out.append(piece->text, piece->size);
+      continue;
+    }
+    char text[24];
+    auto [end, ec] = piece->text == nullptr ? std::to_chars(text, text + sizeof text, static_cast<std::int64_t>(piece->size)) : std::to_chars(text, text + sizeof text, piece->size);
+    out.append(text, end);
+  }
+  return out;
+}
+
+}  // namespace detail
+
 std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
   parts.reserve(static_cast<std::size_t>(std::ranges::count(text, separator)) + 1);

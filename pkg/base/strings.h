@@ -2,6 +2,7 @@
 #pragma once
 
 #include <charconv>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,22 +12,30 @@ namespace monopod {
 
 // Concatenates anything string_view-like and integers: cat("pod ", ns, "/", name, ": ", 3).
 namespace detail {
-inline void cat_one(std::string& out, std::string_view v) { out += v; }
-inline void cat_one(std::string& out, char c) { out += c; }
-template <typename T>
-  requires std::is_integral_v<T>
-void cat_one(std::string& out, T n) {
-  char text[24];
-  auto [end, ec] = std::to_chars(text, text + sizeof text, n);
-  out.append(text, end);
-}
+// One argument, whatever its type was: what joins them is a function, not a template for each list of types.
+struct CatPiece {
+  const char* text = nullptr;  // null: the number is signed; kUnsigned: it is not
+  std::uint64_t size;          // of text, or the number
+  static const char kUnsigned[1];
+
+  template <typename T>
+    requires(std::is_convertible_v<const T&, std::string_view>)
+  [[gnu::always_inline]] explicit CatPiece(const T& value) : CatPiece(std::string_view(value), 0) {}
+  [[gnu::always_inline]] explicit CatPiece(const char& c) : text(&c), size(1) {}
+  template <typename T>
+    requires(std::is_integral_v<T> && !std::is_same_v<T, char>)
+  [[gnu::always_inline]] explicit CatPiece(const T& n) : text(std::is_signed_v<T> ? nullptr : kUnsigned), size(static_cast<std::uint64_t>(n)) {}
+
+ private:
+  [[gnu::always_inline]] CatPiece(std::string_view value, int) : text(value.data() == nullptr ? "" : value.data()), size(value.size()) {}
+};
+std::string cat_pieces(const CatPiece* pieces, std::size_t count);
 }  // namespace detail
 
 template <typename... Args>
-std::string cat(const Args&... args) {
-  std::string out;
-  (detail::cat_one(out, args), ...);
-  return out;
+[[gnu::always_inline]] inline std::string cat(const Args&... args) {
+  const detail::CatPiece pieces[] = {detail::CatPiece(args)...};
+  return detail::cat_pieces(pieces, sizeof...(Args));
 }
 
 // Every part, empty ones too: split("a,,b", ',') is {"a", "", "b"}; split("", ',') is {""}. Views into text.

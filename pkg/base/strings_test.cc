@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "base/rng.h"
 
 namespace monopod {
@@ -14,7 +16,12 @@ TEST(Strings, SplitKeepsEmptyParts) {
   EXPECT_FALSE(split_once("k", '=').second);
 }
 
-TEST(Strings, CatMixesTextAndNumbers) { EXPECT_EQ(cat("a", 1, ':', std::string("b"), -2), "a1:b-2"); }
+TEST(Strings, CatMixesTextAndNumbers) {
+  EXPECT_EQ(cat("a", 1, ':', std::string("b"), -2), "a1:b-2");
+  EXPECT_EQ(cat(std::string_view(), "", std::string()), "") << "nothing is no number";
+  EXPECT_EQ(cat(std::numeric_limits<std::int64_t>::min(), ' ', std::numeric_limits<std::uint64_t>::max(), ' ', std::uint8_t{7}, ' ', std::int16_t{-7}), "-9223372036854775808 18446744073709551615 7 -7");
+  EXPECT_EQ(cat(std::string_view("a\0b", 3)).size(), 3U);
+}
 
 TEST(Strings, ParseIntTakesTheWholeTextOrNothing) {
   EXPECT_EQ(parse_int<int>("-7"), -7);
