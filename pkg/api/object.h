@@ -69,7 +69,7 @@ class Object {
   // The same in an arena, for a quarter less: neither it nor what is moved out of it may outlive the arena.
   json::Value tree(json::Arena& arena) const;
 
-  // The digest of the apply last seen to change nothing of it (registry/reapply.h); empty: of none. On the loop only.
+  // The digests of the apply last seen to change nothing of it (registry/reapply.cc); empty: of none. On the loop only.
   std::string_view unchanged_by() const { return unchanged_by_ ? std::string_view(*unchanged_by_) : std::string_view(); }
   void keep_unchanged_by(std::string digest) const { unchanged_by_ = std::make_unique<const std::string>(std::move(digest)); }
 

@@ -117,6 +117,7 @@ async::Task<Outcome<ObjectPtr>> Registry::patch(Call& call, PatchType type, json
   const Resource& resource = *call.resource;
   PatchJob job{call, type, patch, validation,
                FieldManager{call.manager(), std::string(resource.group_version()), call.subresource, time_.wall()}};
+  std::string content;  // the digest of what a configuration says, where it is needed
   if (type == PatchType::kApply) {
     CO_OUT(check_configuration(call, patch));
     json::at_path(patch, {"metadata", "name"}) = call.name;
@@ -125,6 +126,12 @@ async::Task<Outcome<ObjectPtr>> Registry::patch(Call& call, PatchType type, json
     auto read = read_configuration(std::move(patch), resource.type(), job.who);
     if (!read) co_return refuse(patch_failure(read.error()));
     patch = std::move(*read);
+    CO_OUT_ASSIGN(ObjectPtr known, co_await find_unchanged(call));
+    if (known) content = digest_of_apply(call, json::format(patch));
+    if (known && known->unchanged_by().ends_with(content)) {
+      known->keep_unchanged_by(call.apply_digest + content);
+      co_return known;
+    }
   }
   Mutation mutation = [&job](const json::Value& old) { return ready(job.run(old)); };
   Outcome<ObjectPtr> out = co_await modify(call, mutation, type != PatchType::kApply);
@@ -136,7 +143,10 @@ async::Task<Outcome<ObjectPtr>> Registry::patch(Call& call, PatchType type, json
     co_return co_await create(call, to_stored(std::move(made), resource));
   }
   bool silent = job.warnings.empty() && call.warnings.empty();  // what is remembered says nothing
-  if (out && silent && job.unchanged != 0 && (*out)->revision() == job.unchanged && !call.apply_digest.empty()) (*out)->keep_unchanged_by(call.apply_digest);
+  if (out && silent && job.unchanged != 0 && (*out)->revision() == job.unchanged && !call.apply_digest.empty()) {
+    if (content.empty()) content = digest_of_apply(call, json::format(patch));
+    (*out)->keep_unchanged_by(call.apply_digest + content);
+  }
   for (std::string& warning : job.warnings) call.warnings.push_back(std::move(warning));
   co_return out;
 }

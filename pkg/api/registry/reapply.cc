@@ -1,6 +1,7 @@
 // Server-side apply of what is there already, the most frequent one: what keeps a cluster as a repository says applies everything every few
-// minutes. An object is immutable, so "this apply changes nothing of it" stays true as long as the object lives, and is kept with it: one
-// digest an object, of the last such apply.
+// minutes. An object is immutable, so "this apply changes nothing of it" stays true as long as the object lives, and is kept with it: two
+// digests an object, of the last such apply's bytes and of what they say. The first spares reading them; the second, which patch() looks at,
+// knows the same configuration in other words.
 #include "api/registry/registry.h"
 #include "base/strings.h"
 #include "pki/digest.h"
@@ -16,16 +17,22 @@ std::string digest_of_apply(const Call& call, std::string_view body) {
   return pki::sha256(text);
 }
 
-async::Task<Outcome<ObjectPtr>> Registry::reapply(const Call& call) {
+async::Task<Outcome<ObjectPtr>> Registry::find_unchanged(const Call& call) {
   if (call.apply_digest.empty()) co_return nullptr;
   CO_OUT_ASSIGN(WatchCache * cache, cache_of(call));
   CO_OUT(co_await caches_.fresh());
   const Resource& resource = cache->resource();
   ObjectPtr current = cache->find(resource.namespaced ? cat(call.ns, '/', call.name) : call.name);
-  if (!current || current->deleting() || current->unchanged_by() != call.apply_digest) co_return nullptr;
-  // Admission has its word on every write, and what it says may change: where it wants to see this one, patch() asks it.
+  if (!current || current->deleting() || current->unchanged_by().empty()) co_return nullptr;
+  // Admission has its word on every write, and what it says may change: where it wants to see this one, it is asked.
   if (!is_idle_update(call, resource)) co_return nullptr;
   co_return current;
+}
+
+async::Task<Outcome<ObjectPtr>> Registry::reapply(const Call& call) {
+  CO_OUT_ASSIGN(ObjectPtr known, co_await find_unchanged(call));
+  if (known && !known->unchanged_by().starts_with(call.apply_digest)) known = nullptr;
+  co_return known;
 }
 
 bool Registry::is_idle_update(const Call& call, const Resource& resource) const {

@@ -82,6 +82,8 @@ class Registry {
  private:
   struct Write;
   // No admission plugin has to do with an update that changes nothing.
+  // What call names, where some apply is known to change nothing of it; null where none is.
+  async::Task<Outcome<ObjectPtr>> find_unchanged(const Call& call);
   bool is_idle_update(const Call& call, const Resource& resource) const;
   ComputedObjects* find_computed(const Call& call) const;
   async::Task<Outcome<ObjectPtr>> create_once(Call& call, const json::Value& object);
