@@ -12,8 +12,6 @@ namespace {
 
 using namespace store;
 using async::Task;
-using ProtoReader;
-using ProtoWriter;
 
 constexpr auto kTimeout = std::chrono::seconds(10);
 
