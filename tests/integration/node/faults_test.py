@@ -156,7 +156,7 @@ def disk_full():
                     f.flush()
             except OSError:
                 pass
-        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "big"}, "data": {"x": "y" * 200_000}}
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "big"}, "data": {"x": os.urandom(100_000).hex()}}  # more than the log has been made longer beforehand
 
         def refused():
             for i in range(60):

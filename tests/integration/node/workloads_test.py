@@ -110,7 +110,7 @@ def job():
 
 
 def cron_job():
-    apply("CronJob", "tick", {"schedule": "@every 1s", "timeZone": "Etc/UTC", "concurrencyPolicy": "Forbid", "successfulJobsHistoryLimit": 1, "jobTemplate": {"spec": {"template": template("tick", "true", "Never")}}}, "batch/v1")
+    apply("CronJob", "tick", {"schedule": "@every 1s", "timeZone": "Etc/UTC", "concurrencyPolicy": "Forbid", "successfulJobsHistoryLimit": 100, "jobTemplate": {"spec": {"template": template("tick", "true", "Never")}}}, "batch/v1")
     until("a success", lambda: get("cronjob", "tick")["status"].get("lastSuccessfulTime"), 60)
     k("patch", "cronjob", "tick", "-p", '{"spec":{"suspend":true}}')
     expect(k("get", "cronjob", "tick"), "@every 1s", "True")
