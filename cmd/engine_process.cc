@@ -15,6 +15,7 @@
 #include "run_bundle.h"
 #include "store/sqlite_backend.h"
 #include "sys/cgroup_host.h"
+#include "sys/text_pages.h"
 #include "vital.h"
 
 namespace monopod::cmd {
@@ -108,6 +109,7 @@ Task<Result<>> EngineProcess::start() {
   http_ = std::make_unique<http::Server>(executor_, time_, engine_->handler(), http::ServerOptions{});
   background_.spawn(http_->serve(std::move(socket_)));
   CO_TRY(co_await supervisor_->notify_ready("serving the Docker API on " + command_.docker_socket));
+  sys::forget_program_pages();
   log::info("engine is up", {{"socket", command_.docker_socket}, {"data_dir", command_.data_dir}});
   co_return Result<>();
 }

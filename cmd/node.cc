@@ -36,6 +36,7 @@
 #include "supervisor/supervisor.h"
 #include "sys/cgroup.h"
 #include "sys/root.h"
+#include "sys/text_pages.h"
 #include "vital.h"
 
 namespace monopod::cmd {
@@ -318,6 +319,7 @@ Task<Result<>> Node::start() {
     if (auto limit_us = parse_int<std::int64_t>(watchdog != nullptr ? watchdog : ""); limit_us && *limit_us > 0)
       background_.spawn(feed_watchdog(std::min<Duration>(std::chrono::microseconds(*limit_us / 3), kWatchdogIntervalMax)));
   }
+  sys::forget_program_pages();
   log::info("node is up", {{"node", host_.node_name}, {"api", options_.listen}});
   co_return Result<>();
 }

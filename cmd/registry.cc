@@ -15,6 +15,7 @@
 #include "pki/random.h"
 #include "registry/access.h"
 #include "store/sqlite_backend.h"
+#include "sys/text_pages.h"
 
 namespace monopod::cmd {
 namespace {
@@ -54,6 +55,7 @@ struct Server {
     scope.spawn(server.serve(std::move(socket)));
     scope.spawn(registry->maintain());
     scope.spawn(until_signal(scope));
+    sys::forget_program_pages();
     log::info("registry is up", {{"listen", command.listen}, {"tls", tls != nullptr}});
     co_return co_await scope.join();
   }

@@ -13,6 +13,7 @@
 #include "host.h"
 #include "pki/random.h"
 #include "store_commands.h"
+#include "sys/text_pages.h"
 
 namespace monopod::cmd {
 namespace {
@@ -84,7 +85,10 @@ Result<> serve(const StoreServeOptions& o) {
   if (!tokens) return fail(std::move(tokens).error().with("--auth-token"));
   options.tokens = std::move(*tokens);
   if (options.tokens.kind == etcd::TokenOptions::Kind::kSimple) options.tokens.ttl = std::chrono::seconds(o.auth_token_ttl_s);
-  options.on_ready = [listen = o.listen](std::uint16_t) { log::info("store is up", {{"listen", listen}}); };
+  options.on_ready = [listen = o.listen](std::uint16_t) {
+    sys::forget_program_pages();
+    log::info("store is up", {{"listen", listen}});
+  };
   async::ignore_broken_pipes();
   async::Loop loop;
   async::RealTime time;

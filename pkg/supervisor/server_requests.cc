@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "supervisor/init_protocol.h"
 #include "supervisor/server_impl.h"
+#include "sys/text_pages.h"
 
 namespace monopod::supervisor {
 namespace {
@@ -141,6 +142,7 @@ void Server::on_request(const Header& header, Reader& reader, std::vector<sys::F
       was_ready_ = true;
       delay_ms_ = 0;  // it works: should it die now, the next one starts at once
       notifier_.send(cat("READY=1\nSTATUS=", reader.text(1024)));
+      sys::forget_program_pages();
       return checked({});
     case MessageType::kNotifyAlive:
       notifier_.send("WATCHDOG=1");
