@@ -201,8 +201,7 @@ async::Task<Result<>> policies(TestCluster& cluster) {
   CO_TRY(co_await fixture.until(kPods + "/" + pods[0].name, [](const Reply& seen) { return !seen.body.contains("job-tracking"); }));
   cluster.time.advance(std::chrono::seconds(11));
   CO_TRY_ASSIGN(pods, co_await fixture.wait_running(2));
-  CO_TRY_ASSIGN(job, co_await fixture.get(kJob));
-  EXPECT_TRUE(status_is({{"failed", 0}, {"active", 2}})(job)) << job.body;
+  CO_TRY(co_await fixture.until(kJob, status_is({{"failed", 0}, {"active", 2}})));
   CO_TRY(co_await fixture.end(pods[0].name, false, 7));
   CO_TRY_ASSIGN(job, co_await fixture.until_condition("Failed", "PodFailurePolicy"));
   EXPECT_TRUE(job.body.contains(cat("Container c for pod default/", pods[0].name, " failed with exit code 7 matching FailJob rule at index 1"))) << job.body;
