@@ -113,7 +113,7 @@ ARG WHO
 ARG MORE=${WHO:-nobody}
 ENV GREETING="hello $WHO" EMPTY= 
 LABEL a.b="c d"
-WORKDIR /work
+WORKDIR /app
 WORKDIR sub
 RUN echo "$GREETING $MORE" > out && pwd >> out && id -u >> out
 COPY --chown=ann:9 --chmod=640 a sub/ there/
@@ -131,17 +131,17 @@ CMD cat out
 """, "--build-arg", "WHO=world", "--label", "built=yes")
         config = out.config["config"]
         self.assertEqual(config["Env"], ["PATH=/bin", "GREETING=hello world", "EMPTY="])
-        self.assertEqual((config["WorkingDir"], config["User"], config["StopSignal"]), ("/work/sub", "ann", "SIGINT"))
+        self.assertEqual((config["WorkingDir"], config["User"], config["StopSignal"]), ("/app/sub", "ann", "SIGINT"))
         self.assertEqual((config["Labels"], config["Volumes"]), ({"a.b": "c d", "built": "yes"}, {"/data": {}}))
         self.assertEqual(sorted(config["ExposedPorts"]), ["80/tcp", "81/udp", "82/udp"])
         self.assertEqual((config["Entrypoint"], config["Cmd"], config["Shell"]), (["/bin/sh", "-c"], ["/bin/sh", "-e", "-c", "cat out"], ["/bin/sh", "-e", "-c"]))
         self.assertEqual(config["Healthcheck"], {"Test": ["CMD-SHELL", "true"], "Interval": 5000000000, "Retries": 2})
         self.assertEqual(config["OnBuild"], ["RUN true"])
-        self.assertEqual(out.text("work/sub/out"), "hello world world\n/work/sub\n0\n")
-        self.assertEqual(out.files["work/sub/there/a"][1:4], (0o640, 7, 9))
-        self.assertEqual(out.files["work/sub/there/link"][4], "x")
-        self.assertNotIn("work/sub/there/y", out.files)
-        self.assertEqual(out.text("work/sub/copied"), "X")
+        self.assertEqual(out.text("app/sub/out"), "hello world world\n/app/sub\n0\n")
+        self.assertEqual(out.files["app/sub/there/a"][1:4], (0o640, 7, 9))
+        self.assertEqual(out.files["app/sub/there/link"][4], "x")
+        self.assertNotIn("app/sub/there/y", out.files)
+        self.assertEqual(out.text("app/sub/copied"), "X")
         self.assertIn("uid=7(ann) gid=8", out.text("tmp/id"))
         self.assertNotIn("etc/resolv.conf", out.files)
         self.assertEqual(len([h for h in out.config["history"] if not h.get("empty_layer")]), len(out.layers))  # the base says nothing of its own

@@ -15,28 +15,12 @@
 #include "codec/proto_wire.h"
 #include "cri/messages.h"
 #include "cri/service.h"
+#include "tests/support/descriptor_fields.h"
 
 namespace monopod::cri {
 namespace {
 
-// google/protobuf/descriptor.proto, the fields that are asked for here.
-struct Fields {
-  explicit Fields(std::string_view bytes) {
-    ProtoReader reader(bytes);
-    while (reader.next().value()) {
-      if (reader.is_bytes()) texts.emplace(reader.field(), reader.bytes());
-      else numbers[reader.field()] = reader.integer();
-    }
-  }
-  std::string text(std::uint32_t field) const { return texts.contains(field) ? std::string(texts.find(field)->second) : std::string(); }
-  std::vector<std::string_view> all(std::uint32_t field) const {
-    std::vector<std::string_view> found;
-    for (auto [at, end] = texts.equal_range(field); at != end; ++at) found.push_back(at->second);
-    return found;
-  }
-  std::multimap<std::uint32_t, std::string_view> texts{};
-  std::map<std::uint32_t, std::int64_t> numbers{};
-};
+using testing::Fields;
 
 // Everything that either says, a line each: "Mount.container_path" is "1 string".
 using Lines = std::map<std::string, std::string>;

@@ -11,9 +11,12 @@
 #include "etcd/gateway/routes.h"
 #include "etcd/gateway/transcode.h"
 #include "store/test_support.h"
+#include "tests/support/descriptor_fields.h"
 
 namespace monopod::etcd {
 namespace {
+
+using testing::Fields;
 
 std::string read_all(const std::string& path) {
   std::ostringstream text;
@@ -46,25 +49,6 @@ Lines table_lines() {
   }
   return lines;
 }
-
-// google/protobuf/descriptor.proto, the fields that are asked for here.
-struct Fields {
-  explicit Fields(std::string_view bytes) {
-    ProtoReader reader(bytes);
-    while (reader.next().value()) {
-      if (reader.is_bytes()) texts.emplace(reader.field(), reader.bytes());
-      else numbers[reader.field()] = reader.integer();
-    }
-  }
-  std::string text(std::uint32_t field) const { return texts.contains(field) ? std::string(texts.find(field)->second) : std::string(); }
-  std::vector<std::string_view> all(std::uint32_t field) const {
-    std::vector<std::string_view> found;
-    for (auto [at, end] = texts.equal_range(field); at != end; ++at) found.push_back(at->second);
-    return found;
-  }
-  std::multimap<std::uint32_t, std::string_view> texts{};
-  std::map<std::uint32_t, std::int64_t> numbers{};
-};
 
 std::string type_name(const Fields& field) {
   static const std::map<std::int64_t, std::string> kScalars = {{12, "bytes"}, {9, "string"}, {8, "bool"}, {3, "int64"}, {4, "uint64"}, {13, "uint32"}};

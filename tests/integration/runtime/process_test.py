@@ -15,8 +15,8 @@ class Process(RuntimeTest):
     def test_user_groups_umask_and_directory(self):
         config = self.config("id -u; id -g; id -G; umask; pwd; echo $HOME")
         config["process"]["user"] = {"uid": 1000, "gid": 1001, "additionalGids": [7, 8], "umask": 0o27}
-        config["process"]["cwd"] = "/work/dir"
-        self.assertEqual(self.output(config).split("\n"), ["1000", "1001", "1001 7 8", "0027", "/work/dir", "/home/user", ""])
+        config["process"]["cwd"] = "/app/dir"
+        self.assertEqual(self.output(config).split("\n"), ["1000", "1001", "1001 7 8", "0027", "/app/dir", "/home/user", ""])
 
     def test_every_capability_set_is_as_asked(self):
         config = self.status_lines("Cap...")
