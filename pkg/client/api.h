@@ -129,6 +129,8 @@ class Api {
  public:
   virtual ~Api() = default;
   virtual async::Task<Result<Object>> get(Resource resource, std::string ns, std::string name) = 0;
+  // What a subresource of it answers: "scale" for a Scale.
+  virtual async::Task<Result<json::Value>> get_subresource(Resource resource, std::string ns, std::string name, std::string subresource) = 0;
   virtual async::Task<Result<ObjectList>> list(Resource resource, ListOptions options) = 0;
   virtual async::Task<Result<std::unique_ptr<Watch>>> watch(Resource resource, WatchOptions options) = 0;
   virtual async::Task<Result<Object>> create(Resource resource, std::string ns, json::Value object, WriteOptions options) = 0;

@@ -158,6 +158,11 @@ async::Task<Result<Object>> HttpApi::get(Resource resource, std::string ns, std:
   co_return co_await object_of({.method = "GET", .path = path_of(resource, ns, name)});
 }
 
+async::Task<Result<json::Value>> HttpApi::get_subresource(Resource resource, std::string ns, std::string name, std::string subresource) {
+  CO_TRY_ASSIGN(std::string text, co_await text_of({.method = "GET", .path = path_of(resource, ns, name, subresource)}));
+  co_return json::parse(text);
+}
+
 async::Task<Result<ObjectList>> HttpApi::list(Resource resource, ListOptions options) {
   Request request{.method = "GET", .path = path_of(resource, options.ns)};
   add(request.query, "labelSelector", options.label_selector);

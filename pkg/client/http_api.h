@@ -40,6 +40,7 @@ class HttpApi final : public Api {
   ~HttpApi() override;
 
   async::Task<Result<Object>> get(Resource resource, std::string ns, std::string name) override;
+  async::Task<Result<json::Value>> get_subresource(Resource resource, std::string ns, std::string name, std::string subresource) override;
   async::Task<Result<ObjectList>> list(Resource resource, ListOptions options) override;
   async::Task<Result<std::unique_ptr<Watch>>> watch(Resource resource, WatchOptions options) override;
   async::Task<Result<Object>> create(Resource resource, std::string ns, json::Value object, WriteOptions options) override;

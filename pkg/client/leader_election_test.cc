@@ -20,6 +20,9 @@ int under_way = 0;
 class CountedApi final : public Api {
  public:
   explicit CountedApi(std::unique_ptr<api::LocalApi> local) : api_(std::move(local)) {}
+  async::Task<Result<json::Value>> get_subresource(Resource r, std::string ns, std::string name, std::string subresource) override {
+    co_return co_await api_.get_subresource(r, std::move(ns), std::move(name), std::move(subresource));
+  }
   async::Task<Result<Object>> get(Resource r, std::string ns, std::string name) override {
     Count count;
     co_return co_await api_.get(r, std::move(ns), std::move(name));

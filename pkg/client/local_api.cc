@@ -49,6 +49,11 @@ async::Task<Result<Object>> LocalApi::get(Resource resource, std::string ns, std
   co_return object_of(*object);
 }
 
+async::Task<Result<json::Value>> LocalApi::get_subresource(Resource resource, std::string ns, std::string name, std::string subresource) {
+  CO_TRY_ASSIGN(api::ObjectPtr answer, co_await local_->get({name_of(resource), std::move(ns), std::move(name), std::move(subresource)}));
+  co_return answer->tree();
+}
+
 async::Task<Result<ObjectList>> LocalApi::list(Resource resource, ListOptions options) {
   api::ListOptions wanted{.label_selector = std::move(options.label_selector),
                           .field_selector = std::move(options.field_selector),

@@ -13,6 +13,7 @@ class LocalApi final : public Api {
   explicit LocalApi(std::unique_ptr<api::LocalApi> local) : local_(std::move(local)) {}
 
   async::Task<Result<Object>> get(Resource resource, std::string ns, std::string name) override;
+  async::Task<Result<json::Value>> get_subresource(Resource resource, std::string ns, std::string name, std::string subresource) override;
   async::Task<Result<ObjectList>> list(Resource resource, ListOptions options) override;
   async::Task<Result<std::unique_ptr<Watch>>> watch(Resource resource, WatchOptions options) override;
   async::Task<Result<Object>> create(Resource resource, std::string ns, json::Value object, WriteOptions options) override;

@@ -17,6 +17,8 @@ std::vector<std::unique_ptr<Controller>> make_controllers(const ControllerParts&
   list.push_back(make_endpointslice_mirroring_controller(parts));
   list.push_back(make_endpoints_controller(parts));
   list.push_back(make_disruption_controller(parts));
+  list.push_back(make_autoscaler(parts));
+  list.push_back(make_pod_garbage_collector(parts));
   list.push_back(make_node_lifecycle_controller(parts));
   list.push_back(make_taint_eviction_controller(parts));
   list.push_back(make_claim_protection_controller(parts));

@@ -84,6 +84,8 @@ std::unique_ptr<Controller> make_endpoints_controller(const ControllerParts& par
 std::unique_ptr<Controller> make_endpointslice_mirroring_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_token_secret_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_disruption_controller(const ControllerParts& parts);
+std::unique_ptr<Controller> make_autoscaler(const ControllerParts& parts);
+std::unique_ptr<Controller> make_pod_garbage_collector(const ControllerParts& parts);
 std::unique_ptr<Controller> make_namespace_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_garbage_collector(const ControllerParts& parts);
 std::unique_ptr<Controller> make_serviceaccount_controller(const ControllerParts& parts);

@@ -52,9 +52,20 @@ async::Task<Result<client::Object>> patch_metadata(client::Api& api, const clien
   return api.patch(resource, object.ns, object.name, client::PatchType::kStrategicMerge, json::Object{{"metadata", std::move(metadata)}}, {});
 }
 
-async::Task<Result<>> remove_seen(client::Api& api, const client::Resource& resource, const client::Object& object) {
-  Result<> removed = co_await api.remove(resource, object.ns, object.name, {.precondition_uid = object.uid});
+async::Task<Result<>> remove_seen(client::Api& api, const client::Resource& resource, const client::Object& object, client::DeleteOptions options) {
+  options.precondition_uid = object.uid;
+  Result<> removed = co_await api.remove(resource, object.ns, object.name, std::move(options));
   if (!removed && removed.error().code() != Code::kNotFound && removed.error().code() != Code::kAborted) co_return removed;
+  co_return Result<>();
+}
+
+async::Task<Result<>> mark_disrupted(client::Api& api, const client::Object& pod, Disruption disruption, WallTime now) {
+  json::Object condition{{"type", "DisruptionTarget"}, {"status", "True"}, {"reason", disruption.reason}, {"message", disruption.message}, {"lastTransitionTime", format_rfc3339(now)}};
+  json::Object status{{"conditions", json::Array{std::move(condition)}}};
+  if (disruption.fails) status["phase"] = "Failed";
+  json::Value patch = json::Object{{"metadata", json::Object{{"uid", pod.uid}}}, {"status", std::move(status)}};
+  auto patched = co_await api.patch(client::resources::kPods, pod.ns, pod.name, client::PatchType::kStrategicMerge, std::move(patch), {.subresource = "status"});
+  if (!patched && patched.error().code() != Code::kNotFound && patched.error().code() != Code::kAborted) co_return fail(patched.error());
   co_return Result<>();
 }
 

@@ -24,8 +24,14 @@ json::Value pod_from_template(const json::Value& pod_template, const client::Res
 async::Task<Result<client::Object>> put_status(client::Api& api, const client::Resource& resource, const client::Object& object, json::Value tree);
 // A strategic merge patch of its metadata, refused where it is another object by now.
 async::Task<Result<client::Object>> patch_metadata(client::Api& api, const client::Resource& resource, const client::Object& object, json::Object metadata);
-// Its deletion; what is gone, or is another by now, needs none.
-async::Task<Result<>> remove_seen(client::Api& api, const client::Resource& resource, const client::Object& object);
+// Its deletion; what is gone, or is another by now, needs none. Of options the uid is set.
+async::Task<Result<>> remove_seen(client::Api& api, const client::Resource& resource, const client::Object& object, client::DeleteOptions options = {});
+// For who counts disruptions (a job's failure policy, for one): the condition DisruptionTarget of a pod that is about to be removed.
+struct Disruption {
+  std::string_view reason, message;
+  bool fails = false;  // the pod's phase becomes Failed also
+};
+async::Task<Result<>> mark_disrupted(client::Api& api, const client::Object& pod, Disruption disruption, WallTime now);
 
 // A count of a status that is left out where it is zero.
 inline void set_count(json::Object& fields, std::string_view field, std::int64_t n) {

@@ -91,20 +91,9 @@ class TaintEvictionController final : public QueueController {
     if (left > Duration::zero()) co_return Outcome{.requeue_after = left};
     since_.erase(key);
     say(*pod, cat("Marking for deletion Pod ", key));
-    CO_TRY(co_await mark(*pod));
-    Result<> removed = co_await parts_.api.remove(resources::kPods, pod->ns, pod->name, {.precondition_uid = pod->uid});
-    if (!removed && removed.error().code() != Code::kNotFound && removed.error().code() != Code::kAborted) co_return fail(removed.error());
+    CO_TRY(co_await mark_disrupted(parts_.api, *pod, {.reason = "DeletionByTaintManager", .message = "Taint manager: deleting due to NoExecute taint"}, parts_.time.wall()));
+    CO_TRY(co_await remove_seen(parts_.api, resources::kPods, *pod));
     co_return Outcome{};
-  }
-
-  // For who counts disruptions: a job's failure policy, for one.
-  async::Task<Result<>> mark(const client::Object& pod) {
-    json::Object condition{{"type", "DisruptionTarget"}, {"status", "True"}, {"reason", "DeletionByTaintManager"}, {"message", "Taint manager: deleting due to NoExecute taint"},
-                           {"lastTransitionTime", format_rfc3339(parts_.time.wall())}};
-    json::Value patch = json::Object{{"metadata", json::Object{{"uid", pod.uid}}}, {"status", json::Object{{"conditions", json::Array{std::move(condition)}}}}};
-    auto patched = co_await parts_.api.patch(resources::kPods, pod.ns, pod.name, client::PatchType::kStrategicMerge, std::move(patch), {.subresource = "status"});
-    if (!patched && patched.error().code() != Code::kNotFound && patched.error().code() != Code::kAborted) co_return fail(patched.error());
-    co_return Result<>();
   }
 
   void say(const client::Object& pod, std::string message) { recorder_.record(client::reference_to(resources::kPods, pod), "Normal", "TaintManagerEviction", std::move(message)); }

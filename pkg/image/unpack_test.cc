@@ -130,7 +130,7 @@ TEST(Unpack, GnuTarsSparseLongAndPaxFormsAreRead) {
   std::string long_dir = source / std::string(150, 'l');
   ::mkdir(long_dir.c_str(), 0755);
   write_text(long_dir + "/" + std::string(120, 'f'), "long");
-  ::symlink(std::string(180, 't').c_str(), (source / "link").c_str());
+  ASSERT_EQ(::symlink(std::string(180, 't').c_str(), (source / "link").c_str()), 0);
   std::string sparse = source / "sparse";
   write_text(sparse, "start");
   ASSERT_EQ(::truncate(sparse.c_str(), 3 << 20), 0);

@@ -106,10 +106,32 @@ void validate_priority_class_update(const Value& object, const Value& old, std::
   if (text(object, "preemptionPolicy") != text(old, "preemptionPolicy")) errors.invalid(Path("preemptionPolicy"), text(object, "preemptionPolicy"), "field is immutable");
 }
 
+namespace {
+
+// What spec.behavior leaves out of one direction.
+void default_scaling_rules(Value& behavior, std::string_view direction) {
+  bool up = direction == "scaleUp";
+  Value& rules = behavior.get_object()[direction];
+  if (!rules.is_object()) rules.emplace_object();
+  Object& members = rules.get_object();
+  if (up && !members.contains("stabilizationWindowSeconds")) members["stabilizationWindowSeconds"] = 0;
+  if (!members.contains("selectPolicy")) members["selectPolicy"] = "Max";
+  if (members.contains("policies")) return;
+  Array policies;
+  if (up) policies.push_back(Object{{"type", "Pods"}, {"value", 4}, {"periodSeconds", 15}});
+  policies.push_back(Object{{"type", "Percent"}, {"value", 100}, {"periodSeconds", 15}});
+  members["policies"] = std::move(policies);
+}
+
+}  // namespace
+
 void default_horizontal_autoscaler(Value& object) {
   Value* spec = mutable_child(object, "spec");
-  if (spec == nullptr || text(object, "apiVersion") != "autoscaling/v2" || !items(*spec, "metrics").empty()) return;
-  mutable_items(*spec, "metrics").push_back(Object{{"type", "Resource"}, {"resource", Object{{"name", "cpu"}, {"target", Object{{"type", "Utilization"}, {"averageUtilization", 80}}}}}});
+  if (spec == nullptr || text(object, "apiVersion") != "autoscaling/v2") return;
+  if (items(*spec, "metrics").empty())
+    mutable_items(*spec, "metrics").push_back(Object{{"type", "Resource"}, {"resource", Object{{"name", "cpu"}, {"target", Object{{"type", "Utilization"}, {"averageUtilization", 80}}}}}});
+  if (Value* behavior = mutable_child(*spec, "behavior"))
+    for (std::string_view direction : {"scaleUp", "scaleDown"}) default_scaling_rules(*behavior, direction);
 }
 
 void default_csi_driver(Value& object) {

@@ -1,4 +1,5 @@
 // What bounds how many pods there are: PodDisruptionBudget, HorizontalPodAutoscaler, LimitRange.
+#include <limits>
 #include <set>
 
 #include "api/kinds/behaviors.h"
@@ -47,6 +48,27 @@ void check_target(const Value& target, const Path& path, FieldErrors& errors) {
   if (average && utilization) errors.forbidden(path["averageValue"], "may not set both a target raw value and a target utilization");
   if (utilization && json::get_int(target, {"averageUtilization"}) < 1) errors.invalid(path["averageUtilization"], *child(target, "averageUtilization"), "must be greater than 0");
 }
+void check_bounds(const Value& at, std::string_view member, std::int64_t least, std::int64_t most, std::string_view too_small, const Path& path, FieldErrors& errors) {
+  const Value* given = child(at, member);
+  if (given == nullptr || !given->is_int64()) return;
+  if (given->get_int64() < least) errors.invalid(path[member], *given, too_small);
+  else if (given->get_int64() > most) errors.invalid(path[member], *given, cat("must be less than or equal to ", most));
+}
+
+void check_scaling_rules(const Value& rules, const Path& path, FieldErrors& errors) {
+  constexpr std::int64_t kWindowMax = 3600, kPeriodMax = 1800, kCountMax = std::numeric_limits<std::int32_t>::max();
+  check_bounds(rules, "stabilizationWindowSeconds", 0, kWindowMax, "must be greater than or equal to zero", path, errors);
+  if (const Value* select = child(rules, "selectPolicy"); select != nullptr && text(rules, "selectPolicy") != "Max" && text(rules, "selectPolicy") != "Min" && text(rules, "selectPolicy") != "Disabled")
+    errors.not_supported(path["selectPolicy"], *select, {"Disabled", "Max", "Min"});
+  const Array& policies = items(rules, "policies");
+  if (policies.empty()) errors.required(path["policies"], "must specify at least one Policy");
+  for (std::size_t i = 0; i < policies.size(); ++i) {
+    Path at = path["policies"][i];
+    if (text(policies[i], "type") != "Pods" && text(policies[i], "type") != "Percent") errors.not_supported(at["type"], Value(text(policies[i], "type")), {"Percent", "Pods"});
+    check_bounds(policies[i], "value", 1, kCountMax, "must be greater than zero", at, errors);
+    check_bounds(policies[i], "periodSeconds", 1, kPeriodMax, "must be greater than zero", at, errors);
+  }
+}
 
 }  // namespace
 
@@ -73,6 +95,9 @@ void validate_horizontal_autoscaler(const Value& object, FieldErrors& errors) {
       if (const Value* metric = child(metrics[i], source); metric != nullptr && child(*metric, "target") != nullptr) check_target(*child(*metric, "target"), at[source]["target"], errors);
     if (text(metrics[i], "type") == "Resource" && child(metrics[i], "resource") == nullptr) errors.required(at["resource"], "must populate information for the given metric source");
   }
+  if (const Value* behavior = child(spec, "behavior"))
+    for (std::string_view direction : {"scaleUp", "scaleDown"})
+      if (const Value* rules = child(*behavior, direction)) check_scaling_rules(*rules, path["behavior"][direction], errors);
 }
 
 void default_limit_range(Value& object) {

@@ -1,15 +1,36 @@
 #include "api/patch/patch.h"
 
+#include <map>
+
 #include "api/convert/convert.h"
 #include "api/patch/managed_fields.h"
 #include "api/registry/registry.h"
 #include "api/schema/decode.h"
+#include "api/schema/field_error.h"
 #include "base/strings.h"
 
 namespace monopod::api {
 namespace {
 
 async::Task<Outcome<json::Value>> ready(Outcome<json::Value> value) { co_return value; }
+
+// As Go's %+v prints what it decoded from JSON: "map[a:1 b:[x y]]".
+std::string go_text(const json::Value& value) {
+  if (const json::Object* object = value.if_object()) {
+    std::map<std::string_view, const json::Value*> sorted;
+    for (const auto& member : *object) sorted[member.key()] = &member.value();
+    std::vector<std::string> parts;
+    for (const auto& [name, child] : sorted) parts.push_back(cat(name, ":", go_text(*child)));
+    return cat("map[", join(parts, " "), "]");
+  }
+  if (const json::Array* array = value.if_array()) {
+    std::vector<std::string> parts;
+    for (const json::Value& item : *array) parts.push_back(go_text(item));
+    return cat("[", join(parts, " "), "]");
+  }
+  if (value.is_null()) return "<nil>";
+  return value.is_string() ? std::string(value.get_string()) : json::format(value);
+}
 
 Status patch_failure(const Error& error) {
   switch (error.code()) {
@@ -30,26 +51,34 @@ struct PatchJob {
   std::vector<std::string> warnings{};
   std::int64_t unchanged = 0;  // the revision that the configuration adds nothing to; 0: none
 
+  Outcome<json::Value> patched(const json::Value& live) const {
+    if (type == PatchType::kMerge) {
+      if (!patch.is_object()) return refuse(bad_request("json: cannot unmarshal the merge patch into an object"));
+      return apply_merge_patch(live, patch);
+    }
+    auto out = type == PatchType::kJson ? apply_json_patch(live, patch) : apply_strategic_merge_patch(live, patch, call.resource->type());
+    if (!out) return refuse(patch_failure(out.error()));
+    return std::move(*out);
+  }
+
   Outcome<json::Value> merge(const json::Value& live) {
     const Resource& resource = *call.resource;
-    json::Value merged;
-    if (type == PatchType::kJson) {
-      auto out = apply_json_patch(live, patch);
-      if (!out) return refuse(patch_failure(out.error()));
-      merged = std::move(*out);
-    } else if (type == PatchType::kMerge) {
-      if (!patch.is_object()) return refuse(bad_request("json: cannot unmarshal the merge patch into an object"));
-      merged = apply_merge_patch(live, patch);
-    } else {
-      auto out = apply_strategic_merge_patch(live, patch, resource.type());
-      if (!out) return refuse(patch_failure(out.error()));
-      merged = std::move(*out);
-    }
+    OUT_ASSIGN(json::Value merged, patched(live));
     OUT(keep_type(merged));
-    auto decoded = decode_tree(std::move(merged), {&resource.type(), resource.group_version(), resource.kind()}, validation);
-    if (!decoded) return refuse(bad_request(decoded.error().message()));
-    warnings = std::move(decoded->warnings);
+    auto decoded = decode_tree(std::move(merged), {&resource.type(), resource.group_version(), {}}, validation == FieldValidation::kStrict ? FieldValidation::kWarn : validation);
+    if (!decoded) return refuse(misfit(live, decoded.error().message()));
+    warnings = call.patch_faults;
+    warnings.insert(warnings.end(), decoded->warnings.begin(), decoded->warnings.end());
+    if (validation == FieldValidation::kStrict && !warnings.empty()) return refuse(misfit(live, cat("strict decoding error: ", join(warnings, ", "))));
     return std::move(decoded->object);
+  }
+
+  // 422 about the field "patch": of a strategic one the patch itself, of the others what they made, as upstream.
+  Status misfit(const json::Value& live, std::string_view why) const {
+    FieldErrors errors;
+    std::string shown = type == PatchType::kStrategic ? go_text(patch) : json::format(*patched(live));
+    errors.invalid(Path("patch"), shown, why);
+    return parse_status(make_invalid_status("", "", "", errors));
   }
 
   // A patch makes no object another kind of thing. A strategic one's word on it does not count, as upstream's.

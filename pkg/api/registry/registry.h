@@ -31,6 +31,7 @@ struct Call {
   WriteOptions options;
   std::string user_agent;             // default field manager
   std::vector<std::string> warnings;  // collected for Warning headers
+  std::vector<std::string> patch_faults{};  // what a strict reader minds about the patch document itself
   bool fields_managed = false;        // the object of a create comes with its managedFields made (apply)
   std::string apply_digest{};         // of an apply over HTTP: all that its outcome rests on beside the live object (digest_of_apply)
   bool trusted = false;               // the mutation is the server's own (binding, finalize): no admission, preparation, validation

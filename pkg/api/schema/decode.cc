@@ -132,6 +132,12 @@ Result<Decoded> decode(json::Value tree, const DecodeTarget& target, FieldValida
 
 }  // namespace
 
+std::vector<std::string> duplicate_fields(std::string_view text, const json::Value& tree) {
+  std::vector<std::string> out;
+  if (has_duplicates(text, tree)) KeyScan(text).name({}, {}, out);
+  return out;
+}
+
 Result<FieldValidation> parse_field_validation(std::string_view text) {
   if (text.empty() || text == "Warn") return FieldValidation::kWarn;
   if (text == "Strict") return FieldValidation::kStrict;

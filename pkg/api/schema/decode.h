@@ -38,6 +38,9 @@ Result<Decoded> decode_json(std::string_view text, const DecodeTarget& target, F
 // A parsed tree (from YAML, a patch, a webhook): the same checks but for duplicates. The tree is consumed.
 Result<Decoded> decode_tree(json::Value tree, const DecodeTarget& target, FieldValidation validation);
 
+// Where a key stands twice in the text that the tree was parsed from: `duplicate field "spec.replicas"`, at most 100. One cheap pass where there is none.
+std::vector<std::string> duplicate_fields(std::string_view text, const json::Value& tree);
+
 // Brings a tree of this type to its canonical form in place. Unknown fields are dropped. Fails where a value has the wrong type.
 Result<> canonicalize(json::Value& tree, const Type& type);
 

@@ -86,6 +86,21 @@ Outcome<PatchType> patch_type(bool custom, std::string_view content_type) {
       "application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"));
 }
 
+// Keys that stand twice; of a JSON patch also members that no operation has.
+std::vector<std::string> patch_faults(PatchType type, std::string_view body, const json::Value& patch) {
+  std::vector<std::string> out = duplicate_fields(body, patch);
+  if (type != PatchType::kJson) return out;
+  if (const json::Array* operations = patch.if_array()) {
+    for (std::size_t i = 0; i < operations->size(); ++i) {
+      if (!(*operations)[i].is_object()) continue;
+      for (const auto& member : (*operations)[i].get_object())
+        if (std::string_view name = member.key(); name != "op" && name != "path" && name != "from" && name != "value") out.push_back(cat("unknown field \"[", i, "].", name, "\""));
+    }
+  }
+  for (std::string& fault : out) fault = cat("json patch ", fault);
+  return out;
+}
+
 async::Task<Outcome<Answer>> do_patch(HttpCall& call, Call& api_call) {
   CO_OUT_ASSIGN(PatchType type, patch_type(api_call.resource->is_custom, call.exchange.request().headers.find("content-type").value_or("")));
   CO_OUT_ASSIGN(std::string body, co_await read_body(call.exchange));
@@ -103,6 +118,7 @@ async::Task<Outcome<Answer>> do_patch(HttpCall& call, Call& api_call) {
     co_return refuse(bad_request(cat("error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  ", join(twice, "\n  "))));
   if (validation == FieldValidation::kWarn) api_call.warnings.insert(api_call.warnings.end(), twice.begin(), twice.end());
   if (!patch) co_return refuse(bad_request(cat(type == PatchType::kApply ? "error decoding YAML: " : "error decoding patch: ", patch.error().message())));
+  if (type != PatchType::kApply && validation != FieldValidation::kIgnore) api_call.patch_faults = patch_faults(type, body, *patch);
   if (call.record != nullptr) call.record->request(*patch, true);
   co_return co_await call.works.operations.patch(api_call, type, std::move(*patch));
 }

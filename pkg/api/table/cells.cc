@@ -52,6 +52,32 @@ struct Row {
   }
 };
 
+// "cpu: 12%/80%, memory: 20Mi/100Mi + 1 more...": what is and what should be.
+std::string autoscaler_target(const Value& spec, const Value& status) {
+  std::string_view type = get(spec, {"type"});
+  std::string source = type == "ContainerResource" ? "containerResource" : to_lower(type);
+  bool named = type == "Resource" || type == "ContainerResource";
+  if (!named && type != "Pods" && type != "Object" && type != "External") return "<unknown type>";
+  bool average = json::find(spec, {source, "target", "averageValue"}) != nullptr;
+  std::string_view member = average || type == "Pods" ? "averageValue" : named ? "averageUtilization" : "value";
+  auto shown = [&](const Value* value, std::string_view absent) -> std::string {
+    if (value == nullptr) return std::string(absent);
+    return value->is_int64() ? cat(value->get_int64(), "%") : value->is_string() ? std::string(value->get_string()) : std::string(absent);
+  };
+  std::string now = shown(json::find(status, {source, "current", member}), "<unknown>"), wanted = shown(json::find(spec, {source, "target", member}), named ? "<auto>" : "<unknown>");
+  return cat(named ? cat(get(spec, {source, "name"}), ": ") : std::string(), now, "/", wanted, average && (type == "Object" || type == "External") ? " (avg)" : "");
+}
+
+std::string autoscaler_targets(const Array& specs, const Array& statuses) {
+  constexpr std::size_t kShown = 2;
+  static const Value kNone{json::Object()};
+  std::vector<std::string> targets;
+  for (std::size_t i = 0; i < specs.size() && i < kShown; ++i) targets.push_back(autoscaler_target(specs[i], i < statuses.size() ? statuses[i] : kNone));
+  if (targets.empty()) return "<none>";
+  std::string out = join(targets, ", ");
+  return specs.size() > kShown ? cat(out, " + ", specs.size() - kShown, " more...") : out;
+}
+
 void deployment(const Row& r) {
   const Value& o = r.object;
   r.cells.push_back(Value(cat(json::get_int(o, {"status", "readyReplicas"}), "/", json::get_int(o, {"spec", "replicas"}))));
@@ -490,15 +516,7 @@ constexpr KindCells kKinds[] = {
     {"ValidatingWebhookConfiguration", [](const Row& r) { r.cells.push_back(Value(count(r.object, {"webhooks"}))); r.cells.push_back(r.age()); }},
     {"HorizontalPodAutoscaler", [](const Row& r) {
        r.cells.push_back(Value(cat(get(r.object, {"spec", "scaleTargetRef", "kind"}), "/", get(r.object, {"spec", "scaleTargetRef", "name"}))));
-       std::vector<std::string> targets;
-       const Array& current = list(r.object, {"status", "currentMetrics"});
-       const Array& metrics = list(r.object, {"spec", "metrics"});
-       for (std::size_t i = 0; i < metrics.size(); ++i) {
-         std::string now = "<unknown>";
-         if (i < current.size() && json::find(current[i], {"resource", "current", "averageUtilization"}) != nullptr) now = cat(json::get_int(current[i], {"resource", "current", "averageUtilization"}), "%");
-         targets.push_back(cat(get(metrics[i], {"resource", "name"}), ": ", now, "/", json::get_int(metrics[i], {"resource", "target", "averageUtilization"}), "%"));
-       }
-       r.cells.push_back(Value(targets.empty() ? std::string("<none>") : join(targets, ", ")));
+       r.cells.push_back(Value(autoscaler_targets(list(r.object, {"spec", "metrics"}), list(r.object, {"status", "currentMetrics"}))));
        r.cells.push_back(scalar_or(r.object, {"spec", "minReplicas"}, "<unset>"));
        r.cells.push_back(Value(std::to_string(json::get_int(r.object, {"spec", "maxReplicas"}))));
        r.cells.push_back(Value(std::to_string(json::get_int(r.object, {"status", "currentReplicas"}))));

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""StatefulSets, DaemonSets, Jobs and CronJobs as kubectl 1.35 drives them, against a whole node."""
+"""StatefulSets, DaemonSets, Jobs, CronJobs and autoscalers as kubectl 1.35 drives them, against a whole node."""
 import concurrent.futures
 import json
 import sys
@@ -133,12 +133,26 @@ def budget():
     until("no pods", lambda: not names("pods", "app=kept"))
 
 
+def autoscaler():
+    """By memory, which needs no warm-up: every pod holds more than a kilobyte."""
+    apply("Deployment", "grown", {"replicas": 1, "selector": {"matchLabels": {"app": "grown"}}, "template": template("grown")})
+    k("rollout", "status", "deployment/grown", "--timeout=30s")
+    metric = {"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Ki"}}}
+    apply("HorizontalPodAutoscaler", "grown", {"minReplicas": 1, "maxReplicas": 2, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "grown"}, "metrics": [metric]}, "autoscaling/v2")
+    until("it grows", lambda: get("deployment", "grown")["status"].get("readyReplicas") == 2, 60)
+    expect(k("get", "hpa", "grown"), "Deployment/grown", "memory: ", "/1Ki")
+    expect(k("describe", "hpa", "grown"), "ScalingActive", "ValidMetricFound", "New size: 2; reason: memory resource above target")
+    k("autoscale", "deployment/grown", "--name=by-hand", "--min=1", "--max=3", "--cpu=50%")
+    expect(k("get", "hpa", "by-hand"), "cpu: <unknown>/50%")
+    k("delete", "hpa/grown", "hpa/by-hand", "deployment/grown", "--timeout=30s")
+
+
 try:
     node.start()
     node.wait_ready()
     node.load_busybox()
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        list(pool.map(lambda pair: checks.run(*pair), [("StatefulSet", stateful_set), ("Job", job), ("CronJob", cron_job), ("disruption budget", budget)]))
+        list(pool.map(lambda pair: checks.run(*pair), [("StatefulSet", stateful_set), ("Job", job), ("CronJob", cron_job), ("disruption budget", budget), ("HorizontalPodAutoscaler", autoscaler)]))
     checks.run("DaemonSet", daemon_set)  # cordons the node
 finally:
     if checks.failed:
