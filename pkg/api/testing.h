@@ -105,9 +105,9 @@ class TestCluster {
   std::unique_ptr<async::Scope> run_scope;
 };
 
-// Runs body(cluster) on a started cluster.
+// Runs body(cluster) on a started cluster; fails after limit of real time.
 template <typename Body>
-void with_cluster(Body body) {
+void with_cluster(Body body, std::chrono::seconds limit = std::chrono::seconds(30)) {
   async::run_test([&body](async::Loop& loop) {
     auto run = [](async::Loop& on, Body& test) -> async::Task<Result<>> {
       TestCluster cluster(on);
@@ -118,7 +118,7 @@ void with_cluster(Body body) {
       co_return stopped;
     };
     return run(loop, body);
-  });
+  }, limit);
 }
 
 // One answer as it is expected: for the frequent case.
