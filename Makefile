@@ -17,8 +17,9 @@ deps: ## Install what the build needs (Debian packages; quiet when present)
 test-deps:
 	@packaging/scripts/install-deps build test
 	@packaging/scripts/get-kubectl $(BUILD)/tools
-	@packaging/scripts/get-etcd3 $(BUILD)/tools/etcd3
-	@packaging/scripts/get-client-node $(BUILD)/tools/client-node
+	@packaging/scripts/get-npm tests/integration/etcd/etcd3 $(BUILD)/tools/etcd3
+	@packaging/scripts/get-npm tests/integration/clients/client_node $(BUILD)/tools/client-node
+	@packaging/scripts/get-npm tests/integration/engine/dockerode $(BUILD)/tools/dockerode
 	@packaging/scripts/get-docker $(BUILD)/tools || echo "no docker client: its tests are skipped"
 
 build: deps ## Build the release binary

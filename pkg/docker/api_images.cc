@@ -112,7 +112,10 @@ json::Value Api::describe_image(const image::Image& image, const std::string& ra
 Task<Result<>> Api::inspect_image(Call& call) {
   CO_TRY_ASSIGN(image::Image image, find_image(p_.parts.images, call.name));
   CO_TRY_ASSIGN(std::string raw, co_await p_.parts.images.read_blob(image.id));
-  co_return co_await call.answer(200, describe_image(image, raw));
+  json::Value described = describe_image(image, raw);
+  // Gone since 1.45, but docker-compose 1.29 looks for volumes there, whatever version it speaks.
+  described.get_object()["ContainerConfig"] = described.get_object()["Config"];
+  co_return co_await call.answer(200, described);
 }
 
 Task<Result<>> Api::image_history(Call& call) {

@@ -138,6 +138,7 @@ Task<> Containers::finish(ContainerPtr c, container::ContainerState state) {
   c->finished = state.finished_at;
   c->health.reset();
   Endpoints endpoints = std::exchange(c->endpoints, {});
+  std::shared_ptr<void> held = c->ports.empty() ? nullptr : hold_ports();
   c->ports.clear();
   bool rm = c->auto_remove();
   if (!rm)
@@ -152,11 +153,11 @@ Task<> Containers::finish(ContainerPtr c, container::ContainerState state) {
   c->changed.wake_all();
   if (rm) {
     // Nobody waits for the kernel to take its links apart: that is the longest part.
-    parts_.scope.spawn(take_down_links(c->id, std::move(endpoints)));
+    parts_.scope.spawn(take_down_links(c->id, std::move(endpoints), std::move(held)));
     if (auto removed = co_await remove_now(c, true); !removed) log::warn("cannot remove a container", {{"id", c->id}, {"error", removed.error()}});
     co_return;
   }
-  co_await take_down_links(c->id, std::move(endpoints));
+  co_await take_down_links(c->id, std::move(endpoints), std::move(held));
   if (!stopping_ && wants_restart(*c, false)) {
     c->restarting = true;
     parts_.scope.spawn(follow_policy(c));

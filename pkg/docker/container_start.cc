@@ -76,6 +76,21 @@ std::string Containers::make_hosts(const Container& c) const {
   return text;
 }
 
+std::string Containers::make_linked_hosts(const Container& c) const {
+  std::vector<std::string> links = strings_of(c.host_config, {"Links"});
+  for (const auto& [network, settings] : c.networks.get_object())
+    for (std::string& link : strings_of(settings, {"Links"})) links.push_back(std::move(link));
+  std::string text;
+  for (const std::string& link : links) {
+    auto [name, alias] = split_once(link, ':');
+    auto peer = find(name);
+    if (!peer) continue;
+    for (const auto& [network, endpoint] : (*peer)->endpoints)
+      if (c.endpoints.contains(network)) text += cat(endpoint.ip, "\t", alias.value_or(name), " ", (*peer)->id.substr(0, 12), " ", (*peer)->name, "\n");
+  }
+  return text;
+}
+
 std::string Containers::make_resolv_conf(const Container& c) const {
   namespace dns = network::dns;
   dns::ResolvConf conf = dns::parse_resolv_conf(read_host("/etc/resolv.conf"));
@@ -125,7 +140,7 @@ Result<> Containers::fill_files(const Container& c, Place& place) const {
     }
   }
   if (place.files != directories_.container(c.id)) return {};  // another container's
-  TRY(sys::replace_file(place.files + "/hosts", make_hosts(c)));
+  TRY(sys::replace_file(place.files + "/hosts", make_hosts(c) + place.linked_hosts));
   TRY(sys::replace_file(place.files + "/hostname", cat(json::get_string(c.config, {"Hostname"}), "\n")));
   return sys::replace_file(place.files + "/resolv.conf", make_resolv_conf(c));
 }
@@ -143,6 +158,7 @@ Task<Result<Place>> Containers::find_place(ContainerPtr c, std::string network_p
   if (ipc) place.ipc_path = cat("/proc/", ipc->pid, "/ns/ipc");
   CO_TRY_ASSIGN(ContainerPtr pid, find_peer(json::get_string(c->host_config, {"PidMode"})));
   if (pid) place.pid_of = pid->id;
+  place.linked_hosts = make_linked_hosts(*c);
   CO_TRY(co_await parts_.pool.run([&]() -> Result<> { return fill_files(*c, place); }));
   co_return place;
 }
@@ -173,6 +189,7 @@ Task<Result<>> Containers::connect_one(ContainerPtr c, std::string name, std::st
 Task<Result<>> Containers::connect_all(ContainerPtr c, std::string netns_path) {
   CO_TRY_ASSIGN(c->ports, plan_ports(c->config, c->host_config));
   if (!c->ports.empty()) {
+    while (ports_held_ > 0) CO_TRY(co_await ports_freed_.wait());  // forever: what is taken down is bounded
     CO_TRY_ASSIGN(std::vector<network::HostPort> ports, proxied_ports(c->ports));
     auto proxy = std::make_unique<network::PortProxy>(parts_.executor);
     Result<> bound = proxy->bind(ports);
@@ -282,10 +299,19 @@ Task<> Containers::take_down(ContainerPtr c) {
   if (auto unmounted = co_await parts_.images.unmount(directories_.rootfs(id)); !unmounted) log::warn("cannot unmount a container's root", {{"id", id}, {"error", unmounted.error()}});
   Endpoints endpoints = std::exchange(c->endpoints, {});
   c->ports.clear();
-  co_await take_down_links(id, std::move(endpoints));
+  co_await take_down_links(id, std::move(endpoints), nullptr);
 }
 
-Task<> Containers::take_down_links(std::string id, Endpoints endpoints) {
+std::shared_ptr<void> Containers::hold_ports() {
+  ++ports_held_;
+  return {this, [](void* containers) {
+            auto* self = static_cast<Containers*>(containers);
+            --self->ports_held_;
+            self->ports_freed_.wake_all();
+          }};
+}
+
+Task<> Containers::take_down_links(std::string id, Endpoints endpoints, std::shared_ptr<void> /*held*/) {
   if (auto proxy = proxies_.find(id); proxy != proxies_.end()) {
     std::unique_ptr<network::PortProxy> ended = std::move(proxy->second);
     proxies_.erase(proxy);

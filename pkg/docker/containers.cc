@@ -27,7 +27,7 @@ async::Lasts lasts(const Container& c) { return c.auto_remove() ? async::Lasts::
 }  // namespace
 
 Containers::Containers(Parts parts, Directories directories, Networks& networks, Volumes& volumes, Events& events)
-    : parts_(parts), directories_(std::move(directories)), networks_(networks), volumes_(volumes), events_(events) {}
+    : parts_(parts), directories_(std::move(directories)), networks_(networks), volumes_(volumes), events_(events), ports_freed_(parts.executor) {}
 
 Task<Result<>> Containers::save(const Container& c) { co_return co_await parts_.state.put(kBucket, cat(kKeyPrefix, c.id), format_container(c), lasts(c)); }
 

@@ -120,10 +120,15 @@ class Containers {
   Result<ContainerPtr> find_peer(std::string_view mode) const;  // of "container:ID"; null for other modes
   async::Task<Result<Place>> find_place(ContainerPtr c, std::string network_path);
   std::string make_hosts(const Container& c) const;
+  // Of links, those that run and share a network with it: "10.0.0.2\tdb 4f0c… server". Their addresses are of this start: a name of a network follows its container.
+  std::string make_linked_hosts(const Container& c) const;
   std::string make_resolv_conf(const Container& c) const;
   async::Task<> take_down(ContainerPtr c);
   using Endpoints = std::map<std::string, Endpoint>;
-  async::Task<> take_down_links(std::string id, Endpoints endpoints);
+  // held: published ports that are free only when all of it is gone; null where there are none.
+  async::Task<> take_down_links(std::string id, Endpoints endpoints, std::shared_ptr<void> held);
+  // As long as somebody has it, starts that publish ports wait.
+  std::shared_ptr<void> hold_ports();
   void stopped(const container::ContainerState& state);
   async::Task<> finish(ContainerPtr c, container::ContainerState state);
   async::Task<> follow_policy(ContainerPtr c);
@@ -139,6 +144,8 @@ class Containers {
   Events& events_;
   std::map<std::string, ContainerPtr> all_;  // by id
   std::map<std::string, std::unique_ptr<network::PortProxy>> proxies_;
+  int ports_held_ = 0;
+  async::Notify ports_freed_;
   std::set<std::string> names_reserved_;
   bool stopping_ = false;
 };

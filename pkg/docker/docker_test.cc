@@ -65,7 +65,9 @@ struct HostCase {
 
 TEST(HostConfig, WhatIsNotSupportedIsNamed) {
   for (const HostCase& c : std::initializer_list<HostCase>{
-           {R"({"Links":["a:b"]})", Code::kUnimplemented, "HostConfig.Links is not supported"},
+           {R"({"Links":["a:b:c"]})", Code::kInvalidArgument, "bad format for links: a:b:c"},
+           {R"({"Links":["a:"]})", Code::kInvalidArgument, "bad format for links: a:"},
+           {R"({"StorageOpt":{"size":"1G"}})", Code::kUnimplemented, "HostConfig.StorageOpt is not supported"},
            {R"({"RestartPolicy":{"Name":"sometimes"}})", Code::kInvalidArgument, "invalid restart policy 'sometimes'"},
            {R"({"RestartPolicy":{"Name":"always"},"AutoRemove":true})", Code::kInvalidArgument, "can't create 'AutoRemove' container with restart policy"},
            {R"({"RestartPolicy":{"Name":"always","MaximumRetryCount":3}})", Code::kInvalidArgument, "maximum retry count cannot be used with restart policy 'always'"},

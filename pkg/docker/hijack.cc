@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/strings.h"
+#include "docker/limits.h"
 #include "supervisor/log_reader.h"
 
 namespace monopod::docker {
@@ -14,6 +15,7 @@ constexpr Duration kLookAgain = std::chrono::seconds(2);
 }
 
 Task<Result<std::unique_ptr<Hijacked>>> Hijacked::accept(Call& call, async::Executor executor, async::Time& time, bool frames) {
+  CO_TRY(co_await call.exchange.read_body(kBodyBytesMax));  // dockerode says its query there once more
   bool multiplexed = frames && call.minor >= 42;
   http::Headers headers{{"Content-Type", multiplexed ? "application/vnd.docker.multiplexed-stream" : "application/vnd.docker.raw-stream"}};
   bool upgrade = call.exchange.wants_upgrade("tcp");

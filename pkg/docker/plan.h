@@ -30,6 +30,7 @@ struct Place {
   std::string network_path{};   // pinned namespace; empty: a new one, or the host's
   std::string ipc_path{};       // of another container
   std::string pid_of{};         // id of another container
+  std::string linked_hosts{};   // lines of its hosts file for the containers it is linked to
   container::ResolvedUser user{};
   std::vector<container::Device> host_devices{};  // privileged
 };

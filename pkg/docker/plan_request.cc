@@ -42,7 +42,7 @@ bool is_set(const json::Value& v) {
 }
 
 // Refused by name rather than ignored.
-constexpr std::string_view kRefused[] = {"Links", "BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteIOps", "CpuRealtimePeriod", "CpuRealtimeRuntime",
+constexpr std::string_view kRefused[] = {"BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteIOps", "CpuRealtimePeriod", "CpuRealtimeRuntime",
                                          "DeviceCgroupRules", "OomKillDisable", "CgroupParent", "StorageOpt", "VolumeDriver", "CpuCount", "CpuPercent", "IOMaximumIOps", "IOMaximumBandwidth", "CpusetMems"};
 
 Result<> check_restart_policy(const json::Value& host) {
@@ -53,6 +53,15 @@ Result<> check_restart_policy(const json::Value& host) {
   if (retries != 0 && name != "on-failure") return fail(Code::kInvalidArgument, "maximum retry count cannot be used with restart policy '" + std::string(name) + "'");
   if (retries < 0) return fail(Code::kInvalidArgument, "maximum retry count cannot be negative");
   if (json::get_bool(host, {"AutoRemove"}) && !name.empty() && name != "no") return fail(Code::kInvalidArgument, "can't create 'AutoRemove' container with restart policy");
+  return {};
+}
+
+// "other", "other:alias".
+Result<> check_links(const json::Value& host) {
+  for (const std::string& link : strings_of(host, {"Links"})) {
+    std::vector<std::string_view> parts = split(link, ':');
+    if (parts.size() > 2 || std::ranges::any_of(parts, [](std::string_view part) { return part.empty(); })) return fail(Code::kInvalidArgument, cat("bad format for links: ", link));
+  }
   return {};
 }
 
@@ -181,6 +190,7 @@ Result<json::Value> complete_host_config(const json::Value& request) {
   if (const json::Array* requests = json::get_array(host, {"DeviceRequests"}); requests != nullptr && !requests->empty())
     return fail(Code::kUnimplemented, "could not select device driver \"\" with capabilities: [[gpu]]: GPUs are not supported");
   TRY(check_restart_policy(host));
+  TRY(check_links(host));
   std::string_view runtime = json::get_string(host, {"Runtime"});
   if (!runtime.empty() && runtime != "runc" && runtime != "io.containerd.runc.v2") return fail(Code::kInvalidArgument, cat("unknown or invalid runtime name: ", runtime));
   std::string_view log = json::get_string(host, {"LogConfig", "Type"});

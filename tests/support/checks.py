@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 
 
 def skip(reason):
@@ -57,7 +58,8 @@ class Checks:
             print(f"ok   {name} ({time.monotonic() - begin:.2f} s)", flush=True)
         except Exception as e:  # noqa: BLE001 - every failure is reported by name
             self.failed.append(name)
-            print(f"FAIL {name}: {type(e).__name__}: {e}", flush=True)
+            where = traceback.extract_tb(e.__traceback__)[-1]
+            print(f"FAIL {name}: {type(e).__name__}: {str(e) or where.line} ({os.path.basename(where.filename)}:{where.lineno})", flush=True)
 
     def finish(self):
         print(f"{self.passed} passed, {len(self.failed)} failed" + (": " + ", ".join(self.failed) if self.failed else ""))

@@ -15,7 +15,7 @@ PACKAGES = os.environ.get("MONOPOD_CLIENT_NODE") or os.path.join(ROOT, "build", 
 if not shutil.which("node"):
     skip("needs node (package nodejs)")
 if not os.path.isdir(os.path.join(PACKAGES, "node_modules", "@kubernetes", "client-node")):
-    skip("no npm client: run packaging/scripts/get-client-node build/tools/client-node")
+    skip("no npm client: run make test-deps")
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "client_node", "session.mjs")
 MANIFEST = """
 apiVersion: v1

@@ -25,7 +25,7 @@ class Client:
     def __init__(self, path):
         modules = os.environ.get("MONOPOD_ETCD3") or os.path.join(ROOT, "build", "tools", "etcd3")
         if not shutil.which("node") or not os.path.isdir(os.path.join(modules, "node_modules", "@grpc", "grpc-js")):
-            skip("no grpc-js for node: run packaging/scripts/get-etcd3 build/tools/etcd3")
+            skip("no grpc-js for node: run make test-deps")
         self.process = subprocess.Popen(["node", os.path.join(HERE, "client.js"), path, os.path.join(ROOT, "vendor-protos", "cri", "api.proto")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         text=True, env={**os.environ, "NODE_PATH": os.path.join(modules, "node_modules")})
         self.answers, self.next, self.changed = {}, 0, threading.Condition()

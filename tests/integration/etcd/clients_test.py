@@ -388,7 +388,7 @@ class Etcd3(Case):
 
     def test_npm_client_works(self):
         if not os.path.isdir(os.path.join(ETCD3, "node_modules", "etcd3")):
-            print("SKIPPED: Etcd3: no npm client: run packaging/scripts/get-etcd3 build/tools/etcd3")
+            print("SKIPPED: Etcd3: no npm client: run make test-deps")
             self.skipTest("no npm client")
         relay = Relay(self.store.port)
         self.addCleanup(relay.close)
