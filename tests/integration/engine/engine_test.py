@@ -364,7 +364,7 @@ def errors():
             ("POST", "/containers/create", b"{", 400, "invalid JSON"),
             ("POST", "/containers/create?name=b%20d", {"Image": "hello:1"}, 400, "Invalid container name (b d), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
             ("POST", "/containers/create", {"Image": "hello:1", "HostConfig": {"RestartPolicy": {"Name": "sometimes"}}}, 400, "invalid restart policy 'sometimes'"),
-            ("POST", "/containers/create", {"Image": "hello:1", "HostConfig": {"Links": ["a:b"]}}, 501, "HostConfig.Links is not supported"),
+            ("POST", "/containers/create", {"Image": "hello:1", "HostConfig": {"StorageOpt": {"size": "1G"}}}, 501, "HostConfig.StorageOpt is not supported"),
             ("GET", "/containers/json?filters=%7B%22nonsense%22%3A%5B%22a%22%5D%7D", None, 400, "invalid filter 'nonsense'"),
             ("GET", "/containers/json?limit=x", None, 400, "invalid value for limit"),
             ("GET", "/images/none/json", None, 404, "No such image: none:latest"),
