@@ -16,7 +16,7 @@ struct InitSpec {
   ContainerConfig config;
   std::string seccomp_program;                                   // struct sock_filter array; empty: unconfined
   std::vector<std::pair<std::string, std::string>> cgroup_views;  // sys::Cgroups::views
-  int procs_fds = 0;                                              // cgroup.procs files among the passed descriptors, after the pidfd of exec
+  int procs_fds = 0;                                              // tasks files of v1 control groups among the passed descriptors, after the pidfd of exec
   bool hold = false;
   // The rest is for a parent that does not stay (monopod runtime). Numbers of descriptors are the first stage's own; -1: none.
   bool host_hooks = false;         // the parent runs hooks before the root changes

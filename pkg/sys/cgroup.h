@@ -79,7 +79,7 @@ class Cgroups {
 
   struct Entry {
     Fd cgroup;               // directory for CLONE_INTO_CGROUP; empty where there is no v2 tree
-    std::vector<Fd> procs;   // cgroup.procs files, open for writing: the process moves itself by writing "0"
+    std::vector<Fd> procs;   // tasks files of v1, open for writing: a process of one thread moves itself by writing "0"
   };
   virtual Result<Entry> open_entry(const std::string& group) = 0;
 

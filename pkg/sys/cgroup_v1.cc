@@ -99,7 +99,8 @@ class CgroupsV1 final : public Cgroups {
   Result<Entry> open_entry(const std::string& group) override {
     Entry out;
     for (const auto& [name, root] : roots_) {
-      std::string path = root + "/" + group + "/cgroup.procs";
+      // A thread that moves itself alone needs no lock of the whole system: cgroup.procs waits for an RCU grace period, some 10 ms.
+      std::string path = root + "/" + group + "/tasks";
       Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
       if (!fd) return fail_errno(cat("open ", path));
       out.procs.push_back(std::move(fd));
