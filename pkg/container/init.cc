@@ -116,16 +116,6 @@ Result<> enter_time_namespace(const std::vector<TimeOffset>& offsets) {
   return {};
 }
 
-// A parent that runs hooks puts us into our control groups meanwhile: their namespace is made after that.
-bool is_late(const InitSpec& spec, const Namespace& ns) { return spec.host_hooks && ns.type == NamespaceType::kCgroup && ns.path.empty(); }
-
-Result<> enter_late_namespaces(const InitSpec& spec) {
-  for (const Namespace& ns : spec.config.namespaces) {
-    if (is_late(spec, ns) && ::unshare(clone_flag(ns.type)) < 0) return fail_errno("make namespaces");
-  }
-  return {};
-}
-
 Result<> enter_namespaces(const InitSpec& spec) {
   const ContainerConfig& config = spec.config;
   int fresh = 0;
@@ -134,7 +124,6 @@ Result<> enter_namespaces(const InitSpec& spec) {
   std::vector<std::pair<sys::Fd, const Namespace*>> joined;
   for (const Namespace& ns : config.namespaces) {
     if (ns.type == NamespaceType::kPid || ns.type == NamespaceType::kUser) continue;  // at birth
-    if (is_late(spec, ns)) continue;
     if (ns.path.empty()) {
       fresh |= clone_flag(ns.type);
       time = time || ns.type == NamespaceType::kTime;
@@ -171,7 +160,6 @@ Result<sys::Root> prepare_container(const InitSpec& spec, const Channel& channel
     if (spec.host_hooks) {
       TRY(channel.say(supervisor::kSyncHooks));
       TRY(channel.wait_for(supervisor::kSyncGo));
-      TRY(enter_late_namespaces(spec));
     }
     const std::vector<Hook>& hooks = spec.config.hooks.create_container;
     return hooks.empty() ? Result<>() : run_hooks("createContainer", hooks, state_with(spec.state, "creating", ::getpid()));

@@ -38,21 +38,13 @@ Result<sys::Packet> next_word(int channel) {
 
 Result<> say(int channel, char word) { return sys::send_packet(channel, std::string_view(&word, 1)); }
 
-// v1: by us, while the first stage mounts. The first entry of a quiet machine waits milliseconds for all of its processors, the rest are free; a first
-// stage that entered by itself would stand still meanwhile.
-Result<> enter_groups(const std::vector<sys::Fd>& procs, int pid) {
-  for (const sys::Fd& fd : procs) {
-    Result<> written = sys::write_all(fd.get(), cat(pid));
-    if (!written) return fail(std::move(written).error().with("enter control group"));
-  }
-  return {};
-}
-
 // One list of numbers from kFirstPassedFd on; the spec says what is where.
 std::vector<int> list_descriptors(InitSpec& spec, const LaunchOptions& options) {
   std::vector<int> out;
   auto next = [&] { return supervisor::kFirstPassedFd + static_cast<int>(out.size()); };
   if (options.target >= 0) out.push_back(options.target);
+  spec.procs_fds = static_cast<int>(options.procs.size());
+  for (const sys::Fd& fd : options.procs) out.push_back(fd.get());
   auto mount = options.mounts.begin();
   for (Mount& one : spec.config.mounts) {
     if (one.source_fd < 0 || mount == options.mounts.end()) continue;
@@ -104,10 +96,10 @@ Result<FirstStage> FirstStage::launch(InitSpec spec, LaunchOptions options, cons
   FirstStage out(std::move(process), std::move(sync.first));
   sync.second.reset();
   options.listener.reset();
+  options.procs.clear();
   options.mounts.clear();
   options.root.reset();
   Result<> led = failpoint("runtime.after_spawn");
-  if (led) led = enter_groups(options.procs, out.process_.pid());
   if (led) led = out.lead(options, events);
   if (!led) {
     out.end();

@@ -12,7 +12,7 @@ namespace monopod::container::oci {
 
 struct LaunchOptions {
   sys::Fd cgroup;                       // for CLONE_INTO_CGROUP; may be empty
-  std::vector<sys::Fd> procs;           // tasks files of v1 that it is put into before hooks run
+  std::vector<sys::Fd> procs;           // tasks files of v1 that it puts itself into before hooks run
   std::vector<sys::Fd> mounts;          // detached mounts, in the order of the mounts whose source_fd is set
   sys::Fd root;                         // the root file system as a detached mount; may be empty
   sys::Fd listener;                     // where start will come
