@@ -16,7 +16,7 @@
 #include "image/archive_builder.h"
 #include "image_local.h"
 #include "image_output.h"
-#include "terminal.h"
+#include "sys/terminal.h"
 
 namespace monopod::cmd {
 namespace {
@@ -71,7 +71,7 @@ Task<Result<>> load_one(NodeCall& node, std::string file, const ImageOptions& op
   if (!options.reference.empty()) target += "&reference=" + http::encode_query_component(options.reference);
   CO_TRY_ASSIGN(http::Response response, co_await node.send("POST", std::move(target)));
   Lines lines(*response.body);
-  ProgressBar bar(file);
+  sys::ProgressBar bar(file);
   for (;;) {
     CO_TRY_ASSIGN(std::optional<json::Value> report, co_await lines.next());
     if (!report) co_return fail(Code::kUnavailable, "load " + file + ": the node went away");

@@ -18,7 +18,7 @@
 #include "run_bundle.h"
 #include "sys/fd.h"
 #include "sys/root.h"
-#include "terminal.h"
+#include "sys/terminal.h"
 
 namespace monopod::cmd {
 namespace {
@@ -73,7 +73,7 @@ Result<> own_mounts() {
 void print_step(const build::StepReport& step, bool quiet) {
   if (quiet) return;
   std::string head = cat("[", step.stage, " ", step.number, "/", step.total, "]");
-  if (step.begins) std::fprintf(stderr, "%s %s\n", head.c_str(), printable(std::string_view(step.text).substr(0, 200)).c_str());
+  if (step.begins) std::fprintf(stderr, "%s %s\n", head.c_str(), sys::printable(std::string_view(step.text).substr(0, 200)).c_str());
   else if (step.cached) std::fprintf(stderr, "%s cached\n", head.c_str());
   else std::fprintf(stderr, "%s done in %lld ms\n", head.c_str(), static_cast<long long>(std::chrono::duration_cast<std::chrono::milliseconds>(step.took).count()));
 }

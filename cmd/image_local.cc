@@ -22,7 +22,7 @@
 #include "pki/random.h"
 #include "resolver.h"
 #include "store/sqlite_backend.h"
-#include "terminal.h"
+#include "sys/terminal.h"
 
 namespace monopod::cmd {
 namespace {
@@ -75,7 +75,7 @@ Result<> run(StoreVerb verb, const ImageOptions& options) {
   return with_local_store(options, [verb](LocalStore& store, const ImageOptions& o) { return verb(store.images, o); });
 }
 
-image::ProgressCallback show(ProgressBar& bar) {
+image::ProgressCallback show(sys::ProgressBar& bar) {
   return [&bar](const image::ImportProgress& p) { bar.update(static_cast<std::int64_t>(p.bytes_done), static_cast<std::int64_t>(p.bytes_total), p.step); };
 }
 
@@ -88,7 +88,7 @@ std::unexpected<Error> no_image(const std::string& name) { return fail(Code::kNo
 
 Task<Result<>> load(image::ImageStore& images, const ImageOptions& options) {
   for (const std::string& file : options.files) {
-    ProgressBar bar(file);
+    sys::ProgressBar bar(file);
     std::string path = std::filesystem::absolute(file).string();
     Result<std::vector<image::ImportedImage>> loaded = co_await images.import_file(path, {.reference = options.reference, .progress = show(bar)});
     bar.finish();
@@ -174,7 +174,7 @@ Task<Result<image::ImportedImage>> pull_one(image::ImageStore& images, const Ima
   CO_TRY_ASSIGN(image::RegistryAuth auth, find_credentials(options, name));
   CO_TRY_ASSIGN(image::Platform platform, parse_platform(options.platform));
   CO_TRY_ASSIGN(Duration stall, parse_duration(options.stall_timeout));
-  ProgressBar bar(name);
+  sys::ProgressBar bar(name);
   Result<image::ImportedImage> pulled = co_await images.pull(
       name, {.username = auth.username, .password = auth.password, .token = auth.token, .plain_http = options.plain_http, .stall_timeout = stall, .platform = platform, .progress = show(bar)});
   bar.finish();
@@ -196,7 +196,7 @@ Task<Result<>> push(image::ImageStore& images, const ImageOptions& options) {
   const std::string& target = options.reference.empty() ? options.name : options.reference;
   CO_TRY_ASSIGN(image::RegistryAuth auth, find_credentials(options, target));
   CO_TRY_ASSIGN(Duration stall, parse_duration(options.stall_timeout));
-  ProgressBar bar(target);
+  sys::ProgressBar bar(target);
   Result<> pushed = co_await images.push(options.name, target, {.username = auth.username, .password = auth.password, .token = auth.token, .plain_http = options.plain_http, .stall_timeout = stall, .progress = show(bar)});
   bar.finish();
   if (pushed) std::printf("pushed %s\n", target.c_str());
@@ -227,7 +227,7 @@ Task<Result<>> history(image::ImageStore& images, const ImageOptions& options) {
     std::printf("%s\n", json::format(steps == nullptr ? json::Value(json::Array()) : json::Value(*steps)).c_str());
     co_return Result<>();
   }
-  Table table({"CREATED", "LAYER", "CREATED BY", "COMMENT"});
+  sys::Table table({"CREATED", "LAYER", "CREATED BY", "COMMENT"});
   std::size_t layer = found->config.diff_ids.size();
   for (std::size_t i = steps == nullptr ? 0 : steps->size(); i-- > 0;) {  // newest first
     const json::Value& step = (*steps)[i];
@@ -245,7 +245,7 @@ Task<Result<>> prune(image::ImageStore& images, const ImageOptions& options) {
     if (!options.all && !image.references.empty()) policy.keep.insert(image.id);
   CO_TRY_ASSIGN(image::GcResult done, co_await images.gc(std::move(policy)));
   for (const std::string& id : done.images_removed) std::printf("removed %s\n", id.c_str());
-  std::printf("freed %s\n", format_size(static_cast<std::int64_t>(done.bytes_freed)).c_str());
+  std::printf("freed %s\n", sys::format_size(static_cast<std::int64_t>(done.bytes_freed)).c_str());
   co_return Result<>();
 }
 

@@ -2,7 +2,7 @@
 
 #include <cstdio>
 
-#include "terminal.h"
+#include "sys/terminal.h"
 
 namespace monopod::cmd {
 
@@ -11,11 +11,11 @@ void print_images(const json::Value& answer, bool as_json) {
     std::printf("%s\n", json::format(answer).c_str());
     return;
   }
-  Table table({"REFERENCE", "ID", "SIZE", "LAYERS"});
+  sys::Table table({"REFERENCE", "ID", "SIZE", "LAYERS"});
   if (const json::Array* images = json::get_array(answer, {"images"}))
     for (const json::Value& image : *images) {
       std::string id(json::get_string(image, {"id"}).substr(0, 19));
-      std::string size = format_size(json::get_int(image, {"size_bytes"}));
+      std::string size = sys::format_size(json::get_int(image, {"size_bytes"}));
       const json::Array* layers = json::get_array(image, {"layers"});
       std::string count = std::to_string(layers == nullptr ? 0 : layers->size());
       const json::Array* references = json::get_array(image, {"references"});

@@ -19,7 +19,7 @@
 #include "container/oci/runtime.h"
 #include "runtime_options.h"
 #include "sys/stream.h"
-#include "terminal.h"
+#include "sys/terminal.h"
 
 namespace monopod::cmd {
 namespace {
@@ -207,7 +207,7 @@ Result<int> run_list(Call& call) {
     std::printf("%s\n", json::format(json::Array(all.begin(), all.end())).c_str());
     return 0;
   }
-  Table table({"ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"});
+  sys::Table table({"ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"});
   for (const json::Value& one : all) {
     auto text = [&](std::string_view name) { return std::string(json::get_string(one, {name})); };
     table.add({text("id"), cat(json::get_int(one, {"pid"})), text("status"), text("bundle"), text("created"), text("owner")});

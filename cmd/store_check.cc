@@ -9,7 +9,7 @@
 #include "store_commands.h"
 #include "store_output.h"
 #include "store_remote.h"
-#include "terminal.h"
+#include "sys/terminal.h"
 
 namespace monopod::cmd {
 namespace {
@@ -75,7 +75,7 @@ class Perf {
     co_return Result<>();
   }
   Task<Result<>> show_progress() {
-    ProgressBar bar(cat("check perf, load ", load_.name), ProgressBar::Unit::kCount);
+    sys::ProgressBar bar(cat("check perf, load ", load_.name), sys::ProgressBar::Unit::kCount);
     std::int64_t total = static_cast<std::int64_t>(std::chrono::duration<double>(length_).count() * load_.per_second);
     while (remote_.time.mono() < start_ + std::chrono::duration_cast<MonoTime::duration>(length_)) {
       bar.update(static_cast<std::int64_t>(seconds_.size()), total, "writes");

@@ -6,7 +6,7 @@
 #include "store_commands.h"
 #include "store_output.h"
 #include "store_remote.h"
-#include "terminal.h"
+#include "sys/terminal.h"
 
 namespace monopod::cmd {
 namespace {
@@ -25,17 +25,17 @@ void print_report(const FsckCommand& command, const store::FsckReport& report) {
     return;
   }
   if (!report.findings.empty()) {
-    Table table({"PLACE", "PROBLEM"});
+    sys::Table table({"PLACE", "PROBLEM"});
     for (const store::Finding& f : report.findings) table.add({f.place, f.problem});
     table.print();
     if (report.more) std::printf("... and more: the check stopped here\n");
   }
   std::printf("%s: %s, %lld keys in %lld rows, revision %lld, %s\n", command.file.c_str(), report.findings.empty() ? "sound" : "damaged", static_cast<long long>(report.live_keys),
-              static_cast<long long>(report.rows), static_cast<long long>(report.revision.value), format_size(report.file_bytes).c_str());
+              static_cast<long long>(report.rows), static_cast<long long>(report.revision.value), sys::format_size(report.file_bytes).c_str());
 }
 
 Result<> check(const FsckCommand& command) {
-  ProgressBar bar(command.file, ProgressBar::Unit::kCount);
+  sys::ProgressBar bar(command.file, sys::ProgressBar::Unit::kCount);
   Result<store::FsckReport> report = store::fsck(command.file, [&bar](std::string_view step, std::int64_t done, std::int64_t total) { bar.update(done, total, step); });
   bar.finish();
   if (!report) return fail(std::move(report).error());

@@ -6,7 +6,7 @@
 #include "store_commands.h"
 #include "store_output.h"
 #include "store_remote.h"
-#include "terminal.h"
+#include "sys/terminal.h"
 
 namespace monopod::cmd {
 namespace {
@@ -44,7 +44,7 @@ Task<Result<>> defragment(Remote& remote, const MaintenanceCommand& command) {
     if (!done) co_return fail(std::move(done).error().with(endpoints[i].url));
     CO_TRY_ASSIGN(std::int64_t after, co_await file_bytes(remote, i));
     if (command.remote.output == "json") all.push_back(json::Object{{"endpoint", endpoints[i].url}, {"bytes_before", before}, {"bytes_after", after}});
-    else std::printf("defragmented %s: %s, was %s\n", endpoints[i].url.c_str(), format_size(after).c_str(), format_size(before).c_str());
+    else std::printf("defragmented %s: %s, was %s\n", endpoints[i].url.c_str(), sys::format_size(after).c_str(), sys::format_size(before).c_str());
   }
   if (command.remote.output == "json") print_json(all);
   co_return Result<>();

@@ -15,7 +15,7 @@
 #include "pki/pki.h"
 #include "resolver.h"
 #include "store/sqlite_backend.h"
-#include "terminal.h"
+#include "sys/terminal.h"
 
 namespace monopod::cmd {
 namespace {
@@ -73,7 +73,7 @@ Task<Result<Place>> open_place(const std::string& text, Side side, const Datasto
 Task<Result<>> copy(const MigrateCommand& command, Place& from, Place& to, Context& context) {
   CO_TRY_ASSIGN(auto source, co_await etcd::make_backend_source(from.backend(), command.from));
   auto sink = etcd::make_backend_sink(to.backend(), context.time, command.to);
-  ProgressBar bar("migrate");
+  sys::ProgressBar bar("migrate");
   etcd::MigrateOptions options{.replace = command.replace, .progress = [&bar](std::int64_t done, std::int64_t total, std::string_view step) { bar.update(done, total, step); }};
   Result<etcd::MigrateReport> report = co_await etcd::migrate(*source, *sink, std::move(options));
   bar.finish();

@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/strings.h"
-#include "terminal.h"
+#include "sys/terminal.h"
 
 namespace monopod::cmd {
 namespace {
@@ -60,7 +60,7 @@ void print_json(const json::Value& value) { std::printf("%s\n", json::format(val
 
 void print_line(std::string_view text) {
   static const bool terminal = ::isatty(1) != 0;
-  std::string shown = terminal ? printable(text) : std::string(text);
+  std::string shown = terminal ? sys::printable(text) : std::string(text);
   shown += '\n';
   std::fwrite(shown.data(), 1, shown.size(), stdout);
 }

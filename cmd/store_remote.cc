@@ -17,7 +17,7 @@
 #include "pki/random.h"
 #include "resolver.h"
 #include "store_output.h"
-#include "terminal.h"
+#include "sys/terminal.h"
 
 namespace monopod::cmd {
 namespace {
@@ -40,7 +40,7 @@ Result<std::string> ask_password(const std::string& user) {
   bool shown = ::tcgetattr(terminal.get(), &before) == 0;
   termios silent = before;
   silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-  std::string prompt = "password of " + printable(user) + ": ";
+  std::string prompt = "password of " + sys::printable(user) + ": ";
   (void)!::write(terminal.get(), prompt.data(), prompt.size());
   if (shown) ::tcsetattr(terminal.get(), TCSAFLUSH, &silent);
   std::string password;

@@ -8,13 +8,13 @@
 #include "backup/file.h"
 #include "base/strings.h"
 #include "codec/compress.h"
-#include "etcd/snapshot/snapshot.h"
 #include "codec/proto_wire.h"
+#include "etcd/snapshot/snapshot.h"
 #include "store/offline.h"
 #include "store_commands.h"
 #include "store_output.h"
 #include "store_remote.h"
-#include "terminal.h"
+#include "sys/terminal.h"
 
 namespace monopod::cmd {
 namespace {
@@ -40,8 +40,8 @@ void print_done(const SnapshotCommand& command, const char* what, const backup::
     print_json(describe(command.file, info));
     return;
   }
-  std::printf("%s %s: revision %lld, %s (%s uncompressed)\n", what, command.file.c_str(), static_cast<long long>(info.head.revision), format_size(info.file_bytes).c_str(),
-              format_size(info.database_bytes).c_str());
+  std::printf("%s %s: revision %lld, %s (%s uncompressed)\n", what, command.file.c_str(), static_cast<long long>(info.head.revision), sys::format_size(info.file_bytes).c_str(),
+              sys::format_size(info.database_bytes).c_str());
 }
 
 void print_etcd(const SnapshotCommand& command, const char* what, const etcd::SnapshotInfo& info) {
@@ -53,13 +53,13 @@ void print_etcd(const SnapshotCommand& command, const char* what, const etcd::Sn
     return;
   }
   std::printf("%s %s: of etcd, revision %lld, %lld records, %s, hash %s\n", what, command.file.c_str(), static_cast<long long>(info.revision.value), static_cast<long long>(info.records),
-              format_size(info.bytes).c_str(), hash);
+              sys::format_size(info.bytes).c_str(), hash);
 }
 
 // --- save
 
 // A stream of blobs in field blob_field; field 2, where the server sends it, is how much is left.
-Task<Result<>> receive(Remote& remote, std::string path, std::uint32_t blob_field, codec::ByteSink& file, ProgressBar& bar) {
+Task<Result<>> receive(Remote& remote, std::string path, std::uint32_t blob_field, codec::ByteSink& file, sys::ProgressBar& bar) {
   CO_TRY_ASSIGN(std::unique_ptr<etcd::Stream> stream, co_await remote.client->open(std::move(path)));
   CO_TRY(co_await stream->write(""));
   CO_TRY(co_await stream->finish_writing());
@@ -86,7 +86,7 @@ Task<Result<>> receive(Remote& remote, std::string path, std::uint32_t blob_fiel
 Task<Result<>> save(Remote& remote, const SnapshotCommand& command) {
   if (::access(command.file.c_str(), F_OK) == 0) co_return fail(Code::kAlreadyExists, command.file + ": there is such a file: choose another name");
   CO_TRY_ASSIGN(std::unique_ptr<backup::PendingFile> file, backup::PendingFile::create(command.file));
-  ProgressBar bar(command.file);
+  sys::ProgressBar bar(command.file);
   if (command.format == "etcd") {
     CO_TRY(co_await receive(remote, "/etcdserverpb.Maintenance/Snapshot", 3, *file, bar));
     CO_TRY_ASSIGN(etcd::SnapshotInfo info, etcd::snapshot_status(file->pending_path()));
@@ -117,7 +117,7 @@ Result<bool> is_ours(const std::string& path) {
   return codec::detect_compression(head) == codec::Compression::kZstd;
 }
 
-etcd::OnSnapshotProgress show_on(ProgressBar& bar, const char* step) {
+etcd::OnSnapshotProgress show_on(sys::ProgressBar& bar, const char* step) {
   return [&bar, step](etcd::SnapshotProgress p) -> Result<> {
     bar.update(p.done, p.total, step);
     return {};
@@ -127,7 +127,7 @@ etcd::OnSnapshotProgress show_on(ProgressBar& bar, const char* step) {
 Result<> restore_etcd(const SnapshotCommand& command) {
   TRY(backup::check_restore_target(command.data_dir));
   std::string path = command.data_dir + "/state.db";
-  ProgressBar bar(command.file);
+  sys::ProgressBar bar(command.file);
   Result<etcd::SnapshotInfo> info = etcd::restore_snapshot({.snapshot = command.file, .store = path, .drop_auth = command.drop_auth, .skip_hash_check = command.skip_hash_check, .on_progress = show_on(bar, "restoring")});
   bar.finish();
   if (!info) return fail(std::move(info).error());
@@ -139,7 +139,7 @@ Result<> restore_etcd(const SnapshotCommand& command) {
 Result<> restore(const SnapshotCommand& command) {
   TRY_ASSIGN(bool ours, is_ours(command.file));
   if (!ours) return restore_etcd(command);
-  ProgressBar bar(command.file);
+  sys::ProgressBar bar(command.file);
   Result<backup::Info> info = backup::restore(command.file, command.data_dir, {.bump_revision = command.bump_revision},
                                               [&bar](std::int64_t done, std::int64_t total) { bar.update(done, total, "restoring"); });
   bar.finish();
@@ -156,7 +156,7 @@ Result<> show(const SnapshotCommand& command) {
     print_etcd(command, "sound", *info);
     return {};
   }
-  ProgressBar bar(command.file);
+  sys::ProgressBar bar(command.file);
   Result<backup::Info> info = backup::decode(command.file, nullptr, [&bar](std::int64_t done, std::int64_t total) { bar.update(done, total, "checking"); });
   bar.finish();
   if (!info) return fail(std::move(info).error());
@@ -164,11 +164,11 @@ Result<> show(const SnapshotCommand& command) {
     print_json(describe(command.file, *info));
     return {};
   }
-  Table table({"FILE", command.file});
+  sys::Table table({"FILE", command.file});
   table.add({"revision", std::to_string(info->head.revision)});
   table.add({"created", info->head.created});
   table.add({"written by", "monopod " + info->head.version});
-  table.add({"size", cat(format_size(info->file_bytes), ", ", format_size(info->database_bytes), " uncompressed")});
+  table.add({"size", cat(sys::format_size(info->file_bytes), ", ", sys::format_size(info->database_bytes), " uncompressed")});
   table.add({"sha256", info->sha256_hex});
   table.add({"sound", "yes: every byte was checked"});
   table.print();

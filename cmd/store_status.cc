@@ -8,7 +8,7 @@
 #include "store_commands.h"
 #include "store_output.h"
 #include "store_remote.h"
-#include "terminal.h"
+#include "sys/terminal.h"
 
 namespace monopod::cmd {
 namespace {
@@ -115,7 +115,7 @@ std::string format_ratio(double part, double whole, const char* unit) {
 std::string format_wear(const Wear& wear, const json::Value& more) {
   if (json::get_int(more, {"store", "open_s"}) < kSettledSeconds) return "too early to say: the store was opened a moment ago";
   char text[200];
-  std::snprintf(text, sizeof text, "%s a day at the rate of the last %s: %.0f years of a card rated for 30 TB", format_size(static_cast<std::int64_t>(wear.per_day)).c_str(),
+  std::snprintf(text, sizeof text, "%s a day at the rate of the last %s: %.0f years of a card rated for 30 TB", sys::format_size(static_cast<std::int64_t>(wear.per_day)).c_str(),
                 format_age(std::chrono::seconds(json::get_int(more, {"store", "open_s"}))).c_str(), wear.card_years);
   return text;
 }
@@ -130,14 +130,14 @@ std::string describe_backup(const json::Value& more) {
 }
 
 void print(const Status& s) {
-  Table table({"ENDPOINT", s.endpoint});
+  sys::Table table({"ENDPOINT", s.endpoint});
   auto number = [&s](const char* name) { return std::to_string(json::get_int(s.more, {"store", name})); };
   bool ours = s.more.is_object();
   table.add({"version", s.version + (ours ? " (monopod)" : "")});
   table.add({"revision", cat(s.revision, ours ? cat(", compacted to ", std::max<std::int64_t>(0, json::get_int(s.more, {"compact_revision"}))) : std::string())});
   if (ours) table.add({"keys", cat(number("keys"), ", ", number("versions"), " versions, ", number("leases"), " leases, ", number("watchers"), " watchers")});
   std::int64_t free = s.file_bytes - s.file_bytes_in_use;
-  table.add({"size", cat(format_size(s.file_bytes), ", ", format_size(s.file_bytes_in_use), " in use, ", format_ratio(static_cast<double>(free), static_cast<double>(s.file_bytes), "% free"))});
+  table.add({"size", cat(sys::format_size(s.file_bytes), ", ", sys::format_size(s.file_bytes_in_use), " in use, ", format_ratio(static_cast<double>(free), static_cast<double>(s.file_bytes), "% free"))});
   table.add({"alarms", s.alarms.empty() ? "none" : join(s.alarms, ", ")});
   for (const std::string& error : s.errors) table.add({"error", error});
   if (std::optional<Wear> wear = judge_wear(s.more)) {

@@ -118,6 +118,10 @@ class Extractor {
       if (!more) break;
       if (++entries > kArchiveEntriesMax) return fail(Code::kResourceExhausted, cat("more than ", kArchiveEntriesMax, " entries"));
       TRY_ASSIGN(std::string name, clean_name(entry.name));
+      if (!options_.keep_owner) {
+        entry.uid = ::geteuid();
+        entry.gid = ::getegid();
+      }
       Result<> put = put_entry(entry, name);
       if (!put) return fail(std::move(put).error().with(name.substr(0, 200)));
     }

@@ -16,6 +16,7 @@ Result<> write_tree(const sys::Root& root, const std::string& path, const std::s
 
 struct ExtractOptions {
   bool keep_kinds = false;   // a directory is not replaced by another kind, nor the other way
+  bool keep_owner = true;    // else all is whose process this is
 };
 // Into the directory path, which must exist. gzip and zstd are seen by their first bytes.
 Result<> extract_tree(codec::ByteSource& input, const sys::Root& root, const std::string& path, const ExtractOptions& options);

@@ -1,11 +1,11 @@
-#include "terminal.h"
+#include "sys/terminal.h"
 
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 
-namespace monopod::cmd {
+namespace monopod::sys {
 // Names come from images and clients: no terminal escapes through them (CVE-2021-25743).
 std::string printable(std::string_view text) {
   std::string out;
@@ -75,4 +75,4 @@ std::string format_size(std::int64_t bytes) {
   return text;
 }
 
-}  // namespace monopod::cmd
+}  // namespace monopod::sys

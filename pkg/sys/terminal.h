@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace monopod::cmd {
+namespace monopod::sys {
 
 // One line on stderr, redrawn at most ten times a second; silent where stderr is no terminal.
 class ProgressBar {
@@ -42,4 +42,4 @@ class Table {
 std::string printable(std::string_view text);
 std::string format_size(std::int64_t bytes);  // "1.5 MiB"
 
-}  // namespace monopod::cmd
+}  // namespace monopod::sys
