@@ -15,6 +15,7 @@ void add_engine_process(CLI::App& parent, Invocation& invocation);  // engine.cc
 void add_container(CLI::App& parent, Invocation& invocation);   // container.cc
 void add_network(CLI::App& parent, Invocation& invocation);     // container.cc
 void add_volume(CLI::App& parent, Invocation& invocation);      // container.cc
+void add_compose(CLI::App& parent, Invocation& invocation);     // container.cc
 void add_runtime(CLI::App& parent, Invocation& invocation);     // runtime.cc
 void add_store(CLI::App& parent, Invocation& invocation);       // store.cc
 void add_wasm(CLI::App& parent, Invocation& invocation);        // wasm.cc

@@ -1,8 +1,9 @@
-// `monopod container`, `network`, `volume`: the tables of docker_client as command lines.
+// `monopod container`, `network`, `volume`, `compose`: the tables of docker_client and compose as command lines.
 #include <algorithm>
 
 #include "base/strings.h"
 #include "commands.h"
+#include "compose/verbs.h"
 #include "docker_client/verbs.h"
 #include "engine.h"
 
@@ -15,13 +16,17 @@ using docker_client::Verb;
 // "--env" of "-e,--env"
 std::string long_name(const CLI::Option& option) { return option.get_lnames().empty() ? option.get_snames().front() : option.get_lnames().front(); }
 
-void add_flags(CLI::App& app, const Verb& verb) {
-  for (std::span<const FlagRow> rows : verb.flags)
-    for (const FlagRow& row : rows) {
-      const std::string help = row.help;
-      if (row.kind == FlagRow::kSwitch) app.add_flag(row.names, help);
-      else app.add_option(row.names, help)->type_name(row.kind == FlagRow::kList ? "TEXT ..." : "TEXT")->multi_option_policy(row.kind == FlagRow::kList ? CLI::MultiOptionPolicy::TakeAll : CLI::MultiOptionPolicy::TakeLast);
-    }
+void add_flags(CLI::App& app, std::span<const FlagRow> rows) {
+  for (const FlagRow& row : rows) {
+    const std::string help = row.help;
+    if (row.kind == FlagRow::kSwitch) app.add_flag(row.names, help);
+    else app.add_option(row.names, help)->type_name(row.kind == FlagRow::kList ? "TEXT ..." : "TEXT")->multi_option_policy(row.kind == FlagRow::kList ? CLI::MultiOptionPolicy::TakeAll : CLI::MultiOptionPolicy::TakeLast);
+  }
+}
+
+void take_flags(const CLI::App& app, docker_client::Flags& flags) {
+  for (const CLI::Option* option : app.get_options())
+    for (const std::string& value : option->results()) flags.add(long_name(*option), value);
 }
 
 // What stands behind "--" belongs to the container's command where there is one.
@@ -35,8 +40,8 @@ std::vector<std::string> words_of(const CLI::App& app, const Verb& verb, const I
 
 int run_verb(const CLI::App& app, const Verb& verb, const Invocation& invocation, const std::string& socket) {
   docker_client::Flags flags;
-  for (const CLI::Option* option : app.get_options())
-    for (const std::string& value : option->results()) flags.add(long_name(*option), value);
+  take_flags(*app.get_parent(), flags);
+  take_flags(app, flags);
   std::vector<std::string> words = words_of(app, verb, invocation);
   std::size_t own = verb.rest_is_command ? std::min<std::size_t>(words.size(), 1) : words.size();
   for (std::size_t i = 0; i < own; ++i)
@@ -53,17 +58,18 @@ int run_verb(const CLI::App& app, const Verb& verb, const Invocation& invocation
   return verb.error_code;
 }
 
-void add_group(CLI::App& parent, Invocation& invocation, const char* name, const char* summary, const char* examples, std::span<const Verb> verbs) {
+void add_group(CLI::App& parent, Invocation& invocation, const char* name, const char* summary, const char* examples, std::span<const Verb> verbs, std::span<const FlagRow> group_flags = {}) {
   CLI::App* group = add_command(parent, name, summary, examples);
   group->require_subcommand(1);
   auto socket = std::make_shared<std::string>(EngineCommand().docker_socket);
   group->add_option("--docker-socket", *socket, "Unix socket of the engine; a leading unix:// is allowed")->envname("MONOPOD_ENGINE_DOCKER_SOCKET")->capture_default_str();
+  add_flags(*group, group_flags);
   for (const Verb& verb : verbs) {
     CLI::App* app = group->add_subcommand(verb.name, verb.summary);
     if (verb.alias != nullptr) app->alias(verb.alias);
     app->set_help_flag("--help", "Print this help message and exit");  // -h is a host name
     app->footer(cat("In full:\n  monopod ", name, " ", verb.name, " [OPTIONS]", *verb.usage == '\0' ? "" : " ", verb.usage));
-    add_flags(*app, verb);
+    for (std::span<const FlagRow> rows : verb.flags) add_flags(*app, rows);
     if (verb.rest_is_command) app->prefix_command();
     else app->allow_extras();
     app->callback([app, &verb, &invocation, socket] {
@@ -89,6 +95,10 @@ void add_network(CLI::App& parent, Invocation& invocation) {
 
 void add_volume(CLI::App& parent, Invocation& invocation) {
   add_group(parent, invocation, "volume", "Volumes of containers", "  monopod volume create data\n  monopod container run -v data:/var/lib/data app", docker_client::volume_verbs());
+}
+
+void add_compose(CLI::App& parent, Invocation& invocation) {
+  add_group(parent, invocation, "compose", "Services of a compose file", "  monopod compose up -d\n  monopod compose logs -f web\n  monopod compose down", compose::compose_verbs(), compose::compose_flags());
 }
 
 }  // namespace monopod::cmd

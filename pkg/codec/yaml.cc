@@ -60,6 +60,7 @@ class Builder final : public YAML::EventHandler {
   Builder(const Limits& limits, std::vector<std::string>* twice) : limits_(limits), twice_(twice) {}
 
   std::vector<Value> documents;
+  bool plain_text = false;  // plain scalars stay text
 
   void OnDocumentStart(const YAML::Mark& mark) override {
     anchors_.clear();
@@ -100,6 +101,7 @@ class Builder final : public YAML::EventHandler {
     static constexpr std::string_view kPrefix = "tag:yaml.org,2002:";
     if (tag == "?" || tag.empty()) {
       auto value = resolve_plain(text);
+      if (plain_text && !(value && value->is_null())) return Value(text);
       if (!value) raise(mark, cat("\"", text, "\" has no JSON form"));
       return std::move(*value);
     }
@@ -200,13 +202,14 @@ class ViewBuffer final : public std::streambuf {
 
 namespace {
 
-Result<std::vector<Value>> parse_documents(std::string_view text, const Limits& limits, std::vector<std::string>* twice) {
+Result<std::vector<Value>> parse_documents(std::string_view text, const Limits& limits, std::vector<std::string>* twice, bool plain_text = false) {
   if (text.size() > limits.bytes_max)
     return fail(Code::kInvalidArgument, cat("yaml: ", text.size(), " bytes exceed the limit of ", limits.bytes_max));
   // What names its encoding by a mark is converted by the parser; all else is UTF-8, or JSON made of it would not be.
   bool marked = text.size() > 1 && (text.starts_with("\xfe\xff") || text.starts_with("\xff\xfe") || text.starts_with(std::string_view("\0\0\xfe\xff", 4)));
   if (!marked && !is_utf8(text)) return fail(Code::kInvalidArgument, "yaml: invalid UTF-8");
   Builder builder(limits, twice);
+  builder.plain_text = plain_text;
   try {
     ViewBuffer buffer(text);
     std::istream stream(&buffer);
@@ -223,6 +226,12 @@ Result<std::vector<Value>> parse_documents(std::string_view text, const Limits& 
   return std::move(builder.documents);
 }
 
+Result<Value> only_one(std::vector<Value> documents) {
+  if (documents.empty()) return Value();
+  if (documents.size() > 1) return fail(Code::kInvalidArgument, cat("yaml: ", documents.size(), " documents, want one"));
+  return std::move(documents.front());
+}
+
 Result<Value> parse_one(std::string_view text, const Limits& limits, std::vector<std::string>* twice, json::Arena* arena = nullptr) {
   // JSON is YAML, and what clients send as YAML is mostly JSON: a tenth of the work.
   if (std::size_t first = text.find_first_not_of(" \t\r\n"); first != std::string_view::npos && text[first] == '{') {
@@ -230,15 +239,17 @@ Result<Value> parse_one(std::string_view text, const Limits& limits, std::vector
     if (auto tree = arena != nullptr ? json::parse_into(*arena, text, json) : json::parse(text, json)) return tree;
   }
   TRY_ASSIGN(std::vector<Value> documents, parse_documents(text, limits, twice));
-  if (documents.empty()) return Value();
-  if (documents.size() > 1) return fail(Code::kInvalidArgument, cat("yaml: ", documents.size(), " documents, want one"));
-  return std::move(documents.front());
+  return only_one(std::move(documents));
 }
 
 }  // namespace
 
 Result<std::vector<Value>> parse_all(std::string_view text, const Limits& limits) { return parse_documents(text, limits, nullptr); }
 Result<Value> parse(std::string_view text, const Limits& limits) { return parse_one(text, limits, nullptr); }
+Result<Value> parse_text(std::string_view text, const Limits& limits) {
+  TRY_ASSIGN(std::vector<Value> documents, parse_documents(text, limits, nullptr, true));
+  return only_one(std::move(documents));
+}
 Result<Value> parse_noting_twice(std::string_view text, std::vector<std::string>& twice, const Limits& limits, json::Arena* arena) { return parse_one(text, limits, &twice, arena); }
 
 }  // namespace monopod::yaml

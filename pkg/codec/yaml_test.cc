@@ -127,5 +127,12 @@ TEST(Yaml, GarbageNeverCrashes) {
   }
 }
 
+TEST(Yaml, TextKeepsPlainScalarsAsTheyAreWritten) {
+  auto value = parse_text("a: 1.10\nb: yes\nc: 0755\nd: ~\ne:\nf: 'null'\n1: [on, 1e3]\n");
+  ASSERT_TRUE(value) << value.error().message();
+  EXPECT_EQ(json::format(*value), R"({"a":"1.10","b":"yes","c":"0755","d":null,"e":null,"f":"null","1":["on","1e3"]})");
+  EXPECT_FALSE(parse_text("a: 1\n---\nb: 2\n"));
+}
+
 }  // namespace
 }  // namespace monopod::yaml

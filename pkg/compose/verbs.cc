@@ -1,0 +1,212 @@
+#include "compose/verbs.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "base/strings.h"
+#include "codec/yaml.h"
+#include "compose/load.h"
+#include "docker_client/show.h"
+#include "http/query.h"
+
+namespace monopod::compose {
+namespace {
+
+using docker_client::Command;
+using docker_client::FlagRow;
+using docker_client::path_of;
+using docker_client::Verb;
+using enum FlagRow::Kind;
+
+constexpr FlagRow kGroupFlags[] = {
+    {kList, "-f,--file", "The compose file; compose.yaml here or above by default; - for standard input"},
+    {kValue, "-p,--project-name", "Name of the project; the file's, or the directory's, by default"},
+    {kValue, "--project-directory", "Where relative paths begin; the file's directory by default"},
+    {kList, "--profile", "Services of this profile, too"},
+    {kList, "--env-file", "Variables, instead of .env"},
+};
+constexpr FlagRow kUpFlags[] = {
+    {kSwitch, "-d,--detach", "In the background"},
+    {kSwitch, "--build", "Build images even where they are there"},
+    {kSwitch, "--no-build", "Build nothing"},
+    {kSwitch, "--force-recreate", "New containers even where nothing has changed"},
+    {kSwitch, "--no-recreate", "Keep containers that are there"},
+    {kSwitch, "--no-start", "Create, but do not start"},
+    {kSwitch, "--no-log-prefix", "Lines without the names of services"},
+    {kValue, "--pull", "always, missing or never"},
+    {kSwitch, "--remove-orphans", "Remove containers of services that are not in the file"},
+    {kList, "--scale", "SERVICE=N containers"},
+    {kValue, "-t,--timeout", "Seconds until a container that is stopped is killed"},
+    {kSwitch, "--wait", "Until all run and are healthy; in the background"},
+};
+constexpr FlagRow kDownFlags[] = {
+    {kSwitch, "-v,--volumes", "With the volumes of the file"},
+    {kSwitch, "--remove-orphans", "With containers of services that are not in the file"},
+    {kValue, "-t,--timeout", "Seconds until they are killed"},
+};
+constexpr FlagRow kPsFlags[] = {
+    {kSwitch, "-a,--all", "Also those that do not run"},
+    {kSwitch, "-q,--quiet", "Ids only"},
+    {kSwitch, "--services", "Names of services"},
+    {kSwitch, "--no-trunc", "Whole commands"},
+    {kValue, "--format", "A line for each: {{.Name}} {{.State}}, json, or table {{…}}"},
+    {kValue, "-o,--output", "table or json"},
+};
+constexpr FlagRow kLogsFlags[] = {
+    {kSwitch, "-f,--follow", "Go on as they write"},
+    {kValue, "-n,--tail", "The last N lines of each"},
+    {kValue, "--since", "A time"},
+    {kValue, "--until", "A time"},
+    {kSwitch, "-t,--timestamps", "With times"},
+    {kSwitch, "--no-log-prefix", "Lines without the names of services"},
+    {kSwitch, "--no-color", "As it is"},
+};
+constexpr FlagRow kConfigFlags[] = {
+    {kSwitch, "-q,--quiet", "Say only what is wrong"},
+    {kSwitch, "--services", "Names of services"},
+    {kSwitch, "--volumes", "Names of volumes"},
+    {kSwitch, "--images", "Names of images"},
+};
+constexpr FlagRow kStopFlags[] = {{kValue, "-t,--timeout", "Seconds until they are killed"}};
+
+// Of the words' services, all where there are none.
+Result<std::vector<Member>> members_of(Command& c, bool all = true) {
+  TRY_ASSIGN(std::string name, load_name(c.flags));
+  TRY_ASSIGN(std::vector<Member> members, find_members(c.client, name, all));
+  for (const std::string& word : c.words)
+    if (std::ranges::find(members, word, &Member::service) == members.end()) return fail(Code::kNotFound, cat("no container of service ", word, ": monopod compose ps -a shows what is there"));
+  if (!c.words.empty()) std::erase_if(members, [&](const Member& m) { return std::ranges::find(c.words, m.service) == c.words.end(); });
+  return members;
+}
+
+// Networks or volumes that carry the project's label.
+Result<std::vector<std::string>> labelled(docker_client::EngineClient& client, const char* kind, const std::string& project) {
+  TRY_ASSIGN(std::string filters, docker_client::encode_filters({"label=com.docker.compose.project=" + project}));
+  TRY_ASSIGN(json::Value answer, client.get(cat("/", kind, "?filters=", filters)));
+  const json::Array* list = answer.is_array() ? &answer.get_array() : json::get_array(answer, {"Volumes"});
+  std::vector<std::string> out;
+  if (list != nullptr)
+    for (const json::Value& item : *list) out.emplace_back(json::get_string(item, {"Name"}));
+  return out;
+}
+
+Result<int> down(Command& c) {
+  std::string project;
+  std::set<std::string> services;
+  bool by_name = c.flags.has("project-name") && !c.flags.has("file");
+  if (auto loaded = load_project(c.flags)) {
+    project = loaded->project.name;
+    for (const auto& [name, service] : loaded->project.services) services.insert(name);
+  } else if (by_name) {
+    TRY_ASSIGN(project, load_name(c.flags));
+  } else {
+    return fail(loaded.error());
+  }
+  TRY_ASSIGN(std::vector<Member> members, find_members(c.client, project));
+  if (!services.empty() && !c.flags.on("remove-orphans")) std::erase_if(members, [&](const Member& m) { return !services.contains(m.service); });
+  TRY(stop_members(c.client, members, c.flags.text("timeout")));
+  TRY(remove_members(c.client, members, true));
+  std::vector<Change> changes;
+  TRY_ASSIGN(std::vector<std::string> networks, labelled(c.client, "networks", project));
+  for (const std::string& name : networks) changes.push_back({"DELETE", path_of("networks", name), cat("Network ", name, "  Removed")});
+  if (c.flags.on("volumes")) {
+    TRY_ASSIGN(std::vector<std::string> volumes, labelled(c.client, "volumes", project));
+    for (const std::string& name : volumes) changes.push_back({"DELETE", path_of("volumes", name), cat("Volume ", name, "  Removed")});
+  }
+  TRY(change_all(c.client, std::move(changes)));
+  return 0;
+}
+
+Result<int> ps(Command& c) {
+  TRY_ASSIGN(std::vector<Member> members, members_of(c, c.flags.on("all")));
+  if (c.flags.on("services")) {
+    std::set<std::string> names;
+    for (const Member& m : members) names.insert(m.service);
+    for (const std::string& name : names) std::printf("%s\n", name.c_str());
+    return 0;
+  }
+  docker_client::Listing listing{{{"Name"}, {"Image"}, {"Command"}, {"Service"}, {"RunningFor", "CREATED"}, {"Status"}, {"Ports"}}, "ID"};
+  json::Array raw;
+  for (Member& m : members) {
+    WallTime created(std::chrono::seconds(json::get_int(m.summary, {"Created"})));
+    const json::Array* ports = json::get_array(m.summary, {"Ports"});
+    std::string command(json::get_string(m.summary, {"Command"}));
+    listing.rows.push_back(json::Object{{"ID", m.id}, {"Name", m.name}, {"Service", m.service}, {"State", m.state}, {"Status", json::get_string(m.summary, {"Status"})}, {"Image", json::get_string(m.summary, {"Image"})},
+                                        {"Command", cat("\"", c.flags.on("no-trunc") ? command : docker_client::cut(command, 20), "\"")}, {"RunningFor", cat(docker_client::format_age_words(RealClock().wall() - created), " ago")},
+                                        {"Ports", ports == nullptr ? "" : docker_client::format_ports(*ports)}});
+    raw.push_back(std::move(m.summary));
+  }
+  listing.raw = std::move(raw);
+  TRY(docker_client::print(listing, c.flags));
+  return 0;
+}
+
+Result<int> logs(Command& c) {
+  TRY_ASSIGN(std::vector<Member> members, members_of(c));
+  http::Query query;
+  for (const char* name : {"tail", "since", "until"})
+    if (c.flags.has(name)) query.add(name, c.flags.text(name));
+  if (c.flags.on("follow")) query.add("follow", "1");
+  if (c.flags.on("timestamps")) query.add("timestamps", "1");
+  TRY_ASSIGN(int signal, show_members_logs(c.client, members, {.query = query.format(), .prefix = !c.flags.on("no-log-prefix")}));
+  return signal == 0 ? 0 : 128 + signal;
+}
+
+Result<int> config(Command& c) {
+  TRY_ASSIGN(Loaded loaded, load_project(c.flags));
+  const Project& p = loaded.project;
+  TRY_ASSIGN(std::set<std::string> chosen, choose_services(p, c.words, loaded.profiles));
+  if (c.flags.on("quiet")) return 0;
+  if (c.flags.on("services") || c.flags.on("images")) {
+    for (const std::string& name : chosen) std::printf("%s\n", c.flags.on("services") ? name.c_str() : std::string(json::get_string(json::Value(p.services.at(name).body), {"Image"})).c_str());
+    return 0;
+  }
+  if (c.flags.on("volumes")) {
+    for (const auto& [key, volume] : p.volumes) std::printf("%s\n", key.c_str());
+    return 0;
+  }
+  loaded.tree.get_object()["name"] = p.name;
+  std::fputs(yaml::format(loaded.tree).c_str(), stdout);
+  return 0;
+}
+
+Result<int> stop(Command& c) {
+  TRY_ASSIGN(std::vector<Member> members, members_of(c));
+  TRY(stop_members(c.client, members, c.flags.text("timeout")));
+  return 0;
+}
+
+Result<int> start(Command& c) {
+  TRY_ASSIGN(std::vector<Member> members, members_of(c));
+  std::ranges::stable_sort(members, {}, [](const Member& m) { return m.depends_on.size(); });
+  for (const Member& m : members) {
+    TRY(c.client.post(path_of("containers", m.id, "/start")));
+    say(cat("Container ", m.name, "  Started"));
+  }
+  return 0;
+}
+
+Result<int> restart(Command& c) {
+  TRY(stop(c));
+  return start(c);
+}
+
+}  // namespace
+
+std::span<const FlagRow> compose_flags() { return kGroupFlags; }
+
+std::span<const Verb> compose_verbs() {
+  static constexpr Verb kVerbs[] = {
+      {"up", nullptr, "[SERVICE...]", "Make and start what the file describes; what has changed is made anew", {kUpFlags}, 0, 1'000'000, false, up},
+      {"down", nullptr, "", "Stop and remove containers and networks", {kDownFlags}, 0, 0, false, down},
+      {"ps", nullptr, "[SERVICE...]", "List containers", {kPsFlags}, 0, 1'000'000, false, ps},
+      {"logs", nullptr, "[SERVICE...]", "Show what containers wrote", {kLogsFlags}, 0, 1'000'000, false, logs},
+      {"config", "convert", "[SERVICE...]", "Check the file and print it with its variables filled in", {kConfigFlags}, 0, 1'000'000, false, config},
+      {"stop", nullptr, "[SERVICE...]", "Stop containers", {kStopFlags}, 0, 1'000'000, false, stop},
+      {"start", nullptr, "[SERVICE...]", "Start containers that were stopped", {}, 0, 1'000'000, false, start},
+      {"restart", nullptr, "[SERVICE...]", "Stop and start containers", {kStopFlags}, 0, 1'000'000, false, restart},
+  };
+  return kVerbs;
+}
+
+}  // namespace monopod::compose
