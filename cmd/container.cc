@@ -67,7 +67,9 @@ void add_group(CLI::App& parent, Invocation& invocation, const char* name, const
   for (const Verb& verb : verbs) {
     CLI::App* app = group->add_subcommand(verb.name, verb.summary);
     if (verb.alias != nullptr) app->alias(verb.alias);
-    app->set_help_flag("--help", "Print this help message and exit");  // -h is a host name
+    for (std::span<const FlagRow> rows : verb.flags)
+      for (const FlagRow& row : rows)
+        if (std::string_view(row.names).starts_with("-h,")) app->set_help_flag("--help", "Print this help message and exit");
     app->footer(cat("In full:\n  monopod ", name, " ", verb.name, " [OPTIONS]", *verb.usage == '\0' ? "" : " ", verb.usage));
     for (std::span<const FlagRow> rows : verb.flags) add_flags(*app, rows);
     if (verb.rest_is_command) app->prefix_command();

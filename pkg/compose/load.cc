@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 
 #include "base/strings.h"
 #include "docker/call.h"
@@ -124,9 +123,10 @@ Result<std::vector<Member>> find_members(EngineClient& client, const std::string
     Member m{.id = std::string(json::get_string(c, {"Id"})), .name = names.empty() ? "" : names[0].substr(1), .service = label("service"), .hash = label("config-hash"), .image_id = std::string(json::get_string(c, {"ImageID"})),
              .state = std::string(json::get_string(c, {"State"})), .depends_on = label("depends_on"), .number = parse_int<int>(label("container-number")).value_or(1)};
     m.summary = std::move(c);
-    out.push_back(std::move(m));
+    auto at = out.begin();
+    while (at != out.end() && (at->service < m.service || (at->service == m.service && at->number < m.number))) ++at;
+    out.insert(at, std::move(m));
   }
-  std::ranges::sort(out, [](const Member& a, const Member& b) { return std::pair(a.service, a.number) < std::pair(b.service, b.number); });
   return out;
 }
 
@@ -265,9 +265,7 @@ Result<int> show_members_logs(EngineClient& client, const std::vector<Member>& m
   return logs.signal;
 }
 
-namespace {
-
-// Steps of members: none in a step depends on another of the same or a later one.
+// By their labels: without the file.
 std::vector<std::vector<Member>> in_steps(std::vector<Member> left) {
   std::vector<std::vector<Member>> out;
   while (!left.empty()) {
@@ -282,8 +280,6 @@ std::vector<std::vector<Member>> in_steps(std::vector<Member> left) {
   }
   return out;
 }
-
-}  // namespace
 
 Result<> stop_members(EngineClient& client, const std::vector<Member>& members, const std::string& timeout) {
   for (const std::vector<Member>& step : in_steps(members)) {

@@ -40,6 +40,8 @@ struct LogsOptions {
 };
 Result<int> show_members_logs(docker_client::EngineClient& client, const std::vector<Member>& members, LogsOptions options);
 
+// Steps of members, those that others depend on last.
+std::vector<std::vector<Member>> in_steps(std::vector<Member> left);
 // Last to first: those that depend on others before them.
 Result<> stop_members(docker_client::EngineClient& client, const std::vector<Member>& members, const std::string& timeout);
 Result<> remove_members(docker_client::EngineClient& client, const std::vector<Member>& members, bool volumes);

@@ -178,11 +178,12 @@ Result<int> stop(Command& c) {
 
 Result<int> start(Command& c) {
   TRY_ASSIGN(std::vector<Member> members, members_of(c));
-  std::ranges::stable_sort(members, {}, [](const Member& m) { return m.depends_on.size(); });
-  for (const Member& m : members) {
-    TRY(c.client.post(path_of("containers", m.id, "/start")));
-    say(cat("Container ", m.name, "  Started"));
-  }
+  auto steps = in_steps(std::move(members));
+  for (std::size_t i = steps.size(); i-- > 0;)
+    for (const Member& m : steps[i]) {
+      TRY(c.client.post(path_of("containers", m.id, "/start")));
+      say(cat("Container ", m.name, "  Started"));
+    }
   return 0;
 }
 

@@ -3,8 +3,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <climits>
 #include <cstdio>
-#include <filesystem>
+#include <cstdlib>
 
 #include "async/broken_pipe.h"
 #include "base/strings.h"
@@ -120,8 +121,8 @@ Result<> from_container(Command& c, const std::string& container, std::string pa
   }
   if (to == "-") return c.client.run(c.client.download(archive_of(container, path), 1));
   std::string target = absolute_path(to, "");
-  std::error_code ec;
-  bool there = std::filesystem::exists(target, ec), directory = std::filesystem::is_directory(target, ec);
+  struct ::stat own {};
+  bool there = ::stat(target.c_str(), &own) == 0, directory = there && S_ISDIR(own.st_mode);
   bool source_directory = has_mode(stat, kGoDirectory);
   if (!there && names_directory(to) && !source_directory) return fail(Code::kNotFound, cat("no such directory: ", to));
   if (there && !directory && source_directory) return fail(Code::kInvalidArgument, cat("cannot copy a directory to a file: ", to));
@@ -143,10 +144,9 @@ Result<> to_container(Command& c, const std::string& from, const std::string& co
     return c.client.run(sent(c.client, archive_of(container, path)));
   }
   std::string source = absolute_path(from, "");
-  std::error_code ec;
-  if (c.flags.on("follow-link")) source = std::filesystem::canonical(source, ec).string();
+  if (char resolved[PATH_MAX]; c.flags.on("follow-link") && ::realpath(source.c_str(), resolved) != nullptr) source = resolved;
   struct ::stat own {};
-  if (ec || ::lstat(source.c_str(), &own) != 0) return fail_errno(cat("copy ", from));
+  if (::lstat(source.c_str(), &own) != 0) return fail_errno(cat("copy ", from));
   TRY_ASSIGN(json::Value stat, look_at(c.client, container, path));
   if (!stat.is_null() && has_mode(stat, kGoSymlink)) {
     TRY_ASSIGN(json::Value behind, look_at(c.client, container, path + "/"));

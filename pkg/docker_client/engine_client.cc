@@ -1,5 +1,6 @@
 #include "docker_client/engine_client.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include "base/strings.h"
@@ -37,6 +38,17 @@ EngineClient::~EngineClient() = default;
 http::Client& EngineClient::http() {
   if (!http_) http_ = std::make_unique<http::Client>(background_, loop_.executor(), time_, http::ClientOptions{.endpoint = {.unix_path = socket_path_}, .response_timeout = std::chrono::hours(24 * 365)});
   return *http_;
+}
+
+async::Pool& EngineClient::pool() {
+  if (!pool_) {
+    sigset_t all, before;
+    sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    pool_.emplace(2U);
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+  return *pool_;
 }
 
 Result<> EngineClient::run(Task<Result<>> task) { return loop_.run(std::move(task)); }
@@ -111,7 +123,7 @@ Task<Result<std::string>> EngineClient::upload(std::string method, std::string t
   Result<std::unique_ptr<http::Call>> call = co_await http().open(std::move(request));
   if (!call) co_return fail(no_engine(socket_path_, call.error()));
   for (;;) {
-    Result<std::string> piece = co_await pool_.run([from]() -> Result<std::string> {
+    Result<std::string> piece = co_await pool().run([from]() -> Result<std::string> {
       std::string buffer(64U << 10, '\0');
       ssize_t n = ::read(from, buffer.data(), buffer.size());
       if (n < 0) return fail_errno("read");
@@ -134,7 +146,7 @@ Task<Result<>> EngineClient::download(std::string target, int to) {
   for (;;) {
     CO_TRY_ASSIGN(SharedBytes chunk, co_await response.body->read_chunk());
     if (!chunk) co_return Result<>();
-    Result<> written = co_await pool_.run([&chunk, to] { return sys::write_all(to, *chunk); });
+    Result<> written = co_await pool().run([&chunk, to] { return sys::write_all(to, *chunk); });
     CO_TRY(std::move(written));
   }
 }

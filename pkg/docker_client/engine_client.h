@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "async/loop.h"
@@ -42,7 +43,7 @@ class EngineClient {
 
   async::Executor executor() { return loop_.executor(); }
   async::Time& time() { return time_; }
-  async::Pool& pool() { return pool_; }
+  async::Pool& pool();  // its threads take no signals: they are the main thread's
   const std::string& socket_path() const { return socket_path_; }
 
  private:
@@ -51,7 +52,7 @@ class EngineClient {
   std::string socket_path_;
   async::Loop loop_;
   async::RealTime time_;
-  async::Pool pool_{2};
+  std::optional<async::Pool> pool_;
   async::Scope background_;
   std::unique_ptr<http::Client> http_;
 };

@@ -170,8 +170,8 @@ Result<int> run_container(Command& c) {
     print_error(terminal.error());
     return 1;
   }
+  TRY_ASSIGN(std::string id, create_from_flags(c));  // a pull can be interrupted
   hold_signals();
-  TRY_ASSIGN(std::string id, create_from_flags(c));
   if (detached) {
     auto started = c.client.post(path_of("containers", id, "/start"));
     if (started) std::printf("%s\n", id.c_str());

@@ -21,8 +21,8 @@ struct SessionEnd {
   int signal = 0;
 };
 
-// Blocks the signals that a session passes on, from here to the process' end: before the first one, and before anything is started that a signal
-// in between would leave behind.
+// Blocks the signals that a session passes on, from here to the process' end: before a program is started that a signal in between would leave
+// behind.
 void hold_signals();
 
 // In raw mode only while it runs. output_path gone (EPIPE) ends it with an error.

@@ -186,10 +186,10 @@ std::string format_age_words(Duration age) {
   };
   static constexpr Unit kUnits[] = {{31'536'000 * 2, 31'536'000, " years"}, {86'400 * 60, 86'400 * 30, " months"}, {86'400 * 14, 86'400 * 7, " weeks"}, {86'400 * 2, 86'400, " days"}, {7'200, 3'600, " hours"}, {120, 60, " minutes"}};
   std::int64_t s = std::chrono::duration_cast<std::chrono::seconds>(age).count();
+  if (s >= 3'600 && s < 7'200) return "About an hour";
+  if (s >= 60 && s < 120) return "About a minute";
   for (const Unit& unit : kUnits)
     if (s >= unit.from) return cat(s / unit.seconds, unit.name);
-  if (s >= 3'600) return "About an hour";
-  if (s >= 60) return "About a minute";
   return s < 1 ? "Less than a second" : s == 1 ? "1 second" : cat(s, " seconds");
 }
 

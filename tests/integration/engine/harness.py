@@ -131,6 +131,14 @@ class Engine:
             return p
         return p.stdout.decode(errors="replace") if text else p.stdout
 
+    def monopod(self, *arguments, check=True, timeout=60, stdin=b"", cwd=None, **more):
+        """Our own commands for people, against this engine."""
+        p = subprocess.run([self.binary, *arguments], env=self.env(MONOPOD_ENGINE_DOCKER_SOCKET=self.socket, **more), capture_output=True, timeout=timeout, input=stdin, cwd=cwd or self.dir)
+        p.stdout, p.stderr = p.stdout.decode(errors="replace"), p.stderr.decode(errors="replace")
+        if check and p.returncode != 0:
+            raise AssertionError(f"monopod {' '.join(arguments)}: exit {p.returncode}\n{p.stdout}{p.stderr}\n--- engine log\n{self.log()[-2000:]}")
+        return p if not check else p.stdout
+
     def request(self, method, path, body=None, headers=None, timeout=60):
         c = UnixConnection(self.socket, timeout)
         try:

@@ -21,7 +21,7 @@ def run(*arguments):
 def subcommands(text):
     """Names below the heading Subcommands: of a help text."""
     section = re.search(r"^Subcommands:\n((?:  .*\n?)+)", text, re.MULTILINE)
-    return re.findall(r"^  (\S+)", section.group(1), re.MULTILINE) if section else []
+    return re.findall(r"^  ([^\s,]+)", section.group(1), re.MULTILINE) if section else []
 
 
 def walk(path=()):

@@ -1,0 +1,197 @@
+"""`monopod compose` against an engine: a file comes up, is looked at, changes, and goes without a trace."""
+import json
+import os
+import signal
+import subprocess
+import sys
+
+from harness import Checks, Engine, need_engine_host, until
+
+need_engine_host()
+engine = Engine()
+docker = engine.docker
+project = os.path.join(engine.dir, "shop")
+
+FILE = """
+services:
+  db:
+    image: hello:1
+    command: sh -c "echo db is ready; touch /ok; exec sleep 1000"
+    healthcheck: {test: "test -e /ok", interval: 100ms, retries: 20}
+    volumes: [data:/data, ./conf:/conf:ro]
+    environment: {LEVEL: "${LEVEL:-low}", FROM: yes}
+    env_file: db.env
+    networks: {back: {aliases: [store]}}
+    stop_grace_period: 0s
+    secrets: [key]
+  init:
+    image: hello:1
+    command: ["sh", "-c", "echo init has run"]
+    networks: [back]
+  web:
+    build: {context: ./web, args: {WHO: compose}}
+    ports: ["8085:80"]
+    networks: [back, default]
+    depends_on:
+      db: {condition: service_healthy}
+      init: {condition: service_completed_successfully}
+    restart: unless-stopped
+    stop_grace_period: 0s
+    labels: {role: front}
+    deploy: {resources: {limits: {cpus: "0.5", memory: 64M}}}
+  debug: {image: "hello:1", command: sleep 100, profiles: [debug], stop_grace_period: 0s}
+networks: {back: {}}
+volumes: {data: }
+secrets: {key: {file: ./key.txt}}
+"""
+
+
+def check(condition, what=""):
+    if not condition:
+        raise AssertionError(what or "not so")
+
+
+def same(actual, expected):
+    if actual != expected:
+        raise AssertionError(f"{actual!r} is not {expected!r}")
+
+
+def contains(text, part):
+    if part not in text:
+        raise AssertionError(f"{part!r} is not in {text!r}")
+
+
+def compose(*arguments, **more):
+    return engine.monopod("compose", *arguments, cwd=project, timeout=120, **more)
+
+
+def write(path, text):
+    path = os.path.join(project, path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def inspect(name):
+    return json.loads(docker("container", "inspect", name))[0]
+
+
+def config():
+    contains(compose("config"), "LEVEL: high")  # of .env
+    contains(compose("config", LEVEL="own"), "LEVEL: own")
+    same(compose("config", "--services").split(), ["db", "init", "web"])
+    same(compose("--profile", "debug", "config", "--services").split(), ["db", "debug", "init", "web"])
+    same(compose("config", "--images").split(), ["hello:1", "hello:1", "shop-web"])
+
+
+def refusals():
+    for text, want in (("services: {a: {image: i, links: [b]}}", 'services.a: key "links" is not supported'), ("services: {a: {image: i}\n", "yaml: line"), ("services: {a: {image: '${X:?say X}'}}", "required variable X is missing a value: say X"),
+                       ("services: {a: {image: i, depends_on: [a]}}", "in a circle: a")):
+        p = compose("-f", "-", "up", "-d", stdin=text.encode(), check=False)
+        check(p.returncode == 1 and want in p.stderr and len(p.stderr.strip().splitlines()) == 1, p)
+    p = engine.monopod("compose", "ps", cwd="/", check=False)
+    contains(p.stderr, "no compose.yaml here or above")
+
+
+def up():
+    p = compose("up", "-d", check=False)
+    check(p.returncode == 0, p.stderr)
+    for part in ("Network shop_back  Created", "Network shop_default  Created", "Volume shop_data  Created", "Container shop-db-1  Healthy", "Container shop-init-1  Exited", "built for compose", "Container shop-web-1  Started"):
+        contains(p.stderr, part)
+    same(docker("exec", "shop-db-1", "sh", "-c", "echo $LEVEL $FROM $EXTRA $(cat /conf/file) $(cat /run/secrets/key)"), "high yes 1 configured secret\n")
+    same(docker("exec", "shop-web-1", "wget", "-q", "-O", "-", "http://web/index.html"), "built for compose\n")
+    contains(docker("exec", "shop-web-1", "nslookup", "store"), "Address")
+    same(until("the published port", lambda: engine.inside("busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8085/index.html")), "built for compose\n")
+    web = inspect("shop-web-1")
+    labels = web["Config"]["Labels"]
+    same((labels["com.docker.compose.project"], labels["com.docker.compose.service"], labels["com.docker.compose.container-number"], labels["com.docker.compose.oneoff"], labels["role"]), ("shop", "web", "1", "False", "front"))
+    same(labels["com.docker.compose.project.config_files"], project + "/compose.yaml")
+    same((web["HostConfig"]["Memory"], web["HostConfig"]["NanoCpus"], web["HostConfig"]["RestartPolicy"]["Name"]), (64 << 20, 500000000, "unless-stopped"))
+    same(docker("ps", "-q", "--filter", "label=com.docker.compose.project=shop").count("\n"), 2)
+
+
+def shown():
+    contains(compose("ps"), "shop-web-1")
+    check("shop-init-1" not in compose("ps") and "shop-init-1" in compose("ps", "-a"))
+    same(compose("ps", "--services").split(), ["db", "web"])
+    same(compose("ps", "--format", "{{.Name}} {{.State}}", "web"), "shop-web-1 running\n")
+    same(len(json.loads(compose("ps", "-o", "json"))), 2)
+    out = compose("logs")
+    contains(out, "db-1   | db is ready\n")
+    contains(out, "init-1 | init has run\n")
+    same(compose("logs", "--no-log-prefix", "--tail", "1", "init"), "init has run\n")
+
+
+def again():
+    """What has not changed stays; what has is made anew."""
+    before = inspect("shop-db-1")["Id"], inspect("shop-web-1")["Id"]
+    contains(compose("up", "-d", check=False).stderr, "Container shop-web-1  Running")
+    same((inspect("shop-db-1")["Id"], inspect("shop-web-1")["Id"]), before)
+    p = compose("up", "-d", LEVEL="other", check=False)
+    contains(p.stderr, "Container shop-db-1  Recreated")
+    check(inspect("shop-db-1")["Id"] != before[0])
+    same(inspect("shop-web-1")["Id"], before[1])
+    compose("up", "-d", "--scale", "web=0", LEVEL="other")
+    same(compose("ps", "-a", "-q", "web", check=False).returncode, 1)
+    compose("stop")
+    same(compose("ps", "-q"), "")
+    compose("start")
+    same(compose("ps", "--services").split(), ["db"])
+
+
+def unhealthy():
+    write("sick.yaml", "services:\n  a: {image: 'hello:1', command: sleep 100, stop_grace_period: 0s, healthcheck: {test: 'false', interval: 50ms, retries: 1}}\n  b: {image: 'hello:1', depends_on: {a: {condition: service_healthy}}}\n")
+    p = compose("-p", "sick", "-f", "sick.yaml", "up", "-d", check=False)
+    same(p.returncode, 1)
+    contains(p.stderr, "dependency failed to start: container sick-a-1 is unhealthy")
+    compose("-p", "sick", "-f", "sick.yaml", "down")
+
+
+def foreground():
+    write("talk.yaml", "services:\n  a: {image: 'hello:1', command: [sh, -c, 'echo from a; sleep 100'], stop_grace_period: 0s}\n  b: {image: 'hello:1', command: echo from b}\n")
+    p = subprocess.Popen([engine.binary, "compose", "-p", "talk", "-f", project + "/talk.yaml", "up"], env=engine.env(MONOPOD_ENGINE_DOCKER_SOCKET=engine.socket), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    lines = {p.stdout.readline(), p.stdout.readline()}
+    same(lines, {b"a-1 | from a\n", b"b-1 | from b\n"})
+    p.send_signal(signal.SIGINT)
+    _, err = p.communicate(timeout=60)
+    same(p.returncode, 130)
+    contains(err.decode(), "Gracefully stopping")
+    same(inspect("talk-a-1")["State"]["Running"], False)
+    engine.monopod("compose", "-p", "talk", "down", cwd="/")  # by its name alone
+    same(docker("ps", "-aq", "--filter", "label=com.docker.compose.project=talk"), "")
+
+
+def down():
+    p = compose("down", check=False)
+    check(p.returncode == 0, p.stderr)
+    same(docker("volume", "ls", "-q"), "shop_data\n")
+    compose("up", "-d", "db")
+    p = compose("down", "-v", check=False)
+    for part in ("Container shop-db-1  Removed", "Network shop_back  Removed", "Volume shop_data  Removed"):
+        contains(p.stderr, part)
+    same((docker("ps", "-aq"), docker("volume", "ls", "-q")), ("", ""))
+    same(docker("network", "ls", "-q", "--filter", "type=custom"), "")
+
+
+def main():
+    checks = Checks(sys.argv[1] if len(sys.argv) > 1 else None)
+    try:
+        engine.start()
+        with open(engine.load_image(), "rb") as f:
+            docker("load", stdin=f.read())
+        write("compose.yaml", FILE)
+        write(".env", "LEVEL=high\n")
+        write("db.env", "EXTRA=1\n")
+        write("key.txt", "secret")
+        write("conf/file", "configured")
+        write("web/Dockerfile", "FROM hello:1\nARG WHO\nRUN echo built for $WHO | tee /index.html\nCMD [\"httpd\", \"-f\", \"-p\", \"80\", \"-h\", \"/\"]\n")
+        for test in (config, refusals, up, shown, again, unhealthy, foreground, down):
+            checks.run(test.__name__, test)
+    finally:
+        if checks.failed:
+            print("--- engine log\n" + engine.log()[-4000:])
+        engine.close()
+    return checks.finish()
+
+
+sys.exit(main())
