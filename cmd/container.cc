@@ -6,6 +6,7 @@
 #include "compose/verbs.h"
 #include "docker_client/verbs.h"
 #include "engine.h"
+#include "on_demand.h"
 
 namespace monopod::cmd {
 namespace {
@@ -38,6 +39,12 @@ std::vector<std::string> words_of(const CLI::App& app, const Verb& verb, const I
   return words;
 }
 
+// A command line that cannot be: run's errors are 125, as docker has it.
+int refuse(const Verb& verb, std::string why) {
+  int code = report(Error(Code::kInvalidArgument, std::move(why)));
+  return verb.error_code == 125 ? verb.error_code : code;
+}
+
 int run_verb(const CLI::App& app, const Verb& verb, const Invocation& invocation, const std::string& socket) {
   docker_client::Flags flags;
   take_flags(*app.get_parent(), flags);
@@ -45,11 +52,11 @@ int run_verb(const CLI::App& app, const Verb& verb, const Invocation& invocation
   std::vector<std::string> words = words_of(app, verb, invocation);
   std::size_t own = verb.rest_is_command ? std::min<std::size_t>(words.size(), 1) : words.size();
   for (std::size_t i = 0; i < own; ++i)
-    if (words[i].size() > 1 && words[i].starts_with('-')) return report(Error(Code::kInvalidArgument, cat("unknown option, or one without its value: ", words[i]))), verb.error_code == 125 ? 125 : exit_code(Code::kInvalidArgument);
+    if (words[i].size() > 1 && words[i].starts_with('-')) return refuse(verb, cat("unknown option, or one without its value: ", words[i]));
   if (words.size() < static_cast<std::size_t>(verb.words_min) || words.size() > static_cast<std::size_t>(verb.words_max)) {
-    report(Error(Code::kInvalidArgument, cat(app.get_parent()->get_name(), " ", verb.name, ": want ", *verb.usage == '\0' ? "no more words" : verb.usage, ": --help says more")));
-    return verb.error_code == 125 ? 125 : exit_code(Code::kInvalidArgument);
+    return refuse(verb, cat(app.get_parent()->get_name(), " ", verb.name, ": want ", *verb.usage == '\0' ? "no more words" : verb.usage, ": --help says more"));
   }
+  if (Result<> there = verb.needs_engine ? ensure_engine(socket) : Result<>(); !there) return docker_client::print_error(there.error()), verb.error_code;
   docker_client::EngineClient client(socket);
   docker_client::Command command{client, flags, words};
   Result<int> code = verb.run(command);

@@ -18,6 +18,7 @@ struct EngineCommand {
   std::string subnet = "172.17.0.0/16";
   std::string hosts_dir = "/etc/monopod/certs.d";
   std::string store_sync = "batch";
+  std::string leave_after;  // a duration; empty: stays
 };
 
 // Until the supervisor wants it to end. Sockets: listening already; cri_socket may be empty.

@@ -2,6 +2,7 @@
 
 #include "async/broken_pipe.h"
 #include "async/loop.h"
+#include "base/duration.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "cri/engine.h"
@@ -24,6 +25,33 @@ namespace {
 using async::Task;
 
 constexpr std::size_t kEngineThreads = 4;
+constexpr std::chrono::milliseconds kIdleLook{500};
+
+// Counts who is being answered; for an engine that leaves when nobody is.
+class Counted final : public http::Handler {
+ public:
+  Counted(http::Handler& inner, async::Time& time) : inner_(inner), time_(time), last_(time.mono()) {}
+  Task<Result<>> handle(http::Exchange& exchange) override {
+    ++answering_;
+    Leaving leaving{*this};
+    co_return co_await inner_.handle(exchange);
+  }
+  bool quiet_for(Duration d) const { return answering_ == 0 && time_.mono() - last_ >= d; }
+  void touch() { last_ = time_.mono(); }
+
+ private:
+  struct Leaving {
+    Counted& counted;
+    ~Leaving() {
+      --counted.answering_;
+      counted.touch();
+    }
+  };
+  http::Handler& inner_;
+  async::Time& time_;
+  int answering_ = 0;
+  MonoTime last_;
+};
 
 class EngineProcess {
  public:
@@ -36,6 +64,7 @@ class EngineProcess {
   Task<Result<>> start();
   Task<Result<>> open_cri();
   Task<Result<>> stop();
+  Task<Result<>> leave_when_idle(Duration after);
 
   async::Executor executor_;
   EngineCommand command_;
@@ -57,9 +86,22 @@ class EngineProcess {
   std::unique_ptr<container::Runtime> containers_;
   std::unique_ptr<docker::Engine> engine_;
   std::unique_ptr<cri::Engine> cri_;
+  std::unique_ptr<Counted> counted_;
   std::unique_ptr<http::Server> http_;
   std::unique_ptr<http::Server> cri_http_;
 };
+
+// The supervisor ends with a process that ends well.
+Task<Result<>> EngineProcess::leave_when_idle(Duration after) {
+  for (;;) {  // forever: people decide
+    CO_TRY(co_await time_.sleep_for(kIdleLook));
+    if (engine_->busy() || !containers_->list().empty()) counted_->touch();
+    if (!counted_->quiet_for(after)) continue;
+    log::info("nothing runs and nobody asks: leaving");
+    stopping_.set();
+    co_return Result<>();
+  }
+}
 
 // Also where no socket is asked for: pods of an earlier run are known, and end with the engine.
 Task<Result<>> EngineProcess::open_cri() {
@@ -106,7 +148,12 @@ Task<Result<>> EngineProcess::start() {
   engine_ = std::make_unique<docker::Engine>(docker::EngineParts{executor_, time_, pool_, rng_, store_->state(), *containers_, *images_, *cgroups_}, std::move(options));
   CO_TRY(co_await engine_->open());
   CO_TRY(co_await open_cri());
-  http_ = std::make_unique<http::Server>(executor_, time_, engine_->handler(), http::ServerOptions{});
+  counted_ = std::make_unique<Counted>(engine_->handler(), time_);
+  if (!command_.leave_after.empty()) {
+    CO_TRY_ASSIGN(Duration after, parse_duration(command_.leave_after));
+    background_.spawn(leave_when_idle(after));
+  }
+  http_ = std::make_unique<http::Server>(executor_, time_, *counted_, http::ServerOptions{});
   background_.spawn(http_->serve(std::move(socket_)));
   CO_TRY(co_await supervisor_->notify_ready("serving the Docker API on " + command_.docker_socket));
   sys::forget_program_pages();

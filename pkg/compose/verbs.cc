@@ -202,7 +202,7 @@ std::span<const Verb> compose_verbs() {
       {"down", nullptr, "", "Stop and remove containers and networks", {kDownFlags}, 0, 0, false, down},
       {"ps", nullptr, "[SERVICE...]", "List containers", {kPsFlags}, 0, 1'000'000, false, ps},
       {"logs", nullptr, "[SERVICE...]", "Show what containers wrote", {kLogsFlags}, 0, 1'000'000, false, logs},
-      {"config", "convert", "[SERVICE...]", "Check the file and print it with its variables filled in", {kConfigFlags}, 0, 1'000'000, false, config},
+      {"config", "convert", "[SERVICE...]", "Check the file and print it with its variables filled in", {kConfigFlags}, 0, 1'000'000, false, config, 1, false},
       {"stop", nullptr, "[SERVICE...]", "Stop containers", {kStopFlags}, 0, 1'000'000, false, stop},
       {"start", nullptr, "[SERVICE...]", "Start containers that were stopped", {}, 0, 1'000'000, false, start},
       {"restart", nullptr, "[SERVICE...]", "Stop and start containers", {kStopFlags}, 0, 1'000'000, false, restart},

@@ -1,5 +1,7 @@
 #include "docker/engine.h"
 
+#include <algorithm>
+
 #include "docker/health.h"
 
 namespace monopod::docker {
@@ -20,6 +22,10 @@ async::Task<Result<>> Engine::open() {
   CO_TRY(co_await volumes_.open());
   CO_TRY(co_await containers_.open());
   co_return co_await containers_.start_all();
+}
+
+bool Engine::busy() const {
+  return std::ranges::any_of(containers_.list(), [](const ContainerPtr& c) { return c->phase == Phase::kRunning || c->restarting || c->busy; });
 }
 
 async::Task<> Engine::stop_containers() { co_await containers_.stop_all(); }

@@ -38,6 +38,8 @@ class Engine {
   // Finds what an earlier process left, removes what nobody owns, starts what restart policies want.
   async::Task<Result<>> open();
   http::Handler& handler() { return api_; }
+  // A container runs, or will be started again by its policy.
+  bool busy() const;
   // As the engine stops for good; else containers run on.
   async::Task<> stop_containers();
   // Before it dies, once no request is answered any more.

@@ -37,6 +37,7 @@ struct Verb {
   bool rest_is_command = false;  // flags end at the first word
   Result<int> (*run)(Command& command) = nullptr;  // the exit code
   int error_code = 1;  // of an error of ours, as docker has it
+  bool needs_engine = true;
 };
 
 std::span<const Verb> container_verbs();

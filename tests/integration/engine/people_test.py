@@ -93,6 +93,31 @@ def no_engine():
     contains(p.stderr, "sudo monopod engine")
 
 
+def on_demand():
+    """Without an engine a command starts one, which leaves when its last container has gone."""
+    place = engine.dir + "/demand"
+    env = engine.env(MONOPOD_ENGINE_DATA_DIR=place + "/data", MONOPOD_ENGINE_RUN_DIR=place + "/run", MONOPOD_ENGINE_DOCKER_SOCKET=place + "/docker.sock", MONOPOD_ENGINE_LEAVE_AFTER="2s")
+    os.makedirs(place)
+
+    def inside(*words, check=True):
+        return subprocess.run(["nsenter", "-t", str(engine.holder.pid), "-m", "-n", "env", *[f"{k}={v}" for k, v in env.items() if k.startswith("MONOPOD")], *words], capture_output=True, text=True, timeout=90, check=check)
+    with subprocess.Popen(["nsenter", "-t", str(engine.holder.pid), "-m", "-n", engine.binary, "container", "ps"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first, \
+         subprocess.Popen(["nsenter", "-t", str(engine.holder.pid), "-m", "-n", engine.binary, "volume", "ls"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second:
+        out = [(*p.communicate(timeout=60), p.returncode) for p in (first, second)]
+    check(out[0][0].startswith("CONTAINER ID") and out[1][0].startswith("DRIVER") and out[0][2] == out[1][2] == 0, out)
+    with open(engine.load_image(), "rb") as f:
+        subprocess.run([engine.client, "load"], env={**env, "DOCKER_HOST": f"unix://{place}/docker.sock"}, stdin=f, check=True, capture_output=True)
+    inside(engine.binary, "container", "run", "-d", "--name", "lasting", "hello:1", "sleep", "6")
+    time.sleep(4)
+    contains(inside(engine.binary, "container", "ps", "-a").stdout, "Up ")  # it runs: the engine stays
+    until("the engine has left", lambda: not os.path.exists(place + "/docker.sock"), 60)
+    contains(inside(engine.binary, "container", "ps", "-a").stdout, "Exited (0)")  # another one knows what there was
+    until("that has left, too", lambda: not os.path.exists(place + "/docker.sock"), 60)
+    env["MONOPOD_ENGINE_DATA_DIR"] = "/proc/none"
+    p = inside(engine.binary, "container", "ps", check=False)
+    check(p.returncode == 1 and "one that was started has ended" in p.stderr and len(p.stderr.strip().splitlines()) == 1, p)
+
+
 def wrong_command_lines():
     for words, code, text in ((("run",), 125, "want IMAGE [COMMAND...]"), (("run", "--nonsense", "hello:1"), 125, "unknown option"), (("rename", "a"), 64, "want CONTAINER NAME"), (("ps", "extra"), 64, "no more words"),
                               (("run", "--gpus", "all", "hello:1"), 125, "GPUs are not supported"), (("run", "-m", "lots", "hello:1"), 125, "--memory: invalid size"), (("ps", "--filter", "x"), 1, "want NAME=value")):
@@ -386,7 +411,7 @@ def main():
         engine.start()
         with open(engine.load_image(), "rb") as f:
             docker("load", stdin=f.read())
-        for test in (no_engine, wrong_command_lines, run, exit_codes, big_output, names_and_ids, detached, signals, terminal, detach_and_attach, execute, copy, networks, volumes, events, follow, pulls, prune):
+        for test in (no_engine, on_demand, wrong_command_lines, run, exit_codes, big_output, names_and_ids, detached, signals, terminal, detach_and_attach, execute, copy, networks, volumes, events, follow, pulls, prune):
             checks.run(test.__name__, test)
     finally:
         if checks.failed:
