@@ -98,6 +98,7 @@ class Api final : public http::Handler {
   Answer search_images(Call& call);
   // api_transfer.cc
   Answer pull_image(Call& call);
+  Answer import_image(Call& call);
   Answer push_image(Call& call);
   Answer load_images(Call& call);
   Answer save_image(Call& call);

@@ -6,6 +6,9 @@
 #include "docker/body_pipe.h"
 #include "docker/names.h"
 #include "docker/registry_auth.h"
+#include "docker/tree_tar.h"
+#include "image/fd_streams.h"
+#include "sys/files.h"
 
 namespace monopod::docker {
 namespace {
@@ -133,7 +136,7 @@ Task<Result<>> Api::save_images(Call& call) {
 }
 
 Task<Result<>> Api::pull_image(Call& call) {
-  if (!call.text("fromSrc").empty()) co_return fail(Code::kUnimplemented, "docker import is not supported: use docker load, or build FROM scratch");
+  if (!call.text("fromSrc").empty()) co_return co_await import_image(call);
   std::string name(call.text("fromImage"));
   std::string tag(call.text("tag"));
   if (name.empty()) co_return fail(Code::kInvalidArgument, "fromImage: no image is named");
@@ -159,6 +162,43 @@ Task<Result<>> Api::pull_image(Call& call) {
   bool same = before && before->id == pull.pulled->id;
   CO_TRY(co_await lines.write(json::Object{{"status", cat("Status: ", same ? "Image is up to date for " : "Downloaded newer image for ", familiar_name(reference.text()))}}));
   p_.events.emit("image", "pull", familiar_name(reference.text()), {{"name", familiar_name(reference.repository())}});
+  co_return co_await lines.finish({});
+}
+
+// A tar of files becomes an image of one layer, without history.
+Task<Result<>> Api::import_image(Call& call) {
+  if (call.text("fromSrc") != "-") co_return fail(Code::kUnimplemented, "import of an address is not supported: fetch it and import the file");
+  if (!call.text("changes").empty()) co_return fail(Code::kUnimplemented, "changes are not supported: build FROM the image instead");
+  CO_TRY_ASSIGN(image::Platform platform, platform_of(call.text("platform")));
+  std::vector<std::string> references;
+  if (std::string repo(call.text("repo")); !repo.empty()) {
+    if (std::string_view tag = call.text("tag"); !tag.empty()) repo += cat(":", tag);
+    CO_TRY_ASSIGN(image::Reference reference, image::parse_reference(repo));
+    references.push_back(reference.text());
+  }
+  std::string now = format_rfc3339_nano(p_.parts.time.wall());
+  std::string_view message = call.text("message");
+  json::Object config{{"created", now}, {"architecture", platform.architecture}, {"os", "linux"}, {"config", json::Object{}},
+                      {"history", json::Array{json::Object{{"created", now}, {"comment", message.empty() ? "Imported from -" : message}}}}};
+  if (!platform.variant.empty()) config["variant"] = platform.variant;
+  std::string directory = cat(p_.data_dir, "/docker/contexts/", make_id(p_.parts.rng));  // what a death leaves there is swept
+  Result<> unpacked = co_await with_body(call.exchange, [this, &directory](int fd) {
+    return p_.parts.pool.run([&directory, fd]() -> Result<> {
+      TRY(sys::make_directories(directory, 0755));
+      TRY_ASSIGN(sys::Root root, sys::Root::open(directory));
+      image::FdSource source(fd);
+      return extract_tree(source, root, "/", {});
+    });
+  });
+  Result<image::ImportedImage> made = fail(Code::kCancelled, "cancelled");
+  if (unpacked) made = co_await p_.parts.images.commit({.changes = directory, .config = json::format(json::Value(std::move(config))), .references = references});
+  co_await p_.parts.pool.run([&directory] { (void)sys::remove_tree(directory); });
+  if (!unpacked) co_return fail(std::move(unpacked).error());
+  if (!made) co_return fail(std::move(made).error());
+  p_.events.emit("image", "import", made->id, {{"name", references.empty() ? made->id : familiar_name(references.front())}});
+  JsonLines lines(call.exchange);
+  CO_TRY(co_await lines.start());
+  CO_TRY(co_await lines.write(json::Object{{"status", made->id}}));
   co_return co_await lines.finish({});
 }
 

@@ -145,6 +145,7 @@ Task<Result<>> Containers::open() {
     if (c->auto_remove() && !c->removed)
       if (auto removed = co_await remove_now(c, true); !removed) log::warn("cannot remove a container", {{"id", c->id}, {"error", removed.error()}});
   }
+  co_await sweep_volumes();
   for (const std::string& id : parts_.images.list_snapshots())
     if (id.size() == kIdDigits && !all_.contains(id))
       if (auto removed = co_await parts_.images.remove_snapshot(id); !removed) log::warn("cannot remove a snapshot that no container has", {{"id", id}, {"error", removed.error()}});
@@ -181,7 +182,7 @@ Task<Result<>> Containers::prepare_volumes(Container& c) {
     }
     if (m.type != "volume") continue;
     json::Object request{{"Name", m.name}};
-    CO_TRY_ASSIGN(const Volume* volume, co_await volumes_.create(std::move(request)));
+    CO_TRY_ASSIGN(const Volume* volume, co_await volumes_.create(std::move(request), c.auto_remove() ? c.id : std::string()));
     m.name = volume->name;
     m.source = volumes_.path(volume->name);
   }
@@ -233,8 +234,12 @@ Task<Result<ContainerPtr>> Containers::create(json::Value request, std::string n
       co_return fail(Code::kInvalidArgument, "conflicting options: port publishing and the container type network mode");
     c->host_config.get_object()["NetworkMode"] = cat("container:", peer->id);
   }
-  CO_TRY(co_await prepare_volumes(*c));
   co_await async::asio::this_coro::throw_if_cancelled(false);  // a client that goes away leaves all or nothing
+  if (Result<> prepared = co_await prepare_volumes(*c); !prepared) {
+    co_await remove_anonymous_volumes(*c);
+    co_await async::asio::this_coro::throw_if_cancelled(true);
+    co_return fail(std::move(prepared).error());
+  }
   std::string id = c->id;
   auto snapshot = co_await parts_.images.prepare_snapshot(id, image->id);
   Result<> done = snapshot ? failpoint("docker.snapshot_made") : Result<>(fail(std::move(snapshot).error()));
@@ -248,6 +253,7 @@ Task<Result<ContainerPtr>> Containers::create(json::Value request, std::string n
     (void)co_await parts_.state.remove(kBucket, cat(kKeyPrefix, id));
     (void)co_await parts_.images.remove_snapshot(id);
     (void)co_await parts_.pool.run([&] { return sys::remove_tree(directories_.container(id)); });
+    co_await remove_anonymous_volumes(*c);
   }
   co_await async::asio::this_coro::throw_if_cancelled(true);
   if (!done) co_return fail(std::move(done).error());
@@ -318,14 +324,26 @@ Task<Result<>> Containers::remove_now(ContainerPtr c, bool volumes) {
   c->removed = true;
   emit(*c, "destroy");
   c->changed.wake_all();
-  if (volumes) {
-    for (const MountPoint& m : c->mounts) {
-      const Volume* volume = m.type == "volume" ? volumes_.find(m.name) : nullptr;
-      if (volume != nullptr && volume->anonymous && users_of_volume(m.name).empty())
-        if (auto gone = co_await volumes_.remove(m.name); !gone) log::warn("cannot remove a volume", {{"name", m.name}, {"error", gone.error()}});
-    }
-  }
+  if (volumes) co_await remove_anonymous_volumes(*c);
   co_return Result<>();
+}
+
+// Those that no other container uses.
+Task<> Containers::remove_anonymous_volumes(const Container& c) {
+  for (const MountPoint& m : c.mounts) {
+    const Volume* volume = m.type == "volume" ? volumes_.find(m.name) : nullptr;
+    if (volume != nullptr && volume->anonymous && users_of_volume(m.name).empty())
+      if (auto gone = co_await volumes_.remove(m.name); !gone) log::warn("cannot remove a volume", {{"name", m.name}, {"error", gone.error()}});
+  }
+}
+
+// Of containers with --rm that went, or were never recorded, as an engine died.
+Task<> Containers::sweep_volumes() {
+  std::vector<std::string> names;
+  for (const auto& [name, volume] : volumes_.all())
+    if (!volume.goes_with.empty() && !all_.contains(volume.goes_with) && users_of_volume(name).empty()) names.push_back(name);
+  for (const std::string& name : names)
+    if (auto gone = co_await volumes_.remove(name); !gone) log::warn("cannot remove a volume that no container has", {{"name", name}, {"error", gone.error()}});
 }
 
 }  // namespace monopod::docker

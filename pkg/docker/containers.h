@@ -134,6 +134,8 @@ class Containers {
   async::Task<> follow_policy(ContainerPtr c);
   async::Task<Result<>> remove_whole(ContainerPtr c, RemoveOptions options);
   async::Task<Result<>> remove_now(ContainerPtr c, bool volumes);
+  async::Task<> remove_anonymous_volumes(const Container& c);
+  async::Task<> sweep_volumes();
   async::Task<> stop_one(ContainerPtr c);
   bool name_taken(std::string_view name) const;
 

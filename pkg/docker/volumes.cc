@@ -25,7 +25,7 @@ async::Task<Result<>> Volumes::open() {
   for (const auto& [key, text] : pairs) {
     if (!key.starts_with(kKeyPrefix)) continue;
     CO_TRY_ASSIGN(json::Value value, json::parse(text));
-    Volume volume{.name = key.substr(kKeyPrefix.size()), .labels = string_map_of(value, {"labels"}), .options = string_map_of(value, {"options"}), .anonymous = json::get_bool(value, {"anonymous"})};
+    Volume volume{.name = key.substr(kKeyPrefix.size()), .labels = string_map_of(value, {"labels"}), .options = string_map_of(value, {"options"}), .anonymous = json::get_bool(value, {"anonymous"}), .goes_with = std::string(json::get_string(value, {"goes_with"}))};
     if (auto at = parse_rfc3339(json::get_string(value, {"created"}))) volume.created = *at;
     all_[volume.name] = std::move(volume);
   }
@@ -37,13 +37,16 @@ async::Task<Result<>> Volumes::open() {
   co_return co_await pool_.run([&] { return sys::make_directories(directory_, 0711); });
 }
 
-async::Task<Result<const Volume*>> Volumes::create(json::Value request) {
+async::Task<Result<const Volume*>> Volumes::create(json::Value request, std::string goes_with) {
   Volume volume{.name = std::string(json::get_string(request, {"Name"})), .created = time_.wall(), .labels = string_map_of(request, {"Labels"}), .options = string_map_of(request, {"DriverOpts"})};
   std::string_view driver = json::get_string(request, {"Driver"});
   if (!driver.empty() && driver != "local") co_return fail(Code::kNotFound, cat("error looking up volume plugin ", driver, ": plugin \"", driver, "\" not found"));
   if (!volume.options.empty()) co_return fail(Code::kUnimplemented, "driver options of volumes are not supported: bind-mount the directory instead");
   volume.anonymous = volume.name.empty();
-  if (volume.anonymous) volume.name = make_id(rng_);
+  if (volume.anonymous) {
+    volume.name = make_id(rng_);
+    volume.goes_with = std::move(goes_with);
+  }
   CO_TRY(check_object_name(volume.name, "volume"));
   if (const Volume* there = find(volume.name)) co_return there;
   if (all_.size() >= kVolumesMax) co_return fail(Code::kResourceExhausted, cat("more than ", kVolumesMax, " volumes"));
@@ -51,6 +54,7 @@ async::Task<Result<const Volume*>> Volumes::create(json::Value request) {
   const Volume* out = &(all_[name] = std::move(volume));
   Result<> made = co_await pool_.run([&]() -> Result<> { return sys::make_directories(path(name)); });
   json::Object record{{"created", format_rfc3339_nano(out->created)}, {"labels", object_of(out->labels)}, {"options", object_of(out->options)}, {"anonymous", out->anonymous}};
+  if (!out->goes_with.empty()) record["goes_with"] = out->goes_with;
   if (made) made = co_await state_.put(kBucket, cat(kKeyPrefix, name), json::format(record));
   if (!made) {
     all_.erase(name);

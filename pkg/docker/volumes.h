@@ -19,6 +19,7 @@ struct Volume {
   std::map<std::string, std::string> labels{};
   std::map<std::string, std::string> options{};
   bool anonymous = false;
+  std::string goes_with{};  // the id of a container with --rm that it was made for: without that it is nobody's
 };
 
 class Volumes {
@@ -29,8 +30,8 @@ class Volumes {
   async::Task<Result<>> open();
   const Volume* find(std::string_view name) const;
   const std::map<std::string, Volume, std::less<>>& all() const { return all_; }
-  // The body of POST /volumes/create; the one that is there where it is. An empty name: anonymous.
-  async::Task<Result<const Volume*>> create(json::Value request);
+  // The body of POST /volumes/create; the one that is there where it is. An empty name: anonymous, and goes with a container where one is named.
+  async::Task<Result<const Volume*>> create(json::Value request, std::string goes_with = {});
   async::Task<Result<>> remove(std::string name);  // of what no container uses
   std::string path(std::string_view name) const;
   json::Object describe(const Volume& volume) const;

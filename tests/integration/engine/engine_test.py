@@ -1,4 +1,5 @@
 """The docker client's commands against `monopod engine`, errors over plain HTTP, and what is left behind."""
+import gzip
 import io
 import json
 import os
@@ -264,6 +265,23 @@ def copy():
     docker("volume", "rm", "kept")
 
 
+def imported():
+    """A tar of files becomes an image, whatever compressed it."""
+    docker("run", "--name", "source", "hello:1", "sh", "-c", "echo kept > /marker")
+    for compress in (lambda b: b, gzip.compress):
+        exported = docker("export", "source", text=False)
+        out = docker("import", "-m", "by hand", "-", "imported:1", stdin=compress(exported))
+        check(out.startswith("sha256:"), out)
+        same(docker("run", "--rm", "imported:1", "/bin/cat", "/marker"), "kept\n")
+        contains(docker("history", "imported:1"), "by hand")
+    p = docker("import", "http://127.0.0.1/x.tar", check=False)
+    contains(p.stderr, "import of an address is not supported")
+    check(docker("import", "-", "broken:1", stdin=b"no tar at all" * 100, check=False).returncode != 0, "imported nonsense")
+    contains(docker("search", "x", check=False).stderr, "searching a registry is not supported")
+    docker("rm", "source")
+    docker("rmi", "imported:1")
+
+
 def volumes():
     docker("volume", "create", "--label", "a=b", "data")
     contains(docker("volume", "ls"), "data")
@@ -448,6 +466,16 @@ def killed_anywhere():
         for cid in docker("ps", "-aq").split():
             docker("rm", "-fv", cid, check=False)
     until("nothing is left", lambda: nothing_left())
+    same(docker("volume", "ls", "-q"), "")
+
+
+def no_volume_without_its_container():
+    """What a create made before it failed goes with it."""
+    p = docker("create", "-v", "/anonymous", "--mount", "type=bind,source=/no/such,target=/x", "hello:1", check=False)
+    contains(p.stderr, "bind source path does not exist")
+    p = docker("run", "--rm", "-v", "/anonymous", "hello:1", "/no/such", check=False)
+    same(p.returncode, 127)
+    until("no volume is left", lambda: docker("volume", "ls", "-q") == "")
 
 
 def nothing_left():
@@ -492,8 +520,8 @@ def main():
         if checks.only and "load" not in checks.only:
             with open(engine.load_image(), "rb") as f:
                 docker("load", stdin=f.read())
-        for test in (versions, load_and_name, run_rm, many_at_once, start_errors, settings, terminal, detached, follow, attach, hang_up, execute, copy, volumes, published, network_modes, user_networks, build, registry,
-                     errors, events, policies, health, survives_kill, second_engine, killed_anywhere, prune_and_leaks):
+        for test in (versions, load_and_name, run_rm, many_at_once, start_errors, settings, terminal, detached, follow, attach, hang_up, execute, copy, imported, volumes, published, network_modes, user_networks, build, registry,
+                     errors, events, policies, health, survives_kill, second_engine, killed_anywhere, no_volume_without_its_container, prune_and_leaks):
             checks.run(test.__name__, test)
     finally:
         if checks.failed:
