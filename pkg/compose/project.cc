@@ -14,97 +14,76 @@ namespace {
 constexpr yaml::Limits kYaml{.bytes_max = 1U << 20, .depth_max = 50, .documents_max = 1, .alias_nodes_max = 20'000};
 constexpr std::size_t kServicesMax = 500;
 
-Result<bool> is_external(const At& at) {
-  if (at.value.is_object()) return fail(Code::kUnimplemented, cat(at.place, ": a map is not supported: say external: true and name: NAME"));
-  return at.truth();
+bool is_external(const At& at) {
+  if (at.value.is_object()) at.not_supported("a map is not supported: say external: true and name: NAME");
+  return !at.value.is_object() && at.truth();
 }
 
-json::Object own_labels(const Project& project, const char* kind, const std::string& key) {
+json::Object own_labels(const Project& project, const char* kind, std::string_view key) {
   return json::Object{{cat("com.docker.compose.", kind), key}, {"com.docker.compose.project", project.name}, {"com.docker.compose.version", MONOPOD_VERSION}};
 }
 
-Result<> put_pairs(const At& at, json::Object& into) {
-  TRY_ASSIGN(auto pairs, at.pairs());
-  for (const auto& [key, value] : pairs) into[key] = value.value_or("");
-  return {};
+void put_pairs(const At& at, json::Object& into) {
+  for (const auto& [key, value] : at.pairs()) into[key] = value.value_or("");
 }
 
-Result<Network> read_network(const Project& project, const std::string& key, const At& at) {
-  Network out{.name = cat(project.name, "_", key)};
-  json::Object labels = own_labels(project, "network", key), options;
-  TRY_ASSIGN(auto members, at.members({"name", "external", "driver", "internal", "labels", "ipam", "driver_opts", "attachable", "enable_ipv6"}));
-  bool named = false;
-  for (auto& [name, member] : members) {
-    if (name == "name") {
-      TRY_ASSIGN(out.name, member.text());
-      named = true;
-    } else if (name == "external") {
-      TRY_ASSIGN(out.external, is_external(member));
-    } else if (name == "driver") {
-      TRY_ASSIGN(out.body["Driver"], member.text());
-    } else if (name == "internal") {
-      TRY_ASSIGN(out.body["Internal"], member.truth());
-    } else if (name == "enable_ipv6") {
-      TRY_ASSIGN(bool wanted, member.truth());
-      if (wanted) return fail(Code::kUnimplemented, cat(member.place, ": IPv6 is not supported"));
-    } else if (name == "labels") {
-      TRY(put_pairs(member, labels));
-    } else if (name == "driver_opts") {
-      TRY(put_pairs(member, options));
-    } else if (name == "ipam") {
-      TRY_ASSIGN(auto ipam, member.members({"driver", "config"}));
-      json::Array pools;
-      for (auto& [part, value] : ipam) {
-        if (part != "config") continue;
-        if (!value.value.is_array()) return value.wrong("want a list");
-        for (const json::Value& v : value.value.get_array()) {
-          TRY_ASSIGN(auto fields, (At{v, value.place}.members({"subnet", "gateway", "ip_range"})));
-          json::Object pool;
-          for (auto& [field, text] : fields) { TRY_ASSIGN(pool[field == "subnet" ? "Subnet" : field == "gateway" ? "Gateway" : "IPRange"], text.text()); }
-          pools.push_back(std::move(pool));
-        }
-      }
-      out.body["IPAM"] = json::Object{{"Driver", "default"}, {"Config", std::move(pools)}};
-    }
+json::Array pools_of(const At& at) {
+  json::Array out;
+  for (const json::Value& v : at.list()) {
+    At one = at.item(v);
+    json::Object pool;
+    for (auto& [field, text] : one.members({"subnet", "gateway", "ip_range"})) pool[field == "subnet" ? "Subnet" : field == "gateway" ? "Gateway" : "IPRange"] = text.text();
+    out.push_back(std::move(pool));
   }
-  if (out.external && !named) out.name = key;
-  out.body["Name"] = out.name;
-  out.body["Labels"] = std::move(labels);
-  if (!options.empty()) out.body["Options"] = std::move(options);
   return out;
 }
 
-Result<Volume> read_volume(const Project& project, const std::string& key, const At& at) {
-  Volume out{.name = cat(project.name, "_", key)};
-  json::Object labels = own_labels(project, "volume", key), options;
-  TRY_ASSIGN(auto members, at.members({"name", "external", "driver", "labels", "driver_opts"}));
-  bool named = false;
-  for (auto& [name, member] : members) {
-    if (name == "name") {
-      TRY_ASSIGN(out.name, member.text());
-      named = true;
-    } else if (name == "external") {
-      TRY_ASSIGN(out.external, is_external(member));
-    } else if (name == "driver") {
-      TRY_ASSIGN(out.body["Driver"], member.text());
-    } else {
-      TRY(put_pairs(member, name == "labels" ? labels : options));
-    }
+// What networks and volumes have in common: name, external, driver, labels and options. Other members go to read_other.
+struct Declared {
+  std::string name;
+  bool external = false;
+  json::Object body;
+};
+Declared read_declared(const Project& project, const char* kind, const char* options_member, const At& at, std::initializer_list<std::string_view> known, void (*read_other)(std::string_view, const At&, json::Object&)) {
+  Declared out;
+  json::Object labels = own_labels(project, kind, at.key), options;
+  for (auto& [key, member] : at.members(known)) {
+    if (key == "name") out.name = member.text();
+    else if (key == "external") out.external = is_external(member);
+    else if (key == "driver") out.body["Driver"] = member.text();
+    else if (key == "labels") put_pairs(member, labels);
+    else if (key == "driver_opts") put_pairs(member, options);
+    else read_other(key, member, out.body);
   }
-  if (out.external && !named) out.name = key;
+  if (out.name.empty()) out.name = out.external ? std::string(at.key) : cat(project.name, "_", at.key);
   out.body["Name"] = out.name;
   out.body["Labels"] = std::move(labels);
-  if (!options.empty()) out.body["DriverOpts"] = std::move(options);
+  if (!options.empty()) out.body[options_member] = std::move(options);
   return out;
 }
 
-Result<std::string> choose_name(const At& root, const ProjectOptions& options) {
+void read_network_member(std::string_view key, const At& at, json::Object& body) {
+  if (key == "internal") body["Internal"] = at.truth();
+  if (key == "enable_ipv6" && at.truth()) at.not_supported("IPv6 is not supported");
+  if (key == "ipam")
+    for (auto& [part, value] : at.members({"driver", "config"}))
+      if (part == "config") body["IPAM"] = json::Object{{"Driver", "default"}, {"Config", pools_of(value)}};
+}
+
+void read_network(Project& project, const At& at) {
+  Declared d = read_declared(project, "network", "Options", at, {"name", "external", "driver", "internal", "labels", "ipam", "driver_opts", "attachable", "enable_ipv6"}, read_network_member);
+  project.networks[std::string(at.key)] = {std::move(d.name), d.external, std::move(d.body)};
+}
+
+void read_volume(Project& project, const At& at) {
+  Declared d = read_declared(project, "volume", "DriverOpts", at, {"name", "external", "driver", "labels", "driver_opts"}, [](std::string_view, const At&, json::Object&) {});
+  project.volumes[std::string(at.key)] = {std::move(d.name), d.external, std::move(d.body)};
+}
+
+Result<std::string> choose_name(const json::Value& tree, const ProjectOptions& options) {
   if (!options.name.empty()) return project_name_of(options.name);
-  if (const json::Value* own = json::find(root.value, {"name"})) {
-    TRY_ASSIGN(std::string name, (At{*own, "name"}.text()));
-    if (!name.empty()) return project_name_of(name);
-  }
-  return project_name_of(options.directory);
+  std::string_view own = json::get_string(tree, {"name"});
+  return project_name_of(own.empty() ? options.directory : own);
 }
 
 // Names that services use and nobody declares.
@@ -132,38 +111,30 @@ Result<json::Value> read_tree(std::string_view text, const Sources& sources) {
 }
 
 Result<Project> read_project(const json::Value& tree, const ProjectOptions& options, const Sources& sources) {
-  At root{tree, ""};
-  TRY_ASSIGN(auto sections, root.members({"version", "name", "services", "networks", "volumes", "configs", "secrets"}));
   Project out{.name = {}, .directory = options.directory, .file = options.file};
-  TRY_ASSIGN(out.name, choose_name(root, options));
+  TRY_ASSIGN(out.name, choose_name(tree, options));
   Context context{tree, options, sources, out.name};
-  for (auto& [section, at] : sections) {
-    if (section != "services" && section != "networks" && section != "volumes") continue;
-    if (!at.value.is_object() && !at.value.is_null()) return at.wrong("want a map");
-    if (at.value.is_null()) continue;
-    if (at.value.get_object().size() > kServicesMax) return at.wrong(cat("more than ", kServicesMax, " of them"));
-    for (const auto& [key, v] : at.value.get_object()) {
-      std::string name(key);
-      At one{v, cat(section, ".", name)};
-      if (section == "services") {
-        TRY_ASSIGN(Service service, read_service(name, v, context));
-        out.services.emplace(name, std::move(service));
-      } else if (section == "networks") {
-        TRY_ASSIGN(Network network, read_network(out, name, one));
-        out.networks.emplace(name, std::move(network));
-      } else {
-        TRY_ASSIGN(Volume volume, read_volume(out, name, one));
-        out.volumes.emplace(name, std::move(volume));
-      }
+  Wrong note;
+  At root{tree, note};
+  for (auto& [section, at] : root.members({"version", "name", "services", "networks", "volumes", "configs", "secrets"})) {
+    bool services = section == "services", networks = section == "networks";
+    if (!services && !networks && section != "volumes") continue;
+    auto members = at.members();
+    if (members.size() > kServicesMax) at.wrong(cat("more than ", kServicesMax, " of them"));
+    for (auto& [key, one] : members) {
+      if (note.first) break;
+      if (services) out.services[std::string(key)] = read_service(one, context);
+      else if (networks) read_network(out, one);
+      else read_volume(out, one);
     }
   }
-  if (out.services.empty()) return fail(Code::kInvalidArgument, "no service is defined");
+  if (out.services.empty()) root.wrong("no service is defined");
   bool uses_default = std::ranges::any_of(out.services, [](const auto& s) { return s.second.networks.contains("default"); });
   if (uses_default && !out.networks.contains("default")) {
     const json::Value nothing;
-    TRY_ASSIGN(Network network, read_network(out, "default", At{nothing, "networks.default"}));
-    out.networks.emplace("default", std::move(network));
+    read_network(out, At{nothing, note, nullptr, "default"});
   }
+  if (note.first) return fail(*std::move(note.first));
   TRY(check_names(out));
   return out;
 }
