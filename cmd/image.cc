@@ -14,6 +14,7 @@
 #include "http/client.h"
 #include "http/query.h"
 #include "image/archive_builder.h"
+#include "image_engine.h"
 #include "image_local.h"
 #include "image_output.h"
 #include "sys/terminal.h"
@@ -163,14 +164,15 @@ bool node_runs(const std::string& data_dir) {
 using LocalVerb = Result<> (*)(const ImageOptions&);
 
 // verb: null where the node has no such call yet.
-int run(Verb verb, LocalVerb local, const ImageOptions& options) {
+int run(Verb verb, LocalVerb local, ImageOptions options, bool said) {
   configure_logging();
+  options.data_dir = choose_image_directory(options.data_dir, said);
   if (node_runs(options.data_dir)) {
     if (verb == nullptr) return report(Error(Code::kFailedPrecondition, cat("the node that runs on ", options.data_dir, " does not do this yet: give another --data-dir, or stop it")));
     async::Loop loop;
     return report(loop.run(with_node(loop, verb, options)));
   }
-  return report(local(options));
+  return report(engine_serves(options.data_dir) ? engine_images(local, options) : local(options));
 }
 
 Result<> pack(const ImageOptions& options) {
@@ -208,8 +210,8 @@ void add_image(CLI::App& parent, Invocation& invocation) {
   auto options = std::make_shared<ImageOptions>();
   auto add = [&](const char* name, const char* summary, Verb verb, LocalVerb local) {
     CLI::App* sub = app->add_subcommand(name, summary);
-    sub->add_option("--data-dir", options->data_dir, "The node's data directory, or one of its own")->envname("MONOPOD_DATA_DIR")->capture_default_str();
-    sub->callback([options, verb, local, &invocation] { invocation.run = [options, verb, local] { return run(verb, local, *options); }; });
+    CLI::Option* where = sub->add_option("--data-dir", options->data_dir, "The node's or an engine's data directory, or one of its own; the engine's where no node is")->envname("MONOPOD_DATA_DIR")->capture_default_str();
+    sub->callback([options, verb, local, where, &invocation] { invocation.run = [options, verb, local, said = where->count() > 0] { return run(verb, local, *options, said); }; });
     return sub;
   };
   auto add_output = [&](CLI::App* sub) { sub->add_option("-o,--output", options->output, "table or json")->check(CLI::IsMember({"table", "json"})); };
@@ -223,6 +225,10 @@ void add_image(CLI::App& parent, Invocation& invocation) {
   CLI::App* load_app = add("load", "Import OCI layout tars and docker archives (plain, gzip, zstd)", load, local_load);
   load_app->add_option("file", options->files, "Archives")->required();
   load_app->add_option("--reference", options->reference, "Name for an image that brings none");
+  CLI::App* import_app = add("import", "Make an image of one layer of a tar of files (plain, gzip, zstd)", nullptr, local_import);
+  import_app->add_option("archive", options->archive, "The tar; - for standard input")->required();
+  import_app->add_option("reference", options->reference, "Its name");
+  import_app->add_option("--platform", options->platform, "os/architecture[/variant]; this machine's by default");
   CLI::App* list_app = add("ls", "List images", list, local_list);
   list_app->add_flag("-a,--all", options->all, "And what steps of builds left");
   add_output(list_app);

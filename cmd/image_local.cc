@@ -14,14 +14,17 @@
 #include "async/loop.h"
 #include "base/duration.h"
 #include "base/strings.h"
+#include "docker/tree_tar.h"
 #include "host.h"
 #include "http/tls.h"
 #include "image/docker_config.h"
+#include "image/fd_streams.h"
 #include "image/store.h"
 #include "image_output.h"
 #include "pki/random.h"
 #include "resolver.h"
 #include "store/sqlite_backend.h"
+#include "sys/files.h"
 #include "sys/terminal.h"
 
 namespace monopod::cmd {
@@ -140,25 +143,7 @@ Result<image::RegistryAuth> find_credentials(const ImageOptions& options, const 
     return image::RegistryAuth{.username = std::string(user), .password = std::string(*password), .token = {}};
   }
   TRY_ASSIGN(image::Reference reference, image::parse_reference(name));
-  std::vector<std::string> paths;
-  auto add = [&paths](const char* variable, const char* below) {
-    if (const char* at = std::getenv(variable); at != nullptr && *at != 0) paths.push_back(cat(at, below));
-  };
-  if (!options.auth_file.empty()) paths.push_back(options.auth_file);
-  else {
-    add("REGISTRY_AUTH_FILE", "");
-    add("DOCKER_CONFIG", "/config.json");
-    add("XDG_RUNTIME_DIR", "/containers/auth.json");
-    add("HOME", "/.docker/config.json");
-  }
-  for (const std::string& path : paths) {
-    if (options.auth_file.empty() && ::access(path.c_str(), F_OK) != 0) continue;
-    TRY_ASSIGN(std::string text, read_file(path));
-    auto auth = image::find_docker_auth(text, reference);
-    if (!auth) return fail(std::move(auth).error().with(path));
-    if (!auth->username.empty() || !auth->token.empty()) return auth;
-  }
-  return image::RegistryAuth{};
+  return image::find_kept_login(reference, options.auth_file);
 }
 
 }  // namespace
@@ -203,18 +188,61 @@ Task<Result<>> push(image::ImageStore& images, const ImageOptions& options) {
   co_return pushed;
 }
 
-// To a file that appears whole, or to standard output.
+// A tar of files becomes an image of one layer.
+Task<Result<>> import_tar(LocalStore& store, const ImageOptions& options) {
+  std::vector<std::string> references;
+  if (!options.reference.empty()) {
+    CO_TRY_ASSIGN(image::Reference reference, image::parse_reference(options.reference));
+    references.push_back(reference.text());
+  }
+  CO_TRY_ASSIGN(image::Platform platform, parse_platform(options.platform));
+  std::string now = format_rfc3339_nano(store.time.wall()), directory = cat(options.data_dir, "/import-", ::getpid());
+  json::Object config{{"created", now}, {"architecture", platform.architecture}, {"os", platform.os}, {"config", json::Object{}}, {"history", json::Array{json::Object{{"created", now}, {"comment", cat("Imported from ", options.archive)}}}}};
+  Result<> unpacked = co_await store.pool.run([&]() -> Result<> {
+    sys::Fd file(options.archive == "-" ? ::dup(STDIN_FILENO) : ::open(options.archive.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file) return fail_errno(cat("import ", options.archive));
+    TRY(sys::make_directories(directory, 0755));
+    TRY_ASSIGN(sys::Root root, sys::Root::open(directory));
+    image::FdSource source(file.get());
+    return docker::extract_tree(source, root, "/", {});
+  });
+  Result<image::ImportedImage> made = fail(Code::kCancelled, "cancelled");
+  if (unpacked) made = co_await store.images.commit({.changes = directory, .config = json::format(json::Value(std::move(config))), .references = std::move(references)});
+  Result<> cleared = co_await store.pool.run([&] { return sys::remove_tree(directory); });
+  CO_TRY(std::move(unpacked));
+  if (!made) co_return fail(std::move(made).error());
+  std::printf("imported %s\n", options.reference.empty() ? made->id.c_str() : options.reference.c_str());
+  co_return cleared;
+}
+
+struct Archive {
+  std::string temporary;
+  sys::Fd file;
+};
+// Beside the file that it becomes; standard output as it is.
+Result<Archive> begin_archive(const std::string& path) {
+  if (path == "-") {
+    Archive out{"", sys::Fd(::dup(STDOUT_FILENO))};
+    if (!out.file) return fail_errno("standard output");
+    return out;
+  }
+  Archive out{cat(path, ".tmp-", ::getpid()), {}};
+  out.file = sys::Fd(::open(out.temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!out.file) return fail_errno(cat("create ", out.temporary));
+  return out;
+}
+Result<> finish_archive(const Archive& archive, const std::string& path, Result<> written) {
+  if (archive.temporary.empty()) return written;
+  if (written && ::fsync(archive.file.get()) != 0) written = fail_errno(cat("sync ", archive.temporary));
+  if (written && ::rename(archive.temporary.c_str(), path.c_str()) != 0) written = fail_errno(cat("rename to ", path));
+  if (!written) (void)::unlink(archive.temporary.c_str());
+  return written;
+}
+
 Task<Result<>> save(image::ImageStore& images, const ImageOptions& options) {
-  const image::SaveOptions form{.bundle = options.bundle};
-  if (options.archive == "-") co_return co_await images.save(options.files, STDOUT_FILENO, form);
-  std::string temporary = cat(options.archive, ".tmp-", ::getpid());
-  sys::Fd file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
-  if (!file) co_return fail_errno(cat("create ", temporary));
-  Result<> saved = co_await images.save(options.files, file.get(), form);
-  if (saved && ::fsync(file.get()) != 0) saved = fail_errno(cat("sync ", temporary));
-  if (saved && ::rename(temporary.c_str(), options.archive.c_str()) != 0) saved = fail_errno(cat("rename to ", options.archive));
-  if (!saved) (void)::unlink(temporary.c_str());
-  co_return saved;
+  CO_TRY_ASSIGN(Archive archive, begin_archive(options.archive));
+  Result<> saved = co_await images.save(options.files, archive.file.get(), {.bundle = options.bundle});
+  co_return finish_archive(archive, options.archive, std::move(saved));
 }
 
 Task<Result<>> history(image::ImageStore& images, const ImageOptions& options) {
@@ -251,6 +279,12 @@ Task<Result<>> prune(image::ImageStore& images, const ImageOptions& options) {
 
 }  // namespace
 
+Result<> write_archive(const std::string& path, const std::function<Result<>(int to)>& write) {
+  TRY_ASSIGN(Archive archive, begin_archive(path));
+  Result<> written = write(archive.file.get());
+  return finish_archive(archive, path, std::move(written));
+}
+
 Result<> local_load(const ImageOptions& options) { return run(load, options); }
 Result<> local_list(const ImageOptions& options) { return run(list, options); }
 Result<> local_inspect(const ImageOptions& options) { return run(inspect, options); }
@@ -265,6 +299,7 @@ Result<> local_bundle(const ImageOptions& options) {
   return run(save, bundled);
 }
 Result<> local_history(const ImageOptions& options) { return run(history, options); }
+Result<> local_import(const ImageOptions& options) { return with_local_store(options, import_tar); }
 Result<> local_prune(const ImageOptions& options) { return run(prune, options); }
 
 }  // namespace monopod::cmd

@@ -52,6 +52,9 @@ Result<image::Platform> parse_platform(const std::string& text);
 // With the credentials and at the registries that the options say. Prints nothing.
 async::Task<Result<image::ImportedImage>> pull_one(image::ImageStore& images, const ImageOptions& options, std::string name);
 
+// To a file that appears whole, or to standard output where path is "-".
+Result<> write_archive(const std::string& path, const std::function<Result<>(int to)>& write);
+
 Result<> local_load(const ImageOptions& options);
 Result<> local_list(const ImageOptions& options);
 Result<> local_inspect(const ImageOptions& options);
@@ -63,5 +66,6 @@ Result<> local_save(const ImageOptions& options);
 Result<> local_bundle(const ImageOptions& options);
 Result<> local_history(const ImageOptions& options);
 Result<> local_prune(const ImageOptions& options);
+Result<> local_import(const ImageOptions& options);
 
 }  // namespace monopod::cmd

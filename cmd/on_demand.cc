@@ -26,16 +26,6 @@ constexpr const char* kLeavesAfter = "10s";  // MONOPOD_ENGINE_LEAVE_AFTER wins
 constexpr std::chrono::milliseconds kLook{10};
 constexpr std::chrono::seconds kComesUp{30};
 
-// Whether somebody listens; a refusal for want of rights counts as yes, so that it is told apart from nobody.
-bool listens(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return true;
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  sys::Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  return !probe || ::connect(probe.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 || (errno != ENOENT && errno != ECONNREFUSED);
-}
-
 std::string last_line(const std::string& path) {
   auto text = sys::read_host_file(path, 64U << 20);
   if (!text) return "";
@@ -70,17 +60,26 @@ Result<pid_t> spawn_engine(const std::string& socket, const std::string& log) {
 
 }  // namespace
 
+bool engine_listens(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return true;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  sys::Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  return !probe || ::connect(probe.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 || (errno != ENOENT && errno != ECONNREFUSED);
+}
+
 Result<> ensure_engine(const std::string& socket) {
   const char* wanted = std::getenv("MONOPOD_ENGINE_AUTOSTART");
-  if (::geteuid() != 0 || (wanted != nullptr && std::strcmp(wanted, "0") == 0) || listens(socket)) return {};
+  if (::geteuid() != 0 || (wanted != nullptr && std::strcmp(wanted, "0") == 0) || engine_listens(socket)) return {};
   const char* own = std::getenv("MONOPOD_ENGINE_RUN_DIR");
   std::string run_dir = own != nullptr ? own : EngineCommand().run_dir, log = run_dir + "/engine.log";
   TRY(sys::make_directories(run_dir, 0700));
   TRY_ASSIGN(pid_t pid, spawn_engine(socket, log));
   // Another command may be starting one too: whoever listens first serves both.
   for (auto waited = std::chrono::milliseconds(0); waited < kComesUp; waited += kLook) {
-    if (listens(socket)) return {};
-    if (::waitpid(pid, nullptr, WNOHANG) == pid && !listens(socket)) return fail(Code::kUnavailable, cat("no engine answers at ", socket, ", and one that was started has ended: ", last_line(log)));
+    if (engine_listens(socket)) return {};
+    if (::waitpid(pid, nullptr, WNOHANG) == pid && !engine_listens(socket)) return fail(Code::kUnavailable, cat("no engine answers at ", socket, ", and one that was started has ended: ", last_line(log)));
     std::this_thread::sleep_for(kLook);
   }
   return fail(Code::kUnavailable, cat("no engine answers at ", socket, ", and one that was started does not come up: ", log, " may say why"));

@@ -12,4 +12,7 @@ namespace monopod::cmd {
 // caller's connection says what is wrong then. kUnavailable with the engine's last line where it does not come up.
 Result<> ensure_engine(const std::string& socket);
 
+// Whether somebody listens; a refusal for want of rights counts as yes, so that it is told apart from nobody.
+bool engine_listens(const std::string& socket);
+
 }  // namespace monopod::cmd

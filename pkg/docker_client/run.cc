@@ -22,22 +22,6 @@ namespace {
 
 using async::Task;
 
-constexpr std::size_t kLoginBytesMax = 1U << 20;
-
-// As docker's and podman's clients keep logins; empty where there is none.
-Result<std::string> registry_auth(const image::Reference& reference) {
-  auto variable = [](const char* name) { return std::string(std::getenv(name) == nullptr ? "" : std::getenv(name)); };
-  std::string home = variable("HOME"), config = variable("DOCKER_CONFIG"), run = variable("XDG_RUNTIME_DIR");
-  for (const std::string& path : {config.empty() ? home + "/.docker/config.json" : config + "/config.json", run + "/containers/auth.json"}) {
-    auto text = sys::read_host_file(path, kLoginBytesMax);
-    if (!text) continue;
-    TRY_ASSIGN(image::RegistryAuth auth, image::find_docker_auth(*text, reference));
-    if (auth.username.empty() && auth.token.empty()) continue;
-    return format_base64(json::format(json::Object{{"username", auth.username}, {"password", auth.password}, {"registrytoken", auth.token}}));
-  }
-  return "";
-}
-
 Result<> check_terminal(bool tty, bool input) {
   if (tty && input && ::isatty(0) == 0) return fail(Code::kInvalidArgument, "the input device is not a TTY: leave -t out");
   return {};
@@ -107,6 +91,15 @@ bool passes_signals(const Flags& flags, bool tty) { return !tty && (!flags.has("
 
 }  // namespace
 
+Result<http::Headers> registry_headers(const std::string& name) {
+  TRY_ASSIGN(image::Reference reference, image::parse_reference(name));
+  TRY_ASSIGN(image::RegistryAuth auth, image::find_kept_login(reference));
+  http::Headers out;
+  if (!auth.username.empty() || !auth.token.empty())
+    out.add("X-Registry-Auth", format_base64(json::format(json::Object{{"username", auth.username}, {"password", auth.password}, {"registrytoken", auth.token}})));
+  return out;
+}
+
 int exit_code_of_start(const Error& error) {
   std::string_view text = error.message();
   auto has = [&](std::string_view part) { return text.find(part) != std::string_view::npos; };
@@ -120,16 +113,18 @@ Result<> pull_image(EngineClient& client, const std::string& name, const std::st
   query.add("fromImage", reference.repository());
   query.add("tag", reference.digest.empty() ? reference.tag : reference.digest);
   if (!platform.empty()) query.add("platform", platform);
-  http::Headers headers;
-  TRY_ASSIGN(std::string auth, registry_auth(reference));
-  if (!auth.empty()) headers.add("X-Registry-Auth", auth);
+  return show_transfer(client, "/images/create?" + query.format(), name, quiet);
+}
+
+Result<> show_transfer(EngineClient& client, std::string target, const std::string& name, bool quiet) {
+  TRY_ASSIGN(http::Headers headers, registry_headers(name));
   sys::ProgressBar bar(name);
-  return client.stream("POST", "/images/create?" + query.format(), std::move(headers), [&](const json::Value& line) -> Result<bool> {
+  return client.stream("POST", std::move(target), std::move(headers), [&](const json::Value& line) -> Result<bool> {
     std::string_view status = json::get_string(line, {"status"});
     if (quiet) return true;
     if (json::get_object(line, {"progressDetail"}) != nullptr) {
       bar.update(json::get_int(line, {"progressDetail", "current"}), json::get_int(line, {"progressDetail", "total"}), cat(status, " ", json::get_string(line, {"id"})));
-    } else {
+    } else if (!status.empty()) {
       bar.finish();
       std::fprintf(stderr, "%s\n", sys::printable(status).c_str());
     }

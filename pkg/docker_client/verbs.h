@@ -54,6 +54,8 @@ Result<std::string> encode_filters(const std::vector<std::string>& filters);
 
 // Pulls with what docker's and podman's logins know; progress on standard error, quiet or not.
 Result<> pull_image(EngineClient& client, const std::string& name, const std::string& platform, bool quiet);
+// A pull or push of the image named: POST, with its registry's login, and progress on standard error.
+Result<> show_transfer(EngineClient& client, std::string target, const std::string& name, bool quiet);
 // Creates a container; pulls its image where it is missing and --pull allows it. Returns its id.
 Result<std::string> create_container(EngineClient& client, const json::Value& body, const std::string& name, const Flags& flags);
 // 125, 126 or 127: why a container did not start.

@@ -1,8 +1,13 @@
 #include "image/docker_config.h"
 
+#include <unistd.h>
+
+#include <cstdlib>
+
 #include "base/bytes.h"
 #include "base/strings.h"
 #include "codec/json.h"
+#include "sys/root.h"
 
 namespace monopod::image {
 namespace {
@@ -57,6 +62,28 @@ Result<RegistryAuth> find_docker_auth(std::string_view config_json, const Refere
     return fail(Code::kUnimplemented, cat("credentials of ", reference.domain, " are kept by docker-credential-", helper, ", which is not run; give --creds"));
   if (best == nullptr) return RegistryAuth{};
   return read_auth(*best, best_key);
+}
+
+Result<RegistryAuth> find_kept_login(const Reference& reference, const std::string& auth_file) {
+  std::vector<std::string> paths;
+  auto add = [&paths](const char* variable, const char* below) {
+    if (const char* at = std::getenv(variable); at != nullptr && *at != 0) paths.push_back(cat(at, below));
+  };
+  if (!auth_file.empty()) paths.push_back(auth_file);
+  else {
+    add("REGISTRY_AUTH_FILE", "");
+    add("DOCKER_CONFIG", "/config.json");
+    add("XDG_RUNTIME_DIR", "/containers/auth.json");
+    add("HOME", "/.docker/config.json");
+  }
+  for (const std::string& path : paths) {
+    if (auth_file.empty() && ::access(path.c_str(), F_OK) != 0) continue;
+    TRY_ASSIGN(std::string text, sys::read_host_file(path, 16U << 20));
+    auto auth = find_docker_auth(text, reference);
+    if (!auth) return fail(std::move(auth).error().with(path));
+    if (!auth->username.empty() || !auth->token.empty()) return auth;
+  }
+  return RegistryAuth{};
 }
 
 }  // namespace monopod::image

@@ -15,4 +15,8 @@ namespace monopod::image {
 // kInvalidArgument where the file cannot be understood, kUnimplemented for a helper or an identity token.
 Result<RegistryAuth> find_docker_auth(std::string_view config_json, const Reference& reference);
 
+// The same of the first file that has something: auth_file where it is given, else those that REGISTRY_AUTH_FILE, DOCKER_CONFIG, XDG_RUNTIME_DIR and HOME
+// name. Blocking.
+Result<RegistryAuth> find_kept_login(const Reference& reference, const std::string& auth_file = {});
+
 }  // namespace monopod::image

@@ -393,6 +393,35 @@ def pulls():
         p.wait(timeout=20)
 
 
+def images():
+    """`monopod image` sees what the engine that runs has: no second store beside it."""
+    def image(*words, **more):
+        return engine.monopod("image", *words, MONOPOD_DATA_DIR=engine.dir + "/data", MONOPOD_ENGINE_DATA_DIR=engine.dir + "/data", **more)
+    contains(image("ls"), "hello:1")
+    described = json.loads(image("inspect", "hello:1"))
+    check(described["id"].startswith("sha256:") and described["references"] == ["hello:1"] and len(described["layers"]) == 1, described)
+    image("tag", "hello:1", "other:2")
+    same(image("rm", "other:2"), "untagged other:2\n")
+    same(image("rm", "other:2", check=False).returncode > 0, True)
+    archive = engine.dir + "/saved.tar"
+    image("save", archive, "hello:1")
+    same(image("load", archive), "loaded hello:1\n")
+    contains(docker("load", "-i", archive), "Loaded image: hello:1")
+    contains(image("history", "hello:1"), "CREATED BY")
+    container("run", "--name", "made", "hello:1", "sh", "-c", "echo kept > /marker")
+    container("export", "-o", engine.dir + "/made.tar", "made")
+    same(image("import", engine.dir + "/made.tar", "made:1"), "imported made:1\n")
+    same(container("run", "--rm", "made:1", "/bin/cat", "/marker"), "kept\n")
+    container("rm", "made")
+    same(image("rm", "made:1"), "removed made:1\n")
+    contains(image("prune"), "freed ")
+    contains(image("bundle", engine.dir + "/b.zst", "hello:1", check=False).stderr, "the engine that runs here does not do this")
+    # A directory of one's own, without an engine.
+    own = engine.dir + "/own"
+    same(engine.monopod("image", "import", "--data-dir", own, engine.dir + "/made.tar", "made:1"), "imported made:1\n")
+    contains(engine.monopod("image", "ls", "--data-dir", own), "made:1")
+
+
 def prune():
     container("create", "--name", "dead", "hello:1")
     contains(container("prune", "-f"), "Deleted Containers:")
@@ -411,7 +440,7 @@ def main():
         engine.start()
         with open(engine.load_image(), "rb") as f:
             docker("load", stdin=f.read())
-        for test in (no_engine, on_demand, wrong_command_lines, run, exit_codes, big_output, names_and_ids, detached, signals, terminal, detach_and_attach, execute, copy, networks, volumes, events, follow, pulls, prune):
+        for test in (no_engine, on_demand, wrong_command_lines, run, exit_codes, big_output, names_and_ids, detached, signals, terminal, detach_and_attach, execute, copy, networks, volumes, events, follow, pulls, images, prune):
             checks.run(test.__name__, test)
     finally:
         if checks.failed:
