@@ -40,6 +40,21 @@ def until(what, condition, seconds=30, every=0.1):
     raise AssertionError(f"{what}: not within {seconds} s (last: {last})")
 
 
+def check(condition, what=""):
+    if not condition:
+        raise AssertionError(what or "not so")
+
+
+def same(actual, expected):
+    if actual != expected:
+        raise AssertionError(f"{actual!r} is not {expected!r}")
+
+
+def contains(text, part):
+    if part not in text:
+        raise AssertionError(f"{part!r} is not in {text!r}")
+
+
 class Checks:
     """only: a part of the name of those to run; all otherwise."""
 
@@ -58,7 +73,7 @@ class Checks:
             print(f"ok   {name} ({time.monotonic() - begin:.2f} s)", flush=True)
         except Exception as e:  # noqa: BLE001 - every failure is reported by name
             self.failed.append(name)
-            where = traceback.extract_tb(e.__traceback__)[-1]
+            where = [frame for frame in traceback.extract_tb(e.__traceback__) if frame.filename != __file__ or frame.name == "run"][-1]
             print(f"FAIL {name}: {type(e).__name__}: {str(e) or where.line} ({os.path.basename(where.filename)}:{where.lineno})", flush=True)
 
     def finish(self):

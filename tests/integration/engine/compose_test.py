@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from harness import Checks, Engine, need_engine_host, until
+from harness import Checks, Engine, check, contains, need_engine_host, same, until
 
 need_engine_host()
 engine = Engine()
@@ -44,21 +44,6 @@ networks: {back: {}}
 volumes: {data: }
 secrets: {key: {file: ./key.txt}}
 """
-
-
-def check(condition, what=""):
-    if not condition:
-        raise AssertionError(what or "not so")
-
-
-def same(actual, expected):
-    if actual != expected:
-        raise AssertionError(f"{actual!r} is not {expected!r}")
-
-
-def contains(text, part):
-    if part not in text:
-        raise AssertionError(f"{part!r} is not in {text!r}")
 
 
 def compose(*arguments, **more):

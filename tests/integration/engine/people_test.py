@@ -12,26 +12,11 @@ import threading
 import time
 import fcntl
 
-from harness import Checks, Engine, need_engine_host, until
+from harness import Checks, Engine, check, contains, need_engine_host, same, until
 
 need_engine_host()
 engine = Engine()
 docker = engine.docker
-
-
-def check(condition, what=""):
-    if not condition:
-        raise AssertionError(what or "not so")
-
-
-def same(actual, expected):
-    if actual != expected:
-        raise AssertionError(f"{actual!r} is not {expected!r}")
-
-
-def contains(text, part):
-    if part not in text:
-        raise AssertionError(f"{part!r} is not in {text!r}")
 
 
 def container(*arguments, **more):
