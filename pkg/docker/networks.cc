@@ -245,13 +245,25 @@ Task<Result<>> Networks::close() {
   co_return Result<>();
 }
 
-void Networks::update_names(NetworkInfo& info) {
-  if (!info.dns) return;
-  network::dns::DnsTable table;
-  for (const auto& [id, endpoint] : info.endpoints)
-    if (auto ip = network::parse_ip(endpoint.ip))
-      for (const std::string& name : endpoint.names) table.hosts[name].push_back(*ip);
-  info.dns->set_table(table);
+// A container asks the server of one of its networks, for names of all of them: so a network's server also has the names of those networks that a
+// container of its own is in, behind its own.
+void Networks::update_names(const NetworkInfo& changed) {
+  if (!changed.dns) return;
+  auto add = [](const NetworkInfo& from, network::dns::DnsTable& table, const network::dns::DnsTable& taken) {
+    for (const auto& [id, endpoint] : from.endpoints)
+      if (auto ip = network::parse_ip(endpoint.ip))
+        for (const std::string& name : endpoint.names)
+          if (!taken.hosts.contains(name)) table.hosts[name].push_back(*ip);
+  };
+  for (auto& [id, info] : all_) {
+    if (!info->dns) continue;
+    network::dns::DnsTable own, table;
+    add(*info, own, {});
+    table = own;
+    for (const auto& [other_id, other] : all_)
+      if (other != info && std::ranges::any_of(other->endpoints, [&](const auto& e) { return info->endpoints.contains(e.first); })) add(*other, table, own);
+    info->dns->set_table(table);
+  }
 }
 
 Task<Result<Endpoint>> Networks::connect(NetworkInfo& info, ConnectRequest request) {

@@ -99,7 +99,7 @@ class Networks {
   async::Task<Result<>> start(NetworkInfo& info);
   async::Task<Result<>> stop(NetworkInfo& info);
   async::Task<Result<>> end_dns(NetworkInfo& info);
-  void update_names(NetworkInfo& info);
+  void update_names(const NetworkInfo& changed);
   async::Task<Result<network::Cidr>> choose_subnet();
   async::Task<Result<>> remember(const NetworkInfo& info);
 

@@ -328,6 +328,15 @@ def user_networks():
     same(p.stdout, "")
     docker("network", "connect", "back", "web")
     same(until("the name in the second network", lambda: docker("run", "--rm", "--network", "back", "hello:1", "sh", "-c", "timeout 3 wget -q -O - http://web/index.html; true", check=False).stdout), "named\n")
+    # One who is in both finds names of both, whichever of the two servers it asks.
+    for first in ("front", "back"):
+        docker("network", "create", "third")
+        docker("run", "-d", "--name", "deep", "--network", "third", "hello:1", "sleep", "100")
+        docker("create", "--name", "asks", "--network", "third", "hello:1", "sh", "-c", "timeout 3 nslookup deep | grep -c Name; timeout 3 nslookup web | grep -c Name")
+        docker("network", "connect", first, "asks")
+        same(docker("start", "-a", "asks"), "1\n1\n")
+        docker("rm", "-f", "asks", "deep")
+        docker("network", "rm", "third")
     contains(docker("network", "inspect", "front"), "10.77.0.50/24")
     contains(docker("network", "rm", "front", check=False).stderr, "has active endpoints")
     docker("network", "disconnect", "back", "web")
