@@ -6,52 +6,17 @@
 #include "base/strings.h"
 #include "compose/load.h"
 #include "docker/call.h"
-#include "docker/tree_tar.h"
-#include "docker_client/session.h"
+#include "docker_client/transfer.h"
 #include "http/query.h"
-#include "image/fd_streams.h"
-#include "image/reference.h"
-#include "sys/stream.h"
 
 namespace monopod::compose {
 namespace {
 
-using async::Task;
 using docker_client::Command;
 using docker_client::EngineClient;
 using docker_client::path_of;
 
 constexpr std::chrono::milliseconds kLookAgain{200};
-
-// The context as a tar in, lines of text out.
-struct Building {
-  EngineClient& client;
-  const Build& build;
-  std::string target;
-  std::string answer{};
-
-  Task<Result<>> pack(sys::Fd to) {
-    Result<> done = co_await client.pool().run([this, fd = to.get()]() -> Result<> {
-      TRY_ASSIGN(sys::Root root, sys::Root::open(build.context));
-      image::FdSink sink(fd);
-      return docker::write_tree(root, "/", ".", sink);
-    });
-    co_return done;
-  }
-  Task<Result<>> send(sys::Fd from) {
-    CO_TRY_ASSIGN(answer, co_await client.upload("POST", target, from.get()));
-    co_return Result<>();
-  }
-  Task<Result<>> both(async::Scope& scope) {
-    CO_TRY_ASSIGN(sys::Pipe pipe, sys::make_pipe());
-    scope.spawn(send(std::move(pipe.read)));
-    scope.spawn(pack(std::move(pipe.write)));
-    co_return co_await scope.join();
-  }
-  Task<Result<>> run() {
-    co_return co_await async::run_scoped([this](async::Scope& scope) { return both(scope); });
-  }
-};
 
 Result<> build_image(EngineClient& client, const std::string& image, const Build& build) {
   http::Query query;
@@ -62,9 +27,8 @@ Result<> build_image(EngineClient& client, const std::string& image, const Build
   if (!build.labels.empty()) query.add("labels", json::format(docker::object_of(build.labels)));
   if (build.no_cache) query.add("nocache", "1");
   say(cat("Image ", image, "  Building"));
-  Building building{client, build, "/build?" + query.format()};
-  TRY(client.run(building.run()));
-  TRY_ASSIGN(std::vector<json::Value> lines, docker_client::take_documents(building.answer));
+  TRY_ASSIGN(std::string answer, docker_client::upload_tree(client, "POST", "/build?" + query.format(), build.context, "/", "."));
+  TRY_ASSIGN(std::vector<json::Value> lines, docker_client::take_documents(answer));
   for (const json::Value& line : lines) {
     std::fputs(std::string(json::get_string(line, {"stream"})).c_str(), stderr);
     if (std::string_view error = json::get_string(line, {"error"}); !error.empty()) return fail(Code::kUnknown, cat("build ", image, ": ", error));

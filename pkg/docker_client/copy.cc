@@ -11,12 +11,12 @@
 #include "base/strings.h"
 #include "codec/json.h"
 #include "docker/tree_tar.h"
+#include "docker_client/transfer.h"
 #include "docker_client/values.h"
 #include "docker_client/verbs.h"
 #include "http/query.h"
 #include "image/fd_streams.h"
 #include "sys/files.h"
-#include "sys/stream.h"
 
 namespace monopod::docker_client {
 namespace {
@@ -39,33 +39,6 @@ std::pair<std::string, std::string> split_path(const std::string& path) {
   std::size_t slash = path.rfind('/');
   return {slash == 0 ? "/" : path.substr(0, slash), path.substr(slash + 1)};
 }
-
-// A tar stream between a request and a worker of the pool, over a pipe.
-struct Transfer {
-  EngineClient& client;
-  std::string target;
-  bool upload = false;
-  std::function<Result<>(int)> work;  // reads the pipe of a download, writes that of an upload
-
-  Task<Result<>> request(sys::Fd end) {
-    if (!upload) co_return co_await client.download(target, end.get());
-    CO_TRY(co_await client.upload("PUT", target, end.get()));
-    co_return Result<>();
-  }
-  Task<Result<>> blocking(sys::Fd end) {
-    Result<> done = co_await client.pool().run([this, fd = end.get()] { return work(fd); });
-    co_return done;
-  }
-  Task<Result<>> both(async::Scope& scope) {
-    CO_TRY_ASSIGN(sys::Pipe pipe, sys::make_pipe());
-    scope.spawn(request(std::move(upload ? pipe.read : pipe.write)));
-    scope.spawn(blocking(std::move(upload ? pipe.write : pipe.read)));
-    co_return co_await scope.join();
-  }
-  Task<Result<>> run() {
-    co_return co_await async::run_scoped([this](async::Scope& scope) { return both(scope); });
-  }
-};
 
 std::string archive_of(const std::string& container, std::string_view path) { return path_of("containers", container, "/archive?path=" + http::encode_query_component(path)); }
 
@@ -131,8 +104,7 @@ Result<> from_container(Command& c, const std::string& container, std::string pa
     if (::mkdir(target.c_str(), 0755) != 0) return fail_errno(cat("make ", target));
     directory = true;
   }
-  Transfer transfer{c.client, archive_of(container, path), false, [&](int fd) { return directory ? extract_into(fd, target) : extract_as(fd, target); }};
-  return c.client.run(transfer.run());
+  return download_into(c.client, archive_of(container, path), [&](int fd) { return directory ? extract_into(fd, target) : extract_as(fd, target); });
 }
 
 Result<> to_container(Command& c, const std::string& from, const std::string& container, const std::string& path) {
@@ -160,12 +132,8 @@ Result<> to_container(Command& c, const std::string& from, const std::string& co
     if (stat.is_null() && names_directory(path) && !source_directory) return fail(Code::kNotFound, cat("no such directory: ", container, ":", path));
     std::tie(into, base) = split_path(absolute_path(path, "/"));
   }
-  Transfer transfer{c.client, archive_of(container, into) + "&noOverwriteDirNonDir=true", true, [&, from_parent = parent, from_name = name](int fd) -> Result<> {
-    TRY_ASSIGN(sys::Root root, sys::Root::open(from_parent));
-    image::FdSink sink(fd);
-    return docker::write_tree(root, from_name.empty() ? "/" : from_name, base, sink);
-  }};
-  return c.client.run(transfer.run());
+  TRY(upload_tree(c.client, "PUT", archive_of(container, into) + "&noOverwriteDirNonDir=true", parent, name.empty() ? "/" : name, base));
+  return {};
 }
 
 }  // namespace
