@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "api/crd/pattern.h"
+#include "codec/pattern.h"
 #include "base/error.h"
 #include "codec/json.h"
 

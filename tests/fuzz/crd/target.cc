@@ -43,11 +43,11 @@ void hold(const api::crd::CustomKind& kind, json::Value object) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::string_view text = fuzz::text_of(data, size);
-  api::crd::MatchBudget budget{100'000};
-  if (auto pattern = api::crd::Pattern::compile(text)) (void)(*pattern)->matches(text, budget);
+  MatchBudget budget{100'000};
+  if (auto pattern = Pattern::compile(text)) (void)(*pattern)->matches(text, budget);
   auto document = json::parse(text, {.depth_max = 100});
   if (!document || !document->is_object()) return 0;
-  if (auto pattern = api::crd::Pattern::compile(json::get_string(*document, {"pattern"}))) (void)(*pattern)->matches(json::get_string(*document, {"text"}), budget);
+  if (auto pattern = Pattern::compile(json::get_string(*document, {"pattern"}))) (void)(*pattern)->matches(json::get_string(*document, {"text"}), budget);
   if (auto path = api::crd::parse_json_path(json::get_string(*document, {"path"}))) fuzz::check(api::crd::evaluate(*path, *document).size() <= api::crd::kPathResultsMax, "a path has few results");
   const json::Value* schema = json::find(*document, {"schema"});
   const json::Value* object = json::find(*document, {"object"});

@@ -1,11 +1,10 @@
-#include "api/crd/pattern.h"
+#include "codec/pattern.h"
 
 #include <algorithm>
 
-#include "api/crd/limits.h"
 #include "base/strings.h"
 
-namespace monopod::api::crd {
+namespace monopod {
 namespace {
 
 using Range = Pattern::Range;
@@ -559,4 +558,4 @@ bool Pattern::matches(std::string_view text, MatchBudget& budget) const {
   }
 }
 
-}  // namespace monopod::api::crd
+}  // namespace monopod

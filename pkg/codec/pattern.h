@@ -15,7 +15,12 @@
 
 #include "base/error.h"
 
-namespace monopod::api::crd {
+namespace monopod {
+
+inline constexpr std::size_t kPatternProgramMax = 10'000;  // instructions of one compiled pattern
+inline constexpr std::size_t kPatternBytesMax = 8U << 10;  // of its text
+inline constexpr int kPatternDepthMax = 200;               // of nested groups
+inline constexpr int kPatternRepeatMax = 1000;             // as RE2: {n,m}
 
 // Steps that all matching for one request may still take.
 struct MatchBudget {
@@ -25,7 +30,7 @@ struct MatchBudget {
 
 class Pattern {
  public:
-  // kInvalidArgument with Go's wording ("error parsing regexp: missing closing ): `(`"); kResourceExhausted: larger than limits.h allows.
+  // kInvalidArgument with Go's wording ("error parsing regexp: missing closing ): `(`"); kResourceExhausted: larger than the bounds below.
   static Result<std::unique_ptr<const Pattern>> compile(std::string_view text);
   // True where the text contains a match (anchors decide otherwise). A spent budget is false, and says so.
   bool matches(std::string_view text, MatchBudget& budget) const;
@@ -48,4 +53,4 @@ class Pattern {
   std::vector<Range> ranges_;
 };
 
-}  // namespace monopod::api::crd
+}  // namespace monopod

@@ -1,10 +1,9 @@
-#include "api/crd/pattern.h"
+#include "codec/pattern.h"
 
 #include <gtest/gtest.h>
 
-#include "api/crd/limits.h"
 
-namespace monopod::api::crd {
+namespace monopod {
 namespace {
 
 bool match(std::string_view pattern, std::string_view text) {
@@ -105,4 +104,4 @@ TEST(Pattern, IsBoundedInSizeDepthAndSteps) {
 }
 
 }  // namespace
-}  // namespace monopod::api::crd
+}  // namespace monopod
