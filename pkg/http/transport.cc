@@ -17,6 +17,7 @@
 
 #include "async/as_result.h"
 #include "base/strings.h"
+#include "http/socket_bio.h"
 #include "pki/openssl.h"
 
 namespace monopod::http {
@@ -90,62 +91,16 @@ class PlainTransport : public Transport {
   Descriptor descriptor_;
 };
 
-// A BIO over the socket that never raises SIGPIPE. Its data is this.
-struct BioSocket {
-  int fd;
-  bool drained = false;  // much less came than was asked for: there is no more before the next wait, which looks anew
-};
-BioSocket& socket_of(BIO* bio) { return *static_cast<BioSocket*>(BIO_get_data(bio)); }
-int bio_write(BIO* bio, const char* data, int size) {
-  BIO_clear_retry_flags(bio);
-  ssize_t n = ::send(socket_of(bio).fd, data, static_cast<std::size_t>(size), MSG_NOSIGNAL);
-  if (n < 0 && would_block(errno)) BIO_set_retry_write(bio);
-  return static_cast<int>(n);
-}
-int bio_read(BIO* bio, char* data, int size) {
-  BIO_clear_retry_flags(bio);
-  BioSocket& socket = socket_of(bio);
-  if (std::exchange(socket.drained, false)) {
-    BIO_set_retry_read(bio);
-    return -1;
-  }
-  ssize_t n = ::recv(socket.fd, data, static_cast<std::size_t>(size), 0);
-  if (n < 0 && would_block(errno)) BIO_set_retry_read(bio);
-  socket.drained = n > 0 && n < size / 2;  // who sends whole records may have sent another meanwhile
-  if (n == 0) BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
-  return static_cast<int>(n);
-}
-long bio_control(BIO* bio, int command, long, void*) {
-  switch (command) {
-    case BIO_CTRL_FLUSH: return 1;
-    case BIO_CTRL_EOF: return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0 ? 1 : 0;
-    default: return 0;
-  }
-}
 // OpenSSL looks at what an earlier call left behind. To clear what is empty takes as long as to read a small record.
 void forget_errors() {
   if (ERR_peek_error() != 0) ERR_clear_error();
 }
-const BIO_METHOD* socket_bio() {
-  static const BIO_METHOD* const method = [] {
-    BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "monopod socket");
-    BIO_meth_set_write(made, bio_write);
-    BIO_meth_set_read(made, bio_read);
-    BIO_meth_set_ctrl(made, bio_control);
-    return made;
-  }();
-  return method;
-}
-
 class TlsTransport final : public PlainTransport {
  public:
   TlsTransport(async::Executor executor, sys::Fd socket, std::shared_ptr<ssl_ctx_st> context)
       : PlainTransport(executor, std::move(socket)), context_(std::move(context)), ssl_(SSL_new(context_.get())) {
-    BIO* bio = BIO_new(socket_bio());
     socket_.fd = fd();
-    BIO_set_data(bio, &socket_);
-    BIO_set_init(bio, 1);
-    SSL_set_bio(ssl_.get(), bio, bio);
+    attach_socket_bio(ssl_.get(), socket_);
   }
 
   Result<> prepare_client(const TlsClientTarget& target) {
