@@ -19,6 +19,7 @@ void add_compose(CLI::App& parent, Invocation& invocation);     // container.cc
 void add_runtime(CLI::App& parent, Invocation& invocation);     // runtime.cc
 void add_store(CLI::App& parent, Invocation& invocation);       // store.cc
 void add_wasm(CLI::App& parent, Invocation& invocation);        // wasm.cc
+void add_proxy(CLI::App& parent, Invocation& invocation);       // proxy.cc
 void add_version(CLI::App& parent, Invocation& invocation);     // version.cc
 void add_completion(CLI::App& parent, Invocation& invocation);  // completion.cc
 

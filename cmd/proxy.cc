@@ -1,0 +1,210 @@
+// `monopod proxy`: the data plane of the mesh, from a file.
+#include "proxy/proxy.h"
+
+#include <malloc.h>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+
+#include "async/as_result.h"
+#include "async/broken_pipe.h"
+#include "async/event.h"
+#include "async/loop.h"
+#include "async/scope.h"
+#include "async/time.h"
+#include "base/duration.h"
+#include "base/log.h"
+#include "base/metrics_text.h"
+#include "base/strings.h"
+#include "commands.h"
+#include "http/server.h"
+#include "pki/random.h"
+#include "proxy/config/load.h"
+#include "proxy/config/watch.h"
+#include "proxy/observe/explain.h"
+#include "sys/process_metrics.h"
+#include "sys/text_pages.h"
+
+namespace monopod::cmd {
+namespace {
+
+using async::Task;
+
+struct ProxyCommand {
+  std::string config = "proxy.yaml";
+  bool check = false;
+  std::string explain;
+  std::vector<std::string> headers;
+  unsigned workers = 1;
+  std::string drain_timeout = "10s";
+};
+
+// Everything beside the data path: loads the file, watches it, listens to signals and to the admin socket.
+class ProxyControl final : public http::Handler {
+ public:
+  ProxyControl(const ProxyCommand& command, async::Executor executor, async::Time& time, proxy::Proxy& proxy, proxy::FileWatch& watch, Duration drain)
+      : command_(command), executor_(executor), time_(time), proxy_(proxy), watch_(watch), drain_(drain) {}
+
+  // What is wrong is said and changes nothing.
+  Result<> load() {
+    Result<proxy::Loaded> loaded = proxy::load_config(command_.config, proxy_.snapshot().get());
+    if (!loaded) return fail(loaded.error());
+    watch_.set(loaded->files);
+    if (Result<> applied = proxy_.apply(loaded->snapshot); !applied) return fail(Error(applied.error()).with(command_.config));
+    // The file's tree is several times what is kept of it, and by then the snapshot before is gone as well.
+    proxy_.on_workers([](proxy::Worker&) {}, [executor = executor_] { async::asio::post(executor, [] { ::malloc_trim(0); }); });
+    return {};
+  }
+
+  Task<Result<>> run() {
+    async::Scope scope(executor_);
+    scope.spawn(watch_files());
+    scope.spawn(handle_signals(scope));
+    const std::string& admin = proxy_.snapshot()->admin_socket;
+    http::Server server(executor_, time_, *this, {});
+    if (!admin.empty()) {
+      Result<sys::Fd> socket = http::listen_unix(admin);
+      if (!socket) {
+        scope.cancel();
+        [[maybe_unused]] Result<> joined = co_await scope.join();
+        co_return fail(std::move(socket).error().with(cat("admin socket ", admin)));
+      }
+      scope.spawn(server.serve(std::move(*socket)));
+    }
+    log::info("proxy is up", {{"config", command_.config}, {"listeners", proxy_.snapshot()->listeners.size()}, {"workers", command_.workers}});
+    co_return co_await scope.join();
+  }
+
+  Task<Result<>> handle(http::Exchange& exchange) override {
+    std::string path(exchange.request().raw_path());
+    std::string body;
+    if (exchange.request().method == "POST" && path == "/reload") {
+      Result<> loaded = load();
+      if (!loaded) co_return co_await exchange.respond(400, {}, cat(loaded.error().message(), "\n"));
+      co_return co_await exchange.respond(200, {}, cat("version ", proxy_.snapshot()->version, "\n"));
+    }
+    if (path == "/metrics") {
+      co_await gather([](proxy::Worker& worker, std::string& out) { worker.append_metrics(out); }, body);
+      metrics::append_one(body, "monopod_proxy_config_version", "gauge", "The snapshot in use, counted from 1.", static_cast<std::int64_t>(proxy_.snapshot()->version));
+      metrics::append_one(body, "monopod_proxy_config_rejected_total", "counter", "Configurations that were refused.", rejected_);
+      body += sys::format_process_metrics();
+    } else if (path == "/clusters") {
+      co_await gather([](proxy::Worker& worker, std::string& out) { out += worker.describe_clusters(); }, body);
+    } else if (path == "/ready") {
+      body = "ready\n";
+    } else {
+      co_return co_await exchange.respond(404, {}, std::string("there are GET /metrics, /clusters, /ready and POST /reload\n"));
+    }
+    co_return co_await exchange.respond(200, {{"content-type", path == "/metrics" ? std::string_view(metrics::kContentType) : "text/plain"}}, std::move(body));
+  }
+
+ private:
+  struct Gathered {
+    explicit Gathered(async::Executor executor) : done(executor) {}
+    std::string text;
+    async::Event done;
+  };
+  // Texts of every worker, one after the other.
+  Task<> gather(void (*append)(proxy::Worker&, std::string&), std::string& out) {
+    auto gathered = std::make_shared<Gathered>(executor_);
+    proxy_.on_workers([gathered, append](proxy::Worker& worker) { append(worker, gathered->text); },
+                      [gathered, executor = executor_] { async::asio::post(executor, [gathered] { gathered->done.set(); }); });
+    [[maybe_unused]] Result<> waited = co_await gathered->done.wait();  // forever: a worker takes its turn within milliseconds
+    out += gathered->text;
+  }
+
+  void reload(std::string_view why) {
+    Result<> loaded = load();
+    if (loaded) return log::info("configuration reloaded", {{"why", why}, {"version", proxy_.snapshot()->version}});
+    ++rejected_;
+    log::error("configuration refused: the old one stays", {{"error", loaded.error()}});
+  }
+
+  Task<Result<>> watch_files() {
+    for (;;) {
+      CO_TRY(co_await watch_.wait());
+      CO_TRY(co_await time_.sleep_for(std::chrono::milliseconds(2)));  // a certificate and its key change one after the other
+      reload("file");
+    }
+  }
+
+  Task<Result<>> handle_signals(async::Scope& scope) {
+    async::asio::signal_set signals(executor_, SIGINT, SIGTERM, SIGHUP);
+    signals.add(SIGUSR1);
+    for (;;) {
+      auto [ec, number] = co_await signals.async_wait(async::as_tuple);  // forever: the user decides
+      if (ec) co_return Result<>();
+      if (number == SIGHUP) reload("signal");
+      else if (number == SIGUSR1) proxy_.reopen_logs();
+      else break;
+    }
+    log::info("draining", {});
+    proxy_.drain();
+    MonoTime until = time_.mono() + std::chrono::duration_cast<MonoTime::duration>(drain_);
+    for (std::string left; time_.mono() < until; left.clear()) {
+      co_await gather([](proxy::Worker& worker, std::string& out) { out += std::string(worker.connections(), '.'); }, left);
+      if (left.empty()) break;
+      CO_TRY(co_await time_.sleep_for(std::chrono::milliseconds(20)));
+    }
+    scope.cancel();
+    co_return Result<>();
+  }
+
+  const ProxyCommand& command_;
+  async::Executor executor_;
+  async::Time& time_;
+  proxy::Proxy& proxy_;
+  proxy::FileWatch& watch_;
+  Duration drain_;
+  std::int64_t rejected_ = 0;
+};
+
+Result<> run(const ProxyCommand& command) {
+  pki::initialise();
+  if (!command.explain.empty()) {
+    TRY_ASSIGN(proxy::Loaded loaded, proxy::load_config(command.config, nullptr));
+    TRY_ASSIGN(std::string text, proxy::explain(*loaded.snapshot, command.explain, command.headers));
+    std::fputs(text.c_str(), stdout);
+    return {};
+  }
+  if (command.check) {
+    TRY_ASSIGN(proxy::Loaded loaded, proxy::load_config(command.config, nullptr));
+    std::printf("%s: %zu listeners, %zu clusters\n", command.config.c_str(), loaded.snapshot->listeners.size(), loaded.snapshot->clusters.size());
+    return {};
+  }
+  TRY_ASSIGN(Duration drain, parse_duration(command.drain_timeout));
+  async::ignore_broken_pipes();
+  async::Loop loop;
+  async::RealTime time;
+  TRY_ASSIGN(proxy::FileWatch watch, proxy::FileWatch::make());
+  TRY_ASSIGN(std::unique_ptr<proxy::Proxy> proxy, proxy::Proxy::start({.workers = command.workers}));
+  ProxyControl control(command, loop.executor(), time, *proxy, watch, drain);
+  TRY(control.load());
+  sys::forget_program_pages();
+  return loop.run(control.run());
+}
+
+}  // namespace
+
+void add_proxy(CLI::App& parent, Invocation& invocation) {
+  CLI::App* app = add_command(parent, "proxy", "Proxy HTTP/1.1, TLS and TCP as a file says; reloads it when it changes",
+                              "  monopod proxy --config proxy.yaml\n  monopod proxy --config proxy.yaml --check\n"
+                              "  monopod proxy --config proxy.yaml --explain 'GET http://shop.test/cart?id=5'\n"
+                              "  curl --unix-socket /run/monopod/proxy.sock http://proxy/metrics");
+  auto command = std::make_shared<ProxyCommand>();
+  add_log_options(*app);
+  app->add_option("--config", command->config, "The configuration (YAML); pkg/proxy/README.md shows one")->capture_default_str();
+  app->add_flag("--check", command->check, "Check the configuration and what it names, and end");
+  app->add_option("--explain", command->explain, "Say which route takes a request and where it would go, and end");
+  app->add_option("--header", command->headers, "\"name: value\" of the request to explain; repeatable")->allow_extra_args(false);
+  app->add_option("--workers", command->workers, "Threads that serve")->check(CLI::Range(1, 64))->capture_default_str();
+  app->add_option("--drain-timeout", command->drain_timeout, "How long requests under way may go on after SIGTERM")->capture_default_str();
+  app->callback([command, &invocation] {
+    invocation.run = [command] {
+      configure_logging();
+      return report(run(*command));
+    };
+  });
+}
+
+}  // namespace monopod::cmd

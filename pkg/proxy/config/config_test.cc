@@ -1,0 +1,79 @@
+#include <gtest/gtest.h>
+
+#include "base/strings.h"
+#include "proxy/config/parse.h"
+#include "proxy/config/snapshot.h"
+
+namespace monopod::proxy {
+namespace {
+
+constexpr std::string_view kGood = R"(listeners:
+- name: web
+  address: 127.0.0.1:0
+  virtual_hosts:
+  - domains: [a.test]
+    routes:
+    - prefix: /
+      cluster: one
+clusters:
+- name: one
+  endpoints: ["127.0.0.1:80"]
+)";
+
+std::string check(std::string_view yaml) {
+  auto parsed = parse_config(yaml, [](const std::string& path) -> Result<std::string> { return fail(Code::kNotFound, cat("read ", path, ": no such file")); });
+  if (!parsed) return parsed.error().message();
+  ConfigError error;
+  return compile(parsed->spec, nullptr, error) ? "" : locate(yaml, error.path, error.why);
+}
+
+TEST(Config, TheGoodOneIsTaken) { EXPECT_EQ(check(kGood), ""); }
+
+TEST(Config, EachFaultIsNamedWithItsLineAndField) {
+  struct Row {
+    const char* from;
+    const char* to;
+    const char* error;
+  };
+  const Row rows[] = {
+      {"cluster: one", "cluster: two", "line 8: listeners[0].virtual_hosts[0].routes[0].cluster: there is no cluster \"two\""},
+      {"127.0.0.1:0", "localhost:0", "line 3: listeners[0].address: \"localhost:0\" is no ADDRESS:PORT (numeric: 10.0.0.1:80 or [::1]:80; names are not looked up)"},
+      {"\"127.0.0.1:80\"", "\"127.0.0.1\"", "line 11: clusters[0].endpoints[0]: \"127.0.0.1\" is no ADDRESS:PORT (numeric: 10.0.0.1:80 or [::1]:80; names are not looked up)"},
+      {"name: one\n", "name: one\n  balancer: fair\n", "line 11: clusters[0].balancer: \"fair\" is not one of round_robin, least_request, random, ring_hash, maglev"},
+      {"name: one\n", "name: one\n  ballancer: random\n", "line 11: clusters[0].ballancer: unknown field"},
+      {"prefix: /\n", "regex: \"(\"\n", "line 7: listeners[0].virtual_hosts[0].routes[0].regex: error parsing regexp: missing closing ): `\\A(?:()\\z`"},
+      {"prefix: /\n", "prefix: x\n", "line 7: listeners[0].virtual_hosts[0].routes[0].prefix: a path begins with a slash"},
+      {"[a.test]", "[a.test, a.test]", "line 5: listeners[0].virtual_hosts[0].domains[1]: \"a.test\" stands in two virtual hosts"},
+      {"name: web\n", "name: web\n  filters: [{kind: magic}]\n", "line 3: listeners[0].filters[0]: no filter of kind \"magic\"; there are cors, fault, headers, local_rate_limit, rbac"},
+      {"name: web\n", "name: web\n  tls: {certificates: [{certificate_file: x, key_file: y}]}\n", "line 3: listeners[0].tls.certificates[0].certificate_file: read x: no such file"},
+      {"name: web\n", "name: web\n  protocol: tcp\n", "line 2: listeners[0]: want cluster or sni"},
+      {"[\"127.0.0.1:80\"]", "5", "line 11: clusters[0].endpoints: endpoints is missing or no list"},
+      {"  address: 127.0.0.1:0\n", "", "line 2: listeners[0]: address is missing"},
+      {"cluster: one", "cluster: one\n      timeout: 3", "line 9: listeners[0].virtual_hosts[0].routes[0].timeout: want a duration such as 250ms, 15s or 1h, of 30 days at most"},
+      {"cluster: one", "cluster: one\n      request_headers: {set: {host: x}}", "line 9: listeners[0].virtual_hosts[0].routes[0].request_headers.set: \"host\" is the proxy's own: use host_rewrite"},
+      {"cluster: one", "clusters: [{name: one, weight: 0}]", "line 8: listeners[0].virtual_hosts[0].routes[0].clusters: the weights' sum is 0"},
+      {"name: web\n", "name: web\n  access_log: {path: /dev/null, format: \"%WHAT%\"}\n", "line 3: listeners[0].access_log.format: unknown operator %WHAT%"},
+  };
+  for (const Row& row : rows) {
+    std::string yaml(kGood);
+    ASSERT_NE(yaml.find(row.from), std::string::npos) << row.from;
+    yaml.replace(yaml.find(row.from), std::string_view(row.from).size(), row.to);
+    EXPECT_EQ(check(yaml), row.error) << yaml;
+  }
+  EXPECT_EQ(check("a: [").substr(0, 5), "yaml:");
+}
+
+TEST(Config, WhatDidNotChangeIsTakenOver) {
+  auto read = [](const std::string&) -> Result<std::string> { return fail(Code::kNotFound, ""); };
+  auto one = parse_config(kGood, read);
+  ConfigError error;
+  auto first = compile(one->spec, nullptr, error);
+  one->spec.listeners[0].virtual_hosts[0].routes[0].prefix_rewrite = "/x";
+  auto second = compile(one->spec, first.get(), error);
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(first->clusters[0], second->clusters[0]);
+  EXPECT_EQ(second->version, 2U);
+}
+
+}  // namespace
+}  // namespace monopod::proxy

@@ -1,0 +1,150 @@
+#include "proxy/config/parse.h"
+
+#include "base/strings.h"
+#include "codec/yaml.h"
+#include "codec/yaml_position.h"
+#include "proxy/config/parse_route.h"
+#include "proxy/config/reader.h"
+
+namespace monopod::proxy {
+namespace {
+
+// Reads files and remembers which.
+class Files {
+ public:
+  explicit Files(const ReadFile& read) : read_(read) {}
+  std::string read(MapReader& map, std::string_view key) {
+    std::string path = map.text(key);
+    if (path.empty()) return {};
+    names.push_back(path);
+    Result<std::string> bytes = read_(path);
+    if (!bytes) map.fail_at(key, bytes.error().message());
+    return bytes.value_or("");
+  }
+  std::vector<std::string> names;
+
+ private:
+  const ReadFile& read_;
+};
+
+void read_server_tls(MapReader& map, ServerTlsSpec& out, Files& files) {
+  map.list("certificates", [&](MapReader& item) {
+    CertificateSpec certificate;
+    certificate.certificate_pem = files.read(item, "certificate_file");
+    certificate.key_pem = files.read(item, "key_file");
+    if (certificate.certificate_pem.empty()) item.fail_at("", "certificate_file is missing or empty");
+    if (certificate.key_pem.empty()) item.fail_at("", "key_file is missing or empty");
+    certificate.server_names = item.texts("server_names");
+    out.certificates.push_back(std::move(certificate));
+  });
+  out.client_ca_pem = files.read(map, "client_ca_file");
+  out.require_client_certificate = map.boolean("require_client_certificate", !out.client_ca_pem.empty());
+  out.spiffe_ids = map.texts("spiffe_ids");
+  out.tls_1_3_only = map.choice("min_version", {"1.2", "1.3"}) == 1;
+}
+
+void read_client_tls(MapReader& map, ClientTlsSpec& out, Files& files) {
+  out.ca_pem = files.read(map, "ca_file");
+  out.certificate_pem = files.read(map, "certificate_file");
+  out.key_pem = files.read(map, "key_file");
+  out.server_name = map.text("server_name");
+  out.spiffe_ids = map.texts("spiffe_ids");
+  out.verify = map.boolean("verify", true);
+}
+
+void read_access_log(MapReader& map, AccessLogSpec& out) {
+  out.path = map.required_text("path");
+  out.format = map.text("format");
+  for (auto& [name, value] : map.pairs("json")) out.json.push_back({std::move(name), std::move(value)});
+}
+
+void read_listener(MapReader& map, ListenerSpec& out, Files& files) {
+  out.name = map.required_text("name");
+  out.address = map.required_text("address");
+  out.protocol = static_cast<ListenerSpec::Protocol>(map.choice("protocol", {"http", "tcp"}));
+  map.map("tls", [&](MapReader& tls) { read_server_tls(tls, out.tls.emplace(), files); });
+  out.proxy_protocol = map.boolean("proxy_protocol", false);
+  out.edge = map.boolean("edge", true);
+  out.merge_slashes = map.boolean("merge_slashes", true);
+  map.list("virtual_hosts", [&](MapReader& host) { read_virtual_host(host, out.virtual_hosts.emplace_back()); });
+  map.list("filters", [&](MapReader& filter) { read_filter(filter, out.filters.emplace_back()); });
+  out.cluster = map.text("cluster");
+  map.list("sni", [&](MapReader& route) { out.sni.push_back({.server_names = route.texts("server_names"), .cluster = route.required_text("cluster")}); });
+  map.map("access_log", [&](MapReader& log) { read_access_log(log, out.access_log); });
+  out.connections_max = map.number("connections_max", out.connections_max, 1, 10'000'000);
+  out.header_timeout = map.duration("header_timeout", out.header_timeout);
+  out.idle_timeout = map.duration("idle_timeout", out.idle_timeout);
+}
+
+void read_endpoints(MapReader& map, ClusterSpec& out) {
+  const json::Value* list = map.find("endpoints");
+  if (list == nullptr || !list->is_array()) return map.fail_at(list == nullptr ? "" : "endpoints", "endpoints is missing or no list");
+  std::size_t i = 0;
+  for (const json::Value& item : list->get_array()) {
+    std::string at = cat("endpoints[", i++, "]");
+    if (item.is_string()) {
+      out.endpoints.push_back({.address = std::string(item.get_string())});
+      continue;
+    }
+    MapReader endpoint(item, map.path_of(at), map.error());
+    out.endpoints.push_back({.address = endpoint.required_text("address"), .weight = endpoint.number("weight", 1, 1, 1000)});
+    endpoint.finish();
+  }
+}
+
+void read_health_check(MapReader& map, HealthCheckSpec& out) {
+  out.path = map.text("path");
+  out.host = map.text("host");
+  out.interval = map.duration("interval", out.interval);
+  out.timeout = map.duration("timeout", out.timeout);
+  out.healthy_threshold = map.number("healthy_threshold", out.healthy_threshold, 1, 100);
+  out.unhealthy_threshold = map.number("unhealthy_threshold", out.unhealthy_threshold, 1, 100);
+}
+
+void read_cluster(MapReader& map, ClusterSpec& out, Files& files) {
+  out.name = map.required_text("name");
+  read_endpoints(map, out);
+  out.balancer = static_cast<ClusterSpec::Balancer>(map.choice("balancer", {"round_robin", "least_request", "random", "ring_hash", "maglev"}));
+  out.connect_timeout = map.duration("connect_timeout", out.connect_timeout);
+  out.idle_timeout = map.duration("idle_timeout", out.idle_timeout);
+  map.map("limits", [&](MapReader& limits) {
+    out.connections_max = limits.number("connections", out.connections_max, 1, 1'000'000);
+    out.pending_max = limits.number("pending", out.pending_max, 0, 1'000'000);
+    out.requests_max = limits.number("requests", out.requests_max, 1, 1'000'000);
+    out.retries_max = limits.number("retries", out.retries_max, 0, 1'000'000);
+  });
+  map.map("tls", [&](MapReader& tls) { read_client_tls(tls, out.tls.emplace(), files); });
+  out.proxy_protocol = static_cast<ClusterSpec::ProxyProtocol>(map.choice("proxy_protocol", {"none", "v1", "v2"}));
+  map.map("health_check", [&](MapReader& check) { read_health_check(check, out.health_check.emplace()); });
+  map.map("outlier", [&](MapReader& outlier) {
+    OutlierSpec& o = out.outlier.emplace();
+    o.consecutive_5xx = outlier.number("consecutive_5xx", o.consecutive_5xx, 1, 1000);
+    o.base_ejection = outlier.duration("base_ejection", o.base_ejection);
+    o.ejected_percent_max = outlier.number("ejected_percent_max", o.ejected_percent_max, 0, 100);
+  });
+}
+
+}  // namespace
+
+std::string locate(std::string_view yaml, std::string_view path, std::string_view why) {
+  std::optional<std::size_t> line = yaml::find_line(yaml, path);
+  std::string where = path.empty() ? std::string(why) : cat(path, ": ", why);
+  return line ? cat("line ", *line, ": ", where) : where;
+}
+
+Result<ParsedFile> parse_config(std::string_view yaml, const ReadFile& read) {
+  TRY_ASSIGN(json::Value tree, yaml::parse(yaml));
+  std::optional<ConfigError> error;
+  Files files(read);
+  ParsedFile out;
+  MapReader root(tree, "", error);
+  root.list("listeners", [&](MapReader& map) { read_listener(map, out.spec.listeners.emplace_back(), files); });
+  root.list("clusters", [&](MapReader& map) { read_cluster(map, out.spec.clusters.emplace_back(), files); });
+  root.map("admin", [&](MapReader& map) { out.spec.admin_socket = map.required_text("socket"); });
+  root.finish();
+  if (error) return fail(Code::kInvalidArgument, locate(yaml, error->path, error->why));
+  out.files = std::move(files.names);
+  return out;
+}
+
+}  // namespace monopod::proxy

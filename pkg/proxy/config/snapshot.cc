@@ -1,0 +1,147 @@
+#include "proxy/config/snapshot.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/strings.h"
+#include "http/headers.h"
+#include "proxy/filters/filters.h"
+#include "proxy/limits.h"
+#include "proxy/upstream/hash_table.h"
+
+namespace monopod::proxy {
+namespace {
+
+using Index = std::unordered_map<std::string, std::size_t>;
+
+struct Compiler {
+  const Snapshot* previous;
+  std::optional<ConfigError> error;
+  Index clusters;
+
+  void refuse(std::string path, std::string why) {
+    if (!error) error = ConfigError{std::move(path), std::move(why)};
+  }
+
+  std::shared_ptr<const ClusterConfig> cluster(const ClusterSpec& spec, const std::string& path) {
+    if (previous != nullptr)
+      for (const auto& old : previous->clusters)
+        if (old->spec == spec) return old;
+    auto out = std::make_shared<ClusterConfig>();
+    out->spec = spec;
+    if (!is_plain_name(spec.name)) refuse(cat(path, ".name"), "a name is printable, without quotes and backslashes");
+    if (spec.endpoints.size() > kEndpointsMax) refuse(cat(path, ".endpoints"), cat("more than ", kEndpointsMax));
+    for (std::size_t i = 0; i < spec.endpoints.size() && !error; ++i) {
+      Result<Address> address = Address::parse(spec.endpoints[i].address);
+      if (!address) refuse(cat(path, ".endpoints[", i, "]"), address.error().message());
+      else out->addresses.push_back(*address);
+    }
+    if (spec.balancer == ClusterSpec::Balancer::kRingHash) out->hash_table = make_ring(spec.endpoints);
+    if (spec.balancer == ClusterSpec::Balancer::kMaglev) out->hash_table = make_maglev(spec.endpoints);
+    if (spec.tls) {
+      const ClientTlsSpec& t = *spec.tls;
+      if (t.verify && t.server_name.empty() && t.spiffe_ids.empty()) refuse(cat(path, ".tls"), "want server_name or spiffe_ids to verify, or verify: false");
+      auto made = http::TlsClient::make({.ca_pem = t.ca_pem, .certificate_pem = t.certificate_pem, .key_pem = t.key_pem, .server_name = t.server_name, .insecure_skip_verify = !t.verify, .http2 = false});
+      if (!made) refuse(cat(path, ".tls"), made.error().message());
+      else out->tls = std::move(*made);
+    }
+    if (spec.health_check && (!http::is_field_value(spec.health_check->host) || !http::is_field_value(spec.health_check->path) || spec.health_check->path.find(' ') != std::string::npos ||
+                              (!spec.health_check->path.empty() && !spec.health_check->path.starts_with('/'))))
+      refuse(cat(path, ".health_check"), "path or host cannot stand in a request");
+    return out;
+  }
+
+  std::size_t find_cluster(const std::string& name, const std::string& path) {
+    auto found = clusters.find(name);
+    if (found == clusters.end()) refuse(path, cat("there is no cluster \"", name, "\""));
+    return found == clusters.end() ? kNoCluster : found->second;
+  }
+
+  void tcp(ListenerConfig& out, const std::string& path) {
+    const ListenerSpec& spec = out.spec;
+    if (spec.cluster.empty() && spec.sni.empty()) refuse(path, "want cluster or sni");
+    if (!spec.cluster.empty()) out.tcp_cluster = find_cluster(spec.cluster, cat(path, ".cluster"));
+    if (spec.tls && !spec.sni.empty()) refuse(cat(path, ".sni"), "passes TLS through: it does not go with tls");
+    for (std::size_t i = 0; i < spec.sni.size(); ++i) {
+      std::size_t cluster = find_cluster(spec.sni[i].cluster, cat(path, ".sni[", i, "].cluster"));
+      for (const std::string& name : spec.sni[i].server_names)
+        if (!out.sni.emplace(to_lower(name), cluster).second) refuse(cat(path, ".sni[", i, "].server_names"), cat("\"", name, "\" stands there twice"));
+    }
+  }
+
+  std::shared_ptr<const ListenerConfig> listener(const ListenerSpec& spec, const std::string& path) {
+    auto out = std::make_shared<ListenerConfig>();
+    out->spec = spec;
+    if (!is_plain_name(spec.name)) refuse(cat(path, ".name"), "a name is printable, without quotes and backslashes");
+    Result<Address> address = Address::parse(spec.address);
+    if (address) out->address = *address;
+    else refuse(cat(path, ".address"), address.error().message());
+    if (spec.tls) tls(*out, path);
+    if (spec.protocol == ListenerSpec::Protocol::kTcp) {
+      tcp(*out, path);
+      if (!spec.virtual_hosts.empty() || !spec.filters.empty()) refuse(path, "virtual_hosts and filters go with protocol: http");
+    } else {
+      if (!spec.cluster.empty() || !spec.sni.empty()) refuse(path, "cluster and sni go with protocol: tcp; routes name clusters");
+      out->routes = RouteTable::compile(spec.virtual_hosts, cat(path, ".virtual_hosts"), clusters, error);
+      for (std::size_t i = 0; i < spec.filters.size() && !error; ++i) {
+        auto filter = make_filter(spec.filters[i]);
+        if (filter) out->filters.push_back(std::move(*filter));
+        else refuse(cat(path, ".filters[", i, "]"), filter.error().message());
+      }
+    }
+    Result<LogFormat> format = LogFormat::compile(spec.access_log);
+    if (format) out->log_format = std::move(*format);
+    else refuse(cat(path, ".access_log.", spec.access_log.json.empty() ? "format" : "json"), format.error().message());
+    out->spec.virtual_hosts.clear();
+    out->spec.filters.clear();
+    return out;
+  }
+
+  void tls(ListenerConfig& out, const std::string& path) {
+    const ServerTlsSpec& spec = *out.spec.tls;
+    if (spec.certificates.empty()) return refuse(cat(path, ".tls"), "certificates is missing");
+    if ((!spec.spiffe_ids.empty() || spec.require_client_certificate) && spec.client_ca_pem.empty()) return refuse(cat(path, ".tls"), "client certificates want a client_ca_file");
+    if (previous != nullptr)
+      for (const auto& old : previous->listeners)
+        if (old->tls && old->tls->spec() == spec) {
+          out.tls = old->tls;
+          return;
+        }
+    auto made = ServerTls::make(spec);
+    if (!made) return refuse(cat(path, ".tls"), made.error().message());
+    out.tls = std::move(*made);
+  }
+
+  std::shared_ptr<const Snapshot> run(const Spec& spec) {
+    auto out = std::make_shared<Snapshot>();
+    out->version = previous == nullptr ? 1 : previous->version + 1;
+    out->admin_socket = spec.admin_socket;
+    if (spec.clusters.size() > kClustersMax) refuse("clusters", cat("more than ", kClustersMax));
+    if (spec.listeners.size() > kListenersMax) refuse("listeners", cat("more than ", kListenersMax));
+    for (std::size_t i = 0; i < spec.clusters.size() && !error; ++i) {
+      std::string path = cat("clusters[", i, "]");
+      if (!clusters.emplace(spec.clusters[i].name, i).second) refuse(cat(path, ".name"), cat("\"", spec.clusters[i].name, "\" is the name of two clusters"));
+      out->clusters.push_back(cluster(spec.clusters[i], path));
+    }
+    std::set<std::string> names, addresses;
+    for (std::size_t i = 0; i < spec.listeners.size() && !error; ++i) {
+      std::string path = cat("listeners[", i, "]");
+      if (!names.insert(spec.listeners[i].name).second) refuse(cat(path, ".name"), cat("\"", spec.listeners[i].name, "\" is the name of two listeners"));
+      out->listeners.push_back(listener(spec.listeners[i], path));
+      if (!error && !addresses.insert(out->listeners.back()->address.format()).second) refuse(cat(path, ".address"), cat(spec.listeners[i].address, " is the address of two listeners"));
+    }
+    return out;
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<const Snapshot> compile(const Spec& spec, const Snapshot* previous, ConfigError& error) {
+  Compiler compiler{.previous = previous, .error = {}, .clusters = {}};
+  std::shared_ptr<const Snapshot> out = compiler.run(spec);
+  if (!compiler.error) return out;
+  error = std::move(*compiler.error);
+  return nullptr;
+}
+
+}  // namespace monopod::proxy

@@ -1,0 +1,48 @@
+// A configuration as the data path uses it: checked with its references, compiled, immutable. Workers swap a pointer; what is under way goes on with
+// the snapshot it began with. A file makes one (load.h); a control plane will make them from its own Spec.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "proxy/config/reader.h"
+#include "proxy/config/spec.h"
+#include "proxy/filters/filter.h"
+#include "proxy/io/address.h"
+#include "proxy/io/tls.h"
+#include "proxy/observe/log_format.h"
+#include "proxy/route/table.h"
+
+namespace monopod::proxy {
+
+struct ClusterConfig {
+  ClusterSpec spec;
+  std::vector<Address> addresses;           // of spec.endpoints
+  std::vector<std::uint16_t> hash_table;    // ring hash and maglev: endpoint by slot
+  std::shared_ptr<http::TlsClient> tls;     // null: plain
+};
+
+struct ListenerConfig {
+  ListenerSpec spec;  // without its routes and filters, which are compiled below
+  Address address;
+  std::shared_ptr<const ServerTls> tls;  // null: plain
+  std::unique_ptr<RouteTable> routes;    // kHttp
+  std::vector<std::unique_ptr<Filter>> filters;
+  std::size_t tcp_cluster = kNoCluster;
+  std::unordered_map<std::string, std::size_t> sni;  // exact, or "*.suffix"
+  LogFormat log_format;
+};
+
+struct Snapshot {
+  std::uint64_t version = 0;
+  std::vector<std::shared_ptr<const ListenerConfig>> listeners;
+  std::vector<std::shared_ptr<const ClusterConfig>> clusters;
+  std::string admin_socket;
+};
+
+// previous: what did not change is taken over from it, compiled; may be null. error: which field, and why.
+std::shared_ptr<const Snapshot> compile(const Spec& spec, const Snapshot* previous, ConfigError& error);
+
+}  // namespace monopod::proxy

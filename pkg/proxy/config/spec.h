@@ -1,0 +1,258 @@
+// What the proxy is told to do, as plain values: a file, or a control plane, makes a Spec; compile() (snapshot.h) checks it with its references and
+// makes a Snapshot of it. Values compare, so that what did not change is known.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace monopod::proxy {
+
+using Milliseconds = std::chrono::milliseconds;
+
+// How a text is compared. Exact unless asked otherwise: a dot in a name is a dot.
+struct StringMatch {
+  enum class Kind : std::uint8_t { kExact, kPrefix, kSuffix, kContains, kRegex, kPresent };
+  Kind kind = Kind::kExact;
+  std::string text{};
+  bool invert = false;
+  bool operator==(const StringMatch&) const = default;
+};
+
+struct NamedMatch {
+  std::string name{};  // header (lowercase) or query parameter
+  StringMatch match{};
+  bool operator==(const NamedMatch&) const = default;
+};
+
+struct PathMatch {
+  enum class Kind : std::uint8_t { kPrefix, kExact, kRegex, kTemplate };
+  Kind kind = Kind::kPrefix;
+  // Prefix: whole segments ("/api" matches "/api" and "/api/x", not "/apis"). Regex: the whole path. Template: "/users/{id}/**".
+  std::string text = "/";
+  bool operator==(const PathMatch&) const = default;
+};
+
+struct HeaderValue {
+  std::string name{};  // lowercase
+  std::string value{};
+  bool operator==(const HeaderValue&) const = default;
+};
+
+struct HeaderOperations {
+  std::vector<std::string> remove{};
+  std::vector<HeaderValue> set{};  // replaces
+  std::vector<HeaderValue> add{};  // beside what is there
+  bool operator==(const HeaderOperations&) const = default;
+};
+
+struct RedirectSpec {
+  int status = 301;
+  std::string scheme{}, host{}, path{}, prefix{};  // empty: as it was. prefix: replaces what the route's prefix matched
+  bool strip_query = false;
+  bool operator==(const RedirectSpec&) const = default;
+};
+
+struct DirectResponseSpec {
+  int status = 200;
+  std::string body{};
+  bool operator==(const DirectResponseSpec&) const = default;
+};
+
+struct WeightedCluster {
+  std::string cluster{};
+  std::uint32_t weight = 1;
+  bool operator==(const WeightedCluster&) const = default;
+};
+
+struct RetrySpec {
+  std::uint32_t attempts = 0;  // beyond the first
+  bool on_connect_failure = true, on_reset = false, on_5xx = false, on_gateway_error = false;  // gateway: 502, 503, 504
+  std::vector<int> on_statuses{};
+  Milliseconds per_try_timeout{0};  // 0: none
+  Milliseconds backoff{25};         // the first pause; doubles, with jitter, up to 10 times it
+  bool operator==(const RetrySpec&) const = default;
+};
+
+// What a hash balancer hashes.
+struct HashKey {
+  enum class Kind : std::uint8_t { kHeader, kSourceAddress, kPath } kind = Kind::kSourceAddress;
+  std::string name{};
+  bool operator==(const HashKey&) const = default;
+};
+
+struct RouteSpec {
+  std::string name{};
+  PathMatch path{};
+  std::vector<std::string> methods{};  // empty: any
+  std::vector<NamedMatch> headers{}, query{};
+  std::vector<WeightedCluster> clusters{};  // one of these three
+  std::optional<RedirectSpec> redirect{};
+  std::optional<DirectResponseSpec> direct_response{};
+  std::string prefix_rewrite{}, host_rewrite{};
+  HeaderOperations request_headers{}, response_headers{};
+  Milliseconds timeout{15'000};     // from the whole request to the whole answer; 0: none
+  Milliseconds idle_timeout{60'000};  // nothing moved either way; 0: none
+  RetrySpec retry{};
+  std::vector<HashKey> hash{};
+  bool allow_upgrade = true;
+  std::uint64_t request_bytes_max = 0;  // of a body; 413 past it; 0: any
+  bool operator==(const RouteSpec&) const = default;
+};
+
+struct VirtualHostSpec {
+  std::string name{};
+  std::vector<std::string> domains{};  // "a.example", "*.example", "*"
+  std::vector<RouteSpec> routes{};
+  bool operator==(const VirtualHostSpec&) const = default;
+};
+
+struct CertificateSpec {
+  std::string certificate_pem{}, key_pem{};
+  std::vector<std::string> server_names{};  // empty: those of the certificate
+  bool operator==(const CertificateSpec&) const = default;
+};
+
+struct ServerTlsSpec {
+  std::vector<CertificateSpec> certificates{};  // the first answers where no name fits
+  std::string client_ca_pem{};
+  bool require_client_certificate = false;
+  std::vector<std::string> spiffe_ids{};  // accepted URI names of clients; "spiffe://td/ns/*" for a prefix; empty: any that verifies
+  bool tls_1_3_only = false;
+  bool operator==(const ServerTlsSpec&) const = default;
+};
+
+struct ClientTlsSpec {
+  std::string ca_pem{};  // empty: the host's bundle
+  std::string certificate_pem{}, key_pem{};
+  std::string server_name{};  // SNI, and the name that is verified where no SPIFFE id is
+  std::vector<std::string> spiffe_ids{};
+  bool verify = true;
+  bool operator==(const ClientTlsSpec&) const = default;
+};
+
+struct SniRoute {
+  std::vector<std::string> server_names{};
+  std::string cluster{};
+  bool operator==(const SniRoute&) const = default;
+};
+
+struct LocalRateLimitSpec {
+  std::uint32_t tokens = 0;
+  Milliseconds interval{1000};
+  bool operator==(const LocalRateLimitSpec&) const = default;
+};
+
+struct FaultSpec {
+  std::uint32_t delay_percent = 0, abort_percent = 0;
+  Milliseconds delay{0};
+  int abort_status = 503;
+  bool operator==(const FaultSpec&) const = default;
+};
+
+struct CorsSpec {
+  std::vector<StringMatch> allow_origins{};
+  std::vector<std::string> allow_methods{}, allow_headers{}, expose_headers{};
+  std::uint32_t max_age_s = 0;
+  bool allow_credentials = false;
+  bool operator==(const CorsSpec&) const = default;
+};
+
+struct RbacRule {
+  std::string name{};
+  std::vector<StringMatch> principals{}, paths{};  // each list: any of them; empty: everything
+  std::vector<std::string> methods{}, sources{};   // sources: CIDR
+  std::vector<NamedMatch> headers{};               // all of them
+  bool operator==(const RbacRule&) const = default;
+};
+
+struct RbacSpec {
+  bool deny = false;  // what a rule matches is refused; else only what one matches is let through
+  std::vector<RbacRule> rules{};
+  bool operator==(const RbacSpec&) const = default;
+};
+
+// One element of a listener's list of filters: its kind's name and what that kind takes.
+struct FilterSpec {
+  std::string kind{};
+  HeaderOperations request_headers{}, response_headers{};
+  LocalRateLimitSpec rate_limit{};
+  FaultSpec fault{};
+  CorsSpec cors{};
+  RbacSpec rbac{};
+  bool operator==(const FilterSpec&) const = default;
+};
+
+struct AccessLogSpec {
+  std::string path{};    // empty: none; "/dev/stdout" and "/dev/stderr" as well
+  std::string format{};  // text with %OPERATORS%; empty: the default one
+  std::vector<HeaderValue> json{};  // name and operators; instead of format
+  bool operator==(const AccessLogSpec&) const = default;
+};
+
+struct ListenerSpec {
+  enum class Protocol : std::uint8_t { kHttp, kTcp };
+  std::string name{};
+  std::string address{};  // "127.0.0.1:80", "[::]:80"
+  Protocol protocol = Protocol::kHttp;
+  std::optional<ServerTlsSpec> tls{};
+  bool proxy_protocol = false;  // every connection begins with a PROXY header, v1 or v2
+  bool edge = true;             // clients are strangers: their x-forwarded-* are not believed
+  bool merge_slashes = true;
+  std::vector<VirtualHostSpec> virtual_hosts{};
+  std::vector<FilterSpec> filters{};
+  std::string cluster{};  // kTcp: where all goes that no SNI route takes
+  std::vector<SniRoute> sni{};
+  AccessLogSpec access_log{};
+  std::uint32_t connections_max = 10'000;
+  Milliseconds header_timeout{10'000};  // first byte of a head, or of a handshake, to its end
+  Milliseconds idle_timeout{60'000};    // keep-alive without a request; a tunnel without a byte: an hour at least
+  bool operator==(const ListenerSpec&) const = default;
+};
+
+struct EndpointSpec {
+  std::string address{};
+  std::uint32_t weight = 1;
+  bool operator==(const EndpointSpec&) const = default;
+};
+
+struct HealthCheckSpec {
+  std::string path{};  // empty: a connection is enough
+  std::string host{};
+  Milliseconds interval{5000}, timeout{1000};
+  std::uint32_t healthy_threshold = 1, unhealthy_threshold = 3;
+  bool operator==(const HealthCheckSpec&) const = default;
+};
+
+struct OutlierSpec {
+  std::uint32_t consecutive_5xx = 5;
+  Milliseconds base_ejection{30'000};
+  std::uint32_t ejected_percent_max = 50;
+  bool operator==(const OutlierSpec&) const = default;
+};
+
+struct ClusterSpec {
+  enum class Balancer : std::uint8_t { kRoundRobin, kLeastRequest, kRandom, kRingHash, kMaglev };
+  std::string name{};
+  std::vector<EndpointSpec> endpoints{};
+  Balancer balancer = Balancer::kRoundRobin;
+  Milliseconds connect_timeout{1000};
+  Milliseconds idle_timeout{60'000};  // of a pooled connection
+  std::uint32_t connections_max = 1024, pending_max = 1024, requests_max = 1024, retries_max = 3;
+  std::optional<ClientTlsSpec> tls{};
+  enum class ProxyProtocol : std::uint8_t { kNone, kV1, kV2 } proxy_protocol = ProxyProtocol::kNone;
+  std::optional<HealthCheckSpec> health_check{};
+  std::optional<OutlierSpec> outlier{};
+  bool operator==(const ClusterSpec&) const = default;
+};
+
+struct Spec {
+  std::vector<ListenerSpec> listeners{};
+  std::vector<ClusterSpec> clusters{};
+  std::string admin_socket{};  // empty: none
+  bool operator==(const Spec&) const = default;
+};
+
+}  // namespace monopod::proxy

@@ -1,0 +1,56 @@
+// A filter looks at every request of a listener before a route's cluster is asked, and at every answer before it leaves. Filters run in the order of
+// the configuration (answers: the reverse). To add one: a file in this folder with its make function, a row in filters.cc, its fields in
+// config/spec.h and config/parse_route.cc, and a test in filters_test.cc.
+//
+// Hardening: a filter sees the request as it will be sent (path normalised, forged x-forwarded-* gone). What it writes goes through HeadEdits,
+// which lets no value start a line. It keeps no reference to an exchange.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/rng.h"
+#include "codec/pattern.h"
+#include "proxy/io/tls.h"
+#include "proxy/stream/head_edits.h"
+
+namespace monopod::proxy {
+
+struct Route;
+
+// What a filter sees of a request. References last for the call.
+struct RequestView {
+  Head& head;
+  HeadEdits& edits;
+  HeadEdits& answer_edits;  // what is written here is added to the answer, whoever makes it
+  Arena& arena;
+  std::string_view path;   // normalised, without the query
+  std::string_view query;
+  const Route* route;      // null: none matched
+  const unsigned char (&source)[16];
+  const PeerIdentity& peer;
+  bool tls;
+  std::uint64_t now_ms;
+  Rng& rng;
+  MatchBudget& budget;
+};
+
+struct Verdict {
+  enum Kind : std::uint8_t { kContinue, kAnswer, kPause } kind = kContinue;
+  int status = 0;              // kAnswer
+  std::string_view body{};     // kAnswer; static text
+  std::string_view details{};  // of the access log; static text
+  std::uint32_t pause_ms = 0;  // kPause: the next filter runs after it
+};
+
+class Filter {
+ public:
+  virtual ~Filter() = default;
+  virtual Verdict on_request(const RequestView& request) const = 0;
+  // Of answers from upstream and from the proxy itself.
+  virtual void on_response(Head&, HeadEdits&, Arena&) const {}
+};
+
+}  // namespace monopod::proxy

@@ -1,0 +1,32 @@
+#include "proxy/filters/filters.h"
+
+#include "base/strings.h"
+
+namespace monopod::proxy {
+namespace {
+
+struct Kind {
+  std::string_view name;
+  Result<FilterPtr> (*make)(const FilterSpec& spec);
+};
+
+constexpr Kind kKinds[] = {
+    {"cors", make_cors},                          // answers preflights; tells browsers what other origins may read
+    {"fault", make_fault},                        // delays and aborts a share of requests, to see what clients do
+    {"headers", make_headers},                    // removes, sets and adds
+    {"local_rate_limit", make_local_rate_limit},  // a token bucket per listener: 429
+    {"rbac", make_rbac},                          // who may do what: 403
+};
+
+}  // namespace
+
+Result<FilterPtr> make_filter(const FilterSpec& spec) {
+  std::string all;
+  for (const Kind& kind : kKinds) {
+    if (kind.name == spec.kind) return kind.make(spec);
+    all += cat(all.empty() ? "" : ", ", kind.name);
+  }
+  return fail(Code::kInvalidArgument, cat("no filter of kind \"", spec.kind, "\"; there are ", all));
+}
+
+}  // namespace monopod::proxy

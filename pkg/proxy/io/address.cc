@@ -1,0 +1,86 @@
+#include "proxy/io/address.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <cstring>
+
+#include "base/strings.h"
+
+namespace monopod::proxy {
+namespace {
+
+const sockaddr_in& as_v4(const sockaddr_storage& s) { return reinterpret_cast<const sockaddr_in&>(s); }
+const sockaddr_in6& as_v6(const sockaddr_storage& s) { return reinterpret_cast<const sockaddr_in6&>(s); }
+
+}  // namespace
+
+Result<Address> Address::parse(std::string_view text) {
+  std::size_t colon = text.rfind(':');
+  auto port = colon == std::string_view::npos ? std::nullopt : parse_int<std::uint16_t>(text.substr(colon + 1));
+  std::string host(text.substr(0, std::min(colon, text.size())));
+  bool bracketed = host.starts_with('[') && host.ends_with(']') && host.size() > 2;
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  Address out;
+  if (port && bracketed) {
+    auto& six = reinterpret_cast<sockaddr_in6&>(out.storage);
+    six.sin6_family = AF_INET6;
+    six.sin6_port = htons(*port);
+    out.size = sizeof six;
+    if (::inet_pton(AF_INET6, host.c_str(), &six.sin6_addr) == 1) return out;
+  } else if (port) {
+    auto& four = reinterpret_cast<sockaddr_in&>(out.storage);
+    four.sin_family = AF_INET;
+    four.sin_port = htons(*port);
+    out.size = sizeof four;
+    if (::inet_pton(AF_INET, host.c_str(), &four.sin_addr) == 1) return out;
+  }
+  return fail(Code::kInvalidArgument, cat("\"", text, "\" is no ADDRESS:PORT (numeric: 10.0.0.1:80 or [::1]:80; names are not looked up)"));
+}
+
+std::string Address::format_ip() const {
+  char text[INET6_ADDRSTRLEN] = {};
+  if (storage.ss_family == AF_INET) {
+    ::inet_ntop(AF_INET, &as_v4(storage).sin_addr, text, sizeof text);
+  } else if (storage.ss_family == AF_INET6) {
+    const in6_addr& six = as_v6(storage).sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(&six)) ::inet_ntop(AF_INET, &six.s6_addr[12], text, sizeof text);
+    else ::inet_ntop(AF_INET6, &six, text, sizeof text);
+  } else {
+    return "unix";
+  }
+  return text;
+}
+
+std::uint16_t Address::port() const {
+  if (storage.ss_family == AF_INET) return ntohs(as_v4(storage).sin_port);
+  return storage.ss_family == AF_INET6 ? ntohs(as_v6(storage).sin6_port) : 0;
+}
+
+std::string Address::format() const {
+  std::string ip = format_ip();
+  return ip.find(':') != std::string::npos ? cat("[", ip, "]:", port()) : cat(ip, ":", port());
+}
+
+void Address::copy_ip(unsigned char (&out)[16]) const {
+  std::memset(out, 0, 16);
+  if (storage.ss_family == AF_INET6) {
+    std::memcpy(out, &as_v6(storage).sin6_addr, 16);
+  } else if (storage.ss_family == AF_INET) {
+    out[10] = out[11] = 0xff;
+    std::memcpy(out + 12, &as_v4(storage).sin_addr, 4);
+  }
+}
+
+Result<sys::Fd> listen_on(const Address& address, bool reuse_port) {
+  sys::Fd fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  std::string what = cat("listen on ", address.format());
+  if (!fd) return fail_errno(what);
+  int one = 1;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (reuse_port) ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+  if (::bind(fd.get(), address.get(), address.size) != 0 || ::listen(fd.get(), 4096) != 0) return fail_errno(what);
+  return fd;
+}
+
+}  // namespace monopod::proxy

@@ -1,0 +1,32 @@
+// Socket addresses as values.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "sys/fd.h"
+
+namespace monopod::proxy {
+
+struct Address {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+
+  // "10.0.0.1:80", "[::1]:80". Names are not looked up: kInvalidArgument.
+  static Result<Address> parse(std::string_view text);
+  std::string format() const;     // with the port
+  std::string format_ip() const;  // without
+  std::uint16_t port() const;
+  bool is_v6() const { return storage.ss_family == AF_INET6; }
+  // IPv4 mapped into IPv6; zeros for other families.
+  void copy_ip(unsigned char (&out)[16]) const;
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+};
+
+// reuse_port: several sockets share the address, one per worker. kAlreadyExists, kPermissionDenied and so on, as bind(2) says.
+Result<sys::Fd> listen_on(const Address& address, bool reuse_port);
+
+}  // namespace monopod::proxy

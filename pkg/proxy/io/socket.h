@@ -1,0 +1,79 @@
+// One connected, non-blocking socket, plain or TLS, with calls that never wait. Readiness comes from outside (note()) and is remembered until a
+// call would block, as edge-triggered readiness must be.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "http/socket_bio.h"
+#include "sys/fd.h"
+
+struct ssl_st;
+struct ssl_ctx_st;
+
+namespace monopod::proxy {
+
+struct Moved {
+  enum Kind : std::uint8_t { kBytes, kEnd, kBlocked, kFailed } kind;
+  std::size_t bytes = 0;
+};
+
+class Socket {
+ public:
+  Socket() = default;
+  explicit Socket(sys::Fd fd) : fd_(std::move(fd)) {}
+  ~Socket();
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+
+  void adopt(sys::Fd fd) { fd_ = std::move(fd); }
+  // TLS from now on. server_name: for SNI and verification (empty: neither). The handshake is a step of its own.
+  void start_tls_server(std::shared_ptr<ssl_ctx_st> context);
+  Result<> start_tls_client(std::shared_ptr<ssl_ctx_st> context, const std::string& server_name, bool verify_name);
+  // kBytes: done; kBlocked: call again once ready; kFailed: failure() says why.
+  Moved handshake();
+  bool tls() const { return ssl_ != nullptr; }
+  ssl_st* ssl() const { return ssl_; }
+
+  void note(std::uint32_t epoll_events);
+  bool can_read() const { return can_read_; }
+  bool can_write() const { return can_write_; }
+  bool peer_ended() const { return peer_ended_; }  // FIN seen; bytes may be left
+  bool peer_lost() const { return peer_lost_; }    // reset, or closed both ways
+
+  Moved read(char* into, std::size_t size);
+  Moved write(std::span<const iovec> parts);
+  // Without taking them: what comes next. Plain sockets only.
+  Moved peek(char* into, std::size_t size);
+  // Nothing is there to be read, not even the end: what an idle connection must be. Asks the kernel only where it is not known.
+  bool is_quiet();
+  void shutdown_write();
+  void close();
+
+  int fd() const { return fd_.get(); }
+  bool is_open() const { return static_cast<bool>(fd_); }
+  // For splice(2), which reads and writes the descriptor itself.
+  void mark_read_blocked() { can_read_ = peer_ended_ || peer_lost_; }
+  void mark_read_drained() { can_read_ = false; }
+  void mark_write_blocked() { can_write_ = false; }
+  std::string failure() const;
+
+ private:
+  Moved tls_failure(int result, bool reading);
+
+  sys::Fd fd_;
+  ssl_st* ssl_ = nullptr;
+  std::unique_ptr<http::BioSocket> bio_;
+  int failed_errno_ = 0;
+  bool can_read_ = false;
+  bool can_write_ = false;
+  bool peer_ended_ = false;
+  bool peer_lost_ = false;
+  bool broken_ = false;
+};
+
+}  // namespace monopod::proxy

@@ -1,0 +1,25 @@
+// Bounds of this package that no configuration changes. Each says why.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace monopod::proxy {
+
+inline constexpr std::size_t kConfigBytesMax = 16U << 20;      // of a configuration file
+inline constexpr std::size_t kListenersMax = 1'000;
+inline constexpr std::size_t kClustersMax = 10'000;
+inline constexpr std::size_t kEndpointsMax = 10'000;           // of one cluster
+inline constexpr std::size_t kRoutesMax = 10'000;              // of one virtual host: they are looked at in order
+inline constexpr std::size_t kPatternStepsMax = 200'000;       // of all regular expressions for one request: a millisecond or two, then 400
+inline constexpr int kInformationalMax = 16;                   // 1xx answers of one request
+inline constexpr std::uint64_t kSpliceBytesMin = 64U << 10;    // a body that is longer moves within the kernel
+inline constexpr int kPipeBytes = 1 << 20;                     // of a pipe that splices: the measured optimum
+inline constexpr std::size_t kPipesKeptMax = 16;
+inline constexpr std::uint64_t kLingerMs = 2'000;              // an answer to a request that is not read to its end: how long for the client to take it
+inline constexpr std::uint64_t kTunnelIdleMsMin = 3'600'000;   // an hour: WebSockets and TCP are quiet at times
+inline constexpr std::uint64_t kAcceptPauseMs = 100;           // out of descriptors: nothing is accepted for so long
+inline constexpr int kAcceptsPerTurn = 64;
+inline constexpr int kStepsPerTurn = 32;                       // reads of one connection before others have their turn
+
+}  // namespace monopod::proxy

@@ -1,0 +1,94 @@
+#include "proxy/listener/downstream.h"
+
+#include <openssl/ssl.h>
+
+#include <array>
+
+#include "base/log.h"
+#include "proxy/codec/proxy_protocol.h"
+
+namespace monopod::proxy {
+
+Downstream::Downstream(Worker& worker, std::shared_ptr<ListenSlot> slot, sys::Fd fd, const Address& remote)
+    : worker_(worker), slot_(std::move(slot)), runtime_(slot_->current), stats_(runtime_->stats), socket_(std::move(fd)), remote_(remote) {
+  ++slot_->connections;
+  stats_->connections_active.add();
+  worker_.add(*this);
+}
+
+Downstream::~Downstream() {
+  --slot_->connections;
+  stats_->connections_active.subtract();
+  worker_.remove(*this);
+}
+
+void Downstream::start() {
+  arm(worker_.now_ms() + static_cast<std::uint64_t>(runtime_->config->spec.header_timeout.count()));
+  if (!worker_.poller().add(socket_.fd(), *this)) close();  // the first event comes at once: it is writable
+}
+
+void Downstream::close() {
+  if (closed_) return;
+  closed_ = true;
+  socket_.close();
+  worker_.wheel().disarm(*this);
+  worker_.poller().retire(this);
+}
+
+const std::string& Downstream::remote_text() {
+  if (remote_text_.empty()) remote_text_ = remote_.format();
+  return remote_text_;
+}
+
+bool Downstream::read_proxy_header() {
+  std::array<char, kProxyHeaderBytesMax> bytes;
+  Moved moved = socket_.peek(bytes.data(), bytes.size());
+  if (moved.kind == Moved::kBlocked) return false;
+  auto header = moved.kind == Moved::kBytes ? parse_proxy_header({bytes.data(), moved.bytes}) : fail(Code::kUnavailable, "end");
+  if (!header) return close(), false;
+  if (!*header) return false;
+  socket_.read(bytes.data(), (*header)->bytes);
+  if ((*header)->source) remote_ = *(*header)->source;
+  socket_.note(1);  // EPOLLIN: what follows may be there already
+  return true;
+}
+
+bool Downstream::shake_hands() {
+  const ServerTls& tls = *runtime_->config->tls;
+  if (!std::exchange(handshake_begun_, true)) socket_.start_tls_server(tls.context());
+  Moved moved = socket_.handshake();
+  if (moved.kind == Moved::kBlocked) return false;
+  if (moved.kind == Moved::kBytes && !tls.spec().client_ca_pem.empty()) peer_ = std::make_unique<PeerIdentity>(peer_identity(socket_.ssl()));
+  if (moved.kind != Moved::kBytes || (!tls.spec().spiffe_ids.empty() && !is_accepted(tls.spec().spiffe_ids, *peer_))) {
+    runtime_->stats->handshake_failures.add();
+    log::debug("handshake failed", {{"listener", runtime_->config->spec.name}, {"peer", remote_text()}, {"why", socket_.failure()}});
+    return close(), false;
+  }
+  return true;
+}
+
+bool Downstream::set_up() {
+  if (step_ == Step::kProxyHeader) {
+    if (runtime_->config->spec.proxy_protocol && !read_proxy_header()) return false;
+    step_ = Step::kHandshake;
+  }
+  if (runtime_->config->tls && !shake_hands()) return false;
+  step_ = Step::kEstablished;
+  on_established();
+  return !closed_;
+}
+
+void Downstream::on_ready(std::uint32_t events) {
+  socket_.note(events);
+  if (closed_) return;
+  if (step_ != Step::kEstablished && !set_up()) return;
+  if (!closed_) drive();
+}
+
+void Downstream::on_timer() {
+  if (closed_) return;
+  if (step_ != Step::kEstablished) return close();
+  on_deadline();
+}
+
+}  // namespace monopod::proxy

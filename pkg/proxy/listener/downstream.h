@@ -1,0 +1,63 @@
+// A client's connection up to the first byte of its own protocol: PROXY header, TLS handshake. What then speaks is a subclass.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "proxy/io/poller.h"
+#include "proxy/io/socket.h"
+#include "proxy/io/wheel.h"
+#include "proxy/listener/worker.h"
+
+namespace monopod::proxy {
+
+class Downstream : public Pollable, public Timer {
+ public:
+  Downstream(Worker& worker, std::shared_ptr<ListenSlot> slot, sys::Fd fd, const Address& remote);
+  ~Downstream() override;
+
+  void start();
+  void on_ready(std::uint32_t events) final;
+  void on_timer() final;
+  // The listener is gone or the worker ends: close when nothing is under way.
+  virtual void on_drain() = 0;
+  // A new snapshot: what waits for a request notices if its listener is gone.
+  void on_update() {
+    if (!slot_->current) on_drain();
+  }
+
+  std::size_t position = 0;  // in the worker's list
+
+ protected:
+  // The set-up is done; drive() follows.
+  virtual void on_established() = 0;
+  virtual void drive() = 0;
+  virtual void on_deadline() = 0;
+  // No more of it: destroyed at the end of the turn.
+  void close();
+  bool closed() const { return closed_; }
+  bool established() const { return step_ == Step::kEstablished; }
+  void arm(std::uint64_t due_ms) { worker_.wheel().arm(*this, due_ms); }
+  const std::string& remote_text();
+
+  Worker& worker_;
+  std::shared_ptr<ListenSlot> slot_;
+  std::shared_ptr<const ListenerRuntime> runtime_;  // of the request under way, or the last
+  std::shared_ptr<ListenerStats> stats_;
+  Socket socket_;
+  Address remote_;
+  std::unique_ptr<PeerIdentity> peer_;  // null: none shown
+
+ private:
+  enum class Step : std::uint8_t { kProxyHeader, kHandshake, kEstablished };
+  // False: waits, or closed.
+  bool set_up();
+  bool read_proxy_header();
+  bool shake_hands();
+  Step step_ = Step::kProxyHeader;
+  bool closed_ = false;
+  bool handshake_begun_ = false;
+  std::string remote_text_;
+};
+
+}  // namespace monopod::proxy

@@ -1,0 +1,208 @@
+#include "proxy/listener/worker.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/metrics_text.h"
+#include "base/strings.h"
+#include "proxy/listener/downstream.h"
+#include "proxy/listener/listen_socket.h"
+#include "proxy/stream/exchange.h"
+#include "proxy/upstream/health.h"
+
+namespace monopod::proxy {
+namespace {
+
+std::uint64_t read_clock_ms() {
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+}
+
+template <typename T>
+std::shared_ptr<T> find_or_make(std::unordered_map<std::string, std::shared_ptr<T>>& map, const std::string& name) {
+  std::shared_ptr<T>& entry = map[name];
+  if (!entry) entry = std::make_shared<T>();
+  return entry;
+}
+
+}  // namespace
+
+// Work from other threads; an eventfd wakes the worker.
+struct Worker::Posts final : Pollable {
+  Posts(Worker& owner, sys::Fd fd) : worker(owner), wake(std::move(fd)) {}
+  void on_ready(std::uint32_t) override { worker.run_posts(); }
+  Worker& worker;
+  sys::Fd wake;
+  std::mutex mutex;
+  std::vector<std::move_only_function<void()>> queue;
+};
+
+Worker::Worker(Poller poller, sys::Fd wake, Rng& rng)
+    : rng_(rng), exchanges_(std::make_unique<ExchangePool>()), poller_(std::move(poller)), now_ms_(read_clock_ms()), wheel_(now_ms_), posts_(std::make_unique<Posts>(*this, std::move(wake))) {}
+
+Result<std::unique_ptr<Worker>> Worker::make(Rng& rng) {
+  TRY_ASSIGN(Poller poller, Poller::make());
+  sys::Fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake) return fail_errno("create eventfd");
+  std::unique_ptr<Worker> out(new Worker(std::move(poller), std::move(wake), rng));
+  TRY(out->poller_.watch_readable(out->posts_->wake.get(), *out->posts_));
+  return out;
+}
+
+Worker::~Worker() {
+  checkers_.clear();
+  sockets_.clear();
+  for (Downstream* downstream : std::vector<Downstream*>(downstreams_)) poller_.retire(downstream);
+  for (auto& cluster : clusters_) cluster->drain();
+  while (poller_.has_retired()) poller_.poll(0);
+}
+
+void Worker::refresh_clock() { now_ms_ = read_clock_ms(); }
+
+void Worker::run() {
+  while (!stopped_.load(std::memory_order_relaxed)) {
+    std::uint64_t next = wheel_.next_ms();
+    int timeout = next == kNever ? -1 : next <= now_ms_ ? 0 : static_cast<int>(std::min<std::uint64_t>(next - now_ms_, 60'000));
+    poller_.poll(timeout, [this] { refresh_clock(); });
+    wheel_.advance(now_ms_);
+  }
+}
+
+void Worker::post(std::move_only_function<void()> work) {
+  {
+    std::lock_guard lock(posts_->mutex);
+    posts_->queue.push_back(std::move(work));
+  }
+  std::uint64_t one = 1;
+  [[maybe_unused]] ssize_t n = ::write(posts_->wake.get(), &one, sizeof one);
+}
+
+void Worker::stop() {
+  post([this] { stopped_.store(true, std::memory_order_relaxed); });
+}
+
+void Worker::run_posts() {
+  std::uint64_t count = 0;
+  [[maybe_unused]] ssize_t n = ::read(posts_->wake.get(), &count, sizeof count);
+  std::vector<std::move_only_function<void()>> work;
+  {
+    std::lock_guard lock(posts_->mutex);
+    work.swap(posts_->queue);
+  }
+  for (auto& item : work) item();
+}
+
+void Worker::add(Downstream& downstream) {
+  downstream.position = downstreams_.size();
+  downstreams_.push_back(&downstream);
+}
+
+void Worker::remove(Downstream& downstream) {
+  downstreams_[downstream.position] = downstreams_.back();
+  downstreams_[downstream.position]->position = downstream.position;
+  downstreams_.pop_back();
+}
+
+// Clusters that did not change keep their connections, counters and verdicts.
+std::vector<std::shared_ptr<Cluster>> Worker::bind_clusters(const Snapshot& snapshot) {
+  std::unordered_map<const ClusterConfig*, std::shared_ptr<Cluster>> old;
+  for (auto& cluster : clusters_) old.emplace(&cluster->config(), cluster);
+  std::vector<std::shared_ptr<Cluster>> out;
+  for (const auto& config : snapshot.clusters) {
+    auto found = old.find(config.get());
+    if (found != old.end()) {
+      out.push_back(found->second);
+      old.erase(found);
+      continue;
+    }
+    out.push_back(std::make_shared<Cluster>(*this, config, find_or_make(cluster_stats_, config->spec.name)));
+    if (config->spec.health_check) checkers_.emplace(out.back().get(), std::make_unique<HealthChecker>(*this, *out.back()));
+  }
+  for (auto& [config, cluster] : old) {
+    checkers_.erase(cluster.get());
+    cluster->drain();
+  }
+  return out;
+}
+
+std::shared_ptr<const ListenerRuntime> Worker::bind_listener(const std::shared_ptr<const Snapshot>& snapshot, const std::shared_ptr<const ListenerConfig>& config,
+                                                             const std::vector<std::shared_ptr<Cluster>>& clusters) {
+  auto out = std::make_shared<ListenerRuntime>();
+  out->snapshot = snapshot;
+  out->config = config;
+  out->stats = find_or_make(listener_stats_, config->spec.name);
+  out->clusters = clusters;
+  if (config->routes)
+    for (const Route* route : config->routes->all()) out->routes.push_back(find_or_make(route_stats_, cat(config->spec.name, "\",route=\"", route->name)));
+  const std::string& path = config->spec.access_log.path;
+  if (path.empty()) return out;
+  auto open = std::ranges::find(logs_, path, [](const auto& log) { return log->path(); });
+  if (open != logs_.end()) {
+    out->log = *open;
+    return out;
+  }
+  Result<std::unique_ptr<AccessLogFile>> log = AccessLogFile::open(path);
+  if (!log) {
+    log::error("no access log", {{"listener", config->spec.name}, {"error", log.error()}});
+    return out;
+  }
+  out->log = logs_.emplace_back(std::move(*log));
+  return out;
+}
+
+void Worker::apply(Update update) {
+  std::vector<std::shared_ptr<Cluster>> clusters = bind_clusters(*update.snapshot);
+  std::unordered_map<std::string, std::unique_ptr<ListenSocket>> kept;
+  for (std::size_t i = 0; i < update.snapshot->listeners.size(); ++i) {
+    const auto& config = update.snapshot->listeners[i];
+    std::string address = config->address.format();
+    std::unique_ptr<ListenSocket> socket;
+    if (auto found = sockets_.find(address); found != sockets_.end()) {
+      socket = std::move(found->second);
+      sockets_.erase(found);
+    } else {
+      socket = std::make_unique<ListenSocket>(*this, std::move(update.sockets[i]));
+    }
+    bool fresh = !socket->slot().current;
+    socket->slot().current = bind_listener(update.snapshot, config, clusters);
+    if (fresh)
+      if (Result<> started = socket->start(); !started) log::error("listener does not start", {{"listener", config->spec.name}, {"error", started.error()}});
+    kept.emplace(std::move(address), std::move(socket));
+  }
+  for (auto& [address, socket] : sockets_) {
+    socket->slot().current = nullptr;
+    socket->stop();
+    poller_.retire(socket.release());
+  }
+  sockets_ = std::move(kept);
+  clusters_ = std::move(clusters);
+  std::erase_if(logs_, [](const auto& log) { return log.use_count() == 1; });
+  std::erase_if(route_stats_, [](const auto& entry) { return entry.second.use_count() == 1; });
+  for (Downstream* downstream : std::vector<Downstream*>(downstreams_)) downstream->on_update();
+}
+
+void Worker::begin_drain() {
+  draining_ = true;
+  for (auto& [address, socket] : sockets_) {
+    socket->stop();
+    poller_.retire(socket.release());
+  }
+  sockets_.clear();
+  for (Downstream* downstream : std::vector<Downstream*>(downstreams_)) downstream->on_drain();
+}
+
+void Worker::log(AccessLogFile& file, const LogFormat& format, const LogRecord& record) {
+  if (file.append(format, record)) wheel_.arm(log_flush_, now_ms_ + kLogFlushMs);
+}
+
+void Worker::LogFlush::on_timer() {
+  for (auto& log : worker.logs_) log->flush();
+}
+
+void Worker::reopen_logs() {
+  for (auto& log : logs_) log->reopen();
+}
+
+}  // namespace monopod::proxy

@@ -1,0 +1,124 @@
+// One worker: a thread's share of the data path, with nothing shared. Its sockets, timers, buffers, pools and counters are its own; the control side
+// talks to it by post() alone. Default is one.
+//
+//   listening sockets ─► Downstream (HttpSession | TcpSession) ─► Cluster ─► UpstreamConnection
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/rng.h"
+#include "proxy/config/snapshot.h"
+#include "proxy/io/pipe.h"
+#include "proxy/io/poller.h"
+#include "proxy/io/slab.h"
+#include "proxy/io/wheel.h"
+#include "proxy/observe/access_log.h"
+#include "proxy/observe/metrics.h"
+#include "proxy/upstream/cluster.h"
+
+namespace monopod::proxy {
+
+class Downstream;
+class ExchangePool;
+class ListenSocket;
+class HealthChecker;
+
+// A snapshot's listener as a worker runs it. Requests hold the one they began with.
+struct ListenerRuntime {
+  std::shared_ptr<const Snapshot> snapshot;
+  std::shared_ptr<const ListenerConfig> config;
+  std::shared_ptr<ListenerStats> stats;
+  std::vector<std::shared_ptr<RouteStats>> routes;
+  std::vector<std::shared_ptr<Cluster>> clusters;  // of the snapshot, by index
+  std::shared_ptr<AccessLogFile> log;              // null: none
+};
+
+// Where a listener's connections find its runtime of now.
+struct ListenSlot {
+  std::shared_ptr<const ListenerRuntime> current;  // null: the listener is gone
+  std::uint32_t connections = 0;
+};
+
+// A snapshot, and the sockets that were opened or handed in for those of its listeners that are new (empty: the worker has it).
+struct Update {
+  std::shared_ptr<const Snapshot> snapshot;
+  std::vector<sys::Fd> sockets;
+};
+
+class Worker {
+ public:
+  static Result<std::unique_ptr<Worker>> make(Rng& rng);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // Serves on the calling thread until stop().
+  void run();
+  // Any thread.
+  void stop();
+  void post(std::move_only_function<void()> work);
+
+  // The worker's thread only, from here on.
+  void apply(Update update);
+  void reopen_logs();
+  // Closes listening sockets and idle connections; busy ones end with their request.
+  void begin_drain();
+  std::size_t connections() const { return downstreams_.size(); }
+  void append_metrics(std::string& out) const;
+  std::string describe_clusters() const;
+
+  Poller& poller() { return poller_; }
+  TimerWheel& wheel() { return wheel_; }
+  SlabPool& slabs() { return slabs_; }
+  PipePool& pipes() { return pipes_; }
+  ExchangePool& exchanges() { return *exchanges_; }
+  Rng& rng() { return rng_; }
+  std::uint64_t now_ms() const { return now_ms_; }
+  bool draining() const { return draining_; }
+
+  void add(Downstream& downstream);
+  void remove(Downstream& downstream);
+  void log(AccessLogFile& file, const LogFormat& format, const LogRecord& record);
+
+ private:
+  struct Posts;
+  struct LogFlush final : Timer {
+    explicit LogFlush(Worker& owner) : worker(owner) {}
+    void on_timer() override;
+    Worker& worker;
+  };
+  Worker(Poller poller, sys::Fd wake, Rng& rng);
+  void refresh_clock();
+  void run_posts();
+  std::vector<std::shared_ptr<Cluster>> bind_clusters(const Snapshot& snapshot);
+  std::shared_ptr<const ListenerRuntime> bind_listener(const std::shared_ptr<const Snapshot>& snapshot, const std::shared_ptr<const ListenerConfig>& config,
+                                                       const std::vector<std::shared_ptr<Cluster>>& clusters);
+
+  Rng& rng_;
+  SlabPool slabs_;
+  PipePool pipes_;
+  std::unique_ptr<ExchangePool> exchanges_;
+  Poller poller_;
+  std::uint64_t now_ms_;
+  TimerWheel wheel_;
+  LogFlush log_flush_{*this};
+  bool draining_ = false;
+  std::atomic<bool> stopped_{false};
+  std::unique_ptr<Posts> posts_;
+  std::vector<Downstream*> downstreams_;
+  std::vector<std::shared_ptr<AccessLogFile>> logs_;
+  std::unordered_map<std::string, std::shared_ptr<ListenerStats>> listener_stats_;
+  std::unordered_map<std::string, std::shared_ptr<ClusterStats>> cluster_stats_;
+  std::unordered_map<std::string, std::shared_ptr<RouteStats>> route_stats_;
+  std::unordered_map<std::string, std::unique_ptr<ListenSocket>> sockets_;  // by address
+  std::vector<std::shared_ptr<Cluster>> clusters_;
+  std::unordered_map<const Cluster*, std::unique_ptr<HealthChecker>> checkers_;
+};
+
+}  // namespace monopod::proxy

@@ -1,0 +1,115 @@
+// One request under way and its answer. Made when a head is whole, gone when both are done: an idle connection has none.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "codec/pattern.h"
+#include "proxy/codec/chunked.h"
+#include "proxy/codec/head.h"
+#include "proxy/io/pipe.h"
+#include "proxy/limits.h"
+#include "proxy/listener/worker.h"
+#include "proxy/stream/head_edits.h"
+#include "proxy/stream/outbox.h"
+
+namespace monopod::proxy {
+
+// How far a body has come, whichever its framing.
+struct BodyProgress {
+  Framing framing = Framing::kNone;
+  std::uint64_t left = 0;  // kLength
+  ChunkedBody chunked{};
+  bool done = true;
+  bool bad = false;  // for good
+
+  void begin(const Head& head) {
+    framing = head.framing;
+    left = head.length;
+    chunked = {};
+    bad = false;
+    done = framing == Framing::kNone;
+  }
+  struct Taken {
+    std::size_t bytes = 0;  // of the input, to be sent on
+    bool bad = false;
+  };
+  // Moves on by what of the input belongs to the body. content: where not null, gets the body without its chunks' lines instead.
+  Taken take(std::string_view input, Outbox& out, bool content_only);
+};
+
+// What every exchange begins with anew.
+struct ExchangeState {
+  // What is asked, normalised.
+  std::string_view target, path, query;  // target: path and query
+  std::string_view host;
+  const Route* route = nullptr;
+  std::size_t next_filter = 0;
+  MatchBudget budget{kPatternStepsMax};
+
+  // Where it goes.
+  std::shared_ptr<Cluster> cluster;
+  Endpoint* endpoint = nullptr;
+  UpstreamConnection* upstream = nullptr;
+  std::uint64_t hash = 0;
+  std::uint32_t attempts = 0, retries = 0;
+  bool counted = false;        // begin_request() was called
+  bool retry_counted = false;  // begin_retry() was called
+  bool fresh = false;          // the next attempt takes no pooled connection
+
+  enum class Phase : std::uint8_t { kPaused, kBackoff, kCapacity, kConnecting, kForwarding, kReplying } phase = Phase::kPaused;
+
+  // The request's body lies in the session's slab from body_at on.
+  BodyProgress request_body, response_body;
+  std::size_t body_at = 0;
+  bool replayable = true;    // all of the request so far is still in the slab
+  bool request_sent = false; // to its end
+  bool send_failed = false;  // the endpoint takes no more; its answer may be there
+  std::uint64_t sent_up = 0; // in this attempt
+
+  // The answer.
+  std::size_t reply_at = 0, reply_end = 0;
+  bool unparsed = false;       // bytes of a head that no parser has seen
+  bool head_done = false;      // the final answer's head is on its way
+  bool close_after = false;    // the client's connection ends with this exchange
+  bool content_only = false;   // chunks are taken off: the client speaks HTTP/1.0
+  bool tunnel = false;         // 101
+  int informational = 0;
+  std::unique_ptr<Pipe> pipe_up, pipe_down;
+
+  // For timers, log and metrics.
+  std::uint64_t begun_ms = 0, try_begun_ms = 0, moved_ms = 0, wake_ms = kNever;
+  std::uint64_t received = 0, sent = 0;
+  int status = 0;
+  std::string_view details = "via_upstream";
+};
+
+// The buffers live on in the pool: a request of a kind seen before allocates nothing.
+struct Exchange : ExchangeState {
+  explicit Exchange(SlabPool& pool) : slabs(pool), arena(pool) {}
+  ~Exchange() { slabs.give(reply); }
+  void reset();
+
+  SlabPool& slabs;
+  Arena arena;
+  Head request, response;
+  HeadEdits request_edits, response_edits;
+  Outbox up, down;        // to the endpoint, to the client
+  char* reply = nullptr;  // slab of the answer
+  std::string rewritten;  // target, where it is not as it came
+  std::vector<std::string_view> logged_headers;  // of the answer, in the arena
+};
+
+inline constexpr std::size_t kExchangesKeptMax = 64;
+
+class ExchangePool {
+ public:
+  std::unique_ptr<Exchange> take(SlabPool& slabs);
+  void give(std::unique_ptr<Exchange> exchange);
+
+ private:
+  std::vector<std::unique_ptr<Exchange>> free_;
+};
+
+}  // namespace monopod::proxy

@@ -1,0 +1,229 @@
+// From a cluster to the head of an answer: endpoint, connection, request head, retries.
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/strings.h"
+#include "proxy/stream/http_session.h"
+#include "proxy/stream/tcp_session.h"
+
+namespace monopod::proxy {
+namespace {
+
+bool is_idempotent(std::string_view method) {
+  return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "TRACE" || method == "PUT" || method == "DELETE";
+}
+
+}  // namespace
+
+void HttpSession::attempt() {
+  Exchange& e = *exchange_;
+  Cluster& cluster = *e.cluster;
+  const ClusterSpec& spec = cluster.config().spec;
+  e.endpoint = cluster.pick(e.hash, e.fresh ? nullptr : e.endpoint);
+  if (e.endpoint == nullptr) return reply(503, "no healthy upstream\n", "no_endpoint");
+  if (!cluster.begin_request(*e.endpoint)) {
+    cluster.stats().overflows.add();
+    return reply(503, "upstream overflow\n", "requests_overflow");
+  }
+  e.counted = true;
+  std::optional<std::string> failed;
+  bool own_connection = spec.proxy_protocol != ClusterSpec::ProxyProtocol::kNone;  // it says who the client is: not another's
+  e.upstream = cluster.take(*e.endpoint, e.fresh || own_connection, failed);
+  e.try_begun_ms = worker_.now_ms();
+  if (e.upstream == nullptr) {
+    release_upstream(false);
+    if (failed) return attempt_failed("connect_failed", false);
+    if (!cluster.wait(*this)) {
+      cluster.stats().overflows.add();
+      return reply(503, "upstream overflow\n", "pending_overflow");
+    }
+    e.phase = Exchange::Phase::kCapacity;
+    return rearm();
+  }
+  ++e.attempts;
+  e.upstream->set_user(this);
+  if (e.upstream->ready()) return start_request();
+  if (own_connection) e.upstream->set_preface(proxy_preface(spec, remote_, socket_.fd()));
+  e.phase = Exchange::Phase::kConnecting;
+  rearm();
+}
+
+void HttpSession::start_request() {
+  Exchange& e = *exchange_;
+  e.phase = Exchange::Phase::kForwarding;
+  e.request_body.begin(e.request);
+  e.body_at = e.request.size;
+  e.request_sent = e.send_failed = false;
+  e.sent_up = 0;
+  e.reply_at = e.reply_end = 0;
+  e.unparsed = false;
+  e.up.clear();
+  write_request_head();
+  // What of the body came with the head leaves with it.
+  e.received = e.request.size;
+  if (!e.request_body.done && e.body_at < input_end_) {
+    std::size_t taken = e.request_body.take({input_ + e.body_at, input_end_ - e.body_at}, e.up, false).bytes;
+    e.body_at += taken;
+    e.received += taken;
+    if (body_too_large()) return;
+  }
+  rearm();
+}
+
+void HttpSession::write_request_head() {
+  Exchange& e = *exchange_;
+  const Head& head = e.request;
+  bool as_it_came = !head.http_1_0 && e.target.data() == head.target.data() && e.target.size() == head.target.size();
+  if (as_it_came) e.up.add({head.base, head.line_end});
+  else e.up.add(e.arena.join({head.method, " ", e.target, " HTTP/1.1\r\n"}));
+  if (e.host.empty()) e.request_edits.set(e.request, e.arena, "host", e.endpoint->label);  // HTTP/1.0 need not say; 1.1 must
+  e.request_edits.write(e.request, e.up);
+}
+
+bool HttpSession::may_retry(bool before_sending) const {
+  const Exchange& e = *exchange_;
+  if (e.head_done || !e.replayable) return false;
+  return before_sending || is_idempotent(e.request.method);
+}
+
+// No answer came of the attempt.
+void HttpSession::attempt_failed(std::string_view details, bool timed_out) {
+  Exchange& e = *exchange_;
+  bool connected = e.phase == Exchange::Phase::kForwarding;
+  bool reused = e.upstream != nullptr && e.upstream->reused();
+  bool stale = connected && reused && !timed_out && e.reply_end == 0;
+  log::debug("attempt failed", {{"cluster", e.cluster->config().spec.name}, {"endpoint", e.endpoint->label}, {"why", details},
+                                {"reason", e.upstream != nullptr ? std::string_view(e.upstream->failure()) : std::string_view()}});
+  release_upstream(false);
+  e.up.clear();
+  // A pooled connection that its owner closed just now says nothing about the endpoint: once more, on a new one.
+  if (stale && !e.fresh && may_retry(e.sent_up == 0)) {
+    e.fresh = true;
+    --e.attempts;
+    return attempt();
+  }
+  (connected ? e.cluster->stats().resets : e.cluster->stats().connect_failures).add();
+  e.cluster->observe(*e.endpoint, 0);
+  const RetrySpec& retry = e.route->spec.retry;
+  bool wanted = connected ? retry.on_reset : retry.on_connect_failure;
+  if (wanted && e.retries < retry.attempts && may_retry(!connected || e.sent_up == 0) && (e.retry_counted || e.cluster->begin_retry())) return schedule_retry();
+  if (timed_out) return reply(504, "upstream timed out\n", details);
+  reply(connected ? 502 : 503, connected ? "upstream closed the connection\n" : "upstream connect error\n", details);
+}
+
+// Exponential back-off with full jitter.
+void HttpSession::schedule_retry() {
+  Exchange& e = *exchange_;
+  e.retry_counted = true;
+  e.fresh = false;
+  auto base = static_cast<std::uint64_t>(e.route->spec.retry.backoff.count());
+  std::uint64_t ceiling = std::min(base << std::min(e.retries, 10U), base * 10);
+  ++e.retries;
+  e.phase = Exchange::Phase::kBackoff;
+  e.wake_ms = worker_.now_ms() + (ceiling == 0 ? 0 : worker_.rng().below(ceiling));
+  rearm();
+}
+
+void HttpSession::read_response_head() {
+  Exchange& e = *exchange_;
+  e.unparsed = false;
+  switch (parse_response_head(e.reply + e.reply_at, e.reply_end - e.reply_at, e.request.method == "HEAD", e.response)) {
+    case Parsed::kPartial:
+      if (e.reply_end == kSlabBytes) {  // behind informational answers
+        std::copy(e.reply + e.reply_at, e.reply + e.reply_end, e.reply);
+        e.reply_end -= std::exchange(e.reply_at, 0);
+      }
+      return;
+    case Parsed::kDone: return on_response_head();
+    case Parsed::kBad: break;
+  }
+  log::debug("bad answer", {{"cluster", e.cluster->config().spec.name}, {"endpoint", e.endpoint->label}, {"why", e.response.refusal.why}});
+  e.cluster->observe(*e.endpoint, 502);
+  release_upstream(false);
+  reply(502, "invalid answer from upstream\n", "invalid_answer");
+}
+
+void HttpSession::on_response_head() {
+  Exchange& e = *exchange_;
+  int status = e.response.status;
+  if (status == 101 && !e.request.wants_upgrade) {
+    release_upstream(false);
+    return reply(502, "upstream switches protocols unasked\n", "unasked_upgrade");
+  }
+  if (status < 200 && status != 101) return forward_informational();
+  e.cluster->observe(*e.endpoint, status);
+  if (retry_status()) {
+    release_upstream(false);
+    return schedule_retry();
+  }
+  e.status = status;
+  e.reply_at += e.response.size;
+  e.response_body.begin(e.response);
+  e.tunnel = status == 101;
+  forward_response_head();
+}
+
+bool HttpSession::retry_status() {
+  Exchange& e = *exchange_;
+  const RetrySpec& retry = e.route->spec.retry;
+  int status = e.response.status;
+  if (status < 400 || e.retries >= retry.attempts || !e.replayable || !e.request_sent) return false;
+  bool wanted = (retry.on_5xx && status >= 500) || (retry.on_gateway_error && status >= 502 && status <= 504) || std::ranges::find(retry.on_statuses, status) != retry.on_statuses.end();
+  return wanted && (e.retry_counted || e.cluster->begin_retry());
+}
+
+void HttpSession::forward_informational() {
+  Exchange& e = *exchange_;
+  if (++e.informational > kInformationalMax) {
+    release_upstream(false);
+    return reply(502, "too many informational answers\n", "informational_flood");
+  }
+  if (!e.request.http_1_0) {
+    e.down.add({e.response.base, e.response.line_end});
+    HeadEdits().write(e.response, e.down);
+  }
+  e.reply_at += e.response.size;
+  e.unparsed = e.reply_at < e.reply_end;
+}
+
+void HttpSession::keep_logged_headers() {
+  Exchange& e = *exchange_;
+  for (const std::string& name : runtime_->config->log_format.response_headers()) {
+    std::string_view value = e.response_edits.find(e.response, name);
+    e.logged_headers.push_back(value.empty() ? value : e.arena.join({value}));
+  }
+}
+
+void HttpSession::forward_response_head() {
+  Exchange& e = *exchange_;
+  Head& head = e.response;
+  e.head_done = true;
+  e.response_edits.apply(e.route->spec.response_headers, head, e.arena);
+  const auto& filters = runtime_->config->filters;
+  for (std::size_t i = filters.size(); i-- > 0;) filters[i]->on_response(head, e.response_edits, e.arena);
+  if (head.framing == Framing::kChunked && e.request.http_1_0) {
+    e.content_only = true;
+    e.close_after = true;
+    for (std::size_t i = 0; i < head.count; ++i)
+      if (head.fields[i].id == FieldName::kTransferEncoding || head.fields[i].id == FieldName::kTrailer) head.fields[i].dropped = true;
+  }
+  bool refused_upgrade = e.request.wants_upgrade && !e.tunnel;
+  if (head.framing == Framing::kUntilClose || refused_upgrade || !slot_->current || worker_.draining()) e.close_after = true;
+  if (!e.request_body.done) e.close_after = true;  // an early answer: what is left of the request is not waited for
+  if (e.tunnel) {
+    e.response_edits.add(e.arena, "connection", "upgrade");
+    for (std::size_t i = 0; i < head.count; ++i)
+      if (head.fields[i].id == FieldName::kUpgrade) head.fields[i].dropped = false;
+  } else if (e.close_after) {
+    e.response_edits.add(e.arena, "connection", "close");
+  } else if (e.request.http_1_0) {
+    e.response_edits.add(e.arena, "connection", "keep-alive");
+  }
+  if (!runtime_->config->log_format.response_headers().empty()) keep_logged_headers();
+  if (head.http_1_0) e.down.add(e.arena.join({"HTTP/1.1 ", cat(head.status), " ", head.reason, "\r\n"}));
+  else e.down.add({head.base, head.line_end});
+  e.response_edits.write(head, e.down);
+  if (!e.tunnel && e.reply_at < e.reply_end) e.reply_at += e.response_body.take({e.reply + e.reply_at, e.reply_end - e.reply_at}, e.down, e.content_only).bytes;
+}
+
+}  // namespace monopod::proxy

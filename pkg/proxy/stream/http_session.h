@@ -1,0 +1,107 @@
+// A client's HTTP/1 connection: one request after the other, each forwarded on a pooled connection. Everything is a step that goes on until a socket
+// would block; events of either side and the timer take the next step.
+//
+//   read_head ─► begin ─► run_filters ─► attempt ─► pump_request ─┐            http_session.cc   the connection: heads, turns, deadlines, the end
+//       ▲                                   ▲  └──► pump_response ─┤           http_request.cc   from a head to a cluster
+//       │                                   └─ retry ──────────────┤           http_attempt.cc   from a cluster to an answer's head
+//       └──────────────── finish ◄─────────────────────────────────┘           http_body.cc      bodies both ways, tunnels
+//                                                                              http_reply.cc     answers of the proxy's own
+#pragma once
+
+#include <memory>
+
+#include "proxy/listener/downstream.h"
+#include "proxy/stream/duplex.h"
+#include "proxy/stream/exchange.h"
+
+namespace monopod::proxy {
+
+class HttpSession final : public Downstream, private UpstreamUser, private Waiter, private LogHeaders {
+ public:
+  using Downstream::Downstream;
+  ~HttpSession() override;
+
+  void on_drain() override;
+
+ private:
+  enum class State : std::uint8_t { kReading, kExchange, kTunnel, kLinger };
+
+  // Downstream
+  void on_established() override;
+  void drive() override;
+  void on_deadline() override;
+  // UpstreamUser, Waiter
+  void on_upstream_ready() override { drive(); }
+  void on_capacity() override;
+  // LogHeaders
+  std::string_view request_header(std::string_view lowercase_name) const override;
+  std::string_view response_header(std::size_t index) const override;
+
+  // http_session.cc: a step returns true where the next may follow at once.
+  bool step();
+  bool wake();
+  bool read_head();
+  bool parse_buffered();
+  bool fill();
+  void wait_for_request();
+  void finish();
+  void abort(std::string_view details);  // the client or the answer is lost: close without a word
+  void linger();
+  bool drain_linger();
+  void record();
+  void release_upstream(bool reusable);
+  void release_input();
+  std::uint64_t deadline() const;
+  void rearm() { arm(deadline()); }
+
+  // http_request.cc
+  bool begin();
+  bool find_route();
+  void set_forwarded();
+  void run_filters();
+  void route_request();
+
+  // http_attempt.cc
+  void attempt();
+  void start_request();
+  void write_request_head();
+  void attempt_failed(std::string_view details, bool timed_out);
+  bool may_retry(bool before_sending) const;
+  void schedule_retry();
+  void read_response_head();
+  void on_response_head();
+  bool retry_status();
+  void forward_response_head();
+  void forward_informational();
+  void keep_logged_headers();
+
+  // http_body.cc: true where something moved.
+  bool pump_exchange();
+  bool pump_request();
+  bool read_request_body();
+  bool body_too_large();
+  bool pump_response();
+  bool read_response_body();
+  bool splice_body(Socket& from, Socket& to, std::unique_ptr<Pipe>& pipe, std::uint64_t& left, std::uint64_t& count, bool& failed);
+  void begin_tunnel();
+  bool pump_tunnel();
+
+  // http_reply.cc
+  void reply(int status, std::string_view body, std::string_view details);
+  void reply_with(int status, std::string_view location, std::string_view body, std::string_view details);
+  bool flush_reply();
+
+  State state_ = State::kReading;
+  char* input_ = nullptr;  // slab: head, then body, then what the client sent ahead
+  std::size_t input_end_ = 0;
+  bool unparsed_ = false;      // bytes of input_ that no parser has seen
+  bool skipped_line_ = false;  // an empty line stood before the request
+  std::uint64_t deadline_ms_ = kNever;  // of kReading, kTunnel and kLinger
+  std::unique_ptr<Exchange> exchange_;
+  std::unique_ptr<Duplex> duplex_;
+  std::string forwarded_;  // lines of x-forwarded-*, once made
+};
+
+std::string_view reason_phrase(int status);
+
+}  // namespace monopod::proxy

@@ -1,0 +1,152 @@
+#include "proxy/stream/tcp_session.h"
+
+#include "base/log.h"
+#include "base/strings.h"
+#include "proxy/codec/client_hello.h"
+#include "proxy/codec/proxy_protocol.h"
+#include "proxy/limits.h"
+
+namespace monopod::proxy {
+namespace {
+
+constexpr std::uint32_t kAttemptsMax = 3;
+
+std::uint64_t count_ms(Milliseconds ms) { return static_cast<std::uint64_t>(ms.count()); }
+
+}  // namespace
+
+std::string proxy_preface(const ClusterSpec& cluster, const Address& source, int client_fd) {
+  if (cluster.proxy_protocol == ClusterSpec::ProxyProtocol::kNone) return {};
+  Address local;
+  local.size = sizeof local.storage;
+  ::getsockname(client_fd, reinterpret_cast<sockaddr*>(&local.storage), &local.size);
+  return cluster.proxy_protocol == ClusterSpec::ProxyProtocol::kV1 ? format_proxy_v1(source, local) : format_proxy_v2(source, local);
+}
+
+TcpSession::TcpSession(Worker& worker, std::shared_ptr<ListenSlot> slot, sys::Fd fd, const Address& remote)
+    : Downstream(worker, std::move(slot), std::move(fd), remote), begun_ms_(worker.now_ms()), last_moved_ms_(worker.now_ms()) {}
+
+TcpSession::~TcpSession() {
+  if (upstream_ != nullptr) cluster_->give(upstream_, false);
+  if (cluster_) cluster_->stop_waiting(*this);
+}
+
+void TcpSession::on_established() {}
+
+bool TcpSession::choose() {
+  const ListenerConfig& config = *runtime_->config;
+  std::size_t index = config.tcp_cluster;
+  if (!config.sni.empty()) {
+    char* slab = worker_.slabs().take();
+    Moved moved = socket_.can_read() ? socket_.peek(slab, kSlabBytes) : Moved{Moved::kBlocked};
+    ServerName name = moved.kind == Moved::kBytes ? find_server_name({slab, moved.bytes}) : ServerName{};
+    worker_.slabs().give(slab);
+    if (moved.kind == Moved::kBlocked || (moved.kind == Moved::kBytes && name.kind == ServerName::kPartial)) return false;
+    if (moved.kind != Moved::kBytes) return finish("client_closed"), false;
+    auto found = config.sni.find(name.name);
+    std::size_t dot = name.name.find('.');
+    if (found == config.sni.end() && dot != std::string::npos) found = config.sni.find(cat("*", std::string_view(name.name).substr(dot)));
+    if (found != config.sni.end()) index = found->second;
+  }
+  if (index == kNoCluster) return finish("no_route"), false;
+  cluster_ = runtime_->clusters[index];
+  return connect();
+}
+
+bool TcpSession::connect() {
+  endpoint_ = cluster_->pick(worker_.rng().next(), endpoint_);
+  if (endpoint_ == nullptr) return finish("no_endpoint"), false;
+  ++attempts_;
+  std::optional<std::string> failed;
+  upstream_ = cluster_->take(*endpoint_, true, failed);
+  if (failed) return connect_failed(*failed), false;
+  if (upstream_ == nullptr) {
+    phase_ = Phase::kCapacity;
+    if (cluster_->wait(*this)) return false;
+    cluster_->stats().overflows.add();
+    return finish("overflow"), false;
+  }
+  upstream_->set_user(this);
+  upstream_->set_preface(proxy_preface(cluster_->config().spec, remote_, socket_.fd()));
+  phase_ = Phase::kConnecting;
+  arm(worker_.now_ms() + count_ms(cluster_->config().spec.connect_timeout));
+  return true;
+}
+
+void TcpSession::connect_failed(std::string_view why) {
+  log::debug("connect failed", {{"cluster", cluster_->config().spec.name}, {"endpoint", endpoint_->label}, {"why", why}});
+  cluster_->stats().connect_failures.add();
+  cluster_->observe(*endpoint_, 0);
+  if (upstream_ != nullptr) cluster_->give(std::exchange(upstream_, nullptr), false);
+  if (attempts_ >= kAttemptsMax) return finish("connect_failed");
+  connect();
+  worker_.poller().again(*this);
+}
+
+void TcpSession::on_capacity() {
+  phase_ = Phase::kChoosing;
+  worker_.poller().again(*this);
+}
+
+void TcpSession::drive() {
+  if (closed()) return;
+  if (phase_ == Phase::kChoosing && !(cluster_ ? connect() : choose())) return;
+  if (phase_ == Phase::kConnecting) {
+    switch (upstream_->advance()) {
+      case UpstreamConnection::Progress::kWaiting: return;
+      case UpstreamConnection::Progress::kFailed: return connect_failed(upstream_->failure());
+      case UpstreamConnection::Progress::kReady: break;
+    }
+    phase_ = Phase::kOpen;
+    if (!cluster_->begin_request(*endpoint_)) {
+      cluster_->stats().overflows.add();
+      endpoint_ = nullptr;
+      return finish("overflow");
+    }
+    cluster_->observe(*endpoint_, 200);
+    duplex_ = std::make_unique<Duplex>(worker_.slabs(), worker_.pipes());
+    arm(worker_.now_ms() + std::max(kTunnelIdleMsMin, count_ms(runtime_->config->spec.idle_timeout)));
+  }
+  if (phase_ == Phase::kOpen) pump();
+}
+
+void TcpSession::pump() {
+  std::uint64_t before = duplex_->up.moved() + duplex_->down.moved();
+  Lane::Outcome up = duplex_->up.pump(socket_, upstream_->socket());
+  Lane::Outcome down = duplex_->down.pump(upstream_->socket(), socket_);
+  if (duplex_->up.moved() + duplex_->down.moved() != before) last_moved_ms_ = worker_.now_ms();
+  if (up == Lane::Outcome::kFailed || down == Lane::Outcome::kFailed) return finish("reset");
+  if (up == Lane::Outcome::kEnded && down == Lane::Outcome::kEnded) return finish("closed");
+  if (up == Lane::Outcome::kBusy || down == Lane::Outcome::kBusy) worker_.poller().again(*this);
+}
+
+void TcpSession::on_deadline() {
+  if (phase_ == Phase::kConnecting) {
+    cluster_->stats().timeouts.add();
+    return connect_failed("timed out");
+  }
+  std::uint64_t due = last_moved_ms_ + std::max(kTunnelIdleMsMin, count_ms(runtime_->config->spec.idle_timeout));
+  if (phase_ == Phase::kOpen && worker_.now_ms() < due) return arm(due);
+  finish("idle_timeout");
+}
+
+void TcpSession::finish(std::string_view details) {
+  if (closed()) return;
+  std::uint64_t up = duplex_ ? duplex_->up.moved() : 0;
+  std::uint64_t down = duplex_ ? duplex_->down.moved() : 0;
+  stats_->bytes_received.add(up);
+  stats_->bytes_sent.add(down);
+  if (phase_ == Phase::kOpen && endpoint_ != nullptr) cluster_->end_request(*endpoint_);
+  if (runtime_->log) {
+    std::uint64_t duration = worker_.now_ms() - begun_ms_;
+    worker_.log(*runtime_->log, runtime_->config->log_format,
+                {.start = RealClock().wall() - Milliseconds(duration), .protocol = "TCP", .details = details, .upstream_host = endpoint_ != nullptr ? std::string_view(endpoint_->label) : std::string_view(),
+                 .upstream_cluster = cluster_ ? std::string_view(cluster_->config().spec.name) : std::string_view(), .remote_address = remote_text(),
+                 .peer_uri = peer_ && !peer_->uris.empty() ? std::string_view(peer_->uris.front()) : std::string_view(), .bytes_received = up, .bytes_sent = down, .duration_ms = duration,
+                 .attempts = attempts_});
+  }
+  if (upstream_ != nullptr) cluster_->give(std::exchange(upstream_, nullptr), false);
+  close();
+}
+
+}  // namespace monopod::proxy

@@ -1,0 +1,200 @@
+#include "proxy/upstream/cluster.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "proxy/listener/worker.h"
+#include "proxy/upstream/hash_table.h"
+
+namespace monopod::proxy {
+
+Cluster::Cluster(Worker& worker, std::shared_ptr<const ClusterConfig> config, std::shared_ptr<ClusterStats> stats)
+    : worker_(worker), config_(std::move(config)), stats_(std::move(stats)) {
+  for (std::size_t i = 0; i < config_->addresses.size(); ++i) {
+    auto& endpoint = endpoints_.emplace_back(std::make_unique<Endpoint>());
+    endpoint->address = config_->addresses[i];
+    endpoint->label = endpoint->address.format();
+    endpoint->weight = config_->spec.endpoints[i].weight;
+    uniform_ = uniform_ && endpoint->weight == endpoints_.front()->weight;
+  }
+}
+
+bool Cluster::usable(const Endpoint& endpoint, const Endpoint* not_this, bool any) const {
+  return &endpoint != not_this && (any || endpoint.available(worker_.now_ms()));
+}
+
+// Weights that differ: every endpoint gains its weight, the richest is taken and pays the sum (smooth weighted round robin).
+Endpoint* Cluster::pick_round_robin(const Endpoint* not_this, bool any) {
+  if (uniform_) {
+    for (std::size_t i = 0; i < endpoints_.size(); ++i) {
+      Endpoint& e = *endpoints_[next_++ % endpoints_.size()];
+      if (usable(e, not_this, any)) return &e;
+    }
+    return nullptr;
+  }
+  Endpoint* best = nullptr;
+  std::int64_t sum = 0;
+  for (auto& e : endpoints_) {
+    if (!usable(*e, not_this, any)) continue;
+    e->current_weight += e->weight;
+    sum += e->weight;
+    if (best == nullptr || e->current_weight > best->current_weight) best = e.get();
+  }
+  if (best != nullptr) best->current_weight -= sum;
+  return best;
+}
+
+// Two at random, the one with fewer requests per weight (Mitzenmacher, 2001).
+Endpoint* Cluster::pick_least_request(const Endpoint* not_this, bool any) {
+  auto draw = [&]() -> Endpoint* {
+    std::size_t begin = worker_.rng().below(endpoints_.size());
+    for (std::size_t i = 0; i < endpoints_.size(); ++i)
+      if (Endpoint& e = *endpoints_[(begin + i) % endpoints_.size()]; usable(e, not_this, any)) return &e;
+    return nullptr;
+  };
+  Endpoint* a = draw();
+  Endpoint* b = draw();
+  if (a == nullptr || a == b) return a;
+  return std::uint64_t{a->active} * b->weight <= std::uint64_t{b->active} * a->weight ? a : b;
+}
+
+Endpoint* Cluster::pick(std::uint64_t hash, const Endpoint* not_this) {
+  if (endpoints_.empty()) return nullptr;
+  if (endpoints_.size() == 1) return endpoints_.front().get();
+  for (int round = 0; round < 3; ++round) {
+    bool any = round > 0;
+    if (round == 2) not_this = nullptr;
+    Endpoint* found = nullptr;
+    switch (config_->spec.balancer) {
+      case ClusterSpec::Balancer::kRoundRobin: found = pick_round_robin(not_this, any); break;
+      case ClusterSpec::Balancer::kLeastRequest: found = pick_least_request(not_this, any); break;
+      case ClusterSpec::Balancer::kRandom: {
+        std::size_t begin = worker_.rng().below(endpoints_.size());
+        for (std::size_t i = 0; i < endpoints_.size() && found == nullptr; ++i)
+          if (Endpoint& e = *endpoints_[(begin + i) % endpoints_.size()]; usable(e, not_this, any)) found = &e;
+        break;
+      }
+      case ClusterSpec::Balancer::kRingHash:
+      case ClusterSpec::Balancer::kMaglev: {
+        const std::vector<std::uint16_t>& table = config_->hash_table;
+        for (std::size_t i = 0; i < table.size() && found == nullptr; ++i)
+          if (Endpoint& e = *endpoints_[table[(hash + i) % table.size()]]; usable(e, not_this, any)) found = &e;
+        break;
+      }
+    }
+    if (found != nullptr) return found;
+  }
+  return nullptr;
+}
+
+UpstreamConnection* Cluster::take(Endpoint& endpoint, bool fresh, std::optional<std::string>& failed) {
+  if (!endpoint.idle.empty() && !fresh) {
+    UpstreamConnection* connection = endpoint.idle.back();
+    endpoint.idle.pop_back();
+    worker_.wheel().disarm(*connection);
+    connection->mark_reused();
+    return connection;
+  }
+  if (connections_ >= config_->spec.connections_max) {
+    // Another endpoint's idle connection gives way.
+    auto other = std::ranges::find_if(endpoints_, [](const auto& e) { return !e->idle.empty(); });
+    if (other == endpoints_.end()) return nullptr;
+    give((*other)->idle.front(), false);
+  }
+  auto connection = std::make_unique<UpstreamConnection>(shared_from_this(), endpoint);
+  ++connections_;
+  stats_->connections_active.add();
+  stats_->connections_total.add();
+  if (Result<> connected = connection->connect(); !connected) {
+    failed = connected.error().message();
+    return nullptr;
+  }
+  return connection.release();
+}
+
+void Cluster::give(UpstreamConnection* connection, bool reusable) {
+  connection->set_user(nullptr);
+  Endpoint& endpoint = connection->endpoint();
+  if (reusable && !draining_) {
+    endpoint.idle.push_back(connection);
+    worker_.wheel().arm(*connection, worker_.now_ms() + static_cast<std::uint64_t>(config_->spec.idle_timeout.count()));
+  } else {
+    std::erase(endpoint.idle, connection);
+    worker_.wheel().disarm(*connection);
+    connection->socket().close();
+    worker_.poller().retire(connection);
+  }
+  if (!waiting_.empty()) wake_waiter();
+}
+
+void Cluster::closed(UpstreamConnection*) {
+  --connections_;
+  stats_->connections_active.subtract();
+  if (!waiting_.empty()) wake_waiter();
+}
+
+void Cluster::wake_waiter() {
+  Waiter* waiter = waiting_.front();
+  waiting_.erase(waiting_.begin());
+  stats_->pending.subtract();
+  waiter->on_capacity();
+}
+
+bool Cluster::begin_request(Endpoint& endpoint) {
+  if (requests_ >= config_->spec.requests_max) return false;
+  ++requests_;
+  ++endpoint.active;
+  stats_->requests_active.add();
+  stats_->requests_total.add();
+  return true;
+}
+
+void Cluster::end_request(Endpoint& endpoint) {
+  --requests_;
+  --endpoint.active;
+  stats_->requests_active.subtract();
+}
+
+bool Cluster::begin_retry() {
+  if (retries_ >= config_->spec.retries_max) return false;
+  ++retries_;
+  stats_->retries.add();
+  return true;
+}
+
+bool Cluster::wait(Waiter& waiter) {
+  if (waiting_.size() >= config_->spec.pending_max) return false;
+  waiting_.push_back(&waiter);
+  stats_->pending.add();
+  return true;
+}
+
+void Cluster::stop_waiting(Waiter& waiter) {
+  if (std::erase(waiting_, &waiter) > 0) stats_->pending.subtract();
+}
+
+void Cluster::observe(Endpoint& endpoint, int status) {
+  if (!config_->spec.outlier) return;
+  if (status != 0 && status < 500) {
+    endpoint.consecutive_5xx = 0;
+    if (endpoint.ejections > 0 && endpoint.available(worker_.now_ms())) endpoint.ejections = 0;
+    return;
+  }
+  const OutlierSpec& spec = *config_->spec.outlier;
+  if (++endpoint.consecutive_5xx < spec.consecutive_5xx || !endpoint.available(worker_.now_ms())) return;
+  auto ejected = static_cast<std::size_t>(std::ranges::count_if(endpoints_, [this](const auto& e) { return !e->available(worker_.now_ms()); }));
+  if ((ejected + 1) * 100 > endpoints_.size() * spec.ejected_percent_max) return;
+  endpoint.consecutive_5xx = 0;
+  ++endpoint.ejections;
+  endpoint.ejected_until_ms = worker_.now_ms() + static_cast<std::uint64_t>(spec.base_ejection.count()) * std::min<std::uint32_t>(endpoint.ejections, 10);
+  stats_->ejections.add();
+  log::warn("endpoint ejected", {{"cluster", config_->spec.name}, {"endpoint", endpoint.label}, {"for_ms", endpoint.ejected_until_ms - worker_.now_ms()}});
+}
+
+void Cluster::drain() {
+  draining_ = true;
+  for (auto& endpoint : endpoints_)
+    while (!endpoint->idle.empty()) give(endpoint->idle.back(), false);
+}
+
+}  // namespace monopod::proxy

@@ -1,0 +1,86 @@
+#include "proxy/upstream/connection.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/strings.h"
+#include "proxy/listener/worker.h"
+#include "proxy/upstream/cluster.h"
+
+namespace monopod::proxy {
+
+UpstreamConnection::~UpstreamConnection() { cluster_->closed(this); }
+
+Result<> UpstreamConnection::connect() {
+  const Address& to = endpoint_.address;
+  sys::Fd fd(::socket(to.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return fail_errno("socket");
+  int one = 1;
+  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  if (::connect(fd.get(), to.get(), to.size) != 0 && errno != EINPROGRESS) return fail_errno("connect");
+  TRY(cluster_->worker().poller().add(fd.get(), *this));
+  socket_.adopt(std::move(fd));
+  return {};
+}
+
+UpstreamConnection::Progress UpstreamConnection::start_tls() {
+  const http::TlsClient& tls = *cluster_->config().tls;
+  // An identity by URI replaces the name: SPIFFE's certificates carry none.
+  bool by_name = tls.verifies() && cluster_->config().spec.tls->spiffe_ids.empty();
+  if (Result<> started = socket_.start_tls_client(tls.context(), tls.server_name(), by_name); !started) return fail_with(started.error().message());
+  step_ = Step::kHandshake;
+  return handshake();
+}
+
+UpstreamConnection::Progress UpstreamConnection::handshake() {
+  Moved moved = socket_.handshake();
+  if (moved.kind == Moved::kBlocked) return Progress::kWaiting;
+  if (moved.kind != Moved::kBytes) return fail_with(cat("handshake: ", socket_.failure()));
+  const ClientTlsSpec& spec = *cluster_->config().spec.tls;
+  if (spec.verify && !spec.spiffe_ids.empty() && !is_accepted(spec.spiffe_ids, peer_identity(socket_.ssl()))) return fail_with("handshake: the peer's SPIFFE id is not accepted");
+  step_ = Step::kReady;
+  return Progress::kReady;
+}
+
+UpstreamConnection::Progress UpstreamConnection::advance() {
+  if (step_ == Step::kReady) return Progress::kReady;
+  if (step_ == Step::kHandshake) return handshake();
+  if (step_ == Step::kConnecting) {
+    if (!socket_.can_write()) return Progress::kWaiting;
+    int error = 0;
+    socklen_t size = sizeof error;
+    ::getsockopt(socket_.fd(), SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error != 0) return fail_with(cat("connect: ", std::strerror(error)));
+    step_ = Step::kPreface;
+    has_preface_ = !preface_.empty();
+  }
+  while (preface_sent_ < preface_.size()) {
+    iovec part{preface_.data() + preface_sent_, preface_.size() - preface_sent_};
+    Moved moved = socket_.write({&part, 1});
+    if (moved.kind == Moved::kBlocked) return Progress::kWaiting;
+    if (moved.kind != Moved::kBytes) return fail_with(socket_.failure());
+    preface_sent_ += moved.bytes;
+  }
+  preface_ = {};
+  if (cluster_->config().tls) return start_tls();
+  step_ = Step::kReady;
+  return Progress::kReady;
+}
+
+void UpstreamConnection::on_ready(std::uint32_t events) {
+  socket_.note(events);
+  if (user_ != nullptr) return user_->on_upstream_ready();
+  // Idle: bytes that nobody asked for, or the end. Mere writability says nothing.
+  if (ready() && socket_.can_read()) cluster_->give(this, false);
+}
+
+void UpstreamConnection::on_timer() {
+  if (user_ == nullptr) cluster_->give(this, false);
+}
+
+}  // namespace monopod::proxy

@@ -1,0 +1,73 @@
+// One connection to an endpoint: connects, sends its PROXY header, shakes hands; then it is a socket that its user reads and writes. While it is idle
+// in the pool it listens for its end alone.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "proxy/io/poller.h"
+#include "proxy/io/socket.h"
+#include "proxy/io/wheel.h"
+
+namespace monopod::proxy {
+
+class Cluster;
+struct Endpoint;
+
+class UpstreamUser {
+ public:
+  // Something may be possible now.
+  virtual void on_upstream_ready() = 0;
+
+ protected:
+  ~UpstreamUser() = default;
+};
+
+class UpstreamConnection final : public Pollable, public Timer {
+ public:
+  UpstreamConnection(std::shared_ptr<Cluster> cluster, Endpoint& endpoint) : cluster_(std::move(cluster)), endpoint_(endpoint) {}
+  ~UpstreamConnection() override;
+
+  Result<> connect();
+  enum class Progress : std::uint8_t { kReady, kWaiting, kFailed };
+  // Takes the next step of the set-up. kFailed: failure() says why.
+  Progress advance();
+  bool ready() const { return step_ == Step::kReady; }
+  std::string failure() const { return failure_.empty() ? socket_.failure() : failure_; }
+
+  Socket& socket() { return socket_; }
+  Cluster& cluster() { return *cluster_; }
+  const std::shared_ptr<Cluster>& shared_cluster() const { return cluster_; }
+  Endpoint& endpoint() { return endpoint_; }
+
+  void set_user(UpstreamUser* user) { user_ = user; }
+  // What stands before everything else on the wire; to be set before advance().
+  void set_preface(std::string preface) { preface_ = std::move(preface); }
+  bool has_preface() const { return has_preface_ || !preface_.empty(); }
+  bool reused() const { return reused_; }
+  void mark_reused() { reused_ = true; }
+
+  void on_ready(std::uint32_t events) override;
+  void on_timer() override;  // idle for too long
+
+ private:
+  enum class Step : std::uint8_t { kConnecting, kPreface, kHandshake, kReady };
+  Progress fail_with(std::string why) {
+    failure_ = std::move(why);
+    return Progress::kFailed;
+  }
+  Progress start_tls();
+  Progress handshake();
+
+  std::shared_ptr<Cluster> cluster_;
+  Endpoint& endpoint_;
+  Socket socket_;
+  UpstreamUser* user_ = nullptr;
+  std::string preface_, failure_;
+  std::size_t preface_sent_ = 0;
+  Step step_ = Step::kConnecting;
+  bool reused_ = false;
+  bool has_preface_ = false;
+};
+
+}  // namespace monopod::proxy

@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""proxy_test.py BINARY: `monopod proxy` as an operator meets it: checks, reloads by file and signal, the admin socket, logs that rotate, an orderly end."""
+import http.client
+import http.server
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "support"))
+from ports import free_port  # noqa: E402
+
+BINARY = os.path.abspath(sys.argv[1])
+PATIENCE_S = 10
+
+
+class Backend(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hold = threading.Event()
+
+    def do_GET(self):
+        if self.path == "/slow":
+            Backend.hold.wait(PATIENCE_S)
+        body = self.server.name.encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+def backend(name):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
+    server.name = name
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def eventually(condition):
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        try:
+            if condition():
+                return True
+        except OSError:
+            pass
+        time.sleep(0.01)
+    return False
+
+
+class Unix(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("proxy")
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self.path)
+
+
+class Proxy(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp()
+        self.config = os.path.join(self.folder, "proxy.yaml")
+        self.log = os.path.join(self.folder, "access.log")
+        self.admin = os.path.join(self.folder, "admin.sock")
+        self.port = free_port()
+        self.a, self.b = backend("a"), backend("b")
+        self.process = None
+
+    def tearDown(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for server in (self.a, self.b):
+            server.shutdown()
+            server.server_close()
+
+    def write(self, to, more=""):
+        text = f"""
+listeners:
+- name: web
+  address: 127.0.0.1:{self.port}
+  virtual_hosts: [{{routes: [{{prefix: /, cluster: {to}}}]}}]
+  access_log: {{path: {self.log}}}
+clusters:
+- {{name: a, endpoints: ["127.0.0.1:{self.a.server_port}"]}}
+- {{name: b, endpoints: ["127.0.0.1:{self.b.server_port}"]}}
+admin: {{socket: {self.admin}}}
+{more}"""
+        with open(self.config + ".new", "w", encoding="utf-8") as f:
+            f.write(text)
+        os.rename(self.config + ".new", self.config)
+
+    def start(self):
+        self.write("a")
+        self.process = subprocess.Popen([BINARY, "proxy", "--config", self.config], stderr=subprocess.PIPE, text=True)
+        self.assertTrue(eventually(lambda: self.get() == "a"))
+        self.assertTrue(eventually(lambda: self.ask_admin("GET", "/ready")[0] == 200))
+
+    def get(self, connection=None, path="/"):
+        own = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        own.request("GET", path)
+        body = own.getresponse().read().decode()
+        if connection is None:
+            own.close()
+        return body
+
+    def ask_admin(self, method, path):
+        connection = Unix(self.admin)
+        connection.request(method, path)
+        answer = connection.getresponse()
+        body = answer.read().decode()
+        connection.close()
+        return answer.status, body
+
+    def check(self):
+        return subprocess.run([BINARY, "proxy", "--config", self.config, "--check"], capture_output=True, text=True)
+
+    def test_check_says_what_is_wrong_and_where(self):
+        self.write("a")
+        good = self.check()
+        self.assertEqual((good.returncode, good.stdout), (0, f"{self.config}: 1 listeners, 2 clusters\n"))
+        self.write("nobody")
+        bad = self.check()
+        self.assertNotEqual(bad.returncode, 0)
+        self.assertEqual(bad.stderr.splitlines()[0], f'monopod: {self.config}: line 5: listeners[0].virtual_hosts[0].routes[0].cluster: there is no cluster "nobody"')
+
+    def test_a_changed_file_is_taken_over_and_a_bad_one_is_not(self):
+        self.start()
+        kept = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        self.assertEqual(self.get(kept), "a")
+        first = kept.sock
+        self.write("b")
+        self.assertTrue(eventually(lambda: self.get() == "b"))
+        self.assertEqual(self.get(kept), "b")
+        self.assertIs(kept.sock, first, "the connection lives on")
+        self.write("a", "nonsense: 1")
+        self.assertTrue(eventually(lambda: "monopod_proxy_config_rejected_total 1" in self.ask_admin("GET", "/metrics")[1]))
+        self.assertEqual(self.get(kept), "b")
+        status, why = self.ask_admin("POST", "/reload")
+        self.assertEqual(status, 400)
+        self.assertIn("nonsense: unknown field", why)
+
+    def test_signals_reload_and_reopen_the_log(self):
+        self.start()
+        self.assertTrue(eventually(lambda: os.path.getsize(self.log) > 0))
+        os.rename(self.log, self.log + ".1")
+        self.process.send_signal(signal.SIGUSR1)
+        self.assertTrue(eventually(lambda: os.path.exists(self.log)))
+        self.get(path="/after")
+        self.assertTrue(eventually(lambda: "/after" in open(self.log, encoding="utf-8").read()))
+        before = self.ask_admin("GET", "/metrics")[1]
+        self.process.send_signal(signal.SIGHUP)
+        self.assertIn("monopod_proxy_config_version 1\n", before)
+        self.assertTrue(eventually(lambda: "monopod_proxy_config_version 2\n" in self.ask_admin("GET", "/metrics")[1]))
+
+    def test_the_admin_socket_is_its_owners_alone(self):
+        self.start()
+        self.assertEqual(stat.S_IMODE(os.stat(self.admin).st_mode), 0o600)
+        self.assertIn(f"127.0.0.1:{self.a.server_port}  weight 1", self.ask_admin("GET", "/clusters")[1])
+        self.assertIn('monopod_proxy_requests_total{listener="web",code="2xx"}', self.ask_admin("GET", "/metrics")[1])
+        self.assertEqual(self.ask_admin("GET", "/other")[0], 404)
+
+    def test_what_is_under_way_ends_before_the_process(self):
+        self.start()
+        Backend.hold.clear()
+        slow = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        slow.request("GET", "/slow")
+        self.assertTrue(eventually(lambda: 'monopod_proxy_upstream_requests_active{cluster="a"} 1' in self.ask_admin("GET", "/metrics")[1]))
+        self.process.send_signal(signal.SIGTERM)
+
+        def refused():
+            with socket.socket() as s:
+                return s.connect_ex(("127.0.0.1", self.port)) != 0
+        self.assertTrue(eventually(refused), "nothing new is accepted")
+        Backend.hold.set()
+        self.assertEqual(slow.getresponse().read(), b"a")
+        self.assertEqual(self.process.wait(PATIENCE_S), 0)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
