@@ -6,7 +6,7 @@ BINARY := $(BUILD)/cmd/monopod
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help deps test-deps build up down test test-long vm-test bench asan tidy arm64 test-arm64 install uninstall release clean
+.PHONY: help deps test-deps build up down test test-long vm-test bench bench-proxy asan tidy arm64 test-arm64 install uninstall release clean
 
 help: ## Print the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,6 +49,11 @@ bench: test-deps ## Print the numbers: name, value, unit, with the machine's own
 	@$(MAKE) --no-print-directory build
 	@cmake -S . -B $(BUILD) -DMONOPOD_BENCH=ON > /dev/null && ninja -C $(BUILD) -j $(JOBS) api_bench api_wire_bench etcd_bench store_bench wasm_bench
 	@tests/bench/run $(BUILD)
+
+bench-proxy: ## Measure the proxy beside nginx and haproxy: CPU per request, ratios
+	@packaging/scripts/install-deps build bench-proxy
+	@$(MAKE) --no-print-directory build
+	@python3 tests/bench/proxy/proxy_bench.py $(BINARY)
 
 asan: test-deps ## Unit tests under address and undefined-behaviour sanitizers
 	@MONOPOD_ASAN=1 tests/run build-asan
