@@ -321,10 +321,10 @@ Task<Result<>> Containers::remove_now(ContainerPtr c, bool volumes) {
   for (const Result<>* part : {&removed, &cleared})
     if (!*part) log::warn("a removed container leaves something behind", {{"id", id}, {"error", part->error()}});
   all_.erase(id);
+  if (volumes) co_await remove_anonymous_volumes(*c);
   c->removed = true;
   emit(*c, "destroy");
   c->changed.wake_all();
-  if (volumes) co_await remove_anonymous_volumes(*c);
   co_return Result<>();
 }
 
