@@ -10,6 +10,12 @@
 
 namespace monopod::wasm {
 
+inline bool is_float(ValType t) { return t == kF32 || t == kF64; }
+inline std::uint16_t narrow(std::uint32_t n) {
+  if (n > 0xffff) __builtin_trap();  // the validator bounds frames: this cannot be
+  return static_cast<std::uint16_t>(n);
+}
+
 class Translator {
  public:
   Translator(const ModuleData& module, std::uint32_t function, bool fuel);
