@@ -1,4 +1,5 @@
-# monopod_package(NAME [SMALL] [TOGETHER] DEPS pkg... EXT lib... COLD regex...)
+# monopod_package(NAME [SMALL] [TOGETHER] DEPS pkg... EXT lib... COLD regex... EXCLUDE regex...)
+# EXCLUDE: files that are not built, by their path in the package: what another processor is for.
 # SMALL: in release builds size comes before speed, for what runs rarely. COLD: the same for some of its files, by their path in the package.
 # TOGETHER: in release builds four files are compiled at a time, so that what asio's templates cost in each is paid once; names in their unnamed
 # namespaces must differ then.
@@ -33,8 +34,11 @@ add_library(ext_asio STATIC ${CMAKE_SOURCE_DIR}/cmake/asio_impl.cc)
 target_link_libraries(ext_asio PUBLIC Threads::Threads)
 
 function(monopod_package name)
-  cmake_parse_arguments(ARG "SMALL;TOGETHER" "" "DEPS;EXT;COLD" ${ARGN})
+  cmake_parse_arguments(ARG "SMALL;TOGETHER" "" "DEPS;EXT;COLD;EXCLUDE" ${ARGN})
   file(GLOB_RECURSE all CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
+  foreach(regex ${ARG_EXCLUDE})
+    list(FILTER all EXCLUDE REGEX "^${CMAKE_CURRENT_SOURCE_DIR}/${regex}")
+  endforeach()
   set(tests ${all})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER all EXCLUDE REGEX "_test\\.cc$")

@@ -23,6 +23,7 @@ constexpr int kTrapExit = 134;  // as a native program that aborts: 128 + SIGABR
 struct RunOptions {
   std::vector<std::string> directories, environment, listen, connect;
   std::string memory_max, timeout, invoke;
+  std::string engine = "interpreter";
   std::int64_t fuel = 0;
   std::uint64_t stack_kib = wasm::kStackBytesDefault >> 10;
 };
@@ -92,6 +93,10 @@ Result<sys::Fd> listen_on(const std::string& text) {
   int bound = v6 ? ::bind(fd.get(), reinterpret_cast<sockaddr*>(&six), sizeof six) : ::bind(fd.get(), reinterpret_cast<sockaddr*>(&four), sizeof four);
   if (bound != 0 || ::listen(fd.get(), 128) != 0) return fail_errno(cat("listen on ", text));
   return fd;
+}
+
+wasm::EngineKind engine_kind(std::string_view name) {
+  return name == "jit" ? wasm::EngineKind::kJit : name == "auto" ? wasm::EngineKind::kAuto : wasm::EngineKind::kInterpreter;
 }
 
 // Interrupts the guest when its time is up; the destructor calls it off.
@@ -189,7 +194,7 @@ Result<int> run(const RunOptions& options, const std::vector<std::string>& argum
     TRY_ASSIGN(wasm::WasiEndpoint endpoint, parse_endpoint(to));
     grants.connect.push_back(std::move(endpoint));
   }
-  wasm::Engine engine({.fuel = options.fuel > 0});
+  wasm::Engine engine({.fuel = options.fuel > 0, .engine = engine_kind(options.engine)});
   TRY_ASSIGN(std::shared_ptr<const wasm::Module> module, load(engine, arguments[0]));
   wasm::Store store(limits);
   wasm::Wasi wasi(std::move(grants));
@@ -271,6 +276,7 @@ void add_wasm(CLI::App& parent, Invocation& invocation) {
   run_app->add_option("--env", options->environment, "NAME=VALUE, or NAME to pass on one's own; repeatable")->allow_extra_args(false);
   run_app->add_option("--tcp-listen", options->listen, "ADDRESS:PORT to accept connections on; repeatable")->allow_extra_args(false);
   run_app->add_option("--allow-connect", options->connect, "ADDRESS:PORT that may be connected to; repeatable")->allow_extra_args(false);
+  run_app->add_option("--engine", options->engine, "interpreter; jit: compile each function when it is first called; auto: interpret, and compile what runs often")->check(CLI::IsMember({"auto", "interpreter", "jit"}))->capture_default_str();
   run_app->add_option("--memory-max", options->memory_max, "Most bytes of one linear memory, such as 64Mi");
   run_app->add_option("--fuel", options->fuel, "Most instructions; a run is then the same everywhere")->check(CLI::PositiveNumber);
   run_app->add_option("--timeout", options->timeout, "Longest run, such as 5s");

@@ -7,6 +7,9 @@
 
 #include "base/strings.h"
 #include "wasm/interpreter/code.h"
+#if defined(__x86_64__)
+#include "wasm/jit/jit.h"
+#endif
 #include "wasm/ops.h"
 
 namespace monopod::wasm {
@@ -35,14 +38,35 @@ std::string_view trap_text(Trap trap) {
   return "trap";
 }
 
+#if defined(__x86_64__)
+std::string_view jit_unavailable() { return jit::unavailable(); }
+Engine::Engine(EngineOptions options) : options_(options), registry_(std::make_shared<TypeRegistry>()) {
+  if (options_.engine == EngineKind::kAuto && !jit_unavailable().empty()) options_.engine = EngineKind::kInterpreter;
+  if (options_.engine == EngineKind::kAuto && options_.background) worker_ = jit::make_worker();
+}
+static std::unique_ptr<Tier> make_tier(const ModuleData& module, CodeCache& code, const EngineOptions& options, std::shared_ptr<Worker> worker) {
+  return jit::make_tier(module, code, {.fuel = options.fuel, .at_first_call = options.engine == EngineKind::kJit}, std::move(worker));
+}
+#else
+std::string_view jit_unavailable() { return "compiled code is for x86-64 only"; }
+Engine::Engine(EngineOptions options) : options_(options), registry_(std::make_shared<TypeRegistry>()) {
+  if (options_.engine == EngineKind::kAuto) options_.engine = EngineKind::kInterpreter;
+}
+static std::unique_ptr<Tier> make_tier(const ModuleData&, CodeCache&, const EngineOptions&, const std::shared_ptr<Worker>&) { return nullptr; }
+#endif
+Engine::~Engine() = default;
+
 Result<std::shared_ptr<const Module>> Module::load(const Engine& engine, std::vector<std::uint8_t> bytes) {
+  const EngineOptions& options = engine.options();
+  if (options.engine == EngineKind::kJit && !jit_unavailable().empty()) return fail(Code::kUnimplemented, cat("wasm engine jit: ", jit_unavailable()));
   std::shared_ptr<Module> out(new Module);
-  TRY_ASSIGN(out->data_, decode_module(engine.registry(), std::move(bytes), engine.options().level));
-  out->code_ = std::make_unique<CodeCache>(*out->data_, engine.options().fuel);
+  TRY_ASSIGN(out->data_, decode_module(engine.registry(), std::move(bytes), options.level));
+  out->code_ = std::make_unique<CodeCache>(*out->data_, CodeOptions{.fuel = options.fuel, .counted = options.engine == EngineKind::kAuto, .diverted = options.engine == EngineKind::kJit});
+  if (options.engine != EngineKind::kInterpreter) out->tier_ = make_tier(*out->data_, *out->code_, options, engine.worker_);
   return std::shared_ptr<const Module>(std::move(out));
 }
 Module::~Module() = default;
-std::size_t Module::code_bytes() const { return code_->bytes(); }
+std::size_t Module::code_bytes() const { return code_->bytes() + (tier_ != nullptr ? tier_->bytes() : 0); }
 
 Result<std::span<std::uint8_t>> Memory::view(std::uint64_t offset, std::uint64_t count) const {
   if (!holds(offset, count)) return fail(Code::kOutOfRange, cat(count, " bytes at ", offset, " of a memory of ", memory_->bytes));
@@ -93,6 +117,7 @@ GlobalObject* Instance::global(std::string_view name) const { return find_export
 
 Store::Store(const StoreOptions& options) : options_(options) {
   machine_.store = this;
+  machine_.stack_bytes = options.stack_bytes;
   machine_.fuel = options.fuel;
   // Beyond the limit there is room for one more frame: its entry writes the return address before it asks.
   mapped_ = (options.stack_bytes + (kFrameSlotsMax + 8192) * sizeof(std::uint64_t) + 4095) & ~std::size_t{4095};
@@ -114,11 +139,13 @@ Store::~Store() {
 }
 
 void Store::interrupt() {
-  machine_.interrupt.store(1, std::memory_order_relaxed);
+  machine_.interrupt.store(1);
   machine_.stack_limit.store(nullptr, std::memory_order_relaxed);
+  stop(machine_);
 }
 void Store::clear_interrupt() {
-  machine_.interrupt.store(0, std::memory_order_relaxed);
+  machine_.interrupt.store(0);
+  go_on(machine_);
   machine_.stack_limit.store(machine_.stack_end, std::memory_order_relaxed);
 }
 
@@ -133,7 +160,7 @@ Result<TableObject*> Store::make_table(const TableType& type) {
   auto made = std::make_unique<TableObject>();
   made->type = type;
   made->elements_max = type.limits.has_max ? std::min(type.limits.max, options_.table_elements_max) : options_.table_elements_max;
-  made->elements.resize(type.limits.min, 0);
+  made->resize(type.limits.min, 0);
   tables_.push_back(std::move(made));
   return tables_.back().get();
 }
@@ -146,6 +173,8 @@ GlobalObject* Store::make_global(const GlobalType& type, const Value& value) {
 }
 
 namespace {
+
+constinit const std::atomic<const void*> kNoNative{nullptr};
 
 bool fits(const SizeLimits& have, std::uint64_t size, const SizeLimits& want) {
   if (have.is64 != want.is64 || size < want.min) return false;
@@ -176,7 +205,7 @@ Result<Extern> Store::resolve(const ModuleData& module, const Import& import, co
       FuncType have = type_of_signature(row.signature);
       if (have != type) return incompatible(cat("the host's is ", format_type(have), ", wanted is ", format_type(type)));
       std::unique_ptr<FunctionObject>& object = host_functions_[{&row, at->second.self}];
-      if (object == nullptr) object = std::make_unique<FunctionObject>(FunctionObject{.type = number, .host = row.call, .data = at->second.self, .signature = &type, .name = cat(import.module, ".", import.name)});
+      if (object == nullptr) object = std::make_unique<FunctionObject>(FunctionObject{.type = number, .host = row.call, .data = at->second.self, .signature = &type, .native = &kNoNative, .name = cat(import.module, ".", import.name)});
       object->signature = &module.registry->type(number);
       return object.get();
     }
@@ -320,8 +349,19 @@ Result<Instance*> Store::instantiate(std::shared_ptr<const Module> module, const
     vm.table_list.push_back(table);
   }
   vm.tables = vm.table_list.data();
+  if (!vm.memory_list.empty()) {
+    vm.memory = vm.memories[0];
+    vm.memory_base = vm.memory->base;
+  }
+  vm.tier = module->tier();
+  vm.heat = vm.code->heat.get();
+  if (vm.tier != nullptr) vm.tier->attach(vm);
+  for (std::uint32_t i = 0; i < vm.own_functions.size(); ++i) vm.own_functions[i].native = vm.natives != nullptr ? vm.natives + m.imported_functions + i : &kNoNative;
   // From here on others may see it: a failing start leaves its functions in shared tables.
   instances_.push_back(std::move(made));
+  vm.next = machine_.vms.load(std::memory_order_relaxed);
+  machine_.vms.store(&vm);
+  if (machine_.interrupt.load() != 0) stop(machine_);
   TRY(start_up(*instances_.back()));
   return instances_.back().get();
 }

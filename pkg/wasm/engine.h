@@ -36,35 +36,52 @@
 
 namespace monopod::wasm {
 
+enum class EngineKind : std::uint8_t {
+  kAuto,         // interprets first, compiles in the background what is called or loops often; as kInterpreter where there is no compiler
+  kInterpreter,
+  kJit,          // compiles every function when it is first called; what cannot be compiled is interpreted. Refused where there is no compiler
+};
+
 struct EngineOptions {
   Level level = Level::kCurrent;
   bool fuel = false;  // code counts what it executes; needed for StoreOptions::fuel, costs about a tenth
+  EngineKind engine = EngineKind::kInterpreter;
+  bool background = true;  // kAuto: compiles on a thread of its own; else where the heat was noticed
 };
+// Why kJit would be refused on this machine: "compiled code is for x86-64"; empty where it is not.
+std::string_view jit_unavailable();
+
+class Worker;
 
 class Engine {
  public:
-  explicit Engine(EngineOptions options) : options_(options), registry_(std::make_shared<TypeRegistry>()) {}
+  explicit Engine(EngineOptions options);
+  ~Engine();
   const EngineOptions& options() const { return options_; }
   const std::shared_ptr<TypeRegistry>& registry() const { return registry_; }
 
  private:
+  friend class Module;
   EngineOptions options_;
   std::shared_ptr<TypeRegistry> registry_;
+  std::shared_ptr<Worker> worker_;  // compiles in the background; shared with the modules
 };
 
 class Module {
  public:
-  // Errors as decode_module() in module.h.
+  // Errors as decode_module() in module.h; kUnimplemented where kJit is asked for and unavailable.
   static Result<std::shared_ptr<const Module>> load(const Engine& engine, std::vector<std::uint8_t> bytes);
   ~Module();
   const ModuleData& data() const { return *data_; }
   CodeCache& code() const { return *code_; }
-  std::size_t code_bytes() const;  // of the register code made so far
+  std::size_t code_bytes() const;  // of the register code and machine code made so far
+  Tier* tier() const { return tier_.get(); }  // null: interpreted only
 
  private:
   Module() = default;
   std::shared_ptr<ModuleData> data_;
   std::unique_ptr<CodeCache> code_;
+  std::unique_ptr<Tier> tier_;
 };
 
 struct Value {

@@ -32,7 +32,15 @@ inline constexpr std::uint32_t kFrameSlotsMax = 60'000;
 inline constexpr std::uint64_t kPageBytes = 65'536;
 inline constexpr std::uint64_t kMemory32PagesMax = 65'536;
 inline constexpr std::uint64_t kMemory64PagesMax = std::uint64_t{1} << 18;  // ours: 16 GiB of addresses kept free for one memory
+// Kept free behind every memory: compiled code adds offsets below it without asking.
+inline constexpr std::uint64_t kGuardBytes = std::uint64_t{32} << 20;
 inline constexpr std::uint64_t kTableElementsMax = 10'000'000;
+
+// Compiled code: bodies beyond stay with the interpreter, for registers are given out in more than linear time; so do functions of many locals.
+inline constexpr std::uint32_t kCompiledBodyBytesMax = 8'192;
+inline constexpr std::uint32_t kCompiledLocalsMax = 1'000;
+inline constexpr std::size_t kMachineCodeBytesMax = std::size_t{64} << 20;  // of one module
+inline constexpr std::size_t kHostStackReserveBytes = 256 << 10;            // what compiled code leaves of the host's stack to the host's functions
 
 inline constexpr std::size_t kStackBytesDefault = std::size_t{1} << 20;  // of one store: about what a native thread of a guest gets
 inline constexpr std::uint32_t kEntryDepthMax = 100;                     // guest -> host -> guest -> … : each takes a piece of the host's own stack

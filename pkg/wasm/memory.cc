@@ -11,8 +11,9 @@
 namespace monopod::wasm {
 namespace {
 
-// Behind the last page: an access that a future engine does not check ends here.
-constexpr std::uint64_t kGuardBytes = kPageBytes;
+constexpr std::uint64_t kAllOf32Bits = std::uint64_t{4} << 30;
+
+void* reserve(std::uint64_t bytes) { return ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0); }
 
 }  // namespace
 
@@ -30,27 +31,36 @@ Result<std::unique_ptr<MemoryObject>> MemoryObject::make(const SizeLimits& type,
   if (type.min > std::min(pages_max, top)) return fail(Code::kResourceExhausted, cat("wasm memory of ", type.min, " pages, the most is ", std::min(pages_max, top)));
   std::uint64_t pages = out->pages_max;
   out->pool = pool;
+  out->guarded = !type.is64;
+  out->reserved = (out->guarded ? kAllOf32Bits : pages * kPageBytes) + kGuardBytes;
   if (pool != nullptr) {
-    if (Pool::Range used = pool->take(pages * kPageBytes + kGuardBytes); used.base != nullptr) {
+    if (Pool::Range used = pool->take(out->reserved); used.base != nullptr) {
       out->base = used.base;
-      out->reserved = used.reserved;
       out->accessible = used.accessible;
+      // Compiled code does not compare: what the last guest had and this one has not is taken away.
+      if (std::uint64_t size = type.min * kPageBytes; out->guarded && out->accessible > size && ::mprotect(out->base + size, out->accessible - size, PROT_NONE) == 0) out->accessible = size;
+      out->guarded = out->guarded && out->accessible <= type.min * kPageBytes;
       if (!out->grow(type.min)) return fail_errno(cat("allocate ", type.min, " pages of wasm memory"));
       return out;
     }
   }
-  void* at = MAP_FAILED;
-  // Where addresses are scarce (39-bit kernels, RLIMIT_AS): less, and growing ends earlier.
-  for (;; pages = std::max(type.min, pages / 4)) {
+  void* at = reserve(out->reserved);
+  // Where addresses are scarce (39-bit kernels, RLIMIT_AS): no more than it may grow to, then less, and growing ends earlier.
+  for (out->guarded = out->guarded && at != MAP_FAILED; at == MAP_FAILED; pages = std::max(type.min, pages / 4)) {
     out->reserved = pages * kPageBytes + kGuardBytes;
-    at = ::mmap(nullptr, out->reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at != MAP_FAILED || pages == type.min) break;
+    at = reserve(out->reserved);
+    if (pages == type.min) break;
   }
   if (at == MAP_FAILED) return fail_errno(cat("reserve ", out->reserved, " bytes of wasm memory"));
   out->base = static_cast<std::uint8_t*>(at);
-  out->pages_max = pages;
+  out->pages_max = std::min(out->pages_max, pages);
   if (!out->grow(type.min)) return fail_errno(cat("allocate ", type.min, " pages of wasm memory"));
   return out;
+}
+
+const void* forbidden_address() {
+  static const void* page = ::mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return page;
 }
 
 bool MemoryObject::grow(std::uint64_t pages) {
@@ -69,7 +79,7 @@ bool MemoryObject::grow(std::uint64_t pages) {
 std::uint64_t table_grow(TableObject& table, std::uint64_t count, std::uint64_t value) {
   std::uint64_t size = table.elements.size();
   if (count > table.elements_max || size > table.elements_max - count) return ~std::uint64_t{0};
-  table.elements.resize(size + count, value);
+  table.resize(size + count, value);
   return size;
 }
 

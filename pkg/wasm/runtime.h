@@ -18,6 +18,7 @@ namespace monopod::wasm {
 struct Insn;
 struct Vm;
 struct CodeCache;
+class Tier;
 class Store;
 class Pool;
 class Caller;
@@ -38,6 +39,7 @@ struct FunctionObject {
   HostCall host = nullptr;
   void* data = nullptr;
   const FuncType* signature = nullptr;
+  const std::atomic<const void*>* native = nullptr;  // where the address of its compiled entry stands; never null where any code is compiled
   std::string name;  // of host functions, for backtraces
 };
 
@@ -45,6 +47,14 @@ struct TableObject {
   TableType type;
   std::uint64_t elements_max = 0;  // of the type and the store's limit
   std::vector<std::uint64_t> elements;
+  // The same, for compiled code.
+  std::uint64_t* data = nullptr;
+  std::uint64_t size = 0;
+  void resize(std::uint64_t count, std::uint64_t value) {
+    elements.resize(count, value);
+    data = elements.data();
+    size = count;
+  }
 };
 
 // Linear memory: a reservation of addresses, of which the first `bytes` are accessible. Never moves.
@@ -55,6 +65,7 @@ struct MemoryObject {
   std::uint64_t reserved = 0;
   std::uint64_t pages_max = 0;
   std::uint64_t accessible = 0;  // bytes, or more of a range that was used before
+  bool guarded = false;          // whatever 32 bits of address and kGuardBytes of offset reach is reserved: behind `bytes` is nothing but a fault
   Pool* pool = nullptr;
   ~MemoryObject();
   MemoryObject() = default;
@@ -97,9 +108,15 @@ struct Machine {
   std::string backtrace;
   std::int32_t exit_code = 0;
   Store* store = nullptr;
+  std::size_t stack_bytes = 0;
+  std::atomic<Vm*> vms{nullptr};     // of all instances, for interruptions; only added to
+  // Of compiled code, which runs on the host's stack.
+  void* native_frame = nullptr;      // where the innermost entry into it saved what a trap restores
+  std::uintptr_t native_floor = 0;   // its frames stay above
+  std::uintptr_t fault_address = 0;  // of the last signal
 };
 
-// What the handlers of the interpreter see of an instance.
+// What the engines see of an instance.
 struct Vm {
   const std::atomic<const Insn*>* entries = nullptr;  // of the module's own functions, by index over all functions
   FunctionObject** functions = nullptr;
@@ -115,6 +132,17 @@ struct Vm {
   const ModuleData* module = nullptr;
   CodeCache* code = nullptr;
 
+  // What compiled code reads.
+  std::uint8_t* memory_base = nullptr;  // of memory 0
+  MemoryObject* memory = nullptr;
+  const std::atomic<const void*>* natives = nullptr;  // entries by index over all functions; null for imports
+  std::atomic<const void*> epoch{this};               // read at loop heads: an interruption makes it an address that cannot be
+  std::atomic<std::uintptr_t> native_limit{~std::uintptr_t{0}};  // of the stack pointer, at function entries; all ones: stop
+  const FunctionObject* callee = nullptr;             // of an indirect call under way
+  Tier* tier = nullptr;                               // null: this module is interpreted only
+  std::atomic<std::uint32_t>* heat = nullptr;         // by function, where the interpreter counts; see kWarm
+  Vm* next = nullptr;                                 // of Machine::vms
+
   std::vector<FunctionObject> own_functions;
   std::vector<FunctionObject*> function_list;
   std::vector<std::uint64_t*> global_list;
@@ -123,6 +151,36 @@ struct Vm {
   std::vector<MemoryObject*> memory_list;
   std::vector<TagObject*> tag_list;
 };
+
+// The seam between the engines: the interpreter runs everything, a compiler takes over what it can, function by function, and neither knows the other but
+// through this. Code is of a module, shared by its instances. Any thread, but for what concerns one instance.
+class Tier {
+ public:
+  enum class Outcome { kNotReady, kDone, kFailed };  // kFailed: machine.trap says why
+  virtual ~Tier() = default;
+  virtual void attach(Vm& vm) = 0;  // a new instance, its memories made
+  // Runs a function with its arguments at slots, machine.sp beyond them; results replace them. kNotReady: there is no code for it, nothing was done.
+  virtual Outcome call(Vm& vm, std::uint32_t function, std::uint64_t* slots) = 0;
+  // Goes on with an activation that stands in its frame at a loop head (the byte of the module where its `loop` is); its results are where its arguments were.
+  virtual Outcome enter_loop(Vm& vm, std::uint32_t function, std::uint32_t loop, std::uint64_t* frame) = 0;
+  virtual void warm(Vm& vm, std::uint32_t function) = 0;  // called often
+  virtual std::size_t functions_compiled() const = 0;     // so far
+  virtual std::size_t bytes() const = 0;                  // of machine code
+};
+// Counted by the interpreter where a tier stands behind it: loop heads once, calls kCallHeat times. From kWarm on the tier is told.
+inline constexpr std::uint32_t kWarm = 2'000, kCallHeat = 10;
+
+// Interprets a function of vm's own module, as call_function does.
+bool interpret(Vm& vm, std::uint32_t function, std::uint64_t* slots);
+// Calls of the host (from: the calling instance), and of the host or another instance; arguments and results at slots, which may be anywhere.
+bool call_host(Machine& machine, Vm* from, const FunctionObject& function, std::uint64_t* slots);
+bool call_object(Vm& vm, const FunctionObject& function, std::uint64_t* slots);
+// Calls from interpreted code of this function go to the tier from now on (true), or no longer do.
+void divert(CodeCache& code, std::uint32_t function, bool to_tier);
+// An address that faults when read, for Vm::epoch.
+const void* forbidden_address();
+void stop(Machine& machine);  // compiled code of all instances, at the next loop or call; and
+void go_on(Machine& machine);
 
 // Runs a function with its arguments at slots (on the machine's stack, machine.sp beyond them); results replace them. The reason is in machine.trap
 // where it fails.

@@ -41,7 +41,8 @@ constexpr HostFunction kSpecTest[] = {
 
 class Script {
  public:
-  explicit Script(fs::path file) : file_(std::move(file)), engine_({.level = file_.string().find("core-2.0") != std::string::npos ? Level::kCore2 : Level::kCurrent}), store_({}) {
+  Script(fs::path file, EngineKind kind)
+      : file_(std::move(file)), engine_({.level = file_.string().find("core-2.0") != std::string::npos ? Level::kCore2 : Level::kCurrent, .engine = kind, .background = false}), store_({}) {
     linker_.add("spectest", kSpecTest, &nothing_);
     linker_.add("spectest", "global_i32", store_.make_global({kI32, false}, Value::i32(666)));
     linker_.add("spectest", "global_i64", store_.make_global({kI64, false}, Value::i64(666)));
@@ -58,8 +59,11 @@ class Script {
     Result<json::Value> script = json::parse(*text);
     ASSERT_TRUE(script) << script.error().message();
     for (const json::Value& command : *json::get_array(*script, {"commands"})) step(command);
+    for (const std::shared_ptr<const Module>& module : modules_)
+      if (module->tier() != nullptr) compiled += module->tier()->functions_compiled();
   }
 
+  std::size_t compiled = 0;  // functions
   int done = 0;
   int failed = 0;
 
@@ -67,7 +71,9 @@ class Script {
   Result<std::shared_ptr<const Module>> load(const json::Value& command) {
     Result<std::string> bytes = sys::read_host_file(file_.parent_path() / std::string(json::get_string(command, {"filename"})), 64 << 20);
     if (!bytes) return fail(bytes.error());
-    return Module::load(engine_, {bytes->begin(), bytes->end()});
+    Result<std::shared_ptr<const Module>> module = Module::load(engine_, {bytes->begin(), bytes->end()});
+    if (module) modules_.push_back(*module);
+    return module;
   }
 
   void wrong(const json::Value& command, std::string_view why) {
@@ -208,6 +214,7 @@ class Script {
 
   fs::path file_;
   Engine engine_;
+  std::vector<std::shared_ptr<const Module>> modules_;
   Store store_;
   Linker linker_;
   Nothing nothing_;
@@ -215,7 +222,10 @@ class Script {
   std::map<std::string, Instance*> named_;
 };
 
-TEST(Spec, EveryScriptPasses) {
+class Spec : public ::testing::TestWithParam<EngineKind> {};
+
+TEST_P(Spec, EveryScriptPasses) {
+  if (GetParam() == EngineKind::kJit && !jit_unavailable().empty()) GTEST_SKIP() << jit_unavailable();
   std::string folder = spec_folder();
   if (folder.empty()) GTEST_SKIP() << "the core specification's tests are missing: set MONOPOD_WASM_SPEC to a folder with core-2.0 in it";
   std::vector<fs::path> files;
@@ -224,16 +234,21 @@ TEST(Spec, EveryScriptPasses) {
   std::ranges::sort(files);
   const char* only = std::getenv("MONOPOD_WASM_SPEC_ONLY");
   int done = 0, failed = 0;
+  std::size_t compiled = 0;
   for (const fs::path& file : files) {
     if (only != nullptr && file.stem() != only) continue;
-    Script script(file);
+    Script script(file, GetParam());
     script.run();
     done += script.done;
     failed += script.failed;
+    compiled += script.compiled;
   }
-  std::printf("spec: %zu files, %d commands pass, %d fail\n", files.size(), done, failed);
+  std::printf("spec: %zu files, %d commands pass, %d fail, %zu functions compiled\n", files.size(), done, failed, compiled);
   EXPECT_GT(done, only != nullptr ? 0 : 20'000);
+  if (GetParam() == EngineKind::kJit && only == nullptr) EXPECT_GT(compiled, 3'000U);
 }
+
+INSTANTIATE_TEST_SUITE_P(Engines, Spec, ::testing::Values(EngineKind::kInterpreter, EngineKind::kJit), [](const auto& info) { return info.param == EngineKind::kJit ? "Jit" : "Interpreter"; });
 
 }  // namespace
 }  // namespace monopod::wasm

@@ -31,24 +31,35 @@ struct RegisterCode {
   std::vector<TryRegion> tries;
 };
 
+struct CodeOptions {
+  bool fuel = false;
+  bool counted = false;   // calls and loops heat their function up, for a tier
+  bool diverted = false;  // every call asks the tier first
+};
+
 struct CodeCache {
-  CodeCache(const ModuleData& module, bool fuel);
+  CodeCache(const ModuleData& module, CodeOptions options);
   // The register code of a function; translated now if nobody called it before. Any thread.
   const Insn* code_of(std::uint32_t function);
   const RegisterCode* find(const Insn* ip) const;  // whose code this is; null: of no function of this module
   std::size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
 
+  void divert(std::uint32_t function, bool to_tier);
+
   const ModuleData& module;
-  const bool fuel;
+  const CodeOptions options;
   std::unique_ptr<std::atomic<const Insn*>[]> entries;
+  std::unique_ptr<std::atomic<std::uint32_t>[]> heat;  // by function; null where nothing is counted
 
  private:
   std::vector<Insn> stubs_;
+  std::vector<Insn> to_tier_;
+  std::vector<const Insn*> translated_;
   mutable std::mutex mutex_;
   std::map<const Insn*, std::unique_ptr<RegisterCode>> by_address_;
   std::atomic<std::size_t> bytes_{0};
 };
 
-std::unique_ptr<RegisterCode> translate(const ModuleData& module, std::uint32_t function, bool fuel);
+std::unique_ptr<RegisterCode> translate(const ModuleData& module, std::uint32_t function, CodeOptions options);
 
 }  // namespace monopod::wasm

@@ -246,6 +246,66 @@ MONOPOD_WASM_HANDLER call_reference(MONOPOD_WASM_STATE) {
   MONOPOD_WASM_JUMP(entry);
 }
 
+// ---- the seam to the tier above
+
+// After a failure of what was called from here, whose activation is gone: the caller's call, whose return address this is, failed.
+[[gnu::noinline]] MONOPOD_WASM_HANDLER failed_below(MONOPOD_WASM_STATE) {  // acc: the return address
+  const Insn* back = reinterpret_cast<const Insn*>(acc);
+  vm->machine->trap_ip = nullptr;
+  if (is_halt(back)) return;
+  fp -= back[-1].a;
+  ip = unwind(vm, back - 1, fp);
+  if (ip == nullptr) return;
+  MONOPOD_WASM_JUMP(ip);
+}
+#define RETURN_FROM_TIER(address)                \
+  do {                                           \
+    const Insn* to_caller_ = reinterpret_cast<const Insn*>(address); \
+    RELOAD_MEMORY();                             \
+    acc = fp[0];                                 \
+    to_last_float(acc, facc);                    \
+    fp -= to_caller_[-1].a;                      \
+    MONOPOD_WASM_JUMP(to_caller_);               \
+  } while (false)
+
+[[gnu::noinline]] MONOPOD_WASM_HANDLER to_tier(MONOPOD_WASM_STATE) {  // acc: the return address
+  switch (call_tier(vm, ip->i, fp)) {
+    case Tier::Outcome::kDone: RETURN_FROM_TIER(acc);
+    case Tier::Outcome::kFailed: [[clang::musttail]] return failed_below(MONOPOD_WASM_PASS(ip));
+    case Tier::Outcome::kNotReady: break;
+  }
+  const Insn* code = vm->code->code_of(ip->i);
+  MONOPOD_WASM_JUMP(code);
+}
+
+[[gnu::noinline]] MONOPOD_WASM_HANDLER warm_call_now(MONOPOD_WASM_STATE) {
+  vm->heat[ip->i].store(kWarm / 2, std::memory_order_relaxed);
+  vm->tier->warm(*vm, ip->i);
+  MONOPOD_WASM_NEXT(1);
+}
+MONOPOD_WASM_HANDLER warm_call(MONOPOD_WASM_STATE) {
+  u32 heat = vm->heat[ip->i].load(std::memory_order_relaxed) + kCallHeat;
+  vm->heat[ip->i].store(heat, std::memory_order_relaxed);
+  if (heat >= kWarm) [[unlikely]] [[clang::musttail]] return warm_call_now(MONOPOD_WASM_PASS(ip));
+  MONOPOD_WASM_NEXT(1);
+}
+[[gnu::noinline]] MONOPOD_WASM_HANDLER warm_loop_now(MONOPOD_WASM_STATE) {
+  vm->heat[ip->i].store(kWarm / 2, std::memory_order_relaxed);
+  acc = fp[ip->a];
+  switch (enter_loop_in_tier(vm, ip, fp)) {
+    case Tier::Outcome::kDone: RETURN_FROM_TIER(acc);
+    case Tier::Outcome::kFailed: [[clang::musttail]] return failed_below(MONOPOD_WASM_PASS(ip));
+    case Tier::Outcome::kNotReady: break;
+  }
+  MONOPOD_WASM_NEXT(2);
+}
+MONOPOD_WASM_HANDLER warm_loop(MONOPOD_WASM_STATE) {
+  u32 heat = vm->heat[ip->i].load(std::memory_order_relaxed) + 1;
+  vm->heat[ip->i].store(heat, std::memory_order_relaxed);
+  if (heat >= kWarm) [[unlikely]] [[clang::musttail]] return warm_loop_now(MONOPOD_WASM_PASS(ip));
+  MONOPOD_WASM_NEXT(2);
+}
+
 // Tail calls: arguments move to the frame's start, the return address stays the caller's. The last word: a = arguments, b = header, c = slots of arguments,
 // d = slots of results.
 #define TAIL_CALL(word, entry)                                          \
@@ -486,7 +546,7 @@ const Handler kBranchTable[2] = {branch_table<false>, branch_table<true>};
 const Handler kMove = move, kMoveVector = move_vector, kConstI = const_int, kConstF = const_float, kConst64 = const_64, kConst64F = const_64_float, kConstV = const_vector;
 const Handler kSelectInt[2] = {select<As::kInt, false>, select<As::kInt, true>}, kSelectFloat[2] = {select<As::kFloat, false>, select<As::kFloat, true>},
               kSelectVector[2] = {select_vector<false>, select_vector<true>};
-const Handler kEnter = enter, kEnterZero = enter_zero, kTranslate = translate_first;
+const Handler kEnter = enter, kEnterZero = enter_zero, kTranslate = translate_first, kWarmCall = warm_call, kWarmLoop = warm_loop, kToTier = to_tier;
 const Handler kReturnNone = return_none, kReturnInt[2] = {return_int<false>, return_int<true>}, kReturnFloat[2] = {return_float<false>, return_float<true>},
               kReturnVector = return_vector, kReturnMany = return_many;
 const Handler kCall = call, kCallImport = call_import, kCallIndirect = call_indirect, kCallReference = call_reference, kTailCall = tail_call,

@@ -3,48 +3,16 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "wasm/backtrace.h"
 #include "wasm/engine.h"
 #include "wasm/interpreter/code.h"
 
 namespace monopod::wasm {
 namespace {
 
-constexpr int kBacktraceLinesMax = 50;
-
-// Lines of a backtrace; what repeats, as recursion does, is counted instead.
-class Backtrace {
- public:
-  explicit Backtrace(Machine& machine) : m_(machine) {}
-  ~Backtrace() { flush(); }
-  void again() { ++repeats_; }
-  void add(std::string where) {
-    flush();
-    last_ = std::move(where);
-    if (++lines_ <= kBacktraceLinesMax) m_.backtrace += cat("\n  at ", last_);
-  }
-  bool full() const { return lines_ > kBacktraceLinesMax; }
-
- private:
-  void flush() {
-    if (repeats_ != 0 && lines_ <= kBacktraceLinesMax) m_.backtrace += cat("\n  … ", repeats_, " times more");
-    repeats_ = 0;
-    if (full() && !m_.backtrace.ends_with("…")) m_.backtrace += "\n  …";
-  }
-  Machine& m_;
-  std::string last_;
-  std::uint64_t repeats_ = 0;
-  int lines_ = 0;
-};
-
-std::string hex(std::uint32_t n) {
-  std::string out;
-  for (; n != 0 || out.empty(); n >>= 4) out.insert(out.begin(), "0123456789abcdef"[n & 15]);
-  return "0x" + out;
-}
-
 // The frames of one run, from the failing instruction down to where the host called.
 void add_frames(Machine& m, const Vm& vm, const Insn* ip, const std::uint64_t* fp) {
-  Backtrace trace(m);
+  Backtrace trace(m.backtrace);
   const Insn* before = nullptr;
   const RegisterCode* code = nullptr;
   while (ip != nullptr && !is_halt(ip)) {
@@ -57,7 +25,7 @@ void add_frames(Machine& m, const Vm& vm, const Insn* ip, const std::uint64_t* f
       auto at = static_cast<std::uint32_t>(ip - code->insns.data());
       auto after = std::ranges::upper_bound(code->places, at, {}, &std::pair<std::uint32_t, std::uint32_t>::first);
       std::uint32_t offset = after == code->places.begin() ? 0 : std::prev(after)->second;
-      trace.add(cat(vm.module->describe_function(code->function), " (byte ", hex(offset), ")"));
+      trace.add(*vm.module, code->function, offset);
     }
     if (trace.full()) return;
     const Insn* back = reinterpret_cast<const Insn*>(fp[code->header]);
@@ -116,10 +84,7 @@ bool call_out(Vm* vm, const Insn* ip, std::uint64_t* fp, const FunctionObject* f
   m.sp = slots + std::max(function->signature->param_slots, function->signature->result_slots);
   bool good = true;
   if (function->vm == nullptr) [[likely]] {
-    Caller caller(m, vm);
-    function->host(caller, function->data, slots);
-    good = m.trap == Trap::kNone;
-    if (!good) m.backtrace += cat("\n  at ", function->name);
+    good = call_host(m, vm, *function, slots);
   } else {
     good = call_function(m, *function, slots);
   }
@@ -131,40 +96,59 @@ bool call_out(Vm* vm, const Insn* ip, std::uint64_t* fp, const FunctionObject* f
   return good;
 }
 
-bool call_function(Machine& m, const FunctionObject& function, std::uint64_t* slots) {
-  if (m.depth >= kEntryDepthMax) {
-    m.trap = Trap::kStack;
-    return false;
-  }
-  ++m.depth;
-  m.trap = Trap::kNone;
-  if (function.vm == nullptr) {
-    Caller caller(m, nullptr);
-    function.host(caller, function.data, slots);
-  } else {
-    start(function.vm, function.index, slots);
-    if (m.trap != Trap::kNone && m.trap != Trap::kExit) add_frames(m, *function.vm, m.trap_ip, m.trap_fp);
-  }
-  --m.depth;
+bool interpret(Vm& vm, std::uint32_t function, std::uint64_t* slots) {
+  Machine& m = *vm.machine;
+  start(&vm, function, slots);
+  if (m.trap != Trap::kNone && m.trap != Trap::kExit) add_frames(m, vm, m.trap_ip, m.trap_fp);
   return m.trap == Trap::kNone;
 }
 
-CodeCache::CodeCache(const ModuleData& data, bool with_fuel) : module(data), fuel(with_fuel), entries(std::make_unique<std::atomic<const Insn*>[]>(data.functions.size())), stubs_(data.functions.size()) {
+Tier::Outcome call_tier(Vm* vm, std::uint32_t function, std::uint64_t* slots) {
+  Machine& m = *vm->machine;
+  std::uint64_t* sp = m.sp;
+  const FuncType& type = *vm->module->function_types[function];
+  m.sp = slots + std::max(type.param_slots, type.result_slots);
+  Tier::Outcome outcome = vm->tier->call(*vm, function, slots);
+  m.sp = sp;
+  return outcome;
+}
+
+Tier::Outcome enter_loop_in_tier(Vm* vm, const Insn* ip, std::uint64_t* fp) {
+  Machine& m = *vm->machine;
+  std::uint64_t* sp = m.sp;
+  m.sp = fp + vm->code->find(ip)->insns[0].i;
+  Tier::Outcome outcome = vm->tier->enter_loop(*vm, ip->i, ip[1].i, fp);
+  m.sp = sp;
+  return outcome;
+}
+
+CodeCache::CodeCache(const ModuleData& data, CodeOptions with)
+    : module(data), options(with), entries(std::make_unique<std::atomic<const Insn*>[]>(data.functions.size())), stubs_(data.functions.size()), translated_(data.functions.size()) {
+  bool tiered = with.counted || with.diverted;
+  if (tiered) to_tier_.resize(data.functions.size());
+  if (with.counted) heat = std::make_unique<std::atomic<std::uint32_t>[]>(data.functions.size());
   for (std::uint32_t i = 0; i < stubs_.size(); ++i) {
     stubs_[i] = {handlers::kTranslate, 0, 0, i};
-    entries[i].store(&stubs_[i], std::memory_order_relaxed);
+    if (tiered) to_tier_[i] = {handlers::kToTier, 0, 0, i};
+    entries[i].store(with.diverted ? &to_tier_[i] : &stubs_[i], std::memory_order_relaxed);
   }
 }
 
+void CodeCache::divert(std::uint32_t function, bool to_tier) {
+  std::lock_guard lock(mutex_);
+  entries[function].store(to_tier ? &to_tier_[function] : translated_[function] != nullptr ? translated_[function] : &stubs_[function], std::memory_order_release);
+}
+void divert(CodeCache& code, std::uint32_t function, bool to_tier) { code.divert(function, to_tier); }
+
 const Insn* CodeCache::code_of(std::uint32_t function) {
   std::lock_guard lock(mutex_);
-  const Insn* now = entries[function].load(std::memory_order_relaxed);
-  if (now != &stubs_[function]) return now;
-  std::unique_ptr<RegisterCode> code = translate(module, function, fuel);
+  if (translated_[function] != nullptr) return translated_[function];
+  std::unique_ptr<RegisterCode> code = translate(module, function, options);
   const Insn* first = code->insns.data();
   bytes_.fetch_add(code->insns.size() * sizeof(Insn) + code->places.size() * sizeof(code->places[0]) + sizeof(RegisterCode), std::memory_order_relaxed);
   by_address_.emplace(first, std::move(code));
-  entries[function].store(first, std::memory_order_release);
+  translated_[function] = first;
+  if (entries[function].load(std::memory_order_relaxed) == &stubs_[function]) entries[function].store(first, std::memory_order_release);
   return first;
 }
 

@@ -13,6 +13,10 @@ bool call_out(Vm* vm, const Insn* ip, std::uint64_t* fp, const FunctionObject* f
 const Insn* unwind(Vm* vm, const Insn* ip, std::uint64_t*& fp);
 const Insn* unwind_caller(Vm* vm, const Insn* ip, std::uint64_t*& fp);  // as if thrown by who called this frame
 
+// To the tier and back, from a frame of register code.
+Tier::Outcome call_tier(Vm* vm, std::uint32_t function, std::uint64_t* slots);
+Tier::Outcome enter_loop_in_tier(Vm* vm, const Insn* ip, std::uint64_t* fp);
+
 // Runs a function of vm's own module until it returns (results at slots) or fails.
 void start(Vm* vm, std::uint32_t function, std::uint64_t* slots);
 bool is_halt(const Insn* ip);  // where start()'s function returns to

@@ -75,6 +75,8 @@ extern const Handler kBranchTable[2];         // a = index, i = count; count + 1
 extern const Handler kMove, kMoveVector, kConstI, kConstF, kConst64, kConst64F, kConstV;  // a = to
 extern const Handler kSelectInt[2], kSelectFloat[2], kSelectVector[2];  // [slot, last]: a = to, b = first, c = second, d = condition
 extern const Handler kEnter, kEnterZero, kTranslate;
+extern const Handler kWarmCall, kWarmLoop;  // i = function; of loops a = slot of the return address, and i of the next word = where in the module
+extern const Handler kToTier;               // i = function
 extern const Handler kReturnNone, kReturnInt[2], kReturnFloat[2], kReturnVector, kReturnMany;
 extern const Handler kCall, kCallImport, kCallIndirect, kCallReference, kTailCall, kTailCallIndirect, kTailCallReference, kHalt;
 extern const Handler kUnreachable, kFuel;

@@ -34,12 +34,13 @@ bool is_commutative(u32 code) {
 
 }  // namespace
 
-std::unique_ptr<RegisterCode> translate(const ModuleData& module, std::uint32_t function, bool fuel) { return Translator(module, function, fuel).run(); }
+std::unique_ptr<RegisterCode> translate(const ModuleData& module, std::uint32_t function, CodeOptions options) { return Translator(module, function, options).run(); }
 
-Translator::Translator(const ModuleData& module, std::uint32_t function, bool fuel)
+Translator::Translator(const ModuleData& module, std::uint32_t function, CodeOptions options)
     : module_(module),
       type_(*module.function_types[function]),
-      fuel_(fuel),
+      fuel_(options.fuel),
+      counted_(options.counted),
       reader_(module.bytes.data(), module.bytes.data() + module.functions[function].body.from, module.bytes.data() + module.functions[function].body.to),
       code_(std::make_unique<RegisterCode>()) {
   code_->function = function;
@@ -600,6 +601,7 @@ std::unique_ptr<RegisterCode> Translator::run() {
   top_ = top_max_ = slot + 1;
   u32 zeroed = slot - type_.param_slots;
   emit(zeroed == 0 ? handlers::kEnter : handlers::kEnterZero, code_->header, narrow(zeroed));
+  if (counted_) emit(handlers::kWarmCall, 0, 0, code_->function);
   begin_block();
   labels_.push_back({.opcode = kBlock, .base = narrow(top_), .results = type_.results});
   while (!labels_.empty()) {

@@ -18,7 +18,7 @@ inline std::uint16_t narrow(std::uint32_t n) {
 
 class Translator {
  public:
-  Translator(const ModuleData& module, std::uint32_t function, bool fuel);
+  Translator(const ModuleData& module, std::uint32_t function, CodeOptions options);
   std::unique_ptr<RegisterCode> run();
 
  private:
@@ -112,6 +112,7 @@ class Translator {
   const ModuleData& module_;
   const FuncType& type_;
   const bool fuel_;
+  const bool counted_;
   Reader reader_;
   std::unique_ptr<RegisterCode> code_;
   std::vector<ValType> locals_;

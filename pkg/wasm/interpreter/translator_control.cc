@@ -22,6 +22,7 @@ void Translator::read_block_type(Label& label) {
 }
 
 void Translator::block(std::uint8_t opcode) {
+  auto at = static_cast<u32>(reader_.offset() - 1);
   Entry condition;
   if (opcode == kIf) condition = pop();
   Label label{.opcode = opcode};
@@ -71,6 +72,7 @@ void Translator::block(std::uint8_t opcode) {
   if (opcode == kLoop) {
     last_.valid = false;
     label.target = static_cast<u32>(code_->insns.size());
+    if (counted_) emit(handlers::kWarmLoop, code_->header, 0, code_->function), word(0, 0, 0, at);
     begin_block();
   }
   labels_.push_back(std::move(label));

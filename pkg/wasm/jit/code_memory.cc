@@ -1,0 +1,54 @@
+#include "wasm/jit/code_memory.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "sys/fd.h"
+#include "wasm/limits.h"
+
+namespace monopod::wasm::jit {
+namespace {
+
+constexpr unsigned kMfdExec = 0x10;  // Linux 6.3: where vm.memfd_noexec asks that it is said
+constexpr std::size_t kLessBytes = 4 << 20;
+
+sys::Fd make_file() {
+  sys::Fd fd(::memfd_create("wasm-code", MFD_CLOEXEC | kMfdExec));
+  if (!fd) fd = sys::Fd(::memfd_create("wasm-code", MFD_CLOEXEC));
+  return fd;
+}
+
+std::uint8_t* map(int fd, std::size_t bytes, int protection) {
+  void* at = ::mmap(nullptr, bytes, protection, MAP_SHARED, fd, 0);
+  return at == MAP_FAILED ? nullptr : static_cast<std::uint8_t*>(at);
+}
+
+}  // namespace
+
+std::unique_ptr<CodeMemory> CodeMemory::make() {
+  sys::Fd fd = make_file();
+  if (!fd) return nullptr;
+  for (std::size_t bytes : {kMachineCodeBytesMax, kLessBytes}) {  // the second where addresses are scarce
+    std::unique_ptr<CodeMemory> out(new CodeMemory);
+    out->bytes_ = bytes;
+    if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) return nullptr;
+    out->run_ = map(fd.get(), bytes, PROT_READ | PROT_EXEC);
+    out->write_ = map(fd.get(), bytes, PROT_READ | PROT_WRITE);
+    if (out->run_ != nullptr && out->write_ != nullptr) return out;
+  }
+  return nullptr;
+}
+
+CodeMemory::~CodeMemory() {
+  if (run_ != nullptr) ::munmap(run_, bytes_);
+  if (write_ != nullptr) ::munmap(write_, bytes_);
+}
+
+CodeMemory::Room CodeMemory::take(std::size_t bytes) {
+  std::size_t from = (used_ + 15) & ~std::size_t{15};
+  if (bytes > bytes_ || from > bytes_ - bytes) return {};
+  used_ = from + bytes;
+  return {write_ + from, run_ + from};
+}
+
+}  // namespace monopod::wasm::jit

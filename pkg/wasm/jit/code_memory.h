@@ -1,0 +1,37 @@
+// Memory for machine code. Every page is mapped twice: where it runs it cannot be written, where it is written it cannot run.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+namespace monopod::wasm::jit {
+
+class CodeMemory {
+ public:
+  // Null where the kernel does not give executable memory (or no addresses).
+  static std::unique_ptr<CodeMemory> make();
+  ~CodeMemory();
+  CodeMemory(const CodeMemory&) = delete;
+  CodeMemory& operator=(const CodeMemory&) = delete;
+
+  struct Room {
+    std::uint8_t* write = nullptr;
+    const std::uint8_t* run = nullptr;
+  };
+  // The next bytes of it; run is null where it is full. Nothing is taken back before the end.
+  Room take(std::size_t bytes);
+  bool holds(std::uintptr_t address) const { return address - reinterpret_cast<std::uintptr_t>(run_) < bytes_; }
+  std::uintptr_t from() const { return reinterpret_cast<std::uintptr_t>(run_); }
+  std::uintptr_t to() const { return from() + bytes_; }
+  std::size_t used() const { return used_; }
+  std::size_t left() const { return bytes_ - used_; }
+
+ private:
+  CodeMemory() = default;
+  std::uint8_t* run_ = nullptr;
+  std::uint8_t* write_ = nullptr;
+  std::size_t bytes_ = 0;
+  std::size_t used_ = 0;
+};
+
+}  // namespace monopod::wasm::jit

@@ -1,0 +1,25 @@
+// A function's machine code and what is known about it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "wasm/runtime.h"
+
+namespace monopod::wasm::jit {
+
+// From here on, up to the next place, machine code is of this byte of the module; a signal there means this.
+struct Place {
+  std::uint32_t native = 0;
+  std::uint32_t wasm = 0;
+  Trap trap = Trap::kNone;  // kNone: a helper failed, which has said why
+};
+
+struct CompiledFunction {
+  std::uint32_t function = 0;
+  std::uintptr_t from = 0, to = 0;
+  std::uint32_t frame_bytes = 0;  // between the stack pointer and the return address
+  std::vector<Place> places;      // ascending
+};
+
+}  // namespace monopod::wasm::jit

@@ -1,0 +1,456 @@
+#include "wasm/jit/compiler.h"
+
+#include <algorithm>
+#include <csetjmp>
+#include <cstdlib>
+
+#include "wasm/jit/helpers.h"
+#include "wasm/limits.h"
+
+namespace monopod::wasm::jit {
+namespace {
+// Debian builds asmjit with its assertions, which end the process. What is asserted about one function is no reason to: it stays interpreted.
+constinit thread_local std::jmp_buf* on_assertion = nullptr;
+}  // namespace
+
+// The linker puts it in the place of asmjit's own (cmake/MonopodDependencies.cmake).
+extern "C" [[noreturn]] void __wrap__ZN6asmjit8_abi_1_910DebugUtils15assertionFailedEPKciS3_(const char* file, int line, const char* what) {
+  if (on_assertion != nullptr) std::longjmp(*on_assertion, 1);
+  std::fprintf(stderr, "%s:%d: %s\n", file, line, what);
+  std::abort();
+}
+
+using namespace asmjit;
+
+namespace {
+
+constexpr std::uint32_t kFrameBytesMax = 64 << 10;  // a quarter of what is kept for the host: entries ask before they push
+
+bool is_vector_register(ValType t) { return t == kF32 || t == kF64 || t == kV128; }
+
+// Errors in the middle of a function are told once, at its end.
+class Errors : public ErrorHandler {
+ public:
+  void handleError(asmjit::Error, const char*, BaseEmitter*) override { any = true; }
+  bool any = false;
+};
+
+// Comments carry places through the register allocator.
+class PlacingAssembler : public x86::Assembler {
+ public:
+  PlacingAssembler(CodeHolder& code, std::vector<Place>& places) : Assembler(&code), places_(places) {}
+  asmjit::Error comment(const char* data, std::size_t) override {  // all comments are places; their size is not passed on
+    Place place;
+    std::memcpy(&place, data, sizeof place);
+    place.native = static_cast<std::uint32_t>(offset());
+    if (!places_.empty() && places_.back().native == place.native) places_.back() = place;
+    else places_.push_back(place);
+    return kErrorOk;
+  }
+
+ private:
+  std::vector<Place>& places_;
+};
+
+}  // namespace
+
+struct Attempt : Compilation {
+  Attempt(NativeCode& native, const Job& job) {
+    code.init(Environment::host());
+    code.setErrorHandler(&errors);
+    compiler.emplace(native, job, code);
+  }
+  Errors errors;
+  std::optional<FunctionCompiler> compiler;
+};
+
+std::unique_ptr<Compilation> compile_function(NativeCode& native, const Job& job, CompiledFunction& out) {
+  const Function& f = native.module.functions[job.function];
+  if (f.body.to - f.body.from > kCompiledBodyBytesMax) return nullptr;
+  auto attempt = std::make_unique<Attempt>(native, job);
+  std::jmp_buf here;
+  if (setjmp(here) != 0) {
+    on_assertion = nullptr;
+    (void)attempt.release();  // in no state to be destroyed
+    return nullptr;
+  }
+  on_assertion = &here;
+  bool good = attempt->compiler->run(out) && !attempt->errors.any;
+  on_assertion = nullptr;
+  if (!good) return nullptr;
+  return attempt;
+}
+
+FunctionCompiler::FunctionCompiler(NativeCode& native, const Job& job, CodeHolder& code)
+    : native_(native),
+      module_(native.module),
+      job_(job),
+      type_(*native.module.function_types[job.function]),
+      by_slots_(job.loop != Job::kEntry || !in_registers(type_)),
+      code_(code),
+      cc_(&code),
+      reader_(module_.bytes.data(), module_.bytes.data() + module_.functions[job.function].body.from, module_.bytes.data() + module_.functions[job.function].body.to) {}
+
+// ---- registers and operands
+
+BaseReg FunctionCompiler::make_register(ValType type) {
+  if (type == kF32) return cc_.newXmmSs();
+  if (type == kF64) return cc_.newXmmSd();
+  if (type == kV128) return cc_.newXmm();
+  return cc_.newUInt64();
+}
+
+void FunctionCompiler::move(const BaseReg& to, const Value& from) {
+  if (is_vector_register(from.type)) {
+    x86::Xmm d = to.as<x86::Xmm>();
+    if (from.kind == Value::Kind::kConst) {
+      if ((from.bits[0] | from.bits[1]) == 0) cc_.vxorps(d, d, d);
+      else if (from.type == kF32) cc_.vmovss(d, constant32(static_cast<u32>(from.bits[0])));
+      else if (from.type == kF64) cc_.vmovsd(d, constant64(from.bits[0]));
+      else cc_.vmovups(d, constant128(from.bits[0], from.bits[1]));
+      return;
+    }
+    x86::Xmm s = xmm(from);
+    if (s.id() != d.id()) cc_.vmovaps(d, s);
+    return;
+  }
+  x86::Gp d = to.as<x86::Gp>();
+  switch (from.kind) {
+    case Value::Kind::kConst:
+      if (from.bits[0] <= 0xffff'ffff) cc_.mov(d.r32(), static_cast<u32>(from.bits[0]));
+      else cc_.mov(d, from.bits[0]);
+      break;
+    case Value::Kind::kScaled: cc_.lea(d.r32(), x86::ptr(u64{0}, from.local != kNoLocal ? locals_[from.local].as<x86::Gp>() : from.reg.as<x86::Gp>(), from.shift)); break;
+    case Value::Kind::kFlags: {
+      x86::Gp other = from.condition.kind == Condition::Kind::kFlag ? x86::Gp() : make_int();
+      if (from.condition.kind == Condition::Kind::kFlag) {
+        cc_.set(from.condition.code, d.r8());
+      } else if (from.condition.kind == Condition::Kind::kEqualOrdered) {
+        cc_.setnp(d.r8());
+        cc_.sete(other.r8());
+        cc_.and_(d.r8(), other.r8());
+      } else {
+        cc_.setp(d.r8());
+        cc_.setne(other.r8());
+        cc_.or_(d.r8(), other.r8());
+      }
+      cc_.movzx(d.r32(), d.r8());
+      break;
+    }
+    case Value::Kind::kLocal: case Value::Kind::kRegister: {
+      x86::Gp s = gp(from);
+      if (s.id() != d.id()) cc_.mov(d, s);
+      break;
+    }
+  }
+}
+
+FunctionCompiler::Value FunctionCompiler::pop() {
+  Value v = stack_.back();
+  stack_.pop_back();
+  return v;
+}
+
+BaseReg FunctionCompiler::in_register(const Value& v) {
+  if (v.kind == Value::Kind::kRegister) return v.reg;
+  if (v.kind == Value::Kind::kLocal) return locals_[v.local];
+  BaseReg d = make_register(v.type);
+  move(d, v);
+  return d;
+}
+
+BaseReg FunctionCompiler::result_register(ValType type) {
+  Reader ahead = reader_;
+  std::uint8_t code = ahead.byte();
+  if (code != kLocalSet && code != kLocalTee) return make_register(type);
+  u32 local = ahead.u32();
+  settle_local(local);
+  return locals_[local];
+}
+
+x86::Gp FunctionCompiler::result_over(const Value& operand) {
+  std::uint8_t next = reader_.peek();
+  if (operand.kind == Value::Kind::kRegister && next != kLocalSet && next != kLocalTee) return operand.reg.as<x86::Gp>();
+  return result_gp(operand.type);
+}
+
+void FunctionCompiler::settle_local(u32 local) {
+  for (Value& v : stack_) {
+    if (v.local != local) continue;
+    BaseReg d = make_register(v.type);
+    move(d, v);
+    v = {.type = v.type, .reg = d};
+  }
+}
+
+void FunctionCompiler::settle_all() {
+  for (Value& v : stack_) {
+    if (v.kind != Value::Kind::kLocal && v.kind != Value::Kind::kScaled) continue;
+    BaseReg d = make_register(v.type);
+    move(d, v);
+    v = {.type = v.type, .reg = d};
+  }
+}
+
+void FunctionCompiler::set_local(u32 local, const Value& v) {
+  settle_local(local);
+  if (v.kind == Value::Kind::kRegister && v.reg.id() == locals_[local].id()) return;  // made there
+  move(locals_[local], v);
+}
+
+// ---- traps
+
+void FunctionCompiler::place(Trap trap) {
+  Place p{.wasm = wasm_, .trap = trap};
+  cc_.comment(reinterpret_cast<const char*>(&p), sizeof p);
+}
+
+Label FunctionCompiler::trap_label(Trap trap) {
+  if (!traps_.empty() && traps_.back().wasm == wasm_ && traps_.back().trap == trap) return traps_.back().label;
+  traps_.push_back({cc_.newLabel(), wasm_, trap});
+  return traps_.back().label;
+}
+
+void FunctionCompiler::check_flag(const x86::Gp& flag, Trap trap) {
+  cc_.test(flag.r32(), flag.r32());
+  trap_if(x86::CondCode::kZ, trap);
+}
+
+// ---- the whole
+
+bool FunctionCompiler::start() {
+  local_types_.assign(type_.params.begin(), type_.params.end());
+  for (u32 groups = reader_.u32(); groups-- > 0;) {
+    u32 count = reader_.u32();
+    if (count > kCompiledLocalsMax - std::min<std::size_t>(kCompiledLocalsMax, local_types_.size())) return false;
+    local_types_.resize(local_types_.size() + count, read_value_type(reader_, module_));
+  }
+  for (ValType t : local_types_) {
+    if (!supported(t)) return false;
+    operand_slot_ += slots_of(t);
+  }
+  for (ValType t : type_.results)
+    if (!supported(t)) return false;
+  ++operand_slot_;  // the return address
+
+  FuncSignatureBuilder signature(CallConvId::kX64SystemV);
+  if (by_slots_) {
+    signature.addArg(TypeId::kUInt64);
+    signature.addArg(TypeId::kUInt64);
+  } else {
+    describe(type_, signature);
+  }
+  function_ = cc_.addFunc(signature);
+  function_->frame().setAvxEnabled();
+  vm_ = make_int();
+  function_->setArg(0, vm_);
+  if (by_slots_) {
+    slots_ = make_int();
+    function_->setArg(1, slots_);
+  }
+  for (std::size_t i = 0; i < local_types_.size(); ++i) {
+    locals_.push_back(make_register(local_types_[i]));
+    if (!by_slots_ && i < type_.params.size()) function_->setArg(i + 1, locals_[i]);
+  }
+  memory_ = make_int();
+  if (native_.fuel) {
+    machine_ = make_int();
+    cc_.mov(machine_, at(vm_, offsetof(Vm, machine)));
+  }
+  entry_ = cc_.cursor();
+  if (job_.loop != Job::kEntry) {
+    loop_entry_ = cc_.newLabel();
+    cc_.jmp(loop_entry_);
+  } else {
+    u32 from = 0;
+    for (std::size_t i = 0; i < local_types_.size(); ++i) {
+      if (i >= type_.params.size()) move(locals_[i], {.kind = Value::Kind::kConst, .type = local_types_[i]});
+      else if (by_slots_) load_slot(locals_[i], local_types_[i], x86::ptr(slots_, static_cast<std::int32_t>(from * 8)));
+      from += slots_of(local_types_[i]);
+    }
+    charge();
+  }
+  return supported_;
+}
+
+void FunctionCompiler::load_slot(const BaseReg& to, ValType type, x86::Mem from) {
+  from.setSize(0);
+  if (type == kV128) cc_.vmovups(to.as<x86::Xmm>(), from);
+  else if (type == kF64) cc_.vmovsd(to.as<x86::Xmm>(), from);
+  else if (type == kF32) cc_.vmovss(to.as<x86::Xmm>(), from);
+  else cc_.mov(to.as<x86::Gp>(), from);
+}
+
+// Everything that is alive at the loop's head, from where the interpreter keeps it. Its frame: locals, the return address, operands.
+void FunctionCompiler::begin_loop_entry(const Block& loop) {
+  cc_.jmp(loop.start);
+  cc_.bind(loop_entry_);
+  u32 slot = 0;
+  for (std::size_t i = 0; i < locals_.size(); ++i) {
+    load_slot(locals_[i], local_types_[i], x86::ptr(slots_, static_cast<std::int32_t>(slot * 8)));
+    slot += slots_of(local_types_[i]);
+  }
+  slot = operand_slot_;
+  for (const Value& v : stack_) {
+    if (v.kind == Value::Kind::kRegister) load_slot(v.reg, v.type, x86::ptr(slots_, static_cast<std::int32_t>(slot * 8)));
+    slot += slots_of(v.type);
+  }
+  loop_entered_ = true;
+}
+
+// The interpreter's blocks, charged before they run; how much is known at their end.
+void FunctionCompiler::charge() {
+  if (!native_.fuel) return;
+  if (charge_ != nullptr) charge_->setOp(1, Imm(charged_));
+  charged_ = 0;
+  cc_.sub(x86::qword_ptr(machine_, static_cast<std::int32_t>(offsetof(Machine, fuel))), 0x7fff'ffff);
+  charge_ = cc_.cursor()->as<InstNode>();
+  trap_if(x86::CondCode::kS, Trap::kFuel);
+}
+
+bool FunctionCompiler::run(CompiledFunction& out) {
+  if (!start()) return false;
+  blocks_.push_back({.opcode = kBlock, .end = cc_.newLabel(), .results = type_.results});
+  while (!blocks_.empty() && supported_) {
+    if (dead_) skip_dead();
+    wasm_ = static_cast<u32>(reader_.offset());
+    step();
+  }
+  if (!supported_ || (job_.loop != Job::kEntry && !loop_entered_)) return false;
+  finish(out);
+  out.frame_bytes = function_->frame().saOffsetFromSP() - 8;
+  return out.frame_bytes <= kFrameBytesMax;
+}
+
+void FunctionCompiler::finish(CompiledFunction& out) {
+  if (charge_ != nullptr) charge_->setOp(1, Imm(charged_));
+  for (std::size_t i = 0; i < traps_.size(); ++i) {
+    wasm_ = traps_[i].wasm;
+    cc_.bind(traps_[i].label);
+    place(traps_[i].trap);
+    cc_.ud2();
+  }
+  wasm_ = module_.functions[job_.function].body.from;
+  Label too_deep;
+  BaseNode* last = cc_.cursor();
+  if (calls_) {
+    too_deep = cc_.newLabel();
+    cc_.bind(too_deep);
+    place(Trap::kStack);
+    cc_.ud2();
+    last = cc_.cursor();
+  }
+  cc_.setCursor(entry_);
+  if (calls_) {  // a function that calls nothing fits into what is kept free
+    cc_.cmp(x86::rsp, x86::qword_ptr(vm_, static_cast<std::int32_t>(offsetof(Vm, native_limit))));
+    cc_.jb(too_deep);
+  }
+  if (memory_used_) cc_.mov(memory_, at(vm_, offsetof(Vm, memory_base)));
+  cc_.setCursor(last);
+  cc_.endFunc();
+  for (const JumpTable& table : tables_) {
+    cc_.align(AlignMode::kData, 4);
+    cc_.bind(table.at);
+    for (const Label& target : table.targets) cc_.embedLabelDelta(target, table.at, 4);
+  }
+  assembler_ = std::make_unique<PlacingAssembler>(code_, out.places);
+  if (cc_.runPasses() != kErrorOk || cc_.serializeTo(assembler_.get()) != kErrorOk || code_.flatten() != kErrorOk || code_.resolveUnresolvedLinks() != kErrorOk) unsupported();
+}
+
+void FunctionCompiler::simple(u32 code, const Op& op) {
+  if (is_memory(op.immediates)) {
+    if (!memory_access(code, op)) unsupported();
+  } else if (code >= kPrefixSimd) {
+    if (!vector(code, op)) unsupported();
+  } else if (!scalar(code, op)) {
+    unsupported();
+  }
+}
+
+void FunctionCompiler::step() {
+  std::uint8_t code = reader_.byte();
+  ++charged_;
+  switch (code) {
+    case kUnreachable: cc_.jmp(trap_label(Trap::kUnreachable)), dead_ = true; break;
+    case kNop: break;
+    case kBlock: case kLoop: case kIf: begin_block(code); break;
+    case kElse: start_else(); break;
+    case kEnd: end_block(); break;
+    case kBr: branch(reader_.u32()); break;
+    case kBrIf: branch_if(reader_.u32()); break;
+    case kBrTable: branch_table(); break;
+    case kReturn: emit_return(), dead_ = true; break;
+    case kCall: if (!call(reader_.u32())) unsupported(); break;
+    case kCallIndirect: if (!call_indirect()) unsupported(); break;
+    case kCallRef: if (!call_reference()) unsupported(); break;
+    case kDrop: pop(); break;
+    case kSelect: select(kBottom); break;
+    case kSelectTyped: reader_.u32(), select(read_value_type(reader_, module_)); break;
+    case kLocalGet: {
+      u32 local = reader_.u32();
+      push({.kind = Value::Kind::kLocal, .type = local_types_[local], .local = local});
+      break;
+    }
+    case kLocalSet: case kLocalTee: {
+      u32 local = reader_.u32();
+      Value v = pop();
+      if (!(v.kind == Value::Kind::kLocal && v.local == local)) set_local(local, v);
+      if (code == kLocalTee) push({.kind = Value::Kind::kLocal, .type = local_types_[local], .local = local});
+      break;
+    }
+    case kGlobalGet: global_get(reader_.u32()); break;
+    case kGlobalSet: global_set(reader_.u32()); break;
+    case kTableGet: case kTableSet: table_access(code); break;
+    case kMemorySize: memory_size(reader_.u32()); break;
+    case kMemoryGrow: {
+      u32 memory = reader_.u32();
+      ValType type = stack_.back().type;
+      Value pages = pop();
+      push_const(kI64, memory);
+      push(pages);
+      InvokeNode* node = help(reinterpret_cast<const void*>(&help_memory_grow), 2, true);
+      x86::Gp d = make_int();
+      node->setRet(0, d);
+      push_register(type, d);
+      break;
+    }
+    case kI32Const: push_const(kI32, static_cast<u32>(reader_.s32())); break;
+    case kI64Const: push_const(kI64, static_cast<u64>(reader_.s64())); break;
+    case kF32Const: push_const(kF32, reader_.raw<u32>()); break;
+    case kF64Const: push_const(kF64, reader_.raw<u64>()); break;
+    case kRefNull: {
+      ValType type = make_ref(read_heap_type(reader_, module_), true);
+      if (!supported(type)) return unsupported();
+      push_const(type, 0);
+      break;
+    }
+    case kRefIsNull: {
+      x86::Gp r = gp(pop());
+      cc_.test(r, r);
+      push_condition({.code = x86::CondCode::kZ});
+      break;
+    }
+    case kRefFunc: {
+      u32 index = reader_.u32();
+      push_register(make_ref(module_.functions[index].type, false), object(offsetof(Vm, functions), index));
+      break;
+    }
+    case kRefAsNonNull: {
+      x86::Gp r = gp(stack_.back());
+      cc_.test(r, r);
+      trap_if(x86::CondCode::kZ, Trap::kNullReference);
+      break;
+    }
+    case kPrefixByteMisc: if (!misc()) unsupported(); break;
+    case kPrefixByteSimd: {
+      u32 sub = reader_.u32();
+      simple(kPrefixSimd + sub, kOps.simd[sub]);
+      break;
+    }
+    default:
+      if (kOps.plain[code].name == nullptr) return unsupported();  // exceptions, tail calls, branches on null
+      simple(code, kOps.plain[code]);
+  }
+}
+
+}  // namespace monopod::wasm::jit

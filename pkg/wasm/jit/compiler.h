@@ -1,0 +1,214 @@
+// One function to machine code. Every local, and every operand that is in no local and no constant, is a virtual register of asmjit's Compiler, which gives out
+// the real ones. What is cheap is put off: local.get and constants emit nothing, a comparison waits for the branch on it, a small shift for the sum it scales.
+// It follows the validator's control flow: code that nothing reaches is skipped as the interpreter skips it, so that both count the same fuel.
+#pragma once
+
+#include <asmjit/x86.h>
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "wasm/jit/tier.h"
+#include "wasm/ops.h"
+
+namespace monopod::wasm::jit {
+
+namespace x86 = asmjit::x86;
+
+// Of the processor's flags after a comparison.
+struct Condition {
+  // Of floats, equality is two flags: equal, and ordered.
+  enum class Kind : std::uint8_t { kFlag, kEqualOrdered, kUnequalOrNot };
+  Kind kind = Kind::kFlag;
+  x86::CondCode code = x86::CondCode::kE;
+};
+Condition negated(Condition c);
+
+class FunctionCompiler {
+ public:
+  FunctionCompiler(NativeCode& native, const Job& job, asmjit::CodeHolder& code);
+  bool run(CompiledFunction& out);
+
+ private:
+  using u32 = std::uint32_t;
+  using u64 = std::uint64_t;
+
+  struct Value {
+    // kScaled: the register or local, times 2^shift, of 32 bits. kFlags: only on top, and what comes next takes it.
+    enum class Kind : std::uint8_t { kRegister, kLocal, kConst, kScaled, kFlags };
+    Kind kind = Kind::kRegister;
+    ValType type;
+    std::uint8_t shift = 0;
+    Condition condition;
+    u32 local = kNoLocal;
+    u64 bits[2] = {};
+    asmjit::BaseReg reg;
+  };
+  static constexpr u32 kNoLocal = ~0u;
+
+  struct Block {
+    std::uint8_t opcode = 0;
+    asmjit::Label start, end, other;  // of loops; behind it; else
+    u32 height = 0;                   // operands below
+    std::vector<ValType> params, results;
+    std::vector<asmjit::BaseReg> in, out;  // registers of loops' parameters, and of results
+    std::vector<Value> given;              // parameters of an `if`, for its else
+    std::vector<asmjit::Label> pads;       // where jump tables enter its end
+    bool branched_to = false, has_else = false;
+  };
+  struct TrapSite {
+    asmjit::Label label;
+    u32 wasm = 0;
+    Trap trap{};
+  };
+  struct JumpTable {
+    asmjit::Label at;
+    std::vector<asmjit::Label> targets;
+  };
+
+  // compiler.cc: registers and operands
+  asmjit::BaseReg make_register(ValType type);
+  x86::Gp make_int() { return cc_.newUInt64(); }
+  void move(const asmjit::BaseReg& to, const Value& from);  // leaves the flags alone
+  void push(const Value& v) { stack_.push_back(v); }
+  void push_register(ValType type, const asmjit::BaseReg& reg) { stack_.push_back({.type = type, .reg = reg}); }
+  void push_const(ValType type, u64 bits) { stack_.push_back({.kind = Value::Kind::kConst, .type = type, .bits = {bits, 0}}); }
+  Value pop();
+  asmjit::BaseReg in_register(const Value& v);
+  x86::Gp gp(const Value& v) { return in_register(v).as<x86::Gp>(); }
+  x86::Xmm xmm(const Value& v) { return in_register(v).as<x86::Xmm>(); }
+  asmjit::BaseReg result_register(ValType type);  // of the local that is set next, if one is
+  x86::Gp result_gp(ValType type) { return result_register(type).as<x86::Gp>(); }
+  x86::Gp result_over(const Value& operand);  // or of the operand, where nobody else has it
+  x86::Xmm result_xmm(ValType type) { return result_register(type).as<x86::Xmm>(); }
+  void settle_local(u32 local);  // operands that are this local get registers of their own
+  void settle_all();             // so do all that are locals
+  void set_local(u32 local, const Value& v);
+  x86::Mem constant(const void* bytes, std::size_t count) { return cc_.newConst(asmjit::ConstPoolScope::kLocal, bytes, count); }
+  x86::Mem constant64(u64 bits) { return constant(&bits, sizeof bits); }
+  x86::Mem constant32(u32 bits) { return constant(&bits, sizeof bits); }
+  x86::Mem constant128(u64 low, u64 high) {
+    u64 both[2] = {low, high};
+    return constant(both, sizeof both);
+  }
+  static x86::Mem at(const x86::Gp& base, std::size_t offset, u32 size = 8) { return x86::ptr(base, static_cast<std::int32_t>(offset), size); }
+  bool supported(ValType type) const { return !type.is_ref() || (type.heap() != kHeapExn && type.heap() != kHeapNoExn); }
+
+  // traps and places
+  void place(Trap trap);
+  asmjit::Label trap_label(Trap trap);  // a jump there traps as the current instruction
+  void trap_if(x86::CondCode code, Trap trap) { cc_.j(code, trap_label(trap)); }
+  void check_flag(const x86::Gp& flag, Trap trap);
+
+  // compiler.cc: the whole
+  bool start();
+  void load_slot(const asmjit::BaseReg& to, ValType type, x86::Mem from);
+  void begin_loop_entry(const Block& loop);
+  void charge();
+  void step();
+  void simple(u32 code, const Op& op);
+  void finish(CompiledFunction& out);
+  void unsupported() { supported_ = false; }
+
+  // control.cc
+  bool read_block_type(Block& block);
+  void begin_block(std::uint8_t opcode);
+  void start_else();
+  void end_block();
+  void branch(u32 depth);
+  void branch_if(u32 depth);
+  void branch_table();
+  void emit_return();
+  void move_all(std::span<const asmjit::BaseReg> to, std::span<const Value> from);
+  void move_results(Block& block);
+  void jump_if(Condition c, const asmjit::Label& to);
+  Condition condition_of(const Value& v);
+  void push_condition(Condition c);
+  void select(ValType type);
+  void skip_dead();
+  void skip_immediates(std::uint8_t code);
+  Block& block_at(u32 depth) { return blocks_[blocks_.size() - 1 - depth]; }
+
+  // scalar.cc
+  bool scalar(u32 code, const Op& op);
+  void compare(u32 code, bool wide);
+  void compare_float(u32 code, bool is_double);
+  void alu(asmjit::InstId id, ValType type, bool commutative);
+  void add(ValType type);
+  void multiply(ValType type);
+  void shift(u32 kind, ValType type);
+  void divide(u32 kind, ValType type);
+  void count_bits(asmjit::InstId id, ValType type);
+  void extend(std::uint8_t bits, ValType from, ValType to);
+  void float_binary(asmjit::InstId id, ValType type);
+  void float_min_max(bool is_max, ValType type);
+  void float_sign(u32 kind, ValType type);  // abs, neg, copysign
+  void float_round(u32 mode, ValType type);
+  void truncate(ValType from, ValType to, bool is_signed, bool saturates);
+  x86::Xmm as_double(const Value& v);
+  void convert_unsigned(const x86::Gp& from, const x86::Xmm& to, bool is_double);
+  void convert(u32 code);
+
+  // access.cc
+  bool memory_access(u32 code, const Op& op);
+  x86::Mem address(u32 memory, u64 offset, const Value& at, u32 bytes);
+  void load(u32 code, const x86::Mem& from, ValType type);
+  void store(u32 code, const x86::Mem& to, const Value& v);
+  void global_get(u32 index);
+  void global_set(u32 index);
+  void memory_size(u32 index);
+  void table_access(std::uint8_t code);
+  bool misc();
+  asmjit::InvokeNode* help(const void* helper, u32 arguments, bool returns);
+  x86::Gp object(std::size_t list, u32 index);  // vm.list[index]
+
+  // calls.cc
+  bool call(u32 function);
+  void call_import(u32 function);
+  bool call_indirect();
+  bool call_reference();
+  void call_object(const x86::Gp& object, u32 type_number, const FuncType& type, std::vector<Value>& arguments);
+  std::vector<Value> pop_arguments(const FuncType& type);
+  template <typename Target>
+  void invoke(const Target& target, const FuncType& type, const std::vector<Value>& arguments);
+  void store_slots(const x86::Mem& to, const std::vector<Value>& values);
+  void load_slots(const x86::Mem& from, const FuncType& type);
+  x86::Mem slot(const x86::Mem& base, u32 index, ValType type);
+  x86::Mem host_area(u32 slots);
+
+  // simd.cc
+  bool vector(u32 code, const Op& op);
+
+  NativeCode& native_;
+  const ModuleData& module_;
+  const Job& job_;
+  const FuncType& type_;
+  const bool by_slots_;
+  asmjit::CodeHolder& code_;
+  x86::Compiler cc_;
+  std::unique_ptr<x86::Assembler> assembler_;
+  Reader reader_;
+  asmjit::FuncNode* function_ = nullptr;
+  asmjit::BaseNode* entry_ = nullptr;  // code that is needed only if something asks for it goes behind
+  x86::Gp vm_, memory_, slots_, machine_;
+  bool memory_used_ = false, calls_ = false;
+  asmjit::Label loop_entry_;
+  bool loop_entered_ = false;
+  std::vector<ValType> local_types_;
+  std::vector<asmjit::BaseReg> locals_;
+  u32 operand_slot_ = 0;  // of the interpreter's frame: where operands begin
+  std::vector<Value> stack_;
+  std::vector<Block> blocks_;
+  std::vector<TrapSite> traps_;
+  std::vector<JumpTable> tables_;
+  asmjit::InstNode* charge_ = nullptr;
+  u32 charged_ = 0;
+  x86::Mem area_;
+  u32 area_slots_ = 0;
+  u32 wasm_ = 0;  // where in the module
+  bool dead_ = false;
+  bool supported_ = true;
+};
+
+}  // namespace monopod::wasm::jit

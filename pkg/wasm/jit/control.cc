@@ -1,0 +1,381 @@
+// Blocks and branches. Where paths meet, values are in registers that belong to the block.
+#include "wasm/jit/compiler.h"
+
+namespace monopod::wasm::jit {
+
+using namespace asmjit;
+
+Condition negated(Condition c) {
+  switch (c.kind) {
+    case Condition::Kind::kFlag: return {.code = x86::negateCond(c.code)};
+    case Condition::Kind::kEqualOrdered: return {.kind = Condition::Kind::kUnequalOrNot};
+    case Condition::Kind::kUnequalOrNot: break;
+  }
+  return {.kind = Condition::Kind::kEqualOrdered};
+}
+
+void FunctionCompiler::jump_if(Condition c, const Label& to) {
+  switch (c.kind) {
+    case Condition::Kind::kFlag: cc_.j(c.code, to); break;
+    case Condition::Kind::kEqualOrdered: {
+      Label over = cc_.newLabel();
+      cc_.jp(over);
+      cc_.je(to);
+      cc_.bind(over);
+      break;
+    }
+    case Condition::Kind::kUnequalOrNot:
+      cc_.jp(to);
+      cc_.jne(to);
+      break;
+  }
+}
+
+Condition FunctionCompiler::condition_of(const Value& v) {
+  if (v.kind == Value::Kind::kFlags) return v.condition;
+  x86::Gp r = gp(v);
+  cc_.test(r.r32(), r.r32());
+  return {.code = x86::CondCode::kNZ};
+}
+
+// Kept as flags only where the next instruction takes them from there.
+void FunctionCompiler::push_condition(Condition c) {
+  Value v{.kind = Value::Kind::kFlags, .type = kI32, .condition = c};
+  std::uint8_t next = reader_.peek();
+  if (next == kBrIf || next == kIf || next == kSelect || next == 0x45) return push(v);
+  BaseReg d = make_register(kI32);
+  move(d, v);
+  push_register(kI32, d);
+}
+
+void FunctionCompiler::select(ValType type) {
+  Value condition = pop(), second = pop(), first = pop();
+  if (type == kBottom) type = first.type;
+  // Operands first: what makes them may change the flags that a comparison left, unless it left none yet.
+  Condition c = condition_of(condition);
+  BaseReg d = make_register(type);
+  move(d, first);
+  bool floats = type == kF32 || type == kF64 || type == kV128;
+  if (!floats && c.kind == Condition::Kind::kFlag) {
+    cc_.cmov(x86::negateCond(c.code), d.as<x86::Gp>(), gp(second));
+  } else {
+    Label over = cc_.newLabel();
+    jump_if(c, over);
+    move(d, second);
+    cc_.bind(over);
+  }
+  push_register(type, d);
+}
+
+bool FunctionCompiler::read_block_type(Block& block) {
+  std::uint8_t first = reader_.peek();
+  if (first == 0x40) {
+    reader_.byte();
+  } else if ((first & 0xc0) == 0x40) {
+    block.results = {read_value_type(reader_, module_)};
+  } else {
+    const FuncType& type = *module_.type_of[static_cast<std::size_t>(reader_.s33())];
+    block.params = type.params;
+    block.results = type.results;
+  }
+  for (ValType t : block.params)
+    if (!supported(t)) return false;
+  for (ValType t : block.results)
+    if (!supported(t)) return false;
+  return true;
+}
+
+void FunctionCompiler::begin_block(std::uint8_t opcode) {
+  Block block{.opcode = opcode, .end = cc_.newLabel()};
+  Value condition;
+  if (opcode == kIf) condition = pop();
+  if (!read_block_type(block)) return unsupported();
+  settle_all();
+  std::size_t count = block.params.size();
+  block.height = static_cast<u32>(stack_.size() - count);
+  for (ValType t : block.results) block.out.push_back(make_register(t));
+  if (opcode == kIf) {
+    for (std::size_t i = block.height; i < stack_.size(); ++i) {
+      if (stack_[i].kind != Value::Kind::kRegister) {
+        BaseReg d = make_register(stack_[i].type);
+        move(d, stack_[i]);
+        stack_[i] = {.type = stack_[i].type, .reg = d};
+      }
+      // The else finds them as they are at the jump to it, whatever the first path does to their registers.
+      block.given.push_back(stack_[i]);
+    }
+    block.other = cc_.newLabel();
+    jump_if(negated(condition_of(condition)), block.other);
+    charge();
+  }
+  if (opcode == kLoop) {
+    block.start = cc_.newLabel();
+    std::vector<Value> given(stack_.end() - static_cast<std::ptrdiff_t>(count), stack_.end());
+    stack_.resize(block.height);
+    for (ValType t : block.params) {
+      block.in.push_back(make_register(t));
+      push_register(t, block.in.back());
+    }
+    move_all(block.in, given);
+    u32 offset = wasm_;
+    if (job_.loop == offset) begin_loop_entry(block);
+    cc_.bind(block.start);
+    x86::Gp epoch = make_int();
+    cc_.mov(epoch, at(vm_, offsetof(Vm, epoch)));
+    place(Trap::kInterrupted);
+    cc_.test(x86::dword_ptr(epoch), epoch.r32());
+    charge();
+  }
+  blocks_.push_back(std::move(block));
+}
+
+void FunctionCompiler::start_else() {
+  Block& block = blocks_.back();
+  if (!dead_) {
+    move_results(block);
+    cc_.jmp(block.end);
+    block.branched_to = true;
+  }
+  cc_.bind(block.other);
+  block.has_else = true;
+  stack_.resize(block.height);
+  for (const Value& v : block.given) push(v);
+  dead_ = false;
+  charge();
+}
+
+void FunctionCompiler::end_block() {
+  if (blocks_.size() == 1) {
+    if (!dead_) emit_return();
+    blocks_.pop_back();
+    return;
+  }
+  Block block = std::move(blocks_.back());
+  blocks_.pop_back();
+  bool open_if = block.opcode == kIf && !block.has_else;
+  bool reached = !dead_ || block.branched_to || open_if;
+  // A block that nobody branches to has its results where they were made.
+  bool joins = block.branched_to || open_if;
+  std::vector<Value> results;
+  if (!dead_ && !joins) results.assign(stack_.end() - static_cast<std::ptrdiff_t>(block.results.size()), stack_.end());
+  if (!dead_ && joins) move_results(block);
+  if (open_if) {  // without an else what was given is what comes out
+    if (!block.given.empty()) {
+      if (!dead_) cc_.jmp(block.end);
+      cc_.bind(block.other);
+      move_all(block.out, block.given);
+    } else {
+      cc_.bind(block.other);
+    }
+  }
+  if (!block.pads.empty()) {
+    if (!dead_ || open_if) cc_.jmp(block.end);
+    for (const Label& pad : block.pads) {  // labels beside each other would be one
+      cc_.bind(pad);
+      if (pad.id() != block.pads.back().id()) cc_.jmp(block.end);
+      else cc_.nop();
+    }
+  }
+  cc_.bind(block.end);
+  dead_ = !reached;
+  stack_.resize(block.height);
+  if (joins || results.size() != block.results.size()) {
+    for (std::size_t i = 0; i < block.results.size(); ++i) push_register(block.results[i], block.out[i]);
+  } else {
+    for (const Value& v : results) push(v);
+  }
+  if (reached) charge();
+}
+
+// All at once: a target may be another one's source.
+void FunctionCompiler::move_all(std::span<const BaseReg> to, std::span<const Value> from) {
+  bool overlap = false;
+  for (std::size_t i = 0; i < to.size(); ++i)
+    for (std::size_t k = i + 1; k < from.size(); ++k) overlap = overlap || (from[k].kind == Value::Kind::kRegister && from[k].reg.id() == to[i].id());
+  if (!overlap) {
+    for (std::size_t i = 0; i < to.size(); ++i) move(to[i], from[i]);
+    return;
+  }
+  std::vector<Value> copies;
+  for (const Value& v : from) {
+    BaseReg d = make_register(v.type);
+    move(d, v);
+    copies.push_back({.type = v.type, .reg = d});
+  }
+  for (std::size_t i = 0; i < to.size(); ++i) move(to[i], copies[i]);
+}
+
+void FunctionCompiler::move_results(Block& block) {
+  move_all(block.out, std::span<const Value>(stack_).last(block.out.size()));
+}
+
+void FunctionCompiler::emit_return() {
+  std::size_t count = type_.results.size();
+  if (by_slots_) {
+    // What the results come from may be parameters, but those are in registers.
+    x86::Mem to = x86::ptr(slots_);
+    std::vector<Value> values(stack_.end() - static_cast<std::ptrdiff_t>(count), stack_.end());
+    store_slots(to, values);
+    cc_.ret();
+  } else if (count == 0) {
+    cc_.ret();
+  } else {
+    BaseReg r = in_register(stack_.back());
+    if (type_.results[0] == kF32 || type_.results[0] == kF64 || type_.results[0] == kV128) cc_.ret(r.as<x86::Xmm>());
+    else cc_.ret(r.as<x86::Gp>());
+  }
+}
+
+void FunctionCompiler::branch(u32 depth) {
+  if (depth + 1 == blocks_.size()) {
+    emit_return();
+  } else {
+    Block& block = block_at(depth);
+    const std::vector<BaseReg>& to = block.opcode == kLoop ? block.in : block.out;
+    move_all(to, std::span<const Value>(stack_).last(to.size()));
+    cc_.jmp(block.opcode == kLoop ? block.start : block.end);
+    if (block.opcode != kLoop) block.branched_to = true;
+  }
+  dead_ = true;
+}
+
+void FunctionCompiler::branch_if(u32 depth) {
+  Value condition = pop();
+  bool whole = depth + 1 == blocks_.size();
+  if (!whole) {
+    Block& block = block_at(depth);
+    if ((block.opcode == kLoop ? block.in : block.out).empty()) {
+      if (block.opcode != kLoop) block.branched_to = true;
+      jump_if(condition_of(condition), block.opcode == kLoop ? block.start : block.end);
+      return charge();
+    }
+  }
+  Label over = cc_.newLabel();
+  jump_if(negated(condition_of(condition)), over);
+  branch(depth);
+  dead_ = false;
+  cc_.bind(over);
+  charge();
+}
+
+void FunctionCompiler::branch_table() {
+  Value index = pop();
+  u32 count = reader_.u32();
+  std::vector<u32> depths(count + 1);
+  for (u32& d : depths) d = reader_.u32();
+  // Labels that nothing else jumps to: the register allocator wants the same registers behind all of them.
+  std::vector<Label> pads(blocks_.size());
+  std::vector<u32> to_make;
+  auto target = [&](u32 depth) -> Label {
+    if (!pads[depth].isValid()) {
+      Block& block = block_at(depth);
+      bool plain = depth + 1 != blocks_.size() && block.opcode != kLoop && block.out.empty();
+      pads[depth] = cc_.newLabel();
+      if (plain) block.pads.push_back(pads[depth]), block.branched_to = true;
+      else to_make.push_back(depth);
+    }
+    return pads[depth];
+  };
+  // The last one is jumped to, and is none of them.
+  Block& last = block_at(depths[count]);
+  bool plain_last = depths[count] + 1 != blocks_.size() && (last.opcode == kLoop ? last.in : last.out).empty();
+  Label otherwise = !plain_last ? cc_.newLabel() : last.opcode == kLoop ? last.start : last.end;
+  if (plain_last && last.opcode != kLoop) last.branched_to = true;
+  if (count != 0) {
+    x86::Gp i = gp(index);
+    cc_.cmp(i.r32(), count);
+    cc_.jae(otherwise);
+    JumpTable table{.at = cc_.newLabel()};
+    JumpAnnotation* annotation = cc_.newJumpAnnotation();
+    for (u32 k = 0; k < count; ++k) {
+      table.targets.push_back(target(depths[k]));
+      if (!annotation->hasLabel(table.targets.back())) annotation->addLabel(table.targets.back());
+    }
+    x86::Gp base = make_int(), offset = make_int();
+    cc_.lea(base, x86::ptr(table.at));
+    cc_.movsxd(offset, x86::dword_ptr(base, i, 2));
+    cc_.add(base, offset);
+    cc_.jmp(base, annotation);
+    tables_.push_back(std::move(table));
+  } else {
+    cc_.jmp(otherwise);
+  }
+  if (!plain_last) {
+    cc_.bind(otherwise);
+    branch(depths[count]);
+  }
+  for (u32 depth : to_make) {
+    cc_.bind(pads[depth]);
+    branch(depth);
+  }
+  dead_ = true;
+}
+
+// ---- code that nothing reaches: as in the interpreter's translator, only its nesting matters
+
+void FunctionCompiler::skip_immediates(std::uint8_t code) {
+  Reader& r = reader_;
+  auto simple_op = [&r, this](const Op& op) {
+    if (is_memory(op.immediates)) {
+      u32 flags = r.u32();
+      u32 memory = (flags & 0x40) != 0 ? r.u32() : 0;
+      if (module_.memories[memory].is64) r.u64();
+      else r.u32();
+    }
+    if (has_lane(op.immediates)) r.byte();
+  };
+  switch (code) {
+    case kBr: case kBrIf: case kCall: case kReturnCall: case kCallRef: case kReturnCallRef: case kThrow: case kLocalGet: case kLocalSet: case kLocalTee:
+    case kGlobalGet: case kGlobalSet: case kTableGet: case kTableSet: case kMemorySize: case kMemoryGrow: case kRefFunc: case kBrOnNull: case kBrOnNonNull: r.u32(); break;
+    case kCallIndirect: case kReturnCallIndirect: r.u32(), r.u32(); break;
+    case kBrTable:
+      for (u32 n = r.u32() + 1; n-- > 0;) r.u32();
+      break;
+    case kSelectTyped:
+      for (u32 n = r.u32(); n-- > 0;) read_value_type(r, module_);
+      break;
+    case kI32Const: r.s32(); break;
+    case kI64Const: r.s64(); break;
+    case kF32Const: r.bytes(4); break;
+    case kF64Const: r.bytes(8); break;
+    case kRefNull: read_heap_type(r, module_); break;
+    case kPrefixByteMisc: {
+      u32 sub = r.u32();
+      if (sub < 8) break;
+      r.u32();
+      if (sub == kMemoryInit || sub == kMemoryCopy || sub == kTableInit || sub == kTableCopy) r.u32();
+      break;
+    }
+    case kPrefixByteSimd: {
+      u32 sub = r.u32();
+      if (sub == kV128Const || sub == kI8x16Shuffle) r.bytes(16);
+      else simple_op(kOps.simd[sub]);
+      break;
+    }
+    default: simple_op(kOps.plain[code]);
+  }
+}
+
+void FunctionCompiler::skip_dead() {
+  for (u32 depth = 0;;) {
+    std::uint8_t code = reader_.peek();
+    if (depth == 0 && (code == kEnd || code == kElse)) return;
+    reader_.byte();
+    if (code == kBlock || code == kLoop || code == kIf || code == kTryTable) {
+      Block ignored;
+      read_block_type(ignored);
+      if (code == kTryTable)
+        for (u32 n = reader_.u32(); n-- > 0;) {
+          if (reader_.byte() < 2) reader_.u32();
+          reader_.u32();
+        }
+      ++depth;
+    } else if (code == kEnd) {
+      --depth;
+    } else if (code != kElse) {
+      skip_immediates(code);
+    }
+  }
+}
+
+}  // namespace monopod::wasm::jit

@@ -1,0 +1,93 @@
+#include "wasm/jit/helpers.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "wasm/jit/tier.h"
+#include "wasm/limits.h"
+
+namespace monopod::wasm::jit {
+namespace {
+
+std::uint32_t low(std::uint64_t pair) { return static_cast<std::uint32_t>(pair); }
+std::uint32_t high(std::uint64_t pair) { return static_cast<std::uint32_t>(pair >> 32); }
+bool inside(std::uint64_t at, std::uint64_t count, std::uint64_t size) { return at <= size && count <= size - at; }
+
+// Register code runs on the host's stack too, if only with one frame for each switch to it.
+bool out_of_stack(Vm& vm) {
+  if (reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) >= vm.native_limit.load(std::memory_order_relaxed)) [[likely]] return false;
+  vm.machine->trap = vm.machine->interrupt.load() != 0 ? Trap::kInterrupted : Trap::kStack;
+  return true;
+}
+
+}  // namespace
+
+Flag help_interpret(Vm* vm, std::uint32_t function, std::uint64_t* slots) {
+  if (out_of_stack(*vm)) return 0;
+  return interpret(*vm, function, slots);
+}
+
+Flag help_foreign(Vm* vm, std::uint64_t* slots) {
+  if (out_of_stack(*vm)) return 0;
+  const FunctionObject& function = *vm->callee;
+  Machine& m = *vm->machine;
+  std::uint64_t* sp = m.sp;
+  m.sp = slots + std::max(function.signature->param_slots, function.signature->result_slots);
+  bool good = function.vm == nullptr ? call_host(m, vm, function, slots) : call_function(m, function, slots);
+  m.sp = sp;
+  return good;
+}
+
+Flag help_import(Vm* vm, std::uint32_t function, std::uint64_t* slots) { return call_object(*vm, *vm->functions[function], slots); }
+
+const void* help_prepare(Vm* vm, std::uint32_t function) { return static_cast<JitTier*>(vm->tier)->prepare(*vm, function); }
+
+Flag help_memory_copy(Vm* vm, std::uint64_t memories, std::uint64_t to, std::uint64_t from, std::uint64_t count) {
+  MemoryObject &target = *vm->memories[low(memories)], &source = *vm->memories[high(memories)];
+  if (!inside(to, count, target.bytes) || !inside(from, count, source.bytes)) return 0;
+  if (count != 0) std::memmove(target.base + to, source.base + from, count);
+  return 1;
+}
+
+Flag help_memory_fill(Vm* vm, std::uint64_t memory, std::uint64_t at, std::uint64_t value, std::uint64_t count) {
+  MemoryObject& m = *vm->memories[memory];
+  if (!inside(at, count, m.bytes)) return 0;
+  if (count != 0) std::memset(m.base + at, static_cast<int>(value & 0xff), count);
+  return 1;
+}
+
+Flag help_memory_init(Vm* vm, std::uint64_t memory, std::uint64_t to, std::uint64_t from, std::uint64_t count) { return memory_init(*vm, high(memory), low(memory), to, from, count); }
+
+std::uint64_t help_memory_grow(Vm* vm, std::uint64_t memory, std::uint64_t pages) {
+  MemoryObject& m = *vm->memories[memory];
+  std::uint64_t old = m.bytes / kPageBytes;
+  return m.grow(pages) ? old : m.type.is64 ? ~std::uint64_t{0} : 0xffff'ffffu;
+}
+
+void help_data_drop(Vm* vm, std::uint64_t segment) { vm->data_dropped[segment] = true; }
+
+Flag help_table_copy(Vm* vm, std::uint64_t tables, std::uint64_t to, std::uint64_t from, std::uint64_t count) {
+  TableObject &target = *vm->tables[low(tables)], &source = *vm->tables[high(tables)];
+  if (!inside(to, count, target.size) || !inside(from, count, source.size)) return 0;
+  if (count != 0) std::memmove(target.data + to, source.data + from, count * sizeof(std::uint64_t));
+  return 1;
+}
+
+Flag help_table_fill(Vm* vm, std::uint64_t table, std::uint64_t at, std::uint64_t value, std::uint64_t count) {
+  TableObject& t = *vm->tables[table];
+  if (!inside(at, count, t.size)) return 0;
+  std::fill_n(t.data + at, count, value);
+  return 1;
+}
+
+Flag help_table_init(Vm* vm, std::uint64_t table, std::uint64_t to, std::uint64_t from, std::uint64_t count) { return table_init(*vm, high(table), low(table), to, from, count); }
+
+std::uint64_t help_table_grow(Vm* vm, std::uint64_t table, std::uint64_t count, std::uint64_t value) {
+  TableObject& t = *vm->tables[table];
+  std::uint64_t old = table_grow(t, count, value);
+  return t.type.limits.is64 ? old : static_cast<std::uint32_t>(old);
+}
+
+void help_elements_drop(Vm* vm, std::uint64_t segment) { vm->elements_dropped[segment] = true; }
+
+}  // namespace monopod::wasm::jit

@@ -1,0 +1,26 @@
+// What machine code calls. False: it failed, and machine code traps; those that say so have set machine.trap.
+#pragma once
+
+#include "wasm/runtime.h"
+
+namespace monopod::wasm::jit {
+
+using Flag = std::uint32_t;  // a whole register, 0 or 1
+
+Flag help_interpret(Vm* vm, std::uint32_t function, std::uint64_t* slots);  // sets machine.trap; slots: at machine.sp
+Flag help_foreign(Vm* vm, std::uint64_t* slots);                            // the same, of vm->callee
+Flag help_import(Vm* vm, std::uint32_t function, std::uint64_t* slots);     // sets machine.trap; slots: anywhere
+const void* help_prepare(Vm* vm, std::uint32_t function);                   // where to go with a call that found no code
+
+Flag help_memory_copy(Vm* vm, std::uint64_t memories, std::uint64_t to, std::uint64_t from, std::uint64_t count);  // memories: to, from << 32
+Flag help_memory_fill(Vm* vm, std::uint64_t memory, std::uint64_t at, std::uint64_t value, std::uint64_t count);
+Flag help_memory_init(Vm* vm, std::uint64_t memory, std::uint64_t to, std::uint64_t from, std::uint64_t count);  // memory, segment << 32
+std::uint64_t help_memory_grow(Vm* vm, std::uint64_t memory, std::uint64_t pages);
+void help_data_drop(Vm* vm, std::uint64_t segment);
+Flag help_table_copy(Vm* vm, std::uint64_t tables, std::uint64_t to, std::uint64_t from, std::uint64_t count);
+Flag help_table_fill(Vm* vm, std::uint64_t table, std::uint64_t at, std::uint64_t value, std::uint64_t count);
+Flag help_table_init(Vm* vm, std::uint64_t table, std::uint64_t to, std::uint64_t from, std::uint64_t count);  // table, segment << 32
+std::uint64_t help_table_grow(Vm* vm, std::uint64_t table, std::uint64_t count, std::uint64_t value);
+void help_elements_drop(Vm* vm, std::uint64_t segment);
+
+}  // namespace monopod::wasm::jit

@@ -1,0 +1,30 @@
+// The compiler behind the interpreter: machine code for x86-64, by asmjit. Everything else of the package sees it as a Tier (wasm/runtime.h).
+//
+//   tier.cc       what is compiled when, by whom, and where its code stands      worker.cc     the thread in the background
+//   compiler.h    one function: control.cc, scalar.cc, access.cc, calls.cc, simd.cc
+//   stubs.cc      between register code, the host and machine code               helpers.cc    what machine code calls
+//   code_memory.cc, signals.cc   pages that are never writable and executable at one address; traps
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "wasm/runtime.h"
+
+namespace monopod::wasm {
+class Worker;
+}
+
+namespace monopod::wasm::jit {
+
+struct Options {
+  bool fuel = false;
+  bool at_first_call = false;  // compile each function when it is first called; else when it is warm
+};
+
+std::string_view unavailable();  // why nothing can be compiled on this machine; empty where it can
+std::shared_ptr<Worker> make_worker();
+// worker: null to compile where the heat is noticed. module and code outlive the tier.
+std::unique_ptr<Tier> make_tier(const ModuleData& module, CodeCache& code, Options options, std::shared_ptr<Worker> worker);
+
+}  // namespace monopod::wasm::jit

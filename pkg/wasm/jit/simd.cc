@@ -1,0 +1,8 @@
+// Vectors.
+#include "wasm/jit/compiler.h"
+
+namespace monopod::wasm::jit {
+
+bool FunctionCompiler::vector(u32, const Op&) { return false; }
+
+}  // namespace monopod::wasm::jit

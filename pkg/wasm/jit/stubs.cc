@@ -1,0 +1,162 @@
+#include "wasm/jit/stubs.h"
+
+#include <cstddef>
+
+#include "wasm/jit/helpers.h"
+
+namespace monopod::wasm::jit {
+
+using namespace asmjit;
+
+namespace {
+
+constexpr std::size_t kRegisterParametersMax = 12;
+constexpr x86::Gp kIntegers[] = {x86::rsi, x86::rdx, x86::rcx, x86::r8, x86::r9};  // rdi: Vm
+constexpr std::uint32_t kFloats = 8;
+
+bool is_integer(ValType t) { return t != kF32 && t != kF64 && t != kV128; }
+
+template <typename F>
+void each_parameter(const FuncType& type, F place) {  // place(type, slot, register or -1, place on the stack)
+  std::uint32_t integers = 0, floats = 0, stack = 0, slot = 0;
+  for (ValType t : type.params) {
+    std::uint32_t& used = is_integer(t) ? integers : floats;
+    bool in_register = used < (is_integer(t) ? std::size(kIntegers) : kFloats);
+    place(t, slot, in_register ? static_cast<int>(used) : -1, in_register ? 0 : stack);
+    ++(in_register ? used : stack);
+    slot += slots_of(t);
+  }
+}
+
+void load_float(x86::Assembler& a, ValType t, const x86::Xmm& to, const x86::Mem& from) {
+  if (t == kV128) a.vmovups(to, from);
+  else if (t == kF64) a.vmovsd(to, from);
+  else a.vmovss(to, from);
+}
+void store_float(x86::Assembler& a, ValType t, const x86::Mem& to, const x86::Xmm& from) {
+  if (t == kV128) a.vmovups(to, from);
+  else if (t == kF64) a.vmovsd(to, from);
+  else a.vmovss(to, from);
+}
+x86::Mem slot_of(const x86::Gp& base, std::uint32_t slot) { return x86::ptr(base, static_cast<std::int32_t>(slot * 8)); }
+
+// Parameters to the machine's stack, the helper, the result from there. Slots in rbx afterwards.
+void emit_to_slots(x86::Assembler& a, const FuncType& type, std::uint64_t helper, bool passes_index) {
+  Label failed = a.newLabel();
+  bool packs = in_registers(type);
+  a.push(x86::rbx);
+  if (packs) {
+    a.mov(x86::r10, x86::ptr(x86::rdi, offsetof(Vm, machine)));
+    a.mov(x86::rbx, x86::ptr(x86::r10, offsetof(Machine, sp)));
+    each_parameter(type, [&a](ValType t, std::uint32_t slot, int reg, std::uint32_t stack) {
+      if (reg < 0) {
+        a.mov(x86::r11, x86::ptr(x86::rsp, static_cast<std::int32_t>(16 + stack * 8)));
+        a.mov(slot_of(x86::rbx, slot), x86::r11);
+      } else if (is_integer(t)) {
+        a.mov(slot_of(x86::rbx, slot), kIntegers[reg]);
+      } else {
+        store_float(a, t, slot_of(x86::rbx, slot), x86::xmm(static_cast<std::uint32_t>(reg)));
+      }
+    });
+  } else {
+    a.mov(x86::rbx, x86::rsi);
+  }
+  if (passes_index) {
+    a.mov(x86::esi, x86::eax);
+    a.mov(x86::rdx, x86::rbx);
+  } else {
+    a.mov(x86::rsi, x86::rbx);
+  }
+  a.mov(x86::rax, helper);
+  a.call(x86::rax);
+  a.test(x86::eax, x86::eax);
+  a.jz(failed);
+  if (packs && !type.results.empty()) {
+    if (is_integer(type.results[0])) a.mov(x86::rax, x86::ptr(x86::rbx));
+    else load_float(a, type.results[0], x86::xmm0, x86::ptr(x86::rbx));
+  }
+  a.pop(x86::rbx);
+  a.ret();
+  a.bind(failed);
+  a.pop(x86::rbx);
+  a.ud2();  // with the stack as the caller's call left it
+}
+
+}  // namespace
+
+bool in_registers(const FuncType& type) {
+  if (type.params.size() > kRegisterParametersMax || type.results.size() > 1) return false;
+  std::uint32_t floats = 0;
+  bool vectors = false;
+  for (ValType t : type.params) {
+    vectors = vectors || t == kV128;
+    if (!is_integer(t)) ++floats;
+  }
+  return !vectors || floats <= kFloats;
+}
+
+void describe(const FuncType& type, FuncSignatureBuilder& out) {
+  auto id = [](ValType t) { return t == kF32 ? TypeId::kFloat32 : t == kF64 ? TypeId::kFloat64 : t == kV128 ? TypeId::kInt32x4 : TypeId::kUInt64; };
+  out.addArg(TypeId::kUInt64);
+  if (!in_registers(type)) return out.addArg(TypeId::kUInt64);
+  for (ValType t : type.params) out.addArg(id(t));
+  if (!type.results.empty()) out.setRet(id(type.results[0]));
+}
+
+// What is pushed here, in this order, is what leave() in signals.cc takes back.
+void emit_enter(x86::Assembler& a, const FuncType& type, bool by_slots) {
+  for (const x86::Gp& r : {x86::rbp, x86::rbx, x86::r12, x86::r13, x86::r14, x86::r15, x86::rcx}) a.push(r);
+  a.push(x86::ptr(x86::rcx, 0, 8));
+  a.push(x86::rsi);
+  a.mov(x86::ptr(x86::rcx), x86::rsp);
+  a.mov(x86::rax, x86::rdx);
+  bool packs = !by_slots && in_registers(type);
+  std::uint32_t stack_words = 0;
+  if (packs) {
+    a.mov(x86::rbx, x86::rsi);
+    each_parameter(type, [&stack_words](ValType, std::uint32_t, int reg, std::uint32_t) { stack_words += reg < 0; });
+    stack_words += stack_words & 1;
+    if (stack_words != 0) a.sub(x86::rsp, stack_words * 8);
+    each_parameter(type, [&a](ValType t, std::uint32_t slot, int reg, std::uint32_t stack) {
+      if (reg < 0) {
+        a.mov(x86::r11, slot_of(x86::rbx, slot));
+        a.mov(x86::ptr(x86::rsp, static_cast<std::int32_t>(stack * 8)), x86::r11);
+      } else if (is_integer(t)) {
+        a.mov(kIntegers[reg], slot_of(x86::rbx, slot));
+      } else {
+        load_float(a, t, x86::xmm(static_cast<std::uint32_t>(reg)), slot_of(x86::rbx, slot));
+      }
+    });
+  }
+  a.call(x86::rax);
+  if (stack_words != 0) a.add(x86::rsp, stack_words * 8);
+  if (packs && !type.results.empty()) {
+    if (is_integer(type.results[0])) a.mov(x86::ptr(x86::rbx), x86::rax);
+    else store_float(a, type.results[0], x86::ptr(x86::rbx), x86::xmm0);
+  }
+  a.mov(x86::eax, 1);
+  for (const x86::Gp& r : {x86::rsi, x86::rdx, x86::rcx}) a.pop(r);
+  a.mov(x86::ptr(x86::rcx), x86::rdx);
+  for (const x86::Gp& r : {x86::r15, x86::r14, x86::r13, x86::r12, x86::rbx, x86::rbp}) a.pop(r);
+  a.ret();
+}
+
+void emit_interpret(x86::Assembler& a, const FuncType& type) { emit_to_slots(a, type, reinterpret_cast<std::uint64_t>(&help_interpret), true); }
+void emit_foreign(x86::Assembler& a, const FuncType& type) { emit_to_slots(a, type, reinterpret_cast<std::uint64_t>(&help_foreign), false); }
+
+void emit_first_call(x86::Assembler& a) {
+  constexpr std::int32_t kVectors = kFloats * 16;
+  for (const x86::Gp& r : {x86::rdi, x86::rsi, x86::rdx, x86::rcx, x86::r8, x86::r9, x86::rax}) a.push(r);
+  a.sub(x86::rsp, kVectors);
+  for (std::uint32_t i = 0; i < kFloats; ++i) a.vmovups(x86::ptr(x86::rsp, static_cast<std::int32_t>(i * 16)), x86::xmm(i));
+  a.mov(x86::esi, x86::eax);
+  a.mov(x86::rax, reinterpret_cast<std::uint64_t>(&help_prepare));
+  a.call(x86::rax);
+  a.mov(x86::r11, x86::rax);
+  for (std::uint32_t i = 0; i < kFloats; ++i) a.vmovups(x86::xmm(i), x86::ptr(x86::rsp, static_cast<std::int32_t>(i * 16)));
+  a.add(x86::rsp, kVectors);
+  for (const x86::Gp& r : {x86::rax, x86::r9, x86::r8, x86::rcx, x86::rdx, x86::rsi, x86::rdi}) a.pop(r);
+  a.jmp(x86::r11);
+}
+
+}  // namespace monopod::wasm::jit

@@ -1,0 +1,293 @@
+#include "wasm/jit/tier.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+
+#include "wasm/backtrace.h"
+#include "wasm/jit/worker.h"
+#include "wasm/limits.h"
+
+namespace monopod::wasm::jit {
+
+std::string_view unavailable() {
+  static const std::string_view why = []() -> std::string_view {
+    const asmjit::CpuFeatures::X86& cpu = asmjit::CpuInfo::host().features().x86();
+    if (!cpu.hasAVX() || !cpu.hasBMI() || !cpu.hasBMI2() || !cpu.hasLZCNT() || !cpu.hasPOPCNT()) return "the processor is older than x86-64-v3";
+    return CodeMemory::make() == nullptr ? "the kernel gives no executable memory" : "";
+  }();
+  return why;
+}
+std::shared_ptr<Worker> make_worker() { return std::make_shared<Worker>(); }
+std::unique_ptr<Tier> make_tier(const ModuleData& module, CodeCache& code, Options options, std::shared_ptr<Worker> worker) {
+  return std::make_unique<JitTier>(module, code, options, std::move(worker));
+}
+
+// ---- code of one sort
+
+// What stubs take at most, with what aligns them: of a function to two of its type, of a type three.
+static constexpr std::size_t kJumpStubBytes = 16, kTypeStubBytes = 3 * 512;
+
+static Enter as_enter(const std::uint8_t* code) { return reinterpret_cast<Enter>(reinterpret_cast<std::uintptr_t>(code)); }
+
+NativeCode::NativeCode(const ModuleData& data, bool with_fuel, bool for_guarded)
+    : module(data),
+      fuel(with_fuel),
+      guarded(for_guarded),
+      memory_(CodeMemory::make()),
+      natives_(std::make_unique<std::atomic<const void*>[]>(data.functions.size())),
+      enters_(std::make_unique<std::atomic<Enter>[]>(data.functions.size())),
+      states_(std::make_unique<std::atomic<State>[]>(data.functions.size())) {
+  if (memory_ != nullptr && !add_code(memory_->from(), memory_->to(), *this)) memory_.reset();
+  if (memory_ == nullptr) return;
+  // Room for the stubs of every type and function: where code has no place it is interpreted, but stubs are always found.
+  reserve_ = (data.functions.size() * kJumpStubBytes + (data.types.size() + 1) * kTypeStubBytes);
+  if (memory_->left() < 2 * reserve_) {
+    remove_code(memory_->from());
+    memory_.reset();
+    return;
+  }
+  by_slots_ = as_enter(emit([](asmjit::x86::Assembler& a) { emit_enter(a, {}, true); }));
+  const std::uint8_t* first_call = emit(emit_first_call);
+  for (std::uint32_t i = data.imported_functions; i < data.functions.size(); ++i) natives_[i].store(jump_stub(i, first_call), std::memory_order_relaxed);
+}
+
+NativeCode::~NativeCode() {
+  if (memory_ != nullptr) remove_code(memory_->from());
+}
+
+std::size_t NativeCode::bytes() const {
+  std::lock_guard lock(mutex_);
+  return memory_ != nullptr ? memory_->used() : 0;
+}
+
+template <typename F>
+const std::uint8_t* NativeCode::emit(F body) {
+  asmjit::CodeHolder code;
+  code.init(asmjit::Environment::host());
+  asmjit::x86::Assembler a(&code);
+  body(a);
+  CodeMemory::Room room = memory_->take(code.codeSize());
+  if (room.run == nullptr || code.flatten() != 0 || code.resolveUnresolvedLinks() != 0 || code.relocateToBase(reinterpret_cast<std::uintptr_t>(room.run)) != 0) return nullptr;
+  code.copyFlattenedData(room.write, code.codeSize());
+  return room.run;
+}
+
+// mov eax, function; jmp to. By hand: there is one for each function.
+const std::uint8_t* NativeCode::jump_stub(std::uint32_t function, const void* to) {
+  CodeMemory::Room room = memory_->take(10);
+  if (room.run == nullptr || to == nullptr) return nullptr;
+  auto distance = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(room.run + 10));
+  room.write[0] = 0xb8;
+  std::memcpy(room.write + 1, &function, 4);
+  room.write[5] = 0xe9;
+  std::memcpy(room.write + 6, &distance, 4);
+  return room.run;
+}
+
+const void* NativeCode::stay_interpreted(std::uint32_t function, const void* expected) {
+  std::lock_guard lock(mutex_);
+  const void* now = natives_[function].load(std::memory_order_relaxed);
+  if (now != expected) return now;  // compiled meanwhile
+  const void*& common = interpret_stubs_[module.functions[function].type];
+  if (common == nullptr) common = emit([this, function](asmjit::x86::Assembler& a) { emit_interpret(a, *module.function_types[function]); });
+  const void* stub = jump_stub(function, common);
+  natives_[function].store(stub, std::memory_order_release);
+  return stub;
+}
+
+const void* NativeCode::foreign(std::uint32_t type_number, const FuncType& type) {
+  std::lock_guard lock(mutex_);
+  const void*& stub = foreign_stubs_[type_number];
+  if (stub == nullptr) stub = emit([&type](asmjit::x86::Assembler& a) { emit_foreign(a, type); });
+  return stub;
+}
+
+bool NativeCode::claim(const Job& job) {
+  if (job.loop == Job::kEntry) {
+    State none = State::kNone;
+    return states_[job.function].compare_exchange_strong(none, State::kQueued);
+  }
+  if (state(job.function) == State::kImpossible) return false;
+  std::lock_guard lock(mutex_);
+  return loops_claimed_.insert(job).second;
+}
+
+void NativeCode::compile(const Job& job) {
+  CompiledFunction made{.function = job.function};
+  std::unique_ptr<Compilation> compilation = compile_function(*this, job, made);
+  std::lock_guard lock(mutex_);
+  std::size_t bytes = compilation != nullptr ? compilation->code.codeSize() : 0;
+  CodeMemory::Room room = bytes != 0 && memory_->left() > bytes + reserve_ ? memory_->take(bytes) : CodeMemory::Room{};
+  if (room.run == nullptr || compilation->code.relocateToBase(reinterpret_cast<std::uintptr_t>(room.run)) != 0 || compilation->code.copyFlattenedData(room.write, bytes) != 0) {
+    if (job.loop == Job::kEntry) states_[job.function].store(State::kImpossible, std::memory_order_release);
+    return;
+  }
+  made.from = reinterpret_cast<std::uintptr_t>(room.run);
+  made.to = made.from + bytes;
+  by_address_.emplace(made.from, std::move(made));
+  if (job.loop != Job::kEntry) {
+    loops_[job] = room.run;
+    return;
+  }
+  const Function& f = module.functions[job.function];
+  Enter& enter = enter_stubs_[f.type];
+  if (enter == nullptr) enter = as_enter(emit([this, &job](asmjit::x86::Assembler& a) { emit_enter(a, *module.function_types[job.function], false); }));
+  if (enter == nullptr) return states_[job.function].store(State::kImpossible, std::memory_order_release);
+  enters_[job.function].store(enter, std::memory_order_relaxed);
+  natives_[job.function].store(room.run, std::memory_order_release);
+  states_[job.function].store(State::kReady, std::memory_order_release);
+}
+
+const void* NativeCode::loop_entry(const Job& job) const {
+  std::lock_guard lock(mutex_);
+  auto at = loops_.find(job);
+  return at == loops_.end() ? nullptr : at->second;
+}
+
+const CompiledFunction* NativeCode::find(std::uintptr_t pc) const {
+  std::lock_guard lock(mutex_);
+  auto after = by_address_.upper_bound(pc);
+  if (after == by_address_.begin()) return nullptr;
+  const CompiledFunction& f = std::prev(after)->second;
+  return pc < f.to ? &f : nullptr;
+}
+
+void NativeCode::on_trap(Machine& machine, std::uintptr_t pc, const std::uintptr_t* stack) {
+  Backtrace trace(machine.backtrace);
+  std::uintptr_t before = 0;
+  for (bool first = true;; first = false) {
+    const CompiledFunction* f = find(first ? pc : pc - 1);
+    if (f == nullptr && !first) return;
+    if (f == nullptr) {  // a stub whose callee failed: the stack is as its caller's call left it
+      pc = *stack++;
+      f = find(pc - 1);
+      if (f == nullptr) return;
+    }
+    auto at = static_cast<std::uint32_t>(pc - f->from);
+    auto after = std::ranges::upper_bound(f->places, first ? at : at - 1, {}, &Place::native);
+    Place place = after == f->places.begin() ? Place{} : *std::prev(after);
+    if (first && machine.fault_address == reinterpret_cast<std::uintptr_t>(forbidden_address())) place.trap = Trap::kInterrupted;
+    if (first && place.trap == Trap::kStack && machine.interrupt.load() != 0) place.trap = Trap::kInterrupted;
+    if (first && place.trap != Trap::kNone) machine.trap = place.trap;
+    if (first && machine.trap == Trap::kNone) std::abort();  // an access that the compiler did not mean to fail: going on would hide it
+    if (machine.trap == Trap::kExit || trace.full()) return;
+    if (pc == before) trace.again();
+    else trace.add(module, f->function, place.wasm);
+    before = pc;
+    stack += f->frame_bytes / sizeof *stack;
+    pc = *stack++;
+  }
+}
+
+// ---- the tier
+
+JitTier::JitTier(const ModuleData& module, CodeCache& code, Options options, std::shared_ptr<Worker> worker) : module_(module), cache_(code), options_(options), worker_(std::move(worker)) {}
+JitTier::~JitTier() {
+  if (worker_ != nullptr) worker_->forget(*this);
+}
+
+std::size_t JitTier::bytes() const {
+  std::size_t out = 0;
+  for (const auto& code : codes_) out += code != nullptr ? code->bytes() : 0;
+  return out;
+}
+
+NativeCode& JitTier::code_of(const Vm& vm) { return *codes_[vm.memory == nullptr || vm.memory->guarded]; }
+
+void JitTier::attach(Vm& vm) {
+  bool guarded = vm.memory == nullptr || vm.memory->guarded;
+  std::lock_guard lock(mutex_);
+  std::unique_ptr<NativeCode>& code = codes_[guarded];
+  if (code == nullptr) code = std::make_unique<NativeCode>(module_, options_.fuel, guarded);
+  if (!code->usable()) return;
+  vm.natives = code->natives();
+}
+
+void JitTier::request(Vm& vm, const Job& job) {
+  if (vm.natives == nullptr) return;
+  NativeCode& code = code_of(vm);
+  if (!code.claim(job)) return;
+  if (worker_ != nullptr) worker_->add(*this, code, job);
+  else work(code, job);
+}
+
+void JitTier::work(NativeCode& code, const Job& job) {
+  code.compile(job);
+  if (job.loop != Job::kEntry) return;
+  bool ready = code.state(job.function) == NativeCode::State::kReady;
+  if (ready) compiled_.fetch_add(1, std::memory_order_relaxed);
+  divert(cache_, job.function, ready);
+}
+
+void JitTier::warm(Vm& vm, std::uint32_t function) { request(vm, {.function = function}); }
+
+// A call that found no code: compiled code's own, or the interpreter's and the host's through call().
+const void* JitTier::prepare(Vm& vm, std::uint32_t function) {
+  NativeCode& code = code_of(vm);
+  if (options_.at_first_call) request(vm, {.function = function});
+  const void* now = code.natives()[function].load(std::memory_order_acquire);
+  if (code.state(function) == NativeCode::State::kReady) return now;
+  return code.stay_interpreted(function, now);
+}
+
+namespace {
+
+// Where this thread's stack ends.
+std::uintptr_t stack_end() {
+  static thread_local std::uintptr_t end = [] {
+    pthread_attr_t attributes;
+    void* from = nullptr;
+    std::size_t bytes = 0;
+    if (::pthread_getattr_np(::pthread_self(), &attributes) != 0) return std::uintptr_t{0};
+    ::pthread_attr_getstack(&attributes, &from, &bytes);
+    ::pthread_attr_destroy(&attributes);
+    return reinterpret_cast<std::uintptr_t>(from);
+  }();
+  return end;
+}
+
+}  // namespace
+
+Tier::Outcome JitTier::run(Vm& vm, Enter enter, const void* code, std::uint64_t* slots) {
+  Machine& m = *vm.machine;
+  bool outermost = m.native_frame == nullptr;
+  auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+  if (outermost) {
+    std::uintptr_t lowest = stack_end() + kHostStackReserveBytes;
+    m.native_floor = std::max(lowest, here > m.stack_bytes ? here - m.stack_bytes : 0);
+  }
+  if (vm.native_limit.load(std::memory_order_relaxed) != m.native_floor) vm.native_limit.store(m.native_floor);
+  if (m.interrupt.load() != 0 || here <= m.native_floor) {
+    vm.native_limit.store(~std::uintptr_t{0});
+    m.trap = m.interrupt.load() != 0 ? Trap::kInterrupted : Trap::kStack;
+    return Outcome::kFailed;
+  }
+  Running running(m);
+  bool good = enter(&vm, slots, code, &m.native_frame);
+  return good ? Outcome::kDone : Outcome::kFailed;
+}
+
+Tier::Outcome JitTier::call(Vm& vm, std::uint32_t function, std::uint64_t* slots) {
+  if (vm.natives == nullptr) return Outcome::kNotReady;
+  NativeCode& code = code_of(vm);
+  if (code.state(function) != NativeCode::State::kReady) {
+    if (!options_.at_first_call) return Outcome::kNotReady;
+    request(vm, {.function = function});
+    if (code.state(function) != NativeCode::State::kReady) return Outcome::kNotReady;
+  }
+  return run(vm, code.enter_of(function), code.natives()[function].load(std::memory_order_acquire), slots);
+}
+
+Tier::Outcome JitTier::enter_loop(Vm& vm, std::uint32_t function, std::uint32_t loop, std::uint64_t* frame) {
+  if (vm.natives == nullptr) return Outcome::kNotReady;
+  Job job{.function = function, .loop = loop};
+  request(vm, job);
+  request(vm, {.function = function});
+  NativeCode& code = code_of(vm);
+  const void* entry = code.loop_entry(job);
+  if (entry == nullptr) return Outcome::kNotReady;
+  return run(vm, code.enter_by_slots(), entry, frame);
+}
+
+}  // namespace monopod::wasm::jit

@@ -1,0 +1,45 @@
+#include "wasm/jit/worker.h"
+
+#include <algorithm>
+
+namespace monopod::wasm {
+
+Worker::~Worker() {
+  {
+    std::lock_guard lock(mutex_);
+    over_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Worker::add(jit::JitTier& tier, jit::NativeCode& code, const jit::Job& job) {
+  std::lock_guard lock(mutex_);
+  queue_.push_back({&tier, &code, job});
+  if (!thread_.joinable()) thread_ = std::thread([this] { loop(); });
+  changed_.notify_all();
+}
+
+void Worker::forget(jit::JitTier& tier) {
+  std::unique_lock lock(mutex_);
+  std::erase_if(queue_, [&tier](const Item& i) { return i.tier == &tier; });
+  changed_.wait(lock, [this, &tier] { return busy_with_ != &tier; });  // forever: one function, which is limited in size
+}
+
+void Worker::loop() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return over_ || !queue_.empty(); });  // forever: until there is work
+    if (over_) return;
+    Item item = queue_.front();
+    queue_.pop_front();
+    busy_with_ = item.tier;
+    lock.unlock();
+    item.tier->work(*item.code, item.job);
+    lock.lock();
+    busy_with_ = nullptr;
+    changed_.notify_all();
+  }
+}
+
+}  // namespace monopod::wasm
