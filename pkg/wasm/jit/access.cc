@@ -19,7 +19,7 @@ x86::Gp FunctionCompiler::object(std::size_t list, u32 index) {
 x86::Mem FunctionCompiler::address(u32 memory, u64 offset, const Value& v, u32 bytes) {
   const SizeLimits& type = module_.memories[memory];
   bool first = memory == 0;
-  if (first) memory_used_ = true;
+  if (first) memory_used_ = true, used(memory_weight_);
   if (first && native_.guarded && !type.is64) {
     if (v.kind == Value::Kind::kConst && v.bits[0] + offset < kGuardBytes) return x86::ptr(memory_, static_cast<std::int32_t>(v.bits[0] + offset), bytes);
     if (offset < kGuardBytes) return x86::ptr(memory_, gp(v), 0, static_cast<std::int32_t>(offset), bytes);
@@ -160,16 +160,17 @@ void FunctionCompiler::table_access(std::uint8_t code) {
 InvokeNode* FunctionCompiler::help(const void* helper, u32 arguments, bool returns) {
   calls_ = true;
   std::vector<x86::Gp> registers(arguments);
-  for (u32 i = arguments; i-- > 0;) registers[i] = gp(pop());
+  for (u32 i = arguments; i-- > 0;) registers[i] = argument(pop()).as<x86::Gp>();
   FuncSignatureBuilder signature(CallConvId::kX64SystemV);
   for (u32 i = 0; i <= arguments; ++i) signature.addArg(TypeId::kUInt64);
   if (returns) signature.setRet(TypeId::kUInt64);
-  x86::Gp target = make_int();
+  x86::Gp target = make_int(), vm = make_int();
+  cc_.mov(vm, vm_);
   cc_.mov(target, reinterpret_cast<u64>(helper));
   place(Trap::kNone);
   InvokeNode* node = nullptr;
   cc_.invoke(&node, target, signature);
-  node->setArg(0, vm_);
+  node->setArg(0, vm);
   for (u32 i = 0; i < arguments; ++i) node->setArg(i + 1, registers[i]);
   return node;
 }

@@ -57,10 +57,11 @@ void FunctionCompiler::invoke(const Target& target, const FuncType& type, const 
   InvokeNode* node = nullptr;
   if (in_registers(type)) {
     std::vector<BaseReg> registers;
-    for (const Value& v : arguments) registers.push_back(in_register(v));
+    for (const Value& v : arguments) registers.push_back(argument(v));
     place(Trap::kNone);
     cc_.invoke(&node, target, signature);
     if (node == nullptr) return unsupported();
+    place_vm(node->detail());
     node->setArg(0, vm_);
     for (std::size_t i = 0; i < registers.size(); ++i) node->setArg(i + 1, registers[i]);
     if (type.results.empty()) return;
@@ -79,11 +80,14 @@ void FunctionCompiler::invoke(const Target& target, const FuncType& type, const 
   trap_if(x86::CondCode::kA, Trap::kStack);
   store_slots(x86::ptr(sp), arguments);
   cc_.mov(at(machine, offsetof(Machine, sp)), end);
+  x86::Gp slots = make_int();
+  cc_.mov(slots, sp);
   place(Trap::kNone);
   cc_.invoke(&node, target, signature);
   if (node == nullptr) return unsupported();
+  place_vm(node->detail());
   node->setArg(0, vm_);
-  node->setArg(1, sp);
+  node->setArg(1, slots);
   x86::Gp after = make_int();
   cc_.mov(after, at(vm_, offsetof(Vm, machine)));
   cc_.mov(at(after, offsetof(Machine, sp)), sp);

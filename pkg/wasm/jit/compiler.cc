@@ -159,6 +159,13 @@ BaseReg FunctionCompiler::in_register(const Value& v) {
   return d;
 }
 
+BaseReg FunctionCompiler::argument(const Value& v) {
+  if (v.kind == Value::Kind::kRegister) return v.reg;
+  BaseReg d = make_register(v.type);
+  move(d, v);
+  return d;
+}
+
 BaseReg FunctionCompiler::result_register(ValType type) {
   Reader ahead = reader_;
   std::uint8_t code = ahead.byte();
@@ -196,6 +203,36 @@ void FunctionCompiler::set_local(u32 local, const Value& v) {
   settle_local(local);
   if (v.kind == Value::Kind::kRegister && v.reg.id() == locals_[local].id()) return;  // made there
   move(locals_[local], v);
+}
+
+// ---- registers that callees preserve. asmjit gives an argument the register that it comes in, and knows no other way to be told. So there are arguments that
+// nobody passes, in those registers; a move to itself, which is never emitted, makes one alive at the function's entry, where its real value replaces it.
+
+static constexpr x86::Gp kPreserved[] = {x86::rbx, x86::rbp, x86::r12, x86::r13, x86::r14};  // and kVmRegister
+
+void FunctionCompiler::add_wishes(FuncSignatureBuilder& signature) {
+  first_wish_ = signature.argCount();
+  wishes_ = std::min<u32>(std::size(kPreserved), Globals::kMaxFuncArgs - first_wish_);
+  for (u32 i = 0; i < wishes_; ++i) signature.addArg(TypeId::kUInt64);
+}
+
+void FunctionCompiler::place_wishes() {
+  for (u32 i = 0; i < wishes_; ++i) function_->detail().arg(first_wish_ + i).initReg(RegType::kX86_Gpq, kPreserved[i].id(), TypeId::kUInt64);
+}
+
+void FunctionCompiler::grant_wishes() {
+  if (!calls_) return;
+  std::vector<std::pair<u64, x86::Gp>> wanted;
+  if (memory_used_) wanted.emplace_back(memory_weight_, memory_);
+  for (std::size_t i = 0; i < locals_.size(); ++i)
+    if (local_weights_[i] != 0 && !is_vector_register(local_types_[i])) wanted.emplace_back(local_weights_[i], locals_[i].as<x86::Gp>());
+  std::ranges::stable_sort(wanted, std::greater<>(), &std::pair<u64, x86::Gp>::first);
+  BaseNode* last = cc_.setCursor(function_);
+  for (u32 i = 0; i < wishes_ && i < wanted.size(); ++i) {
+    function_->setArg(first_wish_ + i, wanted[i].second);
+    cc_.mov(wanted[i].second, wanted[i].second);
+  }
+  cc_.setCursor(last);
 }
 
 // ---- traps
@@ -240,18 +277,24 @@ bool FunctionCompiler::start() {
   } else {
     describe(type_, signature);
   }
+  add_wishes(signature);
   function_ = cc_.addFunc(signature);
+  place_vm(function_->detail());
+  place_wishes();
   function_->frame().setAvxEnabled();
+  // Arguments keep the register they come in, and would be saved around every call: what lives longer has one of its own.
+  auto argument = [this](std::size_t index, ValType type) {
+    Value given{.type = type, .reg = make_register(type)};
+    function_->setArg(index, given.reg);
+    BaseReg kept = make_register(type);
+    move(kept, given);
+    return kept;
+  };
   vm_ = make_int();
   function_->setArg(0, vm_);
-  if (by_slots_) {
-    slots_ = make_int();
-    function_->setArg(1, slots_);
-  }
-  for (std::size_t i = 0; i < local_types_.size(); ++i) {
-    locals_.push_back(make_register(local_types_[i]));
-    if (!by_slots_ && i < type_.params.size()) function_->setArg(i + 1, locals_[i]);
-  }
+  if (by_slots_) slots_ = argument(1, kI64).as<x86::Gp>();
+  for (std::size_t i = 0; i < local_types_.size(); ++i) locals_.push_back(!by_slots_ && i < type_.params.size() ? argument(i + 1, local_types_[i]) : make_register(local_types_[i]));
+  local_weights_.resize(locals_.size());
   memory_ = make_int();
   if (native_.fuel) {
     machine_ = make_int();
@@ -347,6 +390,7 @@ void FunctionCompiler::finish(CompiledFunction& out) {
   }
   if (memory_used_) cc_.mov(memory_, at(vm_, offsetof(Vm, memory_base)));
   cc_.setCursor(last);
+  grant_wishes();
   cc_.endFunc();
   for (const JumpTable& table : tables_) {
     cc_.align(AlignMode::kData, 4);
@@ -388,12 +432,14 @@ void FunctionCompiler::step() {
     case kSelectTyped: reader_.u32(), select(read_value_type(reader_, module_)); break;
     case kLocalGet: {
       u32 local = reader_.u32();
+      used(local_weights_[local]);
       push({.kind = Value::Kind::kLocal, .type = local_types_[local], .local = local});
       break;
     }
     case kLocalSet: case kLocalTee: {
       u32 local = reader_.u32();
       Value v = pop();
+      used(local_weights_[local]);
       if (!(v.kind == Value::Kind::kLocal && v.local == local)) set_local(local, v);
       if (code == kLocalTee) push({.kind = Value::Kind::kLocal, .type = local_types_[local], .local = local});
       break;

@@ -76,6 +76,7 @@ class FunctionCompiler {
   void push_const(ValType type, u64 bits) { stack_.push_back({.kind = Value::Kind::kConst, .type = type, .bits = {bits, 0}}); }
   Value pop();
   asmjit::BaseReg in_register(const Value& v);
+  asmjit::BaseReg argument(const Value& v);  // of a call: a copy, or else what is kept for later would be saved and loaded around it
   x86::Gp gp(const Value& v) { return in_register(v).as<x86::Gp>(); }
   x86::Xmm xmm(const Value& v) { return in_register(v).as<x86::Xmm>(); }
   asmjit::BaseReg result_register(ValType type);  // of the local that is set next, if one is
@@ -110,6 +111,12 @@ class FunctionCompiler {
   void simple(u32 code, const Op& op);
   void finish(CompiledFunction& out);
   void unsupported() { supported_ = false; }
+
+  // What lives across calls is best kept in registers that callees preserve.
+  void used(u64& weight) { weight += u64{1} << (3 * std::min<u32>(loop_depth_, 8)); }
+  void add_wishes(asmjit::FuncSignatureBuilder& signature);
+  void place_wishes();
+  void grant_wishes();
 
   // control.cc
   bool read_block_type(Block& block);
@@ -193,6 +200,9 @@ class FunctionCompiler {
   asmjit::BaseNode* entry_ = nullptr;  // code that is needed only if something asks for it goes behind
   x86::Gp vm_, memory_, slots_, machine_;
   bool memory_used_ = false, calls_ = false;
+  u32 loop_depth_ = 0, first_wish_ = 0, wishes_ = 0;
+  u64 memory_weight_ = 1;
+  std::vector<u64> local_weights_;
   asmjit::Label loop_entry_;
   bool loop_entered_ = false;
   std::vector<ValType> local_types_;

@@ -120,7 +120,8 @@ void FunctionCompiler::begin_block(std::uint8_t opcode) {
     u32 offset = wasm_;
     if (job_.loop == offset) begin_loop_entry(block);
     cc_.bind(block.start);
-    x86::Gp epoch = make_int();
+    ++loop_depth_;
+      x86::Gp epoch = make_int();
     cc_.mov(epoch, at(vm_, offsetof(Vm, epoch)));
     place(Trap::kInterrupted);
     cc_.test(x86::dword_ptr(epoch), epoch.r32());
@@ -152,6 +153,7 @@ void FunctionCompiler::end_block() {
   }
   Block block = std::move(blocks_.back());
   blocks_.pop_back();
+  if (block.opcode == kLoop) --loop_depth_;
   bool open_if = block.opcode == kIf && !block.has_else;
   bool reached = !dead_ || block.branched_to || open_if;
   // A block that nobody branches to has its results where they were made.

@@ -46,7 +46,7 @@ void emit_to_slots(x86::Assembler& a, const FuncType& type, std::uint64_t helper
   bool packs = in_registers(type);
   a.push(x86::rbx);
   if (packs) {
-    a.mov(x86::r10, x86::ptr(x86::rdi, offsetof(Vm, machine)));
+    a.mov(x86::r10, x86::ptr(kVmRegister, offsetof(Vm, machine)));
     a.mov(x86::rbx, x86::ptr(x86::r10, offsetof(Machine, sp)));
     each_parameter(type, [&a](ValType t, std::uint32_t slot, int reg, std::uint32_t stack) {
       if (reg < 0) {
@@ -61,6 +61,7 @@ void emit_to_slots(x86::Assembler& a, const FuncType& type, std::uint64_t helper
   } else {
     a.mov(x86::rbx, x86::rsi);
   }
+  a.mov(x86::rdi, kVmRegister);
   if (passes_index) {
     a.mov(x86::esi, x86::eax);
     a.mov(x86::rdx, x86::rbx);
@@ -103,6 +104,8 @@ void describe(const FuncType& type, FuncSignatureBuilder& out) {
   if (!type.results.empty()) out.setRet(id(type.results[0]));
 }
 
+void place_vm(FuncDetail& detail) { detail.arg(0).initReg(RegType::kX86_Gpq, kVmRegister.id(), TypeId::kUInt64); }
+
 // What is pushed here, in this order, is what leave() in signals.cc takes back.
 void emit_enter(x86::Assembler& a, const FuncType& type, bool by_slots) {
   for (const x86::Gp& r : {x86::rbp, x86::rbx, x86::r12, x86::r13, x86::r14, x86::r15, x86::rcx}) a.push(r);
@@ -110,6 +113,7 @@ void emit_enter(x86::Assembler& a, const FuncType& type, bool by_slots) {
   a.push(x86::rsi);
   a.mov(x86::ptr(x86::rcx), x86::rsp);
   a.mov(x86::rax, x86::rdx);
+  a.mov(kVmRegister, x86::rdi);
   bool packs = !by_slots && in_registers(type);
   std::uint32_t stack_words = 0;
   if (packs) {
@@ -149,6 +153,7 @@ void emit_first_call(x86::Assembler& a) {
   for (const x86::Gp& r : {x86::rdi, x86::rsi, x86::rdx, x86::rcx, x86::r8, x86::r9, x86::rax}) a.push(r);
   a.sub(x86::rsp, kVectors);
   for (std::uint32_t i = 0; i < kFloats; ++i) a.vmovups(x86::ptr(x86::rsp, static_cast<std::int32_t>(i * 16)), x86::xmm(i));
+  a.mov(x86::rdi, kVmRegister);
   a.mov(x86::esi, x86::eax);
   a.mov(x86::rax, reinterpret_cast<std::uint64_t>(&help_prepare));
   a.call(x86::rax);
