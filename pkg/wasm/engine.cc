@@ -62,6 +62,7 @@ Result<std::shared_ptr<const Module>> Module::load(const Engine& engine, std::ve
   std::shared_ptr<Module> out(new Module);
   TRY_ASSIGN(out->data_, decode_module(engine.registry(), std::move(bytes), options.level));
   out->code_ = std::make_unique<CodeCache>(*out->data_, CodeOptions{.fuel = options.fuel, .counted = options.engine == EngineKind::kAuto, .diverted = options.engine == EngineKind::kJit});
+  out->warm_ = options.warm;
   if (options.engine != EngineKind::kInterpreter) out->tier_ = make_tier(*out->data_, *out->code_, options, engine.worker_);
   return std::shared_ptr<const Module>(std::move(out));
 }
@@ -355,6 +356,7 @@ Result<Instance*> Store::instantiate(std::shared_ptr<const Module> module, const
   }
   vm.tier = module->tier();
   vm.heat = vm.code->heat.get();
+  vm.warm = module->warm();
   if (vm.tier != nullptr) vm.tier->attach(vm);
   for (std::uint32_t i = 0; i < vm.own_functions.size(); ++i) vm.own_functions[i].native = vm.natives != nullptr ? vm.natives + m.imported_functions + i : &kNoNative;
   // From here on others may see it: a failing start leaves its functions in shared tables.

@@ -46,7 +46,9 @@ struct EngineOptions {
   Level level = Level::kCurrent;
   bool fuel = false;  // code counts what it executes; needed for StoreOptions::fuel, costs about a tenth
   EngineKind engine = EngineKind::kInterpreter;
-  bool background = true;  // kAuto: compiles on a thread of its own; else where the heat was noticed
+  // kAuto: compiles on a thread of its own; else where the heat was noticed. And what is warm: so many rounds of a loop, or a tenth of them in calls.
+  bool background = true;
+  std::uint32_t warm = 2'000;
 };
 // Why kJit would be refused on this machine: "compiled code is for x86-64"; empty where it is not.
 std::string_view jit_unavailable();
@@ -76,12 +78,14 @@ class Module {
   CodeCache& code() const { return *code_; }
   std::size_t code_bytes() const;  // of the register code and machine code made so far
   Tier* tier() const { return tier_.get(); }  // null: interpreted only
+  std::uint32_t warm() const { return warm_; }
 
  private:
   Module() = default;
   std::shared_ptr<ModuleData> data_;
   std::unique_ptr<CodeCache> code_;
   std::unique_ptr<Tier> tier_;
+  std::uint32_t warm_ = 0;
 };
 
 struct Value {

@@ -22,6 +22,7 @@ EngineKind engine_under_test = EngineKind::kInterpreter;
 Result<std::shared_ptr<const Module>> load(const Bytes& bytes, EngineOptions options = {}) {
   options.engine = engine_under_test;
   options.background = false;
+  options.warm = 1;
   return Module::load(Engine(options), bytes);
 }
 

@@ -140,7 +140,8 @@ struct Vm {
   std::atomic<std::uintptr_t> native_limit{~std::uintptr_t{0}};  // of the stack pointer, at function entries; all ones: stop
   const FunctionObject* callee = nullptr;             // of an indirect call under way
   Tier* tier = nullptr;                               // null: this module is interpreted only
-  std::atomic<std::uint32_t>* heat = nullptr;         // by function, where the interpreter counts; see kWarm
+  std::uint32_t warm = 0;
+  std::atomic<std::uint32_t>* heat = nullptr;         // by function, where the interpreter counts; see kCallHeat
   Vm* next = nullptr;                                 // of Machine::vms
 
   std::vector<FunctionObject> own_functions;
@@ -167,8 +168,8 @@ class Tier {
   virtual std::size_t functions_compiled() const = 0;     // so far
   virtual std::size_t bytes() const = 0;                  // of machine code
 };
-// Counted by the interpreter where a tier stands behind it: loop heads once, calls kCallHeat times. From kWarm on the tier is told.
-inline constexpr std::uint32_t kWarm = 2'000, kCallHeat = 10;
+// Counted by the interpreter where a tier stands behind it: loop heads once, calls kCallHeat times. From Vm::warm on the tier is told.
+inline constexpr std::uint32_t kCallHeat = 10;
 
 // Interprets a function of vm's own module, as call_function does.
 bool interpret(Vm& vm, std::uint32_t function, std::uint64_t* slots);

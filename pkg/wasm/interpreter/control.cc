@@ -279,18 +279,18 @@ MONOPOD_WASM_HANDLER call_reference(MONOPOD_WASM_STATE) {
 }
 
 [[gnu::noinline]] MONOPOD_WASM_HANDLER warm_call_now(MONOPOD_WASM_STATE) {
-  vm->heat[ip->i].store(kWarm / 2, std::memory_order_relaxed);
+  vm->heat[ip->i].store(vm->warm / 2, std::memory_order_relaxed);
   vm->tier->warm(*vm, ip->i);
   MONOPOD_WASM_NEXT(1);
 }
 MONOPOD_WASM_HANDLER warm_call(MONOPOD_WASM_STATE) {
   u32 heat = vm->heat[ip->i].load(std::memory_order_relaxed) + kCallHeat;
   vm->heat[ip->i].store(heat, std::memory_order_relaxed);
-  if (heat >= kWarm) [[unlikely]] [[clang::musttail]] return warm_call_now(MONOPOD_WASM_PASS(ip));
+  if (heat >= vm->warm) [[unlikely]] [[clang::musttail]] return warm_call_now(MONOPOD_WASM_PASS(ip));
   MONOPOD_WASM_NEXT(1);
 }
 [[gnu::noinline]] MONOPOD_WASM_HANDLER warm_loop_now(MONOPOD_WASM_STATE) {
-  vm->heat[ip->i].store(kWarm / 2, std::memory_order_relaxed);
+  vm->heat[ip->i].store(vm->warm / 2, std::memory_order_relaxed);
   acc = fp[ip->a];
   switch (enter_loop_in_tier(vm, ip, fp)) {
     case Tier::Outcome::kDone: RETURN_FROM_TIER(acc);
@@ -302,7 +302,7 @@ MONOPOD_WASM_HANDLER warm_call(MONOPOD_WASM_STATE) {
 MONOPOD_WASM_HANDLER warm_loop(MONOPOD_WASM_STATE) {
   u32 heat = vm->heat[ip->i].load(std::memory_order_relaxed) + 1;
   vm->heat[ip->i].store(heat, std::memory_order_relaxed);
-  if (heat >= kWarm) [[unlikely]] [[clang::musttail]] return warm_loop_now(MONOPOD_WASM_PASS(ip));
+  if (heat >= vm->warm) [[unlikely]] [[clang::musttail]] return warm_loop_now(MONOPOD_WASM_PASS(ip));
   MONOPOD_WASM_NEXT(2);
 }
 

@@ -95,7 +95,6 @@ void FunctionCompiler::store(u32 code, const x86::Mem& to, const Value& v) {
 }
 
 bool FunctionCompiler::memory_access(u32 code, const Op& op) {
-  if (code >= kPrefixSimd) return vector(code, op);
   u32 flags = reader_.u32();
   u32 memory = (flags & 0x40) != 0 ? reader_.u32() : 0;
   u64 offset = module_.memories[memory].is64 ? reader_.u64() : reader_.u32();

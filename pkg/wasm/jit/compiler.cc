@@ -402,10 +402,10 @@ void FunctionCompiler::finish(CompiledFunction& out) {
 }
 
 void FunctionCompiler::simple(u32 code, const Op& op) {
-  if (is_memory(op.immediates)) {
-    if (!memory_access(code, op)) unsupported();
-  } else if (code >= kPrefixSimd) {
+  if (code >= kPrefixSimd) {
     if (!vector(code, op)) unsupported();
+  } else if (is_memory(op.immediates)) {
+    if (!memory_access(code, op)) unsupported();
   } else if (!scalar(code, op)) {
     unsupported();
   }

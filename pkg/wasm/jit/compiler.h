@@ -186,6 +186,26 @@ class FunctionCompiler {
 
   // simd.cc
   bool vector(u32 code, const Op& op);
+  bool vector_access(u32 code, const Op& op);
+  void shuffle();
+  void splat_lane(u32 code);
+  void extract_lane(u32 code);
+  void replace_lane(u32 code);
+  x86::Xmm ones();
+  x86::Xmm zeros();
+  x86::Xmm upper_half(const x86::Xmm& s);
+  bool compare_lanes(u32 kind, u32 width);
+  void compare_floats(u32 kind, bool is_double);
+  void truth(x86::CondCode code);
+  void all_true(u32 width);
+  void bitmask(u32 width);
+  void shift_lanes(u32 kind, u32 width);
+  void multiply_extended(u32 kind, u32 width);
+  void multiply_64();
+  void min_max_floats(bool is_max, bool is_double);
+  bool special_unary(u32 code);
+  bool special_binary(u32 code);
+  bool special_ternary(u32 code);
 
   NativeCode& native_;
   const ModuleData& module_;

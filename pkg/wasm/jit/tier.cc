@@ -13,7 +13,7 @@ namespace monopod::wasm::jit {
 std::string_view unavailable() {
   static const std::string_view why = []() -> std::string_view {
     const asmjit::CpuFeatures::X86& cpu = asmjit::CpuInfo::host().features().x86();
-    if (!cpu.hasAVX() || !cpu.hasBMI() || !cpu.hasBMI2() || !cpu.hasLZCNT() || !cpu.hasPOPCNT()) return "the processor is older than x86-64-v3";
+    if (!cpu.hasAVX2() || !cpu.hasBMI() || !cpu.hasBMI2() || !cpu.hasLZCNT() || !cpu.hasPOPCNT()) return "the processor is older than x86-64-v3";
     return CodeMemory::make() == nullptr ? "the kernel gives no executable memory" : "";
   }();
   return why;
