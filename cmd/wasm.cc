@@ -249,6 +249,12 @@ Result<> bench(const std::string& path) {
   double code = data.code_section.to - data.code_section.from;
   double validate = best_ms(5, [&] { return wasm::Module::load(engine, bytes).has_value(); });
   std::printf("validate_ms        %.3f\nvalidate_mb_s      %.1f\n", validate, code / 1e3 / validate);
+  if (wasm::jit_unavailable().empty()) {
+    TRY_ASSIGN(std::shared_ptr<const wasm::Module> compiled, load(wasm::Engine({.engine = wasm::EngineKind::kJit}), path));
+    std::size_t compiled_bytes = 0;
+    double compile = best_ms(1, [&] { compiled_bytes = compiled->tier()->compile_all(); });
+    std::printf("compile_ms         %.3f\ncompile_mb_s       %.2f\ncompiled           %zu of %.0f bytes of code\n", compile, static_cast<double>(compiled_bytes) / 1e3 / compile, compiled_bytes, code);
+  }
   wasm::Wasi wasi({.arguments = {path}, .inherit_stdio = false});
   wasm::Linker linker;
   wasi.link(linker);

@@ -165,6 +165,8 @@ class Tier {
   // Goes on with an activation that stands in its frame at a loop head (the byte of the module where its `loop` is); its results are where its arguments were.
   virtual Outcome enter_loop(Vm& vm, std::uint32_t function, std::uint32_t loop, std::uint64_t* frame) = 0;
   virtual void warm(Vm& vm, std::uint32_t function) = 0;  // called often
+  // Compiles all that can be, now, for memories as they usually are: ahead of the first request. Returns how many bytes of the module that is.
+  virtual std::size_t compile_all() = 0;
   virtual std::size_t functions_compiled() const = 0;     // so far
   virtual std::size_t bytes() const = 0;                  // of machine code
 };

@@ -195,13 +195,27 @@ std::size_t JitTier::bytes() const {
 
 NativeCode& JitTier::code_of(const Vm& vm) { return *codes_[vm.memory == nullptr || vm.memory->guarded]; }
 
-void JitTier::attach(Vm& vm) {
-  bool guarded = vm.memory == nullptr || vm.memory->guarded;
+NativeCode& JitTier::make_code(bool guarded) {
   std::lock_guard lock(mutex_);
   std::unique_ptr<NativeCode>& code = codes_[guarded];
   if (code == nullptr) code = std::make_unique<NativeCode>(module_, options_.fuel, guarded);
-  if (!code->usable()) return;
-  vm.natives = code->natives();
+  return *code;
+}
+
+void JitTier::attach(Vm& vm) {
+  NativeCode& code = make_code(vm.memory == nullptr || vm.memory->guarded);
+  if (code.usable()) vm.natives = code.natives();
+}
+
+std::size_t JitTier::compile_all() {
+  NativeCode& code = make_code(true);
+  std::size_t bytes = 0;
+  for (std::uint32_t i = module_.imported_functions; code.usable() && i < module_.functions.size(); ++i) {
+    if (!code.claim({.function = i})) continue;
+    work(code, {.function = i});
+    if (code.state(i) == NativeCode::State::kReady) bytes += module_.functions[i].body.to - module_.functions[i].body.from;
+  }
+  return bytes;
 }
 
 void JitTier::request(Vm& vm, const Job& job) {

@@ -82,6 +82,7 @@ class JitTier : public Tier {
   Outcome call(Vm& vm, std::uint32_t function, std::uint64_t* slots) override;
   Outcome enter_loop(Vm& vm, std::uint32_t function, std::uint32_t loop, std::uint64_t* frame) override;
   void warm(Vm& vm, std::uint32_t function) override;
+  std::size_t compile_all() override;
   std::size_t functions_compiled() const override { return compiled_.load(std::memory_order_relaxed); }
   std::size_t bytes() const override;
   const void* prepare(Vm& vm, std::uint32_t function);
@@ -90,6 +91,7 @@ class JitTier : public Tier {
 
  private:
   NativeCode& code_of(const Vm& vm);
+  NativeCode& make_code(bool guarded);
   void request(Vm& vm, const Job& job);
   Outcome run(Vm& vm, Enter enter, const void* code, std::uint64_t* slots);
 

@@ -1,6 +1,6 @@
 // wasm_bench FOLDER [ROUNDS]: FOLDER/native/* and FOLDER/wasm/*.wasm are the same kernels, each run as "kernel N" = N repetitions. Prints, per kernel, processor
-// time of one repetition natively and interpreted, (cpu(N) - cpu(1)) / (N - 1), the least of ROUNDS, and the geometric mean of the ratios; then what else the
-// engine costs: validation, instances, calls between host and guest, memory.
+// time of one repetition natively and on each engine, (cpu(N) - cpu(1)) / (N - 1), the least of ROUNDS, as ratios, and their geometric means; then what else the
+// engines cost: validation, compilation, instances, calls between host and guest, memory.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -32,8 +32,8 @@ std::vector<std::uint8_t> read_file(const fs::path& path) {
   return {bytes->begin(), bytes->end()};
 }
 
-int run_guest(const fs::path& file, const std::string& argument, bool fuel) {
-  Engine engine({.fuel = fuel});
+int run_guest(const fs::path& file, const std::string& argument, EngineOptions options) {
+  Engine engine(options);
   Result<std::shared_ptr<const Module>> module = Module::load(engine, read_file(file));
   Store store({});
   Wasi wasi({.arguments = {"kernel", argument}});
@@ -95,8 +95,20 @@ double best_ns(int rounds, int each, F work) {
 }
 
 void kernels(const fs::path& folder, int rounds) {
-  double product = 0, fuel_product = 0;
-  int count = 0;
+  struct Way {
+    const char* name;
+    EngineOptions options;
+    int repetitions;
+    double product = 0, worst = 0;
+    int count = 0;
+  };
+  std::vector<Way> ways{{"interpreter", {.engine = EngineKind::kInterpreter}, 3}, {"interpreter_fuel", {.fuel = true, .engine = EngineKind::kInterpreter}, 3}};
+  if (jit_unavailable().empty()) {
+    ways.push_back({"jit", {.engine = EngineKind::kJit}, 11});
+    ways.push_back({"jit_fuel", {.fuel = true, .engine = EngineKind::kJit}, 11});
+    ways.push_back({"auto", {.engine = EngineKind::kAuto}, 11});
+  }
+  if (const char* only = std::getenv("WASM_BENCH_ENGINES"); only != nullptr) std::erase_if(ways, [only](const Way& w) { return std::strstr(only, w.name) == nullptr; });
   std::vector<fs::path> files;
   for (const fs::directory_entry& e : fs::directory_iterator(folder / "wasm"))
     if (e.path().extension() == ".wasm" && e.path().stem() != "hello") files.push_back(e.path());
@@ -107,20 +119,24 @@ void kernels(const fs::path& folder, int rounds) {
       std::string text = std::to_string(n);
       return in_child([&] { return ::execl(native.c_str(), native.c_str(), text.c_str(), nullptr); });
     };
-    auto guest = [&](int n) { return in_child([&] { return run_guest(file, std::to_string(n), false); }); };
-    auto fuelled = [&](int n) { return in_child([&] { return run_guest(file, std::to_string(n), true); }); };
-    double base = per_repetition(natively, 11, rounds), ours = per_repetition(guest, 3, rounds), fuel = per_repetition(fuelled, 3, rounds);
-    if (base <= 0 || ours <= 0) {
-      std::printf("wasm_%s failed\n", file.stem().c_str());
-      continue;
+    double base = per_repetition(natively, 11, rounds);
+    std::printf("wasm_%-10s native_ms %8.2f", file.stem().c_str(), base);
+    for (Way& way : ways) {
+      double ours = per_repetition([&](int n) { return in_child([&] { return run_guest(file, std::to_string(n), way.options); }); }, way.repetitions, rounds);
+      if (base <= 0 || ours <= 0) {
+        std::printf("  %s failed", way.name);
+        continue;
+      }
+      std::printf("  %s %6.2f", way.name, ours / base);
+      way.product += std::log(ours / base);
+      way.worst = std::max(way.worst, ours / base);
+      ++way.count;
     }
-    std::printf("wasm_%-10s native_ms %8.2f  interpreter_ms %9.2f  ratio %6.2f  with_fuel %6.2f\n", file.stem().c_str(), base, ours, ours / base, fuel / base);
+    std::printf("\n");
     std::fflush(stdout);
-    product += std::log(ours / base);
-    fuel_product += std::log(fuel / base);
-    ++count;
   }
-  if (count != 0) std::printf("wasm_interpreter_geomean %.2f\nwasm_interpreter_geomean_with_fuel %.2f\n", std::exp(product / count), std::exp(fuel_product / count));
+  for (const Way& way : ways)
+    if (way.count != 0) std::printf("wasm_%s_geomean %.2f worst %.2f (%d kernels)\n", way.name, std::exp(way.product / way.count), way.worst, way.count);
 }
 
 // (module (import "h" "f" (func (param i32 i32) (result i32))) (memory 19) (data 64 KiB)
@@ -142,8 +158,16 @@ std::vector<std::uint8_t> calling_module() {
 std::uint32_t add(int&, Caller&, std::uint32_t a, std::uint32_t b) { return a + b; }
 constexpr HostFunction kRows[] = {host<add>("f")};
 
-void rest(const fs::path& folder) {
-  Engine engine({});
+void compilation(const Module& module, const std::string& name) {
+  const ModuleData& data = module.data();
+  std::size_t bytes = 0;
+  double ns = best_ns(1, 1, [&] { bytes = module.tier()->compile_all(); });
+  std::printf("wasm_jit_compile_mb_s %.2f (%s, %zu of %u bytes of code, %zu of machine code)\n", static_cast<double>(bytes) / ns * 1e3, name.c_str(), bytes, data.code_section.to - data.code_section.from, module.tier()->bytes());
+}
+
+void rest(const fs::path& folder, EngineKind kind) {
+  const char* name = kind == EngineKind::kJit ? "jit" : "interpreter";
+  Engine engine({.engine = kind});
   // Validation: the largest module of the folder, as often as it takes.
   fs::path largest;
   for (const fs::directory_entry& e : fs::directory_iterator(folder / "wasm"))
@@ -154,7 +178,8 @@ void rest(const fs::path& folder) {
   if (module) {
     double code = (*module)->data().code_section.to - (*module)->data().code_section.from;
     double ns = best_ns(10, bytes.size() > 1'000'000 ? 1 : 20, [&] { (void)Module::load(engine, bytes).has_value(); });
-    std::printf("wasm_validate_mb_s %.0f (%s, %.0f bytes of code)\n", code / ns * 1e3, largest.filename().c_str(), code);
+    if (kind == EngineKind::kInterpreter) std::printf("wasm_validate_mb_s %.0f (%s, %.0f bytes of code)\n", code / ns * 1e3, largest.filename().c_str(), code);
+    if (kind == EngineKind::kJit) compilation(**module, largest.filename());
   }
   Result<std::shared_ptr<const Module>> calls = Module::load(engine, calling_module());
   if (!calls) {
@@ -172,7 +197,7 @@ void rest(const fs::path& folder) {
       std::uint64_t slot[1] = {1};
       store.call_raw(*(*instance)->function("nop"), slot);
     });
-    std::printf("wasm_instance_and_first_call_%s_us %.1f\n", from == nullptr ? "fresh" : "pooled", each / 1e3);
+    std::printf("wasm_%s_instance_and_first_call_%s_us %.1f\n", name, from == nullptr ? "fresh" : "pooled", each / 1e3);
   }
   Store store({});
   Result<Instance*> instance = store.instantiate(*calls, linker);
@@ -186,7 +211,8 @@ void rest(const fs::path& folder) {
     std::uint64_t slot[1] = {1'000'000};
     store.call_raw(*loop, slot);
   });
-  std::printf("wasm_host_to_guest_ns %.1f\nwasm_guest_to_host_ns %.1f (with the loop around it)\n", in, out / 1e6);
+  std::printf("wasm_%s_host_to_guest_ns %.1f\nwasm_%s_guest_to_host_ns %.1f (with the loop around it)\n", name, in, name, out / 1e6);
+  if (kind != EngineKind::kInterpreter) return;
   Memory memory(*(*instance)->memory("memory"));
   double view = best_ns(20, 100'000, [&] {
     Result<std::span<std::uint8_t>> span = memory.view(0, 1 << 20);
@@ -203,6 +229,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: %s FOLDER [ROUNDS]\n", argv[0]);
     return 2;
   }
-  monopod::wasm::rest(argv[1]);
+  monopod::wasm::rest(argv[1], monopod::wasm::EngineKind::kInterpreter);
+  if (monopod::wasm::jit_unavailable().empty()) monopod::wasm::rest(argv[1], monopod::wasm::EngineKind::kJit);
   monopod::wasm::kernels(argv[1], argc > 2 ? std::atoi(argv[2]) : 2);
 }
