@@ -122,7 +122,10 @@ void FunctionCompiler::move(const BaseReg& to, const Value& from) {
       break;
     case Value::Kind::kScaled: cc_.lea(d.r32(), x86::ptr(u64{0}, from.local != kNoLocal ? locals_[from.local].as<x86::Gp>() : from.reg.as<x86::Gp>(), from.shift)); break;
     case Value::Kind::kFlags: {
-      x86::Gp other = from.condition.kind == Condition::Kind::kFlag ? x86::Gp() : make_int();
+      bool two = from.condition.kind != Condition::Kind::kFlag;
+      x86::Gp other = two ? make_int() : x86::Gp();
+      cc_.mov(d.r32(), 0);  // moves leave the flags alone
+      if (two) cc_.mov(other.r32(), 0);
       if (from.condition.kind == Condition::Kind::kFlag) {
         cc_.set(from.condition.code, d.r8());
       } else if (from.condition.kind == Condition::Kind::kEqualOrdered) {
@@ -134,7 +137,6 @@ void FunctionCompiler::move(const BaseReg& to, const Value& from) {
         cc_.setne(other.r8());
         cc_.or_(d.r8(), other.r8());
       }
-      cc_.movzx(d.r32(), d.r8());
       break;
     }
     case Value::Kind::kLocal: case Value::Kind::kRegister: {

@@ -472,8 +472,9 @@ bool FunctionCompiler::scalar(u32 code, const Op&) {
     case 0xbc: case 0xbd: {
       x86::Xmm s = xmm(pop());
       x86::Gp d = result_gp(code == 0xbc ? kI32 : kI64);
-      if (code == 0xbc) cc_.vmovd(d.r32(), s);
-      else cc_.vmovq(d, s);
+      // Not vmovd and vmovq: where the allocator has spilled their source it writes them as loads into a vector register.
+      if (code == 0xbc) cc_.vpextrd(d.r32(), s, 0);
+      else cc_.vpextrq(d, s, 0);
       push_register(code == 0xbc ? kI32 : kI64, d);
       break;
     }

@@ -163,7 +163,7 @@ void FunctionCompiler::replace_lane(u32 code) {
     case 0x1e: cc_.vpinsrq(d, s, gp(v), lane); break;
     case 0x20: cc_.vinsertps(d, s, xmm(v), lane << 4); break;
     default:
-      if (lane == 0) cc_.vmovsd(d, s, xmm(v));
+      if (lane == 0) cc_.vblendpd(d, s, xmm(v), 1);
       else cc_.vunpcklpd(d, s, xmm(v));
   }
   push_register(kV128, d);
@@ -215,8 +215,8 @@ void FunctionCompiler::compare_floats(u32 kind, bool is_double) {  // eq, ne, lt
 
 void FunctionCompiler::truth(x86::CondCode code) {
   x86::Gp d = make_int();
+  cc_.mov(d.r32(), 0);
   cc_.set(code, d.r8());
-  cc_.movzx(d.r32(), d.r8());
   push_register(kI32, d);
 }
 

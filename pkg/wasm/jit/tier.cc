@@ -34,22 +34,29 @@ NativeCode::NativeCode(const ModuleData& data, bool with_fuel, bool for_guarded)
     : module(data),
       fuel(with_fuel),
       guarded(for_guarded),
-      memory_(CodeMemory::make()),
       natives_(std::make_unique<std::atomic<const void*>[]>(data.functions.size())),
       enters_(std::make_unique<std::atomic<Enter>[]>(data.functions.size())),
-      states_(std::make_unique<std::atomic<State>[]>(data.functions.size())) {
+      states_(std::make_unique<std::atomic<State>[]>(data.functions.size())) {}
+
+// At the first compilation: most modules of a host that interprets first never come to it.
+bool NativeCode::begin() {
+  std::lock_guard lock(mutex_);
+  if (begun_) return memory_ != nullptr;
+  begun_ = true;
+  memory_ = CodeMemory::make();
   if (memory_ != nullptr && !add_code(memory_->from(), memory_->to(), *this)) memory_.reset();
-  if (memory_ == nullptr) return;
+  if (memory_ == nullptr) return false;
   // Room for the stubs of every type and function: where code has no place it is interpreted, but stubs are always found.
-  reserve_ = (data.functions.size() * kJumpStubBytes + (data.types.size() + 1) * kTypeStubBytes);
+  reserve_ = module.functions.size() * kJumpStubBytes + (module.types.size() + 1) * kTypeStubBytes;
   if (memory_->left() < 2 * reserve_) {
     remove_code(memory_->from());
     memory_.reset();
-    return;
+    return false;
   }
   by_slots_ = as_enter(emit([](asmjit::x86::Assembler& a) { emit_enter(a, {}, true); }));
   const std::uint8_t* first_call = emit(emit_first_call);
-  for (std::uint32_t i = data.imported_functions; i < data.functions.size(); ++i) natives_[i].store(jump_stub(i, first_call), std::memory_order_relaxed);
+  for (std::uint32_t i = module.imported_functions; i < module.functions.size(); ++i) natives_[i].store(jump_stub(i, first_call), std::memory_order_relaxed);
+  return true;
 }
 
 NativeCode::~NativeCode() {
@@ -114,6 +121,10 @@ bool NativeCode::claim(const Job& job) {
 }
 
 void NativeCode::compile(const Job& job) {
+  if (!begin()) {
+    if (job.loop == Job::kEntry) states_[job.function].store(State::kImpossible, std::memory_order_release);
+    return;
+  }
   CompiledFunction made{.function = job.function};
   std::unique_ptr<Compilation> compilation = compile_function(*this, job, made);
   std::lock_guard lock(mutex_);
@@ -203,14 +214,13 @@ NativeCode& JitTier::make_code(bool guarded) {
 }
 
 void JitTier::attach(Vm& vm) {
-  NativeCode& code = make_code(vm.memory == nullptr || vm.memory->guarded);
-  if (code.usable()) vm.natives = code.natives();
+  vm.natives = make_code(vm.memory == nullptr || vm.memory->guarded).natives();
 }
 
 std::size_t JitTier::compile_all() {
   NativeCode& code = make_code(true);
   std::size_t bytes = 0;
-  for (std::uint32_t i = module_.imported_functions; code.usable() && i < module_.functions.size(); ++i) {
+  for (std::uint32_t i = module_.imported_functions; i < module_.functions.size(); ++i) {
     if (!code.claim({.function = i})) continue;
     work(code, {.function = i});
     if (code.state(i) == NativeCode::State::kReady) bytes += module_.functions[i].body.to - module_.functions[i].body.from;
@@ -219,7 +229,6 @@ std::size_t JitTier::compile_all() {
 }
 
 void JitTier::request(Vm& vm, const Job& job) {
-  if (vm.natives == nullptr) return;
   NativeCode& code = code_of(vm);
   if (!code.claim(job)) return;
   if (worker_ != nullptr) worker_->add(*this, code, job);
@@ -283,7 +292,6 @@ Tier::Outcome JitTier::run(Vm& vm, Enter enter, const void* code, std::uint64_t*
 }
 
 Tier::Outcome JitTier::call(Vm& vm, std::uint32_t function, std::uint64_t* slots) {
-  if (vm.natives == nullptr) return Outcome::kNotReady;
   NativeCode& code = code_of(vm);
   if (code.state(function) != NativeCode::State::kReady) {
     if (!options_.at_first_call) return Outcome::kNotReady;
@@ -294,7 +302,6 @@ Tier::Outcome JitTier::call(Vm& vm, std::uint32_t function, std::uint64_t* slots
 }
 
 Tier::Outcome JitTier::enter_loop(Vm& vm, std::uint32_t function, std::uint32_t loop, std::uint64_t* frame) {
-  if (vm.natives == nullptr) return Outcome::kNotReady;
   Job job{.function = function, .loop = loop};
   request(vm, job);
   request(vm, {.function = function});

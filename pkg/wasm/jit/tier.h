@@ -32,8 +32,6 @@ class NativeCode : public CodeOwner {
  public:
   NativeCode(const ModuleData& module, bool fuel, bool guarded);
   ~NativeCode() override;
-  bool usable() const { return memory_ != nullptr; }
-
   enum class State : std::uint8_t { kNone, kQueued, kReady, kImpossible };
   State state(std::uint32_t function) const { return states_[function].load(std::memory_order_acquire); }
   // False: it was asked for before.
@@ -55,6 +53,7 @@ class NativeCode : public CodeOwner {
 
  private:
   friend class FunctionCompiler;
+  bool begin();
   const CompiledFunction* find(std::uintptr_t pc) const;
   template <typename F>
   const std::uint8_t* emit(F body);
@@ -63,6 +62,7 @@ class NativeCode : public CodeOwner {
   mutable std::mutex mutex_;
   std::unique_ptr<CodeMemory> memory_;
   std::size_t reserve_ = 0;
+  bool begun_ = false;
   std::unique_ptr<std::atomic<const void*>[]> natives_;
   std::unique_ptr<std::atomic<Enter>[]> enters_;
   std::unique_ptr<std::atomic<State>[]> states_;
