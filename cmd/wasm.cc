@@ -1,4 +1,5 @@
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -23,7 +24,7 @@ constexpr int kTrapExit = 134;  // as a native program that aborts: 128 + SIGABR
 struct RunOptions {
   std::vector<std::string> directories, environment, listen, connect;
   std::string memory_max, timeout, invoke;
-  std::string engine = "interpreter";
+  std::string engine = "auto";
   std::int64_t fuel = 0;
   std::uint64_t stack_kib = wasm::kStackBytesDefault >> 10;
 };
@@ -229,6 +230,31 @@ Result<int> run(const RunOptions& options, const std::vector<std::string>& argum
   return 0;
 }
 
+// Compiled code runs on the host's stack. One that is larger than the main thread's has a thread of its own.
+int run_on_stack(const RunOptions& options, const std::vector<std::string>& arguments) {
+  struct Work {
+    const RunOptions& options;
+    const std::vector<std::string>& arguments;
+    int code = 1;
+  } work{options, arguments};
+  auto body = [](void* data) -> void* {
+    auto& w = *static_cast<Work*>(data);
+    Result<int> code = run(w.options, w.arguments);
+    w.code = code ? *code : report(code.error());
+    return nullptr;
+  };
+  constexpr std::size_t kOfMainThreadKib = 4 << 10, kForHostBytes = 2 << 20;
+  pthread_attr_t attributes;
+  pthread_t thread{};
+  ::pthread_attr_init(&attributes);
+  bool large = options.engine != "interpreter" && options.stack_kib > kOfMainThreadKib && ::pthread_attr_setstacksize(&attributes, (options.stack_kib << 10) + kForHostBytes) == 0 &&
+               ::pthread_create(&thread, &attributes, body, &work) == 0;
+  ::pthread_attr_destroy(&attributes);
+  if (large) ::pthread_join(thread, nullptr);
+  else body(&work);
+  return work.code;
+}
+
 // Milliseconds of a call of work, the best of several.
 template <typename F>
 double best_ms(int rounds, F work) {
@@ -282,7 +308,7 @@ void add_wasm(CLI::App& parent, Invocation& invocation) {
   run_app->add_option("--env", options->environment, "NAME=VALUE, or NAME to pass on one's own; repeatable")->allow_extra_args(false);
   run_app->add_option("--tcp-listen", options->listen, "ADDRESS:PORT to accept connections on; repeatable")->allow_extra_args(false);
   run_app->add_option("--allow-connect", options->connect, "ADDRESS:PORT that may be connected to; repeatable")->allow_extra_args(false);
-  run_app->add_option("--engine", options->engine, "interpreter; jit: compile each function when it is first called; auto: interpret, and compile what runs often")->check(CLI::IsMember({"auto", "interpreter", "jit"}))->capture_default_str();
+  run_app->add_option("--engine", options->engine, "auto: interpret, and compile what runs often; jit: compile each function when it is first called; interpreter")->check(CLI::IsMember({"auto", "interpreter", "jit"}))->capture_default_str();
   run_app->add_option("--memory-max", options->memory_max, "Most bytes of one linear memory, such as 64Mi");
   run_app->add_option("--fuel", options->fuel, "Most instructions; a run is then the same everywhere")->check(CLI::PositiveNumber);
   run_app->add_option("--timeout", options->timeout, "Longest run, such as 5s");
@@ -294,10 +320,7 @@ void add_wasm(CLI::App& parent, Invocation& invocation) {
     arguments.insert(arguments.end(), invocation.tail.begin(), invocation.tail.end());
     if (arguments.empty()) throw CLI::RequiredError("FILE");
     if (arguments[0].starts_with("-")) throw CLI::ExtrasError({arguments[0]});
-    invocation.run = [options, arguments] {
-      Result<int> code = run(*options, arguments);
-      return code ? *code : report(code.error());
-    };
+    invocation.run = [options, arguments] { return run_on_stack(*options, arguments); };
   });
 
   auto file_command = [app, &invocation](const std::string& name, const std::string& summary, auto action) {

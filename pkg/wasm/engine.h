@@ -45,7 +45,7 @@ enum class EngineKind : std::uint8_t {
 struct EngineOptions {
   Level level = Level::kCurrent;
   bool fuel = false;  // code counts what it executes; needed for StoreOptions::fuel, costs about a tenth
-  EngineKind engine = EngineKind::kInterpreter;
+  EngineKind engine = EngineKind::kAuto;
   // kAuto: compiles on a thread of its own; else where the heat was noticed. And what is warm: so many rounds of a loop, or a tenth of them in calls.
   bool background = true;
   std::uint32_t warm = 2'000;

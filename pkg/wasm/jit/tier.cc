@@ -167,18 +167,18 @@ const CompiledFunction* NativeCode::find(std::uintptr_t pc) const {
 void NativeCode::on_trap(Machine& machine, std::uintptr_t pc, const std::uintptr_t* stack) {
   Backtrace trace(machine.backtrace);
   std::uintptr_t before = 0;
-  for (bool first = true;; first = false) {
-    const CompiledFunction* f = find(first ? pc : pc - 1);
-    if (f == nullptr && !first) return;
-    if (f == nullptr) {  // a stub whose callee failed: the stack is as its caller's call left it
-      pc = *stack++;
-      f = find(pc - 1);
-      if (f == nullptr) return;
-    }
+  bool at_call = false;  // then pc is where the call returns to, which may be another place
+  if (find(pc) == nullptr) {  // a stub whose callee failed: the stack is as its caller's call left it
+    pc = *stack++;
+    at_call = true;
+  }
+  for (bool first = true;; first = false, at_call = true) {
+    const CompiledFunction* f = find(at_call ? pc - 1 : pc);
+    if (f == nullptr) return;
     auto at = static_cast<std::uint32_t>(pc - f->from);
-    auto after = std::ranges::upper_bound(f->places, first ? at : at - 1, {}, &Place::native);
+    auto after = std::ranges::upper_bound(f->places, at_call ? at - 1 : at, {}, &Place::native);
     Place place = after == f->places.begin() ? Place{} : *std::prev(after);
-    if (first && machine.fault_address == reinterpret_cast<std::uintptr_t>(forbidden_address())) place.trap = Trap::kInterrupted;
+    if (first && !at_call && machine.fault_address == reinterpret_cast<std::uintptr_t>(forbidden_address())) place.trap = Trap::kInterrupted;
     if (first && place.trap == Trap::kStack && machine.interrupt.load() != 0) place.trap = Trap::kInterrupted;
     if (first && place.trap != Trap::kNone) machine.trap = place.trap;
     if (first && machine.trap == Trap::kNone) std::abort();  // an access that the compiler did not mean to fail: going on would hide it

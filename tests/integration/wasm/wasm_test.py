@@ -2,6 +2,7 @@
 """wasm_test.py BINARY: C programs, compiled with Debian's clang and wasi-libc, under `monopod wasm`: what they see of the host is what was granted, limits
 hold, traps are told with the functions' names."""
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -26,8 +27,9 @@ def compile_all(folder):
                        check=True, capture_output=True, text=True)
 
 
-@unittest.skipUnless(CLANG and HAVE_LIBC, "needs clang-19 and wasi-libc: apt install clang-19 wasi-libc libclang-rt-19-dev-wasm32")
-class Programs(unittest.TestCase):
+class Programs:
+    ENGINE = ""
+
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.mkdtemp(prefix="wasm-test-")
@@ -38,7 +40,7 @@ class Programs(unittest.TestCase):
         shutil.rmtree(cls.folder)
 
     def run_program(self, name, *arguments, options=(), stdin="", timeout=60):
-        return subprocess.run([BINARY, "wasm", "run", *options, os.path.join(self.folder, name + ".wasm"), *arguments], capture_output=True, text=True, input=stdin, timeout=timeout)
+        return subprocess.run([BINARY, "wasm", "run", "--engine", self.ENGINE, *options, os.path.join(self.folder, name + ".wasm"), *arguments], capture_output=True, text=True, input=stdin, timeout=timeout)
 
     def test_arguments_environment_and_standard_streams(self):
         done = self.run_program("streams", "one", "--two", "-3", options=["--env", "GREETING=hello", "--env", "SECOND=2"], stdin="line\n")
@@ -61,7 +63,7 @@ class Programs(unittest.TestCase):
 
     def test_a_server_on_a_granted_socket(self):
         port = free_port()
-        server = subprocess.Popen([BINARY, "wasm", "run", "--tcp-listen", f"127.0.0.1:{port}", "--timeout", "60s", os.path.join(self.folder, "echo.wasm")])
+        server = subprocess.Popen([BINARY, "wasm", "run", "--engine", self.ENGINE, "--tcp-listen", f"127.0.0.1:{port}", "--timeout", "60s", os.path.join(self.folder, "echo.wasm")])
         try:
             for _ in range(600):
                 try:
@@ -117,6 +119,33 @@ class Programs(unittest.TestCase):
         self.assertTrue(wat.startswith("(module\n"))
         self.assertIn("i32.load", wat)
         self.assertNotIn("?", wat.split('(data')[0])
+
+
+NEEDS = "needs clang-19 and wasi-libc: apt install clang-19 wasi-libc libclang-rt-19-dev-wasm32"
+HAVE_JIT = os.uname().machine == "x86_64"
+
+
+@unittest.skipUnless(CLANG and HAVE_LIBC, NEEDS)
+class OnInterpreter(Programs, unittest.TestCase):
+    ENGINE = "interpreter"
+
+
+@unittest.skipUnless(CLANG and HAVE_LIBC, NEEDS)
+class OnAuto(Programs, unittest.TestCase):
+    ENGINE = "auto"
+
+
+@unittest.skipUnless(CLANG and HAVE_LIBC and HAVE_JIT, NEEDS + ", and x86-64")
+class OnJit(Programs, unittest.TestCase):
+    ENGINE = "jit"
+
+    def test_a_guest_may_have_a_larger_stack_than_the_host_has(self):
+        done = self.run_program("limits", "recurse", options=["--stack-kib", "65536"])
+        self.assertEqual(done.returncode, 134)
+        self.assertIn("call stack exhausted", done.stderr)
+        small = self.run_program("limits", "recurse", options=["--stack-kib", "256"])
+        depth = [int(re.search(r"… ([0-9]+) times more", text).group(1)) for text in (done.stderr, small.stderr)]
+        self.assertGreater(depth[0], 100 * depth[1])
 
 
 class Modules(unittest.TestCase):
