@@ -48,7 +48,46 @@ x86::Mem FunctionCompiler::address(u32 memory, u64 offset, const Value& v, u32 b
   return x86::ptr(base, end, 0, -static_cast<std::int32_t>(bytes), bytes);
 }
 
+// A load that the next instruction takes as its right operand is that instruction's operand.
+bool FunctionCompiler::load_into_next(u32 code, const x86::Mem& from, ValType type) {
+  using Id = x86::Inst::Id;
+  static constexpr InstId kFloats[2][4] = {{Id::kIdVaddss, Id::kIdVsubss, Id::kIdVmulss, Id::kIdVdivss}, {Id::kIdVaddsd, Id::kIdVsubsd, Id::kIdVmulsd, Id::kIdVdivsd}};
+  u32 next = reader_.peek();
+  if (type == kF32 || type == kF64) {
+    u32 kind = next - (type == kF32 ? 0x92 : 0xa0);
+    if (kind >= 4) return false;
+    reader_.byte();
+    ++charged_;
+    x86::Xmm left = xmm(pop()), d = result_xmm(type);
+    place(Trap::kMemory);
+    cc_.emit(kFloats[type == kF64][kind], d, left, from);
+    push_register(type, d);
+    return true;
+  }
+  if (code != 0x28 && code != 0x29) return false;
+  InstId id = 0;
+  switch (next - (code == 0x29 ? 0x12 : 0)) {
+    case 0x6a: id = Id::kIdAdd; break;
+    case 0x6b: id = Id::kIdSub; break;
+    case 0x71: id = Id::kIdAnd; break;
+    case 0x72: id = Id::kIdOr; break;
+    case 0x73: id = Id::kIdXor; break;
+    default: return false;
+  }
+  reader_.byte();
+  ++charged_;
+  Value left = pop();
+  x86::Gp d = result_over(left);
+  if (d.id() == from.baseId() || d.id() == from.indexId()) d = make_int();
+  move(d, left);
+  place(Trap::kMemory);
+  cc_.emit(id, code == 0x28 ? d.r32() : d, from);
+  push_register(type, d);
+  return true;
+}
+
 void FunctionCompiler::load(u32 code, const x86::Mem& from, ValType type) {
+  if (load_into_next(code, from, type)) return;
   if (type == kF32 || type == kF64) {
     x86::Xmm d = result_xmm(type);
     place(Trap::kMemory);

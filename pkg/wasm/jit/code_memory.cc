@@ -44,8 +44,8 @@ CodeMemory::~CodeMemory() {
   if (write_ != nullptr) ::munmap(write_, bytes_);
 }
 
-CodeMemory::Room CodeMemory::take(std::size_t bytes) {
-  std::size_t from = (used_ + 15) & ~std::size_t{15};
+CodeMemory::Room CodeMemory::take(std::size_t bytes, std::size_t alignment) {
+  std::size_t from = (used_ + alignment - 1) & ~(alignment - 1);
   if (bytes > bytes_ || from > bytes_ - bytes) return {};
   used_ = from + bytes;
   return {write_ + from, run_ + from};

@@ -18,8 +18,8 @@ class CodeMemory {
     std::uint8_t* write = nullptr;
     const std::uint8_t* run = nullptr;
   };
-  // The next bytes of it; run is null where it is full. Nothing is taken back before the end.
-  Room take(std::size_t bytes);
+  // The next bytes of it, at a multiple of alignment (a power of two); run is null where it is full. Nothing is taken back before the end.
+  Room take(std::size_t bytes, std::size_t alignment = 16);
   bool holds(std::uintptr_t address) const { return address - reinterpret_cast<std::uintptr_t>(run_) < bytes_; }
   std::uintptr_t from() const { return reinterpret_cast<std::uintptr_t>(run_); }
   std::uintptr_t to() const { return from() + bytes_; }

@@ -120,7 +120,7 @@ void FunctionCompiler::move(const BaseReg& to, const Value& from) {
       if (from.bits[0] <= 0xffff'ffff) cc_.mov(d.r32(), static_cast<u32>(from.bits[0]));
       else cc_.mov(d, from.bits[0]);
       break;
-    case Value::Kind::kScaled: cc_.lea(d.r32(), x86::ptr(u64{0}, from.local != kNoLocal ? locals_[from.local].as<x86::Gp>() : from.reg.as<x86::Gp>(), from.shift)); break;
+    case Value::Kind::kScaled: cc_.lea(d.r32(), x86::ptr(u64{0}, scaled_index(from), from.shift)); break;
     case Value::Kind::kFlags: {
       bool two = from.condition.kind != Condition::Kind::kFlag;
       x86::Gp other = two ? make_int() : x86::Gp();
@@ -222,12 +222,31 @@ void FunctionCompiler::place_wishes() {
   for (u32 i = 0; i < wishes_; ++i) function_->detail().arg(first_wish_ + i).initReg(RegType::kX86_Gpq, kPreserved[i].id(), TypeId::kUInt64);
 }
 
+// In a function that calls nothing parameters stay where they came.
+void FunctionCompiler::drop_copies() {
+  for (const Copy& c : copies_) {
+    cc_.removeNode(c.node);
+    function_->setArg(c.argument, c.kept);
+  }
+}
+
 void FunctionCompiler::grant_wishes() {
-  if (!calls_) return;
+  if (!calls_) {
+    // The others get what needs not be saved.
+    static constexpr x86::Gp kFree[] = {x86::rdi, x86::r8, x86::r9, x86::r10, x86::r11, x86::rsi};
+    u32 used = 0;
+    drop_copies();
+    for (u32 i = 0; i < first_wish_; ++i)
+      if (const FuncValue& v = function_->detail().arg(i); v.isReg() && v.regType() == RegType::kX86_Gpq) used |= 1u << v.regId();
+    u32 free = 0;
+    for (const x86::Gp& r : kFree)
+      if ((used >> r.id() & 1) == 0 && free < wishes_) function_->detail().arg(first_wish_ + free++).initReg(RegType::kX86_Gpq, r.id(), TypeId::kUInt64);
+    wishes_ = free;
+  }
   std::vector<std::pair<u64, x86::Gp>> wanted;
   if (memory_used_) wanted.emplace_back(memory_weight_, memory_);
   for (std::size_t i = 0; i < locals_.size(); ++i)
-    if (local_weights_[i] != 0 && !is_vector_register(local_types_[i])) wanted.emplace_back(local_weights_[i], locals_[i].as<x86::Gp>());
+    if (local_weights_[i] != 0 && !is_vector_register(local_types_[i]) && (calls_ || by_slots_ || i >= type_.params.size())) wanted.emplace_back(local_weights_[i], locals_[i].as<x86::Gp>());
   std::ranges::stable_sort(wanted, std::greater<>(), &std::pair<u64, x86::Gp>::first);
   BaseNode* last = cc_.setCursor(function_);
   for (u32 i = 0; i < wishes_ && i < wanted.size(); ++i) {
@@ -290,6 +309,7 @@ bool FunctionCompiler::start() {
     function_->setArg(index, given.reg);
     BaseReg kept = make_register(type);
     move(kept, given);
+    copies_.push_back({index, kept, cc_.cursor()});
     return kept;
   };
   vm_ = make_int();

@@ -81,6 +81,7 @@ class FunctionCompiler {
   x86::Xmm xmm(const Value& v) { return in_register(v).as<x86::Xmm>(); }
   asmjit::BaseReg result_register(ValType type);  // of the local that is set next, if one is
   x86::Gp result_gp(ValType type) { return result_register(type).as<x86::Gp>(); }
+  x86::Gp scaled_index(const Value& v) { return v.local != kNoLocal ? locals_[v.local].as<x86::Gp>() : v.reg.as<x86::Gp>(); }
   x86::Gp result_over(const Value& operand);  // or of the operand, where nobody else has it
   x86::Xmm result_xmm(ValType type) { return result_register(type).as<x86::Xmm>(); }
   void settle_local(u32 local);  // operands that are this local get registers of their own
@@ -117,6 +118,7 @@ class FunctionCompiler {
   void add_wishes(asmjit::FuncSignatureBuilder& signature);
   void place_wishes();
   void grant_wishes();
+  void drop_copies();
 
   // control.cc
   bool read_block_type(Block& block);
@@ -160,6 +162,7 @@ class FunctionCompiler {
   // access.cc
   bool memory_access(u32 code, const Op& op);
   x86::Mem address(u32 memory, u64 offset, const Value& at, u32 bytes);
+  bool load_into_next(u32 code, const x86::Mem& from, ValType type);
   void load(u32 code, const x86::Mem& from, ValType type);
   void store(u32 code, const x86::Mem& to, const Value& v);
   void global_get(u32 index);
@@ -221,6 +224,12 @@ class FunctionCompiler {
   x86::Gp vm_, memory_, slots_, machine_;
   bool memory_used_ = false, calls_ = false;
   u32 loop_depth_ = 0, first_wish_ = 0, wishes_ = 0;
+  struct Copy {
+    std::size_t argument = 0;
+    asmjit::BaseReg kept;
+    asmjit::BaseNode* node = nullptr;
+  };
+  std::vector<Copy> copies_;  // of parameters, to where they are kept
   u64 memory_weight_ = 1;
   std::vector<u64> local_weights_;
   asmjit::Label loop_entry_;

@@ -63,6 +63,11 @@ void FunctionCompiler::alu(InstId id, ValType type, bool commutative) {
 void FunctionCompiler::add(ValType type) {
   Value b = pop(), a = pop();
   if (a.kind == Value::Kind::kConst || (a.kind == Value::Kind::kScaled && b.kind != Value::Kind::kConst)) std::swap(a, b);
+  if (b.kind == Value::Kind::kConst && a.kind == Value::Kind::kScaled) {
+    x86::Gp index = scaled_index(a), d = result_gp(type);
+    cc_.lea(d.r32(), x86::ptr(static_cast<u64>(static_cast<std::int64_t>(static_cast<std::int32_t>(b.bits[0]))), index, a.shift));
+    return push_register(type, d);
+  }
   if (b.kind == Value::Kind::kConst && is_immediate(b.bits[0], type)) {
     x86::Gp left = gp(a), d = result_over(a);
     if (left.id() == d.id()) cc_.add(sized(d, type), immediate(b.bits[0]));
@@ -71,7 +76,7 @@ void FunctionCompiler::add(ValType type) {
   }
   x86::Gp left = gp(a);
   if (b.kind == Value::Kind::kScaled) {
-    x86::Gp index = b.local != kNoLocal ? locals_[b.local].as<x86::Gp>() : b.reg.as<x86::Gp>();
+    x86::Gp index = scaled_index(b);
     x86::Gp d = result_gp(type);
     cc_.lea(d.r32(), x86::ptr(left, index, b.shift));
     return push_register(type, d);
