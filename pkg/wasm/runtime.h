@@ -139,6 +139,7 @@ struct Vm {
   std::atomic<const void*> epoch{this};               // read at loop heads: an interruption makes it an address that cannot be
   std::atomic<std::uintptr_t> native_limit{~std::uintptr_t{0}};  // of the stack pointer, at function entries; all ones: stop
   const FunctionObject* callee = nullptr;             // of an indirect call under way
+  std::int64_t fuel = 0;                              // the machine's, while compiled code of this instance runs
   Tier* tier = nullptr;                               // null: this module is interpreted only
   std::uint32_t warm = 0;
   std::atomic<std::uint32_t>* heat = nullptr;         // by function, where the interpreter counts; see kCallHeat

@@ -64,11 +64,13 @@ void FunctionCompiler::invoke(const Target& target, const FuncType& type, const 
     place_vm(node->detail());
     node->setArg(0, vm_);
     for (std::size_t i = 0; i < registers.size(); ++i) node->setArg(i + 1, registers[i]);
-    if (type.results.empty()) return;
-    ValType t = type.results[0];
-    BaseReg d = make_register(t);
-    node->setRet(0, d);
-    return push_register(t, d);
+    if (!type.results.empty()) {
+      ValType t = type.results[0];
+      BaseReg d = make_register(t);
+      node->setRet(0, d);
+      push_register(t, d);
+    }
+    return load_fuel();
   }
   // On the machine's stack, as in the interpreter.
   x86::Gp machine = make_int(), sp = make_int(), end = make_int();
@@ -92,6 +94,7 @@ void FunctionCompiler::invoke(const Target& target, const FuncType& type, const 
   cc_.mov(after, at(vm_, offsetof(Vm, machine)));
   cc_.mov(at(after, offsetof(Machine, sp)), sp);
   load_slots(x86::ptr(sp), type);
+  load_fuel();
 }
 
 bool FunctionCompiler::call(u32 function) {
@@ -124,6 +127,7 @@ void FunctionCompiler::call_import(u32 function) {
   help(reinterpret_cast<const void*>(&help_import), 2, true)->setRet(0, good);
   check_flag(good, Trap::kNone);
   load_slots(area, type);
+  load_fuel();
 }
 
 // A function of this instance by its entry; any other one by a stub that asks vm->callee.

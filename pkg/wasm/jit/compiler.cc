@@ -245,6 +245,7 @@ void FunctionCompiler::grant_wishes() {
   }
   std::vector<std::pair<u64, x86::Gp>> wanted;
   if (memory_used_) wanted.emplace_back(memory_weight_, memory_);
+  if (native_.fuel && !calls_) wanted.emplace_back(fuel_weight_, fuel_);
   for (std::size_t i = 0; i < locals_.size(); ++i)
     if (local_weights_[i] != 0 && !is_vector_register(local_types_[i]) && (calls_ || by_slots_ || i >= type_.params.size())) wanted.emplace_back(local_weights_[i], locals_[i].as<x86::Gp>());
   std::ranges::stable_sort(wanted, std::greater<>(), &std::pair<u64, x86::Gp>::first);
@@ -319,8 +320,8 @@ bool FunctionCompiler::start() {
   local_weights_.resize(locals_.size());
   memory_ = make_int();
   if (native_.fuel) {
-    machine_ = make_int();
-    cc_.mov(machine_, at(vm_, offsetof(Vm, machine)));
+    fuel_ = make_int();
+    load_fuel();
   }
   entry_ = cc_.cursor();
   if (job_.loop != Job::kEntry) {
@@ -363,13 +364,20 @@ void FunctionCompiler::begin_loop_entry(const Block& loop) {
   loop_entered_ = true;
 }
 
-// The interpreter's blocks, charged before they run; how much is known at their end.
+void FunctionCompiler::load_fuel() {
+  if (native_.fuel) cc_.mov(fuel_, at(vm_, offsetof(Vm, fuel)));
+}
+
+// The interpreter's blocks, charged before they run; how much is known at their end. Counted in a register, for a sum in memory would be waited for by the next
+// one, and stored each time: wherever the function ends, what is left stands there.
 void FunctionCompiler::charge() {
   if (!native_.fuel) return;
   if (charge_ != nullptr) charge_->setOp(1, Imm(charged_));
   charged_ = 0;
-  cc_.sub(x86::qword_ptr(machine_, static_cast<std::int32_t>(offsetof(Machine, fuel))), 0x7fff'ffff);
+  used(fuel_weight_);
+  cc_.sub(fuel_, 0x7fff'ffff);
   charge_ = cc_.cursor()->as<InstNode>();
+  cc_.mov(at(vm_, offsetof(Vm, fuel)), fuel_);
   trap_if(x86::CondCode::kS, Trap::kFuel);
 }
 

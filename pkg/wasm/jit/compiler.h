@@ -108,6 +108,7 @@ class FunctionCompiler {
   void load_slot(const asmjit::BaseReg& to, ValType type, x86::Mem from);
   void begin_loop_entry(const Block& loop);
   void charge();
+  void load_fuel();
   void step();
   void simple(u32 code, const Op& op);
   void finish(CompiledFunction& out);
@@ -221,7 +222,7 @@ class FunctionCompiler {
   Reader reader_;
   asmjit::FuncNode* function_ = nullptr;
   asmjit::BaseNode* entry_ = nullptr;  // code that is needed only if something asks for it goes behind
-  x86::Gp vm_, memory_, slots_, machine_;
+  x86::Gp vm_, memory_, slots_, fuel_;
   bool memory_used_ = false, calls_ = false;
   u32 loop_depth_ = 0, first_wish_ = 0, wishes_ = 0;
   struct Copy {
@@ -230,7 +231,7 @@ class FunctionCompiler {
     asmjit::BaseNode* node = nullptr;
   };
   std::vector<Copy> copies_;  // of parameters, to where they are kept
-  u64 memory_weight_ = 1;
+  u64 memory_weight_ = 1, fuel_weight_ = 1;
   std::vector<u64> local_weights_;
   asmjit::Label loop_entry_;
   bool loop_entered_ = false;

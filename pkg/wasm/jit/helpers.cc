@@ -20,15 +20,27 @@ bool out_of_stack(Vm& vm) {
   return true;
 }
 
+// While anything else runs the fuel is the machine's.
+class FuelOutside {
+ public:
+  explicit FuelOutside(Vm& vm) : vm_(vm) { vm_.machine->fuel = vm_.fuel; }
+  ~FuelOutside() { vm_.fuel = vm_.machine->fuel; }
+
+ private:
+  Vm& vm_;
+};
+
 }  // namespace
 
 Flag help_interpret(Vm* vm, std::uint32_t function, std::uint64_t* slots) {
   if (out_of_stack(*vm)) return 0;
+  FuelOutside outside(*vm);
   return interpret(*vm, function, slots);
 }
 
 Flag help_foreign(Vm* vm, std::uint64_t* slots) {
   if (out_of_stack(*vm)) return 0;
+  FuelOutside outside(*vm);
   const FunctionObject& function = *vm->callee;
   Machine& m = *vm->machine;
   std::uint64_t* sp = m.sp;
@@ -38,7 +50,10 @@ Flag help_foreign(Vm* vm, std::uint64_t* slots) {
   return good;
 }
 
-Flag help_import(Vm* vm, std::uint32_t function, std::uint64_t* slots) { return call_object(*vm, *vm->functions[function], slots); }
+Flag help_import(Vm* vm, std::uint32_t function, std::uint64_t* slots) {
+  FuelOutside outside(*vm);
+  return call_object(*vm, *vm->functions[function], slots);
+}
 
 const void* help_prepare(Vm* vm, std::uint32_t function) { return static_cast<JitTier*>(vm->tier)->prepare(*vm, function); }
 

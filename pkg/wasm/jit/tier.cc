@@ -287,7 +287,9 @@ Tier::Outcome JitTier::run(Vm& vm, Enter enter, const void* code, std::uint64_t*
     return Outcome::kFailed;
   }
   Running running(m);
+  vm.fuel = m.fuel;
   bool good = enter(&vm, slots, code, &m.native_frame);
+  m.fuel = vm.fuel;
   return good ? Outcome::kDone : Outcome::kFailed;
 }
 
