@@ -135,6 +135,7 @@ struct Vm {
   // What compiled code reads.
   std::uint8_t* memory_base = nullptr;  // of memory 0
   MemoryObject* memory = nullptr;
+  TableObject* table = nullptr;         // 0
   const std::atomic<const void*>* natives = nullptr;  // entries by index over all functions; null for imports
   std::atomic<const void*> epoch{this};               // read at loop heads: an interruption makes it an address that cannot be
   std::atomic<std::uintptr_t> native_limit{~std::uintptr_t{0}};  // of the stack pointer, at function entries; all ones: stop

@@ -15,6 +15,13 @@ x86::Gp FunctionCompiler::object(std::size_t list, u32 index) {
   return t;
 }
 
+x86::Gp FunctionCompiler::table(u32 index) {
+  if (index != 0) return object(offsetof(Vm, tables), index);
+  x86::Gp t = make_int();
+  cc_.mov(t, at(vm_, offsetof(Vm, table)));
+  return t;
+}
+
 // Where memory 0 has guard pages, the processor compares: 32 bits of address and an offset below kGuardBytes reach nothing else. What is left is compared here.
 x86::Mem FunctionCompiler::address(u32 memory, u64 offset, const Value& v, u32 bytes) {
   const SizeLimits& type = module_.memories[memory];
@@ -180,11 +187,11 @@ void FunctionCompiler::table_access(std::uint8_t code) {
   Value v;
   if (code == kTableSet) v = pop();
   x86::Gp i = gp(pop());
-  x86::Gp table = object(offsetof(Vm, tables), index);
-  cc_.cmp(i, at(table, offsetof(TableObject, size)));
+  x86::Gp from = table(index);
+  cc_.cmp(i, at(from, offsetof(TableObject, size)));
   trap_if(x86::CondCode::kAE, Trap::kTable);
   x86::Gp data = make_int();
-  cc_.mov(data, at(table, offsetof(TableObject, data)));
+  cc_.mov(data, at(from, offsetof(TableObject, data)));
   if (code == kTableSet) {
     cc_.mov(x86::ptr(data, i, 3, 0, 8), gp(v));
     return;
@@ -219,8 +226,8 @@ bool FunctionCompiler::misc() {
   u32 first = reader_.u32(), second = 0;
   if (code == kMemoryInit || code == kMemoryCopy || code == kTableInit || code == kTableCopy) second = reader_.u32();
   if (code == kTableSize) {
-    x86::Gp table = object(offsetof(Vm, tables), first), d = make_int();
-    cc_.mov(d, at(table, offsetof(TableObject, size)));
+    x86::Gp d = make_int();
+    cc_.mov(d, at(table(first), offsetof(TableObject, size)));
     push_register(module_.tables[first].type.limits.is64 ? kI64 : kI32, d);
     return true;
   }

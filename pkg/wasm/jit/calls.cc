@@ -152,10 +152,10 @@ bool FunctionCompiler::call_indirect() {
     if (!supported(t)) return false;
   x86::Gp index = gp(pop());
   std::vector<Value> arguments = pop_arguments(type);
-  x86::Gp table = object(offsetof(Vm, tables), table_index), data = make_int(), function = make_int();
-  cc_.cmp(index, at(table, offsetof(TableObject, size)));
+  x86::Gp from = table(table_index), data = make_int(), function = make_int();
+  cc_.cmp(index, at(from, offsetof(TableObject, size)));
   trap_if(x86::CondCode::kAE, Trap::kUndefined);
-  cc_.mov(data, at(table, offsetof(TableObject, data)));
+  cc_.mov(data, at(from, offsetof(TableObject, data)));
   cc_.mov(function, x86::ptr(data, index, 3, 0, 8));
   place(Trap::kUninitialized);  // a null element: nothing is mapped there
   cc_.cmp(at(function, offsetof(FunctionObject, type), 4), number);

@@ -257,6 +257,24 @@ void FunctionCompiler::grant_wishes() {
   cc_.setCursor(last);
 }
 
+// The allocator saves the instance's register where it is only read. In a function that calls nothing and has nothing on the stack it need not: true where that
+// was undone.
+bool FunctionCompiler::keep_vm_register() {
+  u32 integers = 0, floats = 0;
+  for (ValType t : type_.params) ++(is_vector_register(t) ? floats : integers);
+  if (calls_ || function_->frame().stackAdjustment() != 0 || integers > 5 || floats > 8) return false;
+  std::vector<BaseNode*> saves;
+  for (BaseNode* node = cc_.firstNode(); node != nullptr; node = node->next()) {
+    if (!node->isInst()) continue;
+    auto* inst = node->as<InstNode>();
+    if (inst->opCount() == 0 || !inst->op(0).isReg() || !x86::Reg::isGp(inst->op(0)) || inst->op(0).id() != kVmRegister.id()) continue;
+    if (inst->id() == x86::Inst::kIdPush || inst->id() == x86::Inst::kIdPop) saves.push_back(node);
+    else if (inst->id() != x86::Inst::kIdCmp && inst->id() != x86::Inst::kIdTest) return false;
+  }
+  for (BaseNode* node : saves) cc_.removeNode(node);
+  return !saves.empty();
+}
+
 // ---- traps
 
 void FunctionCompiler::place(Trap trap) {
@@ -391,8 +409,7 @@ bool FunctionCompiler::run(CompiledFunction& out) {
   }
   if (!supported_ || (job_.loop != Job::kEntry && !loop_entered_)) return false;
   finish(out);
-  out.frame_bytes = function_->frame().saOffsetFromSP() - 8;
-  return out.frame_bytes <= kFrameBytesMax;
+  return supported_ && out.frame_bytes <= kFrameBytesMax;
 }
 
 void FunctionCompiler::finish(CompiledFunction& out) {
@@ -428,7 +445,10 @@ void FunctionCompiler::finish(CompiledFunction& out) {
     for (const Label& target : table.targets) cc_.embedLabelDelta(target, table.at, 4);
   }
   assembler_ = std::make_unique<PlacingAssembler>(code_, out.places);
-  if (cc_.runPasses() != kErrorOk || cc_.serializeTo(assembler_.get()) != kErrorOk || code_.flatten() != kErrorOk || code_.resolveUnresolvedLinks() != kErrorOk) unsupported();
+  bool good = cc_.runPasses() == kErrorOk;
+  out.frame_bytes = function_->frame().saOffsetFromSP() - 8;
+  if (good && keep_vm_register()) out.frame_bytes -= 8;
+  if (!good || cc_.serializeTo(assembler_.get()) != kErrorOk || code_.flatten() != kErrorOk || code_.resolveUnresolvedLinks() != kErrorOk) unsupported();
 }
 
 void FunctionCompiler::simple(u32 code, const Op& op) {

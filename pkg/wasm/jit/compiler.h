@@ -120,6 +120,7 @@ class FunctionCompiler {
   void place_wishes();
   void grant_wishes();
   void drop_copies();
+  bool keep_vm_register();
 
   // control.cc
   bool read_block_type(Block& block);
@@ -173,6 +174,7 @@ class FunctionCompiler {
   bool misc();
   asmjit::InvokeNode* help(const void* helper, u32 arguments, bool returns);
   x86::Gp object(std::size_t list, u32 index);  // vm.list[index]
+  x86::Gp table(u32 index);
 
   // calls.cc
   bool call(u32 function);

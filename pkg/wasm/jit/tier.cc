@@ -272,7 +272,8 @@ std::uintptr_t stack_end() {
 
 }  // namespace
 
-Tier::Outcome JitTier::run(Vm& vm, Enter enter, const void* code, std::uint64_t* slots) {
+// Machine code has no type before it that a sanitizer could compare.
+[[clang::no_sanitize("function")]] Tier::Outcome JitTier::run(Vm& vm, Enter enter, const void* code, std::uint64_t* slots) {
   Machine& m = *vm.machine;
   bool outermost = m.native_frame == nullptr;
   auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
