@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "wasm/limits.h"
+#include "wasm/skip.h"
 
 namespace monopod::wasm {
 
@@ -605,7 +606,7 @@ std::unique_ptr<RegisterCode> Translator::run() {
   begin_block();
   labels_.push_back({.opcode = kBlock, .base = narrow(top_), .results = type_.results});
   while (!labels_.empty()) {
-    if (dead_) skip_dead();
+    if (dead_) skip_dead_code(reader_, module_);
     auto before = static_cast<u32>(code_->insns.size());
     auto offset = static_cast<u32>(reader_.offset());
     step();

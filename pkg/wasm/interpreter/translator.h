@@ -93,13 +93,12 @@ class Translator {
   void read_block_type(Label& label);
   void finish_block();
   void start_else();
-  void skip_dead();
-  void skip_immediates(std::uint8_t code);
 
   // branches
   void branch(std::uint32_t depth);
   void branch_if(std::uint32_t depth);
   void branch_on_null(std::uint32_t depth, bool when_not_null);
+  void leave_over(std::uint32_t depth, std::uint32_t over);
   void branch_table();
   bool values_in_place(const Label& label) const;
   void move_values(const Label& label);

@@ -164,21 +164,9 @@ u32 Translator::emit_condition(Entry condition, bool when_false, bool back) {
   return emit(handlers::kBranchIf[last][when_false][back], slot);
 }
 
-void Translator::branch_if(u32 depth) {
-  Entry condition = pop();
-  bool whole = depth + 1 == labels_.size();
-  if (!whole) {
-    Label& label = label_at(depth);
-    std::size_t count = label.carried().size();
-    bool settled = values_in_place(label);
-    for (std::size_t i = stack_.size() - count; i < stack_.size() && settled; ++i) settled = stack_[i].kind == Kind::kTemp;
-    if (settled) {
-      bind(emit_condition(condition, false, label.opcode == kLoop), label);
-      return begin_block();
-    }
-  }
-  u32 over = emit_condition(condition, true, false);
-  if (whole) {
+// The branch that instruction `over` jumps past where it is not taken.
+void Translator::leave_over(u32 depth, u32 over) {
+  if (depth + 1 == labels_.size()) {
     emit_return();
   } else {
     Label& label = label_at(depth);
@@ -196,6 +184,22 @@ void Translator::branch_if(u32 depth) {
   begin_block();
 }
 
+void Translator::branch_if(u32 depth) {
+  Entry condition = pop();
+  if (depth + 1 < labels_.size()) {
+    Label& label = label_at(depth);
+    std::size_t count = label.carried().size();
+    bool settled = values_in_place(label);
+    for (std::size_t i = stack_.size() - count; i < stack_.size() && settled; ++i) settled = stack_[i].kind == Kind::kTemp;
+    if (settled) {
+      bind(emit_condition(condition, false, label.opcode == kLoop), label);
+      return begin_block();
+    }
+  }
+  u32 over = emit_condition(condition, true, false);
+  leave_over(depth, over);
+}
+
 void Translator::branch_on_null(u32 depth, bool when_not_null) {
   Entry reference = pop();
   u16 slot = in_slot(reference);
@@ -205,21 +209,7 @@ void Translator::branch_on_null(u32 depth, bool when_not_null) {
     top_ += 1;
     if (reference.kind == Kind::kLocal) pending_[reference.local] = static_cast<std::int32_t>(stack_.size() - 1);
   }
-  if (depth + 1 == labels_.size()) {
-    emit_return();
-  } else {
-    Label& label = label_at(depth);
-    u32 to = label.base;
-    for (std::size_t i = stack_.size() - label.carried().size(); i < stack_.size(); ++i) {
-      const Entry& e = stack_[i];
-      if (e.kind == Kind::kConst) emit_const(e.type, e.bits, narrow(to));
-      else emit_move(e.type, narrow(to), slot_of(e));
-      to += slots_of(e.type);
-    }
-    jump_to(label);
-  }
-  code_->insns[over].i = static_cast<u32>(code_->insns.size()) - over;
-  begin_block();
+  leave_over(depth, over);
   if (when_not_null) {
     pop();
   } else {
@@ -307,72 +297,6 @@ void Translator::finish_block() {
   truncate(height);
   for (ValType t : results) push(t);
   if (joins && reached) begin_block();
-}
-
-void Translator::skip_immediates(std::uint8_t code) {
-  Reader& r = reader_;
-  auto simple_op = [&r, this](const Op& op) {
-    if (is_memory(op.immediates)) {
-      u32 flags = r.u32();
-      u32 memory = (flags & 0x40) != 0 ? r.u32() : 0;
-      if (module_.memories[memory].is64) r.u64();
-      else r.u32();
-    }
-    if (has_lane(op.immediates)) r.byte();
-  };
-  switch (code) {
-    case kBr: case kBrIf: case kCall: case kReturnCall: case kCallRef: case kReturnCallRef: case kThrow: case kLocalGet: case kLocalSet: case kLocalTee:
-    case kGlobalGet: case kGlobalSet: case kTableGet: case kTableSet: case kMemorySize: case kMemoryGrow: case kRefFunc: case kBrOnNull: case kBrOnNonNull: r.u32(); break;
-    case kCallIndirect: case kReturnCallIndirect: r.u32(), r.u32(); break;
-    case kBrTable:
-      for (u32 n = r.u32() + 1; n-- > 0;) r.u32();
-      break;
-    case kSelectTyped:
-      for (u32 n = r.u32(); n-- > 0;) read_value_type(r, module_);
-      break;
-    case kI32Const: r.s32(); break;
-    case kI64Const: r.s64(); break;
-    case kF32Const: r.bytes(4); break;
-    case kF64Const: r.bytes(8); break;
-    case kRefNull: read_heap_type(r, module_); break;
-    case kPrefixByteMisc: {
-      u32 sub = r.u32();
-      if (sub < 8) break;
-      r.u32();
-      if (sub == kMemoryInit || sub == kMemoryCopy || sub == kTableInit || sub == kTableCopy) r.u32();
-      break;
-    }
-    case kPrefixByteSimd: {
-      u32 sub = r.u32();
-      if (sub == kV128Const || sub == kI8x16Shuffle) r.bytes(16);
-      else simple_op(kOps.simd[sub]);
-      break;
-    }
-    default: simple_op(kOps.plain[code]);
-  }
-}
-
-// Code that nothing reaches: only its nesting matters, up to the end or else of the block that is dead.
-void Translator::skip_dead() {
-  for (u32 depth = 0;;) {
-    std::uint8_t code = reader_.peek();
-    if (depth == 0 && (code == kEnd || code == kElse)) return;
-    reader_.byte();
-    if (code == kBlock || code == kLoop || code == kIf || code == kTryTable) {
-      Label ignored;
-      read_block_type(ignored);
-      if (code == kTryTable)
-        for (u32 n = reader_.u32(); n-- > 0;) {
-          if (reader_.byte() < 2) reader_.u32();
-          reader_.u32();
-        }
-      ++depth;
-    } else if (code == kEnd) {
-      --depth;
-    } else if (code != kElse) {
-      skip_immediates(code);
-    }
-  }
 }
 
 }  // namespace monopod::wasm

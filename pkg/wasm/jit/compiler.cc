@@ -6,6 +6,7 @@
 
 #include "wasm/jit/helpers.h"
 #include "wasm/limits.h"
+#include "wasm/skip.h"
 
 namespace monopod::wasm::jit {
 namespace {
@@ -403,7 +404,7 @@ bool FunctionCompiler::run(CompiledFunction& out) {
   if (!start()) return false;
   blocks_.push_back({.opcode = kBlock, .end = cc_.newLabel(), .results = type_.results});
   while (!blocks_.empty() && supported_) {
-    if (dead_) skip_dead();
+    if (dead_) skip_dead_code(reader_, module_);
     wasm_ = static_cast<u32>(reader_.offset());
     step();
   }

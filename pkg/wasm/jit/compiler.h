@@ -137,8 +137,6 @@ class FunctionCompiler {
   Condition condition_of(const Value& v);
   void push_condition(Condition c);
   void select(ValType type);
-  void skip_dead();
-  void skip_immediates(std::uint8_t code);
   Block& block_at(u32 depth) { return blocks_[blocks_.size() - 1 - depth]; }
 
   // scalar.cc

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from harness import Checks, Engine, check, contains, need_engine_host, same, until
+from harness import Engine, check, contains, need_engine_host, run_checks, same, until
 
 need_engine_host()
 engine = Engine()
@@ -158,25 +158,13 @@ def down():
     same(docker("network", "ls", "-q", "--filter", "type=custom"), "")
 
 
-def main():
-    checks = Checks(sys.argv[1] if len(sys.argv) > 1 else None)
-    try:
-        engine.start()
-        with open(engine.load_image(), "rb") as f:
-            docker("load", stdin=f.read())
-        write("compose.yaml", FILE)
-        write(".env", "LEVEL=high\n")
-        write("db.env", "EXTRA=1\n")
-        write("key.txt", "secret")
-        write("conf/file", "configured")
-        write("web/Dockerfile", "FROM hello:1\nARG WHO\nRUN echo built for $WHO | tee /index.html\nCMD [\"httpd\", \"-f\", \"-p\", \"80\", \"-h\", \"/\"]\n")
-        for test in (config, refusals, up, shown, again, unhealthy, foreground, down):
-            checks.run(test.__name__, test)
-    finally:
-        if checks.failed:
-            print("--- engine log\n" + engine.log()[-4000:])
-        engine.close()
-    return checks.finish()
+def make_project():
+    write("compose.yaml", FILE)
+    write(".env", "LEVEL=high\n")
+    write("db.env", "EXTRA=1\n")
+    write("key.txt", "secret")
+    write("conf/file", "configured")
+    write("web/Dockerfile", "FROM hello:1\nARG WHO\nRUN echo built for $WHO | tee /index.html\nCMD [\"httpd\", \"-f\", \"-p\", \"80\", \"-h\", \"/\"]\n")
 
 
-sys.exit(main())
+sys.exit(run_checks(engine, (config, refusals, up, shown, again, unhealthy, foreground, down), make_project))

@@ -201,3 +201,20 @@ def empty_groups():
             except OSError:
                 continue
     return out
+
+
+def run_checks(engine, tests, before=lambda: None):
+    """Starts the engine with the image of the tests in it, runs each, and says what the log had where one failed. The exit code."""
+    checks = Checks(sys.argv[1] if len(sys.argv) > 1 else None)
+    try:
+        engine.start()
+        with open(engine.load_image(), "rb") as f:
+            engine.docker("load", stdin=f.read())
+        before()
+        for test in tests:
+            checks.run(test.__name__, test)
+    finally:
+        if checks.failed:
+            print("--- engine log\n" + engine.log()[-4000:])
+        engine.close()
+    return checks.finish()

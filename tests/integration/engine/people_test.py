@@ -12,7 +12,7 @@ import threading
 import time
 import fcntl
 
-from harness import Checks, Engine, check, contains, need_engine_host, same, until
+from harness import Engine, check, contains, need_engine_host, run_checks, same, until
 
 need_engine_host()
 engine = Engine()
@@ -419,19 +419,4 @@ def prune():
     until("nothing is left", nothing_left)
 
 
-def main():
-    checks = Checks(sys.argv[1] if len(sys.argv) > 1 else None)
-    try:
-        engine.start()
-        with open(engine.load_image(), "rb") as f:
-            docker("load", stdin=f.read())
-        for test in (no_engine, on_demand, wrong_command_lines, run, exit_codes, big_output, names_and_ids, detached, signals, terminal, detach_and_attach, execute, copy, networks, volumes, events, follow, pulls, images, prune):
-            checks.run(test.__name__, test)
-    finally:
-        if checks.failed:
-            print("--- engine log\n" + engine.log()[-4000:])
-        engine.close()
-    return checks.finish()
-
-
-sys.exit(main())
+sys.exit(run_checks(engine, (no_engine, on_demand, wrong_command_lines, run, exit_codes, big_output, names_and_ids, detached, signals, terminal, detach_and_attach, execute, copy, networks, volumes, events, follow, pulls, images, prune)))
