@@ -36,6 +36,64 @@ async::Task<Result<>> storage(TestCluster& cluster) {
 }
 TEST(DefaultStorageClass, NamesTheYoungestDefault) { with_cluster(storage); }
 
+const std::string kClasses = "/apis/storage.k8s.io/v1/storageclasses";
+
+async::Task<Result<>> first_class(TestCluster& cluster) {
+  CO_CALL(none, "GET", kClasses + "/local-path");
+  CO_EXPECT_STATUS(none, 404);  // nobody provides volumes here
+  cluster.adjust = [](ServerOptions& options) { options.default_provisioner = "x.io/here"; };
+  CO_CALL(own, "POST", kClasses, R"({"metadata":{"name":"own","annotations":{"storageclass.kubernetes.io/is-default-class":"true"}},"provisioner":"p"})");
+  CO_TRY(co_await cluster.restart());
+  CO_CALL(not_needed, "GET", kClasses + "/local-path");
+  CO_EXPECT_STATUS(not_needed, 404);
+  CO_CALL(removed, "DELETE", kClasses + "/own");
+  CO_EXPECT_STATUS(removed, 200);
+  CO_TRY(co_await cluster.restart());
+  CO_CALL(made, "GET", kClasses + "/local-path");
+  CO_EXPECT_STATUS(made, 200);
+  EXPECT_EQ(made.text({"provisioner"}), "x.io/here");
+  EXPECT_EQ(made.text({"volumeBindingMode"}), "WaitForFirstConsumer");
+  EXPECT_EQ(made.text({"metadata", "annotations", "storageclass.kubernetes.io/is-default-class"}), "true");
+  CO_CALL(unwanted, "DELETE", kClasses + "/local-path");
+  CO_EXPECT_STATUS(unwanted, 200);
+  CO_TRY(co_await cluster.restart());
+  CO_CALL(stays, "GET", kClasses + "/local-path");
+  CO_EXPECT_STATUS(stays, 404);
+  co_return Result<>();
+}
+TEST(DefaultStorageClass, IsMadeOnceWhereNoneIsAndStaysDeleted) { with_cluster(first_class); }
+
+async::Task<Result<>> growth(TestCluster& cluster) {
+  const std::string claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+  const http::Headers merge{{"content-type", "application/merge-patch+json"}};
+  CO_CALL(grows, "POST", kClasses, R"({"metadata":{"name":"grows"},"provisioner":"p","allowVolumeExpansion":true})");
+  CO_CALL(stays, "POST", kClasses, R"({"metadata":{"name":"stays"},"provisioner":"p"})");
+  struct Case {
+    const char *name, *of_class, *phase;
+    int status;
+    const char* message;
+  };
+  const Case cases[] = {
+      {"a", "grows", "Bound", 200, ""},
+      {"b", "stays", "Bound", 403, "persistentvolumeclaims \"b\" is forbidden: only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"},
+      {"c", "absent", "Bound", 403, "persistentvolumeclaims \"c\" is forbidden: only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"},
+      {"d", "", "Bound", 403, "persistentvolumeclaims \"d\" is forbidden: only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"},
+      {"e", "grows", "Pending", 422, "PersistentVolumeClaim \"e\" is invalid: spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"},
+  };
+  for (const Case& c : cases) {
+    CO_CALL(made, "POST", claims, cat(R"({"metadata":{"name":")", c.name, R"("},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}},"storageClassName":")", c.of_class, "\"}}"));
+    CO_EXPECT_STATUS(made, 201);
+    CO_CALL(phase, "PATCH", cat(claims, "/", c.name, "/status"), cat(R"({"status":{"phase":")", c.phase, "\"}}"), merge);
+    CO_CALL(patched, "PATCH", cat(claims, "/", c.name), R"({"spec":{"resources":{"requests":{"storage":"2Gi"}}}})", merge);
+    CO_EXPECT_STATUS(patched, c.status);
+    if (c.status != 200) EXPECT_EQ(patched.text({"message"}), c.message);
+    CO_CALL(labelled, "PATCH", cat(claims, "/", c.name), R"({"metadata":{"labels":{"a":"b"}}})", merge);
+    CO_EXPECT_STATUS(labelled, 200);
+  }
+  co_return Result<>();
+}
+TEST(VolumeClaimResize, AClaimGrowsWhereItsClassAllowsIt) { with_cluster(growth); }
+
 async::Task<Result<>> ingress(TestCluster& cluster) {
   const std::string ingresses = "/apis/networking.k8s.io/v1/namespaces/default/ingresses";
   auto one = [](std::string_view name, std::string_view meta, std::string_view spec) {

@@ -177,5 +177,25 @@ async::Task<Result<>> node_bounds(TestCluster& cluster) {
 }
 TEST(NodeRestriction, ANodeTouchesOnlyItsOwn) { with_cluster(node_bounds); }
 
+async::Task<Result<>> node_claims(TestCluster& cluster) {
+  const std::string claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+  CO_CALL(account, "POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})");
+  for (std::string_view name : {"named", "p-scratch", "other"}) {
+    CO_CALL(made, "POST", claims, cat(R"({"metadata":{"name":")", name, R"("},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}})"));
+    CO_EXPECT_STATUS(made, 201);
+  }
+  CO_CALL(volume, "POST", "/api/v1/persistentvolumes", R"({"metadata":{"name":"v"},"spec":{"capacity":{"storage":"1Gi"},"accessModes":["ReadWriteOnce"],"hostPath":{"path":"/x"}}})");
+  CO_EXPECT_STATUS(volume, 201);
+  CO_CALL(pod, "POST", "/api/v1/namespaces/default/pods", R"({"metadata":{"name":"p"},"spec":{"nodeName":"n1","containers":[{"name":"c","image":"i"}],"volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"named"}},
+    {"name":"scratch","ephemeral":{"volumeClaimTemplate":{"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}}}]}})");
+  CO_EXPECT_STATUS(pod, 201);
+  for (auto [path, status] : {std::pair{claims + "/named", 200}, {claims + "/p-scratch", 200}, {claims + "/other", 403}, {claims, 403}, {std::string("/api/v1/persistentvolumes/v"), 200}}) {
+    CO_CALL(seen, "GET", path, "", as("node-token"));
+    EXPECT_EQ(seen.status, status) << path << seen.body;
+  }
+  co_return Result<>();
+}
+TEST(NodeAuthorizer, ANodeReadsTheClaimsOfItsPods) { with_cluster(node_claims); }
+
 }  // namespace
 }  // namespace monopod::api

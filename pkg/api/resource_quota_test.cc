@@ -290,6 +290,8 @@ async::Task<Result<>> claims(TestCluster& cluster) {
                R"(","resources":{"requests":{"storage":")", storage, R"("}}}})");
   };
   const std::string at = kHome + "/persistentvolumeclaims";
+  CO_CALL(grows, "POST", "/apis/storage.k8s.io/v1/storageclasses", R"({"metadata":{"name":"tin"},"provisioner":"x.io/y","allowVolumeExpansion":true})");
+  CO_EXPECT_STATUS(grows, 201);
   CO_CALL(a, "POST", at, claim("a", "2Gi", "gold"));
   CO_EXPECT_STATUS(a, 201);
   CO_CALL(b, "POST", at, claim("b", "1Gi", "gold"));

@@ -50,6 +50,7 @@ struct ServerOptions {
   // Requests that come over the network are audited by it; no policy or no sink: none are. The sink outlives the server.
   std::shared_ptr<const audit::Policy> audit_policy{};
   audit::Sink* audit_sink = nullptr;
+  std::string default_provisioner{};  // of the StorageClass local-path, which a cluster without a default class has from its first start on; empty: it has none
   std::size_t watch_ring_events_max = 1024;  // retained events a resource, before a watch needs the store's log
 };
 

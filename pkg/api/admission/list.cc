@@ -13,6 +13,7 @@ std::vector<std::unique_ptr<AdmissionPlugin>> make_admission_plugins(const Admis
   list.push_back(make_priority(parts));
   list.push_back(make_default_toleration_seconds(parts));
   list.push_back(make_default_storage_class(parts));
+  list.push_back(make_volume_claim_resize(parts));       // validates only
   list.push_back(make_storage_object_in_use_protection());
   list.push_back(make_runtime_class(parts));             // behind the default tolerations: those of the class are merged with them
   list.push_back(make_default_ingress_class(parts));

@@ -14,6 +14,7 @@ std::unique_ptr<AdmissionPlugin> make_service_account(const AdmissionParts& part
 std::unique_ptr<AdmissionPlugin> make_priority(const AdmissionParts& parts);
 std::unique_ptr<AdmissionPlugin> make_default_toleration_seconds(const AdmissionParts& parts);
 std::unique_ptr<AdmissionPlugin> make_default_storage_class(const AdmissionParts& parts);
+std::unique_ptr<AdmissionPlugin> make_volume_claim_resize(const AdmissionParts& parts);
 std::unique_ptr<AdmissionPlugin> make_storage_object_in_use_protection();
 std::unique_ptr<AdmissionPlugin> make_runtime_class(const AdmissionParts& parts);
 std::unique_ptr<AdmissionPlugin> make_default_ingress_class(const AdmissionParts& parts);

@@ -43,6 +43,15 @@ std::string node_of(const UserInfo& user) {
   return user.name.substr(kPrefix.size());
 }
 
+// The claim that one of the pod's ephemeral volumes has: <pod>-<volume>.
+bool is_ephemeral_claim(const json::Value& pod, std::string_view claim) {
+  const json::Array* volumes = json::get_array(pod, {"spec", "volumes"});
+  if (volumes == nullptr) return false;
+  for (const json::Value& volume : *volumes)
+    if (json::find(volume, {"ephemeral"}) != nullptr && claim == cat(json::get_string(pod, {"metadata", "name"}), "-", json::get_string(volume, {"name"}))) return true;
+  return false;
+}
+
 Decision Authorizer::authorize_node(const Attributes& a) {
   std::string node = node_of(a.user);
   if (node.empty() || !a.is_resource) return {};
@@ -59,7 +68,7 @@ Decision Authorizer::authorize_node(const Attributes& a) {
     const json::Value* spec = json::find(pod, {"spec"});
     if (spec == nullptr) continue;
     bool related = token ? json::get_string(*spec, {"serviceAccountName"}) == a.name : pod_refers(*spec, a.resource, a.name);
-    if (related) return {true, ""};
+    if (related || (a.resource == "persistentvolumeclaims" && is_ephemeral_claim(pod, a.name))) return {true, ""};
   }
   return {false, cat("no relationship found between node '", node, "' and this object")};
 }

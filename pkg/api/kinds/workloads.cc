@@ -217,6 +217,20 @@ void validate_daemon_set(const Value& object, FieldErrors& errors) {
   if (percent_or_count(unavailable) == 0 && percent_or_count(surge) == 0) errors.required(at["maxUnavailable"], "cannot be 0 when maxSurge is 0");
 }
 
+// The spec with the volumes that each pod gets: one a claim.
+Value with_claimed_volumes(const Value& spec) {
+  Value out = spec;
+  Value& volumes = json::at_path(out, {"template", "spec", "volumes"});
+  if (!volumes.is_array()) volumes.emplace_array();
+  for (const Value& claim : items(spec, "volumeClaimTemplates")) {
+    std::string_view name = json::get_string(claim, {"metadata", "name"});
+    bool there = false;
+    for (const Value& volume : volumes.get_array()) there = there || text(volume, "name") == name;
+    if (!there) volumes.get_array().push_back(Object{{"name", name}, {"persistentVolumeClaim", Object{{"claimName", name}}}});
+  }
+  return out;
+}
+
 void validate_stateful_set(const Value& object, FieldErrors& errors) {
   Path path("spec");
   const Value* spec = child(object, "spec");
@@ -224,7 +238,8 @@ void validate_stateful_set(const Value& object, FieldErrors& errors) {
   check_supported(errors, path, *spec, "podManagementPolicy", {"OrderedReady", "Parallel"});
   check_nonnegative(errors, path["replicas"], child(*spec, "replicas"));
   validate_selector(*spec, path, "empty selector is invalid for statefulset", errors);
-  validate_template(*spec, path, errors);
+  if (items(*spec, "volumeClaimTemplates").empty()) validate_template(*spec, path, errors);
+  else validate_template(with_claimed_volumes(*spec), path, errors);
   check_always(*spec, path, errors);
   for (std::string_view n : {"minReadySeconds", "revisionHistoryLimit"}) check_nonnegative(errors, path[n], child(*spec, n));
   check_nonnegative(errors, path["ordinals"]["start"], json::find(*spec, {"ordinals", "start"}));

@@ -1,6 +1,7 @@
-// What a cluster has before anybody asks: system namespaces, bootstrap roles, priority classes, the kubernetes Service.
+// What a cluster has before anybody asks: system namespaces, bootstrap roles, priority classes, a storage class, the kubernetes Service.
 #include <algorithm>
 
+#include "api/admission/default_class.h"
 #include "api/authz/bootstrap.h"
 #include "api/serve/works.h"
 #include "async/scope.h"
@@ -184,6 +185,40 @@ async::Task<Result<>> ensure_api_service(ServerWorks& works, const Resource* res
   co_return Result<>();
 }
 
+// Of the namespace kube-system: that the class was made once. Who deletes it does not want it back.
+constexpr std::string_view kClassMade = "monopod.io/default-storage-class";
+
+async::Task<Outcome<json::Value>> with_annotation(json::Value live, std::string_view name, std::string_view value) {
+  json::at_path(live, {"metadata", "annotations", name}) = value;
+  co_return live;
+}
+
+json::Value make_storage_class(std::string_view provisioner) {
+  json::Value out = make("storage.k8s.io/v1", "StorageClass", {{"name", "local-path"}, {"annotations", json::Object{{"storageclass.kubernetes.io/is-default-class", "true"}}}});
+  json::Object& members = out.as_object();
+  members["provisioner"] = provisioner;
+  members["reclaimPolicy"] = "Delete";
+  members["volumeBindingMode"] = "WaitForFirstConsumer";
+  members["allowVolumeExpansion"] = true;
+  return out;
+}
+
+async::Task<Result<>> ensure_storage_class(ServerWorks& works) {
+  const Resource *classes = find_resource("storage.k8s.io", "v1", "storageclasses"), *namespaces = find_resource("", "v1", "namespaces");
+  const WatchCache *known = works.caches.find("storage.k8s.io", "storageclasses"), *spaces = works.caches.find("", "namespaces");
+  if (works.options.default_provisioner.empty() || known == nullptr || spaces == nullptr) co_return Result<>();
+  ObjectPtr home = spaces->find("kube-system");
+  if (!home || !json::get_string(home->tree(), {"metadata", "annotations", kClassMade}).empty()) co_return Result<>();
+  std::string chosen = default_class(*known, {"storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"});
+  if (!chosen.empty() && chosen != "local-path") co_return Result<>();  // the user's own
+  CO_TRY(co_await ensure(works, classes, make_storage_class(works.options.default_provisioner)));
+  Call call = system_call("update", *namespaces, "", "kube-system");
+  Mutation mutation = [](const json::Value& live) { return with_annotation(live, kClassMade, "made"); };
+  Outcome<ObjectPtr> out = co_await works.registry.modify(call, mutation);
+  if (!out) log::warn("default storage class not marked as made", {{"error", out.error().message}});
+  co_return Result<>();
+}
+
 // Aggregates until nothing changes: edit takes in view, admin takes in edit.
 void aggregate(std::vector<json::Value>& roles) {
   for (int round = 0; round < 4; ++round) {
@@ -219,6 +254,7 @@ async::Task<Result<>> make_all(ServerWorks& works, async::Scope& scope) {
   for (json::Value& level : flow::bootstrap_levels()) scope.spawn(ensure(works, levels, std::move(level)));
   const Resource* schemas = find_resource("flowcontrol.apiserver.k8s.io", "v1", "flowschemas");
   for (json::Value& schema : flow::bootstrap_schemas()) scope.spawn(ensure(works, schemas, std::move(schema)));
+  scope.spawn(ensure_storage_class(works));
   scope.spawn(ensure(works, find_resource("", "v1", "services"), make_kubernetes_service(options)));
   scope.spawn(ensure_endpoint(works, find_resource("", "v1", "endpoints"), make_kubernetes_endpoints(options), "subsets"));
   scope.spawn(ensure_endpoint(works, find_resource("discovery.k8s.io", "v1", "endpointslices"), make_kubernetes_slice(options), "endpoints"));
