@@ -26,6 +26,7 @@
 #include "host.h"
 #include "http/server.h"
 #include "image/store.h"
+#include "local_volumes.h"
 #include "network/dns/server.h"
 #include "network/network.h"
 #include "network/service_table.h"
@@ -137,6 +138,7 @@ class Node {
   std::unique_ptr<client::LocalApi> controller_api_, scheduler_api_, agent_api_;
   std::unique_ptr<client::InformerFactory> informers_;
   std::unique_ptr<scheduler::Scheduler> scheduler_;
+  std::unique_ptr<LocalVolumes> volumes_;  // null: nothing runs here
   std::unique_ptr<agent::Agent> agent_;
 };
 
@@ -238,6 +240,7 @@ Task<Result<>> Node::start_api() {
     background_.spawn(audit_->run());
     options.audit_sink = audit_.get();
   }
+  if (!options_.disable_agent) options.default_provisioner = controllers::kLocalProvisioner;
   api_ = std::make_unique<api::ApiServer>(api::ServerParts{.executor = executor_, .store = objects(), .time = time_, .rng = rng_, .pool = pool_, .nodes = local_node_}, std::move(options));
   api_->add_check("datastore", [this] {
     std::optional<Error> failure = store_->failure();
@@ -260,6 +263,10 @@ Task<Result<>> Node::start_loops() {
   scheduler_api_ = std::make_unique<client::LocalApi>(api_->local(api::system_user("system:kube-scheduler")));
   informers_ = std::make_unique<client::InformerFactory>(executor_, *controller_api_, time_, rng_);
   scheduler_ = std::make_unique<scheduler::Scheduler>(scheduler::SchedulerParts{.executor = executor_, .api = *scheduler_api_, .informers = *informers_, .time = time_, .rng = rng_}, scheduler::SchedulerOptions{});
+  if (!options_.disable_agent) {
+    volumes_ = std::make_unique<LocalVolumes>(executor_, pool_, options_.data_dir + "/volumes", host_.node_name);
+    background_.spawn(volumes_->run());
+  }
   controllers::ControllerParts parts{.executor = executor_, .api = *controller_api_, .informers = *informers_, .time = time_, .rng = rng_,
                                      .deletable_resources = [this] { return deletable_resources(*api_); },
                                      .on_custom_kind = [this](std::function<void(const client::Resource&, bool)> listener) {
@@ -268,7 +275,8 @@ Task<Result<>> Node::start_loops() {
                                      .root_ca_pem = credentials_->authority_pem(),
                                      .authority = &credentials_->authority(),
                                      .read_time_zone = read_time_zone,
-                                     .quotas = &api_->quotas()};
+                                     .quotas = &api_->quotas(),
+                                     .volumes = volumes_.get()};
   background_.spawn(controllers::run_controllers(std::move(parts)));
   background_.spawn(scheduler_->run());
   background_.spawn(informers_->run());

@@ -23,6 +23,8 @@ std::vector<std::unique_ptr<Controller>> make_controllers(const ControllerParts&
   list.push_back(make_taint_eviction_controller(parts));
   list.push_back(make_claim_protection_controller(parts));
   list.push_back(make_volume_protection_controller(parts));
+  list.push_back(make_volume_binder(parts));
+  list.push_back(make_ephemeral_volume_controller(parts));
   list.push_back(make_namespace_controller(parts));
   list.push_back(make_garbage_collector(parts));
   list.push_back(make_bootstrap_token_controller(parts));

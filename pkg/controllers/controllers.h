@@ -21,6 +21,20 @@ class CertificateAuthority;
 
 namespace monopod::controllers {
 
+// The provisioner of StorageClasses whose volumes this process makes.
+inline constexpr std::string_view kLocalProvisioner = "monopod.io/local-path";
+
+// Where those volumes live: directories of this node, by the name of the volume.
+class VolumeDirectories {
+ public:
+  virtual ~VolumeDirectories() = default;
+  virtual std::string_view node() const = 0;  // the label kubernetes.io/hostname of the node that has them
+  // The absolute path of the volume's directory, writable by every user; made where it is missing. kInvalidArgument for what is no name of a file.
+  virtual async::Task<Result<std::string>> make(std::string volume) = 0;
+  // Takes the directory and all in it away; absent is no error. Done means that no path leads to it any more; its space follows.
+  virtual async::Task<Result<>> remove(std::string volume) = 0;
+};
+
 // Everything outlives the controllers.
 struct ControllerParts {
   async::Executor executor;
@@ -38,6 +52,7 @@ struct ControllerParts {
   // The TZif file of a time zone ("Europe/Berlin"; a name that leads nowhere else). Without it there is UTC alone.
   std::function<Result<std::string>(std::string_view name)> read_time_zone = {};
   api::QuotaCounter* quotas = nullptr;  // of the API server in this process; without it ResourceQuotas are left alone
+  VolumeDirectories* volumes = nullptr;  // without it no volume is made or removed here
 };
 
 class Controller {
@@ -95,6 +110,8 @@ std::unique_ptr<Controller> make_bootstrap_token_controller(const ControllerPart
 std::unique_ptr<Controller> make_certificate_controller(const ControllerParts& parts);     // parts.authority is set
 std::unique_ptr<Controller> make_claim_protection_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_volume_protection_controller(const ControllerParts& parts);
+std::unique_ptr<Controller> make_volume_binder(const ControllerParts& parts);
+std::unique_ptr<Controller> make_ephemeral_volume_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_taint_eviction_controller(const ControllerParts& parts);
 std::unique_ptr<Controller> make_node_lifecycle_controller(const ControllerParts& parts);
 

@@ -43,6 +43,10 @@ json::Value pod_from_template(const json::Value& pod_template, const client::Res
                       {"spec", spec != nullptr ? *spec : json::Value(json::Object())}};
 }
 
+async::Task<Result<client::Object>> put_object(client::Api& api, const client::Resource& resource, const client::Object& object, json::Value tree) {
+  return api.update(resource, object.ns, object.name, std::move(tree), {});
+}
+
 async::Task<Result<client::Object>> put_status(client::Api& api, const client::Resource& resource, const client::Object& object, json::Value tree) {
   return api.update(resource, object.ns, object.name, std::move(tree), {.subresource = "status"});
 }

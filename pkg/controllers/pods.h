@@ -20,7 +20,9 @@ bool is_available(const json::Value& pod, std::chrono::seconds min_ready, WallTi
 // The pod of a template: metadata and spec copied, generateName from the owner, owner reference set.
 json::Value pod_from_template(const json::Value& pod_template, const client::Resource& owner_resource, const client::Object& owner);
 
-// Writes about an object as it was seen. The status of tree, which is the object's:
+// Writes about an object as it was seen: tree is what it becomes.
+async::Task<Result<client::Object>> put_object(client::Api& api, const client::Resource& resource, const client::Object& object, json::Value tree);
+// The status of tree, which is the object's:
 async::Task<Result<client::Object>> put_status(client::Api& api, const client::Resource& resource, const client::Object& object, json::Value tree);
 // A strategic merge patch of its metadata, refused where it is another object by now.
 async::Task<Result<client::Object>> patch_metadata(client::Api& api, const client::Resource& resource, const client::Object& object, json::Object metadata);

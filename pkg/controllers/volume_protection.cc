@@ -2,8 +2,7 @@
 // finalizer goes.
 #include <algorithm>
 
-#include "client/meta.h"
-#include "controllers/controllers.h"
+#include "controllers/volumes.h"
 
 namespace monopod::controllers {
 namespace {
@@ -13,31 +12,6 @@ namespace resources = client::resources;
 
 constexpr std::string_view kClaimFinalizer = "kubernetes.io/pvc-protection";
 constexpr std::string_view kVolumeFinalizer = "kubernetes.io/pv-protection";
-
-// The object without the finalizer; nullopt where it has none of it.
-std::optional<json::Value> without_finalizer(const client::Object& object, std::string_view finalizer) {
-  json::Value tree = object.tree();
-  json::Value* list = json::find(tree, {"metadata", "finalizers"});
-  if (list == nullptr || !list->is_array()) return std::nullopt;
-  json::Array& names = list->get_array();
-  auto at = std::ranges::find_if(names, [finalizer](const json::Value& v) { return v.is_string() && v.get_string() == finalizer; });
-  if (at == names.end()) return std::nullopt;
-  names.erase(at);
-  return tree;
-}
-
-// "ns/claim" of every claim that the pod names: its own, and those made of its ephemeral volumes.
-std::vector<std::string> claims_of(const client::Object& pod) {
-  std::vector<std::string> out;
-  json::Value tree = pod.tree();
-  if (const json::Array* volumes = json::get_array(tree, {"spec", "volumes"}))
-    for (const json::Value& volume : *volumes) {
-      std::string claim(json::get_string(volume, {"persistentVolumeClaim", "claimName"}));
-      if (claim.empty() && json::find(volume, {"ephemeral"}) != nullptr) claim = pod.name + "-" + std::string(json::get_string(volume, {"name"}));
-      if (!claim.empty()) out.push_back(pod.ns + "/" + claim);
-    }
-  return out;
-}
 
 class ProtectionController : public QueueController {
  public:
@@ -70,16 +44,19 @@ class ClaimProtection final : public ProtectionController {
       : ProtectionController(parts, "pvc-protection-controller", resources::kPersistentVolumeClaims, kClaimFinalizer), pods_(parts.informers.informer(resources::kPods)) {
     pods_.add_handler([this](const ObjectPtr& old, const ObjectPtr& now) {
       if (now && old) return;  // the volumes of a pod never change, and what it says of itself does not count
-      for (std::string& claim : claims_of(now ? *now : *old)) queue_.add(std::move(claim));
+      const client::Object& pod = now ? *now : *old;
+      if (!client::may_have_claims(pod)) return;
+      for (const client::ClaimUse& use : client::claims_of(pod.tree())) queue_.add(pod.ns + "/" + use.claim);
     });
   }
 
  private:
   bool in_use(const client::Object& claim) const override {
-    std::string key = claim.key();
     for (const ObjectPtr& pod : pods_.indexer().by_index(client::kNamespaceIndex, claim.ns)) {
-      if (json::get_string(pod->tree(), {"spec", "nodeName"}).empty()) continue;  // it will not be started with a claim that goes
-      if (std::ranges::count(claims_of(*pod), key) > 0) return true;
+      if (!client::may_have_claims(*pod)) continue;
+      json::Value tree = pod->tree();
+      if (json::get_string(tree, {"spec", "nodeName"}).empty()) continue;  // it will not be started with a claim that goes
+      if (std::ranges::any_of(client::claims_of(tree), [&claim](const client::ClaimUse& use) { return use.claim == claim.name; })) return true;
     }
     return false;
   }
@@ -95,6 +72,17 @@ class VolumeProtection final : public ProtectionController {
 };
 
 }  // namespace
+
+std::optional<json::Value> without_finalizer(const client::Object& object, std::string_view finalizer) {
+  json::Value tree = object.tree();
+  json::Value* list = json::find(tree, {"metadata", "finalizers"});
+  if (list == nullptr || !list->is_array()) return std::nullopt;
+  json::Array& names = list->get_array();
+  auto at = std::ranges::find_if(names, [finalizer](const json::Value& v) { return v.is_string() && v.get_string() == finalizer; });
+  if (at == names.end()) return std::nullopt;
+  names.erase(at);
+  return tree;
+}
 
 std::unique_ptr<Controller> make_claim_protection_controller(const ControllerParts& parts) { return std::make_unique<ClaimProtection>(parts); }
 std::unique_ptr<Controller> make_volume_protection_controller(const ControllerParts& parts) { return std::make_unique<VolumeProtection>(parts); }
