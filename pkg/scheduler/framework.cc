@@ -6,10 +6,6 @@
 namespace monopod::scheduler {
 namespace {
 
-// PostFilter, Permit, PreBind and Bind wait for the API, which waits for the disk: an SD card that stalls for seconds is no reason to give a
-// pod back, since its binding may be written all the same.
-constexpr Duration kWaitMax = std::chrono::seconds(30);
-
 // Names the plugin that holds the loop too long.
 class Stopwatch {
  public:
@@ -44,6 +40,7 @@ async::Task<Status> Plugin::bind(CycleState&, const PodInfo&, std::string_view) 
 std::string Diagnosis::message() const {
   if (nodes == 0) return "no nodes available to schedule pods";
   std::string out = cat("0/", nodes, " nodes are available: ");
+  if (!before.empty()) return out + before + ".";
   bool first = true;
   for (const auto& [reason, count] : reasons) {
     if (!first) out += ", ";
@@ -83,7 +80,7 @@ Result<Placement> Framework::place(CycleState& state, const PodInfo& pod, const 
     if (status.verdict == Verdict::kError) return fail(Code::kInternal, cat("plugin ", plugins_[i]->name(), ": ", status.reason));
     if (status.verdict == Verdict::kSkip) skipped[i] = true;
     else if (!status.ok()) {
-      placement.diagnosis.reasons[status.reason] = nodes.size();
+      placement.diagnosis.before = std::move(status.reason);
       return placement;
     }
   }
@@ -131,7 +128,7 @@ std::size_t Framework::best(CycleState& state, const PodInfo& pod, const Snapsho
 async::Task<Status> Framework::post_filter(CycleState& state, const PodInfo& pod, const Snapshot& nodes, std::string& nominated) {
   for (const auto& plugin : plugins_) {
     if (!(plugin->points() & Plugin::kPostFilter)) continue;
-    Status status = co_await limited(plugin->name(), "PostFilter", plugin->post_filter(state, pod, nodes, nominated));
+    Status status = co_await limited(*plugin, "PostFilter", plugin->post_filter(state, pod, nodes, nominated));
     if (status.verdict != Verdict::kUnschedulable) co_return status;
   }
   co_return Status{Verdict::kUnschedulable, ""};
@@ -153,9 +150,9 @@ void Framework::unreserve(CycleState& state, const PodInfo& pod, std::string_vie
     if ((*it)->points() & Plugin::kReserve) (*it)->unreserve(state, pod, node);
 }
 
-async::Task<Status> Framework::limited(std::string_view plugin, std::string_view point, async::Task<Status> call) {
-  std::string what = cat("plugin ", plugin, " ", point);
-  Result<Status> status = co_await async::with_timeout<Status>(time_, kWaitMax, what, as_result(std::move(call)));
+async::Task<Status> Framework::limited(const Plugin& plugin, std::string_view point, async::Task<Status> call) {
+  std::string what = cat("plugin ", plugin.name(), " ", point);
+  Result<Status> status = co_await async::with_timeout<Status>(time_, plugin.wait_max(), what, as_result(std::move(call)));
   if (!status) co_return Status{Verdict::kError, status.error().message()};
   co_return std::move(*status);
 }
@@ -163,18 +160,18 @@ async::Task<Status> Framework::limited(std::string_view plugin, std::string_view
 async::Task<Status> Framework::bind(CycleState& state, const PodInfo& pod, std::string node) {
   for (const auto& plugin : plugins_) {
     if (!(plugin->points() & Plugin::kPermit)) continue;
-    Status status = co_await limited(plugin->name(), "Permit", plugin->permit(state, pod, node));
+    Status status = co_await limited(*plugin, "Permit", plugin->permit(state, pod, node));
     if (!status.ok()) co_return status;
   }
   for (const auto& plugin : plugins_) {
     if (!(plugin->points() & Plugin::kPreBind)) continue;
-    Status status = co_await limited(plugin->name(), "PreBind", plugin->pre_bind(state, pod, node));
+    Status status = co_await limited(*plugin, "PreBind", plugin->pre_bind(state, pod, node));
     if (!status.ok() && status.verdict != Verdict::kSkip) co_return status;
   }
   Status bound{Verdict::kError, "no plugin bound the pod"};
   for (const auto& plugin : plugins_) {
     if (!(plugin->points() & Plugin::kBind)) continue;
-    Status status = co_await limited(plugin->name(), "Bind", plugin->bind(state, pod, node));
+    Status status = co_await limited(*plugin, "Bind", plugin->bind(state, pod, node));
     if (status.verdict == Verdict::kSkip) continue;
     bound = std::move(status);
     break;

@@ -80,16 +80,26 @@ class Plugin {
   // kSkip: another binder's business.
   virtual async::Task<Status> bind(CycleState&, const PodInfo&, std::string_view node);
   virtual void post_bind(CycleState&, const PodInfo&, std::string_view) {}
+  // How long one of its tasks may take. The default: they wait for the API, which waits for the disk: an SD card that stalls for seconds is no
+  // reason to give a pod back, since its binding may be written all the same.
+  virtual Duration wait_max() const { return std::chrono::seconds(30); }
 };
 
+// What plugins are made of; everything outlives them.
+struct PluginParts {
+  async::Executor executor;
+  client::Api& api;
+  client::InformerFactory& informers;
+};
 // The plugins in execution order; see plugins.cc.
-std::vector<std::unique_ptr<Plugin>> make_plugins(client::Api& api);
+std::vector<std::unique_ptr<Plugin>> make_plugins(const PluginParts& parts);
 
 // Why a pod fits nowhere, as FailedScheduling says it.
 struct Diagnosis {
   std::size_t nodes = 0;
   std::map<std::string, std::size_t> reasons;  // text -> nodes
   bool resolvable = false;                     // some node failed only with kUnschedulable
+  std::string before;                          // said by PreFilter, of no node in particular
 
   // "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable."
   std::string message() const;
@@ -118,7 +128,7 @@ class Framework {
  private:
   void filter_node(const CycleState& state, const PodInfo& pod, const NodeInfo& node, const std::vector<bool>& skipped, Diagnosis& diagnosis, bool& fits) const;
   std::size_t best(CycleState& state, const PodInfo& pod, const Snapshot& feasible) const;
-  async::Task<Status> limited(std::string_view plugin, std::string_view point, async::Task<Status> call);
+  async::Task<Status> limited(const Plugin& plugin, std::string_view point, async::Task<Status> call);
 
   std::vector<std::unique_ptr<Plugin>> plugins_;
   async::Time& time_;

@@ -2,7 +2,7 @@
 
 namespace monopod::scheduler {
 
-std::vector<std::unique_ptr<Plugin>> make_plugins(client::Api& api) {
+std::vector<std::unique_ptr<Plugin>> make_plugins(const PluginParts& parts) {
   std::vector<std::unique_ptr<Plugin>> list;  // the order is the order of execution
   list.push_back(make_scheduling_gates());
   list.push_back(make_priority_sort());
@@ -12,7 +12,8 @@ std::vector<std::unique_ptr<Plugin>> make_plugins(client::Api& api) {
   list.push_back(make_node_affinity());
   list.push_back(make_node_ports());
   list.push_back(make_node_resources_fit());
-  list.push_back(make_default_binder(api));
+  list.push_back(make_volume_binding(parts));
+  list.push_back(make_default_binder(parts.api));
   return list;
 }
 

@@ -13,6 +13,7 @@ std::unique_ptr<Plugin> make_taint_toleration();
 std::unique_ptr<Plugin> make_node_affinity();
 std::unique_ptr<Plugin> make_node_ports();
 std::unique_ptr<Plugin> make_node_resources_fit();
+std::unique_ptr<Plugin> make_volume_binding(const PluginParts& parts);
 std::unique_ptr<Plugin> make_default_binder(client::Api& api);
 
 // Names of what the node lacks for the pod: "Insufficient cpu", "Too many pods".

@@ -13,11 +13,13 @@ Scheduler::Scheduler(SchedulerParts parts, SchedulerOptions options)
       options_(std::move(options)),
       pods_(parts.informers.informer(resources::kPods)),
       nodes_(parts.informers.informer(resources::kNodes)),
-      framework_(make_plugins(parts.api), parts.time, options_.plugin_limit),
+      framework_(make_plugins({.executor = parts.executor, .api = parts.api, .informers = parts.informers}), parts.time, options_.plugin_limit),
       queue_(parts.executor, parts.time, [this](const PodInfo& a, const PodInfo& b) { return framework_.goes_before(a, b); }),
       recorder_(parts.executor, parts.api, parts.time, parts.rng, options_.name, "") {
   nodes_.add_handler([this](const ObjectPtr& old, const ObjectPtr& now) { on_node(old, now); });
   pods_.add_handler([this](const ObjectPtr& old, const ObjectPtr& now) { on_pod(old, now); });
+  for (const client::Resource& resource : {resources::kPersistentVolumeClaims, resources::kPersistentVolumes, resources::kStorageClasses})
+    parts.informers.informer(resource).add_handler([this](const ObjectPtr&, const ObjectPtr&) { queue_.on_cluster_change(); });
 }
 
 void Scheduler::place(PodInfoPtr pod) {
@@ -59,6 +61,10 @@ void Scheduler::on_pod(const ObjectPtr& old, const ObjectPtr& now) {
     pod->tree = json::Object();
     place(std::move(pod));
     return;
+  }
+  if (old && old->uid != now->uid) {  // of the same name: what was decided about the other is not about this one
+    assumed_.erase(key);
+    unplace(key);
   }
   if (assumed_.contains(key)) return;  // being bound
   if (json::get_string(pod->tree, {"spec", "schedulerName"}, options_.name) != options_.name || client::is_deleting(pod->tree)) return queue_.remove(key);
@@ -148,10 +154,10 @@ async::Task<Result<>> Scheduler::bind(PodInfoPtr pod, std::shared_ptr<CycleState
     co_return Result<>();
   }
   framework_.unreserve(*state, *pod, node);
-  assumed_.erase(key);
   // Somebody else may have bound or deleted it meanwhile; the informer is right then.
   ObjectPtr current = pods_.indexer().find(key);
   if (!current || current->uid != pod->object->uid) co_return Result<>();
+  assumed_.erase(key);
   json::Value tree = current->tree();
   if (!json::get_string(tree, {"spec", "nodeName"}).empty()) co_return Result<>();
   unplace(key);
