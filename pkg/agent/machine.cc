@@ -68,13 +68,22 @@ std::string make_id(Rng& rng) {
   return format_hex(as_bytes(bytes));
 }
 
-// A missing path below a volume becomes a directory. What it resolves to when the container starts is the first stage's business.
+// A missing path below a volume becomes a directory that is open to whom the volume is. What it resolves to when the container starts is the
+// first stage's business.
+Result<> make_sub_path(const sys::Root& root, const std::string& path) {
+  TRY_ASSIGN(struct ::stat top, root.stat("."));
+  TRY_ASSIGN(sys::Fd made, root.make_directories(path, top.st_mode & 0777U));
+  struct stat is{};
+  if (::fstat(made.get(), &is) != 0 || ::chmod(sys::fd_path(made.get()).c_str(), (top.st_mode & 0777U) | (is.st_mode & S_ISGID)) != 0) return fail_errno(cat("chmod ", path));
+  return {};
+}
+
 Result<> make_sub_path(const Bind& bind) {
   TRY_ASSIGN(sys::Root root, sys::Root::open(bind.source));
   auto there = root.stat(bind.sub_path);
   if (there) return {};
   if (there.error().code() == Code::kNotFound) {
-    auto made = root.make_directories(bind.sub_path, 0750);
+    auto made = make_sub_path(root, bind.sub_path);
     if (made) return {};
     there = fail(std::move(made).error());
   }

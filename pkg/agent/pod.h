@@ -185,7 +185,7 @@ struct ProjectionSource {
 };
 
 struct Volume {
-  enum class Kind { kEmptyDir, kHostPath, kProjected, kPersistentClaim, kImage, kUnsupported };
+  enum class Kind { kEmptyDir, kHostPath, kProjected, kPersistentClaim, kLocal, kImage, kUnsupported };
   std::string name;
   Kind kind = Kind::kEmptyDir;
   std::string source;  // the member of v1.Volume that is set, "emptyDir"
@@ -193,14 +193,15 @@ struct Volume {
   bool memory = false;
   std::optional<std::int64_t> size_limit_bytes;
   std::string size_limit;  // as written, for messages
-  // hostPath
+  // hostPath, local (which only a persistent volume can be)
   std::string path;
   std::string path_type;
   // configMap, secret, downwardAPI, projected
   std::vector<ProjectionSource> sources;
   int default_mode = 0644;
-  // persistentVolumeClaim
+  // persistentVolumeClaim; ephemeral, whose claim is <pod>-<volume>
   std::string claim;
+  bool read_only = false;
 };
 
 struct HostAlias {

@@ -273,6 +273,9 @@ Result<Volume> parse_volume(const Value& v) {
   } else if (out.source == "persistentVolumeClaim") {
     out.kind = Volume::Kind::kPersistentClaim;
     out.claim = text(s, {"claimName"});
+    out.read_only = json::get_bool(s, {"readOnly"});
+  } else if (out.source == "ephemeral") {
+    out.kind = Volume::Kind::kPersistentClaim;
   } else if (out.source == "image") {
     out.kind = Volume::Kind::kImage;
     out.path = text(s, {"reference"});
@@ -328,6 +331,7 @@ Result<Pod> parse_pod(std::shared_ptr<const json::Value> object) {
   for (Container& c : p.ephemeral_containers) c.ephemeral = true;
   each(s, {"volumes"}, [&](const Value& item) {
     auto volume = parse_volume(item);
+    if (volume && volume->source == "ephemeral") volume->claim = cat(p.name, "-", volume->name);
     if (volume) p.volumes.push_back(std::move(*volume));
     else if (parsed) parsed = fail(std::move(volume).error());
   });

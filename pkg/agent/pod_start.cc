@@ -120,7 +120,7 @@ Result<std::vector<Bind>> PodWorker::make_binds(const Pod& pod, const Container&
     if (!b.sub_path.empty() && b.sub_path[0] == '/') return fail(Code::kFailedPrecondition, cat("error SubPath `", b.sub_path, "` must not be an absolute path"));
     for (std::string_view part : split(b.sub_path, '/'))
       if (part == "..") return fail(Code::kFailedPrecondition, cat("unable to provision SubPath `", b.sub_path, "`: must not contain '..'"));
-    b.read_only = m.read_only || volume->kind == Volume::Kind::kProjected;
+    b.read_only = m.read_only || volume->read_only || volume->kind == Volume::Kind::kProjected;
     b.propagation = m.propagation;
     out.push_back(std::move(b));
   }

@@ -26,6 +26,12 @@ Result<> give(const sys::Root& root, const std::string& path, gid_t gid) {
 
 }  // namespace
 
+bool is_of_group(const std::string& path, std::int64_t gid) {
+  struct stat st{};
+  constexpr mode_t kGiven = S_ISGID | 0070U;
+  return ::stat(path.c_str(), &st) == 0 && st.st_gid == static_cast<gid_t>(gid) && (st.st_mode & kGiven) == kGiven;
+}
+
 Result<> give_to_group(const std::string& path, std::int64_t gid) {
   TRY_ASSIGN(sys::Root root, sys::Root::open(path));
   return give(root, ".", static_cast<gid_t>(gid));

@@ -64,9 +64,13 @@ async::Task<Result<std::map<std::string, std::string>>> VolumeManager::set_up(co
         made = co_await pool_.run([&] { return set_up_projected(*payload, path, owner, time_.wall()); });
         break;
       }
-      case Volume::Kind::kPersistentClaim:
-        made = fail(Code::kUnimplemented, cat("persistentvolumeclaim \"", volume.claim, "\": persistent volumes are not supported by this node"));
+      case Volume::Kind::kPersistentClaim: {
+        auto claimed = co_await set_up_claim(pod, volume);
+        if (claimed) path = std::move(*claimed);
+        else made = fail(std::move(claimed).error());
         break;
+      }
+      case Volume::Kind::kLocal:  // of no pod itself
       case Volume::Kind::kImage:
       case Volume::Kind::kUnsupported:
         made = fail(Code::kUnimplemented, cat("no volume plugin matched: ", volume.source, " volumes are not supported by this node"));
@@ -78,8 +82,25 @@ async::Task<Result<std::map<std::string, std::string>>> VolumeManager::set_up(co
   co_return out;
 }
 
+// A host path stays as it is; a local volume is the pod's, and its group's.
+async::Task<Result<std::string>> VolumeManager::set_up_claim(const Pod& pod, const Volume& volume) {
+  CO_TRY_ASSIGN(Volume found, co_await resolve_claim(api_, pod, volume));
+  if (found.kind == Volume::Kind::kHostPath) {
+    CO_TRY(co_await pool_.run([&] { return check_host_path(found); }));
+    co_return found.path;
+  }
+  CO_TRY(co_await pool_.run([&] { return check_local(found); }));
+  std::optional<std::int64_t> group = volume.read_only ? std::nullopt : pod.security.fs_group;
+  if (!group || given_[pod.uid].contains(volume.name)) co_return found.path;
+  bool root_says = pod.security.fs_group_change_policy == "OnRootMismatch";
+  CO_TRY(co_await pool_.run([&] { return root_says && is_of_group(found.path, *group) ? Result<>() : give_to_group(found.path, *group); }));
+  given_[pod.uid].insert(volume.name);
+  co_return found.path;
+}
+
 async::Task<Result<>> VolumeManager::tear_down(std::string pod_uid) {
   CO_TRY(check_path_name(pod_uid));
+  given_.erase(pod_uid);
   tokens_.forget(pod_uid);
   std::string path = paths_.pod(pod_uid) + "/volumes";
   co_return co_await pool_.run([&] { return sys::remove_tree(path); });
