@@ -88,8 +88,10 @@ class VolumeBinder final : public QueueController {
     co_return Outcome{};
   }
 
+  // What follows takes objects by reference: they are reconcile's, or of the frame that waits for it.
+
   // --- a claim that has no volume yet
-  async::Task<Result<>> sync_unbound(ObjectPtr claim) {
+  async::Task<Result<>> sync_unbound(const ObjectPtr& claim) {
     json::Value tree = claim->tree();
     if (client::is_deleting(tree)) co_return Result<>();
     if (std::string_view name = json::get_string(tree, {"spec", "volumeName"}); !name.empty()) co_return co_await bind_named(claim, std::string(name));
@@ -113,7 +115,7 @@ class VolumeBinder final : public QueueController {
   }
 
   // The claim asks for this one.
-  async::Task<Result<>> bind_named(ObjectPtr claim, std::string name) {
+  async::Task<Result<>> bind_named(const ObjectPtr& claim, std::string name) {
     ObjectPtr volume = volumes_.indexer().find(name);
     if (volume) {
       json::Value tree = volume->tree(), wanted = claim->tree();
@@ -141,7 +143,7 @@ class VolumeBinder final : public QueueController {
   }
 
   // A class says who makes the volume: this process, at once, or somebody else who reads the claim's annotation.
-  async::Task<Result<>> provision(ObjectPtr claim, ObjectPtr storage_class) {
+  async::Task<Result<>> provision(const ObjectPtr& claim, const ObjectPtr& storage_class) {
     json::Value tree = claim->tree();
     std::string class_name(client::storage_class_of(tree));
     if (!storage_class) {
@@ -192,7 +194,7 @@ class VolumeBinder final : public QueueController {
   }
 
   // --- a claim that has had one
-  async::Task<Result<>> sync_bound(ObjectPtr claim) {
+  async::Task<Result<>> sync_bound(const ObjectPtr& claim) {
     json::Value tree = claim->tree();
     std::string name(json::get_string(tree, {"spec", "volumeName"}));
     if (name.empty()) co_return co_await lose(*claim, "ClaimLost", "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!");
@@ -237,7 +239,7 @@ class VolumeBinder final : public QueueController {
   }
 
   // --- both
-  async::Task<Result<>> bind(ObjectPtr volume, ObjectPtr claim) {
+  async::Task<Result<>> bind(const ObjectPtr& volume, const ObjectPtr& claim) {
     json::Value v = volume->tree(), c = claim->tree();
     client::Object bound = *volume;
     bool reserved = client::is_bound_to(v, c);
@@ -290,7 +292,7 @@ class VolumeBinder final : public QueueController {
   }
 
   // --- a volume
-  async::Task<Result<>> sync_volume(client::Object volume) {
+  async::Task<Result<>> sync_volume(const client::Object& volume) {
     json::Value tree = volume.tree();
     if (std::optional<json::Value> settled = with_finalizer_settled(volume, tree)) co_return to_nothing(co_await put_volume(volume, std::move(*settled)));
     std::string uid(json::get_string(tree, {"spec", "claimRef", "uid"})), key = claim_of(tree);
@@ -304,7 +306,7 @@ class VolumeBinder final : public QueueController {
     }
     if (elsewhere == volume.name) co_return co_await put_volume_phase(volume, "Bound", "");
     if (!client::annotation_of(tree, annotations::kProvisionedBy).empty() && json::get_string(tree, {"spec", "persistentVolumeReclaimPolicy"}) == "Delete") co_return co_await release(volume);
-    co_return co_await unbind(std::move(volume));
+    co_return co_await unbind(volume);
   }
 
   // Volumes of ours that go with their claim stay until their directory is gone, whatever is deleted first.
@@ -365,7 +367,7 @@ class VolumeBinder final : public QueueController {
   }
 
   // The claim has another one. What we chose is free again; what a user reserved stays reserved.
-  async::Task<Result<>> unbind(client::Object volume) {
+  async::Task<Result<>> unbind(const client::Object& volume) {
     json::Value tree = volume.tree();
     json::Object& spec = json::at_path(tree, {"spec"}).get_object();
     if (!client::annotation_of(tree, annotations::kBoundByController).empty()) {
