@@ -405,8 +405,9 @@ async::Task<Result<>> flooded(TestCluster& cluster) {
   CO_TRY(done);
   std::ranges::sort(meanwhile);
   EXPECT_GT(flood.answered, 100) << "it is a flood";
-  // As many as are answered at once: not the hundreds that wait.
-  EXPECT_LE(meanwhile[meanwhile.size() * 99 / 100], kSeatsTotal) << "of " << kFlooding << " that wait; at most " << meanwhile.back();
+  // As many as are answered at once while it waits for its seat, and again while it has it: behind the queue it would be all of them.
+  EXPECT_LE(meanwhile[meanwhile.size() / 2], kSeatsTotal) << "of " << kFlooding << " that wait";
+  EXPECT_LT(meanwhile.back(), 2 * kSeatsTotal) << "of " << kFlooding << " that wait";
   std::fprintf(stderr, "flood: %d answered, %d refused; beside one other request p50 %d, p99 %d\n", flood.answered, flood.refused, meanwhile[meanwhile.size() / 2], meanwhile[meanwhile.size() * 99 / 100]);
   co_return Result<>();
 }
