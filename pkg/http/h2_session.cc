@@ -42,15 +42,6 @@ void* reallocate(void* block, std::size_t size, void*) {
 
 }  // namespace
 
-bool Budget::spend(MonoTime now) {
-  double elapsed = std::chrono::duration<double>(now - last_).count();
-  last_ = now;
-  left_ = std::min(burst_, left_ + elapsed * refill_);
-  if (left_ < 1) return false;
-  left_ -= 1;
-  return true;
-}
-
 struct H2Session::Callbacks {
   static H2Session& self(void* user) { return *static_cast<H2Session*>(user); }
 

@@ -19,6 +19,7 @@
 #include "async/scope.h"
 #include "async/time.h"
 #include "base/bytes.h"
+#include "http/budget.h"
 #include "http/headers.h"
 #include "http/limits.h"
 #include "http/transport.h"
@@ -61,19 +62,6 @@ class LowerNames {
 
  private:
   std::vector<std::string> lower_;
-};
-
-// One event per refill interval, up to a burst.
-class Budget {
- public:
-  Budget(std::uint32_t burst, std::uint32_t refill_per_second) : burst_(burst), refill_(refill_per_second), left_(burst) {}
-  bool spend(MonoTime now);
-
- private:
-  double burst_;
-  double refill_;
-  double left_;
-  MonoTime last_{};
 };
 
 class H2Session : public std::enable_shared_from_this<H2Session> {

@@ -20,6 +20,8 @@ class ChunkedBody {
   // One step: a chunk's line, some of its data, its end, or a line of the trailer. input is not empty.
   Step consume(std::string_view input);
   bool done() const { return state_ == State::kDone; }
+  // The next step is a line of the trailer, or its end.
+  bool in_trailer() const { return state_ == State::kTrailer; }
   // Within a chunk's data: how much of it is still to come.
   std::uint64_t remaining() const { return state_ == State::kData ? left_ : 0; }
 

@@ -64,6 +64,8 @@ void read_listener(MapReader& map, ListenerSpec& out, Files& files) {
   out.protocol = static_cast<ListenerSpec::Protocol>(map.choice("protocol", {"http", "tcp"}));
   map.map("tls", [&](MapReader& tls) { read_server_tls(tls, out.tls.emplace(), files); });
   out.proxy_protocol = map.boolean("proxy_protocol", false);
+  out.http2 = map.boolean("http2", true);
+  if (out.tls) out.tls->http2 = out.http2 && out.protocol == ListenerSpec::Protocol::kHttp;
   out.edge = map.boolean("edge", true);
   out.merge_slashes = map.boolean("merge_slashes", true);
   map.list("virtual_hosts", [&](MapReader& host) { read_virtual_host(host, out.virtual_hosts.emplace_back()); });
@@ -114,6 +116,7 @@ void read_cluster(MapReader& map, ClusterSpec& out, Files& files) {
     out.retries_max = limits.number("retries", out.retries_max, 0, 1'000'000);
   });
   map.map("tls", [&](MapReader& tls) { read_client_tls(tls, out.tls.emplace(), files); });
+  out.http2 = map.boolean("http2", false);
   out.proxy_protocol = static_cast<ClusterSpec::ProxyProtocol>(map.choice("proxy_protocol", {"none", "v1", "v2"}));
   map.map("health_check", [&](MapReader& check) { read_health_check(check, out.health_check.emplace()); });
   map.map("outlier", [&](MapReader& outlier) {

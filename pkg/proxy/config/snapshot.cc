@@ -18,6 +18,7 @@ struct Compiler {
   const Snapshot* previous;
   std::optional<ConfigError> error;
   Index clusters;
+  const std::vector<std::shared_ptr<const ClusterConfig>>* configs = nullptr;
 
   void refuse(std::string path, std::string why) {
     if (!error) error = ConfigError{std::move(path), std::move(why)};
@@ -41,10 +42,12 @@ struct Compiler {
     if (spec.tls) {
       const ClientTlsSpec& t = *spec.tls;
       if (t.verify && t.server_name.empty() && t.spiffe_ids.empty()) refuse(cat(path, ".tls"), "want server_name or spiffe_ids to verify, or verify: false");
-      auto made = http::TlsClient::make({.ca_pem = t.ca_pem, .certificate_pem = t.certificate_pem, .key_pem = t.key_pem, .server_name = t.server_name, .insecure_skip_verify = !t.verify, .http2 = false});
+      auto made = http::TlsClient::make({.ca_pem = t.ca_pem, .certificate_pem = t.certificate_pem, .key_pem = t.key_pem, .server_name = t.server_name, .insecure_skip_verify = !t.verify, .http2 = spec.http2});
       if (!made) refuse(cat(path, ".tls"), made.error().message());
       else out->tls = std::move(*made);
     }
+    if (spec.http2 && spec.proxy_protocol != ClusterSpec::ProxyProtocol::kNone) refuse(cat(path, ".proxy_protocol"), "says who one client is: it does not go with http2, whose connections are shared");
+    if (spec.http2 && spec.health_check && !spec.health_check->path.empty()) refuse(cat(path, ".health_check.path"), "asks by HTTP/1.1: with http2 a check connects, without a path");
     if (spec.health_check && (!http::is_field_value(spec.health_check->host) || !http::is_field_value(spec.health_check->path) || spec.health_check->path.find(' ') != std::string::npos ||
                               (!spec.health_check->path.empty() && !spec.health_check->path.starts_with('/'))))
       refuse(cat(path, ".health_check"), "path or host cannot stand in a request");
@@ -61,9 +64,12 @@ struct Compiler {
     const ListenerSpec& spec = out.spec;
     if (spec.cluster.empty() && spec.sni.empty()) refuse(path, "want cluster or sni");
     if (!spec.cluster.empty()) out.tcp_cluster = find_cluster(spec.cluster, cat(path, ".cluster"));
+    auto speaks_http2 = [&](std::size_t index) { return index != kNoCluster && (*configs)[index]->spec.http2; };
+    if (!error && speaks_http2(out.tcp_cluster)) refuse(cat(path, ".cluster"), "has http2, which goes with protocol: http");
     if (spec.tls && !spec.sni.empty()) refuse(cat(path, ".sni"), "passes TLS through: it does not go with tls");
     for (std::size_t i = 0; i < spec.sni.size(); ++i) {
       std::size_t cluster = find_cluster(spec.sni[i].cluster, cat(path, ".sni[", i, "].cluster"));
+      if (!error && speaks_http2(cluster)) refuse(cat(path, ".sni[", i, "].cluster"), "has http2, which goes with protocol: http");
       for (const std::string& name : spec.sni[i].server_names)
         if (!out.sni.emplace(to_lower(name), cluster).second) refuse(cat(path, ".sni[", i, "].server_names"), cat("\"", name, "\" stands there twice"));
     }
@@ -123,6 +129,7 @@ struct Compiler {
       if (!clusters.emplace(spec.clusters[i].name, i).second) refuse(cat(path, ".name"), cat("\"", spec.clusters[i].name, "\" is the name of two clusters"));
       out->clusters.push_back(cluster(spec.clusters[i], path));
     }
+    configs = &out->clusters;
     std::set<std::string> names, addresses;
     for (std::size_t i = 0; i < spec.listeners.size() && !error; ++i) {
       std::string path = cat("listeners[", i, "]");

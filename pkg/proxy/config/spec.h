@@ -121,6 +121,7 @@ struct ServerTlsSpec {
   bool require_client_certificate = false;
   std::vector<std::string> spiffe_ids{};  // accepted URI names of clients; "spiffe://td/ns/*" for a prefix; empty: any that verifies
   bool tls_1_3_only = false;
+  bool http2 = false;  // ALPN offers it; that of the listener
   bool operator==(const ServerTlsSpec&) const = default;
 };
 
@@ -199,6 +200,7 @@ struct ListenerSpec {
   Protocol protocol = Protocol::kHttp;
   std::optional<ServerTlsSpec> tls{};
   bool proxy_protocol = false;  // every connection begins with a PROXY header, v1 or v2
+  bool http2 = true;            // beside HTTP/1.1: by ALPN with tls, else by prior knowledge
   bool edge = true;             // clients are strangers: their x-forwarded-* are not believed
   bool merge_slashes = true;
   std::vector<VirtualHostSpec> virtual_hosts{};
@@ -242,6 +244,7 @@ struct ClusterSpec {
   Milliseconds idle_timeout{60'000};  // of a pooled connection
   std::uint32_t connections_max = 1024, pending_max = 1024, requests_max = 1024, retries_max = 3;
   std::optional<ClientTlsSpec> tls{};
+  bool http2 = false;  // endpoints speak HTTP/2 and nothing else: by ALPN with tls, else by prior knowledge
   enum class ProxyProtocol : std::uint8_t { kNone, kV1, kV2 } proxy_protocol = ProxyProtocol::kNone;
   std::optional<HealthCheckSpec> health_check{};
   std::optional<OutlierSpec> outlier{};

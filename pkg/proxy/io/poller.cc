@@ -19,6 +19,12 @@ Result<> Poller::add(int fd, Pollable& pollable) {
   return {};
 }
 
+Result<> Poller::move(int fd, Pollable& pollable) {
+  epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.ptr = &pollable}};
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) != 0) return fail_errno("watch socket");
+  return {};
+}
+
 Result<> Poller::watch_readable(int fd, Pollable& pollable) {
   epoll_event event{.events = EPOLLIN, .data = {.ptr = &pollable}};
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) return fail_errno("watch listening socket");

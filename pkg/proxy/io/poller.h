@@ -33,6 +33,8 @@ class Poller {
   int fd() const { return epoll_.get(); }
   // Tells of readable, writable, and the peer's end. Closing fd ends it.
   Result<> add(int fd, Pollable& pollable);
+  // What was told to another is told to pollable from now on, what is ready already too.
+  Result<> move(int fd, Pollable& pollable);
   // Level-triggered, readable only: listening sockets. on: whether it is watched now.
   Result<> watch_readable(int fd, Pollable& pollable);
   void unwatch(int fd);
@@ -48,7 +50,7 @@ class Poller {
   void poll(int timeout_ms) { dispatch(wait(timeout_ms)); }
   // Owns it from now on and destroys it at the end of the batch; it hears nothing more.
   void retire(Pollable* pollable);
-  bool has_retired() const { return !retired_.empty(); }
+  bool has_work() const { return !retired_.empty() || !again_.empty(); }
 
  private:
   explicit Poller(sys::Fd epoll) : epoll_(std::move(epoll)) {}

@@ -30,6 +30,7 @@ Socket::~Socket() { close(); }
 
 void Socket::start_tls_server(std::shared_ptr<ssl_ctx_st> context) {
   ssl_ = SSL_new(context.get());  // holds the context itself
+  tls_ = true;
   bio_ = std::make_unique<http::BioSocket>();
   bio_->fd = fd();
   http::attach_socket_bio(ssl_, *bio_);
@@ -86,8 +87,34 @@ void Socket::note(std::uint32_t events) {
   if ((events & (EPOLLHUP | EPOLLERR)) != 0) can_read_ = can_write_ = peer_ended_ = peer_lost_ = true;
 }
 
+void Socket::take(Socket& other) {
+  fd_ = std::move(other.fd_);
+  ssl_ = std::exchange(other.ssl_, nullptr);
+  bio_ = std::move(other.bio_);
+  tls_ = other.tls_;
+  can_read_ = other.can_read_;
+  can_write_ = other.can_write_;
+  peer_ended_ = other.peer_ended_;
+  peer_lost_ = other.peer_lost_;
+  broken_ = other.broken_;
+}
+
+Moved Socket::read_stream(char* into, std::size_t size) {
+  if (!peer_) return {Moved::kFailed};
+  Moved moved = peer_->read(into, size);
+  if (moved.kind == Moved::kBlocked) can_read_ = false;
+  return moved;
+}
+
+Moved Socket::write_stream(std::span<const iovec> parts) {
+  if (!peer_) return {Moved::kFailed};
+  Moved moved = peer_->write(parts);
+  if (moved.kind == Moved::kBlocked) mark_write_blocked();
+  return moved;
+}
+
 Moved Socket::read(char* into, std::size_t size) {
-  if (broken_ || !fd_) return {Moved::kFailed};
+  if (broken_ || !fd_) return read_stream(into, size);
   if (ssl_ == nullptr) {
     ssize_t n = ::recv(fd(), into, size, 0);
     if (n > 0) {
@@ -126,7 +153,7 @@ Moved Socket::read(char* into, std::size_t size) {
 }
 
 Moved Socket::write(std::span<const iovec> parts) {
-  if (broken_ || !fd_) return {Moved::kFailed};
+  if (broken_ || !fd_) return write_stream(parts);
   if (ssl_ == nullptr) {
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(parts.data());
@@ -185,6 +212,7 @@ bool Socket::is_quiet() {
 }
 
 void Socket::shutdown_write() {
+  if (peer_) return peer_->end_writing();
   if (!fd_) return;
   if (ssl_ != nullptr && !broken_ && SSL_is_init_finished(ssl_) == 1) {
     SSL_shutdown(ssl_);
@@ -194,6 +222,7 @@ void Socket::shutdown_write() {
 }
 
 void Socket::close() {
+  if (peer_) std::exchange(peer_, nullptr)->on_closed();
   if (ssl_ != nullptr) {
     if (fd_ && !broken_ && SSL_is_init_finished(ssl_) == 1) SSL_shutdown(ssl_);
     SSL_free(ssl_);

@@ -22,6 +22,17 @@ struct Moved {
   std::size_t bytes = 0;
 };
 
+// The other end of a socket that has no descriptor: a stream of HTTP/2. It tells of readiness through note(), as epoll does.
+class StreamPeer {
+ public:
+  virtual ~StreamPeer() = default;
+  virtual Moved read(char* into, std::size_t size) = 0;
+  virtual Moved write(std::span<const iovec> parts) = 0;
+  virtual void end_writing() = 0;
+  virtual void on_closed() = 0;      // the socket is gone; nothing is called after it
+  virtual int carrier_fd() const = 0;  // of the connection that carries it; -1: it is gone
+};
+
 class Socket {
  public:
   Socket() = default;
@@ -31,12 +42,23 @@ class Socket {
   Socket& operator=(const Socket&) = delete;
 
   void adopt(sys::Fd fd) { fd_ = std::move(fd); }
+  // secure: its carrier is TLS.
+  void adopt(std::shared_ptr<StreamPeer> peer, bool secure) {
+    peer_ = std::move(peer);
+    tls_ = secure;
+    can_write_ = true;
+  }
+  // Takes over another's descriptor, TLS and readiness.
+  void take(Socket& other);
   // TLS from now on. server_name: for SNI and verification (empty: neither). The handshake is a step of its own.
   void start_tls_server(std::shared_ptr<ssl_ctx_st> context);
   Result<> start_tls_client(std::shared_ptr<ssl_ctx_st> context, const std::string& server_name, bool verify_name);
   // kBytes: done; kBlocked: call again once ready; kFailed: failure() says why.
   Moved handshake();
-  bool tls() const { return ssl_ != nullptr; }
+  bool tls() const { return tls_; }
+  bool can_splice() const { return !tls_ && fd_; }
+  bool is_stream() const { return peer_ != nullptr; }
+  int carrier_fd() const { return peer_ ? peer_->carrier_fd() : fd(); }
   ssl_st* ssl() const { return ssl_; }
 
   void note(std::uint32_t epoll_events);
@@ -64,11 +86,15 @@ class Socket {
 
  private:
   Moved tls_failure(int result, bool reading);
+  Moved read_stream(char* into, std::size_t size);
+  Moved write_stream(std::span<const iovec> parts);
 
   sys::Fd fd_;
   ssl_st* ssl_ = nullptr;
   std::unique_ptr<http::BioSocket> bio_;
+  std::shared_ptr<StreamPeer> peer_;  // instead of a descriptor
   int failed_errno_ = 0;
+  bool tls_ = false;
   bool can_read_ = false;
   bool can_write_ = false;
   bool peer_ended_ = false;

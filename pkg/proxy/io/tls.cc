@@ -25,7 +25,7 @@ Result<std::shared_ptr<const ServerTls>> ServerTls::make(const ServerTlsSpec& sp
   out->spec_ = spec;
   for (std::size_t i = 0; i < spec.certificates.size(); ++i) {
     const CertificateSpec& c = spec.certificates[i];
-    http::TlsServerOptions options{.certificate_pem = c.certificate_pem, .key_pem = c.key_pem, .client_ca_pem = spec.client_ca_pem, .http2 = false};
+    http::TlsServerOptions options{.certificate_pem = c.certificate_pem, .key_pem = c.key_pem, .client_ca_pem = spec.client_ca_pem, .http2 = spec.http2};
     if (!spec.client_ca_pem.empty()) options.client_certificate = spec.require_client_certificate ? http::ClientCertificate::kRequired : http::ClientCertificate::kOptional;
     auto made = http::TlsServer::make(options);
     if (!made) return fail(std::move(made).error().with(cat("certificates[", i, "]")));

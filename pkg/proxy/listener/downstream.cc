@@ -16,9 +16,27 @@ Downstream::Downstream(Worker& worker, std::shared_ptr<ListenSlot> slot, sys::Fd
   worker_.add(*this);
 }
 
+Downstream::Downstream(const Downstream& carrier, std::shared_ptr<StreamPeer> stream)
+    : worker_(carrier.worker_), slot_(carrier.slot_), runtime_(slot_->current), stats_(runtime_->stats), remote_(carrier.remote_), step_(Step::kEstablished), counted_(false) {
+  if (carrier.peer_) peer_ = std::make_unique<PeerIdentity>(*carrier.peer_);
+  socket_.adopt(std::move(stream), carrier.socket_.tls());
+  worker_.add(*this);
+}
+
+Downstream::Downstream(Downstream& from)
+    : worker_(from.worker_), slot_(from.slot_), runtime_(from.runtime_), stats_(from.stats_), remote_(from.remote_), peer_(std::move(from.peer_)), step_(Step::kEstablished) {
+  socket_.take(from.socket_);
+  ++slot_->connections;
+  stats_->connections_active.add();
+  worker_.add(*this);
+  if (!worker_.poller().move(socket_.fd(), *this)) close();
+}
+
 Downstream::~Downstream() {
-  --slot_->connections;
-  stats_->connections_active.subtract();
+  if (counted_) {
+    --slot_->connections;
+    stats_->connections_active.subtract();
+  }
   worker_.remove(*this);
 }
 

@@ -14,6 +14,10 @@ namespace monopod::proxy {
 class Downstream : public Pollable, public Timer {
  public:
   Downstream(Worker& worker, std::shared_ptr<ListenSlot> slot, sys::Fd fd, const Address& remote);
+  // A stream of a connection that is set up already; the connection counts, its streams do not.
+  Downstream(const Downstream& carrier, std::shared_ptr<StreamPeer> stream);
+  // Goes on with another's connection, in another protocol; from is closed then.
+  explicit Downstream(Downstream& from);
   ~Downstream() override;
 
   void start();
@@ -56,6 +60,7 @@ class Downstream : public Pollable, public Timer {
   bool shake_hands();
   Step step_ = Step::kProxyHeader;
   bool closed_ = false;
+  bool counted_ = true;  // as a connection
   bool handshake_begun_ = false;
   std::string remote_text_;
 };

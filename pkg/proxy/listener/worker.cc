@@ -56,7 +56,7 @@ Worker::~Worker() {
   sockets_.clear();
   for (Downstream* downstream : std::vector<Downstream*>(downstreams_)) poller_.retire(downstream);
   for (auto& cluster : clusters_) cluster->drain();
-  while (poller_.has_retired()) poller_.poll(0);
+  for (int turn = 0; turn < 100 && poller_.has_work(); ++turn) poller_.poll(0);
 }
 
 void Worker::refresh_clock() { now_ms_ = read_clock_ms(); }

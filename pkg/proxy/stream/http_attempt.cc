@@ -13,6 +13,12 @@ bool is_idempotent(std::string_view method) {
   return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "TRACE" || method == "PUT" || method == "DELETE";
 }
 
+// "te: trailers" may go on where the endpoint speaks HTTP/2: gRPC's servers insist on it.
+void keep_te(Head& head) {
+  for (std::size_t i = 0; i < head.count; ++i)
+    if (head.fields[i].id == FieldName::kTe && equals_lowercase(head.value(head.fields[i]), "trailers")) head.fields[i].dropped = false;
+}
+
 }  // namespace
 
 void HttpSession::attempt() {
@@ -43,7 +49,7 @@ void HttpSession::attempt() {
   ++e.attempts;
   e.upstream->set_user(this);
   if (e.upstream->ready()) return start_request();
-  if (own_connection) e.upstream->set_preface(proxy_preface(spec, remote_, socket_.fd()));
+  if (own_connection) e.upstream->set_preface(proxy_preface(spec, remote_, socket_.carrier_fd()));
   e.phase = Exchange::Phase::kConnecting;
   rearm();
 }
@@ -77,6 +83,7 @@ void HttpSession::write_request_head() {
   if (as_it_came) e.up.add({head.base, head.line_end});
   else e.up.add(e.arena.join({head.method, " ", e.target, " HTTP/1.1\r\n"}));
   if (e.host.empty()) e.request_edits.set(e.request, e.arena, "host", e.endpoint->label);  // HTTP/1.0 need not say; 1.1 must
+  if (e.upstream->socket().is_stream()) keep_te(e.request);
   e.request_edits.write(e.request, e.up);
 }
 

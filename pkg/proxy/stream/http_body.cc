@@ -67,7 +67,7 @@ bool HttpSession::read_request_body() {
     if (taken.bytes > 0 || e.request_body.done) return true;
   }
   // All that came is sent, but for the begin of a line.
-  if (e.request_body.framing == Framing::kLength && e.request_body.left >= kSpliceBytesMin && !socket_.tls() && !e.upstream->socket().tls()) {
+  if (e.request_body.framing == Framing::kLength && e.request_body.left >= kSpliceBytesMin && socket_.can_splice() && e.upstream->socket().can_splice()) {
     e.replayable = false;
     bool failed = false;
     std::uint64_t before = e.request_body.left;
@@ -142,7 +142,7 @@ bool HttpSession::read_response_body() {
     e.reply_at += taken.bytes;
     if (taken.bytes > 0 || e.response_body.done) return true;
   }
-  bool spliceable = e.head_done && !socket_.tls() && !upstream.tls() && e.reply_at == e.reply_end;
+  bool spliceable = e.head_done && socket_.can_splice() && upstream.can_splice() && e.reply_at == e.reply_end;
   if (spliceable && e.response_body.framing == Framing::kLength && (e.pipe_down || e.response_body.left >= kSpliceBytesMin)) {
     bool failed = false;
     bool moved = splice_body(upstream, socket_, e.pipe_down, e.response_body.left, e.sent, failed);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "proxy/h2/downstream.h"
 #include "proxy/limits.h"
 
 namespace monopod::proxy {
@@ -21,7 +22,23 @@ HttpSession::~HttpSession() {
   worker_.slabs().give(input_);
 }
 
-void HttpSession::on_established() { wait_for_request(); }
+void HttpSession::on_established() {
+  if (socket_.tls() && is_http2(socket_.ssl())) return switch_to_http2({});
+  wait_for_request();
+}
+
+// HTTP/2 by prior knowledge begins with what no HTTP/1 server takes for a request (RFC 9113 section 3.4).
+bool HttpSession::begins_http2() const {
+  std::string_view came(input_, std::min(input_end_, kHttp2Preface.size()));
+  return !served_ && came.size() >= 12 && kHttp2Preface.starts_with(came) && socket_.can_splice() && runtime_->config->spec.http2;
+}
+
+// The connection, with what came of it, is another's from now on.
+void HttpSession::switch_to_http2(std::string_view initial) {
+  auto* next = new H2Downstream(*this);  // closes itself, by retire()
+  next->begin(initial);
+  close();
+}
 
 void HttpSession::wait_for_request() {
   state_ = State::kReading;
@@ -123,6 +140,7 @@ bool HttpSession::parse_buffered() {
     case Parsed::kPartial: return true;  // reads on
     case Parsed::kDone: break;
     case Parsed::kBad:
+      if (begins_http2()) return switch_to_http2({input_, input_end_}), false;
       stats_->refused_heads.add();
       runtime_ = slot_->current;
       state_ = State::kExchange;
@@ -164,7 +182,7 @@ void HttpSession::finish() {
   record();
   bool keep = !e.close_after && e.request_body.done;
   std::size_t next = e.body_at;
-  bool lingers = !keep && (!e.request_body.done || next < input_end_);
+  bool lingers = !keep && !socket_.is_stream() && (!e.request_body.done || next < input_end_);
   worker_.exchanges().give(std::move(exchange_));
   if (!keep) {
     if (lingers) return linger();
@@ -176,6 +194,7 @@ void HttpSession::finish() {
   if (input_end_ > 0) std::memmove(input_, input_ + next, input_end_);
   unparsed_ = input_end_ > 0;
   skipped_line_ = false;
+  served_ = true;
   wait_for_request();
 }
 
@@ -283,7 +302,7 @@ void HttpSession::record() {
   std::string_view host;
   if (e.endpoint != nullptr) host = e.endpoint->label;
   worker_.log(*runtime_->log, runtime_->config->log_format,
-              {.start = RealClock().wall() - Milliseconds(duration), .method = e.request.method, .path = e.target, .authority = e.host, .protocol = e.request.http_1_0 ? "HTTP/1.0" : "HTTP/1.1",
+              {.start = RealClock().wall() - Milliseconds(duration), .method = e.request.method, .path = e.target, .authority = e.host, .protocol = socket_.is_stream() ? "HTTP/2" : e.request.http_1_0 ? "HTTP/1.0" : "HTTP/1.1",
                .details = e.details, .upstream_host = host, .upstream_cluster = e.cluster ? std::string_view(e.cluster->config().spec.name) : std::string_view(),
                .route = e.route != nullptr ? std::string_view(e.route->name) : std::string_view(), .remote_address = remote_text(),
                .peer_uri = peer_ && !peer_->uris.empty() ? std::string_view(peer_->uris.front()) : std::string_view(), .status = e.status, .bytes_received = e.received,

@@ -20,6 +20,11 @@ class HttpSession final : public Downstream, private UpstreamUser, private Waite
  public:
   using Downstream::Downstream;
   ~HttpSession() override;
+  // Of a stream: there is a request, or the socket ended.
+  void begin_stream() {
+    wait_for_request();
+    on_ready(EPOLLIN);
+  }
 
   void on_drain() override;
 
@@ -44,6 +49,8 @@ class HttpSession final : public Downstream, private UpstreamUser, private Waite
   bool parse_buffered();
   bool fill();
   void wait_for_request();
+  bool begins_http2() const;
+  void switch_to_http2(std::string_view initial);
   void finish();
   void abort(std::string_view details);  // the client or the answer is lost: close without a word
   void linger();
@@ -95,6 +102,7 @@ class HttpSession final : public Downstream, private UpstreamUser, private Waite
   char* input_ = nullptr;  // slab: head, then body, then what the client sent ahead
   std::size_t input_end_ = 0;
   bool unparsed_ = false;      // bytes of input_ that no parser has seen
+  bool served_ = false;        // a request before this one
   bool skipped_line_ = false;  // an empty line stood before the request
   std::uint64_t deadline_ms_ = kNever;  // of kReading, kTunnel and kLinger
   std::unique_ptr<Exchange> exchange_;

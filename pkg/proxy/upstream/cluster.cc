@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "proxy/h2/upstream.h"
 #include "proxy/listener/worker.h"
 #include "proxy/upstream/hash_table.h"
 
@@ -88,6 +89,7 @@ Endpoint* Cluster::pick(std::uint64_t hash, const Endpoint* not_this) {
 }
 
 UpstreamConnection* Cluster::take(Endpoint& endpoint, bool fresh, std::optional<std::string>& failed) {
+  if (config_->spec.http2) return take_stream(endpoint, fresh, failed);
   if (!endpoint.idle.empty() && !fresh) {
     UpstreamConnection* connection = endpoint.idle.back();
     endpoint.idle.pop_back();
@@ -95,6 +97,27 @@ UpstreamConnection* Cluster::take(Endpoint& endpoint, bool fresh, std::optional<
     connection->mark_reused();
     return connection;
   }
+  return connect(endpoint, failed);
+}
+
+// The first connection with room; the next one only where all are full.
+UpstreamConnection* Cluster::take_stream(Endpoint& endpoint, bool fresh, std::optional<std::string>& failed) {
+  auto found = fresh ? endpoint.http2.end() : std::ranges::find_if(endpoint.http2, [](const H2Upstream* c) { return c->has_room(); });
+  bool reused = found != endpoint.http2.end();
+  H2Upstream* carrier = reused ? *found : nullptr;
+  if (!reused) {
+    UpstreamConnection* connection = connect(endpoint, failed);
+    if (connection == nullptr) return nullptr;
+    carrier = endpoint.http2.emplace_back(new H2Upstream(*connection));  // retires itself
+  }
+  std::shared_ptr<H2Stream> stream = carrier->open_stream();
+  auto* out = new UpstreamConnection(shared_from_this(), endpoint, stream);
+  stream->set_user(out);
+  if (reused) out->mark_reused();
+  return out;
+}
+
+UpstreamConnection* Cluster::connect(Endpoint& endpoint, std::optional<std::string>& failed) {
   if (connections_ >= config_->spec.connections_max) {
     // Another endpoint's idle connection gives way.
     auto other = std::ranges::find_if(endpoints_, [](const auto& e) { return !e->idle.empty(); });
@@ -115,7 +138,7 @@ UpstreamConnection* Cluster::take(Endpoint& endpoint, bool fresh, std::optional<
 void Cluster::give(UpstreamConnection* connection, bool reusable) {
   connection->set_user(nullptr);
   Endpoint& endpoint = connection->endpoint();
-  if (reusable && !draining_) {
+  if (reusable && !draining_ && !connection->socket().is_stream()) {
     endpoint.idle.push_back(connection);
     worker_.wheel().arm(*connection, worker_.now_ms() + static_cast<std::uint64_t>(config_->spec.idle_timeout.count()));
   } else {
@@ -193,8 +216,10 @@ void Cluster::observe(Endpoint& endpoint, int status) {
 
 void Cluster::drain() {
   draining_ = true;
-  for (auto& endpoint : endpoints_)
+  for (auto& endpoint : endpoints_) {
     while (!endpoint->idle.empty()) give(endpoint->idle.back(), false);
+    for (H2Upstream* shared : std::vector<H2Upstream*>(endpoint->http2)) shared->drain();
+  }
 }
 
 }  // namespace monopod::proxy

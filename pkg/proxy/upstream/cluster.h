@@ -18,6 +18,7 @@
 namespace monopod::proxy {
 
 class Worker;
+class H2Upstream;
 
 struct Endpoint {
   Address address;
@@ -30,6 +31,7 @@ struct Endpoint {
   std::uint64_t ejected_until_ms = 0;
   bool healthy = true;                 // as active checks see it
   std::vector<UpstreamConnection*> idle;  // the freshest last
+  std::vector<H2Upstream*> http2;         // that live; they retire themselves
 
   bool available(std::uint64_t now_ms) const { return healthy && ejected_until_ms <= now_ms; }
 };
@@ -64,6 +66,10 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   // Back to the pool; or, with reusable false, closed.
   void give(UpstreamConnection* connection, bool reusable);
   void closed(UpstreamConnection* connection);  // by ~UpstreamConnection
+  // There is room in a connection that requests share.
+  void tell_room() {
+    if (!waiting_.empty()) wake_waiter();
+  }
 
   // limits.requests and limits.retries. False: full, answer 503.
   bool begin_request(Endpoint& endpoint);
@@ -84,6 +90,8 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   Endpoint* pick_least_request(const Endpoint* not_this, bool any);
   bool usable(const Endpoint& endpoint, const Endpoint* not_this, bool any) const;
   void wake_waiter();
+  UpstreamConnection* connect(Endpoint& endpoint, std::optional<std::string>& failed);
+  UpstreamConnection* take_stream(Endpoint& endpoint, bool fresh, std::optional<std::string>& failed);
 
   Worker& worker_;
   std::shared_ptr<const ClusterConfig> config_;

@@ -10,11 +10,19 @@
 
 #include "base/strings.h"
 #include "proxy/listener/worker.h"
+#include "proxy/h2/stream.h"
 #include "proxy/upstream/cluster.h"
 
 namespace monopod::proxy {
 
-UpstreamConnection::~UpstreamConnection() { cluster_->closed(this); }
+UpstreamConnection::UpstreamConnection(std::shared_ptr<Cluster> cluster, Endpoint& endpoint, std::shared_ptr<H2Stream> stream)
+    : cluster_(std::move(cluster)), endpoint_(endpoint), stream_(std::move(stream)), step_(stream_->connected() ? Step::kReady : Step::kStream) {
+  socket_.adopt(stream_, cluster_->config().tls != nullptr);
+}
+
+UpstreamConnection::~UpstreamConnection() {
+  if (!stream_) cluster_->closed(this);
+}
 
 Result<> UpstreamConnection::connect() {
   const Address& to = endpoint_.address;
@@ -49,6 +57,12 @@ UpstreamConnection::Progress UpstreamConnection::handshake() {
 
 UpstreamConnection::Progress UpstreamConnection::advance() {
   if (step_ == Step::kReady) return Progress::kReady;
+  if (step_ == Step::kStream) {
+    if (stream_->lost()) return fail_with("the connection it shares is lost");
+    if (!stream_->connected()) return Progress::kWaiting;
+    step_ = Step::kReady;
+    return Progress::kReady;
+  }
   if (step_ == Step::kHandshake) return handshake();
   if (step_ == Step::kConnecting) {
     if (!socket_.can_write()) return Progress::kWaiting;

@@ -12,6 +12,7 @@
 namespace monopod::proxy {
 
 class Cluster;
+class H2Stream;
 struct Endpoint;
 
 class UpstreamUser {
@@ -26,6 +27,8 @@ class UpstreamUser {
 class UpstreamConnection final : public Pollable, public Timer {
  public:
   UpstreamConnection(std::shared_ptr<Cluster> cluster, Endpoint& endpoint) : cluster_(std::move(cluster)), endpoint_(endpoint) {}
+  // A stream of a connection that is the endpoint's already, or is being set up.
+  UpstreamConnection(std::shared_ptr<Cluster> cluster, Endpoint& endpoint, std::shared_ptr<H2Stream> stream);
   ~UpstreamConnection() override;
 
   Result<> connect();
@@ -51,7 +54,7 @@ class UpstreamConnection final : public Pollable, public Timer {
   void on_timer() override;  // idle for too long
 
  private:
-  enum class Step : std::uint8_t { kConnecting, kPreface, kHandshake, kReady };
+  enum class Step : std::uint8_t { kConnecting, kPreface, kHandshake, kStream, kReady };
   Progress fail_with(std::string why) {
     failure_ = std::move(why);
     return Progress::kFailed;
@@ -62,6 +65,7 @@ class UpstreamConnection final : public Pollable, public Timer {
   std::shared_ptr<Cluster> cluster_;
   Endpoint& endpoint_;
   Socket socket_;
+  std::shared_ptr<H2Stream> stream_;  // null: a connection of its own
   UpstreamUser* user_ = nullptr;
   std::string preface_, failure_;
   std::size_t preface_sent_ = 0;
