@@ -70,7 +70,7 @@ struct H2Core::Callbacks {
     // The connection's window is never held back by one slow reader; the stream's is what bounds memory.
     nghttp2_session_consume_connection(session, size);
     H2Stream* stream = c.find(id);
-    if (stream == nullptr || stream->user() == nullptr) {
+    if (stream == nullptr || stream->discards) {
       nghttp2_session_consume_stream(session, id, size);
       return 0;
     }
@@ -230,6 +230,7 @@ void H2Core::on_head(const nghttp2_frame& frame, H2Stream& stream) {
     return;
   }
   if (stream.oversized()) {
+    stream.discards = true;
     constexpr std::string_view kName = ":status", kValue = "431";
     nghttp2_nv field{reinterpret_cast<std::uint8_t*>(const_cast<char*>(kName.data())), reinterpret_cast<std::uint8_t*>(const_cast<char*>(kValue.data())), kName.size(), kValue.size(), NGHTTP2_NV_FLAG_NONE};
     nghttp2_submit_response(session_, stream.id, &field, 1, nullptr);
@@ -264,7 +265,10 @@ void H2Core::reset(H2Stream& stream, std::uint32_t error) {
 
 void H2Core::user_gone(H2Stream& stream) {
   if (stream.closed() || stream.id == 0) return on_stream_gone();
-  if (side_ == Side::kServer && !stream.output_done()) reset(stream, NGHTTP2_INTERNAL_ERROR);
+  if (side_ == Side::kServer && !stream.output_done()) {
+    flush();  // what was written so far goes out; a reset would overtake it
+    reset(stream, NGHTTP2_INTERNAL_ERROR);
+  }
   if (side_ == Side::kClient && !(stream.input_ended() && stream.output_done())) reset(stream, NGHTTP2_CANCEL);
 }
 

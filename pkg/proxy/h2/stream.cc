@@ -87,6 +87,7 @@ void H2Stream::end_writing() {
 
 void H2Stream::on_closed() {
   user_ = nullptr;
+  discards = true;
   if (core_ != nullptr) core_->user_gone(*this);
 }
 

@@ -66,6 +66,7 @@ class H2Stream final : public StreamPeer, public std::enable_shared_from_this<H2
   bool closed() const { return closed_; }
   bool deferred = false;       // nghttp2 waits for output
   bool reset_by_us = false;
+  bool discards = false;       // nobody reads what is still to come
   std::uint32_t events = 0;    // to be told to the user
   bool queued = false;         // in the core's list of those
 

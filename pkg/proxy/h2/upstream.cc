@@ -8,7 +8,10 @@
 
 namespace monopod::proxy {
 
-H2Upstream::H2Upstream(UpstreamConnection& carrier) : H2Core(carrier.cluster().worker(), carrier.socket(), *this, Side::kClient), carrier_(&carrier) { carrier.set_user(this); }
+H2Upstream::H2Upstream(UpstreamConnection& carrier) : H2Core(carrier.cluster().worker(), carrier.socket(), *this, Side::kClient), carrier_(&carrier) {
+  carrier.set_user(this);
+  worker().wheel().arm(*this, worker().now_ms() + static_cast<std::uint64_t>(carrier.cluster().config().spec.connect_timeout.count()));
+}
 
 H2Upstream::~H2Upstream() {
   worker().wheel().disarm(*this);
@@ -26,7 +29,7 @@ bool H2Upstream::has_room() const {
 }
 
 std::shared_ptr<H2Stream> H2Upstream::open_stream() {
-  worker().wheel().disarm(*this);
+  if (connected_) worker().wheel().disarm(*this);
   std::erase_if(opened_, [](const auto& weak) {
     auto stream = weak.lock();
     return !stream || stream->id != 0;
@@ -48,6 +51,7 @@ bool H2Upstream::set_up() {
   }
   if (!open()) return false;
   connected_ = true;
+  worker().wheel().disarm(*this);
   for (auto& weak : opened_)
     if (auto stream = weak.lock()) note(*stream, EPOLLOUT);
   return true;
@@ -78,7 +82,8 @@ void H2Upstream::drain() {
 }
 
 void H2Upstream::on_timer() {
-  if (carrier_ != nullptr && idle() && !has_waiting()) drain();
+  if (!connected_) failure_ = "connect: timed out";
+  if (!connected_ || (idle() && !has_waiting())) drain();
 }
 
 void H2Upstream::end() {

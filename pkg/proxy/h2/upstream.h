@@ -24,7 +24,7 @@ class H2Upstream final : public Pollable, private Timer, private H2Core, private
 
  private:
   void on_ready(std::uint32_t) override { drive(); }
-  void on_timer() override;  // idle for too long
+  void on_timer() override;  // not connected for too long, or idle
   void on_upstream_ready() override { drive(); }
   void on_request(const std::shared_ptr<H2Stream>&) override {}
   void on_stream_gone() override { ++freed_; }

@@ -154,6 +154,24 @@ clusters:
   }
 }
 
+TEST_F(Tls, AlpnChoosesHttp2OnBothSidesAndAnEndpointWithoutItIsRefused) {
+  TestEndpoint endpoint(answering([](const std::string& request) { return ok(request); }));
+  for (auto [offers, want] : {std::pair("true", "200 OK"), {"false", "503 Service"}}) {
+    TestProxy proxy(cat(R"(listeners:
+- {name: out, address: PORT0, virtual_hosts: [{routes: [{prefix: /, cluster: in}]}]}
+- {name: in, address: PORT1, http2: )", offers, ", tls: {certificates: [{", pair("a"), R"(}]}, virtual_hosts: [{routes: [{prefix: /, cluster: app}]}]}
+clusters:
+- {name: app, endpoints: [")", endpoint.address(), "\"]}\n- {name: in, endpoints: [PORT1], http2: true, tls: {ca_file: ", ca(), ", server_name: a.test}}\n"));
+    TestClient client(proxy.port());
+    for (int i = 0; i < 2; ++i) {
+      client.send(kGet);
+      std::string answer = client.read_answer();
+      EXPECT_NE(answer.find(want), std::string::npos) << offers << answer;
+      if (offers == std::string_view("true")) EXPECT_NE(answer.find("x-forwarded-proto: https"), std::string::npos) << answer;
+    }
+  }
+}
+
 TEST_F(Tls, PassThroughGoesByTheServerName) {
   TestEndpoint endpoint(answering([](const std::string&) { return ok("x"); }));
   TestProxy proxy(cat(R"(listeners:

@@ -41,6 +41,8 @@ UpstreamConnection::Progress UpstreamConnection::start_tls() {
   // An identity by URI replaces the name: SPIFFE's certificates carry none.
   bool by_name = tls.verifies() && cluster_->config().spec.tls->spiffe_ids.empty();
   if (Result<> started = socket_.start_tls_client(tls.context(), tls.server_name(), by_name); !started) return fail_with(started.error().message());
+  static constexpr unsigned char kH2[] = {2, 'h', '2'};
+  if (cluster_->config().spec.http2) SSL_set_alpn_protos(socket_.ssl(), kH2, sizeof kH2);
   step_ = Step::kHandshake;
   return handshake();
 }
