@@ -318,23 +318,20 @@ void H2Core::feed(std::string_view bytes) {
 
 bool H2Core::flush() {
   for (int round = 0; round < kStepsPerTurn; ++round) {
-    while (out_.size() - out_at_ < kStreamOutputBytesMax) {
+    while (out_.size() < kStreamOutputBytesMax) {
       const std::uint8_t* data = nullptr;
       ssize_t n = nghttp2_session_mem_send(session_, &data);
       if (n < 0) return false;
       if (n == 0) break;
-      out_.append(text(data, static_cast<std::size_t>(n)));
+      out_.tail().append(text(data, static_cast<std::size_t>(n)));
     }
-    if (out_.empty()) return true;
-    iovec part{out_.data() + out_at_, out_.size() - out_at_};
+    if (out_.size() == 0) return true;
+    iovec part{const_cast<char*>(out_.front()), out_.size()};
     Moved moved = wire_.write({&part, 1});
     if (moved.kind == Moved::kBlocked) return true;
     if (moved.kind != Moved::kBytes) return false;
-    out_at_ += moved.bytes;
-    if (out_at_ < out_.size()) continue;
-    out_.clear();
-    out_at_ = 0;
-    if (streams_.empty()) out_.shrink_to_fit();
+    out_.pop(moved.bytes);
+    if (out_.size() == 0 && streams_.empty()) out_.release();
   }
   host_.poller().again(wakes_);
   return true;
@@ -362,8 +359,8 @@ bool H2Core::turn() {
     if (!came && ready_.empty()) break;
   }
   in_turn_ = false;
-  if (leaving_ && streams_.empty() && out_.empty() && nghttp2_session_want_write(session_) == 0) return false;
-  return alive && (!out_.empty() || nghttp2_session_want_read(session_) != 0 || nghttp2_session_want_write(session_) != 0);
+  if (leaving_ && streams_.empty() && out_.size() == 0 && nghttp2_session_want_write(session_) == 0) return false;
+  return alive && (out_.size() > 0 || nghttp2_session_want_read(session_) != 0 || nghttp2_session_want_write(session_) != 0);
 }
 
 void H2Core::fail_all() {

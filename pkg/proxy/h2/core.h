@@ -81,8 +81,7 @@ class H2Core {
   nghttp2_session* session_ = nullptr;
   std::unordered_map<std::int32_t, std::shared_ptr<H2Stream>> streams_;
   std::vector<std::shared_ptr<H2Stream>> ready_, requests_, unsent_;
-  std::string out_;
-  std::size_t out_at_ = 0;
+  ByteQueue out_;
   http::Budget resets_, controls_;
   std::size_t head_wire_bytes_ = 0;  // of a head that is not whole
   bool in_head_ = false, in_turn_ = false, calmed_ = false;

@@ -32,16 +32,11 @@ bool is_of_connection(FieldName id) {
 }  // namespace
 
 Moved H2Stream::read(char* into, std::size_t size) {
-  std::size_t n = std::min(size, text_.size() - text_at_);
+  std::size_t n = std::min(size, text_.size());
   if (n == 0) return {lost() ? Moved::kFailed : Moved::kBlocked};
-  std::memcpy(into, text_.data() + text_at_, n);
-  text_at_ += n;
-  std::size_t freed = std::min(n, unconsumed_);
-  if (text_at_ == text_.size()) {
-    text_.clear();
-    text_at_ = 0;
-    freed = unconsumed_;
-  }
+  std::memcpy(into, text_.front(), n);
+  text_.pop(n);
+  std::size_t freed = text_.size() == 0 ? unconsumed_ : std::min(n, unconsumed_);
   unconsumed_ -= freed;
   if (freed > 0 && !lost()) core_->consume(*this, freed);
   return {Moved::kBytes, n};
@@ -49,7 +44,7 @@ Moved H2Stream::read(char* into, std::size_t size) {
 
 Moved H2Stream::write(std::span<const iovec> parts) {
   if (lost()) return {Moved::kFailed};
-  if (out_.size() - out_at_ >= kStreamOutputBytesMax) {
+  if (out_.size() >= kStreamOutputBytesMax) {
     blocked_ = true;
     return {Moved::kBlocked};
   }
@@ -132,12 +127,13 @@ bool H2Stream::finish_request_head(bool ends) {
   if (!is_word(method_) || !is_word(path_) || (path_[0] != '/' && path_ != "*") || (!authority_.empty() && has_host_)) return false;
   head_request = method_ == "HEAD";
   chunked_in_ = !ends && !has_length_;
-  text_ = cat(method_, " ", path_, " HTTP/1.1\r\n");
-  if (!authority_.empty()) text_.append("host: ").append(authority_).append("\r\n");
-  text_ += lines_;
-  if (!cookie_.empty()) text_.append("cookie: ").append(cookie_).append("\r\n");
-  if (chunked_in_) text_ += "transfer-encoding: chunked\r\n";
-  text_ += "connection: close\r\n\r\n";  // a stream is for one request
+  std::string& text = text_.tail();
+  text = cat(method_, " ", path_, " HTTP/1.1\r\n");
+  if (!authority_.empty()) text.append("host: ").append(authority_).append("\r\n");
+  text += lines_;
+  if (!cookie_.empty()) text.append("cookie: ").append(cookie_).append("\r\n");
+  if (chunked_in_) text += "transfer-encoding: chunked\r\n";
+  text += "connection: close\r\n\r\n";  // a stream is for one request
   head_done_ = true;
   for (std::string* s : {&method_, &path_, &authority_, &lines_, &cookie_}) *s = {};
   if (ends) input_ended_ = true;
@@ -149,12 +145,13 @@ bool H2Stream::finish_response_head(bool ends) {
   bool interim = status_[0] == '1';
   if (interim && ends) return false;
   int status = (status_[0] - '0') * 100 + (status_[1] - '0') * 10 + (status_[2] - '0');
-  text_.append("HTTP/1.1 ").append(status_).append(" ").append(reason_phrase(status)).append("\r\n").append(lines_);
+  std::string& text = text_.tail();
+  text.append("HTTP/1.1 ").append(status_).append(" ").append(reason_phrase(status)).append("\r\n").append(lines_);
   bool bodiless = interim || head_request || status == 204 || status == 304;
-  if (!bodiless && ends && !has_length_) text_ += "content-length: 0\r\n";
+  if (!bodiless && ends && !has_length_) text += "content-length: 0\r\n";
   chunked_in_ = !bodiless && !ends && !has_length_;
-  if (chunked_in_) text_ += "transfer-encoding: chunked\r\n";
-  text_ += "\r\n";
+  if (chunked_in_) text += "transfer-encoding: chunked\r\n";
+  text += "\r\n";
   head_done_ = !interim;
   if (ends) input_ended_ = true;
   return true;
@@ -172,28 +169,24 @@ bool H2Stream::add_trailer(std::string_view name, std::string_view value) {
 void H2Stream::add_data(std::string_view bytes) {
   unconsumed_ += bytes.size();
   if (!chunked_in_) {
-    text_.append(bytes);
+    text_.tail().append(bytes);
     return;
   }
   char size[16];
   auto [end, error] = std::to_chars(size, size + sizeof size, bytes.size(), 16);
-  text_.append(size, end).append("\r\n").append(bytes).append("\r\n");
+  text_.tail().append(size, end).append("\r\n").append(bytes).append("\r\n");
 }
 
 void H2Stream::end_input() {
   if (std::exchange(input_ended_, true)) return;
-  if (chunked_in_) text_.append("0\r\n").append(trailers_in_).append("\r\n");
+  if (chunked_in_) text_.tail().append("0\r\n").append(trailers_in_).append("\r\n");
 }
 
 std::size_t H2Stream::take_output(std::uint8_t* into, std::size_t size) {
-  std::size_t n = std::min(size, out_.size() - out_at_);
-  std::memcpy(into, out_.data() + out_at_, n);
-  out_at_ += n;
-  if (out_at_ == out_.size()) {
-    out_.clear();
-    out_at_ = 0;
-  }
-  if (blocked_ && out_.size() - out_at_ <= kStreamOutputBytesMax / 2) {
+  std::size_t n = std::min(size, out_.size());
+  if (n > 0) std::memcpy(into, out_.front(), n);
+  out_.pop(n);
+  if (blocked_ && out_.size() <= kStreamOutputBytesMax / 2) {
     blocked_ = false;
     core_->note(*this, EPOLLOUT);
   }

@@ -21,6 +21,31 @@ namespace monopod::proxy {
 
 class H2Core;
 
+// Bytes that come in at the end and leave at the front; what left is forgotten before long.
+class ByteQueue {
+ public:
+  std::string& tail() { return bytes_; }  // to append to
+  std::size_t size() const { return bytes_.size() - at_; }
+  const char* front() const { return bytes_.data() + at_; }
+  void pop(std::size_t n) {
+    at_ += n;
+    if (at_ == bytes_.size()) {
+      bytes_.clear();
+    } else if (at_ >= kForgetBytes) {
+      bytes_.erase(0, at_);
+    } else {
+      return;
+    }
+    at_ = 0;
+  }
+  void release() { bytes_ = {}, at_ = 0; }
+
+ private:
+  static constexpr std::size_t kForgetBytes = 64U << 10;
+  std::string bytes_;
+  std::size_t at_ = 0;
+};
+
 class H2Stream final : public StreamPeer, public std::enable_shared_from_this<H2Stream> {
  public:
   explicit H2Stream(H2Core& core) : core_(&core) {}
@@ -58,7 +83,7 @@ class H2Stream final : public StreamPeer, public std::enable_shared_from_this<H2
 
   // Output, for nghttp2: moves up to size bytes into a frame.
   std::size_t take_output(std::uint8_t* into, std::size_t size);
-  bool output_empty() const { return out_at_ == out_.size(); }
+  bool output_empty() const { return out_.size() == 0; }
   bool output_done() const { return output_done_; }
   bool output_blocked() const { return blocked_; }
   const std::vector<std::string>& trailers() const { return trailers_out_; }  // "name: value\r\n"
@@ -75,7 +100,7 @@ class H2Stream final : public StreamPeer, public std::enable_shared_from_this<H2
   bool decode_head(std::string_view& bytes);
   bool decode_body(std::string_view& bytes);
   bool submit_head(const Head& head);
-  void keep_output(std::string_view bytes) { out_.append(bytes); }
+  void keep_output(std::string_view bytes) { out_.tail().append(bytes); }
 
   H2Core* core_;
   Pollable* user_ = nullptr;
@@ -84,15 +109,13 @@ class H2Stream final : public StreamPeer, public std::enable_shared_from_this<H2
   std::string method_, path_, authority_, status_, lines_, cookie_, trailers_in_;
   std::size_t list_bytes_ = 0, fields_ = 0, trailer_bytes_ = 0;
   bool has_host_ = false, has_length_ = false, chunked_in_ = false, head_done_ = false, input_ended_ = false;
-  std::string text_;
-  std::size_t text_at_ = 0;
+  ByteQueue text_;
   std::size_t unconsumed_ = 0;  // bytes of DATA whose window is not given back
 
   // Output.
   enum class Output : std::uint8_t { kHead, kBody, kDone } output_ = Output::kHead;
   std::string pending_;  // what is no whole head or line yet
-  std::string out_;
-  std::size_t out_at_ = 0;
+  ByteQueue out_;
   Framing framing_ = Framing::kNone;
   std::uint64_t left_ = 0;
   ChunkedBody chunks_{};

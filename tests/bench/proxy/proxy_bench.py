@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 
-BACKEND, BACKEND_TLS = 18100, 18101
+BACKEND, BACKEND_TLS, BACKEND_H2 = 18100, 18101, 18102
 # name: (path, connections, client side TLS, endpoint side TLS)
 SCENARIOS = {
     "h1_1k": ("/1k", 64, False, False),
@@ -28,12 +28,19 @@ SCENARIOS = {
     "tls_1k": ("/1k", 64, True, False),
     "tls_both_1k": ("/1k", 64, True, True),
     "tcp_1m": ("/1m", 16, False, False),
+    # HTTP/2 by prior knowledge, ten streams at a time on each connection: to HTTP/1.1; and, gRPC in shape (POST, answer with a trailer), to HTTP/2.
+    "h2_1k": ("/1k", 8, False, False),
+    "h2_64k": ("/64k", 4, False, False),
+    "grpc": ("/grpc", 8, False, False),
 }
 PORTS = {"monopod": 18200, "nginx": 18300, "haproxy": 18400}
-OFFSETS = {"plain": 0, "tls": 1, "both": 2, "tcp": 3}
+OFFSETS = {"plain": 0, "tls": 1, "both": 2, "tcp": 3, "h2": 4, "grpc": 5}
+STREAMS = 10
 
 
 def kind_of(scenario):
+    if scenario.startswith(("h2", "grpc")):
+        return scenario.split("_")[0]
     return "tcp" if scenario.startswith("tcp") else "both" if "both" in scenario else "tls" if scenario.startswith("tls") else "plain"
 
 
@@ -57,7 +64,9 @@ daemon off; worker_processes 1; pid {d}/backend.pid; error_log /dev/null;
 events {{ worker_connections 4096; }}
 http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 600s; sendfile on;
  ssl_certificate {d}/cert.pem; ssl_certificate_key {d}/key.pem;
- server {{ listen 127.0.0.1:{BACKEND} backlog=1024; listen 127.0.0.1:{BACKEND_TLS} ssl backlog=1024; root {d}/www; }} }}""")
+ server {{ listen 127.0.0.1:{BACKEND} backlog=1024; listen 127.0.0.1:{BACKEND_TLS} ssl backlog=1024; root {d}/www; }}
+ server {{ listen 127.0.0.1:{BACKEND_H2} http2 backlog=1024; root {d}/www;
+  location /grpc {{ default_type application/grpc; add_trailer grpc-status 0; return 200 "{'x' * 100}"; }} }} }}""")
 
 
 def nginx_config(d):
@@ -70,6 +79,9 @@ stream {{ server {{ listen 127.0.0.1:{p + 3}; proxy_pass 127.0.0.1:{BACKEND}; }}
 http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 600s; proxy_temp_path {d}/nginx_tmp;
  ssl_certificate {d}/cert.pem; ssl_certificate_key {d}/key.pem;
  upstream plain {{ server 127.0.0.1:{BACKEND}; keepalive 128; keepalive_requests 100000000; }}
+ upstream h2 {{ server 127.0.0.1:{BACKEND_H2}; keepalive 128; keepalive_requests 100000000; }}
+ server {{ listen 127.0.0.1:{p + 4} http2 backlog=1024; location / {{ proxy_pass http://plain; {common} }} }}
+ server {{ listen 127.0.0.1:{p + 5} http2 backlog=1024; location / {{ grpc_pass grpc://h2; grpc_set_header X-Forwarded-For $remote_addr; }} }}
  upstream tls {{ server 127.0.0.1:{BACKEND_TLS}; keepalive 128; keepalive_requests 100000000; }}
  server {{ listen 127.0.0.1:{p} backlog=1024; location / {{ proxy_pass http://plain; {common} }} }}
  server {{ listen 127.0.0.1:{p + 1} ssl backlog=1024; location / {{ proxy_pass http://plain; {common} }} }}
@@ -100,6 +112,14 @@ frontend tls
 frontend both
   bind 127.0.0.1:{p + 2} ssl crt {d}/both.pem
   default_backend tls
+frontend h2
+  bind 127.0.0.1:{p + 4} proto h2
+  default_backend plain
+frontend grpc
+  bind 127.0.0.1:{p + 5} proto h2
+  default_backend h2
+backend h2
+  server a 127.0.0.1:{BACKEND_H2} proto h2 pool-max-conn 256
 backend plain
   server a 127.0.0.1:{BACKEND} pool-max-conn 256
 backend tls
@@ -114,8 +134,8 @@ listen tcp
 def monopod_config(d):
     p = PORTS["monopod"]
     listeners = ""
-    for name, offset, cluster in (("plain", 0, "plain"), ("tls", 1, "plain"), ("both", 2, "tls")):
-        tls = f"\n  tls: {{certificates: [{{certificate_file: {d}/cert.pem, key_file: {d}/key.pem}}]}}" if offset > 0 else ""
+    for name, offset, cluster in (("plain", 0, "plain"), ("tls", 1, "plain"), ("both", 2, "tls"), ("h2", 4, "plain"), ("grpc", 5, "h2")):
+        tls = f"\n  tls: {{certificates: [{{certificate_file: {d}/cert.pem, key_file: {d}/key.pem}}]}}" if offset in (1, 2) else ""
         listeners += f"""
 - name: {name}
   address: 127.0.0.1:{p + offset}{tls}
@@ -126,6 +146,7 @@ listeners:{listeners}
 - {{name: tcp, address: "127.0.0.1:{p + 3}", protocol: tcp, cluster: plain}}
 clusters:
 - {{name: plain, endpoints: ["127.0.0.1:{BACKEND}"]}}
+- {{name: h2, endpoints: ["127.0.0.1:{BACKEND_H2}"], http2: true}}
 - {{name: tls, endpoints: ["127.0.0.1:{BACKEND_TLS}"], tls: {{server_name: bench.test, ca_file: {d}/cert.pem}}}}
 """)
 
@@ -167,6 +188,15 @@ def load(url, connections, seconds):
     return requests, rps, int(bad.group(1)) if bad else 0, errors.group(1) if errors else "", p99.group(1) if p99 else "-"
 
 
+def load_h2(d, url, connections, seconds, grpc):
+    more = ["-d", f"{d}/www/message", "-H", "content-type: application/grpc", "-H", "te: trailers"] if grpc else []
+    out = subprocess.run(["taskset", "-c", "1", "h2load", "-t1", f"-c{connections}", f"-m{STREAMS}", f"-D{seconds}", *more, url], capture_output=True, text=True, check=True).stdout
+    requests, failed, errored = (int(re.search(rf"(\d+) {what}", out).group(1)) for what in ("succeeded", "failed", "errored"))
+    rps = float(re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", out).group(1))
+    slow = re.search(r"time for request: +\S+ +(\S+)", out)  # the slowest: it tells no percentiles
+    return requests, rps, failed, f"{errored} errors" if errored else "", slow.group(1) if slow else "-"
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("binary")
@@ -174,13 +204,13 @@ def main():
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--scenario", action="append")
     args = parser.parse_args()
-    missing = [t for t in ("wrk", "nginx", "haproxy", "openssl", "taskset") if shutil.which(t) is None and not os.path.exists(f"/usr/sbin/{t}")]
+    missing = [t for t in ("wrk", "h2load", "nginx", "haproxy", "openssl", "taskset") if shutil.which(t) is None and not os.path.exists(f"/usr/sbin/{t}")]
     if missing:
         sys.exit(f"missing: {', '.join(missing)}; packaging/scripts/install-deps bench")
     d = tempfile.mkdtemp(prefix="proxy-bench-")
     os.chmod(d, 0o755)
     os.makedirs(f"{d}/www")
-    for name, size in (("1k", 1024), ("64k", 65536), ("1m", 1 << 20)):
+    for name, size in (("message", 100), ("1k", 1024), ("64k", 65536), ("1m", 1 << 20)):
         with open(f"{d}/www/{name}", "wb") as f:
             f.write(b"x" * size)
     make_certificates(d)
@@ -203,10 +233,13 @@ def main():
                 order = ["direct", *PORTS]
                 random.shuffle(order)
                 for who in order:
-                    port = BACKEND if who == "direct" else PORTS[who] + OFFSETS[kind_of(scenario)]
+                    kind = kind_of(scenario)
+                    backend = BACKEND_H2 if kind in ("h2", "grpc") else BACKEND
+                    port = backend if who == "direct" else PORTS[who] + OFFSETS[kind]
                     scheme = "https" if client_tls and who != "direct" else "http"
                     before = cpu_ticks(processes[who].pid) if who != "direct" else 0
-                    requests, rps, bad, errors, p99 = load(f"{scheme}://127.0.0.1:{port}{path}", connections, args.seconds)
+                    requests, rps, bad, errors, p99 = load_h2(d, f"http://127.0.0.1:{port}{path}", connections, args.seconds, kind == "grpc") if kind in ("h2", "grpc") else load(
+                        f"{scheme}://127.0.0.1:{port}{path}", connections, args.seconds)
                     used = cpu_ticks(processes[who].pid) - before if who != "direct" else 0
                     if bad or errors:
                         print(f"{scenario}: {who}: {bad} bad answers {errors}")
