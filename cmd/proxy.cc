@@ -187,7 +187,7 @@ Result<> run(const ProxyCommand& command) {
 }  // namespace
 
 void add_proxy(CLI::App& parent, Invocation& invocation) {
-  CLI::App* app = add_command(parent, "proxy", "Proxy HTTP/1.1, TLS and TCP as a file says; reloads it when it changes",
+  CLI::App* app = add_command(parent, "proxy", "Proxy HTTP/1.1, HTTP/2, TLS and TCP as a file says; reloads it when it changes",
                               "  monopod proxy --config proxy.yaml\n  monopod proxy --config proxy.yaml --check\n"
                               "  monopod proxy --config proxy.yaml --explain 'GET http://shop.test/cart?id=5'\n"
                               "  curl --unix-socket /run/monopod/proxy.sock http://proxy/metrics");
