@@ -107,12 +107,13 @@ struct H2Core::Callbacks {
     return 0;
   }
 
-  static ssize_t read_data(nghttp2_session* session, std::int32_t id, std::uint8_t* into, std::size_t size, std::uint32_t* flags, nghttp2_data_source* source, void* user) {
+  static ssize_t read_data(nghttp2_session* session, std::int32_t id, std::uint8_t*, std::size_t size, std::uint32_t* flags, nghttp2_data_source* source, void* user) {
     H2Core& c = self(user);
     auto& stream = *static_cast<H2Stream*>(source->ptr);
-    std::size_t n = stream.take_output(into, size);
+    std::size_t n = std::min(size, stream.output_bytes());
     if (n > 0) c.moved_ms_ = c.host_.now_ms();
-    if (!stream.output_empty()) return static_cast<ssize_t>(n);
+    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;  // send_data() follows
+    if (n < stream.output_bytes()) return static_cast<ssize_t>(n);
     if (!stream.output_done()) {
       if (n > 0) return static_cast<ssize_t>(n);
       stream.deferred = true;
@@ -132,6 +133,15 @@ struct H2Core::Callbacks {
     }
     nghttp2_submit_trailer(session, id, fields.data(), fields.size());
     return static_cast<ssize_t>(n);
+  }
+
+  // The frame's head and then the stream's bytes, copied once.
+  static int send_data(nghttp2_session*, nghttp2_frame*, const std::uint8_t* head, std::size_t size, nghttp2_data_source* source, void* user) {
+    H2Core& c = self(user);
+    if (c.out_.size() >= kStreamOutputBytesMax) return NGHTTP2_ERR_WOULDBLOCK;  // comes again with the next round of flush()
+    c.out_.tail().append(text(head, 9));
+    static_cast<H2Stream*>(source->ptr)->move_output(c.out_.tail(), size);
+    return 0;
   }
 
   static nghttp2_data_provider provider(H2Stream& stream) {
@@ -162,6 +172,7 @@ bool H2Core::open() {
   nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, Callbacks::invalid_frame);
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, Callbacks::data_received);
   nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, Callbacks::frame_sent);
+  nghttp2_session_callbacks_set_send_data_callback(callbacks, Callbacks::send_data);
   nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, Callbacks::stream_closed);
   nghttp2_option_set_no_auto_window_update(option, 1);
   nghttp2_option_set_no_closed_streams(option, 1);

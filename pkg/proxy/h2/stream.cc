@@ -182,15 +182,13 @@ void H2Stream::end_input() {
   if (chunked_in_) text_.tail().append("0\r\n").append(trailers_in_).append("\r\n");
 }
 
-std::size_t H2Stream::take_output(std::uint8_t* into, std::size_t size) {
-  std::size_t n = std::min(size, out_.size());
-  if (n > 0) std::memcpy(into, out_.front(), n);
-  out_.pop(n);
+void H2Stream::move_output(std::string& into, std::size_t size) {
+  into.append(out_.front(), size);
+  out_.pop(size);
   if (blocked_ && out_.size() <= kStreamOutputBytesMax / 2) {
     blocked_ = false;
     core_->note(*this, EPOLLOUT);
   }
-  return n;
 }
 
 bool H2Stream::decode(std::string_view bytes) {
@@ -244,6 +242,7 @@ bool H2Stream::submit_head(const Head& head) {
   framing_ = head.framing;
   left_ = head.length;
   bool with_body = framing_ != Framing::kNone;
+  if (framing_ == Framing::kLength) out_.tail().reserve(static_cast<std::size_t>(std::min<std::uint64_t>(left_, kStreamOutputBytesMax)));
   output_ = with_body ? Output::kBody : Output::kDone;
   output_done_ = !with_body;
   return server ? core_->submit_response(*this, fields, with_body) : core_->submit_request(*this, fields, with_body);

@@ -81,8 +81,9 @@ class H2Stream final : public StreamPeer, public std::enable_shared_from_this<H2
   bool oversized() const { return list_bytes_ > kHeadBytesMax || fields_ > kFieldsMax - 8; }
   std::size_t list_bytes() const { return list_bytes_; }
 
-  // Output, for nghttp2: moves up to size bytes into a frame.
-  std::size_t take_output(std::uint8_t* into, std::size_t size);
+  // Output, for nghttp2: moves size bytes, no more than there are, into a frame.
+  void move_output(std::string& into, std::size_t size);
+  std::size_t output_bytes() const { return out_.size(); }
   bool output_empty() const { return out_.size() == 0; }
   bool output_done() const { return output_done_; }
   bool output_blocked() const { return blocked_; }
