@@ -378,6 +378,63 @@ TEST(Http2, AStreamThatIsGivenUpIsGivenUpAtTheEndpoint) {
   EXPECT_TRUE(proxy.wait_metric_equals("monopod_proxy_requests_active{listener=\"web\"}", 0));
 }
 
+TEST(Http2, ABodyThatTheEndpointDoesNotReadHoldsTheClientBack) {
+  std::atomic<bool> go{false};
+  TestEndpoint endpoint([&](TestClient& c, int) {
+    c.read_until("\r\n\r\n");
+    go.wait(false);
+    std::size_t got = c.read(20'000'000).size();
+    c.send(ok(cat(got)));
+    c.read_until("never");
+  });
+  TestProxy proxy(simple_config(endpoint.address()));
+  Client client(proxy.port());
+  Fields post = Client::head("POST", "/");
+  post.emplace_back("content-length", "20000000");
+  std::int32_t id = client.peer.request(post, true, std::string(20'000'000, 'b'));
+  // A ping that comes back with the stream's window used up: nothing moves until somebody reads.
+  auto window = [&] { return nghttp2_session_get_stream_remote_window_size(client.peer.session, id); };
+  client.peer.run([&] { return window() == 0; });
+  EXPECT_GT(client.peer.messages[id].out.size(), 1'000'000U);
+  go = true;
+  go.notify_all();
+  EXPECT_EQ(client.peer.finish(id).body, "20000000");
+}
+
+TEST(Http2, AnEndpointsLimitOfStreamsOpensAnotherConnection) {
+  TestEndpoint endpoint(http2_server([](Http2Peer& server) {
+    nghttp2_settings_entry one{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 2};
+    nghttp2_submit_settings(server.session, 0, &one, 1);
+    server.on_head = [](Http2Peer& p, std::int32_t id) { p.answer(id, {{":status", "200"}}, "", false); };
+    server.on_end = [](Http2Peer& p, std::int32_t id) { p.send(id, "done", true); };
+  }));
+  TestProxy proxy(simple_config(endpoint.address(), {}, {}, "  http2: true\n"));
+  Client client(proxy.port());
+  std::vector<std::int32_t> ids;
+  for (int i = 0; i < 5; ++i) {
+    ids.push_back(client.peer.request(kGrpcHead, false));
+    ASSERT_TRUE(client.peer.run([&] { return client.peer.messages[ids.back()].head_done; })) << i;
+  }
+  EXPECT_EQ(endpoint.accepted(), 3);
+  for (std::int32_t id : ids) {
+    client.peer.send(id, "", true);
+    EXPECT_EQ(client.peer.finish(id).body, "done");
+  }
+}
+
+TEST(Http2, AnEndpointThatGoesAwayIsConnectedToAnew) {
+  TestEndpoint endpoint(http2_server([](Http2Peer& server) {
+    server.on_end = [](Http2Peer& p, std::int32_t id) {
+      p.answer(id, {{":status", "200"}}, "x", true);
+      nghttp2_submit_goaway(p.session, 0, id, NGHTTP2_NO_ERROR, nullptr, 0);
+    };
+  }));
+  TestProxy proxy(simple_config(endpoint.address(), {}, {}, "  http2: true\n"));
+  Client client(proxy.port());
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(client.get("/").body, "x") << i;
+  EXPECT_GE(endpoint.accepted(), 4);
+}
+
 // Raw frames.
 std::string frame(int type, int flags, std::uint32_t stream, std::string_view payload) {
   std::string out;
