@@ -22,7 +22,7 @@ void H2Downstream::begin(std::string_view initial) {
 }
 
 void H2Downstream::on_drain() {
-  go_away();
+  if (!closed()) go_away();
 }
 
 void H2Downstream::drive() {

@@ -17,7 +17,7 @@ using Fields = std::vector<std::pair<std::string, std::string>>;
 
 struct Message {
   std::map<std::string, std::string> fields{}, trailers{};
-  std::string body{};
+  std::string body{}, interim{};
   bool head_done = false, ended = false, closed = false;
   std::uint32_t error = 0;
   // What is to be sent.
@@ -142,7 +142,7 @@ class Http2Peer {
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) return 0;
     Message& m = p.messages[frame->hd.stream_id];
     bool interim = m.fields[":status"].starts_with('1');
-    if (frame->hd.type == NGHTTP2_HEADERS && interim) m.fields.clear();
+    if (frame->hd.type == NGHTTP2_HEADERS && interim) m.interim += m.fields[":status"], m.fields.clear();
     else if (frame->hd.type == NGHTTP2_HEADERS && !std::exchange(m.head_done, true) && p.on_head) p.on_head(p, frame->hd.stream_id);
     if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
       m.ended = true;
@@ -227,6 +227,24 @@ TEST(Http2, ABodyWithoutALengthGoesInChunks) {
   client.peer.messages[id].out_trailers = {{"x-t", "u"}, {"content-type", "no"}};
   client.peer.send(id, "", true);
   EXPECT_EQ(client.peer.finish(id).body, "3\r\nabc\r\n0\r\nx-t: u\r\n\r\n");
+}
+
+TEST(Http2, InformationalAnswersAndAnswersWithoutABodyPass) {
+  auto answer = [](const std::string& request) -> std::string {
+    if (request.starts_with("GET /early")) return "HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n" + ok("late");
+    if (request.starts_with("GET /none")) return "HTTP/1.1 204 No Content\r\n\r\n";
+    if (request.starts_with("GET /close")) return "HTTP/1.0 200 OK\r\n\r\nold";
+    return "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n";
+  };
+  TestEndpoint endpoint(answering(answer)), old([&](TestClient& c, int) { c.send(answer(c.read_until("\r\n\r\n"))); });
+  TestProxy proxy(simple_config(endpoint.address())), to_old(simple_config(old.address()));
+  Client client(proxy.port()), other(to_old.port());
+  Message& early = client.get("/early");
+  EXPECT_EQ(early.interim + " " + early.fields[":status"] + " " + early.body, "103 200 late");
+  EXPECT_EQ(client.get("/none").fields[":status"], "204");
+  Message& head = client.peer.finish(client.peer.request(Client::head("HEAD", "/")));
+  EXPECT_EQ(head.fields["content-length"] + head.body, "7");
+  EXPECT_EQ(other.get("/close").body, "old");  // to the end of the connection
 }
 
 TEST(Http2, ManyStreamsRunAtOnceAndASlowOneHoldsNobody) {
