@@ -14,6 +14,7 @@ inline constexpr std::size_t kRoutesMax = 10'000;              // of one virtual
 inline constexpr std::size_t kPatternStepsMax = 200'000;       // of all regular expressions for one request: a millisecond or two, then 400
 inline constexpr std::uint32_t kStreamsMax = 100;               // of a connection of HTTP/2, at a time
 inline constexpr std::int32_t kConnectionWindowBytes = 1 << 20;  // of HTTP/2; streams have that of http::Limits
+inline constexpr std::uint64_t kSilenceMs = 1'000;             // a request that is given up after so long, with nothing heard meanwhile: its connection of HTTP/2 takes no more
 inline constexpr int kInformationalMax = 16;                   // 1xx answers of one request
 inline constexpr std::uint64_t kSpliceBytesMin = 64U << 10;    // a body that is longer moves within the kernel
 inline constexpr int kPipeBytes = 1 << 20;                     // of a pipe that splices: the measured optimum

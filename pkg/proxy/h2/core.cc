@@ -2,7 +2,7 @@
 
 #include <sys/epoll.h>
 
-#include <array>
+#include <algorithm>
 
 #include "base/log.h"
 #include "base/strings.h"
@@ -280,7 +280,10 @@ void H2Core::user_gone(H2Stream& stream) {
     flush();  // what was written so far goes out; a reset would overtake it
     reset(stream, NGHTTP2_INTERNAL_ERROR);
   }
-  if (side_ == Side::kClient && !(stream.input_ended() && stream.output_done())) reset(stream, NGHTTP2_CANCEL);
+  if (side_ == Side::kServer || (stream.input_ended() && stream.output_done())) return;
+  reset(stream, NGHTTP2_CANCEL);
+  // An endpoint that fell silent would hold every request that shares the connection.
+  if (host_.now_ms() - std::max(heard_ms_, stream.opened_ms) >= kSilenceMs) go_away();
 }
 
 bool H2Core::submit_request(H2Stream& stream, std::vector<nghttp2_nv>& fields, bool with_body) {
@@ -288,6 +291,7 @@ bool H2Core::submit_request(H2Stream& stream, std::vector<nghttp2_nv>& fields, b
   std::int32_t id = nghttp2_submit_request(session_, nullptr, fields.data(), fields.size(), with_body ? &provider : nullptr, nullptr);
   if (id < 0) return false;
   stream.id = id;
+  stream.opened_ms = host_.now_ms();
   streams_.emplace(id, stream.shared_from_this());
   return true;
 }
@@ -363,6 +367,7 @@ bool H2Core::turn() {
       if (moved.kind == Moved::kBytes) feed({slab, moved.bytes});
       host_.slabs().give(slab);
       came = moved.kind == Moved::kBytes;
+      if (came) heard_ms_ = host_.now_ms();
       alive = came || moved.kind == Moved::kBlocked;
     }
     deliver();

@@ -85,7 +85,7 @@ class H2Core {
   http::Budget resets_, controls_;
   std::size_t head_wire_bytes_ = 0;  // of a head that is not whole
   bool in_head_ = false, in_turn_ = false, calmed_ = false;
-  std::uint64_t moved_ms_ = 0;
+  std::uint64_t moved_ms_ = 0, heard_ms_ = 0;
 };
 
 }  // namespace monopod::proxy

@@ -453,6 +453,26 @@ TEST(Http2, AnEndpointThatGoesAwayIsConnectedToAnew) {
   EXPECT_GE(endpoint.accepted(), 4);
 }
 
+TEST(Http2, AConnectionWhoseEndpointFellSilentTakesNoMoreRequests) {
+  TestEndpoint endpoint([](TestClient& c, int number) {
+    Http2Peer server(c.fd(), Http2Peer::Side::kServer);
+    bool answered = false;
+    server.on_end = [&answered](Http2Peer& p, std::int32_t id) {
+      p.answer(id, {{":status", "200"}}, "x", true);
+      answered = true;
+    };
+    while (server.run([&] { return number == 0 && answered; }) && number != 0) {
+    }
+    if (number == 0) TestClient(sys::Fd(::dup(c.fd()))).read_until("never");
+  });
+  TestProxy proxy(simple_config(endpoint.address(), {}, "      timeout: 1100ms\n", "  http2: true\n"));
+  Client client(proxy.port());
+  EXPECT_EQ(client.get("/").body, "x");
+  EXPECT_EQ(client.get("/").fields[":status"], "504");
+  EXPECT_EQ(client.get("/").body, "x");
+  EXPECT_EQ(endpoint.accepted(), 2);
+}
+
 // Raw frames.
 std::string frame(int type, int flags, std::uint32_t stream, std::string_view payload) {
   std::string out;

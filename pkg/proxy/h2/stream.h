@@ -93,6 +93,7 @@ class H2Stream final : public StreamPeer, public std::enable_shared_from_this<H2
   bool deferred = false;       // nghttp2 waits for output
   bool reset_by_us = false;
   bool discards = false;       // nobody reads what is still to come
+  std::uint64_t opened_ms = 0; // a client's
   std::uint32_t events = 0;    // to be told to the user
   bool queued = false;         // in the core's list of those
 
