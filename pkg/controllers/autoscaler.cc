@@ -21,6 +21,7 @@ namespace resources = client::resources;
 constexpr client::Resource kAutoscalers{"autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler"};
 constexpr client::Resource kPodMetrics{"metrics.k8s.io", "v1beta1", "pods", "PodMetrics"};
 constexpr std::chrono::seconds kPeriod{15};
+constexpr std::chrono::seconds kFirstLook{1};
 constexpr std::string_view kScaleUp = " above target", kScaleDown = "All metrics below target";
 
 // One row of spec.metrics, looked at.
@@ -57,7 +58,11 @@ class Autoscaler final : public QueueController {
  public:
   explicit Autoscaler(const ControllerParts& parts)
       : QueueController(parts, "horizontal-pod-autoscaler", 1), autoscalers_(parts.informers.informer(kAutoscalers)), pods_(parts.informers.informer(resources::kPods)) {
-    watch_keys(autoscalers_);
+    // As upstream's first look is no sooner than after a period, so that one who has just made it sees it as it was made.
+    autoscalers_.add_handler([this](const ObjectPtr& old, const ObjectPtr& now) {
+      if (old || !now) queue_.add((now ? now : old)->key());
+      else queue_.add_after(now->key(), kFirstLook);
+    });
   }
 
  private:
