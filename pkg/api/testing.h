@@ -125,4 +125,14 @@ void with_cluster(Body body, std::chrono::seconds limit = std::chrono::seconds(3
 #define CO_CALL(name, ...) CO_TRY_ASSIGN(Reply name, co_await cluster.call(__VA_ARGS__))
 #define CO_EXPECT_STATUS(reply, code) EXPECT_EQ((reply).status, code) << (reply).body
 
+// body(cluster, rig) with a Rig of the test's own over a cluster whose default namespace has its account; for with_cluster.
+template <typename Rig, async::Task<Result<>> (*body)(TestCluster&, Rig&)>
+async::Task<Result<>> with_rig(TestCluster& cluster) {
+  CO_TRY(co_await cluster.call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})"));
+  Rig rig(cluster);
+  Result<> out = co_await body(cluster, rig);
+  co_await rig.stop();
+  co_return out;
+}
+
 }  // namespace monopod::api

@@ -295,23 +295,14 @@ async::Task<Result<>> ephemeral_claims(TestCluster&, Rig& rig) {
   co_return Result<>();
 }
 
-using Body = async::Task<Result<>> (*)(TestCluster&, Rig&);
-template <Body body>
-async::Task<Result<>> with_rig(TestCluster& cluster) {
-  CO_CALL(account, "POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})");
-  Rig rig(cluster);
-  Result<> out = co_await body(cluster, rig);
-  co_await rig.stop();
-  co_return out;
-}
-TEST(VolumeBinder, AClaimGetsTheSmallestVolumeAndLeavesItReleased) { api::with_cluster(with_rig<bind_by_size>); }
-TEST(VolumeBinder, VolumesAndClaimsThatNameEachOtherAreBound) { api::with_cluster(with_rig<reserved_volumes>); }
-TEST(VolumeBinder, AClaimThatWaitsSaysForWhat) { api::with_cluster(with_rig<waiting_claims>); }
-TEST(VolumeBinder, VolumesAreMadeGrownAndRemovedOnDemand) { api::with_cluster(with_rig<on_demand>); }
-TEST(VolumeBinder, WhatTheDiskRefusesIsTriedAgain) { api::with_cluster(with_rig<failing_disk>); }
-TEST(VolumeBinder, ClaimsAreLostAndVolumesThatNobodyCanReclaimFail) { api::with_cluster(with_rig<lost_and_reclaimed>); }
-TEST(VolumeBinder, ARestartInTheMiddleGoesOn) { api::with_cluster(with_rig<restart_in_the_middle>); }
-TEST(EphemeralVolumes, EachHasAClaimOfThePod) { api::with_cluster(with_rig<ephemeral_claims>); }
+TEST(VolumeBinder, AClaimGetsTheSmallestVolumeAndLeavesItReleased) { api::with_cluster(api::with_rig<Rig, bind_by_size>); }
+TEST(VolumeBinder, VolumesAndClaimsThatNameEachOtherAreBound) { api::with_cluster(api::with_rig<Rig, reserved_volumes>); }
+TEST(VolumeBinder, AClaimThatWaitsSaysForWhat) { api::with_cluster(api::with_rig<Rig, waiting_claims>); }
+TEST(VolumeBinder, VolumesAreMadeGrownAndRemovedOnDemand) { api::with_cluster(api::with_rig<Rig, on_demand>); }
+TEST(VolumeBinder, WhatTheDiskRefusesIsTriedAgain) { api::with_cluster(api::with_rig<Rig, failing_disk>); }
+TEST(VolumeBinder, ClaimsAreLostAndVolumesThatNobodyCanReclaimFail) { api::with_cluster(api::with_rig<Rig, lost_and_reclaimed>); }
+TEST(VolumeBinder, ARestartInTheMiddleGoesOn) { api::with_cluster(api::with_rig<Rig, restart_in_the_middle>); }
+TEST(EphemeralVolumes, EachHasAClaimOfThePod) { api::with_cluster(api::with_rig<Rig, ephemeral_claims>); }
 
 }  // namespace
 }  // namespace monopod::controllers

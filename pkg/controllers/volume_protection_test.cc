@@ -103,17 +103,8 @@ async::Task<Result<>> bound_volumes(TestCluster& cluster, Rig&) {
   co_return Result<>();
 }
 
-using Body = async::Task<Result<>> (*)(TestCluster&, Rig&);
-template <Body body>
-async::Task<Result<>> with_rig(TestCluster& cluster) {
-  CO_CALL(account, "POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})");
-  Rig rig(cluster);
-  Result<> out = co_await body(cluster, rig);
-  co_await rig.stop();
-  co_return out;
-}
-TEST(VolumeProtection, AClaimStaysWhileAScheduledPodNamesIt) { api::with_cluster(with_rig<claims_in_use>); }
-TEST(VolumeProtection, AVolumeStaysWhileItIsBound) { api::with_cluster(with_rig<bound_volumes>); }
+TEST(VolumeProtection, AClaimStaysWhileAScheduledPodNamesIt) { api::with_cluster(api::with_rig<Rig, claims_in_use>); }
+TEST(VolumeProtection, AVolumeStaysWhileItIsBound) { api::with_cluster(api::with_rig<Rig, bound_volumes>); }
 
 }  // namespace
 }  // namespace monopod::controllers

@@ -117,11 +117,16 @@ async::Task<Result<>> reasons(TestCluster& cluster, Rig& rig) {
   co_return Result<>();
 }
 
-// Two pods want the one volume that is left, a third one waits for a provisioner.
-async::Task<Result<>> whole_scheduler(TestCluster& cluster, Rig& rig) {
+// n1, with room for so many pods.
+async::Task<Result<>> free_node(Rig& rig, int pods) {
   CO_TRY(co_await rig.make("/api/v1/nodes", std::string(kNode)));
   CO_TRY(co_await rig.patch("/api/v1/nodes/n1", R"({"spec":{"taints":null}})"));
-  CO_TRY(co_await rig.patch("/api/v1/nodes/n1/status", R"({"status":{"allocatable":{"cpu":"4","memory":"4Gi","pods":"9"}}})"));
+  co_return co_await rig.patch("/api/v1/nodes/n1/status", cat(R"({"status":{"allocatable":{"cpu":"4","memory":"4Gi","pods":")", pods, R"("}}})"));
+}
+
+// Two pods want the one volume that is left, a third one waits for a provisioner.
+async::Task<Result<>> whole_scheduler(TestCluster& cluster, Rig& rig) {
+  CO_TRY(co_await free_node(rig, 9));
   CO_TRY(co_await rig.make(kClasses, storage_class("hand", "kubernetes.io/no-provisioner")));
   CO_TRY(co_await rig.make(kClasses, storage_class("fast", "x.io/disks")));
   CO_TRY(co_await rig.make(kVolumes, volume("v1", "hand", "n1")));
@@ -163,9 +168,7 @@ async::Task<Result<>> whole_scheduler(TestCluster& cluster, Rig& rig) {
 
 // While a pod waits for its volume it is replaced by one of the same name.
 async::Task<Result<>> replaced_pod(TestCluster& cluster, Rig& rig) {
-  CO_TRY(co_await rig.make("/api/v1/nodes", std::string(kNode)));
-  CO_TRY(co_await rig.patch("/api/v1/nodes/n1", R"({"spec":{"taints":null}})"));
-  CO_TRY(co_await rig.patch("/api/v1/nodes/n1/status", R"({"status":{"allocatable":{"cpu":"4","memory":"4Gi","pods":"1"}}})"));
+  CO_TRY(co_await free_node(rig, 1));
   CO_TRY(co_await rig.make(kClasses, storage_class("fast", "x.io/disks")));
   CO_TRY(co_await rig.make(kClaims, claim("c", "fast")));
   SchedulerParts parts{.executor = cluster.executor, .api = rig.api, .informers = rig.informers, .time = cluster.time, .rng = cluster.rng};
@@ -187,18 +190,9 @@ async::Task<Result<>> replaced_pod(TestCluster& cluster, Rig& rig) {
   co_return Result<>();
 }
 
-using Body = async::Task<Result<>> (*)(TestCluster&, Rig&);
-template <Body body>
-async::Task<Result<>> with_rig(TestCluster& cluster) {
-  CO_CALL(account, "POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})");
-  Rig rig(cluster);
-  Result<> out = co_await body(cluster, rig);
-  co_await rig.stop();
-  co_return out;
-}
-TEST(VolumeBinding, ClaimsAgainstANodeGiveTheReasonPeopleKnow) { api::with_cluster(with_rig<reasons>); }
-TEST(VolumeBinding, APodThatIsReplacedWhileItWaitsIsForgotten) { api::with_cluster(with_rig<replaced_pod>); }
-TEST(VolumeBinding, APodIsBoundWhenItsVolumesAre) { api::with_cluster(with_rig<whole_scheduler>); }
+TEST(VolumeBinding, ClaimsAgainstANodeGiveTheReasonPeopleKnow) { api::with_cluster(api::with_rig<Rig, reasons>); }
+TEST(VolumeBinding, APodThatIsReplacedWhileItWaitsIsForgotten) { api::with_cluster(api::with_rig<Rig, replaced_pod>); }
+TEST(VolumeBinding, APodIsBoundWhenItsVolumesAre) { api::with_cluster(api::with_rig<Rig, whole_scheduler>); }
 
 }  // namespace
 }  // namespace monopod::scheduler
