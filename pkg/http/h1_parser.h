@@ -52,7 +52,6 @@ Result<H1ResponseHead> parse_response_head(std::string_view head, std::string_vi
 
 std::string format_response_head(int status, const Headers& headers);
 std::string format_request_head(std::string_view method, std::string_view target, const Headers& headers);
-std::string_view reason_phrase(int status);
 
 // Takes the body out of the byte stream.
 class BodyDecoder {

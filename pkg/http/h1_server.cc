@@ -8,6 +8,7 @@
 #include "http/answers.h"
 #include "http/connection.h"
 #include "http/h1_parser.h"
+#include "http/reason.h"
 
 namespace monopod::http {
 namespace {

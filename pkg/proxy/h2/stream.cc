@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/strings.h"
+#include "http/reason.h"
 #include "proxy/codec/scan.h"
 #include "proxy/h2/core.h"
 #include "proxy/stream/http_session.h"
@@ -146,7 +147,7 @@ bool H2Stream::finish_response_head(bool ends) {
   if (interim && ends) return false;
   int status = (status_[0] - '0') * 100 + (status_[1] - '0') * 10 + (status_[2] - '0');
   std::string& text = text_.tail();
-  text.append("HTTP/1.1 ").append(status_).append(" ").append(reason_phrase(status)).append("\r\n").append(lines_);
+  text.append("HTTP/1.1 ").append(status_).append(" ").append(http::reason_phrase(status)).append("\r\n").append(lines_);
   bool bodiless = interim || head_request || status == 204 || status == 304;
   if (!bodiless && ends && !has_length_) text += "content-length: 0\r\n";
   chunked_in_ = !bodiless && !ends && !has_length_;

@@ -1,24 +1,9 @@
 // Answers of the proxy's own: errors, redirects, direct responses.
 #include "base/strings.h"
+#include "http/reason.h"
 #include "proxy/stream/http_session.h"
 
 namespace monopod::proxy {
-
-std::string_view reason_phrase(int status) {
-  struct Row {
-    int status;
-    std::string_view phrase;
-  };
-  static constexpr Row kRows[] = {
-      {200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"}, {301, "Moved Permanently"}, {302, "Found"}, {303, "See Other"}, {304, "Not Modified"}, {307, "Temporary Redirect"},
-      {308, "Permanent Redirect"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"}, {405, "Method Not Allowed"}, {408, "Request Timeout"},
-      {413, "Content Too Large"}, {414, "URI Too Long"}, {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"}, {501, "Not Implemented"},
-      {502, "Bad Gateway"}, {503, "Service Unavailable"}, {504, "Gateway Timeout"}, {505, "HTTP Version Not Supported"},
-  };
-  for (const Row& row : kRows)
-    if (row.status == status) return row.phrase;
-  return "-";
-}
 
 void HttpSession::reply(int status, std::string_view body, std::string_view details) { reply_with(status, {}, body, details); }
 
@@ -42,7 +27,7 @@ void HttpSession::reply_with(int status, std::string_view location, std::string_
   e.response.count = 0;
   e.response.keep_alive = true;
   e.response.status = status;
-  std::string_view line = e.arena.join({"HTTP/1.1 ", cat(status), " ", reason_phrase(status), "\r\n\r\n"});
+  std::string_view line = e.arena.join({"HTTP/1.1 ", cat(status), " ", http::reason_phrase(status), "\r\n\r\n"});
   e.response.base = line.data();
   e.response.size = line.size();
   e.response.line_end = static_cast<std::uint16_t>(line.size() - 2);

@@ -110,6 +110,4 @@ class HttpSession final : public Downstream, private UpstreamUser, private Waite
   std::string forwarded_;  // lines of x-forwarded-*, once made
 };
 
-std::string_view reason_phrase(int status);
-
 }  // namespace monopod::proxy

@@ -2,8 +2,8 @@
 
 #include <bit>
 
+#include "wasm/function_body.h"
 #include "wasm/limits.h"
-#include "wasm/skip.h"
 
 namespace monopod::wasm {
 

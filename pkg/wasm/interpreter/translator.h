@@ -90,7 +90,6 @@ class Translator {
   void misc();
   void call(const FuncType& type, std::uint8_t opcode);
   void block(std::uint8_t opcode);
-  void read_block_type(Label& label);
   void finish_block();
   void start_else();
 

@@ -1,4 +1,5 @@
 // Translation of control flow: blocks, branches, returns, dead code.
+#include "wasm/function_body.h"
 #include "wasm/interpreter/translator.h"
 
 namespace monopod::wasm {
@@ -8,25 +9,12 @@ using u32 = std::uint32_t;
 
 // ---- control flow
 
-void Translator::read_block_type(Label& label) {
-  std::uint8_t first = reader_.peek();
-  if (first == 0x40) {
-    reader_.byte();
-  } else if ((first & 0xc0) == 0x40) {
-    label.results = {read_value_type(reader_, module_)};
-  } else {
-    const FuncType& type = *module_.type_of[static_cast<std::size_t>(reader_.s33())];
-    label.params = type.params;
-    label.results = type.results;
-  }
-}
-
 void Translator::block(std::uint8_t opcode) {
   auto at = static_cast<u32>(reader_.offset() - 1);
   Entry condition;
   if (opcode == kIf) condition = pop();
   Label label{.opcode = opcode};
-  read_block_type(label);
+  read_block_type(reader_, module_, label.params, label.results);
   std::size_t count = label.params.size();
   // A comparison stays with its branch: what has to move home, moves before it only if nothing is there to move.
   bool moves = false;

@@ -5,8 +5,8 @@
 #include <cstdlib>
 
 #include "wasm/jit/helpers.h"
+#include "wasm/function_body.h"
 #include "wasm/limits.h"
-#include "wasm/skip.h"
 
 namespace monopod::wasm::jit {
 namespace {

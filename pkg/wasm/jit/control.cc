@@ -1,4 +1,5 @@
 // Blocks and branches. Where paths meet, values are in registers that belong to the block.
+#include "wasm/function_body.h"
 #include "wasm/jit/compiler.h"
 
 namespace monopod::wasm::jit {
@@ -68,16 +69,7 @@ void FunctionCompiler::select(ValType type) {
 }
 
 bool FunctionCompiler::read_block_type(Block& block) {
-  std::uint8_t first = reader_.peek();
-  if (first == 0x40) {
-    reader_.byte();
-  } else if ((first & 0xc0) == 0x40) {
-    block.results = {read_value_type(reader_, module_)};
-  } else {
-    const FuncType& type = *module_.type_of[static_cast<std::size_t>(reader_.s33())];
-    block.params = type.params;
-    block.results = type.results;
-  }
+  wasm::read_block_type(reader_, module_, block.params, block.results);
   for (ValType t : block.params)
     if (!supported(t)) return false;
   for (ValType t : block.results)

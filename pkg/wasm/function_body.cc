@@ -1,4 +1,4 @@
-#include "wasm/skip.h"
+#include "wasm/function_body.h"
 
 #include "wasm/ops.h"
 
@@ -64,6 +64,19 @@ void skip_immediates(Reader& r, const ModuleData& module, std::uint8_t code) {
 }
 
 }  // namespace
+
+void read_block_type(Reader& r, const ModuleData& module, std::vector<ValType>& params, std::vector<ValType>& results) {
+  std::uint8_t first = r.peek();
+  if (first == 0x40) {
+    r.byte();
+  } else if ((first & 0xc0) == 0x40) {
+    results = {read_value_type(r, module)};
+  } else {
+    const FuncType& type = *module.type_of[static_cast<std::size_t>(r.s33())];
+    params = type.params;
+    results = type.results;
+  }
+}
 
 void skip_dead_code(Reader& r, const ModuleData& module) {
   for (u32 depth = 0;;) {
