@@ -38,7 +38,7 @@ def stateful_set():
     k("create", "service", "clusterip", "web", "--clusterip=None", "--tcp=80")
     k("patch", "service", "web", "-p", '{"spec":{"selector":{"app":"web"}}}')
     apply("StatefulSet", "web", {"serviceName": "web", "replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template("web")})
-    expect(k("rollout", "status", "statefulset/web", "--timeout=30s"), "2 pods")
+    expect(k("rollout", "status", "statefulset/web", "--timeout=30s"), "2 new pods have been updated")
     assert names("pods", "app=web") == ["web-0", "web-1"]
     expect(k("exec", "web-1", "--", "hostname"), "web-1")
     address = get("pod", "web-1")["status"]["podIP"]
