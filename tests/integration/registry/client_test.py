@@ -24,6 +24,17 @@ def tar_of(**files):
     return out.getvalue()
 
 
+def holds_lock(pid):
+    """Whether the process has the content's lock open; its other descriptors come and go meanwhile."""
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            if os.readlink(f"/proc/{pid}/fd/{fd}").endswith("content/lock"):
+                return True
+        except FileNotFoundError:
+            pass
+    return False
+
+
 class Hostile(http.server.ThreadingHTTPServer):
     """Serves one image as app:1, in the way that mode says."""
     daemon_threads = True
@@ -214,7 +225,7 @@ class AgainstRegistries(Client):
         self.run_image("ls")
         other = subprocess.Popen([BINARY, "image", "load", "--data-dir", self.folder + "/data", "/dev/stdin"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            while not any(os.path.exists(f"/proc/{other.pid}/fd/{fd}") and os.readlink(f"/proc/{other.pid}/fd/{fd}").endswith("content/lock") for fd in os.listdir(f"/proc/{other.pid}/fd")):
+            while not holds_lock(other.pid):
                 self.assertIsNone(other.poll())
             self.assertIn("in use", self.run_image("ls", ok=False))
         finally:
