@@ -14,7 +14,7 @@
 #include "wasm/jit/compiled.h"
 #include "wasm/jit/jit.h"
 #include "wasm/jit/signals.h"
-#include "wasm/jit/stubs.h"
+#include "wasm/jit/x86/stubs.h"
 
 namespace monopod::wasm::jit {
 

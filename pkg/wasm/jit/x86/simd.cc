@@ -1,5 +1,5 @@
 // Vectors: mostly an instruction each, in tables; what the processor has no instruction for (bytes shifted, unsigned comparisons, minima with NaN) below.
-#include "wasm/jit/compiler.h"
+#include "wasm/jit/x86/compiler.h"
 
 namespace monopod::wasm::jit {
 

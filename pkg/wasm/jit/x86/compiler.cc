@@ -1,11 +1,11 @@
-#include "wasm/jit/compiler.h"
+#include "wasm/jit/x86/compiler.h"
 
 #include <algorithm>
 #include <csetjmp>
 #include <cstdlib>
 
-#include "wasm/jit/helpers.h"
 #include "wasm/function_body.h"
+#include "wasm/jit/helpers.h"
 #include "wasm/limits.h"
 
 namespace monopod::wasm::jit {

@@ -1,6 +1,6 @@
 // Blocks and branches. Where paths meet, values are in registers that belong to the block.
 #include "wasm/function_body.h"
-#include "wasm/jit/compiler.h"
+#include "wasm/jit/x86/compiler.h"
 
 namespace monopod::wasm::jit {
 

@@ -1,7 +1,7 @@
 // Arithmetic of integers and floats. Core specification, "Numerics": where the processor's answer is another one, this says so.
 #include <limits>
 
-#include "wasm/jit/compiler.h"
+#include "wasm/jit/x86/compiler.h"
 
 namespace monopod::wasm::jit {
 

@@ -1,4 +1,4 @@
-#include "wasm/jit/stubs.h"
+#include "wasm/jit/x86/stubs.h"
 
 #include <cstddef>
 

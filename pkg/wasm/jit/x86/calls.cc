@@ -1,8 +1,8 @@
 // Calls: of the module's own functions by their native entries, of the host through a helper, and of whatever a table or a reference says.
 #include <algorithm>
 
-#include "wasm/jit/compiler.h"
 #include "wasm/jit/helpers.h"
+#include "wasm/jit/x86/compiler.h"
 
 namespace monopod::wasm::jit {
 

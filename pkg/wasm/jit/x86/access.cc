@@ -1,6 +1,6 @@
 // Memories, tables, globals.
-#include "wasm/jit/compiler.h"
 #include "wasm/jit/helpers.h"
+#include "wasm/jit/x86/compiler.h"
 #include "wasm/limits.h"
 
 namespace monopod::wasm::jit {
