@@ -45,6 +45,7 @@ struct Node {
 
 struct Frame {
   bool map = false;
+  std::string tag{};  // a local one, which is kept
   YAML::anchor_t anchor = 0;
   YAML::Mark mark;
   Value value;
@@ -60,7 +61,7 @@ class Builder final : public YAML::EventHandler {
   Builder(const Limits& limits, std::vector<std::string>* twice) : limits_(limits), twice_(twice) {}
 
   std::vector<Value> documents;
-  bool plain_text = false;  // plain scalars stay text
+  bool plain_text = false;  // plain scalars stay text, local tags are kept
 
   void OnDocumentStart(const YAML::Mark& mark) override {
     anchors_.clear();
@@ -78,16 +79,17 @@ class Builder final : public YAML::EventHandler {
     complete(mark, 0, Node{found->second.value, found->second.count, false});
   }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& text) override {
-    Node node{scalar(mark, tag, text)};
+    Node node{scalar(mark, is_kept(tag) ? "?" : tag, text)};
     node.merge = tag == "?" && text == "<<";
+    if (is_kept(tag)) node.value = boost::json::object{{tag, std::move(node.value)}};
     complete(mark, anchor, std::move(node));
   }
-  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
-    push(mark, anchor, false);
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    push(mark, tag, anchor, false);
   }
   void OnSequenceEnd() override { pop(); }
-  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
-    push(mark, anchor, true);
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    push(mark, tag, anchor, true);
   }
   void OnMapEnd() override { pop(); }
 
@@ -122,10 +124,13 @@ class Builder final : public YAML::EventHandler {
     return std::move(*value);
   }
 
-  void push(const YAML::Mark& mark, YAML::anchor_t anchor, bool map) {
+  bool is_kept(const std::string& tag) const { return plain_text && tag.size() > 1 && tag.starts_with('!'); }
+
+  void push(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, bool map) {
     if (stack_.size() >= limits_.depth_max) raise(mark, cat("nested deeper than ", limits_.depth_max));
     Frame& frame = stack_.emplace_back();
     frame.map = map;
+    if (is_kept(tag)) frame.tag = tag;
     frame.anchor = anchor;
     frame.mark = mark;
     if (map) frame.value = boost::json::object();
@@ -136,6 +141,7 @@ class Builder final : public YAML::EventHandler {
     Frame frame = std::move(stack_.back());
     stack_.pop_back();
     if (!frame.merges.empty()) apply_merges(frame);
+    if (!frame.tag.empty()) frame.value = boost::json::object{{frame.tag, std::move(frame.value)}};
     complete(frame.mark, frame.anchor, Node{std::move(frame.value), frame.count, false});
   }
 

@@ -26,7 +26,7 @@ Result<json::Value> parse(std::string_view text, const Limits& limits = {});
 // 100 of them. A tree of JSON lies in the arena, where one is given.
 Result<json::Value> parse_noting_twice(std::string_view text, std::vector<std::string>& twice, const Limits& limits = {}, json::Arena* arena = nullptr);
 // One document whose plain scalars stay the text they are written as, but for null (empty, ~, null): for formats that give their values types
-// themselves (1.10 is a version, yes a word).
+// themselves (1.10 is a version, yes a word). A node with a tag of the format's own is {"!tag": node}.
 Result<json::Value> parse_text(std::string_view text, const Limits& limits = {});
 // Every document in order, those that are empty (only comments, or nothing between "---") left out.
 Result<std::vector<json::Value>> parse_all(std::string_view text, const Limits& limits = {});

@@ -131,6 +131,9 @@ TEST(Yaml, TextKeepsPlainScalarsAsTheyAreWritten) {
   auto value = parse_text("a: 1.10\nb: yes\nc: 0755\nd: ~\ne:\nf: 'null'\n1: [on, 1e3]\n");
   ASSERT_TRUE(value) << value.error().message();
   EXPECT_EQ(json::format(*value), R"({"a":"1.10","b":"yes","c":"0755","d":null,"e":null,"f":"null","1":["on","1e3"]})");
+  auto tagged = parse_text("a: !reset\nb: !x [1, !y {c: !z 2}]\nd: ! e\nf: !!str 3\n");
+  ASSERT_TRUE(tagged);
+  EXPECT_EQ(json::format(*tagged), R"({"a":{"!reset":null},"b":{"!x":["1",{"!y":{"c":{"!z":"2"}}}]},"d":"e","f":"3"})");
   EXPECT_FALSE(parse_text("a: 1\n---\nb: 2\n"));
 }
 

@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "base/strings.h"
+#include "compose/files.h"
 #include "docker/call.h"
 #include "docker_client/session.h"
 #include "docker_client/values.h"
@@ -68,20 +69,34 @@ Result<std::map<std::string, std::string>> read_dotenv(const Flags& flags, const
 
 }  // namespace
 
-Result<Loaded> load_project(const Flags& flags) {
+namespace {
+
+// What --file or COMPOSE_FILE names, absolute; else the file here or above, with its override file.
+Result<std::vector<std::string>> choose_files(const Flags& flags, const std::string& here) {
   std::vector<std::string> files = flags.list("file");
   if (files.empty())
-    if (auto own = environment("COMPOSE_FILE"); own && !own->empty()) files = {*own};
-  if (files.size() > 1) return fail(Code::kUnimplemented, "several compose files are not supported: put them into one");
+    for (std::string_view name : split(environment("COMPOSE_FILE").value_or(""), environment("COMPOSE_PATH_SEPARATOR").value_or(":")[0]))
+      if (!name.empty()) files.emplace_back(name);
+  for (std::string& file : files)
+    if (file != "-") file = docker_client::absolute_path(file, "");
+  if (!files.empty()) return files;
+  std::string found = find_file(here);
+  if (found.empty()) return fail(Code::kNotFound, "no compose.yaml here or above: name one with --file");
+  files.push_back(found);
+  for (const char* name : {"compose.override.yaml", "compose.override.yml", "docker-compose.override.yaml", "docker-compose.override.yml"})
+    if (std::string path = cat(directory_of(found), "/", name); ::access(path.c_str(), F_OK) == 0) {
+      files.push_back(std::move(path));
+      break;
+    }
+  return files;
+}
+
+}  // namespace
+
+Result<Loaded> load_project(const Flags& flags) {
   std::string here = docker_client::absolute_path(".", "");
-  std::string file = files.empty() ? find_file(here) : files[0] == "-" ? "-" : docker_client::absolute_path(files[0], "");
-  if (file.empty()) return fail(Code::kNotFound, "no compose.yaml here or above: name one with --file");
-  std::string directory = flags.has("project-directory") ? docker_client::absolute_path(flags.text("project-directory"), "") : file == "-" ? here : directory_of(file);
-  if (files.empty() && file != "-")
-    for (const char* name : {"compose.override.yaml", "compose.override.yml", "docker-compose.override.yaml", "docker-compose.override.yml"})
-      if (::access(cat(directory, "/", name).c_str(), F_OK) == 0) return fail(Code::kUnimplemented, cat(name, ": override files are not supported: put them into one, and name it with --file"));
-  auto text = file == "-" ? sys::read_all(0, kFileBytesMax) : sys::read_host_file(file, kFileBytesMax);
-  if (!text) return fail(std::move(text).error().with(file));
+  TRY_ASSIGN(std::vector<std::string> files, choose_files(flags, here));
+  std::string directory = flags.has("project-directory") ? docker_client::absolute_path(flags.text("project-directory"), "") : files[0] == "-" ? here : directory_of(files[0]);
   TRY_ASSIGN(auto below, read_dotenv(flags, directory));
   Sources sources;
   sources.variable = [&below](std::string_view name) -> std::optional<std::string> {
@@ -89,14 +104,13 @@ Result<Loaded> load_project(const Flags& flags) {
     auto found = below.find(std::string(name));
     return found == below.end() ? std::nullopt : std::optional(found->second);
   };
-  sources.read_file = [](const std::string& path) { return sys::read_host_file(path, kFileBytesMax); };
+  sources.read_file = [](const std::string& path) { return path == "-" ? sys::read_all(0, kFileBytesMax) : sys::read_host_file(path, kFileBytesMax); };
   Loaded out;
-  auto tree = read_tree(*text, sources);
-  if (!tree) return fail(std::move(tree).error().with(file));
-  out.tree = *std::move(tree);
-  ProjectOptions options{.name = flags.text("project-name", sources.variable("COMPOSE_PROJECT_NAME").value_or("")), .directory = directory, .file = file};
+  TRY_ASSIGN(out.tree, read_files(files, directory, sources));
+  std::string named = join(files, ",");
+  ProjectOptions options{.name = flags.text("project-name", sources.variable("COMPOSE_PROJECT_NAME").value_or("")), .directory = directory, .file = named};
   auto project = read_project(out.tree, options, sources);
-  if (!project) return fail(std::move(project).error().with(file));
+  if (!project) return fail(std::move(project).error().with(named));
   out.project = *std::move(project);
   std::vector<std::string> profiles = flags.list("profile");
   if (profiles.empty())
@@ -112,13 +126,14 @@ Result<std::string> load_name(const Flags& flags) {
   return loaded.project.name;
 }
 
-Result<std::vector<Member>> find_members(EngineClient& client, const std::string& project, bool all) {
+Result<std::vector<Member>> find_members(EngineClient& client, const std::string& project, bool all, bool once) {
   TRY_ASSIGN(std::string filters, docker_client::encode_filters({"label=com.docker.compose.project=" + project}));
   TRY_ASSIGN(json::Value answer, client.get(cat("/containers/json?all=", all, "&filters=", filters)));
   std::vector<Member> out;
   if (!answer.is_array()) return out;
   for (json::Value& c : answer.get_array()) {
     auto label = [&](std::string_view name) { return std::string(json::get_string(c, {"Labels", cat("com.docker.compose.", name)})); };
+    if (!once && label("oneoff") == "True") continue;
     std::vector<std::string> names = docker::strings_of(c, {"Names"});
     Member m{.id = std::string(json::get_string(c, {"Id"})), .name = names.empty() ? "" : names[0].substr(1), .service = label("service"), .hash = label("config-hash"), .image_id = std::string(json::get_string(c, {"ImageID"})),
              .state = std::string(json::get_string(c, {"State"})), .depends_on = label("depends_on"), .number = parse_int<int>(label("container-number")).value_or(1)};

@@ -11,8 +11,8 @@ struct Loaded {
   Project project;
   std::set<std::string> profiles;
 };
-// The file that --file names, or the first of compose.yaml, compose.yml, docker-compose.yaml, docker-compose.yml here or above. kNotFound where there
-// is none.
+// The files that --file or COMPOSE_FILE name; else the first of compose.yaml, compose.yml, docker-compose.yaml, docker-compose.yml here or above, and
+// the override file beside it. kNotFound where there is none.
 Result<Loaded> load_project(const docker_client::Flags& flags);
 // Without a file where --project-name says all that is asked.
 Result<std::string> load_name(const docker_client::Flags& flags);
@@ -22,8 +22,10 @@ struct Member {
   int number = 1;
   json::Value summary;  // of GET /containers/json
 };
-// The project's containers, by service and number.
-Result<std::vector<Member>> find_members(docker_client::EngineClient& client, const std::string& project, bool all = true);
+// The project's containers, by service and number; those of run only where once is asked.
+Result<std::vector<Member>> find_members(docker_client::EngineClient& client, const std::string& project, bool all = true, bool once = false);
+// Of the words' services, all where there are none. kNotFound names a service without a container.
+Result<std::vector<Member>> members_of(docker_client::Command& command, bool all = true);
 
 // One POST or DELETE each, side by side; the first error is returned when all have ended. Missing ones are no error.
 struct Change {
@@ -46,6 +48,31 @@ std::vector<std::vector<Member>> in_steps(std::vector<Member> left);
 Result<> stop_members(docker_client::EngineClient& client, const std::vector<Member>& members, const std::string& timeout);
 Result<> remove_members(docker_client::EngineClient& client, const std::vector<Member>& members, bool volumes);
 
+// The id of a service's image, which is built or pulled where the flags (build, no-build, pull) and the file want it.
+Result<std::string> ensure_image(docker_client::EngineClient& client, const Service& service, const docker_client::Flags& flags);
+
+// Commands: up.cc
 Result<int> up(docker_client::Command& command);
+Result<int> create(docker_client::Command& command);
+Result<int> run_once(docker_client::Command& command);
+// images.cc
+Result<int> build(docker_client::Command& command);
+Result<int> pull(docker_client::Command& command);
+Result<int> push(docker_client::Command& command);
+Result<int> images(docker_client::Command& command);
+// on_members.cc
+Result<int> attach(docker_client::Command& command);
+Result<int> copy(docker_client::Command& command);
+Result<int> events(docker_client::Command& command);
+Result<int> exec(docker_client::Command& command);
+Result<int> kill(docker_client::Command& command);
+Result<int> list_projects(docker_client::Command& command);
+Result<int> pause(docker_client::Command& command);
+Result<int> port(docker_client::Command& command);
+Result<int> remove(docker_client::Command& command);
+Result<int> stats(docker_client::Command& command);
+Result<int> top(docker_client::Command& command);
+Result<int> unpause(docker_client::Command& command);
+Result<int> wait(docker_client::Command& command);
 
 }  // namespace monopod::compose

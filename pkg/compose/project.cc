@@ -208,6 +208,11 @@ std::string config_hash_of(const Service& service) {
   json::Object networks;
   for (const auto& [name, settings] : service.networks) networks[name] = settings;
   all["networks"] = std::move(networks);
+  json::Array more;  // where there is any: a file without them keeps its hash
+  for (const auto& [other, alias] : service.links) more.emplace_back(cat("link ", other, ":", alias));
+  for (const std::string& from : service.volumes_from) more.emplace_back(cat("volumes from ", from));
+  for (const OwnFile& file : service.files) more.emplace_back(cat("file ", file.target, " ", file.mode, " ", file.uid, ":", file.gid, " ", image::digest_of(file.content)));
+  if (!more.empty()) all["more"] = std::move(more);
   return image::digest_of(json::format(json::Value(std::move(all)))).substr(7);
 }
 

@@ -30,6 +30,13 @@ struct Dependency {
   bool required = true;
 };
 
+// A file of the compose file's own, or of a variable: put into the container before it starts.
+struct OwnFile {
+  std::string target;  // absolute
+  std::string content;
+  std::uint32_t mode = 0444, uid = 0, gid = 0;
+};
+
 struct Service {
   std::string name;
   json::Object body{};                  // of POST /containers/create, without labels of ours
@@ -43,6 +50,9 @@ struct Service {
   std::map<std::string, json::Object> networks{};  // key of the file -> endpoint settings; empty with a network_mode
   std::string shares_network_of{};                 // the service of network_mode: service:NAME
   std::set<std::string> volumes{};                 // keys of the file
+  std::vector<OwnFile> files{};
+  std::vector<std::pair<std::string, std::string>> links{};  // a service, or a container where it is none of the file; and its name here
+  std::vector<std::string> volumes_from{};                   // "SERVICE[:ro]" or "container:NAME[:ro]"
 };
 
 struct Network {
@@ -73,12 +83,12 @@ struct Sources {
 struct ProjectOptions {
   std::string name{};       // wins over the file's; empty: the file's, else the directory's
   std::string directory;    // what relative paths start from, absolute
-  std::string file{};       // for labels
+  std::string file{};       // or several, with commas between; for labels
 };
 
 // The file's tree with its variables filled in. kInvalidArgument.
 Result<json::Value> read_tree(std::string_view text, const Sources& sources);
-// kInvalidArgument "services.web.ports: ..." for what is wrong, kUnimplemented "services.web: key \"links\" is not supported" for what we lack.
+// kInvalidArgument "services.web.ports: ..." for what is wrong, kUnimplemented "services.web: key \"gpus\" is not supported" for what we lack.
 Result<Project> read_project(const json::Value& tree, const ProjectOptions& options, const Sources& sources);
 
 // Those that the profiles and names choose, with all they depend on. kNotFound for a name that is not there.

@@ -86,7 +86,8 @@ class ServiceReader {
         {"labels", &ServiceReader::labels}, {"deploy", &ServiceReader::deploy}, {"profiles", &ServiceReader::profiles}, {"container_name", &ServiceReader::container_name}, {"scale", &ServiceReader::scale},
         {"pull_policy", &ServiceReader::pull_policy}, {"platform", &ServiceReader::platform}, {"stop_grace_period", &ServiceReader::stop_grace_period}, {"extra_hosts", &ServiceReader::extra_hosts},
         {"sysctls", &ServiceReader::sysctls}, {"ulimits", &ServiceReader::ulimits}, {"devices", &ServiceReader::devices}, {"logging", &ServiceReader::logging}, {"cpus", &ServiceReader::cpus},
-        {"secrets", &ServiceReader::secrets}, {"configs", &ServiceReader::configs}, {"attach", &ServiceReader::nothing},
+        {"secrets", &ServiceReader::secrets}, {"configs", &ServiceReader::configs}, {"attach", &ServiceReader::nothing}, {"develop", &ServiceReader::nothing},
+        {"links", &ServiceReader::links}, {"external_links", &ServiceReader::external_links}, {"volumes_from", &ServiceReader::volumes_from}, {"label_file", &ServiceReader::label_file}, {"annotations", &ServiceReader::annotations},
     };
     for (const Own& own : kOwn)
       if (own.key == key) return (this->*own.read)(at);
@@ -200,7 +201,8 @@ class ServiceReader {
     }
     for (const auto& [name, network] : at.members()) {
       json::Object settings;
-      for (auto& [key, member] : network.members({"aliases", "ipv4_address", "priority"})) {
+      for (auto& [key, member] : network.members({"aliases", "ipv4_address", "priority", "gw_priority", "mac_address"})) {
+        if (key == "mac_address") settings["MacAddress"] = member.text();
         if (key == "aliases") settings["Aliases"] = array_of(member.texts());
         if (key == "ipv4_address") settings["IPAMConfig"] = json::Object{{"IPv4Address", member.text()}};
       }
@@ -270,13 +272,7 @@ class ServiceReader {
       else if (key == "create_host_path") options["CreateMountpoint"] = member.truth();
       else if (key == "nocopy") options["NoCopy"] = member.truth();
       else if (key == "size") options["SizeBytes"] = size_of(member);
-      else if (key == "mode") {
-        std::string text = member.text();
-        int mode = 0;
-        auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
-        if (ec != std::errc() || end != text.data() + text.size()) member.wrong("want octal digits");
-        options["Mode"] = mode;
-      }
+      else if (key == "mode") options["Mode"] = octal_of(member);
     }
     return options;
   }
@@ -288,27 +284,55 @@ class ServiceReader {
     }
     host_["Tmpfs"] = std::move(out);
   }
-  // Secrets and configs are files of the host, bound read-only.
-  void bound_files(const At& at, std::string_view kind, std::string_view below) {
+  // Secrets and configs: files of the host are bound read-only, what a variable or the compose file itself holds is written into the container.
+  void declared_files(const At& at, std::string_view kind, std::string_view below) {
     for (const json::Value& v : at.list()) {
       At use = at.item(v);
-      std::string source, target, file;
-      if (v.is_object())
-        for (auto& [key, member] : use.members({"source", "target"})) (key == "source" ? source : target) = member.text();
-      else source = use.text();
+      std::string source;
+      OwnFile out;
+      if (v.is_object()) {
+        for (auto& [key, member] : use.members({"source", "target", "uid", "gid", "mode"})) {
+          if (key == "source" || key == "target") (key == "source" ? source : out.target) = member.text();
+          else if (key == "mode") out.mode = static_cast<std::uint32_t>(octal_of(member));
+          else (key == "uid" ? out.uid : out.gid) = static_cast<std::uint32_t>(member.number());
+        }
+      } else {
+        source = use.text();
+      }
       const json::Value* declared = json::find(context_.tree, {kind, source});
       if (declared == nullptr) return at.wrong(cat("\"", source, "\" is not declared below ", kind));
       At section{*declared, at.note, nullptr, kind}, one{*declared, at.note, &section, source};
-      for (auto& [key, member] : one.members({"file", "name"}))
-        if (key == "file") file = member.text();
-      if (file.empty()) one.not_supported("only those of a file are supported");
-      if (target.empty()) target = source;
-      if (!target.starts_with('/')) target = cat(below, target);
-      mounts_.push_back(json::Object{{"Type", "bind"}, {"Source", docker_client::absolute_path(file, directory_)}, {"Target", target}, {"ReadOnly", true}});
+      if (out.target.empty()) out.target = source;
+      if (!out.target.starts_with('/')) out.target = cat(below, out.target);
+      add_declared(one, std::move(out));
     }
   }
-  void secrets(const At& at) { bound_files(at, "secrets", "/run/secrets/"); }
-  void configs(const At& at) { bound_files(at, "configs", "/"); }
+  void add_declared(const At& one, OwnFile file) {
+    for (auto& [key, member] : one.members({"file", "environment", "content", "name", "external"})) {
+      if (key == "name" || key == "external") continue;
+      std::string text = member.text();
+      if (key == "file") {
+        mounts_.push_back(json::Object{{"Type", "bind"}, {"Source", docker_client::absolute_path(text, directory_)}, {"Target", file.target}, {"ReadOnly", true}});
+        return;
+      }
+      std::optional<std::string> content = key == "content" ? text : context_.sources.variable(text);
+      if (!content) return member.wrong(cat("the variable ", text, " is not set"));
+      file.content = *std::move(content);
+      service_.files.push_back(std::move(file));
+      return;
+    }
+    one.not_supported("only those of a file, a variable (environment) or the compose file itself (content) are supported");
+  }
+  static int octal_of(const At& at) {
+    std::string text = at.text();
+    std::string_view digits = text.starts_with("0o") ? std::string_view(text).substr(2) : text;
+    int mode = 0;
+    auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), mode, 8);
+    if (ec != std::errc() || end != digits.data() + digits.size() || mode > 07777) at.wrong("want octal digits");
+    return mode;
+  }
+  void secrets(const At& at) { declared_files(at, "secrets", "/run/secrets/"); }
+  void configs(const At& at) { declared_files(at, "configs", "/"); }
   void devices(const At& at) {
     json::Array out;
     for (const std::string& text : at.texts()) out.push_back(taken(at, docker_client::parse_device(text)));
@@ -318,10 +342,11 @@ class ServiceReader {
   // --- the rest
   void depends_on(const At& at) {
     if (!at.value.is_object()) {
-      for (std::string& name : at.texts()) service_.dependencies.push_back({std::move(name)});
+      for (const std::string& name : at.texts()) depend_on(name);
       return;
     }
     for (const auto& [name, on] : at.members()) {
+      std::erase_if(service_.dependencies, [&](const Dependency& d) { return d.service == name; });  // one of links
       Dependency dependency{std::string(name)};
       for (auto& [key, member] : on.members({"condition", "restart", "required"})) {
         if (key == "required") dependency.required = member.truth();
@@ -338,15 +363,64 @@ class ServiceReader {
     std::string text = at.text();
     host_["RestartPolicy"] = taken(at, docker_client::parse_restart_policy(text == "false" ? "no" : text));
   }
-  void labels(const At& at) { service_.body["Labels"] = object_of(at); }
+  void labels(const At& at) {
+    json::Object& all = service_.body["Labels"].is_object() ? service_.body["Labels"].get_object() : service_.body["Labels"].emplace_object();
+    for (const auto& [key, value] : object_of(at)) all[key] = value;  // over those of a file
+  }
+  void label_file(const At& at) {
+    for (const std::string& path : at.texts()) {
+      auto text = context_.sources.read_file(docker_client::absolute_path(path, directory_));
+      auto pairs = text ? parse_dotenv(*text, context_.sources.variable) : Result<std::map<std::string, std::string>>(fail(text.error()));
+      if (!pairs) return at.wrong(cat(path, ": ", pairs.error().message()));
+      json::Value& all = service_.body["Labels"];
+      if (!all.is_object()) all = json::Object();
+      for (const auto& [name, value] : *pairs) all.get_object().insert({{name, value}});
+    }
+  }
+  void annotations(const At& at) { host_["Annotations"] = object_of(at); }
+  static std::pair<std::string, std::string> link_of(const std::string& text) {
+    auto [name, alias] = split_once(text, ':');
+    return {std::string(name), std::string(alias.value_or(name))};
+  }
+  void links(const At& at) {
+    for (const std::string& text : at.texts()) {
+      service_.links.push_back(link_of(text));
+      depend_on(service_.links.back().first);
+    }
+  }
+  void external_links(const At& at) {
+    for (const std::string& text : at.texts()) service_.links.push_back(link_of(text));
+  }
+  void volumes_from(const At& at) {
+    service_.volumes_from = at.texts();
+    for (const std::string& text : service_.volumes_from)
+      if (!text.starts_with("container:")) depend_on(std::string(split_once(text, ':').first));
+  }
+  void depend_on(const std::string& name) {
+    if (std::ranges::find(service_.dependencies, name, &Dependency::service) == service_.dependencies.end()) service_.dependencies.push_back({name});
+  }
+  void restart_of(const At& at) {
+    std::string condition = "any", attempts;
+    for (auto& [key, member] : at.members({"condition", "delay", "max_attempts", "window"})) {
+      if (key == "condition") condition = member.text();
+      if (key == "max_attempts") attempts = member.text();
+    }
+    if (condition == "none") condition = "no";
+    else if (condition == "any") condition = "always";
+    else if (condition != "on-failure") at.wrong("condition: want none, on-failure or any");
+    host_["RestartPolicy"] = taken(at, docker_client::parse_restart_policy(condition == "on-failure" && !attempts.empty() ? cat(condition, ":", attempts) : condition));
+  }
+  // What only a swarm could do (placement, updates) is read over, as docker compose does.
   void deploy(const At& at) {
-    for (auto& [key, member] : at.members({"resources", "replicas", "labels", "mode"})) {
+    for (auto& [key, member] : at.members({"resources", "replicas", "labels", "mode", "restart_policy", "placement", "update_config", "rollback_config", "endpoint_mode"})) {
       if (key == "replicas") scale(member);
+      if (key == "restart_policy" && !host_.contains("RestartPolicy")) restart_of(member);
       if (key != "resources") continue;
       for (auto& [kind, of] : member.members({"limits", "reservations"})) {
         bool limits = kind == "limits";
-        for (auto& [name, value] : of.members({"cpus", "memory", "pids"})) {
-          if (name == "memory") host_[limits ? "Memory" : "MemoryReservation"] = size_of(value);
+        for (auto& [name, value] : of.members({"cpus", "memory", "pids", "devices"})) {
+          if (name == "devices") value.not_supported("devices (GPUs) are not supported");
+          else if (name == "memory") host_[limits ? "Memory" : "MemoryReservation"] = size_of(value);
           else if (name == "pids") host_["PidsLimit"] = value.number();
           else if (limits) cpus(value);  // a reservation of CPU is the scheduler's of a swarm
         }

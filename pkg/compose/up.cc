@@ -1,13 +1,19 @@
-// up: what the file asks for becomes what the engine has.
+// up, create and run: what the file asks for becomes what the engine has.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <thread>
 
+#include "base/rng.h"
 #include "base/strings.h"
 #include "compose/load.h"
 #include "docker/call.h"
 #include "docker_client/transfer.h"
+#include "docker_client/values.h"
 #include "http/query.h"
+#include "image/fd_streams.h"
+#include "image/tar.h"
 
 namespace monopod::compose {
 namespace {
@@ -18,22 +24,24 @@ using docker_client::path_of;
 
 constexpr std::chrono::milliseconds kLookAgain{200};
 
-Result<> build_image(EngineClient& client, const std::string& image, const Build& build) {
-  http::Query query;
-  query.add("t", image);
-  query.add("dockerfile", build.dockerfile);
-  if (!build.target.empty()) query.add("target", build.target);
-  if (!build.arguments.empty()) query.add("buildargs", json::format(docker::object_of(build.arguments)));
-  if (!build.labels.empty()) query.add("labels", json::format(docker::object_of(build.labels)));
-  if (build.no_cache) query.add("nocache", "1");
-  say(cat("Image ", image, "  Building"));
-  TRY_ASSIGN(std::string answer, docker_client::upload_tree(client, "POST", "/build?" + query.format(), build.context, "/", "."));
-  TRY_ASSIGN(std::vector<json::Value> lines, docker_client::take_documents(answer));
-  for (const json::Value& line : lines) {
-    std::fputs(std::string(json::get_string(line, {"stream"})).c_str(), stderr);
-    if (std::string_view error = json::get_string(line, {"error"}); !error.empty()) return fail(Code::kUnknown, cat("build ", image, ": ", error));
-  }
-  say(cat("Image ", image, "  Built"));
+// As one tar, which the engine unpacks.
+Result<> put_files(EngineClient& client, const std::string& id, const std::vector<OwnFile>& files) {
+  auto answer = docker_client::upload_from(client, "PUT", path_of("containers", id, "/archive?path=/"), [&](int to) -> Result<> {
+    image::FdSink sink(to);
+    image::TarWriter tar(sink);
+    for (const OwnFile& file : files) {
+      image::TarEntry entry;
+      entry.name = file.target.substr(1);
+      entry.mode = file.mode;
+      entry.uid = file.uid;
+      entry.gid = file.gid;
+      entry.size = entry.data_bytes = file.content.size();
+      TRY(tar.begin(entry));
+      TRY(tar.write(std::as_bytes(std::span(file.content))));
+    }
+    return tar.finish();
+  });
+  if (!answer) return fail(std::move(answer).error());
   return {};
 }
 
@@ -41,10 +49,13 @@ class Up {
  public:
   Up(Command& command, const Project& project) : client_(command.client), flags_(command.flags), project_(project) {}
 
-  Result<> run(const std::set<std::string>& services) {
+  // more: services that are made otherwise, and want their networks and volumes, too.
+  Result<> run(const std::set<std::string>& services, const std::set<std::string>& more = {}) {
     TRY_ASSIGN(auto steps, order_services(project_, services));
-    TRY(make_networks(services));
-    TRY(make_volumes(services));
+    std::set<std::string> all = services;
+    all.insert(more.begin(), more.end());
+    TRY(make_networks(all));
+    TRY(make_volumes(all));
     TRY_ASSIGN(members_, find_members(client_, project_.name));
     TRY(look_at_orphans());
     for (const auto& step : steps)
@@ -52,6 +63,10 @@ class Up {
         auto done = bring_up(project_.services.at(name));
         if (!done) return fail(std::move(done).error().with(name));
       }
+    return {};
+  }
+  Result<> await_dependencies(const Service& service) {
+    for (const Dependency& on : service.dependencies) TRY(await(on));
     return {};
   }
   std::vector<Member> chosen{};  // that run now, in the file's order
@@ -104,16 +119,8 @@ class Up {
   }
 
   Result<> bring_up(const Service& service) {
-    for (const Dependency& on : service.dependencies) TRY(await(on));
-    std::string image(json::get_string(json::Value(service.body), {"Image"}));
-    auto there = client_.get(path_of("images", image, "/json"));
-    bool build = service.build && !flags_.on("no-build") && (!there || flags_.on("build") || service.pull_policy == "build");
-    if (build) TRY(build_image(client_, image, *service.build));
-    else if (service.pull_policy == "always" || flags_.text("pull") == "always") TRY(docker_client::pull_image(client_, image, service.platform, false));
-    else if (!there && service.pull_policy != "never" && flags_.text("pull") != "never") TRY(docker_client::pull_image(client_, image, service.platform, false));
-    there = client_.get(path_of("images", image, "/json"));
-    if (!there) return fail(there.error());
-    std::string image_id(json::get_string(*there, {"Id"}));
+    TRY(await_dependencies(service));
+    TRY_ASSIGN(std::string image_id, ensure_image(client_, service, flags_));
     int replicas = service.replicas;
     for (const std::string& text : flags_.list("scale"))
       if (auto [name, n] = split_once(text, '='); name == service.name) {
@@ -158,9 +165,16 @@ class Up {
     return {};
   }
 
-  Result<std::string> create(const Service& service, int number, const std::string& name, const std::string& hash) {
-    json::Value body(service.body);
-    for (const auto& [key, value] : labels_of(project_, service, number, hash)) json::at_path(body, {"Labels", key}) = value;
+  Result<std::string> create(const Service& service, int number, const std::string& name, const std::string& hash) { return create(service, json::Value(service.body), name, labels_of(project_, service, number, hash)); }
+
+ public:
+  // body: the service's, or what became of it.
+  Result<std::string> create(const Service& service, json::Value body, const std::string& name, const std::map<std::string, std::string>& labels) {
+    json::Array links, from;
+    for (const auto& [other, alias] : service.links) links.emplace_back(cat(name_of(other), ":", alias));
+    for (const std::string& text : service.volumes_from) from.emplace_back(volumes_source(text));
+    if (!from.empty()) json::at_path(body, {"HostConfig", "VolumesFrom"}) = std::move(from);
+    for (const auto& [key, value] : labels) json::at_path(body, {"Labels", key}) = value;
     json::Object endpoints;
     std::string first;
     for (const auto& [key, settings] : service.networks) {
@@ -168,6 +182,7 @@ class Up {
       json::Value& aliases = json::at_path(endpoint, {"Aliases"});
       if (!aliases.is_array()) aliases = json::Array{};
       aliases.get_array().emplace_back(service.name);
+      if (!links.empty()) json::at_path(endpoint, {"Links"}) = links;
       const std::string& engine_name = project_.networks.at(key).name;
       if (first.empty() || key == "default") first = engine_name;
       endpoints[engine_name] = std::move(endpoint);
@@ -181,15 +196,33 @@ class Up {
     docker_client::Flags flags;
     if (!service.platform.empty()) flags.add("platform", service.platform);
     flags.add("pull", "never");
-    return docker_client::create_container(client_, body, name, flags);
+    TRY_ASSIGN(std::string id, docker_client::create_container(client_, body, name, flags));
+    if (!service.files.empty()) TRY(put_files(client_, id, service.files));
+    return id;
   }
 
+
+ private:
+  // The service's first container, as it is now; null where it is none of the file.
+  const Member* member_of(const std::string& service) const {
+    for (const std::vector<Member>* all : {&chosen, &members_})
+      for (const Member& m : *all)
+        if (m.service == service) return &m;
+    return nullptr;
+  }
   std::string id_of(const std::string& service) const {
-    for (const Member& m : chosen)
-      if (m.service == service) return m.id;
-    for (const Member& m : members_)
-      if (m.service == service) return m.id;
-    return service;
+    const Member* m = member_of(service);
+    return m == nullptr ? service : m->id;
+  }
+  std::string name_of(const std::string& service) const {
+    const Member* m = member_of(service);
+    return m == nullptr ? service : m->name;
+  }
+  // "db:ro" as its container's id and ":ro"
+  std::string volumes_source(std::string_view text) const {
+    if (text.starts_with("container:")) return std::string(text.substr(10));
+    auto [service, mode] = split_once(text, ':');
+    return cat(id_of(std::string(service)), mode ? ":" : "", mode.value_or(""));
   }
 
   // Until the service it depends on is what the file wants of it. forever: its health check, or its program, decides.
@@ -258,6 +291,90 @@ Result<int> up(Command& c) {
   std::erase_if(members, [&](const Member& m) { return !chosen.contains(m.service); });
   TRY(stop_members(c.client, members, c.flags.text("timeout")));
   return 128 + signal;
+}
+
+Result<int> create(Command& c) {
+  TRY_ASSIGN(Loaded loaded, load_project(c.flags));
+  TRY_ASSIGN(std::set<std::string> chosen, choose_services(loaded.project, c.words, loaded.profiles));
+  docker_client::Flags flags = c.flags;
+  flags.add("no-start", "true");
+  Command quiet{c.client, flags, c.words};
+  TRY(Up(quiet, loaded.project).run(chosen));
+  return 0;
+}
+
+namespace {
+
+// What run's flags and words make of a service's body.
+Result<json::Value> once_body(const Service& service, const Command& c, bool tty) {
+  json::Value body(service.body);
+  json::Object& out = body.get_object();
+  if (c.words.size() > 1) out["Cmd"] = docker::array_of(std::vector<std::string>(c.words.begin() + 1, c.words.end()));
+  if (c.flags.has("entrypoint")) {
+    TRY_ASSIGN(std::vector<std::string> words, split_command(c.flags.text("entrypoint")));
+    out["Entrypoint"] = docker::array_of(words);
+    if (c.words.size() < 2) out["Cmd"] = json::Array();
+  }
+  for (const auto& [flag, member] : {std::pair("user", "User"), {"workdir", "WorkingDir"}})
+    if (c.flags.has(flag)) out[member] = c.flags.text(flag);
+  std::vector<std::string> env = docker::strings_of(body, {"Env"});
+  for (const std::string& line : c.flags.list("env")) docker_client::add_environment(line, env);
+  out["Env"] = docker::array_of(env);
+  json::Array binds;
+  json::Object anonymous;
+  for (const std::string& volume : c.flags.list("volume")) TRY(docker_client::add_volume(volume, "", binds, anonymous));
+  json::Value& host = json::at_path(body, {"HostConfig"});
+  json::Value& all = json::at_path(host, {"Binds"});
+  if (!all.is_array()) all = json::Array();
+  for (json::Value& bind : binds) all.get_array().push_back(std::move(bind));
+  if (!c.flags.on("service-ports")) host.get_object().erase("PortBindings");
+  json::Object exposed, bindings;
+  for (const std::string& port : c.flags.list("publish")) TRY(docker_client::add_published_port(port, exposed, bindings));
+  for (auto& [port, binding] : bindings) json::at_path(host, {"PortBindings", std::string_view(port)}) = binding;
+  for (auto& [port, nothing] : exposed) json::at_path(body, {"ExposedPorts", std::string_view(port)}) = nothing;
+  host.get_object().erase("RestartPolicy");
+  if (c.flags.on("rm")) json::at_path(host, {"AutoRemove"}) = true;
+  out["Tty"] = tty;
+  bool input = !c.flags.on("detach");
+  out["OpenStdin"] = out["StdinOnce"] = out["AttachStdin"] = input;
+  out["AttachStdout"] = out["AttachStderr"] = input;
+  return body;
+}
+
+}  // namespace
+
+Result<int> run_once(Command& c) {
+  TRY_ASSIGN(Loaded loaded, load_project(c.flags));
+  auto found = loaded.project.services.find(c.words[0]);
+  if (found == loaded.project.services.end()) return fail(Code::kNotFound, cat("no such service: ", c.words[0]));
+  const Service& service = found->second;
+  TRY_ASSIGN(std::set<std::string> chosen, choose_services(loaded.project, {service.name}, loaded.profiles));
+  chosen.erase(service.name);
+  if (c.flags.on("no-deps")) chosen.clear();
+  Up up(c, loaded.project);
+  TRY(up.run(chosen, {service.name}));
+  TRY(up.await_dependencies(service));
+  TRY(ensure_image(c.client, service, c.flags));
+  bool tty = !c.flags.on("no-TTY") && !c.flags.on("detach") && ::isatty(0) == 1 && ::isatty(1) == 1;
+  TRY_ASSIGN(json::Value body, once_body(service, c, tty));
+  std::map<std::string, std::string> labels = labels_of(loaded.project, service, 1, config_hash_of(service));
+  labels["com.docker.compose.oneoff"] = "True";
+  labels["com.docker.compose.slug"] = SystemRng().uuid().substr(24);
+  for (const std::string& text : c.flags.list("label")) {
+    auto [key, value] = split_once(text, '=');
+    labels[std::string(key)] = value.value_or("");
+  }
+  TRY_ASSIGN(std::string id, up.create(service, std::move(body), c.flags.text("name", cat(loaded.project.name, "-", service.name, "-run-", labels["com.docker.compose.slug"])), labels));
+  if (c.flags.on("detach")) {
+    TRY(c.client.post(path_of("containers", id, "/start")));
+    std::printf("%s\n", id.c_str());
+    return 0;
+  }
+  docker_client::Flags flags;
+  for (const char* name : {"attach", "interactive"}) flags.add(name, "true");
+  std::vector<std::string> words{id};
+  Command attached{c.client, flags, words};
+  return docker_client::start_containers(attached);
 }
 
 }  // namespace monopod::compose

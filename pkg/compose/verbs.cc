@@ -68,16 +68,51 @@ constexpr FlagRow kConfigFlags[] = {
     {kSwitch, "--images", "Names of images"},
 };
 constexpr FlagRow kStopFlags[] = {{kValue, "-t,--timeout", "Seconds until they are killed"}};
-
-// Of the words' services, all where there are none.
-Result<std::vector<Member>> members_of(Command& c, bool all = true) {
-  TRY_ASSIGN(std::string name, load_name(c.flags));
-  TRY_ASSIGN(std::vector<Member> members, find_members(c.client, name, all));
-  for (const std::string& word : c.words)
-    if (std::ranges::find(members, word, &Member::service) == members.end()) return fail(Code::kNotFound, cat("no container of service ", word, ": monopod compose ps -a shows what is there"));
-  if (!c.words.empty()) std::erase_if(members, [&](const Member& m) { return std::ranges::find(c.words, m.service) == c.words.end(); });
-  return members;
-}
+constexpr FlagRow kCreateFlags[] = {
+    {kSwitch, "--build", "Build images even where they are there"},
+    {kSwitch, "--no-build", "Build nothing"},
+    {kSwitch, "--force-recreate", "New containers even where nothing has changed"},
+    {kSwitch, "--no-recreate", "Keep containers that are there"},
+    {kValue, "--pull", "always, missing or never"},
+    {kSwitch, "--remove-orphans", "Remove containers of services that are not in the file"},
+    {kList, "--scale", "SERVICE=N containers"},
+};
+constexpr FlagRow kRunFlags[] = {
+    {kSwitch, "-d,--detach", "In the background; the container's id is printed"},
+    {kSwitch, "--build", "Build the image even where it is there"},
+    {kValue, "--entrypoint", "Another entrypoint"},
+    {kList, "-e,--env", "NAME=value"},
+    {kList, "-l,--label", "NAME=value"},
+    {kValue, "--name", "Name of the container"},
+    {kSwitch, "-T,--no-TTY", "No terminal"},
+    {kSwitch, "--no-deps", "Without the services it depends on"},
+    {kList, "-p,--publish", "[ADDRESS:][HOST-PORT:]PORT[/udp]"},
+    {kValue, "--pull", "always, missing or never"},
+    {kSwitch, "--rm", "Remove the container when it ends"},
+    {kSwitch, "-P,--service-ports", "Publish the service's ports"},
+    {kValue, "-u,--user", "User, or user:group"},
+    {kList, "-v,--volume", "SOURCE:/target[:ro]"},
+    {kValue, "-w,--workdir", "Directory to run in"},
+};
+constexpr FlagRow kExecFlags[] = {
+    {kSwitch, "-d,--detach", "In the background"},
+    {kList, "-e,--env", "NAME=value"},
+    {kValue, "--index", "The service's container of this number"},
+    {kSwitch, "-T,--no-TTY", "No terminal"},
+    {kSwitch, "--privileged", "With all capabilities"},
+    {kValue, "-u,--user", "User, or user:group"},
+    {kValue, "-w,--workdir", "Directory to run in"},
+};
+constexpr FlagRow kBuildFlags[] = {{kList, "--build-arg", "NAME=value, or NAME for our own value"}, {kSwitch, "--no-cache", "Every step anew"}};
+constexpr FlagRow kPullFlags[] = {{kSwitch, "--ignore-pull-failures", "Go on where an image is not to be had"}, {kSwitch, "-q,--quiet", "No progress"}};
+constexpr FlagRow kKillFlags[] = {{kValue, "-s,--signal", "Signal instead of SIGKILL"}};
+constexpr FlagRow kRmFlags[] = {{kSwitch, "-f,--force", "Do not ask"}, {kSwitch, "-s,--stop", "Stop them first"}, {kSwitch, "-v,--volumes", "With their anonymous volumes"}};
+constexpr FlagRow kIndexFlags[] = {{kValue, "--index", "The service's container of this number"}};
+constexpr FlagRow kPortFlags[] = {{kValue, "--index", "The service's container of this number"}, {kValue, "--protocol", "tcp or udp"}};
+constexpr FlagRow kListFlags[] = {{kSwitch, "-q,--quiet", "Names, or ids, only"}, {kValue, "--format", "table, json or a template"}, {kValue, "-o,--output", "table or json"}};
+constexpr FlagRow kProjectFlags[] = {{kSwitch, "-a,--all", "Also those of which nothing runs"}, {kSwitch, "-q,--quiet", "Names only"}, {kValue, "--format", "table, json or a template"}, {kValue, "-o,--output", "table or json"}};
+constexpr FlagRow kStatsFlags[] = {{kSwitch, "--no-stream", "Once"}, {kValue, "--format", "table, json or a template"}, {kValue, "-o,--output", "table or json"}};
+constexpr FlagRow kEventsFlags[] = {{kValue, "--since", "A time"}, {kValue, "--until", "A time"}, {kValue, "-o,--output", "json for a line each"}};
 
 // Networks or volumes that carry the project's label.
 Result<std::vector<std::string>> labelled(docker_client::EngineClient& client, const char* kind, const std::string& project) {
@@ -102,7 +137,7 @@ Result<int> down(Command& c) {
   } else {
     return fail(loaded.error());
   }
-  TRY_ASSIGN(std::vector<Member> members, find_members(c.client, project));
+  TRY_ASSIGN(std::vector<Member> members, find_members(c.client, project, true, true));
   if (!services.empty() && !c.flags.on("remove-orphans")) std::erase_if(members, [&](const Member& m) { return !services.contains(m.service); });
   TRY(stop_members(c.client, members, c.flags.text("timeout")));
   TRY(remove_members(c.client, members, true));
@@ -203,9 +238,28 @@ std::span<const Verb> compose_verbs() {
       {"ps", nullptr, "[SERVICE...]", "List containers", {kPsFlags}, 0, 1'000'000, false, ps},
       {"logs", nullptr, "[SERVICE...]", "Show what containers wrote", {kLogsFlags}, 0, 1'000'000, false, logs},
       {"config", "convert", "[SERVICE...]", "Check the file and print it with its variables filled in", {kConfigFlags}, 0, 1'000'000, false, config, 1, false},
+      {"create", nullptr, "[SERVICE...]", "Make what the file describes, without starting it", {kCreateFlags}, 0, 1'000'000, false, create},
+      {"run", nullptr, "SERVICE [COMMAND...]", "Run a command in a new container of a service", {kRunFlags}, 1, 1'000'000, true, run_once, 125},
+      {"exec", nullptr, "SERVICE COMMAND...", "Run a command in a service's container", {kExecFlags}, 2, 1'000'000, true, exec},
+      {"attach", nullptr, "SERVICE", "Connect this terminal to a service's program", {kIndexFlags}, 1, 1, false, attach},
+      {"build", nullptr, "[SERVICE...]", "Build images", {kBuildFlags}, 0, 1'000'000, false, build},
+      {"pull", nullptr, "[SERVICE...]", "Fetch images from their registries", {kPullFlags}, 0, 1'000'000, false, pull},
+      {"push", nullptr, "[SERVICE...]", "Send images that are built here to their registries", {}, 0, 1'000'000, false, push},
+      {"images", nullptr, "[SERVICE...]", "List images of containers", {kListFlags}, 0, 1'000'000, false, images},
       {"stop", nullptr, "[SERVICE...]", "Stop containers", {kStopFlags}, 0, 1'000'000, false, stop},
       {"start", nullptr, "[SERVICE...]", "Start containers that were stopped", {}, 0, 1'000'000, false, start},
       {"restart", nullptr, "[SERVICE...]", "Stop and start containers", {kStopFlags}, 0, 1'000'000, false, restart},
+      {"kill", nullptr, "[SERVICE...]", "Send a signal to containers", {kKillFlags}, 0, 1'000'000, false, kill},
+      {"rm", nullptr, "[SERVICE...]", "Remove containers that do not run", {kRmFlags}, 0, 1'000'000, false, remove},
+      {"pause", nullptr, "[SERVICE...]", "Freeze all processes of containers", {}, 0, 1'000'000, false, pause},
+      {"unpause", nullptr, "[SERVICE...]", "Let frozen containers go on", {}, 0, 1'000'000, false, unpause},
+      {"wait", nullptr, "SERVICE...", "Wait until containers end, and print their exit codes", {}, 1, 1'000'000, false, wait},
+      {"top", nullptr, "[SERVICE...]", "Show processes", {}, 0, 1'000'000, false, top},
+      {"stats", nullptr, "[SERVICE...]", "Show what containers use, live", {kStatsFlags}, 0, 1'000'000, false, stats},
+      {"events", nullptr, "", "Show what happens, as it happens", {kEventsFlags}, 0, 0, false, events},
+      {"port", nullptr, "SERVICE PORT", "Show where a port is published", {kPortFlags}, 2, 2, false, port},
+      {"cp", nullptr, "SERVICE:PATH PATH | PATH SERVICE:PATH", "Copy files", {kIndexFlags}, 2, 2, false, copy},
+      {"ls", "list", "", "List projects", {kProjectFlags}, 0, 0, false, list_projects},
   };
   return kVerbs;
 }

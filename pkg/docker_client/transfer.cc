@@ -43,14 +43,18 @@ Result<> download_into(EngineClient& client, std::string target, std::function<R
   return client.run(transfer.run());
 }
 
-Result<std::string> upload_tree(EngineClient& client, std::string method, std::string target, const std::string& directory, const std::string& path, const std::string& base) {
-  Transfer transfer{client, std::move(method), std::move(target), [&](int fd) -> Result<> {
-    TRY_ASSIGN(sys::Root root, sys::Root::open(directory));
-    image::FdSink sink(fd);
-    return docker::write_tree(root, path, base, sink);
-  }};
+Result<std::string> upload_from(EngineClient& client, std::string method, std::string target, std::function<Result<>(int to)> make) {
+  Transfer transfer{client, std::move(method), std::move(target), std::move(make)};
   TRY(client.run(transfer.run()));
   return std::move(transfer.answer);
+}
+
+Result<std::string> upload_tree(EngineClient& client, std::string method, std::string target, const std::string& directory, const std::string& path, const std::string& base) {
+  return upload_from(client, std::move(method), std::move(target), [&](int to) -> Result<> {
+    TRY_ASSIGN(sys::Root root, sys::Root::open(directory));
+    image::FdSink sink(to);
+    return docker::write_tree(root, path, base, sink);
+  });
 }
 
 }  // namespace monopod::docker_client

@@ -55,7 +55,7 @@ constexpr FlagRow kCreateFlags[] = {
     {kValue, "--ipc", "IPC namespace: private, host, shareable, container:NAME"},
     {kList, "-l,--label", "NAME=value"},
     {kList, "--label-file", "File of labels, a line each"},
-    {kList, "--link", "Not supported: use networks"},
+    {kList, "--link", "CONTAINER[:NAME]: another container, known here by a name"},
     {kValue, "--log-driver", "json-file, local or none"},
     {kList, "--log-opt", "Option of the log driver"},
     {kValue, "--mac-address", "MAC address"},

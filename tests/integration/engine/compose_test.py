@@ -70,7 +70,7 @@ def config():
 
 
 def refusals():
-    for text, want in (("services: {a: {image: i, links: [b]}}", 'services.a: key "links" is not supported'), ("services: {a: {image: i}\n", "yaml: line"), ("services: {a: {image: '${X:?say X}'}}", "required variable X is missing a value: say X"),
+    for text, want in (("services: {a: {image: i, gpus: all}}", 'services.a: key "gpus" is not supported'), ("services: {a: {image: i}\n", "yaml: line"), ("services: {a: {image: '${X:?say X}'}}", "required variable X is missing a value: say X"),
                        ("services: {a: {image: i, depends_on: [a]}}", "in a circle: a")):
         p = compose("-f", "-", "up", "-d", stdin=text.encode(), check=False)
         check(p.returncode == 1 and want in p.stderr and len(p.stderr.strip().splitlines()) == 1, p)
@@ -146,6 +146,86 @@ def foreground():
     same(docker("ps", "-aq", "--filter", "label=com.docker.compose.project=talk"), "")
 
 
+TOOLS = """
+include: [part/compose.yaml]
+services:
+  tool:
+    image: hello:1
+    command: sh -c "cat /run/secrets/token; sleep 1000"
+    secrets: [token]
+    configs: [{source: settings, target: /etc/settings, mode: 0440, uid: "7"}]
+    volumes: [shared:/shared]
+    links: ["part:other"]
+    ports: ["8086:80"]
+    stop_grace_period: 0s
+secrets: {token: {environment: TOKEN}}
+configs: {settings: {content: "level=${LEVEL}\\n"}}
+volumes: {shared: }
+"""
+
+
+def tools():
+    """Several files, what they extend and include; commands on services."""
+    write("tools/compose.yaml", TOOLS)
+    write("tools/compose.override.yaml", "services:\n  tool: {environment: [A=over], ports: !override [\"8087:80\"]}\n  child: {extends: {file: part/base.yaml, service: base}, command: sleep 1000, scale: 2}\n")
+    write("tools/part/compose.yaml", "services:\n  part: {image: 'hello:1', command: sleep 1000, stop_grace_period: 0s, volumes: [./here:/here:ro]}\n")
+    write("tools/part/base.yaml", "services:\n  base: {image: 'hello:1', stop_grace_period: 0s, environment: {FROM: base}, volumes: [./here:/here:ro]}\n")
+    write("tools/part/here/file", "of the part\n")
+
+    def run(*arguments, **more):
+        return engine.monopod("compose", *arguments, cwd=os.path.join(project, "tools"), timeout=120, TOKEN="hidden", LEVEL="9", **more)
+    contains(run("config"), "published: 8087" if "published" in run("config") else "8087:80")
+    run("create")
+    same(run("ps", "-q"), "")
+    p = run("up", "-d", check=False)
+    check(p.returncode == 0, p.stderr)
+    same(sorted(run("ps", "--services").split()), ["child", "part", "tool"])
+    same(run("exec", "tool", "sh", "-c", "cat /run/secrets/token /etc/settings; stat -c %a:%u /etc/settings; echo $A"), "hiddenlevel=9\n440:7\nover\n")
+    contains(run("exec", "-T", "tool", "cat", "/etc/hosts"), "other")
+    same(run("exec", "--index", "2", "-e", "X=1", "-w", "/here", "child", "sh", "-c", "echo $FROM $X $(pwd); cat file"), "base 1 /here\nof the part\n")
+    same(run("exec", "child", "sh", "-c", "exit 7", check=False).returncode, 7)
+    contains(run("port", "tool", "80"), ":8087")
+    contains(run("top", "part"), "sleep 1000")
+    contains(run("images"), "tools-part-1")
+    contains(run("stats", "--no-stream"), "tools-tool-1")
+    # one-off containers
+    same(run("run", "--rm", "-e", "Y=2", "tool", "sh", "-c", "echo $A $Y; echo later > /shared/file", stdin=b""), "over 2\n")
+    same(run("run", "--rm", "-T", "--no-deps", "tool", "cat", stdin=b"typed"), "typed")
+    same(run("run", "--rm", "tool", "sh", "-c", "exit 5", stdin=b"", check=False).returncode, 5)
+    name = run("run", "-d", "--name", "once", "child", "sleep", "1000").strip()
+    same(inspect("once")["Id"], name)
+    same(len(run("ps", "-a", "-q", "child").split()), 2)
+    # files
+    run("cp", "tool:/shared/file", os.path.join(project, "copied"))
+    with open(os.path.join(project, "copied"), encoding="ascii") as f:
+        same(f.read(), "later\n")
+    run("cp", os.path.join(project, "copied"), "part:/tmp/copied")
+    same(run("exec", "part", "cat", "/tmp/copied"), "later\n")
+    # life
+    run("pause", "part")
+    same(inspect("tools-part-1")["State"]["Paused"], True)
+    run("unpause", "part")
+    contains(run("ls"), "running(5)")
+    run("kill", "-s", "SIGKILL", "child")
+    same(until("the end of both", lambda: run("wait", "child")).split(), ["137", "137"])
+    contains(run("rm", "-f", "child", check=False).stderr, "Container tools-child-2  Removed")
+    same(run("exec", "child", "true", check=False).returncode, 1)
+    p = run("down", "-v", check=False)
+    check(p.returncode == 0 and "Container once  Removed" in p.stderr, p.stderr)
+    same((docker("ps", "-aq", "--filter", "label=com.docker.compose.project=tools"), docker("volume", "ls", "-q", "--filter", "label=com.docker.compose.project=tools")), ("", ""))
+
+
+def builds():
+    write("made/compose.yaml", "services: {a: {build: {context: ., args: {WHO: file}}, image: 'made:1'}}\n")
+    write("made/Dockerfile", "FROM hello:1\nARG WHO\nRUN echo $WHO > /who\n")
+    directory = os.path.join(project, "made")
+    p = engine.monopod("compose", "build", "--build-arg", "WHO=line", cwd=directory, timeout=120, check=False)
+    check(p.returncode == 0 and "Image made:1  Built" in p.stderr, p.stderr)
+    same(docker("run", "--rm", "made:1", "cat", "/who"), "line\n")
+    p = engine.monopod("compose", "pull", cwd=directory, check=False)
+    same(p.returncode, 0)  # what is built is not pulled
+
+
 def down():
     p = compose("down", check=False)
     check(p.returncode == 0, p.stderr)
@@ -167,4 +247,4 @@ def make_project():
     write("web/Dockerfile", "FROM hello:1\nARG WHO\nRUN echo built for $WHO | tee /index.html\nCMD [\"httpd\", \"-f\", \"-p\", \"80\", \"-h\", \"/\"]\n")
 
 
-sys.exit(run_checks(engine, (config, refusals, up, shown, again, unhealthy, foreground, down), make_project))
+sys.exit(run_checks(engine, (config, refusals, up, shown, again, unhealthy, foreground, tools, builds, down), make_project))
