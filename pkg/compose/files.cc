@@ -15,11 +15,6 @@ using json::Value;
 constexpr std::size_t kFilesMax = 100;   // all together
 constexpr std::size_t kExtendsMax = 50;  // one service of another, of another, ...
 
-std::string directory_of(const std::string& path) {
-  std::size_t slash = path.rfind('/');
-  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
-}
-
 class Reader {
  public:
   explicit Reader(const Sources& sources) : sources_(sources) {}
@@ -156,6 +151,11 @@ class Reader {
 };
 
 }  // namespace
+
+std::string directory_of(const std::string& path) {
+  std::size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
 
 Result<Value> read_files(const std::vector<std::string>& paths, const std::string& directory, const Sources& sources) {
   return Reader(sources).read(paths, directory, sources.variable);

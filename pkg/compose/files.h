@@ -13,4 +13,7 @@ namespace monopod::compose {
 // included and defined otherwise.
 Result<json::Value> read_files(const std::vector<std::string>& paths, const std::string& directory, const Sources& sources);
 
+// "/a" of "/a/b"; "." where there is no slash.
+std::string directory_of(const std::string& path);
+
 }  // namespace monopod::compose

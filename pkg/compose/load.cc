@@ -44,11 +44,6 @@ std::string find_file(const std::string& from) {
   }
 }
 
-std::string directory_of(const std::string& path) {
-  std::size_t slash = path.rfind('/');
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 // Below the environment: the files that --env-file names, else .env of the directory.
 Result<std::map<std::string, std::string>> read_dotenv(const Flags& flags, const std::string& directory) {
   std::vector<std::string> files = flags.list("env-file");
