@@ -101,7 +101,7 @@ Task<Result<>> Pods::make_sandbox(SandboxPtr s) {
 Result<> Pods::publish(const Sandbox& s) {
   std::vector<network::HostPort> ports = host_ports(s.config);
   if (ports.empty()) return {};
-  auto proxy = std::make_unique<network::PortProxy>(parts_.executor);
+  auto proxy = std::make_unique<network::PortProxy>(parts_.executor, parts_.time);
   Result<> bound = proxy->bind(ports);
   if (bound) proxy->start(s.ip);
   proxies_[s.id] = std::move(proxy);

@@ -191,7 +191,7 @@ Task<Result<>> Containers::connect_all(ContainerPtr c, std::string netns_path) {
   if (!c->ports.empty()) {
     while (ports_held_ > 0) CO_TRY(co_await ports_freed_.wait());  // forever: what is taken down is bounded
     CO_TRY_ASSIGN(std::vector<network::HostPort> ports, proxied_ports(c->ports));
-    auto proxy = std::make_unique<network::PortProxy>(parts_.executor);
+    auto proxy = std::make_unique<network::PortProxy>(parts_.executor, parts_.time);
     Result<> bound = proxy->bind(ports);
     for (std::size_t i = 0; i < ports.size(); ++i) c->ports[i].host_port = ports[i].host_port;
     proxies_[c->id] = std::move(proxy);

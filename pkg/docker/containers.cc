@@ -127,7 +127,7 @@ Task<Result<>> Containers::open() {
         if (auto adopted = co_await networks_.adopt(*network, c->id, endpoint); !adopted) log::warn("cannot adopt a container's network", {{"id", c->id}, {"error", adopted.error()}});
     if (!c->ports.empty() && !c->endpoints.empty()) {
       CO_TRY_ASSIGN(std::vector<network::HostPort> ports, proxied_ports(c->ports));
-      auto proxy = std::make_unique<network::PortProxy>(parts_.executor);
+      auto proxy = std::make_unique<network::PortProxy>(parts_.executor, parts_.time);
       if (auto bound = proxy->bind(ports); !bound) log::warn("published ports of a container are taken", {{"id", c->id}, {"error", bound.error()}});
       proxy->start(c->endpoints.begin()->second.ip);
       proxies_[c->id] = std::move(proxy);

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/strings.h"
+#include "network/udp_relay.h"
 #include "sys/stream.h"
 
 namespace monopod::network {
@@ -87,8 +88,15 @@ Result<> PortProxy::bind(std::vector<HostPort>& ports) {
 }
 
 void PortProxy::start(const std::string& ip) {
-  for (Listener& l : listeners_)
-    if (l.tcp) scope_.spawn(accept(l.socket.get(), ip, l.container_port));
+  for (Listener& l : listeners_) scope_.spawn(l.tcp ? accept(l.socket.get(), ip, l.container_port) : relay(l.socket.get(), ip, l.container_port));
+}
+
+async::Task<Result<>> PortProxy::relay(int socket, std::string ip, std::uint16_t port) {
+  auto to = parse_ip(ip);
+  if (!to) co_return Result<>();
+  Address at = address_of(*to, port);
+  auto datagrams = std::make_unique<UdpRelay>(time_, socket, std::string(reinterpret_cast<const char*>(&at.storage), at.bytes));
+  co_return co_await datagrams->run();
 }
 
 async::Task<Result<>> PortProxy::accept(int socket, std::string ip, std::uint16_t port) {

@@ -1,5 +1,5 @@
-// Published ports where the kernel's rules do not reach: connections to loopback addresses. Each published TCP port is also a listening socket
-// of this process, so that nobody else takes it, and what connects to it (from this host) is passed on.
+// Published ports where the kernel's rules do not reach: loopback addresses. Each published port is also a socket of this process, so that nobody
+// else takes it, and what comes to it (from this host) is passed on.
 #pragma once
 
 #include <memory>
@@ -15,7 +15,7 @@ namespace monopod::network {
 
 class PortProxy {
  public:
-  explicit PortProxy(async::Executor executor) : scope_(executor), executor_(executor) {}
+  PortProxy(async::Executor executor, async::Time& time) : scope_(executor), executor_(executor), time_(time) {}
 
   // Chooses a port for each host port 0; SCTP ones are left to the kernel's rules. kInternal "Bind for 0.0.0.0:80 failed: port is already allocated".
   Result<> bind(std::vector<HostPort>& ports);
@@ -30,11 +30,13 @@ class PortProxy {
     std::uint16_t container_port = 0;
     bool tcp = true;
   };
+  async::Task<Result<>> relay(int socket, std::string ip, std::uint16_t port);
   async::Task<Result<>> accept(int socket, std::string ip, std::uint16_t port);
   async::Task<Result<>> pass(sys::Fd client, std::string ip, std::uint16_t port);
 
   async::Scope scope_;
   async::Executor executor_;
+  async::Time& time_;
   std::vector<Listener> listeners_;
 };
 

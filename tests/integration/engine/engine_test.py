@@ -306,6 +306,28 @@ def published():
     docker("run", "--rm", "-p", "8080:80", "hello:1", "true")
 
 
+def published_datagrams():
+    """On loopback, too; each sender gets what was meant for it."""
+    docker("run", "-d", "--name", "dgram", "-p", "5353:53/udp", "hello:1", "sleep", "100")
+    pid = inspect("dgram")["State"]["Pid"]
+    echo = ("import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 53)); print('up', flush=True)\n"
+            "while True:\n data, peer = s.recvfrom(65536)\n s.sendto(b'heard ' + data, peer)")
+    server = subprocess.Popen(["nsenter", f"--net=/proc/{pid}/ns/net", "python3", "-c", echo], stdout=subprocess.PIPE)
+    try:
+        server.stdout.readline()
+        ask = ("import socket, sys; all = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(20)]\n"
+               "for i, s in enumerate(all): s.settimeout(10); s.connect((sys.argv[1], 5353)); s.send(b'%d' % i)\n"
+               "print(*[s.recv(100).decode() for s in all])\n"
+               "all[0].send(b'x' * 60000); print(len(all[0].recv(65536)))")
+        for address in ("127.0.0.1", inspect("dgram")["NetworkSettings"]["Gateway"]):
+            same(engine.inside("python3", "-c", ask, address), " ".join(f"heard {i}" for i in range(20)) + "\n60006\n")
+    finally:
+        server.kill()
+        server.wait()
+    docker("rm", "-f", "dgram")
+    docker("run", "--rm", "-p", "5353:53/udp", "hello:1", "true")
+
+
 def network_modes():
     contains(docker("run", "--rm", "--network", "none", "hello:1", "ip", "-o", "link"), "lo")
     same(docker("run", "--rm", "--network", "none", "hello:1", "ip", "-o", "link").count("eth0"), 0)
@@ -514,7 +536,7 @@ def main():
         if checks.only and "load" not in checks.only:
             with open(engine.load_image(), "rb") as f:
                 docker("load", stdin=f.read())
-        for test in (versions, load_and_name, run_rm, many_at_once, start_errors, settings, terminal, detached, follow, attach, hang_up, execute, copy, imported, volumes, published, network_modes, user_networks, build, registry,
+        for test in (versions, load_and_name, run_rm, many_at_once, start_errors, settings, terminal, detached, follow, attach, hang_up, execute, copy, imported, volumes, published, published_datagrams, network_modes, user_networks, build, registry,
                      errors, events, policies, health, survives_kill, second_engine, killed_anywhere, no_volume_without_its_container, prune_and_leaks):
             checks.run(test.__name__, test)
     finally:
