@@ -20,6 +20,7 @@ test-deps:
 	@packaging/scripts/get-npm tests/integration/etcd/etcd3 $(BUILD)/tools/etcd3
 	@packaging/scripts/get-npm tests/integration/clients/client_node $(BUILD)/tools/client-node
 	@packaging/scripts/get-npm tests/integration/engine/dockerode $(BUILD)/tools/dockerode
+	@packaging/scripts/get-npm tests/integration/engine/testcontainers $(BUILD)/tools/testcontainers
 	@packaging/scripts/get-docker $(BUILD)/tools || echo "no docker client: its tests are skipped"
 
 build: deps ## Build the release binary

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Clients other than docker's own, as Debian and npm have them: docker-compose 1.29 and the SDK under it (python3-docker), and dockerode."""
+"""Clients other than docker's own, as Debian and npm have them: docker-compose 1.29 and the SDK under it (python3-docker), dockerode and testcontainers."""
 import json
 import os
 import shutil
 import subprocess
 import sys
 
-from harness import ROOT, Checks, Engine, need_engine_host, until
+from harness import ROOT, Checks, Engine, need_engine_host, same, until
 
 need_engine_host()
-DOCKERODE = os.environ.get("MONOPOD_DOCKERODE") or os.path.join(ROOT, "build", "tools", "dockerode")
+TOOLS = os.path.join(ROOT, "build", "tools")
 engine = Engine()
 project = os.path.join(engine.dir, "shop")
 
@@ -149,11 +149,21 @@ network.remove(); volume.remove(force=True)
         raise AssertionError(p.stdout + p.stderr + engine.log()[-2000:])
 
 
-def dockerode():
+def node_session(name, last, *arguments, **env):
+    """One of npm's clients, in the engine's network: its published ports are there."""
     here = os.path.dirname(os.path.abspath(__file__))
-    p = subprocess.run(["node", os.path.join(here, "dockerode", "session.js"), engine.socket], env={**os.environ, "NODE_PATH": os.path.join(DOCKERODE, "node_modules")}, capture_output=True, text=True, timeout=120)
-    if p.returncode != 0 or p.stdout.split("\n")[-2:-1] != ["ok networks"]:
-        raise AssertionError(p.stdout + p.stderr + engine.log()[-2000:])
+    p = engine.inside("env", f"NODE_PATH={os.path.join(TOOLS, name, 'node_modules')}", *(f"{k}={v}" for k, v in env.items()), "node", os.path.join(here, name, "session.js"), *arguments, check=False, timeout=200)
+    if p.returncode != 0 or p.stdout.decode().split("\n")[-2:-1] != ["ok " + last]:
+        raise AssertionError(p.stdout.decode() + p.stderr.decode() + engine.log()[-2000:])
+
+
+def dockerode():
+    node_session("dockerode", "networks", engine.socket)
+
+
+def testcontainers():
+    node_session("testcontainers", "builds", engine.dir, DOCKER_HOST="unix://" + engine.socket, TESTCONTAINERS_RYUK_DISABLED="true")
+    same(engine.docker("ps", "-aq", "--filter", "label=org.testcontainers=true"), "")
 
 
 checks = Checks(sys.argv[1] if len(sys.argv) > 1 else None)
@@ -168,10 +178,11 @@ try:
         checks.run("python3-docker", python_sdk)
     else:
         print("SKIPPED: docker-compose and python3-docker: not installed: run make test-deps")
-    if os.path.isdir(DOCKERODE) and shutil.which("node"):
-        checks.run("dockerode", dockerode)
-    else:
-        print("SKIPPED: dockerode: no npm client: run make test-deps")
+    for client in (dockerode, testcontainers):
+        if os.path.isdir(os.path.join(TOOLS, client.__name__)) and shutil.which("node"):
+            checks.run(client.__name__, client)
+        else:
+            print(f"SKIPPED: {client.__name__}: no npm client: run make test-deps")
 finally:
     engine.close()
 sys.exit(checks.finish())
