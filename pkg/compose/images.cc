@@ -103,17 +103,13 @@ Result<int> push(Command& c) {
 Result<int> images(Command& c) {
   TRY_ASSIGN(std::vector<Member> members, members_of(c));
   docker_client::Listing listing{{{"Container"}, {"Repository"}, {"Tag"}, {"ID", "IMAGE ID"}, {"Size"}}, "ID"};
-  json::Array raw;
   for (const Member& m : members) {
     std::string name(json::get_string(m.summary, {"Image"}));
     auto image = c.client.get(path_of("images", m.image_id, "/json"));
     auto reference = image::parse_reference(name);
-    json::Object row{{"Container", m.name}, {"Repository", reference ? reference->repository() : name}, {"Tag", reference ? reference->tag : ""}, {"ID", docker_client::short_id(m.image_id)},
-                     {"Size", image ? docker_client::format_decimal_size(static_cast<double>(json::get_int(*image, {"Size"}))) : ""}};
-    raw.emplace_back(row);
-    listing.rows.emplace_back(std::move(row));
+    listing.rows.emplace_back(json::Object{{"Container", m.name}, {"Repository", reference ? reference->repository() : name}, {"Tag", reference ? reference->tag : ""}, {"ID", docker_client::short_id(m.image_id)},
+                                           {"Size", image ? docker_client::format_decimal_size(static_cast<double>(json::get_int(*image, {"Size"}))) : ""}});
   }
-  listing.raw = std::move(raw);
   TRY(docker_client::print(listing, c.flags));
   return 0;
 }

@@ -167,16 +167,12 @@ Result<int> list_projects(Command& c) {
       project.files = json::get_string(one, {"Labels", "com.docker.compose.project.config_files"});
     }
   docker_client::Listing listing{{{"Name"}, {"Status"}, {"ConfigFiles", "CONFIG FILES"}}, "Name"};
-  json::Array raw;
   for (const auto& [name, project] : projects) {
     if (!c.flags.on("all") && !project.states.contains("running")) continue;
     std::vector<std::string> states;
     for (const auto& [state, count] : project.states) states.push_back(cat(state, "(", count, ")"));
-    json::Object row{{"Name", name}, {"Status", join(states, ", ")}, {"ConfigFiles", project.files}};
-    raw.emplace_back(row);
-    listing.rows.emplace_back(std::move(row));
+    listing.rows.emplace_back(json::Object{{"Name", name}, {"Status", join(states, ", ")}, {"ConfigFiles", project.files}});
   }
-  listing.raw = std::move(raw);
   TRY(docker_client::print(listing, c.flags));
   return 0;
 }

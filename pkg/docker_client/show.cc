@@ -150,7 +150,7 @@ Result<std::string> fill_template(std::string_view text, const json::Value& valu
 
 Result<> print(const Listing& listing, const Flags& flags) {
   if (flags.text("output") == "json") {
-    std::printf("%s\n", json::format(listing.raw).c_str());
+    std::printf("%s\n", json::format(listing.raw.is_null() ? json::Value(json::Array(listing.rows.begin(), listing.rows.end())) : listing.raw).c_str());
     return {};
   }
   if (flags.on("quiet")) {

@@ -25,7 +25,7 @@ struct Listing {
   std::vector<Column> columns;
   const char* id;               // the member that -q prints
   std::vector<json::Value> rows{};
-  json::Value raw{};            // what -o json prints
+  json::Value raw{};            // what -o json prints; null: the rows
 };
 // By --quiet, --format and --output.
 Result<> print(const Listing& listing, const Flags& flags);
