@@ -96,7 +96,7 @@ Result<> build(BuildCommand command) {
   TRY_ASSIGN(options.arguments, parse_arguments(command.arguments));
   TRY_ASSIGN(options.secrets, parse_secrets(command.secrets));
   TRY_ASSIGN(options.labels, parse_arguments(command.labels));
-  TRY_ASSIGN(options.platform, parse_platform(command.image.platform));
+  TRY_ASSIGN(options.platform, image::parse_platform(command.image.platform));
   if (auto given = options.arguments.find("SOURCE_DATE_EPOCH"); command.epoch.empty() && given != options.arguments.end()) command.epoch = given->second;
   if (const char* own = std::getenv("SOURCE_DATE_EPOCH"); command.epoch.empty() && own != nullptr) command.epoch = own;
   if (!command.epoch.empty()) {
@@ -123,13 +123,15 @@ Result<> build(BuildCommand command) {
           if (entry.name != "cache") CO_TRY(work.remove_tree(entry.name));
         build::BuildParts parts{store.images, store.state, store.pool, store.time, store.rng,
                                 [root = options.work_dir + "/run"](const std::string& bundle, const std::string& container) { return run_bundle(root, bundle, container, STDOUT_FILENO); },
-                                [this](std::string reference) -> Task<Result<>> { return pull(std::move(reference)); },
+                                [this](std::string reference, image::Platform platform) -> Task<Result<>> { return pull(std::move(reference), std::move(platform)); },
                                 [quiet = command.quiet](const build::StepReport& step) { print_step(step, quiet); }};
         CO_TRY_ASSIGN(id, co_await build::build_image(parts, options));
         co_return Result<>();
       }
-      Task<Result<>> pull(std::string reference) {
-        CO_TRY(co_await pull_one(store.images, image, std::move(reference)));
+      Task<Result<>> pull(std::string reference, image::Platform platform) {
+        ImageOptions own = image;
+        own.platform = image::format_platform(platform);
+        CO_TRY(co_await pull_one(store.images, own, std::move(reference)));
         co_return Result<>();
       }
     };

@@ -148,16 +148,9 @@ Result<image::RegistryAuth> find_credentials(const ImageOptions& options, const 
 
 }  // namespace
 
-Result<image::Platform> parse_platform(const std::string& text) {
-  if (text.empty()) return image::host_platform();
-  std::vector<std::string_view> parts = split(text, '/');
-  if (parts.size() < 2 || parts.size() > 3 || std::ranges::count(parts, std::string_view()) > 0) return fail(Code::kInvalidArgument, cat("--platform ", text, ": want os/architecture or os/architecture/variant"));
-  return image::Platform{.os = std::string(parts[0]), .architecture = std::string(parts[1]), .variant = std::string(parts.size() == 3 ? parts[2] : "")};
-}
-
 Task<Result<image::ImportedImage>> pull_one(image::ImageStore& images, const ImageOptions& options, std::string name) {
   CO_TRY_ASSIGN(image::RegistryAuth auth, find_credentials(options, name));
-  CO_TRY_ASSIGN(image::Platform platform, parse_platform(options.platform));
+  CO_TRY_ASSIGN(image::Platform platform, image::parse_platform(options.platform));
   CO_TRY_ASSIGN(Duration stall, parse_duration(options.stall_timeout));
   sys::ProgressBar bar(name);
   Result<image::ImportedImage> pulled = co_await images.pull(
@@ -195,7 +188,7 @@ Task<Result<>> import_tar(LocalStore& store, const ImageOptions& options) {
     CO_TRY_ASSIGN(image::Reference reference, image::parse_reference(options.reference));
     references.push_back(reference.text());
   }
-  CO_TRY_ASSIGN(image::Platform platform, parse_platform(options.platform));
+  CO_TRY_ASSIGN(image::Platform platform, image::parse_platform(options.platform));
   std::string now = format_rfc3339_nano(store.time.wall()), directory = cat(options.data_dir, "/import-", ::getpid());
   json::Object config{{"created", now}, {"architecture", platform.architecture}, {"os", platform.os}, {"config", json::Object{}}, {"history", json::Array{json::Object{{"created", now}, {"comment", cat("Imported from ", options.archive)}}}}};
   Result<> unpacked = co_await store.pool.run([&]() -> Result<> {

@@ -47,8 +47,6 @@ struct LocalStore {
   Rng& rng;
 };
 Result<> with_local_store(ImageOptions options, std::function<async::Task<Result<>>(LocalStore&, const ImageOptions&)> use);
-// os/architecture[/variant]; empty: this machine's.
-Result<image::Platform> parse_platform(const std::string& text);
 // With the credentials and at the registries that the options say. Prints nothing.
 async::Task<Result<image::ImportedImage>> pull_one(image::ImageStore& images, const ImageOptions& options, std::string name);
 

@@ -68,7 +68,8 @@ class Build {
   Task<Result<>> unmount_kept();
   // The root of what --from= names, mounted until the end of the build.
   Task<Result<std::string>> source_root(const Current& at, const std::string& name);
-  Task<Result<std::string>> find_or_pull(std::string reference);
+  Task<Result<std::string>> find_or_pull(std::string reference, image::Platform platform);
+  Result<image::Platform> platform_of(const Stage& stage) const;
   Task<Result<>> collect_mounts(Current& at, const Instruction& instruction, RunStep& step, std::string& key);
 
   FindVariable variables(const Current& at) const {
@@ -96,14 +97,18 @@ class Build {
   std::size_t step_ = 0, steps_ = 0;
 };
 
-Task<Result<std::string>> Build::find_or_pull(std::string reference) {
+Task<Result<std::string>> Build::find_or_pull(std::string reference, image::Platform platform) {
   CO_TRY_ASSIGN(image::Reference parsed, image::parse_reference(reference));
   auto found = parts_.images.find(parsed.text());
-  if (!found || options_.pull) {
-    CO_TRY(co_await parts_.pull(parsed.text()));
+  auto fits = [&] { return found && found->config.platform.os == platform.os && found->config.platform.architecture == platform.architecture; };
+  if (!found || options_.pull || !fits()) {
+    Result<> pulled = co_await parts_.pull(parsed.text(), platform);
+    if (!pulled && found && !fits()) pulled = fail(std::move(pulled).error().with(cat(reference, " is here for ", image::format_platform(found->config.platform), ", not for ", image::format_platform(platform))));
+    CO_TRY(std::move(pulled));
     found = parts_.images.find(parsed.text());
   }
   if (!found) co_return fail(Code::kNotFound, cat("image ", parsed.text(), ": not found"));
+  if (!fits()) co_return fail(Code::kFailedPrecondition, cat(reference, " is for ", image::format_platform(found->config.platform), ", not for ", image::format_platform(platform)));
   co_return found->id;
 }
 
@@ -140,7 +145,7 @@ Task<Result<std::string>> Build::source_root(const Current& at, const std::strin
   if (stage >= 0) {
     id = built_[static_cast<std::size_t>(stage)].image_id();
   } else {
-    CO_TRY_ASSIGN(id, co_await find_or_pull(name));
+    CO_TRY_ASSIGN(id, co_await find_or_pull(name, options_.platform));
   }
   auto kept = kept_.find(id);
   if (kept == kept_.end()) {
@@ -157,7 +162,8 @@ Task<Result<>> Build::layer(Current& at, std::string what, const std::string& cr
     CO_TRY_ASSIGN(image::ImportedImage empty, co_await parts_.images.commit({.base_id = {}, .changes = {}, .config = image.layers_only(), .references = {}, .mtime_max_seconds = {}}));
     image.set_image(empty.id, {});
   }
-  std::string text = cat("1\n", join(image.diff_ids(), "\n"), "\n", options_.platform.os, "/", options_.platform.architecture, "/", options_.platform.variant, "\n",
+  image::Platform platform = image.platform();
+  std::string text = cat("1\n", join(image.diff_ids(), "\n"), "\n", platform.os, "/", platform.architecture, "/", platform.variant, "\n",
                          options_.source_date_epoch ? std::to_string(*options_.source_date_epoch) : "", "\n", what);
   std::string key = image::digest_of(text);
   if (!options_.no_cache) {
@@ -193,30 +199,34 @@ Task<Result<>> Build::layer(Current& at, std::string what, const std::string& cr
   co_return Result<>{};
 }
 
+// FROM --platform=, else the build's.
+Result<image::Platform> Build::platform_of(const Stage& stage) const {
+  const Flag* flag = stage.from->find_flag("platform");
+  if (flag == nullptr) return options_.platform;
+  FindVariable find = [this](std::string_view name) -> std::optional<std::string> {
+    auto found = plan_.global_arguments.find(std::string(name));
+    return found == plan_.global_arguments.end() ? std::nullopt : std::optional(found->second);
+  };
+  TRY_ASSIGN(std::string text, expand(flag->value, find, {.escape = file_.escape}));
+  auto platform = image::parse_platform(text);
+  if (!platform) return fail(error_at(*stage.from, cat("--platform=", platform.error().message())));
+  return platform;
+}
+
 Task<Result<>> Build::start_stage(Current& at) {
   const Stage& stage = *at.stage;
-  if (const Flag* platform = stage.from->find_flag("platform")) {
-    FindVariable find = [this](std::string_view name) -> std::optional<std::string> {
-      auto found = plan_.global_arguments.find(std::string(name));
-      return found == plan_.global_arguments.end() ? std::nullopt : std::optional(found->second);
-    };
-    CO_TRY_ASSIGN(std::string text, expand(platform->value, find, {.escape = file_.escape}));
-    std::string own = plan_.global_arguments.at("TARGETPLATFORM");
-    if (text != own && !own.starts_with(text + "/")) co_return fail(error_at(*stage.from, cat("--platform=", text, ": stages of another platform than ", own, " are not supported")));
-  }
+  CO_TRY_ASSIGN(image::Platform platform, platform_of(stage));
   if (stage.base_stage >= 0) {
     at.image = built_[static_cast<std::size_t>(stage.base_stage)];
     co_return Result<>{};
   }
   if (stage.base == "scratch") {
-    at.image = ImageState::scratch(options_.platform);
+    at.image = ImageState::scratch(platform);
     co_return Result<>{};
   }
-  Result<std::string> id = co_await find_or_pull(stage.base);
+  Result<std::string> id = co_await find_or_pull(stage.base, platform);
   if (!id) co_return fail(error_at(*stage.from, id.error().message()));
   auto base = parts_.images.find(*id);
-  if (base->config.platform.os != options_.platform.os || base->config.platform.architecture != options_.platform.architecture)
-    co_return fail(error_at(*stage.from, cat(stage.base, " is for ", base->config.platform.os, "/", base->config.platform.architecture, ", not for ", options_.platform.os, "/", options_.platform.architecture)));
   CO_TRY_ASSIGN(std::string text, co_await parts_.images.read_blob(*id));
   CO_TRY_ASSIGN(at.image, ImageState::from_config(text));
   at.image.set_image(*id, base->config.diff_ids);
@@ -572,11 +582,14 @@ Task<Result<>> Build::run_command(Current& at, const Instruction& instruction, b
   struct Step {
     Build& build;
     RunStep& step;
-    const std::string& text;
+    image::Platform platform;
     Task<Result<bool>> operator()(const Mounted& mounted) const {
       step.root = mounted.path;
-      CO_TRY_ASSIGN(int code, co_await build.parts_.pool.run([&] { return run_step(step, build.parts_.run); }));
-      if (code != 0) co_return fail(Code::kAborted, cat("process \"", join(step.args, " ").substr(0, 500), "\" did not complete successfully: exit code: ", code));
+      Result<int> code = co_await build.parts_.pool.run([&] { return run_step(step, build.parts_.run); });
+      if (code && *code != 0) code = fail(Code::kAborted, cat("process \"", join(step.args, " ").substr(0, 500), "\" did not complete successfully: exit code: ", *code));
+      if (!code && platform.architecture != image::host_platform().architecture)
+        code = fail(std::move(code).error().with(cat("a program for ", image::format_platform(platform), ", which runs here only where binfmt_misc has an interpreter for it (Debian: qemu-user-static)")));
+      CO_TRY(code);
       co_return co_await build.parts_.pool.run([&]() -> Result<bool> {
         TRY_ASSIGN(sys::Root upper, sys::Root::open(mounted.upper));
         TRY_ASSIGN(auto entries, upper.read_directory("."));
@@ -584,7 +597,7 @@ Task<Result<>> Build::run_command(Current& at, const Instruction& instruction, b
       });
     }
   };
-  co_return co_await layer(at, std::move(key), cat("RUN ", join(step.args, " ")), cached, Step{*this, step, instruction.source});
+  co_return co_await layer(at, std::move(key), cat("RUN ", join(step.args, " ")), cached, Step{*this, step, at.image.platform()});
 }
 
 // The stage's image: its layers under its own configuration.

@@ -30,13 +30,13 @@ struct BuildOptions {
   bool no_cache = false;
   bool pull = false;        // base images are fetched although they are here
   std::optional<std::int64_t> source_date_epoch;
-  image::Platform platform = image::host_platform();
+  image::Platform platform = image::host_platform();  // of stages that do not say another; programs of a foreign one need binfmt_misc
 };
 
 // What a RUN needs from above: blocking, the exit code of the container of this bundle. Standard output is where people see it.
 using RunBundle = std::function<Result<int>(const std::string& bundle, const std::string& id)>;
 // By the same credentials as `image pull`.
-using PullImage = std::function<async::Task<Result<>>(std::string reference)>;
+using PullImage = std::function<async::Task<Result<>>(std::string reference, image::Platform platform)>;
 
 struct StepReport {
   std::size_t number = 0, total = 0;  // of the steps of all stages that are built

@@ -22,6 +22,10 @@ std::vector<std::string> list_of(const json::Value& config, std::string_view mem
 
 }  // namespace
 
+image::Platform ImageState::platform() const {
+  return {.os = std::string(json::get_string(config_, {"os"})), .architecture = std::string(json::get_string(config_, {"architecture"})), .variant = std::string(json::get_string(config_, {"variant"}))};
+}
+
 ImageState ImageState::scratch(const image::Platform& platform) {
   ImageState out;
   json::Object config;

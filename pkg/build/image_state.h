@@ -20,6 +20,7 @@ class ImageState {
   static Result<ImageState> from_config(std::string_view text);
 
   const std::string& image_id() const { return image_id_; }
+  image::Platform platform() const;
   const std::vector<std::string>& diff_ids() const { return diff_ids_; }
   void set_image(std::string id, std::vector<std::string> diff_ids) {
     image_id_ = std::move(id);

@@ -8,12 +8,10 @@
 namespace monopod::build {
 namespace {
 
-std::string platform_text(const image::Platform& p) { return cat(p.os, "/", p.architecture, p.variant.empty() ? "" : cat("/", p.variant)); }
-
 std::map<std::string, std::string> platform_arguments(const image::Platform& target) {
   image::Platform host = image::host_platform();
-  return {{"TARGETPLATFORM", platform_text(target)}, {"TARGETOS", target.os}, {"TARGETARCH", target.architecture}, {"TARGETVARIANT", target.variant},
-          {"BUILDPLATFORM", platform_text(host)}, {"BUILDOS", host.os}, {"BUILDARCH", host.architecture}, {"BUILDVARIANT", host.variant}};
+  return {{"TARGETPLATFORM", image::format_platform(target)}, {"TARGETOS", target.os}, {"TARGETARCH", target.architecture}, {"TARGETVARIANT", target.variant},
+          {"BUILDPLATFORM", image::format_platform(host)}, {"BUILDOS", host.os}, {"BUILDARCH", host.architecture}, {"BUILDVARIANT", host.variant}};
 }
 
 // What --mount=...,from=x and --from=x of an instruction name.

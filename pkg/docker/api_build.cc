@@ -70,10 +70,10 @@ struct Api::Building {
     return out;
   }
 
-  Task<Result<>> pull(std::string reference) {
+  Task<Result<>> pull(std::string reference, image::Platform platform) {
     image::RegistryAuth auth = auth_for(reference);
     image::PullOptions pull{.username = auth.username, .password = auth.password};
-    pull.platform = options.platform;
+    pull.platform = std::move(platform);
     (void)text.try_push(cat("Pulling ", familiar_name(reference), "\n"));
     CO_TRY(co_await api.p_.parts.images.pull(std::move(reference), std::move(pull)));
     co_return Result<>();
@@ -101,7 +101,7 @@ struct Api::Building {
     scope.spawn(relay(std::move(pipe.read)));
     build::BuildParts parts{api.p_.parts.images, api.p_.parts.state, api.p_.parts.pool, api.p_.parts.time, api.p_.parts.rng,
                             [this, output](const std::string& bundle, const std::string& container) { return api.p_.run_bundle(bundle, container, output); },
-                            [this](std::string reference) { return pull(std::move(reference)); }, [this](const build::StepReport& step) { report(step); }};
+                            [this](std::string reference, image::Platform platform) { return pull(std::move(reference), std::move(platform)); }, [this](const build::StepReport& step) { report(step); }};
     auto built = co_await build::build_image(parts, options);
     pipe.write.reset();
     if (!built) co_return fail(std::move(built).error());
@@ -143,12 +143,7 @@ Task<Result<>> Api::build(Call& call) {
     CO_TRY_ASSIGN(image::Reference reference, image::parse_reference(tag));
     o.tags.push_back(reference.text());
   }
-  if (std::string_view platform = call.text("platform"); !platform.empty()) {
-    auto parts = split(platform, '/');
-    if (parts.size() < 2 || parts[0] != "linux") co_return fail(Code::kInvalidArgument, cat("\"", platform, "\": invalid platform"));
-    o.platform.architecture = parts[1];
-    o.platform.variant = parts.size() > 2 ? std::string(parts[2]) : std::string();
-  }
+  CO_TRY_ASSIGN(o.platform, image::parse_platform(call.text("platform")));
   std::string file(call.text("dockerfile"));
   if (file.empty()) file = "Dockerfile";
   while (building_) CO_TRY(co_await built_.wait());  // forever: the build before it ends, or its client goes away

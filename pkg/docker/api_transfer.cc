@@ -86,17 +86,6 @@ struct Push {
   }
 };
 
-// "linux/arm64/v8"; kInvalidArgument otherwise.
-Result<image::Platform> platform_of(std::string_view text) {
-  image::Platform out = image::host_platform();
-  if (text.empty()) return out;
-  auto parts = split(text, '/');
-  if (parts.size() < 2 || parts.size() > 3 || parts[0] != "linux" || parts[1].empty()) return fail(Code::kInvalidArgument, cat("\"", text, "\": invalid platform: want linux/ARCHITECTURE[/VARIANT]"));
-  out.architecture = parts[1];
-  out.variant = parts.size() == 3 ? std::string(parts[2]) : std::string();
-  return out;
-}
-
 }  // namespace
 
 Task<Result<>> Api::load_images(Call& call) {
@@ -143,7 +132,7 @@ Task<Result<>> Api::pull_image(Call& call) {
   std::string text = tag.empty() ? name : tag.find(':') != std::string::npos ? cat(name, "@", tag) : cat(name, ":", tag);
   CO_TRY_ASSIGN(image::Reference reference, image::parse_reference(text));
   image::PullOptions options;
-  CO_TRY_ASSIGN(options.platform, platform_of(call.text("platform")));
+  CO_TRY_ASSIGN(options.platform, image::parse_platform(call.text("platform")));
   CO_TRY_ASSIGN(image::RegistryAuth auth, parse_registry_auth(call.exchange.request().headers.find("x-registry-auth").value_or("")));
   options.username = auth.username;
   options.password = auth.password;
@@ -169,7 +158,7 @@ Task<Result<>> Api::pull_image(Call& call) {
 Task<Result<>> Api::import_image(Call& call) {
   if (call.text("fromSrc") != "-") co_return fail(Code::kUnimplemented, "import of an address is not supported: fetch it and import the file");
   if (!call.text("changes").empty()) co_return fail(Code::kUnimplemented, "changes are not supported: build FROM the image instead");
-  CO_TRY_ASSIGN(image::Platform platform, platform_of(call.text("platform")));
+  CO_TRY_ASSIGN(image::Platform platform, image::parse_platform(call.text("platform")));
   std::vector<std::string> references;
   if (std::string repo(call.text("repo")); !repo.empty()) {
     if (std::string_view tag = call.text("tag"); !tag.empty()) repo += cat(":", tag);

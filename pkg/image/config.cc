@@ -125,6 +125,16 @@ Platform host_platform() {
 #endif
 }
 
+Result<Platform> parse_platform(std::string_view text) {
+  if (text.empty()) return host_platform();
+  std::vector<std::string_view> parts = split(text, '/');
+  if (parts.size() < 2 || parts.size() > 3 || std::ranges::count(parts, std::string_view()) > 0)
+    return fail(Code::kInvalidArgument, cat("\"", text, "\": invalid platform: want linux/ARCHITECTURE or linux/ARCHITECTURE/VARIANT"));
+  return Platform{.os = std::string(parts[0]), .architecture = std::string(parts[1]), .variant = std::string(parts.size() == 3 ? parts[2] : "")};
+}
+
+std::string format_platform(const Platform& p) { return cat(p.os, "/", p.architecture, p.variant.empty() ? "" : "/", p.variant); }
+
 Result<ImageConfig> parse_image_config(std::string_view text) {
   TRY_ASSIGN(Value root, json::parse(text, {.depth_max = 32, .bytes_max = Limits{}.document_bytes_max}));
   if (!root.is_object()) return fail(Code::kInvalidArgument, "image config: want an object");

@@ -20,6 +20,9 @@ struct Platform {
 };
 // Of the machine this code was built for.
 Platform host_platform();
+// "linux/arm64/v8"; empty: the host's. kInvalidArgument.
+Result<Platform> parse_platform(std::string_view text);
+std::string format_platform(const Platform& platform);
 
 struct HealthCheck {
   std::vector<std::string> test;  // {"CMD", ...} or {"CMD-SHELL", "..."}; empty: none

@@ -172,6 +172,25 @@ COPY --from=base:1 /etc/passwd /users
         self.assertEqual(len(self.build(dockerfile, "--target", "made").layers), 2)
         self.assertIn("could not be found", self.build(dockerfile, "--target", "none", ok=False))
 
+    def test_a_stage_of_this_platform_builds_for_another(self):
+        other = "s390x"
+        dockerfile = f"""FROM --platform=$BUILDPLATFORM base:1 AS made
+ARG TARGETARCH
+RUN echo for $TARGETARCH > /made
+FROM scratch
+COPY --from=made /made /made
+LABEL a=b
+"""
+        out = self.build(dockerfile, "--platform", f"linux/{other}")
+        self.assertEqual((out.config["architecture"], out.text("made")), (other, f"for {other}\n"))
+        self.assertNotEqual(self.build(dockerfile).config["architecture"], other)
+        # An image made so is a base for the same platform, and for no other; its programs do not run without an interpreter.
+        self.build("FROM scratch\nCOPY a /a\n", "-t", "127.0.0.1:1/far:1", "--platform", f"linux/{other}") if self.write(a="A") is None else None
+        self.assertEqual(self.build(f"FROM --platform=linux/{other} 127.0.0.1:1/far:1\nLABEL x=y\n").config["architecture"], other)
+        self.assertIn("127.0.0.1:1/far:1 is here for linux/s390x, not for linux/", self.build("FROM 127.0.0.1:1/far:1\n", ok=False))
+        self.assertIn("binfmt_misc", self.build(f"FROM --platform=linux/{other} 127.0.0.1:1/far:1\nCOPY --from=base:1 /bin /bin\nRUN [\"/a\"]\n", ok=False))
+        self.assertIn("invalid platform", self.build("FROM --platform=nonsense base:1\n", ok=False))
+
     def test_what_changed_is_built_anew_and_nothing_else(self):
         self.write(a="1", b="2")
         dockerfile = "FROM base:1\nARG V=1\nCOPY a /\nRUN echo $V > /v\nCOPY b /\n"
