@@ -20,6 +20,8 @@ class CodeMemory {
   };
   // The next bytes of it, at a multiple of alignment (a power of two); run is null where it is full. Nothing is taken back before the end.
   Room take(std::size_t bytes, std::size_t alignment = 16);
+  // To be called before anybody is told where what was taken since is: makes every thread's instruction fetch see what was written there.
+  void publish();
   bool holds(std::uintptr_t address) const { return address - reinterpret_cast<std::uintptr_t>(run_) < bytes_; }
   std::uintptr_t from() const { return reinterpret_cast<std::uintptr_t>(run_); }
   std::uintptr_t to() const { return from() + bytes_; }
@@ -32,6 +34,7 @@ class CodeMemory {
   std::uint8_t* write_ = nullptr;
   std::size_t bytes_ = 0;
   std::size_t used_ = 0;
+  std::size_t published_ = 0;
 };
 
 }  // namespace monopod::wasm::jit

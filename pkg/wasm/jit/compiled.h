@@ -20,7 +20,9 @@ inline constexpr std::uint32_t kLoopAlignment = 32;  // of loop heads, and so of
 struct CompiledFunction {
   std::uint32_t function = 0;
   std::uintptr_t from = 0, to = 0;
-  std::uint32_t frame_bytes = 0;  // between the stack pointer and the return address
+  std::uint32_t frame_bytes = 0;  // from its stack pointer to its caller's
+  static constexpr std::uint32_t kLinkKept = ~0u;
+  std::uint32_t link_bytes = 0;   // from the stack pointer to the return address; kLinkKept: it is in the register that calls put it in
   std::vector<Place> places;      // ascending
 };
 

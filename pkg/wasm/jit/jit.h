@@ -1,8 +1,8 @@
 // The compiler behind the interpreter: machine code for x86-64, by asmjit. Everything else of the package sees it as a Tier (wasm/runtime.h).
 //
 //   tier.cc       what is compiled when, by whom, and where its code stands      worker.cc     the thread in the background
-//   compiler.h    one function: control.cc, scalar.cc, access.cc, calls.cc, simd.cc
-//   stubs.cc      between register code, the host and machine code               helpers.cc    what machine code calls
+//   compiler.h    one function: control.cc, access.cc, calls.cc, and what is of one processor in its folder (target.h)
+//   stubs.h       between register code, the host and machine code               helpers.cc    what machine code calls
 //   code_memory.cc, signals.cc   pages that are never writable and executable at one address; traps
 #pragma once
 

@@ -7,6 +7,12 @@
 #include <cstdlib>
 #include <mutex>
 
+#if defined(__x86_64__)
+#include "wasm/jit/x86/trap.h"
+#elif defined(__aarch64__)
+#include "wasm/jit/a64/trap.h"
+#endif
+
 namespace monopod::wasm::jit {
 namespace {
 
@@ -28,25 +34,10 @@ CodeOwner* owner_of(std::uintptr_t pc) {
   return nullptr;
 }
 
-// Back to who entered machine code: see the stub of entries in stubs.cc, which left this behind.
-[[noreturn]] void leave(void* frame) {
-  asm volatile(
-      "movq %0, %%rsp\n\t"
-      "xorl %%eax, %%eax\n\t"
-      "popq %%rsi\n\tpopq %%rdx\n\tpopq %%rcx\n\t"
-      "movq %%rdx, (%%rcx)\n\t"
-      "popq %%r15\n\tpopq %%r14\n\tpopq %%r13\n\tpopq %%r12\n\tpopq %%rbx\n\tpopq %%rbp\n\t"
-      "ret"
-      :
-      : "r"(frame)
-      : "memory");
-  __builtin_unreachable();
-}
-
 // No longer in the signal handler, but as if the failing instruction had called it.
-[[noreturn]] void trapped(std::uintptr_t pc, const std::uintptr_t* stack) {
+[[noreturn]] void trapped(std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link) {
   Machine& machine = *running;
-  if (CodeOwner* owner = owner_of(pc); owner != nullptr) owner->on_trap(machine, pc, stack);
+  if (CodeOwner* owner = owner_of(pc); owner != nullptr) owner->on_trap(machine, pc, stack, link);
   leave(machine.native_frame);
 }
 
@@ -60,15 +51,11 @@ void pass_on(int signal, siginfo_t* info, void* context, const struct sigaction&
 }
 
 void on_signal(int signal, siginfo_t* info, void* context) {
-  auto* registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
-  auto pc = static_cast<std::uintptr_t>(registers[REG_RIP]);
+  mcontext_t& registers = static_cast<ucontext_t*>(context)->uc_mcontext;
+  std::uintptr_t pc = pc_of(registers);
   if (running == nullptr || info->si_code <= 0 || owner_of(pc) == nullptr) return pass_on(signal, info, context, signal == SIGSEGV ? before_segv : before_ill);
   running->fault_address = signal == SIGSEGV ? reinterpret_cast<std::uintptr_t>(info->si_addr) : 0;
-  auto stack = static_cast<std::uintptr_t>(registers[REG_RSP]);
-  registers[REG_RDI] = static_cast<greg_t>(pc);
-  registers[REG_RSI] = static_cast<greg_t>(stack);
-  registers[REG_RSP] = static_cast<greg_t>(((stack - 256) & ~std::uintptr_t{15}) - 8);
-  registers[REG_RIP] = static_cast<greg_t>(reinterpret_cast<std::uintptr_t>(&trapped));
+  go_to(registers, trapped);
 }
 
 void install() {

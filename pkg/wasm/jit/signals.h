@@ -1,4 +1,4 @@
-// Traps. Machine code does not compare where the processor does: an access behind a memory's end, and `ud2` where a check failed, are signals of the thread itself.
+// Traps. Machine code does not compare where the processor does: an access behind a memory's end, and `ud2` or `udf` where a check failed, are signals of the thread itself.
 // What does not come from machine code of ours goes to whom it went before.
 #pragma once
 
@@ -12,8 +12,9 @@ namespace monopod::wasm::jit {
 class CodeOwner {
  public:
   virtual ~CodeOwner() = default;
-  // pc: in its code, of the instruction that failed; stack: the stack pointer there. Says in machine.trap why it fails, and in its backtrace where.
-  virtual void on_trap(Machine& machine, std::uintptr_t pc, const std::uintptr_t* stack) = 0;
+  // pc: in its code, of the instruction that failed; stack: the stack pointer there; link: the register that calls
+  // leave the return address in, where there is one. Says in machine.trap why it fails, and in its backtrace where.
+  virtual void on_trap(Machine& machine, std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link) = 0;
 };
 
 inline constexpr std::uint32_t kCodeRangesMax = 1'024;

@@ -12,8 +12,7 @@ namespace monopod::wasm::jit {
 
 std::string_view unavailable() {
   static const std::string_view why = []() -> std::string_view {
-    const asmjit::CpuFeatures::X86& cpu = asmjit::CpuInfo::host().features().x86();
-    if (!cpu.hasAVX2() || !cpu.hasBMI() || !cpu.hasBMI2() || !cpu.hasLZCNT() || !cpu.hasPOPCNT()) return "the processor is older than x86-64-v3";
+    if (std::string_view missing = missing_features(); !missing.empty()) return missing;
     return CodeMemory::make() == nullptr ? "the kernel gives no executable memory" : "";
   }();
   return why;
@@ -26,7 +25,7 @@ std::unique_ptr<Tier> make_tier(const ModuleData& module, CodeCache& code, Optio
 // ---- code of one sort
 
 // What stubs take at most, with what aligns them: of a function to two of its type, of a type three.
-static constexpr std::size_t kJumpStubBytes = 16, kTypeStubBytes = 3 * 512;
+static constexpr std::size_t kTypeStubBytes = 3 * 512;
 
 static Enter as_enter(const std::uint8_t* code) { return reinterpret_cast<Enter>(reinterpret_cast<std::uintptr_t>(code)); }
 
@@ -47,15 +46,16 @@ bool NativeCode::begin() {
   if (memory_ != nullptr && !add_code(memory_->from(), memory_->to(), *this)) memory_.reset();
   if (memory_ == nullptr) return false;
   // Room for the stubs of every type and function: where code has no place it is interpreted, but stubs are always found.
-  reserve_ = module.functions.size() * kJumpStubBytes + (module.types.size() + 1) * kTypeStubBytes;
+  reserve_ = module.functions.size() * target::kJumpStubBytes + (module.types.size() + 1) * kTypeStubBytes;
   if (memory_->left() < 2 * reserve_) {
     remove_code(memory_->from());
     memory_.reset();
     return false;
   }
-  by_slots_ = as_enter(emit([](asmjit::x86::Assembler& a) { emit_enter(a, {}, true); }));
+  by_slots_ = as_enter(emit([](target::Assembler& a) { emit_enter(a, {}, true); }));
   const std::uint8_t* first_call = emit(emit_first_call);
   for (std::uint32_t i = module.imported_functions; i < module.functions.size(); ++i) natives_[i].store(jump_stub(i, first_call), std::memory_order_relaxed);
+  memory_->publish();
   return true;
 }
 
@@ -72,7 +72,7 @@ template <typename F>
 const std::uint8_t* NativeCode::emit(F body) {
   asmjit::CodeHolder code;
   code.init(asmjit::Environment::host());
-  asmjit::x86::Assembler a(&code);
+  target::Assembler a(&code);
   body(a);
   CodeMemory::Room room = memory_->take(code.codeSize());
   if (room.run == nullptr || code.flatten() != 0 || code.resolveUnresolvedLinks() != 0 || code.relocateToBase(reinterpret_cast<std::uintptr_t>(room.run)) != 0) return nullptr;
@@ -80,15 +80,11 @@ const std::uint8_t* NativeCode::emit(F body) {
   return room.run;
 }
 
-// mov eax, function; jmp to. By hand: there is one for each function.
+// By hand: there is one for each function.
 const std::uint8_t* NativeCode::jump_stub(std::uint32_t function, const void* to) {
-  CodeMemory::Room room = memory_->take(10);
+  CodeMemory::Room room = memory_->take(target::kJumpStubBytes);
   if (room.run == nullptr || to == nullptr) return nullptr;
-  auto distance = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(room.run + 10));
-  room.write[0] = 0xb8;
-  std::memcpy(room.write + 1, &function, 4);
-  room.write[5] = 0xe9;
-  std::memcpy(room.write + 6, &distance, 4);
+  write_jump_stub(room.write, room.run, function, to);
   return room.run;
 }
 
@@ -97,8 +93,9 @@ const void* NativeCode::stay_interpreted(std::uint32_t function, const void* exp
   const void* now = natives_[function].load(std::memory_order_relaxed);
   if (now != expected) return now;  // compiled meanwhile
   const void*& common = interpret_stubs_[module.functions[function].type];
-  if (common == nullptr) common = emit([this, function](asmjit::x86::Assembler& a) { emit_interpret(a, *module.function_types[function]); });
+  if (common == nullptr) common = emit([this, function](target::Assembler& a) { emit_interpret(a, *module.function_types[function]); });
   const void* stub = jump_stub(function, common);
+  memory_->publish();
   natives_[function].store(stub, std::memory_order_release);
   return stub;
 }
@@ -106,7 +103,8 @@ const void* NativeCode::stay_interpreted(std::uint32_t function, const void* exp
 const void* NativeCode::foreign(std::uint32_t type_number, const FuncType& type) {
   std::lock_guard lock(mutex_);
   const void*& stub = foreign_stubs_[type_number];
-  if (stub == nullptr) stub = emit([&type](asmjit::x86::Assembler& a) { emit_foreign(a, type); });
+  if (stub == nullptr) stub = emit([&type](target::Assembler& a) { emit_foreign(a, type); });
+  memory_->publish();
   return stub;
 }
 
@@ -138,13 +136,15 @@ void NativeCode::compile(const Job& job) {
   made.to = made.from + bytes;
   by_address_.emplace(made.from, std::move(made));
   if (job.loop != Job::kEntry) {
+    memory_->publish();
     loops_[job] = room.run;
     return;
   }
   const Function& f = module.functions[job.function];
   Enter& enter = enter_stubs_[f.type];
-  if (enter == nullptr) enter = as_enter(emit([this, &job](asmjit::x86::Assembler& a) { emit_enter(a, *module.function_types[job.function], false); }));
+  if (enter == nullptr) enter = as_enter(emit([this, &job](target::Assembler& a) { emit_enter(a, *module.function_types[job.function], false); }));
   if (enter == nullptr) return states_[job.function].store(State::kImpossible, std::memory_order_release);
+  memory_->publish();
   enters_[job.function].store(enter, std::memory_order_relaxed);
   natives_[job.function].store(room.run, std::memory_order_release);
   states_[job.function].store(State::kReady, std::memory_order_release);
@@ -164,12 +164,12 @@ const CompiledFunction* NativeCode::find(std::uintptr_t pc) const {
   return pc < f.to ? &f : nullptr;
 }
 
-void NativeCode::on_trap(Machine& machine, std::uintptr_t pc, const std::uintptr_t* stack) {
+void NativeCode::on_trap(Machine& machine, std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link) {
   Backtrace trace(machine.backtrace);
   std::uintptr_t before = 0;
   bool at_call = false;  // then pc is where the call returns to, which may be another place
   if (find(pc) == nullptr) {  // a stub whose callee failed: the stack is as its caller's call left it
-    pc = *stack++;
+    pc = target::kLinkRegister ? link : *stack++;
     at_call = true;
   }
   for (bool first = true;; first = false, at_call = true) {
@@ -186,8 +186,8 @@ void NativeCode::on_trap(Machine& machine, std::uintptr_t pc, const std::uintptr
     if (pc == before) trace.again();
     else trace.add(module, f->function, place.wasm);
     before = pc;
+    pc = f->link_bytes == CompiledFunction::kLinkKept ? link : stack[f->link_bytes / sizeof *stack];
     stack += f->frame_bytes / sizeof *stack;
-    pc = *stack++;
   }
 }
 

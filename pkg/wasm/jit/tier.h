@@ -14,7 +14,7 @@
 #include "wasm/jit/compiled.h"
 #include "wasm/jit/jit.h"
 #include "wasm/jit/signals.h"
-#include "wasm/jit/x86/stubs.h"
+#include "wasm/jit/stubs.h"
 
 namespace monopod::wasm::jit {
 
@@ -46,7 +46,7 @@ class NativeCode : public CodeOwner {
   const void* foreign(std::uint32_t type_number, const FuncType& type);  // a stub
   std::size_t bytes() const;
 
-  void on_trap(Machine& machine, std::uintptr_t pc, const std::uintptr_t* stack) override;
+  void on_trap(Machine& machine, std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link) override;
 
   const ModuleData& module;
   const bool fuel, guarded;

@@ -1,26 +1,10 @@
-// Memories, tables, globals.
-#include "wasm/jit/helpers.h"
-#include "wasm/jit/x86/compiler.h"
+// Where memories are accessed: addresses, loads, stores.
+#include "wasm/jit/compiler.h"
 #include "wasm/limits.h"
 
 namespace monopod::wasm::jit {
 
 using namespace asmjit;
-
-// vm.list[index]
-x86::Gp FunctionCompiler::object(std::size_t list, u32 index) {
-  x86::Gp t = make_int();
-  cc_.mov(t, at(vm_, list));
-  cc_.mov(t, at(t, std::size_t{index} * 8));
-  return t;
-}
-
-x86::Gp FunctionCompiler::table(u32 index) {
-  if (index != 0) return object(offsetof(Vm, tables), index);
-  x86::Gp t = make_int();
-  cc_.mov(t, at(vm_, offsetof(Vm, table)));
-  return t;
-}
 
 // Where memory 0 has guard pages, the processor compares: 32 bits of address and an offset below kGuardBytes reach nothing else. What is left is compared here.
 x86::Mem FunctionCompiler::address(u32 memory, u64 offset, const Value& v, u32 bytes) {
@@ -65,7 +49,7 @@ bool FunctionCompiler::load_into_next(u32 code, const x86::Mem& from, ValType ty
     if (kind >= 4) return false;
     reader_.byte();
     ++charged_;
-    x86::Xmm left = xmm(pop()), d = result_xmm(type);
+    x86::Xmm left = vec(pop()), d = result_vec(type);
     place(Trap::kMemory);
     cc_.emit(kFloats[type == kF64][kind], d, left, from);
     push_register(type, d);
@@ -96,7 +80,7 @@ bool FunctionCompiler::load_into_next(u32 code, const x86::Mem& from, ValType ty
 void FunctionCompiler::load(u32 code, const x86::Mem& from, ValType type) {
   if (load_into_next(code, from, type)) return;
   if (type == kF32 || type == kF64) {
-    x86::Xmm d = result_xmm(type);
+    x86::Xmm d = result_vec(type);
     place(Trap::kMemory);
     if (type == kF32) cc_.vmovss(d, from);
     else cc_.vmovsd(d, from);
@@ -117,7 +101,7 @@ void FunctionCompiler::load(u32 code, const x86::Mem& from, ValType type) {
 
 void FunctionCompiler::store(u32 code, const x86::Mem& to, const Value& v) {
   if (v.type == kF32 || v.type == kF64) {
-    x86::Xmm s = xmm(v);
+    x86::Xmm s = vec(v);
     place(Trap::kMemory);
     if (v.type == kF32) cc_.vmovss(to, s);
     else cc_.vmovsd(to, s);
@@ -138,138 +122,6 @@ void FunctionCompiler::store(u32 code, const x86::Mem& to, const Value& v) {
     case 4: cc_.mov(to, s.r32()); break;
     default: cc_.mov(to, s);
   }
-}
-
-bool FunctionCompiler::memory_access(u32 code, const Op& op) {
-  u32 flags = reader_.u32();
-  u32 memory = (flags & 0x40) != 0 ? reader_.u32() : 0;
-  u64 offset = module_.memories[memory].is64 ? reader_.u64() : reader_.u32();
-  u32 bytes = 1u << natural_alignment(op.immediates);
-  bool is_store = op.result == 0;
-  Value v;
-  if (is_store) v = pop();
-  Value where = pop();
-  if (is_store && v.kind != Value::Kind::kConst) v = {.type = v.type, .reg = in_register(v)};
-  x86::Mem m = address(memory, offset, where, bytes);
-  if (is_store) store(code, m, v);
-  else load(code, m, {op.result});
-  return true;
-}
-
-void FunctionCompiler::global_get(u32 index) {
-  ValType type = module_.globals[index].type.type;
-  if (!supported(type)) return unsupported();
-  x86::Gp global = object(offsetof(Vm, globals), index);
-  BaseReg d = result_register(type);
-  load_slot(d, type, x86::ptr(global));
-  push_register(type, d);
-}
-
-void FunctionCompiler::global_set(u32 index) {
-  ValType type = module_.globals[index].type.type;
-  if (!supported(type)) return unsupported();
-  Value v = pop();
-  x86::Gp global = object(offsetof(Vm, globals), index);
-  store_slots(x86::ptr(global), {v});
-}
-
-void FunctionCompiler::memory_size(u32 index) {
-  x86::Gp memory = object(offsetof(Vm, memories), index), d = make_int();
-  cc_.mov(d, at(memory, offsetof(MemoryObject, bytes)));
-  cc_.shr(d, 16);
-  push_register(module_.memories[index].is64 ? kI64 : kI32, d);
-}
-
-void FunctionCompiler::table_access(std::uint8_t code) {
-  u32 index = reader_.u32();
-  ValType type = module_.tables[index].type.element;
-  if (!supported(type)) return unsupported();
-  Value v;
-  if (code == kTableSet) v = pop();
-  x86::Gp i = gp(pop());
-  x86::Gp from = table(index);
-  cc_.cmp(i, at(from, offsetof(TableObject, size)));
-  trap_if(x86::CondCode::kAE, Trap::kTable);
-  x86::Gp data = make_int();
-  cc_.mov(data, at(from, offsetof(TableObject, data)));
-  if (code == kTableSet) {
-    cc_.mov(x86::ptr(data, i, 3, 0, 8), gp(v));
-    return;
-  }
-  x86::Gp d = make_int();
-  cc_.mov(d, x86::ptr(data, i, 3, 0, 8));
-  push_register(type, d);
-}
-
-// helper(vm, the topmost operands)
-InvokeNode* FunctionCompiler::help(const void* helper, u32 arguments, bool returns) {
-  calls_ = true;
-  std::vector<x86::Gp> registers(arguments);
-  for (u32 i = arguments; i-- > 0;) registers[i] = argument(pop()).as<x86::Gp>();
-  FuncSignatureBuilder signature(CallConvId::kX64SystemV);
-  for (u32 i = 0; i <= arguments; ++i) signature.addArg(TypeId::kUInt64);
-  if (returns) signature.setRet(TypeId::kUInt64);
-  x86::Gp target = make_int(), vm = make_int();
-  cc_.mov(vm, vm_);
-  cc_.mov(target, reinterpret_cast<u64>(helper));
-  place(Trap::kNone);
-  InvokeNode* node = nullptr;
-  cc_.invoke(&node, target, signature);
-  node->setArg(0, vm);
-  for (u32 i = 0; i < arguments; ++i) node->setArg(i + 1, registers[i]);
-  return node;
-}
-
-bool FunctionCompiler::misc() {
-  u32 code = reader_.u32();
-  if (code < 8) return scalar(kPrefixMisc + code, kOps.misc[code]);
-  u32 first = reader_.u32(), second = 0;
-  if (code == kMemoryInit || code == kMemoryCopy || code == kTableInit || code == kTableCopy) second = reader_.u32();
-  if (code == kTableSize) {
-    x86::Gp d = make_int();
-    cc_.mov(d, at(table(first), offsetof(TableObject, size)));
-    push_register(module_.tables[first].type.limits.is64 ? kI64 : kI32, d);
-    return true;
-  }
-  if (code == kDataDrop || code == kElemDrop) {
-    push_const(kI64, first);
-    help(code == kDataDrop ? reinterpret_cast<const void*>(&help_data_drop) : reinterpret_cast<const void*>(&help_elements_drop), 1, false);
-    return true;
-  }
-  struct Row {
-    u32 code;
-    const void* helper;
-    Trap trap;
-  };
-  static const Row kRows[] = {
-      {kMemoryInit, reinterpret_cast<const void*>(&help_memory_init), Trap::kMemory}, {kMemoryCopy, reinterpret_cast<const void*>(&help_memory_copy), Trap::kMemory},
-      {kMemoryFill, reinterpret_cast<const void*>(&help_memory_fill), Trap::kMemory}, {kTableInit, reinterpret_cast<const void*>(&help_table_init), Trap::kTable},
-      {kTableCopy, reinterpret_cast<const void*>(&help_table_copy), Trap::kTable},    {kTableFill, reinterpret_cast<const void*>(&help_table_fill), Trap::kTable},
-  };
-  // What it is about goes in front of the operands: for init the segment is named first.
-  bool init = code == kMemoryInit || code == kTableInit;
-  u64 objects = init ? u64{first} << 32 | second : u64{second} << 32 | first;
-  std::size_t operands = code == kTableGrow ? 2 : 3;
-  std::vector<Value> values(stack_.end() - static_cast<std::ptrdiff_t>(operands), stack_.end());
-  stack_.resize(stack_.size() - operands);
-  if (code == kTableGrow) std::swap(values[0], values[1]);  // count, value
-  if (code == kTableFill) objects = first;
-  push_const(kI64, objects);
-  for (const Value& v : values) push(v);
-  x86::Gp d = make_int();
-  if (code == kTableGrow) {
-    ValType type = module_.tables[first].type.limits.is64 ? kI64 : kI32;
-    help(reinterpret_cast<const void*>(&help_table_grow), 3, true)->setRet(0, d);
-    push_register(type, d);
-    return true;
-  }
-  for (const Row& row : kRows) {
-    if (row.code != code) continue;
-    help(row.helper, 4, true)->setRet(0, d);
-    check_flag(d, row.trap);
-    return true;
-  }
-  return false;
 }
 
 }  // namespace monopod::wasm::jit

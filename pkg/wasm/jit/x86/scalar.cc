@@ -1,7 +1,7 @@
 // Arithmetic of integers and floats. Core specification, "Numerics": where the processor's answer is another one, this says so.
 #include <limits>
 
-#include "wasm/jit/x86/compiler.h"
+#include "wasm/jit/compiler.h"
 
 namespace monopod::wasm::jit {
 
@@ -196,7 +196,7 @@ void FunctionCompiler::extend(std::uint8_t bits, ValType, ValType to) {
 void FunctionCompiler::compare_float(u32 code, bool is_double) {  // 0 eq, 1 ne, 2 lt, 3 gt, 4 le, 5 ge
   Value b = pop(), a = pop();
   if (code == 2 || code == 4) std::swap(a, b);  // unordered sets the flags of "below": ask for "above"
-  x86::Xmm left = xmm(a), right = xmm(b);
+  x86::Xmm left = vec(a), right = vec(b);
   if (is_double) cc_.vucomisd(left, right);
   else cc_.vucomiss(left, right);
   if (code == 0) return push_condition({.kind = Condition::Kind::kEqualOrdered});
@@ -206,7 +206,7 @@ void FunctionCompiler::compare_float(u32 code, bool is_double) {  // 0 eq, 1 ne,
 
 void FunctionCompiler::float_binary(InstId id, ValType type) {
   Value b = pop(), a = pop();
-  x86::Xmm left = xmm(a), right = xmm(b), d = result_xmm(type);
+  x86::Xmm left = vec(a), right = vec(b), d = result_vec(type);
   cc_.emit(id, d, left, right);
   push_register(type, d);
 }
@@ -214,7 +214,7 @@ void FunctionCompiler::float_binary(InstId id, ValType type) {
 // The processor's min and max answer with their second operand where they cannot tell.
 void FunctionCompiler::float_min_max(bool is_max, ValType type) {
   Value vb = pop(), va = pop();
-  x86::Xmm a = xmm(va), b = xmm(vb), d = make_register(type).as<x86::Xmm>();
+  x86::Xmm a = vec(va), b = vec(vb), d = make_register(type).as<x86::Xmm>();
   bool is_double = type == kF64;
   Label equal = cc_.newLabel(), unordered = cc_.newLabel(), done = cc_.newLabel();
   if (is_double) cc_.vucomisd(a, b);
@@ -237,20 +237,20 @@ void FunctionCompiler::float_sign(u32 kind, ValType type) {  // 0 abs, 1 neg, 2 
   x86::Mem signs = constant128(sign, sign), others = constant128(~sign, ~sign);
   if (kind == 2) {
     Value b = pop(), a = pop();
-    x86::Xmm left = xmm(a), right = xmm(b), s = cc_.newXmm(), d = make_register(type).as<x86::Xmm>();
+    x86::Xmm left = vec(a), right = vec(b), s = cc_.newXmm(), d = make_register(type).as<x86::Xmm>();
     cc_.vandps(s, right, signs);
     cc_.vandps(d, left, others);
     cc_.vorps(d, d, s);
     return push_register(type, d);
   }
-  x86::Xmm s = xmm(pop()), d = result_xmm(type);
+  x86::Xmm s = vec(pop()), d = result_vec(type);
   if (kind == 0) cc_.vandps(d, s, others);
   else cc_.vxorps(d, s, signs);
   push_register(type, d);
 }
 
 void FunctionCompiler::float_round(u32 mode, ValType type) {
-  x86::Xmm s = xmm(pop()), d = result_xmm(type);
+  x86::Xmm s = vec(pop()), d = result_vec(type);
   if (type == kF64) cc_.vroundsd(d, s, s, mode | 8);
   else cc_.vroundss(d, s, s, mode | 8);
   push_register(type, d);
@@ -259,7 +259,7 @@ void FunctionCompiler::float_round(u32 mode, ValType type) {
 // ---- conversions
 
 x86::Xmm FunctionCompiler::as_double(const Value& v) {
-  x86::Xmm s = xmm(v);
+  x86::Xmm s = vec(v);
   if (v.type == kF64) return s;
   x86::Xmm d = cc_.newXmmSd();
   cc_.vcvtss2sd(d, s, s);
@@ -432,7 +432,7 @@ bool FunctionCompiler::scalar(u32 code, const Op&) {
     if (k < 2) float_sign(k, type);
     else if (k < 6) float_round(kRounding[k - 2], type);
     else if (k == 6) push_register(type, [&] {
-      x86::Xmm s = xmm(pop()), d = result_xmm(type);
+      x86::Xmm s = vec(pop()), d = result_vec(type);
       if (is_double) cc_.vsqrtsd(d, s, s);
       else cc_.vsqrtss(d, s, s);
       return d;
@@ -463,19 +463,19 @@ bool FunctionCompiler::scalar(u32 code, const Op&) {
     }
     case 0xb2: case 0xb3: case 0xb4: case 0xb5: case 0xb7: case 0xb8: case 0xb9: case 0xba: convert(code); break;
     case 0xb6: {
-      x86::Xmm s = xmm(pop()), d = result_xmm(kF32);
+      x86::Xmm s = vec(pop()), d = result_vec(kF32);
       cc_.vcvtsd2ss(d, s, s);
       push_register(kF32, d);
       break;
     }
     case 0xbb: {
-      x86::Xmm s = xmm(pop()), d = result_xmm(kF64);
+      x86::Xmm s = vec(pop()), d = result_vec(kF64);
       cc_.vcvtss2sd(d, s, s);
       push_register(kF64, d);
       break;
     }
     case 0xbc: case 0xbd: {
-      x86::Xmm s = xmm(pop());
+      x86::Xmm s = vec(pop());
       x86::Gp d = result_gp(code == 0xbc ? kI32 : kI64);
       // Not vmovd and vmovq: where the allocator has spilled their source it writes them as loads into a vector register.
       if (code == 0xbc) cc_.vpextrd(d.r32(), s, 0);
@@ -485,7 +485,7 @@ bool FunctionCompiler::scalar(u32 code, const Op&) {
     }
     case 0xbe: case 0xbf: {
       x86::Gp s = gp(pop());
-      x86::Xmm d = result_xmm(code == 0xbe ? kF32 : kF64);
+      x86::Xmm d = result_vec(code == 0xbe ? kF32 : kF64);
       if (code == 0xbe) cc_.vmovd(d, s.r32());
       else cc_.vmovq(d, s);
       push_register(code == 0xbe ? kF32 : kF64, d);

@@ -1,5 +1,5 @@
 // Vectors: mostly an instruction each, in tables; what the processor has no instruction for (bytes shifted, unsigned comparisons, minima with NaN) below.
-#include "wasm/jit/x86/compiler.h"
+#include "wasm/jit/compiler.h"
 
 namespace monopod::wasm::jit {
 
@@ -78,7 +78,7 @@ bool FunctionCompiler::vector_access(u32 code, const Op& op) {
   if (lanes || is_store) v = pop();
   Value where = pop();
   x86::Xmm s;
-  if (lanes || is_store) s = xmm(v);
+  if (lanes || is_store) s = vec(v);
   x86::Mem m = address(memory, offset, where, bytes);
   if (is_store) {
     place(Trap::kMemory);
@@ -86,7 +86,7 @@ bool FunctionCompiler::vector_access(u32 code, const Op& op) {
     else cc_.vmovups(m, s);
     return true;
   }
-  x86::Xmm d = result_xmm(kV128);
+  x86::Xmm d = result_vec(kV128);
   place(Trap::kMemory);
   if (lanes) cc_.emit(kInsert[code - 0x54], d, s, m, lane);
   else cc_.emit(find(kLoads, code), d, m);
@@ -105,8 +105,8 @@ void FunctionCompiler::shuffle() {
     (lanes[i] < 16 ? any_a : any_b) = true;
   }
   x86::Xmm d = cc_.newXmm(), t = cc_.newXmm();
-  if (any_a) cc_.vpshufb(d, xmm(va), constant(from_a, 16));
-  if (any_b) cc_.vpshufb(any_a ? t : d, xmm(vb), constant(from_b, 16));
+  if (any_a) cc_.vpshufb(d, vec(va), constant(from_a, 16));
+  if (any_b) cc_.vpshufb(any_a ? t : d, vec(vb), constant(from_b, 16));
   if (any_a && any_b) cc_.vpor(d, d, t);
   push_register(kV128, d);
 }
@@ -115,9 +115,9 @@ void FunctionCompiler::splat_lane(u32 code) {
   Value v = pop();
   x86::Xmm d = cc_.newXmm();
   if (code == 0x13) {
-    cc_.vbroadcastss(d, xmm(v));
+    cc_.vbroadcastss(d, vec(v));
   } else if (code == 0x14) {
-    cc_.vmovddup(d, xmm(v));
+    cc_.vmovddup(d, vec(v));
   } else if (code == 0x12) {
     cc_.vmovq(d, gp(v));
     cc_.vpbroadcastq(d, d);
@@ -131,7 +131,7 @@ void FunctionCompiler::splat_lane(u32 code) {
 
 void FunctionCompiler::extract_lane(u32 code) {
   u32 lane = reader_.byte();
-  x86::Xmm s = xmm(pop());
+  x86::Xmm s = vec(pop());
   if (code == 0x1f || code == 0x21) {
     ValType type = code == 0x1f ? kF32 : kF64;
     x86::Xmm whole = cc_.newXmm(), d = make_register(type).as<x86::Xmm>();
@@ -155,16 +155,16 @@ void FunctionCompiler::extract_lane(u32 code) {
 void FunctionCompiler::replace_lane(u32 code) {
   u32 lane = reader_.byte();
   Value v = pop();
-  x86::Xmm s = xmm(pop()), d = cc_.newXmm();
+  x86::Xmm s = vec(pop()), d = cc_.newXmm();
   switch (code) {
     case 0x17: cc_.vpinsrb(d, s, gp(v).r32(), lane); break;
     case 0x1a: cc_.vpinsrw(d, s, gp(v).r32(), lane); break;
     case 0x1c: cc_.vpinsrd(d, s, gp(v).r32(), lane); break;
     case 0x1e: cc_.vpinsrq(d, s, gp(v), lane); break;
-    case 0x20: cc_.vinsertps(d, s, xmm(v), lane << 4); break;
+    case 0x20: cc_.vinsertps(d, s, vec(v), lane << 4); break;
     default:
-      if (lane == 0) cc_.vblendpd(d, s, xmm(v), 1);
-      else cc_.vunpcklpd(d, s, xmm(v));
+      if (lane == 0) cc_.vblendpd(d, s, vec(v), 1);
+      else cc_.vunpcklpd(d, s, vec(v));
   }
   push_register(kV128, d);
 }
@@ -184,7 +184,7 @@ x86::Xmm FunctionCompiler::zeros() {
 
 // 1 ne, 3 lt_u, 5 gt_u, 6 le_s, 7 le_u, 8 ge_s, 9 ge_u; the others are instructions
 bool FunctionCompiler::compare_lanes(u32 kind, u32 width) {
-  x86::Xmm b = xmm(pop()), a = xmm(pop()), d = cc_.newXmm();
+  x86::Xmm b = vec(pop()), a = vec(pop()), d = cc_.newXmm();
   bool invert = true;
   switch (kind) {
     case 1: cc_.emit(kEqual[width], d, a, b); break;
@@ -207,7 +207,7 @@ bool FunctionCompiler::compare_lanes(u32 kind, u32 width) {
 
 void FunctionCompiler::compare_floats(u32 kind, bool is_double) {  // eq, ne, lt, gt, le, ge
   static constexpr u8 kPredicates[] = {0, 4, 1, 1, 2, 2};
-  x86::Xmm b = xmm(pop()), a = xmm(pop()), d = cc_.newXmm();
+  x86::Xmm b = vec(pop()), a = vec(pop()), d = cc_.newXmm();
   if (kind == 3 || kind == 5) std::swap(a, b);
   cc_.emit(is_double ? Id::kIdVcmppd : Id::kIdVcmpps, d, a, b, kPredicates[kind]);
   push_register(kV128, d);
@@ -221,14 +221,14 @@ void FunctionCompiler::truth(x86::CondCode code) {
 }
 
 void FunctionCompiler::all_true(u32 width) {
-  x86::Xmm s = xmm(pop()), t = cc_.newXmm();
+  x86::Xmm s = vec(pop()), t = cc_.newXmm();
   cc_.emit(kEqual[width], t, s, zeros());
   cc_.vptest(t, t);
   truth(x86::CondCode::kZ);
 }
 
 void FunctionCompiler::bitmask(u32 width) {
-  x86::Xmm s = xmm(pop());
+  x86::Xmm s = vec(pop());
   x86::Gp d = make_int();
   if (width == 2) {
     cc_.vmovmskps(d.r32(), s);
@@ -247,7 +247,7 @@ void FunctionCompiler::bitmask(u32 width) {
 void FunctionCompiler::shift_lanes(u32 kind, u32 width) {  // shl, shr_s, shr_u
   static constexpr Id kIds[3][4] = {{Id::kIdVpsllw, Id::kIdVpsllw, Id::kIdVpslld, Id::kIdVpsllq}, {Id::kIdVpsraw, Id::kIdVpsraw, Id::kIdVpsrad, Id::kIdVpsrlq}, {Id::kIdVpsrlw, Id::kIdVpsrlw, Id::kIdVpsrld, Id::kIdVpsrlq}};
   Value count = pop();
-  x86::Xmm s = xmm(pop()), d = cc_.newXmm(), by = cc_.newXmm();
+  x86::Xmm s = vec(pop()), d = cc_.newXmm(), by = cc_.newXmm();
   x86::Gp n = make_int();
   cc_.mov(n.r32(), gp(count).r32());
   cc_.and_(n.r32(), (8 << width) - 1);
@@ -298,7 +298,7 @@ x86::Xmm FunctionCompiler::upper_half(const x86::Xmm& s) {
 // Both halves of two vectors, extended and multiplied. kind: low_s, high_s, low_u, high_u; width: of the lanes that come out.
 void FunctionCompiler::multiply_extended(u32 kind, u32 width) {
   static constexpr Id kExtend[2][2] = {{Id::kIdVpmovsxbw, Id::kIdVpmovzxbw}, {Id::kIdVpmovsxwd, Id::kIdVpmovzxwd}};
-  x86::Xmm b = xmm(pop()), a = xmm(pop()), x = cc_.newXmm(), y = cc_.newXmm();
+  x86::Xmm b = vec(pop()), a = vec(pop()), x = cc_.newXmm(), y = cc_.newXmm();
   bool high = kind % 2 != 0, is_unsigned = kind >= 2;
   if (width == 3) {
     u32 order = high ? 0xfa : 0x50;
@@ -315,7 +315,7 @@ void FunctionCompiler::multiply_extended(u32 kind, u32 width) {
 }
 
 void FunctionCompiler::multiply_64() {
-  x86::Xmm b = xmm(pop()), a = xmm(pop()), t = cc_.newXmm(), u = cc_.newXmm(), d = cc_.newXmm();
+  x86::Xmm b = vec(pop()), a = vec(pop()), t = cc_.newXmm(), u = cc_.newXmm(), d = cc_.newXmm();
   cc_.vpsrlq(t, a, 32);
   cc_.vpmuludq(t, t, b);
   cc_.vpsrlq(u, b, 32);
@@ -328,7 +328,7 @@ void FunctionCompiler::multiply_64() {
 }
 
 void FunctionCompiler::min_max_floats(bool is_max, bool is_double) {
-  x86::Xmm b = xmm(pop()), a = xmm(pop()), d = cc_.newXmm(), other = cc_.newXmm(), nan = cc_.newXmm();
+  x86::Xmm b = vec(pop()), a = vec(pop()), d = cc_.newXmm(), other = cc_.newXmm(), nan = cc_.newXmm();
   InstId id = is_max ? (is_double ? Id::kIdVmaxpd : Id::kIdVmaxps) : (is_double ? Id::kIdVminpd : Id::kIdVminps);
   cc_.emit(id, d, a, b);
   cc_.emit(id, other, b, a);
@@ -342,7 +342,7 @@ void FunctionCompiler::min_max_floats(bool is_max, bool is_double) {
 }
 
 bool FunctionCompiler::special_unary(u32 code) {
-  x86::Xmm s = xmm(pop()), d = cc_.newXmm(), t = cc_.newXmm();
+  x86::Xmm s = vec(pop()), d = cc_.newXmm(), t = cc_.newXmm();
   auto both = [this](u64 n) { return constant128(n, n); };
   auto doubles = [&both](double n) { return both(std::bit_cast<u64>(n)); };
   switch (code) {
@@ -462,7 +462,7 @@ bool FunctionCompiler::special_binary(u32 code) {
     case 0x10f: case 0x110: return min_max_floats(code == 0x110, true), true;
     default: break;
   }
-  x86::Xmm b = xmm(pop()), a = xmm(pop()), d = cc_.newXmm(), t = cc_.newXmm();
+  x86::Xmm b = vec(pop()), a = vec(pop()), d = cc_.newXmm(), t = cc_.newXmm();
   switch (code) {
     case 0x0e: case 0x100:  // indices beyond 15 get the top bit
       cc_.vpaddusb(t, b, constant128(splat(0x70, 8), splat(0x70, 8)));
@@ -480,7 +480,7 @@ bool FunctionCompiler::special_binary(u32 code) {
 }
 
 bool FunctionCompiler::special_ternary(u32 code) {
-  x86::Xmm c = xmm(pop()), b = xmm(pop()), a = xmm(pop()), d = cc_.newXmm(), t = cc_.newXmm();
+  x86::Xmm c = vec(pop()), b = vec(pop()), a = vec(pop()), d = cc_.newXmm(), t = cc_.newXmm();
   switch (code) {
     case 0x52: case 0x109: case 0x10a: case 0x10b: case 0x10c:
       cc_.vpand(d, a, c);
@@ -516,23 +516,23 @@ bool FunctionCompiler::vector(u32 full, const Op& op) {
   if (code >= 0x0f && code <= 0x14) return splat_lane(code), true;
   if (op.immediates == Immediates::Lane) return (code == 0x17 || code == 0x1a || code == 0x1c || code == 0x1e || code == 0x20 || code == 0x22 ? replace_lane(code) : extract_lane(code)), true;
   if (std::uint16_t id = find(kBinary, code); id != 0) {
-    x86::Xmm b = xmm(pop()), a = xmm(pop()), d = result_xmm(kV128);
+    x86::Xmm b = vec(pop()), a = vec(pop()), d = result_vec(kV128);
     cc_.emit(id, d, a, b);
     return push_register(kV128, d), true;
   }
   if (std::uint16_t id = find(kSwapped, code); id != 0) {
-    x86::Xmm b = xmm(pop()), a = xmm(pop()), d = result_xmm(kV128);
+    x86::Xmm b = vec(pop()), a = vec(pop()), d = result_vec(kV128);
     cc_.emit(id, d, b, a);
     return push_register(kV128, d), true;
   }
   if (std::uint16_t id = find(kUnary, code); id != 0) {
-    x86::Xmm s = xmm(pop()), d = result_xmm(kV128);
+    x86::Xmm s = vec(pop()), d = result_vec(kV128);
     cc_.emit(id, d, s);
     return push_register(kV128, d), true;
   }
   switch (code) {
     case 0x53: {
-      x86::Xmm s = xmm(pop());
+      x86::Xmm s = vec(pop());
       cc_.vptest(s, s);
       return truth(x86::CondCode::kNZ), true;
     }

@@ -1,6 +1,7 @@
-#include "wasm/jit/x86/stubs.h"
+#include "wasm/jit/stubs.h"
 
 #include <cstddef>
+#include <cstring>
 
 #include "wasm/jit/helpers.h"
 
@@ -9,24 +10,6 @@ namespace monopod::wasm::jit {
 using namespace asmjit;
 
 namespace {
-
-constexpr std::size_t kRegisterParametersMax = 12;
-constexpr x86::Gp kIntegers[] = {x86::rsi, x86::rdx, x86::rcx, x86::r8, x86::r9};  // rdi: Vm
-constexpr std::uint32_t kFloats = 8;
-
-bool is_integer(ValType t) { return t != kF32 && t != kF64 && t != kV128; }
-
-template <typename F>
-void each_parameter(const FuncType& type, F place) {  // place(type, slot, register or -1, place on the stack)
-  std::uint32_t integers = 0, floats = 0, stack = 0, slot = 0;
-  for (ValType t : type.params) {
-    std::uint32_t& used = is_integer(t) ? integers : floats;
-    bool in_register = used < (is_integer(t) ? std::size(kIntegers) : kFloats);
-    place(t, slot, in_register ? static_cast<int>(used) : -1, in_register ? 0 : stack);
-    ++(in_register ? used : stack);
-    slot += slots_of(t);
-  }
-}
 
 void load_float(x86::Assembler& a, ValType t, const x86::Xmm& to, const x86::Mem& from) {
   if (t == kV128) a.vmovups(to, from);
@@ -53,7 +36,7 @@ void emit_to_slots(x86::Assembler& a, const FuncType& type, std::uint64_t helper
         a.mov(x86::r11, x86::ptr(x86::rsp, static_cast<std::int32_t>(16 + stack * 8)));
         a.mov(slot_of(x86::rbx, slot), x86::r11);
       } else if (is_integer(t)) {
-        a.mov(slot_of(x86::rbx, slot), kIntegers[reg]);
+        a.mov(slot_of(x86::rbx, slot), target::kIntegers[reg]);
       } else {
         store_float(a, t, slot_of(x86::rbx, slot), x86::xmm(static_cast<std::uint32_t>(reg)));
       }
@@ -85,25 +68,6 @@ void emit_to_slots(x86::Assembler& a, const FuncType& type, std::uint64_t helper
 
 }  // namespace
 
-bool in_registers(const FuncType& type) {
-  if (type.params.size() > kRegisterParametersMax || type.results.size() > 1) return false;
-  std::uint32_t floats = 0;
-  bool vectors = false;
-  for (ValType t : type.params) {
-    vectors = vectors || t == kV128;
-    if (!is_integer(t)) ++floats;
-  }
-  return !vectors || floats <= kFloats;
-}
-
-void describe(const FuncType& type, FuncSignatureBuilder& out) {
-  auto id = [](ValType t) { return t == kF32 ? TypeId::kFloat32 : t == kF64 ? TypeId::kFloat64 : t == kV128 ? TypeId::kInt32x4 : TypeId::kUInt64; };
-  out.addArg(TypeId::kUInt64);
-  if (!in_registers(type)) return out.addArg(TypeId::kUInt64);
-  for (ValType t : type.params) out.addArg(id(t));
-  if (!type.results.empty()) out.setRet(id(type.results[0]));
-}
-
 void place_vm(FuncDetail& detail) { detail.arg(0).initReg(RegType::kX86_Gpq, kVmRegister.id(), TypeId::kUInt64); }
 
 // What is pushed here, in this order, is what leave() in signals.cc takes back.
@@ -126,7 +90,7 @@ void emit_enter(x86::Assembler& a, const FuncType& type, bool by_slots) {
         a.mov(x86::r11, slot_of(x86::rbx, slot));
         a.mov(x86::ptr(x86::rsp, static_cast<std::int32_t>(stack * 8)), x86::r11);
       } else if (is_integer(t)) {
-        a.mov(kIntegers[reg], slot_of(x86::rbx, slot));
+        a.mov(target::kIntegers[reg], slot_of(x86::rbx, slot));
       } else {
         load_float(a, t, x86::xmm(static_cast<std::uint32_t>(reg)), slot_of(x86::rbx, slot));
       }
@@ -149,19 +113,28 @@ void emit_interpret(x86::Assembler& a, const FuncType& type) { emit_to_slots(a, 
 void emit_foreign(x86::Assembler& a, const FuncType& type) { emit_to_slots(a, type, reinterpret_cast<std::uint64_t>(&help_foreign), false); }
 
 void emit_first_call(x86::Assembler& a) {
-  constexpr std::int32_t kVectors = kFloats * 16;
+  constexpr std::int32_t kVectors = target::kFloats * 16;
   for (const x86::Gp& r : {x86::rdi, x86::rsi, x86::rdx, x86::rcx, x86::r8, x86::r9, x86::rax}) a.push(r);
   a.sub(x86::rsp, kVectors);
-  for (std::uint32_t i = 0; i < kFloats; ++i) a.vmovups(x86::ptr(x86::rsp, static_cast<std::int32_t>(i * 16)), x86::xmm(i));
+  for (std::uint32_t i = 0; i < target::kFloats; ++i) a.vmovups(x86::ptr(x86::rsp, static_cast<std::int32_t>(i * 16)), x86::xmm(i));
   a.mov(x86::rdi, kVmRegister);
   a.mov(x86::esi, x86::eax);
   a.mov(x86::rax, reinterpret_cast<std::uint64_t>(&help_prepare));
   a.call(x86::rax);
   a.mov(x86::r11, x86::rax);
-  for (std::uint32_t i = 0; i < kFloats; ++i) a.vmovups(x86::xmm(i), x86::ptr(x86::rsp, static_cast<std::int32_t>(i * 16)));
+  for (std::uint32_t i = 0; i < target::kFloats; ++i) a.vmovups(x86::xmm(i), x86::ptr(x86::rsp, static_cast<std::int32_t>(i * 16)));
   a.add(x86::rsp, kVectors);
   for (const x86::Gp& r : {x86::rax, x86::r9, x86::r8, x86::rcx, x86::rdx, x86::rsi, x86::rdi}) a.pop(r);
   a.jmp(x86::r11);
+}
+
+// mov eax, function; jmp to
+void write_jump_stub(std::uint8_t* write, const std::uint8_t* run, std::uint32_t function, const void* to) {
+  auto distance = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(run + 10));
+  write[0] = 0xb8;
+  std::memcpy(write + 1, &function, 4);
+  write[5] = 0xe9;
+  std::memcpy(write + 6, &distance, 4);
 }
 
 }  // namespace monopod::wasm::jit

@@ -3,26 +3,16 @@
 // It follows the validator's control flow: code that nothing reaches is skipped as the interpreter skips it, so that both count the same fuel.
 #pragma once
 
-#include <asmjit/x86.h>
-
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "wasm/jit/target.h"
 #include "wasm/jit/tier.h"
 #include "wasm/ops.h"
 
 namespace monopod::wasm::jit {
 
-namespace x86 = asmjit::x86;
-
-// Of the processor's flags after a comparison.
-struct Condition {
-  // Of floats, equality is two flags: equal, and ordered.
-  enum class Kind : std::uint8_t { kFlag, kEqualOrdered, kUnequalOrNot };
-  Kind kind = Kind::kFlag;
-  x86::CondCode code = x86::CondCode::kE;
-};
 Condition negated(Condition c);
 
 class FunctionCompiler {
@@ -33,6 +23,9 @@ class FunctionCompiler {
  private:
   using u32 = std::uint32_t;
   using u64 = std::uint64_t;
+  using Gp = target::Gp;
+  using Vec = target::Vec;
+  using Mem = target::Mem;
 
   struct Value {
     // kScaled: the register or local, times 2^shift, of 32 bits. kFlags: only on top, and what comes next takes it.
@@ -69,7 +62,7 @@ class FunctionCompiler {
 
   // compiler.cc: registers and operands
   asmjit::BaseReg make_register(ValType type);
-  x86::Gp make_int() { return cc_.newUInt64(); }
+  Gp make_int() { return cc_.newUInt64(); }
   void move(const asmjit::BaseReg& to, const Value& from);  // leaves the flags alone
   void push(const Value& v) { stack_.push_back(v); }
   void push_register(ValType type, const asmjit::BaseReg& reg) { stack_.push_back({.type = type, .reg = reg}); }
@@ -77,37 +70,66 @@ class FunctionCompiler {
   Value pop();
   asmjit::BaseReg in_register(const Value& v);
   asmjit::BaseReg argument(const Value& v);  // of a call: a copy, or else what is kept for later would be saved and loaded around it
-  x86::Gp gp(const Value& v) { return in_register(v).as<x86::Gp>(); }
-  x86::Xmm xmm(const Value& v) { return in_register(v).as<x86::Xmm>(); }
+  Gp gp(const Value& v) { return in_register(v).as<Gp>(); }
+  Vec vec(const Value& v) { return in_register(v).as<Vec>(); }
   asmjit::BaseReg result_register(ValType type);  // of the local that is set next, if one is
-  x86::Gp result_gp(ValType type) { return result_register(type).as<x86::Gp>(); }
-  x86::Gp scaled_index(const Value& v) { return v.local != kNoLocal ? locals_[v.local].as<x86::Gp>() : v.reg.as<x86::Gp>(); }
-  x86::Gp result_over(const Value& operand);  // or of the operand, where nobody else has it
-  x86::Xmm result_xmm(ValType type) { return result_register(type).as<x86::Xmm>(); }
+  Gp result_gp(ValType type) { return result_register(type).as<Gp>(); }
+  Gp scaled_index(const Value& v) { return v.local != kNoLocal ? locals_[v.local].as<Gp>() : v.reg.as<Gp>(); }
+  Gp result_over(const Value& operand);  // or of the operand, where nobody else has it
+  Vec result_vec(ValType type) { return result_register(type).as<Vec>(); }
   void settle_local(u32 local);  // operands that are this local get registers of their own
   void settle_all();             // so do all that are locals
   void set_local(u32 local, const Value& v);
-  x86::Mem constant(const void* bytes, std::size_t count) { return cc_.newConst(asmjit::ConstPoolScope::kLocal, bytes, count); }
-  x86::Mem constant64(u64 bits) { return constant(&bits, sizeof bits); }
-  x86::Mem constant32(u32 bits) { return constant(&bits, sizeof bits); }
-  x86::Mem constant128(u64 low, u64 high) {
+  Mem constant(const void* bytes, std::size_t count) { return cc_.newConst(asmjit::ConstPoolScope::kLocal, bytes, count); }
+  Mem constant64(u64 bits) { return constant(&bits, sizeof bits); }
+  Mem constant32(u32 bits) { return constant(&bits, sizeof bits); }
+  Mem constant128(u64 low, u64 high) {
     u64 both[2] = {low, high};
     return constant(both, sizeof both);
   }
-  static x86::Mem at(const x86::Gp& base, std::size_t offset, u32 size = 8) { return x86::ptr(base, static_cast<std::int32_t>(offset), size); }
+  static Mem at(const Gp& base, std::size_t offset, u32 size = 8) { return target::at(base, offset, size); }
   bool supported(ValType type) const { return !type.is_ref() || (type.heap() != kHeapExn && type.heap() != kHeapNoExn); }
 
   // traps and places
   void place(Trap trap);
   asmjit::Label trap_label(Trap trap);  // a jump there traps as the current instruction
-  void trap_if(x86::CondCode code, Trap trap) { cc_.j(code, trap_label(trap)); }
-  void check_flag(const x86::Gp& flag, Trap trap);
+
+  // <processor>/emit.cc
+  void load_word(const Gp& to, const Mem& from);
+  void store_word(const Mem& to, const Gp& from);
+  void load_element(const Gp& to, const Gp& data, const Gp& index);  // of words
+  void store_element(const Gp& data, const Gp& index, const Gp& from);
+  void add_bytes(const Gp& to, const Gp& from, u32 bytes);
+  void shift_right(const Gp& r, u32 count);
+  void address_of(const Gp& to, const Mem& area);
+  void load_slot(const asmjit::BaseReg& to, ValType type, Mem from);
+  void store_slot(Mem to, ValType type, const asmjit::BaseReg& from);
+  void jump(const asmjit::Label& to);
+  void jump_if(Condition c, const asmjit::Label& to);
+  void jump_unless_below(const Gp& index, u32 count, const asmjit::Label& to);  // of 32 bits
+  void jump_by_table(const Gp& index, const asmjit::Label& table, asmjit::JumpAnnotation* annotation);
+  void fail_here();
+  void trap_if(target::CondCode code, Trap trap);
+  void trap_if_zero(const Gp& r, Trap trap);
+  void check_flag(const Gp& flag, Trap trap);  // of 32 bits
+  void check_stack(const asmjit::Label& too_deep);
+  void read(const Gp& at);
+  void compare_with(const Gp& left, const Mem& right);
+  void compare_with(const Mem& left, u32 right);  // of 32 bits; nothing is emitted before the access that may fail
+  Condition condition_of(const Value& v);
+  Condition is_zero(const Gp& r);
+  void select(ValType type);
+  void prepare_frame();
+  void describe_frame(CompiledFunction& out);
+  void charge();
+  void settle_charge();
+  asmjit::InvokeNode* invoke_node(const asmjit::Operand& target, const asmjit::FuncSignatureBuilder& signature);  // target: a register, label or address
+  asmjit::InvokeNode* invoke_indexed(const Gp& natives, u32 function, const asmjit::FuncSignatureBuilder& signature);
+  void callee_or(const Gp& target, const Gp& object_at, const Gp& foreign);  // target: foreign where the function is not of this instance
 
   // compiler.cc: the whole
   bool start();
-  void load_slot(const asmjit::BaseReg& to, ValType type, x86::Mem from);
   void begin_loop_entry(const Block& loop);
-  void charge();
   void load_fuel();
   void step();
   void simple(u32 code, const Op& op);
@@ -133,10 +155,7 @@ class FunctionCompiler {
   void emit_return();
   void move_all(std::span<const asmjit::BaseReg> to, std::span<const Value> from);
   void move_results(Block& block);
-  void jump_if(Condition c, const asmjit::Label& to);
-  Condition condition_of(const Value& v);
   void push_condition(Condition c);
-  void select(ValType type);
   Block& block_at(u32 depth) { return blocks_[blocks_.size() - 1 - depth]; }
 
   // scalar.cc
@@ -155,38 +174,38 @@ class FunctionCompiler {
   void float_sign(u32 kind, ValType type);  // abs, neg, copysign
   void float_round(u32 mode, ValType type);
   void truncate(ValType from, ValType to, bool is_signed, bool saturates);
-  x86::Xmm as_double(const Value& v);
-  void convert_unsigned(const x86::Gp& from, const x86::Xmm& to, bool is_double);
+  Vec as_double(const Value& v);
+  void convert_unsigned(const Gp& from, const Vec& to, bool is_double);
   void convert(u32 code);
 
   // access.cc
   bool memory_access(u32 code, const Op& op);
-  x86::Mem address(u32 memory, u64 offset, const Value& at, u32 bytes);
-  bool load_into_next(u32 code, const x86::Mem& from, ValType type);
-  void load(u32 code, const x86::Mem& from, ValType type);
-  void store(u32 code, const x86::Mem& to, const Value& v);
+  Mem address(u32 memory, u64 offset, const Value& at, u32 bytes);
+  bool load_into_next(u32 code, const Mem& from, ValType type);
+  void load(u32 code, const Mem& from, ValType type);
+  void store(u32 code, const Mem& to, const Value& v);
   void global_get(u32 index);
   void global_set(u32 index);
   void memory_size(u32 index);
   void table_access(std::uint8_t code);
   bool misc();
   asmjit::InvokeNode* help(const void* helper, u32 arguments, bool returns);
-  x86::Gp object(std::size_t list, u32 index);  // vm.list[index]
-  x86::Gp table(u32 index);
+  Gp object(std::size_t list, u32 index);  // vm.list[index]
+  Gp table(u32 index);
 
   // calls.cc
   bool call(u32 function);
   void call_import(u32 function);
   bool call_indirect();
   bool call_reference();
-  void call_object(const x86::Gp& object, u32 type_number, const FuncType& type, std::vector<Value>& arguments);
+  void call_object(const Gp& object, u32 type_number, const FuncType& type, std::vector<Value>& arguments);
   std::vector<Value> pop_arguments(const FuncType& type);
-  template <typename Target>
-  void invoke(const Target& target, const FuncType& type, const std::vector<Value>& arguments);
-  void store_slots(const x86::Mem& to, const std::vector<Value>& values);
-  void load_slots(const x86::Mem& from, const FuncType& type);
-  x86::Mem slot(const x86::Mem& base, u32 index, ValType type);
-  x86::Mem host_area(u32 slots);
+  template <typename Make>
+  void invoke(Make make, const FuncType& type, const std::vector<Value>& arguments);
+  void store_slots(const Mem& to, const std::vector<Value>& values);
+  void load_slots(const Mem& from, const FuncType& type);
+  Mem slot(const Mem& base, u32 index, ValType type);
+  Mem host_area(u32 slots);
 
   // simd.cc
   bool vector(u32 code, const Op& op);
@@ -195,12 +214,12 @@ class FunctionCompiler {
   void splat_lane(u32 code);
   void extract_lane(u32 code);
   void replace_lane(u32 code);
-  x86::Xmm ones();
-  x86::Xmm zeros();
-  x86::Xmm upper_half(const x86::Xmm& s);
+  Vec ones();
+  Vec zeros();
+  Vec upper_half(const Vec& s);
   bool compare_lanes(u32 kind, u32 width);
   void compare_floats(u32 kind, bool is_double);
-  void truth(x86::CondCode code);
+  void truth(target::CondCode code);
   void all_true(u32 width);
   void bitmask(u32 width);
   void shift_lanes(u32 kind, u32 width);
@@ -217,12 +236,12 @@ class FunctionCompiler {
   const FuncType& type_;
   const bool by_slots_;
   asmjit::CodeHolder& code_;
-  x86::Compiler cc_;
-  std::unique_ptr<x86::Assembler> assembler_;
+  target::Compiler cc_;
+  std::unique_ptr<target::Assembler> assembler_;
   Reader reader_;
   asmjit::FuncNode* function_ = nullptr;
   asmjit::BaseNode* entry_ = nullptr;  // code that is needed only if something asks for it goes behind
-  x86::Gp vm_, memory_, slots_, fuel_;
+  Gp vm_, memory_, slots_, fuel_;
   bool memory_used_ = false, calls_ = false;
   u32 loop_depth_ = 0, first_wish_ = 0, wishes_ = 0;
   struct Copy {
@@ -244,7 +263,7 @@ class FunctionCompiler {
   std::vector<JumpTable> tables_;
   asmjit::InstNode* charge_ = nullptr;
   u32 charged_ = 0;
-  x86::Mem area_;
+  Mem area_;
   u32 area_slots_ = 0;
   u32 wasm_ = 0;  // where in the module
   bool dead_ = false;

@@ -1,43 +1,10 @@
 // Blocks and branches. Where paths meet, values are in registers that belong to the block.
 #include "wasm/function_body.h"
-#include "wasm/jit/x86/compiler.h"
+#include "wasm/jit/compiler.h"
 
 namespace monopod::wasm::jit {
 
 using namespace asmjit;
-
-Condition negated(Condition c) {
-  switch (c.kind) {
-    case Condition::Kind::kFlag: return {.code = x86::negateCond(c.code)};
-    case Condition::Kind::kEqualOrdered: return {.kind = Condition::Kind::kUnequalOrNot};
-    case Condition::Kind::kUnequalOrNot: break;
-  }
-  return {.kind = Condition::Kind::kEqualOrdered};
-}
-
-void FunctionCompiler::jump_if(Condition c, const Label& to) {
-  switch (c.kind) {
-    case Condition::Kind::kFlag: cc_.j(c.code, to); break;
-    case Condition::Kind::kEqualOrdered: {
-      Label over = cc_.newLabel();
-      cc_.jp(over);
-      cc_.je(to);
-      cc_.bind(over);
-      break;
-    }
-    case Condition::Kind::kUnequalOrNot:
-      cc_.jp(to);
-      cc_.jne(to);
-      break;
-  }
-}
-
-Condition FunctionCompiler::condition_of(const Value& v) {
-  if (v.kind == Value::Kind::kFlags) return v.condition;
-  x86::Gp r = gp(v);
-  cc_.test(r.r32(), r.r32());
-  return {.code = x86::CondCode::kNZ};
-}
 
 // Kept as flags only where the next instruction takes them from there.
 void FunctionCompiler::push_condition(Condition c) {
@@ -47,25 +14,6 @@ void FunctionCompiler::push_condition(Condition c) {
   BaseReg d = make_register(kI32);
   move(d, v);
   push_register(kI32, d);
-}
-
-void FunctionCompiler::select(ValType type) {
-  Value condition = pop(), second = pop(), first = pop();
-  if (type == kBottom) type = first.type;
-  // Operands first: what makes them may change the flags that a comparison left, unless it left none yet.
-  Condition c = condition_of(condition);
-  BaseReg d = make_register(type);
-  move(d, first);
-  bool floats = type == kF32 || type == kF64 || type == kV128;
-  if (!floats && c.kind == Condition::Kind::kFlag) {
-    cc_.cmov(x86::negateCond(c.code), d.as<x86::Gp>(), gp(second));
-  } else {
-    Label over = cc_.newLabel();
-    jump_if(c, over);
-    move(d, second);
-    cc_.bind(over);
-  }
-  push_register(type, d);
 }
 
 bool FunctionCompiler::read_block_type(Block& block) {
@@ -114,10 +62,10 @@ void FunctionCompiler::begin_block(std::uint8_t opcode) {
     cc_.align(AlignMode::kCode, kLoopAlignment);
     cc_.bind(block.start);
     ++loop_depth_;
-      x86::Gp epoch = make_int();
-    cc_.mov(epoch, at(vm_, offsetof(Vm, epoch)));
+    Gp epoch = make_int();
+    load_word(epoch, at(vm_, offsetof(Vm, epoch)));
     place(Trap::kInterrupted);
-    cc_.test(x86::dword_ptr(epoch), epoch.r32());
+    read(epoch);
     charge();
   }
   blocks_.push_back(std::move(block));
@@ -127,7 +75,7 @@ void FunctionCompiler::start_else() {
   Block& block = blocks_.back();
   if (!dead_) {
     move_results(block);
-    cc_.jmp(block.end);
+    jump(block.end);
     block.branched_to = true;
   }
   cc_.bind(block.other);
@@ -156,7 +104,7 @@ void FunctionCompiler::end_block() {
   if (!dead_ && joins) move_results(block);
   if (open_if) {  // without an else what was given is what comes out
     if (!block.given.empty()) {
-      if (!dead_) cc_.jmp(block.end);
+      if (!dead_) jump(block.end);
       cc_.bind(block.other);
       move_all(block.out, block.given);
     } else {
@@ -164,10 +112,10 @@ void FunctionCompiler::end_block() {
     }
   }
   if (!block.pads.empty()) {
-    if (!dead_ || open_if) cc_.jmp(block.end);
+    if (!dead_ || open_if) jump(block.end);
     for (const Label& pad : block.pads) {  // labels beside each other would be one
       cc_.bind(pad);
-      if (pad.id() != block.pads.back().id()) cc_.jmp(block.end);
+      if (pad.id() != block.pads.back().id()) jump(block.end);
       else cc_.nop();
     }
   }
@@ -208,7 +156,7 @@ void FunctionCompiler::emit_return() {
   std::size_t count = type_.results.size();
   if (by_slots_) {
     // What the results come from may be parameters, but those are in registers.
-    x86::Mem to = x86::ptr(slots_);
+    Mem to = at(slots_, 0);
     std::vector<Value> values(stack_.end() - static_cast<std::ptrdiff_t>(count), stack_.end());
     store_slots(to, values);
     cc_.ret();
@@ -216,8 +164,8 @@ void FunctionCompiler::emit_return() {
     cc_.ret();
   } else {
     BaseReg r = in_register(stack_.back());
-    if (type_.results[0] == kF32 || type_.results[0] == kF64 || type_.results[0] == kV128) cc_.ret(r.as<x86::Xmm>());
-    else cc_.ret(r.as<x86::Gp>());
+    if (is_integer(type_.results[0])) cc_.ret(r.as<Gp>());
+    else cc_.ret(r.as<Vec>());
   }
 }
 
@@ -228,7 +176,7 @@ void FunctionCompiler::branch(u32 depth) {
     Block& block = block_at(depth);
     const std::vector<BaseReg>& to = block.opcode == kLoop ? block.in : block.out;
     move_all(to, std::span<const Value>(stack_).last(to.size()));
-    cc_.jmp(block.opcode == kLoop ? block.start : block.end);
+    jump(block.opcode == kLoop ? block.start : block.end);
     if (block.opcode != kLoop) block.branched_to = true;
   }
   dead_ = true;
@@ -277,23 +225,18 @@ void FunctionCompiler::branch_table() {
   Label otherwise = !plain_last ? cc_.newLabel() : last.opcode == kLoop ? last.start : last.end;
   if (plain_last && last.opcode != kLoop) last.branched_to = true;
   if (count != 0) {
-    x86::Gp i = gp(index);
-    cc_.cmp(i.r32(), count);
-    cc_.jae(otherwise);
+    Gp i = gp(index);
+    jump_unless_below(i, count, otherwise);
     JumpTable table{.at = cc_.newLabel()};
     JumpAnnotation* annotation = cc_.newJumpAnnotation();
     for (u32 k = 0; k < count; ++k) {
       table.targets.push_back(target(depths[k]));
       if (!annotation->hasLabel(table.targets.back())) annotation->addLabel(table.targets.back());
     }
-    x86::Gp base = make_int(), offset = make_int();
-    cc_.lea(base, x86::ptr(table.at));
-    cc_.movsxd(offset, x86::dword_ptr(base, i, 2));
-    cc_.add(base, offset);
-    cc_.jmp(base, annotation);
+    jump_by_table(i, table.at, annotation);
     tables_.push_back(std::move(table));
   } else {
-    cc_.jmp(otherwise);
+    jump(otherwise);
   }
   if (!plain_last) {
     cc_.bind(otherwise);

@@ -1,4 +1,4 @@
-#include "wasm/jit/x86/compiler.h"
+#include "wasm/jit/compiler.h"
 
 #include <algorithm>
 #include <csetjmp>
@@ -6,6 +6,7 @@
 
 #include "wasm/function_body.h"
 #include "wasm/jit/helpers.h"
+#include "wasm/jit/stubs.h"
 #include "wasm/limits.h"
 
 namespace monopod::wasm::jit {
@@ -27,8 +28,6 @@ namespace {
 
 constexpr std::uint32_t kFrameBytesMax = 64 << 10;  // a quarter of what is kept for the host: entries ask before they push
 
-bool is_vector_register(ValType t) { return t == kF32 || t == kF64 || t == kV128; }
-
 // Errors in the middle of a function are told once, at its end.
 class Errors : public ErrorHandler {
  public:
@@ -37,7 +36,7 @@ class Errors : public ErrorHandler {
 };
 
 // Comments carry places through the register allocator.
-class PlacingAssembler : public x86::Assembler {
+class PlacingAssembler : public target::Assembler {
  public:
   PlacingAssembler(CodeHolder& code, std::vector<Place>& places) : Assembler(&code), places_(places) {}
   asmjit::Error comment(const char* data, std::size_t) override {  // all comments are places; their size is not passed on
@@ -94,60 +93,6 @@ FunctionCompiler::FunctionCompiler(NativeCode& native, const Job& job, CodeHolde
 
 // ---- registers and operands
 
-BaseReg FunctionCompiler::make_register(ValType type) {
-  if (type == kF32) return cc_.newXmmSs();
-  if (type == kF64) return cc_.newXmmSd();
-  if (type == kV128) return cc_.newXmm();
-  return cc_.newUInt64();
-}
-
-void FunctionCompiler::move(const BaseReg& to, const Value& from) {
-  if (is_vector_register(from.type)) {
-    x86::Xmm d = to.as<x86::Xmm>();
-    if (from.kind == Value::Kind::kConst) {
-      if ((from.bits[0] | from.bits[1]) == 0) cc_.vxorps(d, d, d);
-      else if (from.type == kF32) cc_.vmovss(d, constant32(static_cast<u32>(from.bits[0])));
-      else if (from.type == kF64) cc_.vmovsd(d, constant64(from.bits[0]));
-      else cc_.vmovups(d, constant128(from.bits[0], from.bits[1]));
-      return;
-    }
-    x86::Xmm s = xmm(from);
-    if (s.id() != d.id()) cc_.vmovaps(d, s);
-    return;
-  }
-  x86::Gp d = to.as<x86::Gp>();
-  switch (from.kind) {
-    case Value::Kind::kConst:
-      if (from.bits[0] <= 0xffff'ffff) cc_.mov(d.r32(), static_cast<u32>(from.bits[0]));
-      else cc_.mov(d, from.bits[0]);
-      break;
-    case Value::Kind::kScaled: cc_.lea(d.r32(), x86::ptr(u64{0}, scaled_index(from), from.shift)); break;
-    case Value::Kind::kFlags: {
-      bool two = from.condition.kind != Condition::Kind::kFlag;
-      x86::Gp other = two ? make_int() : x86::Gp();
-      cc_.mov(d.r32(), 0);  // moves leave the flags alone
-      if (two) cc_.mov(other.r32(), 0);
-      if (from.condition.kind == Condition::Kind::kFlag) {
-        cc_.set(from.condition.code, d.r8());
-      } else if (from.condition.kind == Condition::Kind::kEqualOrdered) {
-        cc_.setnp(d.r8());
-        cc_.sete(other.r8());
-        cc_.and_(d.r8(), other.r8());
-      } else {
-        cc_.setp(d.r8());
-        cc_.setne(other.r8());
-        cc_.or_(d.r8(), other.r8());
-      }
-      break;
-    }
-    case Value::Kind::kLocal: case Value::Kind::kRegister: {
-      x86::Gp s = gp(from);
-      if (s.id() != d.id()) cc_.mov(d, s);
-      break;
-    }
-  }
-}
-
 FunctionCompiler::Value FunctionCompiler::pop() {
   Value v = stack_.back();
   stack_.pop_back();
@@ -178,9 +123,9 @@ BaseReg FunctionCompiler::result_register(ValType type) {
   return locals_[local];
 }
 
-x86::Gp FunctionCompiler::result_over(const Value& operand) {
+target::Gp FunctionCompiler::result_over(const Value& operand) {
   std::uint8_t next = reader_.peek();
-  if (operand.kind == Value::Kind::kRegister && next != kLocalSet && next != kLocalTee) return operand.reg.as<x86::Gp>();
+  if (operand.kind == Value::Kind::kRegister && next != kLocalSet && next != kLocalTee) return operand.reg.as<Gp>();
   return result_gp(operand.type);
 }
 
@@ -211,16 +156,14 @@ void FunctionCompiler::set_local(u32 local, const Value& v) {
 // ---- registers that callees preserve. asmjit gives an argument the register that it comes in, and knows no other way to be told. So there are arguments that
 // nobody passes, in those registers; a move to itself, which is never emitted, makes one alive at the function's entry, where its real value replaces it.
 
-static constexpr x86::Gp kPreserved[] = {x86::rbx, x86::rbp, x86::r12, x86::r13, x86::r14};  // and kVmRegister
-
 void FunctionCompiler::add_wishes(FuncSignatureBuilder& signature) {
   first_wish_ = signature.argCount();
-  wishes_ = std::min<u32>(std::size(kPreserved), Globals::kMaxFuncArgs - first_wish_);
+  wishes_ = std::min<u32>(std::size(target::kPreserved), Globals::kMaxFuncArgs - first_wish_);
   for (u32 i = 0; i < wishes_; ++i) signature.addArg(TypeId::kUInt64);
 }
 
 void FunctionCompiler::place_wishes() {
-  for (u32 i = 0; i < wishes_; ++i) function_->detail().arg(first_wish_ + i).initReg(RegType::kX86_Gpq, kPreserved[i].id(), TypeId::kUInt64);
+  for (u32 i = 0; i < wishes_; ++i) function_->detail().arg(first_wish_ + i).initReg(target::kGpType, target::kPreserved[i].id(), TypeId::kUInt64);
 }
 
 // In a function that calls nothing parameters stay where they came.
@@ -234,46 +177,27 @@ void FunctionCompiler::drop_copies() {
 void FunctionCompiler::grant_wishes() {
   if (!calls_) {
     // The others get what needs not be saved.
-    static constexpr x86::Gp kFree[] = {x86::rdi, x86::r8, x86::r9, x86::r10, x86::r11, x86::rsi};
     u32 used = 0;
     drop_copies();
     for (u32 i = 0; i < first_wish_; ++i)
-      if (const FuncValue& v = function_->detail().arg(i); v.isReg() && v.regType() == RegType::kX86_Gpq) used |= 1u << v.regId();
+      if (const FuncValue& v = function_->detail().arg(i); v.isReg() && v.regType() == target::kGpType) used |= 1u << v.regId();
     u32 free = 0;
-    for (const x86::Gp& r : kFree)
-      if ((used >> r.id() & 1) == 0 && free < wishes_) function_->detail().arg(first_wish_ + free++).initReg(RegType::kX86_Gpq, r.id(), TypeId::kUInt64);
+    for (const Gp& r : target::kFree)
+      if ((used >> r.id() & 1) == 0 && free < wishes_) function_->detail().arg(first_wish_ + free++).initReg(target::kGpType, r.id(), TypeId::kUInt64);
     wishes_ = free;
   }
-  std::vector<std::pair<u64, x86::Gp>> wanted;
+  std::vector<std::pair<u64, Gp>> wanted;
   if (memory_used_) wanted.emplace_back(memory_weight_, memory_);
   if (native_.fuel && !calls_) wanted.emplace_back(fuel_weight_, fuel_);
   for (std::size_t i = 0; i < locals_.size(); ++i)
-    if (local_weights_[i] != 0 && !is_vector_register(local_types_[i]) && (calls_ || by_slots_ || i >= type_.params.size())) wanted.emplace_back(local_weights_[i], locals_[i].as<x86::Gp>());
-  std::ranges::stable_sort(wanted, std::greater<>(), &std::pair<u64, x86::Gp>::first);
+    if (local_weights_[i] != 0 && is_integer(local_types_[i]) && (calls_ || by_slots_ || i >= type_.params.size())) wanted.emplace_back(local_weights_[i], locals_[i].as<Gp>());
+  std::ranges::stable_sort(wanted, std::greater<>(), &std::pair<u64, Gp>::first);
   BaseNode* last = cc_.setCursor(function_);
   for (u32 i = 0; i < wishes_ && i < wanted.size(); ++i) {
     function_->setArg(first_wish_ + i, wanted[i].second);
     cc_.mov(wanted[i].second, wanted[i].second);
   }
   cc_.setCursor(last);
-}
-
-// The allocator saves the instance's register where it is only read. In a function that calls nothing and has nothing on the stack it need not: true where that
-// was undone.
-bool FunctionCompiler::keep_vm_register() {
-  u32 integers = 0, floats = 0;
-  for (ValType t : type_.params) ++(is_vector_register(t) ? floats : integers);
-  if (calls_ || function_->frame().stackAdjustment() != 0 || integers > 5 || floats > 8) return false;
-  std::vector<BaseNode*> saves;
-  for (BaseNode* node = cc_.firstNode(); node != nullptr; node = node->next()) {
-    if (!node->isInst()) continue;
-    auto* inst = node->as<InstNode>();
-    if (inst->opCount() == 0 || !inst->op(0).isReg() || !x86::Reg::isGp(inst->op(0)) || inst->op(0).id() != kVmRegister.id()) continue;
-    if (inst->id() == x86::Inst::kIdPush || inst->id() == x86::Inst::kIdPop) saves.push_back(node);
-    else if (inst->id() != x86::Inst::kIdCmp && inst->id() != x86::Inst::kIdTest) return false;
-  }
-  for (BaseNode* node : saves) cc_.removeNode(node);
-  return !saves.empty();
 }
 
 // ---- traps
@@ -287,11 +211,6 @@ Label FunctionCompiler::trap_label(Trap trap) {
   if (!traps_.empty() && traps_.back().wasm == wasm_ && traps_.back().trap == trap) return traps_.back().label;
   traps_.push_back({cc_.newLabel(), wasm_, trap});
   return traps_.back().label;
-}
-
-void FunctionCompiler::check_flag(const x86::Gp& flag, Trap trap) {
-  cc_.test(flag.r32(), flag.r32());
-  trap_if(x86::CondCode::kZ, trap);
 }
 
 // ---- the whole
@@ -311,7 +230,7 @@ bool FunctionCompiler::start() {
     if (!supported(t)) return false;
   ++operand_slot_;  // the return address
 
-  FuncSignatureBuilder signature(CallConvId::kX64SystemV);
+  FuncSignatureBuilder signature(target::kCallConv);
   if (by_slots_) {
     signature.addArg(TypeId::kUInt64);
     signature.addArg(TypeId::kUInt64);
@@ -322,7 +241,7 @@ bool FunctionCompiler::start() {
   function_ = cc_.addFunc(signature);
   place_vm(function_->detail());
   place_wishes();
-  function_->frame().setAvxEnabled();
+  prepare_frame();
   // Arguments keep the register they come in, and would be saved around every call: what lives longer has one of its own.
   auto argument = [this](std::size_t index, ValType type) {
     Value given{.type = type, .reg = make_register(type)};
@@ -334,7 +253,7 @@ bool FunctionCompiler::start() {
   };
   vm_ = make_int();
   function_->setArg(0, vm_);
-  if (by_slots_) slots_ = argument(1, kI64).as<x86::Gp>();
+  if (by_slots_) slots_ = argument(1, kI64).as<Gp>();
   for (std::size_t i = 0; i < local_types_.size(); ++i) locals_.push_back(!by_slots_ && i < type_.params.size() ? argument(i + 1, local_types_[i]) : make_register(local_types_[i]));
   local_weights_.resize(locals_.size());
   memory_ = make_int();
@@ -345,12 +264,12 @@ bool FunctionCompiler::start() {
   entry_ = cc_.cursor();
   if (job_.loop != Job::kEntry) {
     loop_entry_ = cc_.newLabel();
-    cc_.jmp(loop_entry_);
+    jump(loop_entry_);
   } else {
     u32 from = 0;
     for (std::size_t i = 0; i < local_types_.size(); ++i) {
       if (i >= type_.params.size()) move(locals_[i], {.kind = Value::Kind::kConst, .type = local_types_[i]});
-      else if (by_slots_) load_slot(locals_[i], local_types_[i], x86::ptr(slots_, static_cast<std::int32_t>(from * 8)));
+      else if (by_slots_) load_slot(locals_[i], local_types_[i], at(slots_, from * 8));
       from += slots_of(local_types_[i]);
     }
     charge();
@@ -358,46 +277,25 @@ bool FunctionCompiler::start() {
   return supported_;
 }
 
-void FunctionCompiler::load_slot(const BaseReg& to, ValType type, x86::Mem from) {
-  from.setSize(0);
-  if (type == kV128) cc_.vmovups(to.as<x86::Xmm>(), from);
-  else if (type == kF64) cc_.vmovsd(to.as<x86::Xmm>(), from);
-  else if (type == kF32) cc_.vmovss(to.as<x86::Xmm>(), from);
-  else cc_.mov(to.as<x86::Gp>(), from);
-}
-
 // Everything that is alive at the loop's head, from where the interpreter keeps it. Its frame: locals, the return address, operands.
 void FunctionCompiler::begin_loop_entry(const Block& loop) {
-  cc_.jmp(loop.start);
+  jump(loop.start);
   cc_.bind(loop_entry_);
   u32 slot = 0;
   for (std::size_t i = 0; i < locals_.size(); ++i) {
-    load_slot(locals_[i], local_types_[i], x86::ptr(slots_, static_cast<std::int32_t>(slot * 8)));
+    load_slot(locals_[i], local_types_[i], at(slots_, slot * 8));
     slot += slots_of(local_types_[i]);
   }
   slot = operand_slot_;
   for (const Value& v : stack_) {
-    if (v.kind == Value::Kind::kRegister) load_slot(v.reg, v.type, x86::ptr(slots_, static_cast<std::int32_t>(slot * 8)));
+    if (v.kind == Value::Kind::kRegister) load_slot(v.reg, v.type, at(slots_, slot * 8));
     slot += slots_of(v.type);
   }
   loop_entered_ = true;
 }
 
 void FunctionCompiler::load_fuel() {
-  if (native_.fuel) cc_.mov(fuel_, at(vm_, offsetof(Vm, fuel)));
-}
-
-// The interpreter's blocks, charged before they run; how much is known at their end. Counted in a register, for a sum in memory would be waited for by the next
-// one, and stored each time: wherever the function ends, what is left stands there.
-void FunctionCompiler::charge() {
-  if (!native_.fuel) return;
-  if (charge_ != nullptr) charge_->setOp(1, Imm(charged_));
-  charged_ = 0;
-  used(fuel_weight_);
-  cc_.sub(fuel_, 0x7fff'ffff);
-  charge_ = cc_.cursor()->as<InstNode>();
-  cc_.mov(at(vm_, offsetof(Vm, fuel)), fuel_);
-  trap_if(x86::CondCode::kS, Trap::kFuel);
+  if (native_.fuel) load_word(fuel_, at(vm_, offsetof(Vm, fuel)));
 }
 
 bool FunctionCompiler::run(CompiledFunction& out) {
@@ -414,12 +312,12 @@ bool FunctionCompiler::run(CompiledFunction& out) {
 }
 
 void FunctionCompiler::finish(CompiledFunction& out) {
-  if (charge_ != nullptr) charge_->setOp(1, Imm(charged_));
+  settle_charge();
   for (std::size_t i = 0; i < traps_.size(); ++i) {
     wasm_ = traps_[i].wasm;
     cc_.bind(traps_[i].label);
     place(traps_[i].trap);
-    cc_.ud2();
+    fail_here();
   }
   wasm_ = module_.functions[job_.function].body.from;
   Label too_deep;
@@ -428,15 +326,14 @@ void FunctionCompiler::finish(CompiledFunction& out) {
     too_deep = cc_.newLabel();
     cc_.bind(too_deep);
     place(Trap::kStack);
-    cc_.ud2();
+    fail_here();
     last = cc_.cursor();
   }
   cc_.setCursor(entry_);
   if (calls_) {  // a function that calls nothing fits into what is kept free
-    cc_.cmp(x86::rsp, x86::qword_ptr(vm_, static_cast<std::int32_t>(offsetof(Vm, native_limit))));
-    cc_.jb(too_deep);
+    check_stack(too_deep);
   }
-  if (memory_used_) cc_.mov(memory_, at(vm_, offsetof(Vm, memory_base)));
+  if (memory_used_) load_word(memory_, at(vm_, offsetof(Vm, memory_base)));
   cc_.setCursor(last);
   grant_wishes();
   cc_.endFunc();
@@ -447,8 +344,7 @@ void FunctionCompiler::finish(CompiledFunction& out) {
   }
   assembler_ = std::make_unique<PlacingAssembler>(code_, out.places);
   bool good = cc_.runPasses() == kErrorOk;
-  out.frame_bytes = function_->frame().saOffsetFromSP() - 8;
-  if (good && keep_vm_register()) out.frame_bytes -= 8;
+  if (good) describe_frame(out);
   if (!good || cc_.serializeTo(assembler_.get()) != kErrorOk || code_.flatten() != kErrorOk || code_.resolveUnresolvedLinks() != kErrorOk) unsupported();
 }
 
@@ -466,7 +362,7 @@ void FunctionCompiler::step() {
   std::uint8_t code = reader_.byte();
   ++charged_;
   switch (code) {
-    case kUnreachable: cc_.jmp(trap_label(Trap::kUnreachable)), dead_ = true; break;
+    case kUnreachable: jump(trap_label(Trap::kUnreachable)), dead_ = true; break;
     case kNop: break;
     case kBlock: case kLoop: case kIf: begin_block(code); break;
     case kElse: start_else(); break;
@@ -506,7 +402,7 @@ void FunctionCompiler::step() {
       push_const(kI64, memory);
       push(pages);
       InvokeNode* node = help(reinterpret_cast<const void*>(&help_memory_grow), 2, true);
-      x86::Gp d = make_int();
+      Gp d = make_int();
       node->setRet(0, d);
       push_register(type, d);
       break;
@@ -522,9 +418,7 @@ void FunctionCompiler::step() {
       break;
     }
     case kRefIsNull: {
-      x86::Gp r = gp(pop());
-      cc_.test(r, r);
-      push_condition({.code = x86::CondCode::kZ});
+      push_condition(is_zero(gp(pop())));
       break;
     }
     case kRefFunc: {
@@ -533,9 +427,7 @@ void FunctionCompiler::step() {
       break;
     }
     case kRefAsNonNull: {
-      x86::Gp r = gp(stack_.back());
-      cc_.test(r, r);
-      trap_if(x86::CondCode::kZ, Trap::kNullReference);
+      trap_if_zero(gp(stack_.back()), Trap::kNullReference);
       break;
     }
     case kPrefixByteMisc: if (!misc()) unsupported(); break;

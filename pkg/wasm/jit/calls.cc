@@ -1,8 +1,9 @@
 // Calls: of the module's own functions by their native entries, of the host through a helper, and of whatever a table or a reference says.
 #include <algorithm>
 
+#include "wasm/jit/compiler.h"
 #include "wasm/jit/helpers.h"
-#include "wasm/jit/x86/compiler.h"
+#include "wasm/jit/stubs.h"
 
 namespace monopod::wasm::jit {
 
@@ -14,24 +15,20 @@ std::vector<FunctionCompiler::Value> FunctionCompiler::pop_arguments(const FuncT
   return out;
 }
 
-void FunctionCompiler::store_slots(const x86::Mem& to, const std::vector<Value>& values) {
+void FunctionCompiler::store_slots(const Mem& to, const std::vector<Value>& values) {
   u32 slot = 0;
   for (const Value& v : values) {
-    x86::Mem m = to;
+    Mem m = to;
     m.addOffset(slot * 8);
-    m.setSize(0);
     slot += slots_of(v.type);
-    if (v.type == kV128) cc_.vmovups(m, xmm(v));
-    else if (v.type == kF64) cc_.vmovsd(m, xmm(v));
-    else if (v.type == kF32) cc_.vmovss(m, xmm(v));
-    else cc_.mov(m, gp(v));
+    store_slot(m, v.type, in_register(v));
   }
 }
 
-void FunctionCompiler::load_slots(const x86::Mem& from, const FuncType& type) {
+void FunctionCompiler::load_slots(const Mem& from, const FuncType& type) {
   u32 slot = 0;
   for (ValType t : type.results) {
-    x86::Mem m = from;
+    Mem m = from;
     m.addOffset(slot * 8);
     BaseReg d = make_register(t);
     load_slot(d, t, m);
@@ -40,7 +37,7 @@ void FunctionCompiler::load_slots(const x86::Mem& from, const FuncType& type) {
   }
 }
 
-x86::Mem FunctionCompiler::host_area(u32 slots) {
+target::Mem FunctionCompiler::host_area(u32 slots) {
   slots = std::max(slots, 1u);
   if (area_slots_ == 0) area_ = cc_.newStack(slots * 8, 16);
   else if (slots > area_slots_) cc_.setStackSize(area_.baseId(), slots * 8, 16);
@@ -48,18 +45,16 @@ x86::Mem FunctionCompiler::host_area(u32 slots) {
   return area_;
 }
 
-// target: a register, memory or label with a compiled function of the type.
-template <typename Target>
-void FunctionCompiler::invoke(const Target& target, const FuncType& type, const std::vector<Value>& arguments) {
+// make: gives the node of a call with the signature.
+template <typename Make>
+void FunctionCompiler::invoke(Make make, const FuncType& type, const std::vector<Value>& arguments) {
   calls_ = true;
-  FuncSignatureBuilder signature(CallConvId::kX64SystemV);
+  FuncSignatureBuilder signature(target::kCallConv);
   describe(type, signature);
-  InvokeNode* node = nullptr;
   if (in_registers(type)) {
     std::vector<BaseReg> registers;
     for (const Value& v : arguments) registers.push_back(argument(v));
-    place(Trap::kNone);
-    cc_.invoke(&node, target, signature);
+    InvokeNode* node = make(signature);
     if (node == nullptr) return unsupported();
     place_vm(node->detail());
     node->setArg(0, vm_);
@@ -73,27 +68,26 @@ void FunctionCompiler::invoke(const Target& target, const FuncType& type, const 
     return load_fuel();
   }
   // On the machine's stack, as in the interpreter.
-  x86::Gp machine = make_int(), sp = make_int(), end = make_int();
+  Gp machine = make_int(), sp = make_int(), end = make_int();
   std::uint32_t room = std::max(type.param_slots, type.result_slots) * 8;
-  cc_.mov(machine, at(vm_, offsetof(Vm, machine)));
-  cc_.mov(sp, at(machine, offsetof(Machine, sp)));
-  cc_.lea(end, x86::ptr(sp, static_cast<std::int32_t>(room)));
-  cc_.cmp(end, at(machine, offsetof(Machine, stack_limit)));
-  trap_if(x86::CondCode::kA, Trap::kStack);
-  store_slots(x86::ptr(sp), arguments);
-  cc_.mov(at(machine, offsetof(Machine, sp)), end);
-  x86::Gp slots = make_int();
+  load_word(machine, at(vm_, offsetof(Vm, machine)));
+  load_word(sp, at(machine, offsetof(Machine, sp)));
+  add_bytes(end, sp, room);
+  compare_with(end, at(machine, offsetof(Machine, stack_limit)));
+  trap_if(target::kAbove, Trap::kStack);
+  store_slots(at(sp, 0), arguments);
+  store_word(at(machine, offsetof(Machine, sp)), end);
+  Gp slots = make_int();
   cc_.mov(slots, sp);
-  place(Trap::kNone);
-  cc_.invoke(&node, target, signature);
+  InvokeNode* node = make(signature);
   if (node == nullptr) return unsupported();
   place_vm(node->detail());
   node->setArg(0, vm_);
   node->setArg(1, slots);
-  x86::Gp after = make_int();
-  cc_.mov(after, at(vm_, offsetof(Vm, machine)));
-  cc_.mov(at(after, offsetof(Machine, sp)), sp);
-  load_slots(x86::ptr(sp), type);
+  Gp after = make_int();
+  load_word(after, at(vm_, offsetof(Vm, machine)));
+  store_word(at(after, offsetof(Machine, sp)), sp);
+  load_slots(at(sp, 0), type);
   load_fuel();
 }
 
@@ -104,13 +98,14 @@ bool FunctionCompiler::call(u32 function) {
   if (module_.functions[function].imported) return call_import(function), true;
   std::vector<Value> arguments = pop_arguments(type);
   if (function == job_.function && job_.loop == Job::kEntry) {
-    invoke(function_->label(), type, arguments);
+    invoke([this](const auto& signature) { return invoke_node(function_->label(), signature); }, type, arguments);
   } else if (native_.state(function) == NativeCode::State::kReady) {
-    invoke(Imm(reinterpret_cast<u64>(native_.natives()[function].load(std::memory_order_acquire))), type, arguments);
+    Imm entry(reinterpret_cast<u64>(native_.natives()[function].load(std::memory_order_acquire)));
+    invoke([this, &entry](const auto& signature) { return invoke_node(entry, signature); }, type, arguments);
   } else {
-    x86::Gp natives = make_int();
-    cc_.mov(natives, at(vm_, offsetof(Vm, natives)));
-    invoke(at(natives, std::size_t{function} * 8), type, arguments);
+    Gp natives = make_int();
+    load_word(natives, at(vm_, offsetof(Vm, natives)));
+    invoke([this, &natives, function](const auto& signature) { return invoke_indexed(natives, function, signature); }, type, arguments);
   }
   return true;
 }
@@ -118,10 +113,10 @@ bool FunctionCompiler::call(u32 function) {
 void FunctionCompiler::call_import(u32 function) {
   const FuncType& type = *module_.function_types[function];
   std::vector<Value> arguments = pop_arguments(type);
-  x86::Mem area = host_area(std::max(type.param_slots, type.result_slots));
+  Mem area = host_area(std::max(type.param_slots, type.result_slots));
   store_slots(area, arguments);
-  x86::Gp slots = make_int(), good = make_int();
-  cc_.lea(slots, area);
+  Gp slots = make_int(), good = make_int();
+  address_of(slots, area);
   push_const(kI64, function);
   push_register(kI64, slots);
   help(reinterpret_cast<const void*>(&help_import), 2, true)->setRet(0, good);
@@ -131,17 +126,16 @@ void FunctionCompiler::call_import(u32 function) {
 }
 
 // A function of this instance by its entry; any other one by a stub that asks vm->callee.
-void FunctionCompiler::call_object(const x86::Gp& object_at, u32 type_number, const FuncType& type, std::vector<Value>& arguments) {
-  x86::Gp target = make_int(), foreign = make_int();
+void FunctionCompiler::call_object(const Gp& object_at, u32 type_number, const FuncType& type, std::vector<Value>& arguments) {
+  Gp target = make_int(), foreign = make_int();
   const void* stub = native_.foreign(type_number, type);
   if (stub == nullptr) return unsupported();
-  cc_.mov(at(vm_, offsetof(Vm, callee)), object_at);
-  cc_.mov(target, at(object_at, offsetof(FunctionObject, native)));
+  store_word(at(vm_, offsetof(Vm, callee)), object_at);
+  load_word(target, at(object_at, offsetof(FunctionObject, native)));
   cc_.mov(foreign, reinterpret_cast<u64>(stub));
-  cc_.mov(target, at(target, 0));
-  cc_.cmp(at(object_at, offsetof(FunctionObject, vm)), vm_);
-  cc_.cmovne(target, foreign);
-  invoke(target, type, arguments);
+  load_word(target, at(target, 0));
+  callee_or(target, object_at, foreign);
+  invoke([this, &target](const auto& signature) { return invoke_node(target, signature); }, type, arguments);
 }
 
 bool FunctionCompiler::call_indirect() {
@@ -150,16 +144,16 @@ bool FunctionCompiler::call_indirect() {
   const FuncType& type = *module_.type_of[type_index];
   for (ValType t : type.results)
     if (!supported(t)) return false;
-  x86::Gp index = gp(pop());
+  Gp index = gp(pop());
   std::vector<Value> arguments = pop_arguments(type);
-  x86::Gp from = table(table_index), data = make_int(), function = make_int();
-  cc_.cmp(index, at(from, offsetof(TableObject, size)));
-  trap_if(x86::CondCode::kAE, Trap::kUndefined);
-  cc_.mov(data, at(from, offsetof(TableObject, data)));
-  cc_.mov(function, x86::ptr(data, index, 3, 0, 8));
+  Gp from = table(table_index), data = make_int(), function = make_int();
+  compare_with(index, at(from, offsetof(TableObject, size)));
+  trap_if(target::kAboveEqual, Trap::kUndefined);
+  load_word(data, at(from, offsetof(TableObject, data)));
+  load_element(function, data, index);
   place(Trap::kUninitialized);  // a null element: nothing is mapped there
-  cc_.cmp(at(function, offsetof(FunctionObject, type), 4), number);
-  trap_if(x86::CondCode::kNE, Trap::kSignature);
+  compare_with(at(function, offsetof(FunctionObject, type), 4), number);
+  trap_if(target::kNotEqual, Trap::kSignature);
   call_object(function, number, type, arguments);
   return true;
 }
@@ -169,10 +163,9 @@ bool FunctionCompiler::call_reference() {
   const FuncType& type = *module_.type_of[type_index];
   for (ValType t : type.results)
     if (!supported(t)) return false;
-  x86::Gp function = gp(pop());
+  Gp function = gp(pop());
   std::vector<Value> arguments = pop_arguments(type);
-  cc_.test(function, function);
-  trap_if(x86::CondCode::kZ, Trap::kNullReference);
+  trap_if_zero(function, Trap::kNullReference);
   call_object(function, module_.types[type_index], type, arguments);
   return true;
 }

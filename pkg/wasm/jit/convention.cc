@@ -1,0 +1,28 @@
+#include "wasm/jit/stubs.h"
+
+namespace monopod::wasm::jit {
+
+using namespace asmjit;
+
+static constexpr std::size_t kRegisterParametersMax = 12;
+
+bool in_registers(const FuncType& type) {
+  if (type.params.size() > kRegisterParametersMax || type.results.size() > 1) return false;
+  std::uint32_t floats = 0;
+  bool vectors = false;
+  for (ValType t : type.params) {
+    vectors = vectors || t == kV128;
+    if (!is_integer(t)) ++floats;
+  }
+  return !vectors || floats <= target::kFloats;
+}
+
+void describe(const FuncType& type, FuncSignatureBuilder& out) {
+  auto id = [](ValType t) { return t == kF32 ? TypeId::kFloat32 : t == kF64 ? TypeId::kFloat64 : t == kV128 ? TypeId::kInt32x4 : TypeId::kUInt64; };
+  out.addArg(TypeId::kUInt64);
+  if (!in_registers(type)) return out.addArg(TypeId::kUInt64);
+  for (ValType t : type.params) out.addArg(id(t));
+  if (!type.results.empty()) out.setRet(id(type.results[0]));
+}
+
+}  // namespace monopod::wasm::jit

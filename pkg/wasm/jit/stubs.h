@@ -1,0 +1,46 @@
+// How functions are called in machine code, and the pieces between it and everything else.
+//
+// Compiled code: R f(Vm*, parameters…) by the System V or the AAPCS64 ABI, but that the Vm is in kVmRegister, which calls preserve; 32-bit integers zero extended, references as
+// 64 bits, vectors in registers. Types of many parameters or several results: void f(Vm*, slots), results where the parameters were. The type alone says which.
+#pragma once
+
+#include <iterator>
+
+#include "wasm/jit/target.h"
+#include "wasm/runtime.h"
+
+namespace monopod::wasm::jit {
+
+inline bool is_integer(ValType t) { return t != kF32 && t != kF64 && t != kV128; }
+bool in_registers(const FuncType& type);
+void describe(const FuncType& type, asmjit::FuncSignatureBuilder& out);
+void place_vm(asmjit::FuncDetail& detail);  // of a function or call with such a signature
+
+// Where parameters are: place(type, slot, register or -1, place on the stack).
+template <typename F>
+void each_parameter(const FuncType& type, F place) {
+  std::uint32_t integers = 0, floats = 0, stack = 0, slot = 0;
+  for (ValType t : type.params) {
+    std::uint32_t& used = is_integer(t) ? integers : floats;
+    bool in_register = used < (is_integer(t) ? std::size(target::kIntegers) : target::kFloats);
+    place(t, slot, in_register ? static_cast<int>(used) : -1, in_register ? 0 : stack);
+    ++(in_register ? used : stack);
+    slot += slots_of(t);
+  }
+}
+
+// bool enter(Vm*, slots, code, void** native_frame): from C++; false after a trap.
+using Enter = bool (*)(Vm* vm, std::uint64_t* slots, const void* code, void** native_frame);
+void emit_enter(target::Assembler& a, const FuncType& type, bool by_slots);
+// As a compiled function of the type, but for the function whose index write_jump_stub says: interprets it.
+void emit_interpret(target::Assembler& a, const FuncType& type);
+// The same for vm->callee, of the host or of another instance.
+void emit_foreign(target::Assembler& a, const FuncType& type);
+// Whatever its type: asks helpers.h's prepare() where the function that is, and goes there.
+void emit_first_call(target::Assembler& a);
+// For one function: says which it is, and goes on to one of those. write: kJumpStubBytes that will run at run.
+void write_jump_stub(std::uint8_t* write, const std::uint8_t* run, std::uint32_t function, const void* to);
+
+std::string_view missing_features();  // of this machine's processor, or empty
+
+}  // namespace monopod::wasm::jit
