@@ -35,7 +35,8 @@ if(MONOPOD_ASAN)
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1)
   add_link_options(-fsanitize=address,undefined -fuse-ld=lld-19)
 else()
-  add_link_options(-static-pie -fuse-ld=lld-19 -Wl,--gc-sections -Wl,--icf=safe $<$<CONFIG:Release>:-Wl,-O2> -Wl,--pack-dyn-relocs=relr -Wl,-z,relro,-z,now)
+  add_link_options(-static-pie -fuse-ld=lld-19 -Wl,--gc-sections -Wl,--icf=safe $<$<CONFIG:Release>:-Wl,-O2> -Wl,--pack-dyn-relocs=relr -Wl,-z,relro,-z,now
+    -Wl,-z,keep-text-section-prefix) # hundreds of static initialisers, each in a page of its own otherwise
 endif()
 
 # Warnings that hold in our own tree only (system headers are exempt by -isystem).

@@ -41,7 +41,7 @@ std::string_view trap_text(Trap trap) {
 #if defined(__x86_64__)
 std::string_view jit_unavailable() { return jit::unavailable(); }
 Engine::Engine(EngineOptions options) : options_(options), registry_(std::make_shared<TypeRegistry>()) {
-  if (options_.engine == EngineKind::kAuto && !jit_unavailable().empty()) options_.engine = EngineKind::kInterpreter;
+  if (options_.engine == EngineKind::kAuto && !jit::missing_features().empty()) options_.engine = EngineKind::kInterpreter;
   if (options_.engine == EngineKind::kAuto && options_.background) worker_ = jit::make_worker();
 }
 static std::unique_ptr<Tier> make_tier(const ModuleData& module, CodeCache& code, const EngineOptions& options, std::shared_ptr<Worker> worker) {

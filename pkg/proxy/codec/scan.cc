@@ -4,6 +4,7 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <sys/platform/x86.h>
 #endif
 
 namespace monopod::proxy {
@@ -43,10 +44,7 @@ __attribute__((target("avx2"))) const char* avx2(const char* at, const char* end
 }
 
 bool has_avx2() {
-  static const bool has = [] {
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") != 0;
-  }();
+  static const bool has = CPU_FEATURE_ACTIVE(AVX2);  // the libc has asked; __builtin_cpu_supports would ask the processor again at every start
   return has;
 }
 #endif

@@ -22,7 +22,8 @@ struct Options {
   bool at_first_call = false;  // compile each function when it is first called; else when it is warm
 };
 
-std::string_view unavailable();  // why nothing can be compiled on this machine; empty where it can
+std::string_view missing_features();  // why nothing can be compiled for this processor; empty where it can
+std::string_view unavailable();       // the same, also of what the kernel does not allow: tries it
 std::shared_ptr<Worker> make_worker();
 // worker: null to compile where the heat is noticed. module and code outlive the tier.
 std::unique_ptr<Tier> make_tier(const ModuleData& module, CodeCache& code, Options options, std::shared_ptr<Worker> worker);

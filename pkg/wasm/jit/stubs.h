@@ -41,6 +41,4 @@ void emit_first_call(target::Assembler& a);
 // For one function: says which it is, and goes on to one of those. write: kJumpStubBytes that will run at run.
 void write_jump_stub(std::uint8_t* write, const std::uint8_t* run, std::uint32_t function, const void* to);
 
-std::string_view missing_features();  // of this machine's processor, or empty
-
 }  // namespace monopod::wasm::jit
