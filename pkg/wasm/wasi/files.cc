@@ -40,8 +40,22 @@ u32 fd_write(Wasi& w, Caller& c, u32 fd, u32 vectors, u32 count, u32 done) { ret
 u32 fd_pread(Wasi& w, Caller& c, u32 fd, u32 vectors, u32 count, u64 offset, u32 done) {
   return transfer(w, c, fd, kFdRead | kFdSeek, vectors, count, done, POLLIN, [offset](int f, const iovec* v, int n) { return ::preadv(f, v, n, static_cast<off_t>(offset)); });
 }
+// At the offset, whatever the file was opened for: Linux' own pwrite adds to the end of files that are appended to.
+ssize_t write_at(int fd, const iovec* list, int count, off_t at) {
+  constexpr int kNoAppend = 0x20;  // RWF_NOAPPEND, Linux 6.9
+  ssize_t n = ::pwritev2(fd, list, count, at, kNoAppend);
+  if (n >= 0 || errno != EOPNOTSUPP) return n;
+  int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || (flags & O_APPEND) == 0) return ::pwritev(fd, list, count, at);
+  if (::fcntl(fd, F_SETFL, flags & ~O_APPEND) != 0) return -1;
+  n = ::pwritev(fd, list, count, at);
+  int error = errno;
+  ::fcntl(fd, F_SETFL, flags);
+  errno = error;
+  return n;
+}
 u32 fd_pwrite(Wasi& w, Caller& c, u32 fd, u32 vectors, u32 count, u64 offset, u32 done) {
-  return transfer(w, c, fd, kFdWrite | kFdSeek, vectors, count, done, POLLOUT, [offset](int f, const iovec* v, int n) { return ::pwritev(f, v, n, static_cast<off_t>(offset)); });
+  return transfer(w, c, fd, kFdWrite | kFdSeek, vectors, count, done, POLLOUT, [offset](int f, const iovec* v, int n) { return write_at(f, v, n, static_cast<off_t>(offset)); });
 }
 
 u32 fd_close(Wasi& w, Caller&, u32 fd) { return w.files().erase(fd) != 0 ? kSuccess : kBadFile; }
@@ -57,6 +71,8 @@ u32 fd_renumber(Wasi& w, Caller&, u32 from, u32 to) {
 
 u32 fd_seek(Wasi& w, Caller& caller, u32 fd, u64 offset, u32 whence, u32 at) {
   MONOPOD_WASI_MEMORY(caller);
+  MONOPOD_WASI_FILE(any, fd, 0);
+  if (any->kind != Wasi::Kind::kFile && any->kind != Wasi::Kind::kDirectory) return kSeekPipe;
   MONOPOD_WASI_FILE(f, fd, offset == 0 && whence == 1 ? u64{kFdTell} : u64{kFdSeek});
   if (f->kind == Wasi::Kind::kDirectory) return kBadFile;
   MONOPOD_WASI_HOLDS(at, 8);

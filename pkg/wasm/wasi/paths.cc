@@ -78,6 +78,7 @@ u32 path_open(Wasi& w, Caller& caller, u32 fd, u32 lookup, u32 at, u32 bytes, u3
   file.flags = static_cast<u16>(fdflags);
   file.read_only = from.read_only;
   if (S_ISDIR(st.st_mode)) {
+    if ((oflags & kOpenDirectory) != 0 && (rights & kFdWrite) != 0) return kIsDirectory;  // asked for as one, and to be written
     file.kind = Wasi::Kind::kDirectory;
     file.rights = rights & from.inheriting & kDirectoryRights;
     file.inheriting = inheriting & from.inheriting;

@@ -14,9 +14,10 @@ namespace {
 using namespace wasi;
 
 bool is_socket(const Wasi::File& f) { return f.kind == Wasi::Kind::kSocket || f.kind == Wasi::Kind::kListener; }
-#define SOCKET(name, fd, right)      \
-  MONOPOD_WASI_FILE(name, fd, right); \
-  if (!is_socket(*name)) return kNotSocket
+#define SOCKET(name, fd, right)                  \
+  MONOPOD_WASI_FILE(name##_any, fd, 0);           \
+  if (!is_socket(*name##_any)) return kNotSocket; \
+  MONOPOD_WASI_FILE(name, fd, right)
 
 u32 sock_accept(Wasi& w, Caller& caller, u32 fd, u32 flags, u32 fd_at) {
   MONOPOD_WASI_MEMORY(caller);

@@ -115,6 +115,7 @@ class WasiTest : public ::testing::Test {
   }
   // Paths stand at 1000, results at 2000.
   int open(std::string_view path, u16 oflags = 0, u64 rights = wasi::kAllRights, u32 lookup = 1, u32 directory = 3) {
+    if ((oflags & wasi::kOpenDirectory) != 0) rights &= ~u64{wasi::kFdWrite};
     return call("path_open", {directory, lookup, 1000, put(1000, path), oflags, rights, wasi::kAllRights, 0, 2000});
   }
   u32 opened() { return memory_->read<u32>(2000); }
@@ -452,7 +453,7 @@ TEST_F(WasiTest, SocketsAreAcceptedAndOnlyGrantedEndpointsConnectedTo) {
   EXPECT_EQ(call("sock_shutdown", {client, 2}), 0);
   EXPECT_EQ(call("sock_recv", {server, 500, 1, 0, 200, 210}), 0);
   EXPECT_EQ(memory_->read<u32>(200), 0U);
-  EXPECT_EQ(call("sock_shutdown", {3, 1}), wasi::kNotCapable);
+  EXPECT_EQ(call("sock_shutdown", {3, 1}), wasi::kNotSocket);
 }
 
 TEST_F(WasiTest, WithoutGrantsThereAreNoSockets) {
@@ -467,6 +468,41 @@ TEST_F(WasiTest, OpenFilesAreLimited) {
   while ((result = open("file")) == 0 && made < 2 * kWasiFilesMax) ++made;
   EXPECT_EQ(result, wasi::kTooManyFiles);
   EXPECT_LE(made, kWasiFilesMax);
+}
+
+TEST_F(WasiTest, WritingAtAnOffsetDoesNotAppend) {
+  start({});
+  ASSERT_EQ(call("path_open", {3, 1, 1000, put(1000, "log"), wasi::kCreate, wasi::kAllRights, 0, wasi::kAppend, 2000}), wasi::kSuccess);
+  u32 fd = opened();
+  put(3000, "abcd");
+  vector_at(3100, 3000, 4);
+  EXPECT_EQ(call("fd_write", {fd, 3100, 1, 3200}), wasi::kSuccess);
+  EXPECT_EQ(call("fd_pwrite", {fd, 3100, 1, 0, 3200}), wasi::kSuccess);
+  EXPECT_EQ(fs::file_size(folder_ / "inside/log"), 4u);
+  EXPECT_EQ(call("fd_write", {fd, 3100, 1, 3200}), wasi::kSuccess);
+  EXPECT_EQ(fs::file_size(folder_ / "inside/log"), 8u) << "it still appends";
+}
+
+TEST_F(WasiTest, WhatIsNoSocketSaysSoBeforeItsRights) {
+  start({});
+  EXPECT_EQ(call("sock_shutdown", {1, 1}), wasi::kNotSocket);
+  EXPECT_EQ(call("sock_shutdown", {3, 1}), wasi::kNotSocket);
+  EXPECT_EQ(call("sock_shutdown", {99, 1}), wasi::kBadFile);
+  EXPECT_EQ(call("sock_accept", {0, 0, 3000}), wasi::kNotSocket);
+}
+
+TEST_F(WasiTest, ADirectoryIsNotOpenedToBeWritten) {
+  start({});
+  constexpr u64 kReadWrite = wasi::kFdRead | wasi::kFdWrite;
+  EXPECT_EQ(call("path_open", {3, 1, 1000, put(1000, "."), wasi::kOpenDirectory, kReadWrite, 0, 0, 2000}), wasi::kIsDirectory);
+  EXPECT_EQ(call("path_open", {3, 1, 1000, put(1000, "."), wasi::kOpenDirectory, wasi::kFdRead, 0, 0, 2000}), wasi::kSuccess);
+  EXPECT_EQ(call("path_open", {3, 1, 1000, put(1000, "."), 0, 0, 0, wasi::kNonblock, 2000}), wasi::kSuccess);
+}
+
+TEST_F(WasiTest, StreamsHaveNoPosition) {
+  start({});
+  EXPECT_EQ(call("fd_seek", {1, 0, 1, 3000}), wasi::kSeekPipe);
+  EXPECT_EQ(call("fd_tell", {0, 3000}), wasi::kSeekPipe);
 }
 
 }  // namespace
