@@ -74,7 +74,7 @@ Result<CertificateAuthority> CertificateAuthority::sign_itself(const Clock& cloc
   X509_set_issuer_name(x509.get(), X509_get_subject_name(x509.get()));
   X509_set_pubkey(x509.get(), key.handle());
   TRY(add_extension(x509.get(), x509.get(), NID_basic_constraints, "critical,CA:TRUE"));
-  TRY(add_extension(x509.get(), x509.get(), NID_key_usage, "critical,digitalSignature,keyEncipherment,keyCertSign"));
+  TRY(add_extension(x509.get(), x509.get(), NID_key_usage, "critical,digitalSignature,keyEncipherment,keyCertSign,cRLSign"));
   TRY(add_extension(x509.get(), x509.get(), NID_subject_key_identifier, "hash"));
   TRY(sign_certificate(x509.get(), key));
   return CertificateAuthority(Certificate(std::shared_ptr<X509>(x509.release(), X509_free)), std::move(key));

@@ -22,6 +22,7 @@ inline constexpr std::size_t kPipesKeptMax = 16;
 inline constexpr std::uint64_t kLingerMs = 2'000;              // an answer to a request that is not read to its end: how long for the client to take it
 inline constexpr std::uint64_t kTunnelIdleMsMin = 3'600'000;   // an hour: WebSockets and TCP are quiet at times
 inline constexpr std::uint64_t kAcceptPauseMs = 100;           // out of descriptors: nothing is accepted for so long
+inline constexpr std::uint64_t kPeerSweepMs = 1'000;           // how often connections are looked at whose peer's certificate may be over
 inline constexpr int kAcceptsPerTurn = 64;
 inline constexpr int kStepsPerTurn = 32;                       // reads of one connection before others have their turn
 

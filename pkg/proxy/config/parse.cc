@@ -15,17 +15,30 @@ class Files {
   explicit Files(const ReadFile& read) : read_(read) {}
   std::string read(MapReader& map, std::string_view key) {
     std::string path = map.text(key);
-    if (path.empty()) return {};
+    return path.empty() ? path : read_named(map, key, path);
+  }
+  std::vector<std::string> read_all(MapReader& map, std::string_view key) {
+    std::vector<std::string> out;
+    for (const std::string& path : map.texts(key)) out.push_back(read_named(map, key, path));
+    return out;
+  }
+  std::vector<std::string> names;
+
+ private:
+  std::string read_named(MapReader& map, std::string_view key, const std::string& path) {
     names.push_back(path);
     Result<std::string> bytes = read_(path);
     if (!bytes) map.fail_at(key, bytes.error().message());
     return bytes.value_or("");
   }
-  std::vector<std::string> names;
-
- private:
   const ReadFile& read_;
 };
+
+void read_peers(MapReader& map, PeerSpec& out, Files& files) {
+  out.crl_pem = files.read(map, "crl_file");
+  out.grace = map.duration("peer_grace", out.grace);
+  out.key_log_path = map.text("key_log_file");
+}
 
 void read_server_tls(MapReader& map, ServerTlsSpec& out, Files& files) {
   map.list("certificates", [&](MapReader& item) {
@@ -34,6 +47,7 @@ void read_server_tls(MapReader& map, ServerTlsSpec& out, Files& files) {
     certificate.key_pem = files.read(item, "key_file");
     if (certificate.certificate_pem.empty()) item.fail_at("", "certificate_file is missing or empty");
     if (certificate.key_pem.empty()) item.fail_at("", "key_file is missing or empty");
+    certificate.ocsp_der = files.read(item, "ocsp_file");
     certificate.server_names = item.texts("server_names");
     out.certificates.push_back(std::move(certificate));
   });
@@ -41,6 +55,12 @@ void read_server_tls(MapReader& map, ServerTlsSpec& out, Files& files) {
   out.require_client_certificate = map.boolean("require_client_certificate", !out.client_ca_pem.empty());
   out.spiffe_ids = map.texts("spiffe_ids");
   out.tls_1_3_only = map.choice("min_version", {"1.2", "1.3"}) == 1;
+  map.map("tickets", [&](MapReader& tickets) {
+    out.tickets.enabled = tickets.boolean("enabled", true);
+    out.tickets.rotate = tickets.duration("rotate", out.tickets.rotate);
+    out.tickets.keys = files.read_all(tickets, "key_files");
+  });
+  read_peers(map, out.peers, files);
 }
 
 void read_client_tls(MapReader& map, ClientTlsSpec& out, Files& files) {
@@ -50,6 +70,8 @@ void read_client_tls(MapReader& map, ClientTlsSpec& out, Files& files) {
   out.server_name = map.text("server_name");
   out.spiffe_ids = map.texts("spiffe_ids");
   out.verify = map.boolean("verify", true);
+  out.resume = map.boolean("resume", true);
+  read_peers(map, out.peers, files);
 }
 
 void read_access_log(MapReader& map, AccessLogSpec& out) {

@@ -43,8 +43,11 @@ struct Compiler {
       const ClientTlsSpec& t = *spec.tls;
       if (t.verify && t.server_name.empty() && t.spiffe_ids.empty()) refuse(cat(path, ".tls"), "want server_name or spiffe_ids to verify, or verify: false");
       auto made = http::TlsClient::make({.ca_pem = t.ca_pem, .certificate_pem = t.certificate_pem, .key_pem = t.key_pem, .server_name = t.server_name, .insecure_skip_verify = !t.verify, .http2 = spec.http2});
-      if (!made) refuse(cat(path, ".tls"), made.error().message());
-      else out->tls = std::move(*made);
+      if (!made) return refuse(cat(path, ".tls"), made.error().message()), out;
+      out->tls = std::move(*made);
+      auto revocations = equip_client(out->tls->context().get(), t);
+      if (!revocations) refuse(cat(path, ".tls"), revocations.error().message());
+      else out->revocations = std::move(*revocations);
     }
     if (spec.http2 && spec.proxy_protocol != ClusterSpec::ProxyProtocol::kNone) refuse(cat(path, ".proxy_protocol"), "says who one client is: it does not go with http2, whose connections are shared");
     if (spec.http2 && spec.health_check && !spec.health_check->path.empty()) refuse(cat(path, ".health_check.path"), "asks by HTTP/1.1: with http2 a check connects, without a path");
@@ -107,13 +110,18 @@ struct Compiler {
     const ServerTlsSpec& spec = *out.spec.tls;
     if (spec.certificates.empty()) return refuse(cat(path, ".tls"), "certificates is missing");
     if ((!spec.spiffe_ids.empty() || spec.require_client_certificate) && spec.client_ca_pem.empty()) return refuse(cat(path, ".tls"), "client certificates want a client_ca_file");
+    if (spec.tickets.enabled && spec.tickets.rotate < std::chrono::seconds(1)) return refuse(cat(path, ".tls.tickets.rotate"), "want a second at least");
+    if (!spec.peers.crl_pem.empty() && spec.client_ca_pem.empty()) return refuse(cat(path, ".tls.crl_file"), "wants a client_ca_file");
+    std::shared_ptr<TicketKeys> tickets;
     if (previous != nullptr)
-      for (const auto& old : previous->listeners)
+      for (const auto& old : previous->listeners) {
+        if (old->tls && old->spec.name == out.spec.name) tickets = old->tls->tickets();
         if (old->tls && old->tls->spec() == spec) {
           out.tls = old->tls;
           return;
         }
-    auto made = ServerTls::make(spec);
+      }
+    auto made = ServerTls::make(spec, std::move(tickets));
     if (!made) return refuse(cat(path, ".tls"), made.error().message());
     out.tls = std::move(*made);
   }

@@ -22,6 +22,7 @@ struct ClusterConfig {
   std::vector<Address> addresses;           // of spec.endpoints
   std::vector<std::uint16_t> hash_table;    // ring hash and maglev: endpoint by slot
   std::shared_ptr<http::TlsClient> tls;     // null: plain
+  std::shared_ptr<const Revocations> revocations;  // null: none
 };
 
 struct ListenerConfig {

@@ -111,8 +111,24 @@ struct VirtualHostSpec {
 
 struct CertificateSpec {
   std::string certificate_pem{}, key_pem{};
+  std::string ocsp_der{};                   // stapled while it is valid; empty: nothing is
   std::vector<std::string> server_names{};  // empty: those of the certificate
   bool operator==(const CertificateSpec&) const = default;
+};
+
+struct TicketSpec {
+  bool enabled = true;
+  Milliseconds rotate{8 * 3'600'000};  // a key seals for so long, and opens for as long again
+  std::vector<std::string> keys{};     // of files, the first seals; empty: made here
+  bool operator==(const TicketSpec&) const = default;
+};
+
+// What becomes of peers with certificates while their connections live.
+struct PeerSpec {
+  std::string crl_pem{};           // empty: nothing is revoked
+  Milliseconds grace{300'000};     // from the moment that a certificate expired, or was revoked, to the cut
+  std::string key_log_path{};      // empty: no keys are ever written. Whoever reads it reads the traffic
+  bool operator==(const PeerSpec&) const = default;
 };
 
 struct ServerTlsSpec {
@@ -122,6 +138,8 @@ struct ServerTlsSpec {
   std::vector<std::string> spiffe_ids{};  // accepted URI names of clients; "spiffe://td/ns/*" for a prefix; empty: any that verifies
   bool tls_1_3_only = false;
   bool http2 = false;  // ALPN offers it; that of the listener
+  TicketSpec tickets{};
+  PeerSpec peers{};
   bool operator==(const ServerTlsSpec&) const = default;
 };
 
@@ -131,6 +149,8 @@ struct ClientTlsSpec {
   std::string server_name{};  // SNI, and the name that is verified where no SPIFFE id is
   std::vector<std::string> spiffe_ids{};
   bool verify = true;
+  bool resume = true;  // keeps the last session of each endpoint
+  PeerSpec peers{};
   bool operator==(const ClientTlsSpec&) const = default;
 };
 

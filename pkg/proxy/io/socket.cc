@@ -221,6 +221,8 @@ void Socket::shutdown_write() {
   ::shutdown(fd(), SHUT_WR);
 }
 
+void Socket::cut() { ::shutdown(fd(), SHUT_RDWR); }
+
 void Socket::close() {
   if (peer_) std::exchange(peer_, nullptr)->on_closed();
   if (ssl_ != nullptr) {

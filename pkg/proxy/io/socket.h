@@ -74,6 +74,8 @@ class Socket {
   // Nothing is there to be read, not even the end: what an idle connection must be. Asks the kernel only where it is not known.
   bool is_quiet();
   void shutdown_write();
+  // Both directions end now, for whoever waits for them as well.
+  void cut();
   void close();
 
   int fd() const { return fd_.get(); }

@@ -2,6 +2,7 @@
 
 #include <openssl/ssl.h>
 
+#include <algorithm>
 #include <array>
 
 #include "base/log.h"
@@ -76,12 +77,36 @@ bool Downstream::shake_hands() {
   if (!std::exchange(handshake_begun_, true)) socket_.start_tls_server(tls.context());
   Moved moved = socket_.handshake();
   if (moved.kind == Moved::kBlocked) return false;
-  if (moved.kind == Moved::kBytes && !tls.spec().client_ca_pem.empty()) peer_ = std::make_unique<PeerIdentity>(peer_identity(socket_.ssl()));
-  if (moved.kind != Moved::kBytes || (!tls.spec().spiffe_ids.empty() && !is_accepted(tls.spec().spiffe_ids, *peer_))) {
+  bool good = moved.kind == Moved::kBytes;
+  bool resumed = good && SSL_session_reused(socket_.ssl()) == 1;
+  if (good && !tls.spec().client_ca_pem.empty()) {
+    peer_ = std::make_unique<PeerIdentity>(peer_identity(socket_.ssl()));
+    peer_->cut_at_ms = cut_time_ms(socket_.ssl(), nullptr, tls.spec().peers.grace, worker_.now_ms());
+    good = (tls.spec().spiffe_ids.empty() || is_accepted(tls.spec().spiffe_ids, *peer_)) && !(resumed && is_over(socket_.ssl(), tls.revocations()));
+  }
+  if (!good) {
     runtime_->stats->handshake_failures.add();
     log::debug("handshake failed", {{"listener", runtime_->config->spec.name}, {"peer", remote_text()}, {"why", socket_.failure()}});
     return close(), false;
   }
+  stats_->handshakes.add();
+  if (resumed) stats_->handshakes_resumed.add();
+  return true;
+}
+
+void Downstream::look_up_revocation() {
+  if (!peer_ || !counted_ || closed_ || !slot_->current || !slot_->current->config->tls) return;
+  const ServerTls& tls = *slot_->current->config->tls;
+  if (tls.revocations() == nullptr || socket_.ssl() == nullptr) return;
+  peer_->cut_at_ms = std::min(peer_->cut_at_ms, cut_time_ms(socket_.ssl(), tls.revocations(), tls.spec().peers.grace, worker_.now_ms()));
+}
+
+bool Downstream::cut_if_over() {
+  if (!peer_ || peer_->cut_at_ms > worker_.now_ms() || !counted_ || closed_) return false;
+  log::info("connection cut: the client's certificate expired or was revoked", {{"listener", runtime_->config->spec.name}, {"peer", remote_text()}});
+  stats_->peers_cut.add();
+  peer_->cut_at_ms = kNever;
+  socket_.cut();  // what runs on it sees its end, as it would see the client's
   return true;
 }
 

@@ -30,6 +30,11 @@ class Downstream : public Pollable, public Timer {
     if (!slot_->current) on_drain();
   }
 
+  // Ends it where its peer's certificate has been over for longer than the grace. False: nothing to do.
+  bool cut_if_over();
+  // A new list of what is revoked may be there.
+  void look_up_revocation();
+
   std::size_t position = 0;  // in the worker's list
 
  protected:

@@ -120,9 +120,13 @@ std::vector<std::shared_ptr<Cluster>> Worker::bind_clusters(const Snapshot& snap
     out.push_back(std::make_shared<Cluster>(*this, config, find_or_make(cluster_stats_, config->spec.name)));
     if (config->spec.health_check) checkers_.emplace(out.back().get(), std::make_unique<HealthChecker>(*this, *out.back()));
   }
+  std::erase_if(leaving_, [](const auto& weak) { return weak.expired(); });
   for (auto& [config, cluster] : old) {
     checkers_.erase(cluster.get());
+    for (const auto& next : snapshot.clusters)
+      if (next->spec.name == config->spec.name) cluster->look_up_revocations(*next);
     cluster->drain();
+    if (config->tls) leaving_.push_back(cluster);
   }
   return out;
 }
@@ -180,7 +184,28 @@ void Worker::apply(Update update) {
   clusters_ = std::move(clusters);
   std::erase_if(logs_, [](const auto& log) { return log.use_count() == 1; });
   std::erase_if(route_stats_, [](const auto& entry) { return entry.second.use_count() == 1; });
-  for (Downstream* downstream : std::vector<Downstream*>(downstreams_)) downstream->on_update();
+  for (Downstream* downstream : std::vector<Downstream*>(downstreams_)) {
+    downstream->look_up_revocation();
+    downstream->on_update();
+  }
+  wheel_.arm(peer_sweep_, now_ms_);
+}
+
+void Worker::PeerSweep::on_timer() {
+  bool verifies = false;
+  for (const auto& [address, socket] : worker.sockets_) {
+    const auto& runtime = socket->slot().current;
+    verifies = verifies || (runtime && runtime->config->tls && !runtime->config->tls->spec().client_ca_pem.empty());
+  }
+  if (verifies)
+    for (Downstream* downstream : worker.downstreams_) downstream->cut_if_over();
+  for (const auto& cluster : worker.clusters_) {
+    verifies = verifies || cluster->config().tls;
+    cluster->cut_what_is_over();
+  }
+  for (const auto& weak : worker.leaving_)
+    if (auto cluster = weak.lock()) cluster->cut_what_is_over();
+  if (verifies) worker.wheel_.arm(*this, worker.now_ms_ + kPeerSweepMs);
 }
 
 void Worker::begin_drain() {

@@ -93,6 +93,12 @@ class Worker {
     void on_timer() override;
     Worker& worker;
   };
+  // Once a second, while a listener or cluster verifies its peers.
+  struct PeerSweep final : Timer {
+    explicit PeerSweep(Worker& owner) : worker(owner) {}
+    void on_timer() override;
+    Worker& worker;
+  };
   Worker(Poller poller, sys::Fd wake, Rng& rng);
   void refresh_clock();
   void run_posts();
@@ -108,6 +114,7 @@ class Worker {
   std::uint64_t now_ms_;
   TimerWheel wheel_;
   LogFlush log_flush_{*this};
+  PeerSweep peer_sweep_{*this};
   bool draining_ = false;
   std::atomic<bool> stopped_{false};
   std::unique_ptr<Posts> posts_;
@@ -118,6 +125,7 @@ class Worker {
   std::unordered_map<std::string, std::shared_ptr<RouteStats>> route_stats_;
   std::unordered_map<std::string, std::unique_ptr<ListenSocket>> sockets_;  // by address
   std::vector<std::shared_ptr<Cluster>> clusters_;
+  std::vector<std::weak_ptr<Cluster>> leaving_;  // of before, with connections in use perhaps
   std::unordered_map<const Cluster*, std::unique_ptr<HealthChecker>> checkers_;
 };
 

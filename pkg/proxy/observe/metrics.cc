@@ -53,6 +53,9 @@ void Worker::append_metrics(std::string& out) const {
   listener("received_bytes_total", "counter", "Bytes of requests, or from TCP clients.", &L::bytes_received);
   listener("sent_bytes_total", "counter", "Bytes of answers, or to TCP clients.", &L::bytes_sent);
   listener("refused_heads_total", "counter", "Request heads that were malformed or ambiguous.", &L::refused_heads);
+  listener("handshakes_total", "counter", "TLS handshakes with clients.", &L::handshakes);
+  listener("handshakes_resumed_total", "counter", "Those that went on with a session of before.", &L::handshakes_resumed);
+  listener("peers_cut_total", "counter", "Connections ended because the client's certificate expired or was revoked.", &L::peers_cut);
   listener("handshake_failures_total", "counter", "TLS handshakes with clients that failed.", &L::handshake_failures);
   listener("overloaded_total", "counter", "Connections not accepted, for want of descriptors or past connections_max.", &L::overloaded);
   append_classes(out, "monopod_proxy_requests_total", "Requests by the class of their answer's status.", "listener", listener_stats_);
@@ -74,6 +77,9 @@ void Worker::append_metrics(std::string& out) const {
   cluster("timeouts_total", "counter", "Attempts and requests that took too long.", &C::timeouts);
   cluster("resets_total", "counter", "Connections lost before an answer.", &C::resets);
   cluster("ejections_total", "counter", "Endpoints ejected as outliers.", &C::ejections);
+  cluster("handshakes_total", "counter", "TLS handshakes with endpoints.", &C::handshakes);
+  cluster("handshakes_resumed_total", "counter", "Those that went on with a session of before.", &C::handshakes_resumed);
+  cluster("peers_cut_total", "counter", "Connections ended because the endpoint's certificate expired or was revoked.", &C::peers_cut);
   append_classes(out, "monopod_proxy_upstream_requests_total", "Requests by cluster and class of the status.", "cluster", cluster_stats_);
 }
 

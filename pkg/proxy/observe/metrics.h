@@ -23,7 +23,7 @@ inline constexpr std::array<std::uint32_t, 12> kDurationBoundsMs{1, 2, 5, 10, 25
 
 // Of a listener; by name, so that they outlive reloads.
 struct ListenerStats {
-  Counter connections_total, connections_active, requests_active, bytes_received, bytes_sent, refused_heads, handshake_failures, overloaded;
+  Counter connections_total, connections_active, requests_active, bytes_received, bytes_sent, refused_heads, handshakes, handshakes_resumed, handshake_failures, peers_cut, overloaded;
   std::array<Counter, 6> by_class;  // [1] is 1xx … [5] is 5xx
   std::array<Counter, kDurationBoundsMs.size() + 1> duration;
   Counter duration_sum_ms;
@@ -34,7 +34,7 @@ struct RouteStats {
 };
 
 struct ClusterStats {
-  Counter connections_total, connections_active, connect_failures, requests_total, requests_active, pending, retries, overflows, timeouts, resets, ejections;
+  Counter connections_total, connections_active, connect_failures, requests_total, requests_active, pending, retries, overflows, timeouts, resets, ejections, handshakes, handshakes_resumed, peers_cut;
   std::array<Counter, 6> by_class;
 };
 

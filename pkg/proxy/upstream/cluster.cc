@@ -150,7 +150,26 @@ void Cluster::give(UpstreamConnection* connection, bool reusable) {
   if (!waiting_.empty()) wake_waiter();
 }
 
-void Cluster::closed(UpstreamConnection*) {
+void Cluster::shaken(UpstreamConnection& connection) {
+  connection.position = shaken_.size();
+  shaken_.push_back(&connection);
+}
+
+void Cluster::cut_what_is_over() {
+  for (UpstreamConnection* connection : shaken_) connection->cut_if_over();
+}
+
+void Cluster::look_up_revocations(const ClusterConfig& next) {
+  if (!next.revocations) return;
+  for (UpstreamConnection* connection : shaken_) connection->look_up_revocation(*next.revocations, next.spec.tls->peers.grace);
+}
+
+void Cluster::closed(UpstreamConnection* connection, bool in_list) {
+  if (in_list) {
+    shaken_[connection->position] = shaken_.back();
+    shaken_[connection->position]->position = connection->position;
+    shaken_.pop_back();
+  }
   --connections_;
   stats_->connections_active.subtract();
   if (!waiting_.empty()) wake_waiter();

@@ -32,6 +32,7 @@ struct Endpoint {
   bool healthy = true;                 // as active checks see it
   std::vector<UpstreamConnection*> idle;  // the freshest last
   std::vector<H2Upstream*> http2;         // that live; they retire themselves
+  KeptSession session;                    // of TLS, to be resumed
 
   bool available(std::uint64_t now_ms) const { return healthy && ejected_until_ms <= now_ms; }
 };
@@ -65,7 +66,13 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   UpstreamConnection* take(Endpoint& endpoint, bool fresh, std::optional<std::string>& failed);
   // Back to the pool; or, with reusable false, closed.
   void give(UpstreamConnection* connection, bool reusable);
-  void closed(UpstreamConnection* connection);  // by ~UpstreamConnection
+  void closed(UpstreamConnection* connection, bool in_list);  // by ~UpstreamConnection
+  // The handshake of a connection is done: its peer's certificate is watched.
+  void shaken(UpstreamConnection& connection);
+  // Ends connections whose peer's certificate has been over for too long.
+  void cut_what_is_over();
+  // What the next configuration of this cluster says of certificates, where it changed.
+  void look_up_revocations(const ClusterConfig& next);
   // There is room in a connection that requests share.
   void tell_room() {
     if (!waiting_.empty()) wake_waiter();
@@ -98,6 +105,7 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   std::shared_ptr<ClusterStats> stats_;
   std::vector<std::unique_ptr<Endpoint>> endpoints_;
   std::vector<Waiter*> waiting_;  // the oldest first
+  std::vector<UpstreamConnection*> shaken_;
   std::uint32_t connections_ = 0, requests_ = 0, retries_ = 0;
   std::size_t next_ = 0;
   bool uniform_ = true;

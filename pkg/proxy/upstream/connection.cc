@@ -5,6 +5,7 @@
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -21,7 +22,7 @@ UpstreamConnection::UpstreamConnection(std::shared_ptr<Cluster> cluster, Endpoin
 }
 
 UpstreamConnection::~UpstreamConnection() {
-  if (!stream_) cluster_->closed(this);
+  if (!stream_) cluster_->closed(this, in_list_);
 }
 
 Result<> UpstreamConnection::connect() {
@@ -41,6 +42,10 @@ UpstreamConnection::Progress UpstreamConnection::start_tls() {
   // An identity by URI replaces the name: SPIFFE's certificates carry none.
   bool by_name = tls.verifies() && cluster_->config().spec.tls->spiffe_ids.empty();
   if (Result<> started = socket_.start_tls_client(tls.context(), tls.server_name(), by_name); !started) return fail_with(started.error().message());
+  if (cluster_->config().spec.tls->resume) {
+    SSL_set_app_data(socket_.ssl(), &endpoint_.session);
+    if (endpoint_.session.session) resume(socket_.ssl(), endpoint_.session);
+  }
   static constexpr unsigned char kH2[] = {2, 'h', '2'};
   if (cluster_->config().spec.http2) SSL_set_alpn_protos(socket_.ssl(), kH2, sizeof kH2);
   step_ = Step::kHandshake;
@@ -53,6 +58,18 @@ UpstreamConnection::Progress UpstreamConnection::handshake() {
   if (moved.kind != Moved::kBytes) return fail_with(cat("handshake: ", socket_.failure()));
   const ClientTlsSpec& spec = *cluster_->config().spec.tls;
   if (spec.verify && !spec.spiffe_ids.empty() && !is_accepted(spec.spiffe_ids, peer_identity(socket_.ssl()))) return fail_with("handshake: the peer's SPIFFE id is not accepted");
+  bool resumed = SSL_session_reused(socket_.ssl()) == 1;
+  if (spec.verify && resumed && is_over(socket_.ssl(), cluster_->config().revocations.get())) {
+    endpoint_.session.session.reset();
+    return fail_with("handshake: the peer's certificate is over");
+  }
+  cluster_->stats().handshakes.add();
+  if (resumed) cluster_->stats().handshakes_resumed.add();
+  if (spec.verify) {
+    cut_at_ms_ = cut_time_ms(socket_.ssl(), nullptr, spec.peers.grace, cluster_->worker().now_ms());
+    in_list_ = true;
+    cluster_->shaken(*this);
+  }
   step_ = Step::kReady;
   return Progress::kReady;
 }
@@ -86,6 +103,17 @@ UpstreamConnection::Progress UpstreamConnection::advance() {
   if (cluster_->config().tls) return start_tls();
   step_ = Step::kReady;
   return Progress::kReady;
+}
+
+void UpstreamConnection::look_up_revocation(const Revocations& revocations, Milliseconds grace) {
+  cut_at_ms_ = std::min(cut_at_ms_, cut_time_ms(socket_.ssl(), &revocations, grace, cluster_->worker().now_ms()));
+}
+
+void UpstreamConnection::cut_if_over() {
+  if (cut_at_ms_ > cluster_->worker().now_ms()) return;
+  cut_at_ms_ = kNever;
+  cluster_->stats().peers_cut.add();
+  socket_.cut();
 }
 
 void UpstreamConnection::on_ready(std::uint32_t events) {

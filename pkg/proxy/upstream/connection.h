@@ -7,6 +7,7 @@
 
 #include "proxy/io/poller.h"
 #include "proxy/io/socket.h"
+#include "proxy/io/tls.h"
 #include "proxy/io/wheel.h"
 
 namespace monopod::proxy {
@@ -47,6 +48,11 @@ class UpstreamConnection final : public Pollable, public Timer {
   // What stands before everything else on the wire; to be set before advance().
   void set_preface(std::string preface) { preface_ = std::move(preface); }
   bool has_preface() const { return has_preface_ || !preface_.empty(); }
+  // Ends it where its peer's certificate has been over for longer than the grace.
+  void cut_if_over();
+  // The cluster's next configuration has another list of what is revoked.
+  void look_up_revocation(const Revocations& revocations, Milliseconds grace);
+  std::size_t position = 0;  // in the cluster's list of connections with TLS
   bool reused() const { return reused_; }
   void mark_reused() { reused_ = true; }
 
@@ -69,8 +75,10 @@ class UpstreamConnection final : public Pollable, public Timer {
   UpstreamUser* user_ = nullptr;
   std::string preface_, failure_;
   std::size_t preface_sent_ = 0;
+  std::uint64_t cut_at_ms_ = kNever;
   Step step_ = Step::kConnecting;
   bool reused_ = false;
+  bool in_list_ = false;  // of the cluster: the handshake is done
   bool has_preface_ = false;
 };
 
