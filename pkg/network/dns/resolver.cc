@@ -4,45 +4,9 @@
 
 #include "base/strings.h"
 #include "network/dns/exchange.h"
+#include "network/dns/lookup.h"
 
 namespace monopod::network::dns {
-namespace {
-
-constexpr int kAliasesMax = 16;
-
-std::vector<IpAddress> from_hosts(std::string_view hosts, std::string_view name) {
-  std::vector<IpAddress> out;
-  for (std::string_view line : split(hosts, '\n')) {
-    line = line.substr(0, line.find('#'));
-    std::string text(line);
-    std::ranges::replace(text, '\t', ' ');
-    std::vector<std::string_view> words = split(text, ' ');
-    std::erase(words, std::string_view());
-    if (words.size() < 2 || std::none_of(words.begin() + 1, words.end(), [&](std::string_view w) { return iequals(trim(w), name); })) continue;
-    if (Result<IpAddress> ip = parse_ip(words[0])) out.push_back(*ip);
-  }
-  return out;
-}
-
-// Addresses of name in an answer, along its chain of aliases only.
-std::vector<IpAddress> addresses_of(const Response& response, std::string name) {
-  std::vector<IpAddress> out;
-  for (int step = 0; step < kAliasesMax; ++step) {
-    const Record* alias = nullptr;
-    for (const Record& record : response.answers) {
-      if (record.name != name) continue;
-      auto bytes = reinterpret_cast<const std::uint8_t*>(record.data.data());
-      if (record.type == kA && record.data.size() == 4) out.push_back(IpAddress::v4(std::span<const std::uint8_t, 4>(bytes, 4)));
-      if (record.type == kAaaa && record.data.size() == 16) out.push_back(IpAddress::v6(std::span<const std::uint8_t, 16>(bytes, 16)));
-      if (record.type == kCname) alias = &record;
-    }
-    if (!out.empty() || alias == nullptr) break;
-    name = alias->data;
-  }
-  return out;
-}
-
-}  // namespace
 
 struct Resolver::Impl {
   async::Time& time;
@@ -90,15 +54,10 @@ Resolver::~Resolver() = default;
 
 async::Task<Result<std::vector<IpAddress>>> Resolver::resolve(std::string name) {
   if (Result<IpAddress> literal = parse_ip(name)) co_return std::vector<IpAddress>{*literal};
-  std::vector<IpAddress> known = from_hosts(impl_->options.hosts, name);
+  std::vector<IpAddress> known = find_in_hosts(impl_->options.hosts, name);
   if (!known.empty()) co_return known;
   if (iequals(name, "localhost") || iequals(name, "localhost.")) co_return std::vector<IpAddress>{IpAddress::v4(0x7F000001U)};
-  std::vector<std::string> names;
-  const bool absolute = name.ends_with('.');
-  const bool few_dots = std::ranges::count(name, '.') < impl_->options.ndots;
-  if (!absolute)
-    for (const std::string& suffix : impl_->options.search) names.push_back(cat(name, ".", suffix));
-  names.insert(few_dots ? names.end() : names.begin(), name);
+  std::vector<std::string> names = names_to_try(name, impl_->options.search, impl_->options.ndots);
   Error last(Code::kNotFound, cat("resolve ", name, ": no such host"));
   for (std::string& candidate : names) {
     Result<std::vector<IpAddress>> found = co_await impl_->lookup(std::move(candidate));

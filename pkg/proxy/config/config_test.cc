@@ -38,8 +38,10 @@ TEST(Config, EachFaultIsNamedWithItsLineAndField) {
   const Row rows[] = {
       {"cluster: one", "cluster: two", "line 8: listeners[0].virtual_hosts[0].routes[0].cluster: there is no cluster \"two\""},
       {"127.0.0.1:0", "localhost:0", "line 3: listeners[0].address: \"localhost:0\" is no ADDRESS:PORT (numeric: 10.0.0.1:80 or [::1]:80; names are not looked up)"},
-      {"\"127.0.0.1:80\"", "\"127.0.0.1\"", "line 11: clusters[0].endpoints[0]: \"127.0.0.1\" is no ADDRESS:PORT (numeric: 10.0.0.1:80 or [::1]:80; names are not looked up)"},
-      {"name: one\n", "name: one\n  balancer: fair\n", "line 11: clusters[0].balancer: \"fair\" is not one of round_robin, least_request, random, ring_hash, maglev"},
+      {"\"127.0.0.1:80\"", "\"127.0.0.1\"", "line 11: clusters[0].endpoints[0]: \"127.0.0.1\" is no ADDRESS:PORT (10.0.0.1:80, [::1]:80) and no NAME:PORT"},
+      {"\"127.0.0.1:80\"", "\"10.0.0.256:80\"", "line 11: clusters[0].endpoints[0]: \"10.0.0.256:80\" is no ADDRESS:PORT (10.0.0.1:80, [::1]:80) and no NAME:PORT"},
+      {"\"127.0.0.1:80\"", "\"api.test:80\"", "line 11: clusters[0].endpoints: there are names, and no DNS server: set dns.servers"},
+      {"name: one\n", "name: one\n  balancer: fair\n", "line 11: clusters[0].balancer: \"fair\" is not one of round_robin, least_request, ewma, random, ring_hash, maglev"},
       {"name: one\n", "name: one\n  ballancer: random\n", "line 11: clusters[0].ballancer: unknown field"},
       {"prefix: /\n", "regex: \"(\"\n", "line 7: listeners[0].virtual_hosts[0].routes[0].regex: error parsing regexp: missing closing ): `\\A(?:()\\z`"},
       {"prefix: /\n", "prefix: x\n", "line 7: listeners[0].virtual_hosts[0].routes[0].prefix: a path begins with a slash"},

@@ -1,10 +1,14 @@
 #include "proxy/config/parse.h"
 
+#include <algorithm>
+
 #include "base/strings.h"
 #include "codec/yaml.h"
 #include "codec/yaml_position.h"
+#include "network/dns/resolv_conf.h"
 #include "proxy/config/parse_route.h"
 #include "proxy/config/reader.h"
+#include "proxy/io/address.h"
 
 namespace monopod::proxy {
 namespace {
@@ -21,6 +25,11 @@ class Files {
     std::vector<std::string> out;
     for (const std::string& path : map.texts(key)) out.push_back(read_named(map, key, path));
     return out;
+  }
+  // Empty where it cannot be read.
+  std::string read_if_there(const std::string& path) {
+    names.push_back(path);
+    return read_(path).value_or("");
   }
   std::vector<std::string> names;
 
@@ -111,7 +120,8 @@ void read_endpoints(MapReader& map, ClusterSpec& out) {
       continue;
     }
     MapReader endpoint(item, map.path_of(at), map.error());
-    out.endpoints.push_back({.address = endpoint.required_text("address"), .weight = endpoint.number("weight", 1, 1, 1000)});
+    out.endpoints.push_back({.address = endpoint.required_text("address"), .weight = endpoint.number("weight", 1, 1, 1000), .priority = endpoint.number("priority", 0, 0, 15),
+                             .zone = endpoint.text("zone")});
     endpoint.finish();
   }
 }
@@ -128,7 +138,7 @@ void read_health_check(MapReader& map, HealthCheckSpec& out) {
 void read_cluster(MapReader& map, ClusterSpec& out, Files& files) {
   out.name = map.required_text("name");
   read_endpoints(map, out);
-  out.balancer = static_cast<ClusterSpec::Balancer>(map.choice("balancer", {"round_robin", "least_request", "random", "ring_hash", "maglev"}));
+  out.balancer = static_cast<ClusterSpec::Balancer>(map.choice("balancer", {"round_robin", "least_request", "ewma", "random", "ring_hash", "maglev"}));
   out.connect_timeout = map.duration("connect_timeout", out.connect_timeout);
   out.idle_timeout = map.duration("idle_timeout", out.idle_timeout);
   map.map("limits", [&](MapReader& limits) {
@@ -141,12 +151,41 @@ void read_cluster(MapReader& map, ClusterSpec& out, Files& files) {
   out.http2 = map.boolean("http2", false);
   out.proxy_protocol = static_cast<ClusterSpec::ProxyProtocol>(map.choice("proxy_protocol", {"none", "v1", "v2"}));
   map.map("health_check", [&](MapReader& check) { read_health_check(check, out.health_check.emplace()); });
+  out.slow_start = map.duration("slow_start", out.slow_start);
+  out.panic_percent = map.number("panic_percent", 0, 0, 100);
   map.map("outlier", [&](MapReader& outlier) {
     OutlierSpec& o = out.outlier.emplace();
     o.consecutive_5xx = outlier.number("consecutive_5xx", o.consecutive_5xx, 1, 1000);
     o.base_ejection = outlier.duration("base_ejection", o.base_ejection);
     o.ejected_percent_max = outlier.number("ejected_percent_max", o.ejected_percent_max, 0, 100);
   });
+}
+
+bool is_name(std::string_view address) { return !Address::parse(address); }
+
+// What the file does not say is the host's.
+void read_dns(MapReader& map, DnsSpec& out, Files& files) {
+  out.servers = map.texts("servers");
+  out.search = map.texts("search");
+  out.ndots = map.number("ndots", out.ndots, 0, 15);
+  out.hosts = files.read(map, "hosts_file");
+  out.ttl_min = map.duration("ttl_min", out.ttl_min);
+  out.ttl_max = map.duration("ttl_max", out.ttl_max);
+  out.timeout = map.duration("timeout", out.timeout);
+  if (out.ttl_max < out.ttl_min) map.fail_at("ttl_max", "is below ttl_min");
+  for (std::string& server : out.servers)
+    if (network::parse_ip(server)) server = cat(server.find(':') == std::string::npos ? server : cat("[", server, "]"), ":53");
+}
+
+void complete_dns(DnsSpec& dns, Files& files) {
+  if (dns.servers.empty()) {
+    network::dns::ResolvConf host = network::dns::parse_resolv_conf(files.read_if_there("/etc/resolv.conf"));
+    for (const network::IpAddress& ip : host.nameservers) dns.servers.push_back(ip.is_v4() ? cat(network::format_ip(ip), ":53") : cat("[", network::format_ip(ip), "]:53"));
+    if (dns.search.empty()) dns.search = host.search;
+    for (const std::string& option : host.options)
+      if (option.starts_with("ndots:")) dns.ndots = std::min<std::uint32_t>(15, parse_int<std::uint32_t>(std::string_view(option).substr(6)).value_or(1));
+  }
+  if (dns.hosts.empty()) dns.hosts = files.read_if_there("/etc/hosts");
 }
 
 }  // namespace
@@ -165,6 +204,16 @@ Result<ParsedFile> parse_config(std::string_view yaml, const ReadFile& read) {
   MapReader root(tree, "", error);
   root.list("listeners", [&](MapReader& map) { read_listener(map, out.spec.listeners.emplace_back(), files); });
   root.list("clusters", [&](MapReader& map) { read_cluster(map, out.spec.clusters.emplace_back(), files); });
+  DnsSpec dns;
+  root.map("dns", [&](MapReader& map) { read_dns(map, dns, files); });
+  std::string zone = root.text("zone");
+  bool completed = false;
+  for (ClusterSpec& cluster : out.spec.clusters) {
+    cluster.zone = zone;
+    if (!std::ranges::any_of(cluster.endpoints, [](const EndpointSpec& e) { return is_name(e.address); })) continue;
+    if (!std::exchange(completed, true)) complete_dns(dns, files);
+    cluster.dns = dns;
+  }
   root.map("admin", [&](MapReader& map) { out.spec.admin_socket = map.required_text("socket"); });
   root.finish();
   if (error) return fail(Code::kInvalidArgument, locate(yaml, error->path, error->why));

@@ -5,6 +5,18 @@
 namespace monopod::proxy {
 namespace {
 
+struct GrpcName {
+  std::string_view name;
+  int status;
+};
+constexpr GrpcName kGrpcNames[] = {{"grpc_cancelled", 1}, {"grpc_deadline_exceeded", 4}, {"grpc_resource_exhausted", 8}, {"grpc_internal", 13}, {"grpc_unavailable", 14}};
+
+const GrpcName* find_grpc(std::string_view name) {
+  for (const GrpcName& known : kGrpcNames)
+    if (known.name == name) return &known;
+  return nullptr;
+}
+
 // One of exact, prefix, suffix, contains, regex, present; and invert.
 StringMatch read_match(MapReader& map) {
   StringMatch out;
@@ -70,8 +82,9 @@ void read_retry(MapReader& map, RetrySpec& out) {
       else if (condition == "reset") out.on_reset = true;
       else if (condition == "5xx") out.on_5xx = true;
       else if (condition == "gateway_error") out.on_gateway_error = true;
+      else if (const GrpcName* grpc = find_grpc(condition); grpc != nullptr) out.on_grpc_statuses.push_back(grpc->status);
       else if (auto status = parse_int<int>(condition); status && *status >= 400 && *status < 600) out.on_statuses.push_back(*status);
-      else map.fail_at("conditions", cat("\"", condition, "\" is not one of connect_failure, reset, 5xx, gateway_error, or a status from 400 to 599 in quotes"));
+      else map.fail_at("conditions", cat("\"", condition, "\" is not one of connect_failure, reset, 5xx, gateway_error, grpc_cancelled, grpc_deadline_exceeded, grpc_resource_exhausted, grpc_internal, grpc_unavailable, or a status from 400 to 599 in quotes"));
     }
   }
   out.per_try_timeout = map.duration("per_try_timeout", out.per_try_timeout);

@@ -5,6 +5,7 @@
 
 #include "base/strings.h"
 #include "http/headers.h"
+#include "network/dns/message.h"
 #include "proxy/filters/filters.h"
 #include "proxy/limits.h"
 #include "proxy/upstream/hash_table.h"
@@ -24,6 +25,30 @@ struct Compiler {
     if (!error) error = ConfigError{std::move(path), std::move(why)};
   }
 
+  void endpoint(ClusterConfig& out, const EndpointSpec& spec, const std::string& path) {
+    bool elsewhere = !spec.zone.empty() && !out.spec.zone.empty() && spec.zone != out.spec.zone;
+    std::uint32_t level = spec.priority * 2 + (elsewhere ? 1 : 0);
+    Result<Address> address = Address::parse(spec.address);
+    if (address) return out.addresses.push_back({.address = *address, .weight = spec.weight, .level = level});
+    auto [host, port] = split_once(spec.address, ':');
+    std::optional<std::uint16_t> number = port ? parse_int<std::uint16_t>(*port) : std::nullopt;
+    auto is_of_name = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.'; };
+    // What ends in a number is an address that was spelt wrong (WHATWG URL section 3.5).
+    bool name = number && std::ranges::all_of(host, is_of_name) && !parse_int<std::uint64_t>(host.substr(host.rfind('.') + 1)) && network::dns::encode_name(host);
+    if (!name) return refuse(path, cat("\"", spec.address, "\" is no ADDRESS:PORT (10.0.0.1:80, [::1]:80) and no NAME:PORT"));
+    out.names.push_back({.host = to_lower(host), .port = *number, .weight = spec.weight, .level = level});
+  }
+
+  void dns(ClusterConfig& out, const std::string& path) {
+    if (out.names.size() > kNamesMax) refuse(cat(path, ".endpoints"), cat("more than ", kNamesMax, " names"));
+    for (const std::string& text : out.spec.dns.servers) {
+      Result<Address> server = Address::parse(text);
+      if (!server) refuse("dns.servers", server.error().message());
+      else out.dns_servers.push_back(*server);
+    }
+    if (out.dns_servers.empty()) refuse(cat(path, ".endpoints"), "there are names, and no DNS server: set dns.servers");
+  }
+
   std::shared_ptr<const ClusterConfig> cluster(const ClusterSpec& spec, const std::string& path) {
     if (previous != nullptr)
       for (const auto& old : previous->clusters)
@@ -32,13 +57,9 @@ struct Compiler {
     out->spec = spec;
     if (!is_plain_name(spec.name)) refuse(cat(path, ".name"), "a name is printable, without quotes and backslashes");
     if (spec.endpoints.size() > kEndpointsMax) refuse(cat(path, ".endpoints"), cat("more than ", kEndpointsMax));
-    for (std::size_t i = 0; i < spec.endpoints.size() && !error; ++i) {
-      Result<Address> address = Address::parse(spec.endpoints[i].address);
-      if (!address) refuse(cat(path, ".endpoints[", i, "]"), address.error().message());
-      else out->addresses.push_back(*address);
-    }
-    if (spec.balancer == ClusterSpec::Balancer::kRingHash) out->hash_table = make_ring(spec.endpoints);
-    if (spec.balancer == ClusterSpec::Balancer::kMaglev) out->hash_table = make_maglev(spec.endpoints);
+    for (std::size_t i = 0; i < spec.endpoints.size() && !error; ++i) endpoint(*out, spec.endpoints[i], cat(path, ".endpoints[", i, "]"));
+    if (out->names.empty()) out->hash_table = make_hash_table(spec.balancer, spec.endpoints);
+    else dns(*out, path);
     if (spec.tls) {
       const ClientTlsSpec& t = *spec.tls;
       if (t.verify && t.server_name.empty() && t.spiffe_ids.empty()) refuse(cat(path, ".tls"), "want server_name or spiffe_ids to verify, or verify: false");

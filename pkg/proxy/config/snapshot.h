@@ -17,10 +17,24 @@
 
 namespace monopod::proxy {
 
+struct EndpointAddress {
+  Address address;
+  std::uint32_t weight = 1;
+  std::uint32_t level = 0;  // by priority and zone
+};
+struct EndpointName {
+  std::string host;
+  std::uint16_t port = 0;
+  std::uint32_t weight = 1;
+  std::uint32_t level = 0;
+};
+
 struct ClusterConfig {
   ClusterSpec spec;
-  std::vector<Address> addresses;           // of spec.endpoints
-  std::vector<std::uint16_t> hash_table;    // ring hash and maglev: endpoint by slot
+  std::vector<EndpointAddress> addresses;   // of those of spec.endpoints that are no names
+  std::vector<EndpointName> names;
+  std::vector<Address> dns_servers;         // of a cluster with names
+  std::vector<std::uint16_t> hash_table;    // ring hash and maglev: endpoint by slot; of a cluster without names
   std::shared_ptr<http::TlsClient> tls;     // null: plain
   std::shared_ptr<const Revocations> revocations;  // null: none
 };

@@ -70,7 +70,7 @@ struct WeightedCluster {
 struct RetrySpec {
   std::uint32_t attempts = 0;  // beyond the first
   bool on_connect_failure = true, on_reset = false, on_5xx = false, on_gateway_error = false;  // gateway: 502, 503, 504
-  std::vector<int> on_statuses{};
+  std::vector<int> on_statuses{}, on_grpc_statuses{};  // gRPC's: of an answer without a message
   Milliseconds per_try_timeout{0};  // 0: none
   Milliseconds backoff{25};         // the first pause; doubles, with jitter, up to 10 times it
   bool operator==(const RetrySpec&) const = default;
@@ -235,8 +235,10 @@ struct ListenerSpec {
 };
 
 struct EndpointSpec {
-  std::string address{};
+  std::string address{};  // "10.0.0.1:80", "[::1]:80", or a name that is looked up: "api.test:80"
   std::uint32_t weight = 1;
+  std::uint32_t priority = 0;  // the lowest takes all while it is well
+  std::string zone{};          // another zone than the proxy's comes behind those of its own, or of none, at the same priority
   bool operator==(const EndpointSpec&) const = default;
 };
 
@@ -248,15 +250,25 @@ struct HealthCheckSpec {
   bool operator==(const HealthCheckSpec&) const = default;
 };
 
+// Where names are looked up.
+struct DnsSpec {
+  std::vector<std::string> servers{};  // "ADDRESS:PORT", in order
+  std::vector<std::string> search{};
+  std::uint32_t ndots = 1;
+  std::string hosts{};                 // text as /etc/hosts
+  Milliseconds ttl_min{1000}, ttl_max{3'600'000}, timeout{2000};  // timeout: of one question to one server
+  bool operator==(const DnsSpec&) const = default;
+};
+
 struct OutlierSpec {
-  std::uint32_t consecutive_5xx = 5;
+  std::uint32_t consecutive_5xx = 5;  // those gRPC statuses count that say the server failed
   Milliseconds base_ejection{30'000};
   std::uint32_t ejected_percent_max = 50;
   bool operator==(const OutlierSpec&) const = default;
 };
 
 struct ClusterSpec {
-  enum class Balancer : std::uint8_t { kRoundRobin, kLeastRequest, kRandom, kRingHash, kMaglev };
+  enum class Balancer : std::uint8_t { kRoundRobin, kLeastRequest, kEwma, kRandom, kRingHash, kMaglev };
   std::string name{};
   std::vector<EndpointSpec> endpoints{};
   Balancer balancer = Balancer::kRoundRobin;
@@ -268,6 +280,10 @@ struct ClusterSpec {
   enum class ProxyProtocol : std::uint8_t { kNone, kV1, kV2 } proxy_protocol = ProxyProtocol::kNone;
   std::optional<HealthCheckSpec> health_check{};
   std::optional<OutlierSpec> outlier{};
+  Milliseconds slow_start{0};       // an endpoint that is new or back takes a growing share for so long; 0: all at once
+  std::uint32_t panic_percent = 0;  // fewer endpoints of a priority are available: all count as if they were
+  std::string zone{};               // the proxy's
+  DnsSpec dns{};                    // of clusters with names
   bool operator==(const ClusterSpec&) const = default;
 };
 

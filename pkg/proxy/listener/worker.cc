@@ -12,6 +12,7 @@
 #include "proxy/listener/listen_socket.h"
 #include "proxy/stream/exchange.h"
 #include "proxy/upstream/health.h"
+#include "proxy/upstream/resolver.h"
 
 namespace monopod::proxy {
 namespace {
@@ -53,6 +54,7 @@ Result<std::unique_ptr<Worker>> Worker::make(Rng& rng) {
 
 Worker::~Worker() {
   checkers_.clear();
+  resolvers_.clear();
   sockets_.clear();
   for (Downstream* downstream : std::vector<Downstream*>(downstreams_)) poller_.retire(downstream);
   for (auto& cluster : clusters_) cluster->drain();
@@ -118,17 +120,34 @@ std::vector<std::shared_ptr<Cluster>> Worker::bind_clusters(const Snapshot& snap
       continue;
     }
     out.push_back(std::make_shared<Cluster>(*this, config, find_or_make(cluster_stats_, config->spec.name)));
+    for (const auto& before : clusters_)
+      if (before->config().spec.name == config->spec.name) out.back()->succeed(*before);
+    if (!config->names.empty()) start_resolver(out.back());
     if (config->spec.health_check) checkers_.emplace(out.back().get(), std::make_unique<HealthChecker>(*this, *out.back()));
   }
   std::erase_if(leaving_, [](const auto& weak) { return weak.expired(); });
   for (auto& [config, cluster] : old) {
     checkers_.erase(cluster.get());
+    resolvers_.erase(cluster.get());
     for (const auto& next : snapshot.clusters)
       if (next->spec.name == config->spec.name) cluster->look_up_revocations(*next);
     cluster->drain();
     if (config->tls) leaving_.push_back(cluster);
   }
   return out;
+}
+
+// What the cluster of that name knew already is used until the servers have answered.
+void Worker::start_resolver(const std::shared_ptr<Cluster>& cluster) {
+  std::unique_ptr<ClusterResolver>& resolver = resolvers_[cluster.get()];
+  const ClusterResolver* before = nullptr;
+  for (const auto& [old, other] : resolvers_)
+    if (other && old != cluster.get() && old->config().spec.name == cluster->config().spec.name) before = other.get();
+  resolver = std::make_unique<ClusterResolver>(*this, *cluster, before);
+}
+
+void Worker::endpoints_changed(Cluster& cluster) {
+  if (auto checker = checkers_.find(&cluster); checker != checkers_.end()) checker->second = std::make_unique<HealthChecker>(*this, cluster);
 }
 
 std::shared_ptr<const ListenerRuntime> Worker::bind_listener(const std::shared_ptr<const Snapshot>& snapshot, const std::shared_ptr<const ListenerConfig>& config,

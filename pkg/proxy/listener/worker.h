@@ -27,6 +27,7 @@ namespace monopod::proxy {
 class Downstream;
 class ExchangePool;
 class ListenSocket;
+class ClusterResolver;
 class HealthChecker;
 
 // A snapshot's listener as a worker runs it. Requests hold the one they began with.
@@ -73,6 +74,9 @@ class Worker {
   void append_metrics(std::string& out) const;
   std::string describe_clusters() const;
 
+  // A cluster with names has other endpoints than before.
+  void endpoints_changed(Cluster& cluster);
+
   Poller& poller() { return poller_; }
   TimerWheel& wheel() { return wheel_; }
   SlabPool& slabs() { return slabs_; }
@@ -102,6 +106,7 @@ class Worker {
   Worker(Poller poller, sys::Fd wake, Rng& rng);
   void refresh_clock();
   void run_posts();
+  void start_resolver(const std::shared_ptr<Cluster>& cluster);
   std::vector<std::shared_ptr<Cluster>> bind_clusters(const Snapshot& snapshot);
   std::shared_ptr<const ListenerRuntime> bind_listener(const std::shared_ptr<const Snapshot>& snapshot, const std::shared_ptr<const ListenerConfig>& config,
                                                        const std::vector<std::shared_ptr<Cluster>>& clusters);
@@ -127,6 +132,7 @@ class Worker {
   std::vector<std::shared_ptr<Cluster>> clusters_;
   std::vector<std::weak_ptr<Cluster>> leaving_;  // of before, with connections in use perhaps
   std::unordered_map<const Cluster*, std::unique_ptr<HealthChecker>> checkers_;
+  std::unordered_map<const Cluster*, std::unique_ptr<ClusterResolver>> resolvers_;
 };
 
 }  // namespace monopod::proxy

@@ -25,7 +25,7 @@ void append_action(const Snapshot& snapshot, const Route& route, std::string& ou
     const ClusterConfig& cluster = *snapshot.clusters[route.targets[i].cluster];
     out += cat("  cluster   ", cluster.spec.name);
     if (route.targets.size() > 1) out += cat(", ", spec.clusters[i].weight, " of ", route.targets.back().up_to);
-    for (std::size_t e = 0; e < cluster.addresses.size(); ++e) out += cat(e == 0 ? ": " : ", ", cluster.addresses[e].format());
+    for (std::size_t e = 0; e < cluster.spec.endpoints.size(); ++e) out += cat(e == 0 ? ": " : ", ", cluster.spec.endpoints[e].address);
     out += '\n';
   }
 }

@@ -77,6 +77,8 @@ void Worker::append_metrics(std::string& out) const {
   cluster("timeouts_total", "counter", "Attempts and requests that took too long.", &C::timeouts);
   cluster("resets_total", "counter", "Connections lost before an answer.", &C::resets);
   cluster("ejections_total", "counter", "Endpoints ejected as outliers.", &C::ejections);
+  cluster("lookups_total", "counter", "Names of endpoints looked up.", &C::lookups);
+  cluster("lookup_failures_total", "counter", "Those that came to nothing: the addresses before stay.", &C::lookup_failures);
   cluster("handshakes_total", "counter", "TLS handshakes with endpoints.", &C::handshakes);
   cluster("handshakes_resumed_total", "counter", "Those that went on with a session of before.", &C::handshakes_resumed);
   cluster("peers_cut_total", "counter", "Connections ended because the endpoint's certificate expired or was revoked.", &C::peers_cut);

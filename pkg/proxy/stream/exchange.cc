@@ -2,7 +2,28 @@
 
 #include <algorithm>
 
+#include "base/strings.h"
+
 namespace monopod::proxy {
+
+bool is_grpc(const Head& response) {
+  const FieldSpan* type = response.find("content-type");
+  return type != nullptr && response.value(*type).starts_with("application/grpc");
+}
+
+int grpc_status_of(const Head& response) {
+  const FieldSpan* field = response.find("grpc-status");
+  return field == nullptr ? -1 : parse_int<int>(response.value(*field)).value_or(2);  // 2: unknown
+}
+
+bool is_grpc_failure(int status) {
+  return status == 2 || status == 4 || status == 8 || (status >= 13 && status <= 15);  // unknown, deadline exceeded, exhausted, internal, unavailable, data loss
+}
+
+void BodyProgress::note_trailer(std::string_view line) {
+  auto [name, value] = split_once(line, ':');
+  if (value && equals_lowercase(name, "grpc-status")) grpc_status = parse_int<int>(trim(*value)).value_or(2);
+}
 
 BodyProgress::Taken BodyProgress::take(std::string_view input, Outbox& out, bool content_only) {
   Taken taken{.bad = bad};
@@ -23,7 +44,9 @@ BodyProgress::Taken BodyProgress::take(std::string_view input, Outbox& out, bool
   }
   while (taken.bytes < input.size() && !chunked.done()) {
     std::string_view rest = input.substr(taken.bytes);
+    bool trailer = watches_trailer && chunked.in_trailer();
     ChunkedBody::Step step = chunked.consume(rest);
+    if (trailer && !step.bad) note_trailer(rest.substr(0, step.bytes));
     if (step.bad) {
       bad = true;
       break;  // what is sound before it goes on
@@ -37,6 +60,7 @@ BodyProgress::Taken BodyProgress::take(std::string_view input, Outbox& out, bool
 }
 
 void Exchange::reset() {
+  endpoint = nullptr;  // before its cluster
   static_cast<ExchangeState&>(*this) = ExchangeState();
   arena.clear();
   request_edits.clear();

@@ -16,6 +16,12 @@
 
 namespace monopod::proxy {
 
+// gRPC over HTTP (its protocol document, PROTOCOL-HTTP2.md). -1: no status.
+bool is_grpc(const Head& response);
+int grpc_status_of(const Head& response);
+// Of those statuses that say the server failed, not the call.
+bool is_grpc_failure(int status);
+
 // How far a body has come, whichever its framing.
 struct BodyProgress {
   Framing framing = Framing::kNone;
@@ -23,6 +29,8 @@ struct BodyProgress {
   ChunkedBody chunked{};
   bool done = true;
   bool bad = false;  // for good
+  bool watches_trailer = false;
+  int grpc_status = -1;  // of the trailer, where it is watched
 
   void begin(const Head& head) {
     framing = head.framing;
@@ -30,6 +38,8 @@ struct BodyProgress {
     chunked = {};
     bad = false;
     done = framing == Framing::kNone;
+    watches_trailer = false;
+    grpc_status = -1;
   }
   struct Taken {
     std::size_t bytes = 0;  // of the input, to be sent on
@@ -37,6 +47,9 @@ struct BodyProgress {
   };
   // Moves on by what of the input belongs to the body. content: where not null, gets the body without its chunks' lines instead.
   Taken take(std::string_view input, Outbox& out, bool content_only);
+
+ private:
+  void note_trailer(std::string_view line);
 };
 
 // What every exchange begins with anew.
@@ -50,7 +63,7 @@ struct ExchangeState {
 
   // Where it goes.
   std::shared_ptr<Cluster> cluster;
-  Endpoint* endpoint = nullptr;
+  EndpointPin endpoint{};
   UpstreamConnection* upstream = nullptr;
   std::uint64_t hash = 0;
   std::uint32_t attempts = 0, retries = 0;
@@ -75,6 +88,7 @@ struct ExchangeState {
   bool close_after = false;    // the client's connection ends with this exchange
   bool content_only = false;   // chunks are taken off: the client speaks HTTP/1.0
   bool tunnel = false;         // 101
+  bool grpc_awaited = false;   // what came of it stands in the trailer
   int informational = 0;
   std::unique_ptr<Pipe> pipe_up, pipe_down;
 

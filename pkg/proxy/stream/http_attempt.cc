@@ -25,7 +25,11 @@ void HttpSession::attempt() {
   Exchange& e = *exchange_;
   Cluster& cluster = *e.cluster;
   const ClusterSpec& spec = cluster.config().spec;
-  e.endpoint = cluster.pick(e.hash, e.fresh ? nullptr : e.endpoint);
+  e.endpoint = cluster.pick(e.hash, e.fresh ? nullptr : e.endpoint.get());
+  if (e.endpoint == nullptr && cluster.awaits_names() && cluster.wait(*this)) {
+    e.phase = Exchange::Phase::kCapacity;
+    return rearm();
+  }
   if (e.endpoint == nullptr) return reply(503, "no healthy upstream\n", "no_endpoint");
   if (!cluster.begin_request(*e.endpoint)) {
     cluster.stats().overflows.add();
@@ -158,24 +162,29 @@ void HttpSession::on_response_head() {
     return reply(502, "upstream switches protocols unasked\n", "unasked_upgrade");
   }
   if (status < 200 && status != 101) return forward_informational();
-  e.cluster->observe(*e.endpoint, status);
-  if (retry_status()) {
+  int grpc = -1;
+  bool outlier = e.cluster->config().spec.outlier.has_value();
+  if (outlier || !e.route->spec.retry.on_grpc_statuses.empty()) grpc = grpc_status_of(e.response);
+  e.grpc_awaited = outlier && grpc < 0 && is_grpc(e.response);
+  if (!e.grpc_awaited) e.cluster->observe(*e.endpoint, is_grpc_failure(grpc) ? 503 : status, worker_.now_ms() - e.try_begun_ms);
+  if (retry_status(grpc)) {
     release_upstream(false);
     return schedule_retry();
   }
   e.status = status;
   e.reply_at += e.response.size;
   e.response_body.begin(e.response);
+  e.response_body.watches_trailer = e.grpc_awaited;
   e.tunnel = status == 101;
   forward_response_head();
 }
 
-bool HttpSession::retry_status() {
+bool HttpSession::retry_status(int grpc) {
   Exchange& e = *exchange_;
   const RetrySpec& retry = e.route->spec.retry;
   int status = e.response.status;
-  if (status < 400 || e.retries >= retry.attempts || !e.replayable || !e.request_sent) return false;
-  bool wanted = (retry.on_5xx && status >= 500) || (retry.on_gateway_error && status >= 502 && status <= 504) || std::ranges::find(retry.on_statuses, status) != retry.on_statuses.end();
+  if ((status < 400 && grpc < 0) || e.retries >= retry.attempts || !e.replayable || !e.request_sent) return false;
+  bool wanted = std::ranges::find(retry.on_grpc_statuses, grpc) != retry.on_grpc_statuses.end() || (retry.on_5xx && status >= 500) || (retry.on_gateway_error && status >= 502 && status <= 504) || std::ranges::find(retry.on_statuses, status) != retry.on_statuses.end();
   return wanted && (e.retry_counted || e.cluster->begin_retry());
 }
 

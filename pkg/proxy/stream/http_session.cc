@@ -178,6 +178,7 @@ void HttpSession::finish() {
   bool whole = e.request_body.done && e.request_sent;
   bool reusable = whole && e.response.keep_alive && e.response.framing != Framing::kUntilClose && e.reply_at == e.reply_end && !e.response.http_1_0 && !e.tunnel &&
                   e.upstream != nullptr && e.upstream->socket().is_quiet();
+  if (e.grpc_awaited) e.cluster->observe(*e.endpoint, is_grpc_failure(e.response_body.grpc_status) ? 503 : e.status);
   release_upstream(reusable);
   record();
   bool keep = !e.close_after && e.request_body.done;

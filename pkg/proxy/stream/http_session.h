@@ -77,7 +77,7 @@ class HttpSession final : public Downstream, private UpstreamUser, private Waite
   void schedule_retry();
   void read_response_head();
   void on_response_head();
-  bool retry_status();
+  bool retry_status(int grpc);  // grpc: status of an answer without a message; -1: none
   void forward_response_head();
   void forward_informational();
   void keep_logged_headers();

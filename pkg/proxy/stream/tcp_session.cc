@@ -54,7 +54,11 @@ bool TcpSession::choose() {
 }
 
 bool TcpSession::connect() {
-  endpoint_ = cluster_->pick(worker_.rng().next(), endpoint_);
+  endpoint_ = cluster_->pick(worker_.rng().next(), endpoint_.get());
+  if (endpoint_ == nullptr && cluster_->awaits_names() && cluster_->wait(*this)) {
+    phase_ = Phase::kCapacity;
+    return false;
+  }
   if (endpoint_ == nullptr) return finish("no_endpoint"), false;
   ++attempts_;
   std::optional<std::string> failed;

@@ -32,7 +32,7 @@ class TcpSession final : public Downstream, private UpstreamUser, private Waiter
   void finish(std::string_view details);
 
   std::shared_ptr<Cluster> cluster_;
-  Endpoint* endpoint_ = nullptr;
+  EndpointPin endpoint_;
   UpstreamConnection* upstream_ = nullptr;
   std::unique_ptr<Duplex> duplex_;
   enum class Phase : std::uint8_t { kChoosing, kCapacity, kConnecting, kOpen } phase_ = Phase::kChoosing;

@@ -11,81 +11,67 @@ namespace monopod::proxy {
 
 Cluster::Cluster(Worker& worker, std::shared_ptr<const ClusterConfig> config, std::shared_ptr<ClusterStats> stats)
     : worker_(worker), config_(std::move(config)), stats_(std::move(stats)) {
-  for (std::size_t i = 0; i < config_->addresses.size(); ++i) {
-    auto& endpoint = endpoints_.emplace_back(std::make_unique<Endpoint>());
-    endpoint->address = config_->addresses[i];
-    endpoint->label = endpoint->address.format();
-    endpoint->weight = config_->spec.endpoints[i].weight;
-    uniform_ = uniform_ && endpoint->weight == endpoints_.front()->weight;
-  }
+  for (const EndpointAddress& from : config_->addresses) add_endpoint(from);
+  awaits_names_ = !config_->names.empty();
+  arrange();
 }
 
-bool Cluster::usable(const Endpoint& endpoint, const Endpoint* not_this, bool any) const {
-  return &endpoint != not_this && (any || endpoint.available(worker_.now_ms()));
+Endpoint& Cluster::add_endpoint(const EndpointAddress& from) {
+  auto& endpoint = endpoints_.emplace_back(std::make_unique<Endpoint>());
+  endpoint->address = from.address;
+  endpoint->label = from.address.format();
+  endpoint->weight = from.weight;
+  endpoint->level = from.level;
+  return *endpoint;
 }
 
-// Weights that differ: every endpoint gains its weight, the richest is taken and pays the sum (smooth weighted round robin).
-Endpoint* Cluster::pick_round_robin(const Endpoint* not_this, bool any) {
-  if (uniform_) {
-    for (std::size_t i = 0; i < endpoints_.size(); ++i) {
-      Endpoint& e = *endpoints_[next_++ % endpoints_.size()];
-      if (usable(e, not_this, any)) return &e;
+// What is known of an endpoint does not depend on the rest of the configuration.
+void Cluster::succeed(const Cluster& before) {
+  for (auto& endpoint : endpoints_) {
+    auto old = std::ranges::find_if(before.endpoints_, [&endpoint](const auto& e) { return e->label == endpoint->label; });
+    if (old == before.endpoints_.end()) {
+      endpoint->since_ms = worker_.now_ms();
+      continue;
     }
-    return nullptr;
+    endpoint->healthy = (*old)->healthy;
+    endpoint->since_ms = (*old)->since_ms;
+    endpoint->ejections = (*old)->ejections;
+    endpoint->ejected_until_ms = (*old)->ejected_until_ms;
+    endpoint->latency_ms = (*old)->latency_ms;
+    endpoint->latency_at_ms = (*old)->latency_at_ms;
   }
-  Endpoint* best = nullptr;
-  std::int64_t sum = 0;
-  for (auto& e : endpoints_) {
-    if (!usable(*e, not_this, any)) continue;
-    e->current_weight += e->weight;
-    sum += e->weight;
-    if (best == nullptr || e->current_weight > best->current_weight) best = e.get();
-  }
-  if (best != nullptr) best->current_weight -= sum;
-  return best;
 }
 
-// Two at random, the one with fewer requests per weight (Mitzenmacher, 2001).
-Endpoint* Cluster::pick_least_request(const Endpoint* not_this, bool any) {
-  auto draw = [&]() -> Endpoint* {
-    std::size_t begin = worker_.rng().below(endpoints_.size());
-    for (std::size_t i = 0; i < endpoints_.size(); ++i)
-      if (Endpoint& e = *endpoints_[(begin + i) % endpoints_.size()]; usable(e, not_this, any)) return &e;
-    return nullptr;
-  };
-  Endpoint* a = draw();
-  Endpoint* b = draw();
-  if (a == nullptr || a == b) return a;
-  return std::uint64_t{a->active} * b->weight <= std::uint64_t{b->active} * a->weight ? a : b;
-}
-
-Endpoint* Cluster::pick(std::uint64_t hash, const Endpoint* not_this) {
-  if (endpoints_.empty()) return nullptr;
-  if (endpoints_.size() == 1) return endpoints_.front().get();
-  for (int round = 0; round < 3; ++round) {
-    bool any = round > 0;
-    if (round == 2) not_this = nullptr;
-    Endpoint* found = nullptr;
-    switch (config_->spec.balancer) {
-      case ClusterSpec::Balancer::kRoundRobin: found = pick_round_robin(not_this, any); break;
-      case ClusterSpec::Balancer::kLeastRequest: found = pick_least_request(not_this, any); break;
-      case ClusterSpec::Balancer::kRandom: {
-        std::size_t begin = worker_.rng().below(endpoints_.size());
-        for (std::size_t i = 0; i < endpoints_.size() && found == nullptr; ++i)
-          if (Endpoint& e = *endpoints_[(begin + i) % endpoints_.size()]; usable(e, not_this, any)) found = &e;
-        break;
-      }
-      case ClusterSpec::Balancer::kRingHash:
-      case ClusterSpec::Balancer::kMaglev: {
-        const std::vector<std::uint16_t>& table = config_->hash_table;
-        for (std::size_t i = 0; i < table.size() && found == nullptr; ++i)
-          if (Endpoint& e = *endpoints_[table[(hash + i) % table.size()]]; usable(e, not_this, any)) found = &e;
-        break;
-      }
+// Those that stay keep their connections and what is known of them; those that go end with what they carry.
+void Cluster::set_endpoints(const std::vector<EndpointAddress>& wanted) {
+  std::vector<std::unique_ptr<Endpoint>> before = std::move(endpoints_);
+  endpoints_.clear();
+  bool first = std::exchange(awaits_names_, false);
+  for (const EndpointAddress& from : wanted) {
+    auto old = std::ranges::find_if(before, [&from, label = from.address.format()](const auto& e) { return e && e->label == label && e->level == from.level; });
+    if (old != before.end()) {
+      (*old)->weight = from.weight;
+      endpoints_.push_back(std::move(*old));
+    } else if (Endpoint& added = add_endpoint(from); !first) {
+      added.since_ms = worker_.now_ms();
     }
-    if (found != nullptr) return found;
   }
-  return nullptr;
+  for (auto& old : before) {
+    if (!old) continue;
+    old->gone = true;
+    while (!old->idle.empty()) give(old->idle.back(), false);
+    for (H2Upstream* shared : std::vector<H2Upstream*>(old->http2)) shared->drain();
+    departed_.push_back(std::move(old));
+  }
+  std::erase_if(departed_, [](const auto& e) { return e->pins == 0 && e->active == 0 && e->connections == 0; });
+  if (hashes()) {
+    std::vector<EndpointSpec> all;
+    for (const auto& e : endpoints_) all.push_back({.address = e->label, .weight = e->weight});
+    hash_table_ = make_hash_table(config_->spec.balancer, all);
+  }
+  arrange();
+  worker_.endpoints_changed(*this);
+  for (std::size_t left = waiting_.size(); left > 0 && !waiting_.empty(); --left) wake_waiter();
 }
 
 UpstreamConnection* Cluster::take(Endpoint& endpoint, bool fresh, std::optional<std::string>& failed) {
@@ -138,7 +124,7 @@ UpstreamConnection* Cluster::connect(Endpoint& endpoint, std::optional<std::stri
 void Cluster::give(UpstreamConnection* connection, bool reusable) {
   connection->set_user(nullptr);
   Endpoint& endpoint = connection->endpoint();
-  if (reusable && !draining_ && !connection->socket().is_stream()) {
+  if (reusable && !draining_ && !endpoint.gone && !connection->socket().is_stream()) {
     endpoint.idle.push_back(connection);
     worker_.wheel().arm(*connection, worker_.now_ms() + static_cast<std::uint64_t>(config_->spec.idle_timeout.count()));
   } else {
@@ -215,7 +201,8 @@ void Cluster::stop_waiting(Waiter& waiter) {
   if (std::erase(waiting_, &waiter) > 0) stats_->pending.subtract();
 }
 
-void Cluster::observe(Endpoint& endpoint, int status) {
+void Cluster::observe(Endpoint& endpoint, int status, std::uint64_t latency_ms) {
+  if (latency_ms != kNever && config_->spec.balancer == ClusterSpec::Balancer::kEwma) note_latency(endpoint, latency_ms);
   if (!config_->spec.outlier) return;
   if (status != 0 && status < 500) {
     endpoint.consecutive_5xx = 0;

@@ -30,11 +30,40 @@ struct Endpoint {
   std::uint32_t ejections = 0;         // in a row: each is as long as the base times their number
   std::uint64_t ejected_until_ms = 0;
   bool healthy = true;                 // as active checks see it
+  bool gone = false;                   // of the set: it ends with what it carries
+  std::uint32_t level = 0;             // of priority
+  std::uint32_t pins = 0;              // who may look at it yet
+  std::uint32_t connections = 0;       // and streams
+  std::uint64_t since_ms = 0;          // new or well again since; 0: from the begin
+  double latency_ms = 0;               // moving average with peaks
+  std::uint64_t latency_at_ms = 0;
   std::vector<UpstreamConnection*> idle;  // the freshest last
   std::vector<H2Upstream*> http2;         // that live; they retire themselves
   KeptSession session;                    // of TLS, to be resumed
 
   bool available(std::uint64_t now_ms) const { return healthy && ejected_until_ms <= now_ms; }
+};
+
+// Keeps an endpoint from being destroyed when a name's addresses change. The cluster outlives it.
+class EndpointPin {
+ public:
+  EndpointPin() = default;
+  EndpointPin(const EndpointPin&) = delete;
+  ~EndpointPin() { *this = nullptr; }
+  EndpointPin& operator=(Endpoint* endpoint) {
+    if (endpoint != nullptr) ++endpoint->pins;
+    if (endpoint_ != nullptr) --endpoint_->pins;
+    endpoint_ = endpoint;
+    return *this;
+  }
+  EndpointPin& operator=(const EndpointPin& other) { return *this = other.endpoint_; }
+  Endpoint* get() const { return endpoint_; }
+  Endpoint* operator->() const { return endpoint_; }
+  Endpoint& operator*() const { return *endpoint_; }
+  bool operator==(std::nullptr_t) const { return endpoint_ == nullptr; }
+
+ private:
+  Endpoint* endpoint_ = nullptr;
 };
 
 // Who waits for a connection because the cluster has its fill. on_capacity() comes from within other calls: it may only take note.
@@ -57,6 +86,18 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   ClusterStats& stats() { return *stats_; }
   Worker& worker() { return worker_; }
   std::vector<std::unique_ptr<Endpoint>>& endpoints() { return endpoints_; }
+
+  // Endpoints whose addresses are the same in a cluster before this one go on as they were there.
+  void succeed(const Cluster& before);
+  // What names mean now, beside the addresses of the configuration: all of them.
+  void set_endpoints(const std::vector<EndpointAddress>& wanted);
+  // The first answer about its names is still to come: worth waiting for.
+  bool awaits_names() const { return awaits_names_; }
+  // No name means anything: what waits is told.
+  void give_up_names() {
+    awaits_names_ = false;
+    for (std::size_t left = waiting_.size(); left > 0 && !waiting_.empty(); --left) wake_waiter();
+  }
 
   // hash: of the request, for hash balancers; else a number at random. not_this: tried and failed; another one where there is. Where none is
   // available all count as if they were: an outage is not made worse by a verdict. Null: no endpoints.
@@ -87,14 +128,31 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   bool wait(Waiter& waiter);
   void stop_waiting(Waiter& waiter);
 
-  // What came of a request: for outlier ejection. status 0: the connection failed.
-  void observe(Endpoint& endpoint, int status);
+  // What came of a request: for outlier ejection and latency (kNever: unknown). status 0: the connection failed.
+  void observe(Endpoint& endpoint, int status, std::uint64_t latency_ms = kNever);
   // Closes idle connections; those in use are closed as they come back. The cluster is configured no more.
   void drain();
 
  private:
-  Endpoint* pick_round_robin(const Endpoint* not_this, bool any);
-  Endpoint* pick_least_request(const Endpoint* not_this, bool any);
+  struct Level {
+    std::uint32_t number = 0;
+    std::vector<Endpoint*> members;
+    std::size_t next = 0;
+    std::uint32_t percent = 0;  // of all requests
+    bool uniform = true, panic = false;
+  };
+  Endpoint& add_endpoint(const EndpointAddress& from);
+  void arrange();  // endpoints into levels
+  void assess();
+  std::size_t choose_level();
+  Endpoint* pick_in(Level& level, std::uint64_t hash, const Endpoint* not_this, bool any);
+  Endpoint* pick_round_robin(Level& level, const Endpoint* not_this, bool any);
+  Endpoint* pick_of_two(const Level& level, const Endpoint* not_this, bool any);
+  Endpoint* pick_by_hash(const Level& level, std::uint64_t hash, const Endpoint* not_this, bool any);
+  Endpoint* draw(const Level& level, const Endpoint* not_this, bool any);
+  bool declines(const Endpoint& endpoint);  // in its slow start
+  bool hashes() const { return config_->spec.balancer == ClusterSpec::Balancer::kRingHash || config_->spec.balancer == ClusterSpec::Balancer::kMaglev; }
+  void note_latency(Endpoint& endpoint, std::uint64_t latency_ms);
   bool usable(const Endpoint& endpoint, const Endpoint* not_this, bool any) const;
   void wake_waiter();
   UpstreamConnection* connect(Endpoint& endpoint, std::optional<std::string>& failed);
@@ -103,13 +161,15 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   Worker& worker_;
   std::shared_ptr<const ClusterConfig> config_;
   std::shared_ptr<ClusterStats> stats_;
-  std::vector<std::unique_ptr<Endpoint>> endpoints_;
+  std::vector<std::unique_ptr<Endpoint>> endpoints_, departed_;
+  std::vector<Level> levels_;
+  std::vector<std::uint16_t> hash_table_;  // of a cluster with names
+  std::uint64_t assessed_ms_ = 0;
   std::vector<Waiter*> waiting_;  // the oldest first
   std::vector<UpstreamConnection*> shaken_;
   std::uint32_t connections_ = 0, requests_ = 0, retries_ = 0;
-  std::size_t next_ = 0;
-  bool uniform_ = true;
   bool draining_ = false;
+  bool awaits_names_ = false;
 };
 
 }  // namespace monopod::proxy

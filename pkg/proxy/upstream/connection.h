@@ -27,7 +27,7 @@ class UpstreamUser {
 
 class UpstreamConnection final : public Pollable, public Timer {
  public:
-  UpstreamConnection(std::shared_ptr<Cluster> cluster, Endpoint& endpoint) : cluster_(std::move(cluster)), endpoint_(endpoint) {}
+  UpstreamConnection(std::shared_ptr<Cluster> cluster, Endpoint& endpoint);
   // A stream of a connection that is the endpoint's already, or is being set up.
   UpstreamConnection(std::shared_ptr<Cluster> cluster, Endpoint& endpoint, std::shared_ptr<H2Stream> stream);
   ~UpstreamConnection() override;

@@ -56,4 +56,10 @@ std::vector<std::uint16_t> make_ring(const std::vector<EndpointSpec>& endpoints)
   return table;
 }
 
+std::vector<std::uint16_t> make_hash_table(ClusterSpec::Balancer balancer, const std::vector<EndpointSpec>& endpoints) {
+  if (balancer == ClusterSpec::Balancer::kRingHash) return make_ring(endpoints);
+  if (balancer == ClusterSpec::Balancer::kMaglev) return make_maglev(endpoints);
+  return {};
+}
+
 }  // namespace monopod::proxy

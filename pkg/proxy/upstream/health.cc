@@ -120,6 +120,7 @@ void HealthChecker::report(Endpoint& endpoint, std::size_t index, bool good) {
   if (!good && -streak >= static_cast<std::int32_t>(spec.unhealthy_threshold)) healthy = false;
   if (healthy == endpoint.healthy) return;
   endpoint.healthy = healthy;
+  if (healthy) endpoint.since_ms = worker_.now_ms();
   log::warn(healthy ? "endpoint is healthy again" : "endpoint is unhealthy", {{"cluster", cluster_.config().spec.name}, {"endpoint", endpoint.label}});
 }
 
