@@ -301,17 +301,23 @@ Parsed judge_response(bool to_head, Head& head) {
   return Parsed::kDone;
 }
 
-void begin(const char* base, Head& head) {
-  head.base = base;
-  head.size = 0;
-  head.absolute_target = head.http_1_0 = head.wants_upgrade = head.expects_continue = false;
+void begin_facts(Head& head) {
+  head.absolute_target = head.listed = head.http_1_0 = head.wants_upgrade = head.expects_continue = false;
   head.keep_alive = true;
   head.framing = Framing::kNone;
   head.length = 0;
   head.refusal = {};
 }
 
+void begin(const char* base, Head& head) {
+  head.base = base;
+  head.size = 0;
+  begin_facts(head);
+}
+
 }  // namespace
+
+FieldName name_id(std::string_view name) { return classify(name); }
 
 bool equals_lowercase(std::string_view text, std::string_view lowercase) {
   if (text.size() != lowercase.size()) return false;
@@ -349,6 +355,25 @@ Parsed parse_response_head(const char* base, std::size_t size, bool to_head, Hea
   if (parsed == Parsed::kDone) parsed = judge_response(to_head, head);
   if (parsed == Parsed::kBad) head.refusal.status = 502;
   return parsed;
+}
+
+void judge_listed_request(Head& head, bool ends) {
+  begin_facts(head);
+  head.listed = true;
+  Parsed parsed = head.size > kHeadBytesMax          ? refuse(head, 431, "head too large")
+                  : head.target.size() > kTargetBytesMax ? refuse(head, 414, "target too long")
+                                                     : judge_request(head);
+  head.keep_alive = false;  // a stream is for one request
+  if (parsed == Parsed::kDone && head.framing == Framing::kNone && !ends && head.find("content-length") == nullptr) head.framing = Framing::kStream;
+}
+
+bool judge_listed_response(Head& head, bool to_head, bool ends) {
+  begin_facts(head);
+  head.listed = true;
+  if (head.size > kHeadBytesMax || judge_response(to_head, head) != Parsed::kDone) return false;
+  head.keep_alive = false;
+  if (head.framing == Framing::kUntilClose) head.framing = ends ? Framing::kNone : Framing::kStream;
+  return true;
 }
 
 bool is_trailer_line(std::string_view line) {

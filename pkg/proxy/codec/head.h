@@ -28,7 +28,7 @@ struct FieldSpan {
   bool dropped = false;  // does not go on
 };
 
-enum class Framing : std::uint8_t { kNone, kLength, kChunked, kUntilClose };
+enum class Framing : std::uint8_t { kNone, kLength, kChunked, kUntilClose, kStream };  // kStream: frames say where it ends
 
 struct Refusal {
   int status = 0;
@@ -38,7 +38,7 @@ struct Refusal {
 struct Head {
   const char* base = nullptr;
   std::size_t size = 0;  // with the empty line
-  std::uint16_t line_end = 0;  // the first line with its CRLF
+  std::uint16_t line_end = 0;  // the first line with its CRLF; of a list: where the fields begin
   std::array<FieldSpan, kFieldsMax> fields;
   std::size_t count = 0;
 
@@ -51,6 +51,7 @@ struct Head {
   int status = 0;
   std::string_view reason{};
 
+  bool listed = false;          // came as a list (HTTP/2): there is no first line
   bool http_1_0 = false;
   bool keep_alive = true;       // the peer lets the connection live on
   bool wants_upgrade = false;   // Connection names Upgrade, and there is one
@@ -70,6 +71,13 @@ enum class Parsed : std::uint8_t { kDone, kPartial, kBad };
 Parsed parse_request_head(const char* base, std::size_t size, Head& head);
 // to_head: the request was HEAD, whose answer has no body.
 Parsed parse_response_head(const char* base, std::size_t size, bool to_head, Head& head);
+
+// What the parsers end with, for a head whose spans were filled otherwise (HeadList). ends: no content follows. A request that is not taken has its
+// refusal set; of a response, false.
+void judge_listed_request(Head& head, bool ends);
+bool judge_listed_response(Head& head, bool to_head, bool ends);
+// name in any case.
+FieldName name_id(std::string_view name);
 
 // Whether line, a field line with its CRLF, may stand in a trailer: sound, and nothing that frames, routes or authorises (RFC 9110 section 6.5.1).
 bool is_trailer_line(std::string_view line);

@@ -3,6 +3,8 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 #include "base/log.h"
 #include "base/strings.h"
@@ -18,6 +20,18 @@ MonoTime mono(std::uint64_t now_ms) { return MonoTime(std::chrono::milliseconds(
 
 std::string_view text(const std::uint8_t* bytes, std::size_t size) { return {reinterpret_cast<const char*>(bytes), size}; }
 
+constexpr std::size_t kOutputBytesMax = 64U << 10;  // of a connection, before its streams wait
+constexpr std::size_t kLentBytesMin = 8U << 10;     // of a DATA frame that is sent from where it lies: a copy costs less than a call
+
+void* take_block(std::size_t size, void* pool) { return static_cast<BlockPool*>(pool)->take(size); }
+void give_block(void* block, void*) { BlockPool::give(block); }
+void* resize_block(void* block, std::size_t size, void* pool) { return static_cast<BlockPool*>(pool)->resize(block, size); }
+void* take_blocks(std::size_t count, std::size_t size, void* pool) {
+  void* out = take_block(count * size, pool);
+  if (out != nullptr) std::memset(out, 0, count * size);
+  return out;
+}
+
 }  // namespace
 
 struct H2Core::Callbacks {
@@ -32,11 +46,12 @@ struct H2Core::Callbacks {
         c.in_head_ = false;
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
       }
-      auto stream = std::make_shared<H2Stream>(c);
+      auto stream = std::allocate_shared<H2Stream>(BlockAllocator<H2Stream>(c.host_.blocks()), c);
       stream->id = frame->hd.stream_id;
-      c.streams_.emplace(stream->id, std::move(stream));
+      nghttp2_session_set_stream_user_data(c.session_, stream->id, stream.get());
+      c.add(std::move(stream));
     }
-    if (H2Stream* stream = c.find(frame->hd.stream_id); stream != nullptr && !stream->head_done()) stream->begin_head();
+    if (H2Stream* stream = c.find(frame->hd.stream_id); stream != nullptr && !stream->head_done()) stream->begin_head(c.host_.take_head());
     c.moved_ms_ = c.host_.now_ms();
     return 0;
   }
@@ -45,8 +60,9 @@ struct H2Core::Callbacks {
     H2Core& c = self(user);
     H2Stream* stream = c.find(frame->hd.stream_id);
     if (stream == nullptr) return 0;
-    bool good = stream->head_done() ? stream->add_trailer(text(name, name_size), text(value, value_size)) : stream->add_field(text(name, name_size), text(value, value_size));
-    if (stream->list_bytes() > 4 * kHeadBytesMax) {
+    bool trailer = stream->head_done();
+    bool good = trailer ? stream->add_trailer(text(name, name_size), text(value, value_size)) : stream->list().add(text(name, name_size), text(value, value_size));
+    if (!trailer && stream->list().list_bytes() > 4 * kHeadBytesMax) {
       c.calm_down("header list");
       return 0;
     }
@@ -94,10 +110,10 @@ struct H2Core::Callbacks {
 
   static int stream_closed(nghttp2_session*, std::int32_t id, std::uint32_t error, void* user) {
     H2Core& c = self(user);
-    auto found = c.streams_.find(id);
-    if (found == c.streams_.end()) return 0;
-    std::shared_ptr<H2Stream> stream = found->second;
-    c.streams_.erase(found);
+    H2Stream* known = c.find(id);
+    if (known == nullptr) return 0;
+    std::shared_ptr<H2Stream> stream = c.streams_[known->position];
+    c.drop(*stream);
     stream->mark_closed();
     bool answered = c.side_ == Side::kClient && stream->input_ended();
     if (stream->user() != nullptr) c.note(*stream, answered ? EPOLLIN : EPOLLIN | EPOLLHUP);
@@ -110,37 +126,46 @@ struct H2Core::Callbacks {
   static ssize_t read_data(nghttp2_session* session, std::int32_t id, std::uint8_t*, std::size_t size, std::uint32_t* flags, nghttp2_data_source* source, void* user) {
     H2Core& c = self(user);
     auto& stream = *static_cast<H2Stream*>(source->ptr);
-    std::size_t n = std::min(size, stream.output_bytes());
-    if (n > 0) c.moved_ms_ = c.host_.now_ms();
-    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;  // send_data() follows
-    if (n < stream.output_bytes()) return static_cast<ssize_t>(n);
-    if (!stream.output_done()) {
-      if (n > 0) return static_cast<ssize_t>(n);
+    std::size_t n = std::min(size, stream.lent_bytes());
+    bool ends = n == stream.lent_bytes() && stream.ending() != nullptr;
+    if (n == 0 && !ends) {
       stream.deferred = true;
+      stream.want_output();
       return NGHTTP2_ERR_DEFERRED;
     }
+    c.moved_ms_ = c.host_.now_ms();
+    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;  // send_data() follows
+    if (!ends) return static_cast<ssize_t>(n);
+    stream.end_output();
     *flags |= NGHTTP2_DATA_FLAG_EOF;
-    if (stream.trailers().empty()) return static_cast<ssize_t>(n);
+    if (stream.ending()->trailers.empty()) return static_cast<ssize_t>(n);
     *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-    std::vector<std::string> names;
-    names.reserve(stream.trailers().size());
-    std::vector<nghttp2_nv> fields;
-    for (const std::string& line : stream.trailers()) {
-      std::size_t colon = line.find(':');
-      const std::string& name = names.emplace_back(to_lower(line.substr(0, colon)));
-      std::string_view value = trim(std::string_view(line).substr(colon + 1));
-      fields.push_back({reinterpret_cast<std::uint8_t*>(const_cast<char*>(name.data())), reinterpret_cast<std::uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE});
+    c.scratch_.clear();
+    for (std::string_view lines = stream.ending()->trailers; !lines.empty();) {
+      std::size_t colon = lines.find(':'), end = lines.find('\n');
+      c.scratch_.push_back(h2_field(lines.substr(0, colon), trim(lines.substr(colon + 1, end - colon - 1))));
+      lines.remove_prefix(end + 1);
     }
-    nghttp2_submit_trailer(session, id, fields.data(), fields.size());
+    nghttp2_submit_trailer(session, id, c.scratch_.data(), c.scratch_.size());
     return static_cast<ssize_t>(n);
   }
 
-  // The frame's head and then the stream's bytes, copied once.
+  // The frame's head, and then the stream's bytes: small ones are copied.
   static int send_data(nghttp2_session*, nghttp2_frame*, const std::uint8_t* head, std::size_t size, nghttp2_data_source* source, void* user) {
     H2Core& c = self(user);
-    if (c.out_.size() >= kStreamOutputBytesMax) return NGHTTP2_ERR_WOULDBLOCK;  // comes again with the next round of flush()
     c.out_.tail().append(text(head, 9));
-    static_cast<H2Stream*>(source->ptr)->move_output(c.out_.tail(), size);
+    auto& stream = *static_cast<H2Stream*>(source->ptr);
+    bool lends = size >= kLentBytesMin && !c.wire_.tls();
+    while (size > 0) {
+      std::string_view bytes = stream.take_lent(size);
+      size -= bytes.size();
+      if (lends) {
+        c.lent_.push_back({c.out_.size(), bytes});
+        c.lent_bytes_ += bytes.size();
+      } else {
+        c.out_.tail().append(bytes);
+      }
+    }
     return 0;
   }
 
@@ -157,7 +182,7 @@ H2Core::H2Core(Worker& worker, Socket& socket, Pollable& wakes, Side side)
       controls_(kLimits.control_budget, kLimits.control_refill_per_second), moved_ms_(worker.now_ms()) {}
 
 H2Core::~H2Core() {
-  for (auto& [id, stream] : streams_) stream->detach();
+  for (auto& stream : streams_) stream->detach();
   for (auto& stream : ready_) stream->detach();
   nghttp2_session_del(session_);
 }
@@ -179,7 +204,8 @@ bool H2Core::open() {
   // Our own budget comes first and says why; this one would just fail the session.
   nghttp2_option_set_max_outbound_ack(option, kLimits.control_budget + 1000);
   nghttp2_option_set_max_settings(option, 32);
-  int made = side_ == Side::kServer ? nghttp2_session_server_new2(&session_, callbacks, this, option) : nghttp2_session_client_new2(&session_, callbacks, this, option);
+  nghttp2_mem memory{.mem_user_data = &host_.blocks(), .malloc = take_block, .free = give_block, .calloc = take_blocks, .realloc = resize_block};
+  int made = side_ == Side::kServer ? nghttp2_session_server_new3(&session_, callbacks, this, option, &memory) : nghttp2_session_client_new3(&session_, callbacks, this, option, &memory);
   nghttp2_session_callbacks_del(callbacks);
   nghttp2_option_del(option);
   if (made != 0) return false;
@@ -191,13 +217,22 @@ bool H2Core::open() {
   return true;
 }
 
-H2Stream* H2Core::find(std::int32_t id) {
-  auto found = streams_.find(id);
-  return found == streams_.end() ? nullptr : found->second.get();
+H2Stream* H2Core::find(std::int32_t id) { return static_cast<H2Stream*>(nghttp2_session_get_stream_user_data(session_, id)); }
+
+void H2Core::add(std::shared_ptr<H2Stream> stream) {
+  stream->position = streams_.size();
+  streams_.push_back(std::move(stream));
+}
+
+void H2Core::drop(H2Stream& stream) {
+  nghttp2_session_set_stream_user_data(session_, stream.id, nullptr);
+  streams_.back()->position = stream.position;
+  std::swap(streams_[stream.position], streams_.back());
+  streams_.pop_back();
 }
 
 bool H2Core::has_users() const {
-  for (const auto& [id, stream] : streams_)
+  for (const auto& stream : streams_)
     if (stream->user() != nullptr) return true;
   return false;
 }
@@ -240,15 +275,14 @@ void H2Core::on_head(const nghttp2_frame& frame, H2Stream& stream) {
     else note(stream, EPOLLIN);
     return;
   }
-  if (stream.oversized()) {
+  if (stream.list().oversized()) {
     stream.discards = true;
-    constexpr std::string_view kName = ":status", kValue = "431";
-    nghttp2_nv field{reinterpret_cast<std::uint8_t*>(const_cast<char*>(kName.data())), reinterpret_cast<std::uint8_t*>(const_cast<char*>(kValue.data())), kName.size(), kValue.size(), NGHTTP2_NV_FLAG_NONE};
+    nghttp2_nv field = h2_field(":status", "431");
     nghttp2_submit_response(session_, stream.id, &field, 1, nullptr);
     return;
   }
   if (!stream.finish_request_head(ends)) return reset(stream, NGHTTP2_PROTOCOL_ERROR);
-  requests_.push_back(streams_[stream.id]);
+  requests_.push_back(streams_[stream.position]);
 }
 
 void H2Core::schedule() {
@@ -276,29 +310,36 @@ void H2Core::reset(H2Stream& stream, std::uint32_t error) {
 
 void H2Core::user_gone(H2Stream& stream) {
   if (stream.closed() || stream.id == 0) return on_stream_gone();
-  if (side_ == Side::kServer && !stream.output_done()) {
+  if (side_ == Side::kServer && !stream.ended()) {
     flush();  // what was written so far goes out; a reset would overtake it
     reset(stream, NGHTTP2_INTERNAL_ERROR);
   }
-  if (side_ == Side::kServer || (stream.input_ended() && stream.output_done())) return;
+  if (side_ == Side::kServer || (stream.input_ended() && stream.ended())) return;
   reset(stream, NGHTTP2_CANCEL);
   // An endpoint that fell silent would hold every request that shares the connection.
   if (host_.now_ms() - std::max(heard_ms_, stream.opened_ms) >= kSilenceMs) go_away();
 }
 
-bool H2Core::submit_request(H2Stream& stream, std::vector<nghttp2_nv>& fields, bool with_body) {
+bool H2Core::submit_request(H2Stream& stream, const std::vector<nghttp2_nv>& fields, bool with_body) {
   nghttp2_data_provider provider = Callbacks::provider(stream);
-  std::int32_t id = nghttp2_submit_request(session_, nullptr, fields.data(), fields.size(), with_body ? &provider : nullptr, nullptr);
+  std::int32_t id = nghttp2_submit_request(session_, nullptr, fields.data(), fields.size(), with_body ? &provider : nullptr, &stream);
   if (id < 0) return false;
   stream.id = id;
   stream.opened_ms = host_.now_ms();
-  streams_.emplace(id, stream.shared_from_this());
+  add(stream.shared_from_this());
+  schedule();
   return true;
 }
 
-bool H2Core::submit_response(H2Stream& stream, std::vector<nghttp2_nv>& fields, bool with_body) {
+bool H2Core::submit_response(H2Stream& stream, const std::vector<nghttp2_nv>& fields, bool with_body) {
   nghttp2_data_provider provider = Callbacks::provider(stream);
+  schedule();
   return nghttp2_submit_response(session_, stream.id, fields.data(), fields.size(), with_body ? &provider : nullptr) == 0;
+}
+
+bool H2Core::submit_interim(H2Stream& stream, const std::vector<nghttp2_nv>& fields) {
+  schedule();
+  return nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, stream.id, nullptr, fields.data(), fields.size(), nullptr) == 0;
 }
 
 void H2Core::go_away() {
@@ -309,13 +350,17 @@ void H2Core::go_away() {
 
 void H2Core::deliver() {
   while (!requests_.empty() || !ready_.empty()) {
-    for (auto& stream : std::exchange(requests_, {}))
+    running_.swap(requests_);
+    for (auto& stream : running_)
       if (!stream->closed()) on_request(stream);
-    for (auto& stream : std::exchange(ready_, {})) {
+    running_.clear();
+    running_.swap(ready_);
+    for (auto& stream : running_) {
       stream->queued = false;
       std::uint32_t events = std::exchange(stream->events, 0);
       if (stream->user() != nullptr) stream->user()->on_ready(events);
     }
+    running_.clear();
   }
 }
 
@@ -331,15 +376,20 @@ void H2Core::feed(std::string_view bytes) {
   if (in_head_ && (head_wire_bytes_ += bytes.size()) > 4 * kHeadBytesMax) calm_down("head without an end");
 }
 
+void H2Core::collect() {
+  while (out_.size() + lent_bytes_ < kOutputBytesMax) {
+    const std::uint8_t* data = nullptr;
+    ssize_t n = nghttp2_session_mem_send(session_, &data);
+    if (n < 0) lost_ = true;
+    if (n <= 0) return;
+    out_.tail().append(text(data, static_cast<std::size_t>(n)));
+  }
+}
+
 bool H2Core::flush() {
   for (int round = 0; round < kStepsPerTurn; ++round) {
-    while (out_.size() < kStreamOutputBytesMax) {
-      const std::uint8_t* data = nullptr;
-      ssize_t n = nghttp2_session_mem_send(session_, &data);
-      if (n < 0) return false;
-      if (n == 0) break;
-      out_.tail().append(text(data, static_cast<std::size_t>(n)));
-    }
+    collect();
+    if (lost_) return false;
     if (out_.size() == 0) return true;
     iovec part{const_cast<char*>(out_.front()), out_.size()};
     Moved moved = wire_.write({&part, 1});
@@ -349,6 +399,64 @@ bool H2Core::flush() {
     if (out_.size() == 0 && streams_.empty()) out_.release();
   }
   host_.poller().again(wakes_);
+  return true;
+}
+
+// Sends out_ and what is lent between its bytes; of what does not leave now, a copy stays.
+H2Core::Sent H2Core::send_lent() {
+  std::array<iovec, 64> parts;
+  std::size_t count = 0, total = 0, at = 0;
+  auto add_part = [&](std::string_view bytes) {
+    if (bytes.empty()) return;
+    parts[count++] = {const_cast<char*>(bytes.data()), bytes.size()};
+    total += bytes.size();
+  };
+  std::string_view queued(out_.front(), out_.size());
+  std::size_t used = std::min(lent_.size(), parts.size() / 2 - 1);  // the others are copied: many small parts
+  for (std::size_t i = 0; i < used; ++i) {
+    add_part(queued.substr(at, lent_[i].behind - at));
+    add_part(lent_[i].bytes);
+    at = lent_[i].behind;
+  }
+  std::string rest;
+  for (std::size_t i = used; i < lent_.size(); ++i) {
+    rest += queued.substr(at, lent_[i].behind - at);
+    rest += lent_[i].bytes;
+    at = lent_[i].behind;
+  }
+  if (rest.empty()) add_part(queued.substr(at));
+  else rest += queued.substr(at);
+  Moved moved = wire_.write({parts.data(), count});
+  bool lost = moved.kind != Moved::kBytes && moved.kind != Moved::kBlocked;
+  std::size_t sent = moved.kind == Moved::kBytes ? moved.bytes : 0;
+  std::string kept;
+  for (std::size_t i = 0; i < count && sent < total; ++i) {
+    std::size_t gone = std::min(sent, parts[i].iov_len);
+    kept.append(static_cast<const char*>(parts[i].iov_base) + gone, parts[i].iov_len - gone);
+    sent -= gone;
+    total -= gone;
+  }
+  kept += rest;
+  lent_.clear();
+  lent_bytes_ = 0;
+  if (kept.empty()) out_.pop(out_.size());
+  else out_.assign(std::move(kept));
+  return lost ? Sent::kLost : out_.size() == 0 ? Sent::kAll : Sent::kPart;
+}
+
+bool H2Core::pump(H2Stream& stream) {
+  if (std::exchange(stream.deferred, false)) nghttp2_session_resume_data(session_, stream.id);
+  for (int round = 0; round < kStepsPerTurn; ++round) {
+    std::size_t before = stream.lent_bytes();
+    collect();
+    schedule();
+    if (lost_) return false;
+    if (lent_.empty()) return true;
+    Sent sent = send_lent();
+    lost_ = sent == Sent::kLost;
+    if (sent != Sent::kAll) return !lost_;
+    if (stream.lent_bytes() == before || (stream.lent_bytes() == 0 && (stream.ending() == nullptr || stream.ended()))) return true;
+  }
   return true;
 }
 
@@ -382,7 +490,7 @@ bool H2Core::turn() {
 void H2Core::fail_all() {
   leaving_ = true;
   std::vector<std::shared_ptr<H2Stream>> all = std::exchange(unsent_, {});
-  for (auto& [id, stream] : std::exchange(streams_, {})) all.push_back(std::move(stream));
+  for (auto& stream : std::exchange(streams_, {})) all.push_back(std::move(stream));
   for (auto& stream : all) {
     stream->mark_closed();
     if (stream->user() != nullptr) note(*stream, EPOLLIN | EPOLLHUP);

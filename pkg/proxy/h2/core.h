@@ -8,7 +8,6 @@
 
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "http/budget.h"
@@ -49,9 +48,14 @@ class H2Core {
   void consume(H2Stream& stream, std::size_t bytes);
   void reset(H2Stream& stream, std::uint32_t error);
   void user_gone(H2Stream& stream);
+  // For a head's fields: room that is kept.
+  std::vector<nghttp2_nv>& scratch() { return scratch_; }
   // Opens a stream of a client. False: not taken.
-  bool submit_request(H2Stream& stream, std::vector<nghttp2_nv>& fields, bool with_body);
-  bool submit_response(H2Stream& stream, std::vector<nghttp2_nv>& fields, bool with_body);
+  bool submit_request(H2Stream& stream, const std::vector<nghttp2_nv>& fields, bool with_body);
+  bool submit_response(H2Stream& stream, const std::vector<nghttp2_nv>& fields, bool with_body);
+  bool submit_interim(H2Stream& stream, const std::vector<nghttp2_nv>& fields);
+  // Takes what stream lends, as far as there is room. Large pieces go out from where they lie. False: the connection is lost.
+  bool pump(H2Stream& stream);
   virtual bool connected() const { return true; }
 
  protected:
@@ -74,18 +78,37 @@ class H2Core {
   void on_frame(const nghttp2_frame& frame);
   void on_head(const nghttp2_frame& frame, H2Stream& stream);
   void deliver();
+  void collect();
   bool flush();
+  enum class Sent : std::uint8_t { kAll, kPart, kLost };
+  Sent send_lent();
+  void add(std::shared_ptr<H2Stream> stream);
+  void drop(H2Stream& stream);
 
   Pollable& wakes_;
   Side side_;
   nghttp2_session* session_ = nullptr;
-  std::unordered_map<std::int32_t, std::shared_ptr<H2Stream>> streams_;
-  std::vector<std::shared_ptr<H2Stream>> ready_, requests_, unsent_;
+  std::vector<std::shared_ptr<H2Stream>> streams_;
+  std::vector<std::shared_ptr<H2Stream>> ready_, running_, requests_, unsent_;
+  std::vector<nghttp2_nv> scratch_;
   ByteQueue out_;
+  // Bytes that are not in out_, but belong behind so many of its bytes. None outlives pump().
+  struct Lent {
+    std::size_t behind;
+    std::string_view bytes;
+  };
+  std::vector<Lent> lent_;
+  std::size_t lent_bytes_ = 0;
+  bool lost_ = false;
   http::Budget resets_, controls_;
   std::size_t head_wire_bytes_ = 0;  // of a head that is not whole
   bool in_head_ = false, in_turn_ = false, calmed_ = false;
   std::uint64_t moved_ms_ = 0, heard_ms_ = 0;
 };
+
+// nghttp2 does not write through these pointers.
+inline nghttp2_nv h2_field(std::string_view name, std::string_view value) {
+  return {reinterpret_cast<std::uint8_t*>(const_cast<char*>(name.data())), reinterpret_cast<std::uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE};
+}
 
 }  // namespace monopod::proxy

@@ -1,9 +1,9 @@
-// One stream of HTTP/2 as the socket of an HTTP/1.1 message each way: what comes in frames is read as text and chunks, what is written as text and
-// chunks leaves in frames. So a stream goes through the very code that a connection of HTTP/1.1 goes through, on either side.
+// One stream of HTTP/2 as the socket of a message each way: heads as spans (codec/head_list.h), content as bytes, trailers as lines. So a stream goes
+// through the very code that a connection of HTTP/1.1 goes through, on either side.
 //
-//   frames ─► add_field, add_data, end_input ─► text_ ─► read()        write() ─► decode() ─► nghttp2_submit_* , out_ ─► frames
+//   frames ─► HeadList, content_ ─► take_head(), read()        send_head() ─► nghttp2_submit_*        write() ─► borrowed_ ─► frames
 //
-// Bounded both ways: text_ by the stream's window, which opens as the reader reads; out_ by kStreamOutputBytesMax, past which write() blocks.
+// Bounded both ways: content_ by the stream's window, which opens as the reader reads; write() takes what leaves at once and keeps nothing.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "proxy/codec/chunked.h"
-#include "proxy/codec/head.h"
+#include "proxy/codec/head_list.h"
 #include "proxy/io/poller.h"
 #include "proxy/io/socket.h"
 
@@ -39,6 +38,10 @@ class ByteQueue {
     at_ = 0;
   }
   void release() { bytes_ = {}, at_ = 0; }
+  void assign(std::string bytes) {
+    bytes_ = std::move(bytes);
+    at_ = 0;
+  }
 
  private:
   static constexpr std::size_t kForgetBytes = 64U << 10;
@@ -51,9 +54,13 @@ class H2Stream final : public StreamPeer, public std::enable_shared_from_this<H2
   explicit H2Stream(H2Core& core) : core_(&core) {}
 
   // StreamPeer: the user's side.
+  Moved take_head(char* into, Head& head) override;
+  bool send_head(const Head& head, const HeadEdits& edits, std::string_view target, bool ends) override;
   Moved read(char* into, std::size_t size) override;
-  Moved write(std::span<const iovec> parts) override;
-  void end_writing() override;
+  bool at_end() const override { return input_ended_ && content_.size() == 0; }
+  std::string_view trailers() const override { return trailers_in_; }
+  Moved write(std::span<const iovec> parts, const Ending* ending) override;
+  bool ended() const override { return output_done_; }
   void on_closed() override;
   int carrier_fd() const override;
 
@@ -65,32 +72,31 @@ class H2Stream final : public StreamPeer, public std::enable_shared_from_this<H2
   bool lost() const { return closed_ || core_ == nullptr; }
 
   std::int32_t id = 0;  // 0: a client's that has not sent its head
-  bool head_request = false;      // of HEAD: the answer has no body
+  std::size_t position = 0;  // in the core's list
   bool input_ended() const { return input_ended_; }
   bool head_done() const { return head_done_; }
 
-  // Input. False: the peer broke a rule that nghttp2 does not know.
-  void begin_head();
-  bool add_field(std::string_view name, std::string_view value);
+  // Input. The list that is being filled; a head is done once, or after interim ones.
+  HeadList& begin_head(std::unique_ptr<HeadList> list);
+  HeadList& list() { return *last_; }
+  // False: the peer broke a rule that nghttp2 does not know.
   bool finish_request_head(bool ends);
   bool finish_response_head(bool ends);
   bool add_trailer(std::string_view name, std::string_view value);
-  void add_data(std::string_view bytes);
-  void end_input();
-  // The list is larger than it may be: status 431.
-  bool oversized() const { return list_bytes_ > kHeadBytesMax || fields_ > kFieldsMax - 8; }
-  std::size_t list_bytes() const { return list_bytes_; }
+  void add_data(std::string_view bytes) { content_.tail().append(bytes); }
+  void end_input() { input_ended_ = true; }
 
-  // Output, for nghttp2: moves size bytes, no more than there are, into a frame.
-  void move_output(std::string& into, std::size_t size);
-  std::size_t output_bytes() const { return out_.size(); }
-  bool output_empty() const { return out_.size() == 0; }
-  bool output_done() const { return output_done_; }
-  bool output_blocked() const { return blocked_; }
-  const std::vector<std::string>& trailers() const { return trailers_out_; }  // "name: value\r\n"
+  // Output, for nghttp2: what write() lends while it runs.
+  std::size_t lent_bytes() const { return lent_bytes_; }
+  // The next bytes of it, of one part, no more than size.
+  std::string_view take_lent(std::size_t size);
+  const Ending* ending() const { return ending_; }
+  void end_output() { output_done_ = true; }
+  // nghttp2 asks in vain: the user is told that there is room.
+  void want_output();
+  bool deferred = false;       // nghttp2 waits for output
   void mark_closed() { closed_ = true; }
   bool closed() const { return closed_; }
-  bool deferred = false;       // nghttp2 waits for output
   bool reset_by_us = false;
   bool discards = false;       // nobody reads what is still to come
   std::uint64_t opened_ms = 0; // a client's
@@ -98,33 +104,23 @@ class H2Stream final : public StreamPeer, public std::enable_shared_from_this<H2
   bool queued = false;         // in the core's list of those
 
  private:
-  bool decode(std::string_view bytes);
-  bool decode_head(std::string_view& bytes);
-  bool decode_body(std::string_view& bytes);
-  bool submit_head(const Head& head);
-  void keep_output(std::string_view bytes) { out_.tail().append(bytes); }
-
   H2Core* core_;
   Pollable* user_ = nullptr;
 
   // Input.
-  std::string method_, path_, authority_, status_, lines_, cookie_, trailers_in_;
-  std::size_t list_bytes_ = 0, fields_ = 0, trailer_bytes_ = 0;
-  bool has_host_ = false, has_length_ = false, chunked_in_ = false, head_done_ = false, input_ended_ = false;
-  ByteQueue text_;
-  std::size_t unconsumed_ = 0;  // bytes of DATA whose window is not given back
+  std::unique_ptr<HeadList> heads_;  // that the user has not taken; the oldest first
+  HeadList* last_ = nullptr;         // of them
+  std::string trailers_in_;
+  std::size_t trailer_bytes_ = 0;
+  ByteQueue content_;
+  bool head_done_ = false, input_ended_ = false;
+  bool to_head_ = false;  // a request of HEAD was sent: its answer has no content
 
   // Output.
-  enum class Output : std::uint8_t { kHead, kBody, kDone } output_ = Output::kHead;
-  std::string pending_;  // what is no whole head or line yet
-  ByteQueue out_;
-  Framing framing_ = Framing::kNone;
-  std::uint64_t left_ = 0;
-  ChunkedBody chunks_{};
-  std::vector<std::string> trailers_out_;
-  bool output_done_ = false, blocked_ = false, closed_ = false;
+  std::span<const iovec> lent_{};
+  std::size_t lent_at_ = 0, lent_bytes_ = 0;  // lent_at_: of its first part
+  const Ending* ending_ = nullptr;
+  bool head_sent_ = false, output_done_ = false, blocked_ = false, closed_ = false;
 };
-
-inline constexpr std::size_t kStreamOutputBytesMax = 64U << 10;
 
 }  // namespace monopod::proxy

@@ -30,11 +30,11 @@ bool H2Upstream::has_room() const {
 
 std::shared_ptr<H2Stream> H2Upstream::open_stream() {
   if (connected_) worker().wheel().disarm(*this);
+  auto stream = std::allocate_shared<H2Stream>(BlockAllocator<H2Stream>(worker().blocks()), static_cast<H2Core&>(*this));
   std::erase_if(opened_, [](const auto& weak) {
-    auto stream = weak.lock();
-    return !stream || stream->id != 0;
+    auto other = weak.lock();
+    return !other || other->id != 0;
   });
-  auto stream = std::make_shared<H2Stream>(static_cast<H2Core&>(*this));
   opened_.push_back(stream);
   return stream;
 }

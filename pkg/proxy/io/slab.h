@@ -8,7 +8,7 @@
 namespace monopod::proxy {
 
 inline constexpr std::size_t kSlabBytes = 16U << 10;  // a TLS record, and a head with room to spare
-inline constexpr std::size_t kSlabsKeptMax = 64;      // free ones that are not given back to the heap
+inline constexpr std::size_t kSlabsKeptMax = 256;     // free ones that are not given back to the heap: a hundred streams hold two or three each
 
 class SlabPool {
  public:

@@ -106,9 +106,9 @@ Moved Socket::read_stream(char* into, std::size_t size) {
   return moved;
 }
 
-Moved Socket::write_stream(std::span<const iovec> parts) {
+Moved Socket::write_stream(std::span<const iovec> parts, const Ending* ending) {
   if (!peer_) return {Moved::kFailed};
-  Moved moved = peer_->write(parts);
+  Moved moved = peer_->write(parts, ending);
   if (moved.kind == Moved::kBlocked) mark_write_blocked();
   return moved;
 }
@@ -152,8 +152,8 @@ Moved Socket::read(char* into, std::size_t size) {
   return {Moved::kBytes, total};
 }
 
-Moved Socket::write(std::span<const iovec> parts) {
-  if (broken_ || !fd_) return write_stream(parts);
+Moved Socket::write(std::span<const iovec> parts, const Ending* ending) {
+  if (broken_ || !fd_) return write_stream(parts, ending);
   if (ssl_ == nullptr) {
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(parts.data());
@@ -212,7 +212,6 @@ bool Socket::is_quiet() {
 }
 
 void Socket::shutdown_write() {
-  if (peer_) return peer_->end_writing();
   if (!fd_) return;
   if (ssl_ != nullptr && !broken_ && SSL_is_init_finished(ssl_) == 1) {
     SSL_shutdown(ssl_);

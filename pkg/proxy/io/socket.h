@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "http/socket_bio.h"
 #include "sys/fd.h"
@@ -22,14 +23,31 @@ struct Moved {
   std::size_t bytes = 0;
 };
 
-// The other end of a socket that has no descriptor: a stream of HTTP/2. It tells of readiness through note(), as epoll does.
+struct Head;
+class HeadEdits;
+
+// With the last bytes of a stream's message: the lines of its trailer ("name: value\r\n" each), or none.
+struct Ending {
+  std::string_view trailers{};
+};
+
+// The other end of a socket that has no descriptor: a stream of HTTP/2. Heads and trailers go beside the bytes, which are content alone. It tells of
+// readiness through note(), as epoll does.
 class StreamPeer {
  public:
   virtual ~StreamPeer() = default;
+  // The next head: its lines into `into` (room for kHeadBytesMax), its spans into head. kBlocked: not there yet; kFailed: none will come.
+  virtual Moved take_head(char* into, Head& head) = 0;
+  // What of head goes on. target: of a request. ends: neither content nor trailer follows. False: the stream is lost.
+  virtual bool send_head(const Head& head, const HeadEdits& edits, std::string_view target, bool ends) = 0;
+  // Content; kEnd behind its end.
   virtual Moved read(char* into, std::size_t size) = 0;
-  virtual Moved write(std::span<const iovec> parts) = 0;
-  virtual void end_writing() = 0;
-  virtual void on_closed() = 0;      // the socket is gone; nothing is called after it
+  virtual bool at_end() const = 0;               // all there will be is read
+  virtual std::string_view trailers() const = 0;  // lines, once at_end()
+  // Takes what there is room for now, and keeps no reference. ending: nothing follows the last of parts; write({}, ending) where that shows late.
+  virtual Moved write(std::span<const iovec> parts, const Ending* ending) = 0;
+  virtual bool ended() const = 0;      // the end has been written
+  virtual void on_closed() = 0;        // the socket is gone; nothing is called after it
   virtual int carrier_fd() const = 0;  // of the connection that carries it; -1: it is gone
 };
 
@@ -58,6 +76,7 @@ class Socket {
   bool tls() const { return tls_; }
   bool can_splice() const { return !tls_ && fd_; }
   bool is_stream() const { return peer_ != nullptr; }
+  StreamPeer* stream() const { return peer_.get(); }
   int carrier_fd() const { return peer_ ? peer_->carrier_fd() : fd(); }
   ssl_st* ssl() const { return ssl_; }
 
@@ -68,7 +87,8 @@ class Socket {
   bool peer_lost() const { return peer_lost_; }    // reset, or closed both ways
 
   Moved read(char* into, std::size_t size);
-  Moved write(std::span<const iovec> parts);
+  // ending: for streams, see there.
+  Moved write(std::span<const iovec> parts, const Ending* ending = nullptr);
   // Without taking them: what comes next. Plain sockets only.
   Moved peek(char* into, std::size_t size);
   // Nothing is there to be read, not even the end: what an idle connection must be. Asks the kernel only where it is not known.
@@ -89,7 +109,7 @@ class Socket {
  private:
   Moved tls_failure(int result, bool reading);
   Moved read_stream(char* into, std::size_t size);
-  Moved write_stream(std::span<const iovec> parts);
+  Moved write_stream(std::span<const iovec> parts, const Ending* ending);
 
   sys::Fd fd_;
   ssl_st* ssl_ = nullptr;

@@ -19,7 +19,7 @@ Downstream::Downstream(Worker& worker, std::shared_ptr<ListenSlot> slot, sys::Fd
 
 Downstream::Downstream(const Downstream& carrier, std::shared_ptr<StreamPeer> stream)
     : worker_(carrier.worker_), slot_(carrier.slot_), runtime_(slot_->current), stats_(runtime_->stats), remote_(carrier.remote_), step_(Step::kEstablished), counted_(false) {
-  if (carrier.peer_) peer_ = std::make_unique<PeerIdentity>(*carrier.peer_);
+  peer_ = carrier.peer_;
   socket_.adopt(std::move(stream), carrier.socket_.tls());
   worker_.add(*this);
 }
@@ -80,7 +80,7 @@ bool Downstream::shake_hands() {
   bool good = moved.kind == Moved::kBytes;
   bool resumed = good && SSL_session_reused(socket_.ssl()) == 1;
   if (good && !tls.spec().client_ca_pem.empty()) {
-    peer_ = std::make_unique<PeerIdentity>(peer_identity(socket_.ssl()));
+    peer_ = std::make_shared<PeerIdentity>(peer_identity(socket_.ssl()));
     peer_->cut_at_ms = cut_time_ms(socket_.ssl(), nullptr, tls.spec().peers.grace, worker_.now_ms());
     good = (tls.spec().spiffe_ids.empty() || is_accepted(tls.spec().spiffe_ids, *peer_)) && !(resumed && is_over(socket_.ssl(), tls.revocations()));
   }

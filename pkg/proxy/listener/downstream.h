@@ -55,7 +55,7 @@ class Downstream : public Pollable, public Timer {
   std::shared_ptr<ListenerStats> stats_;
   Socket socket_;
   Address remote_;
-  std::unique_ptr<PeerIdentity> peer_;  // null: none shown
+  std::shared_ptr<PeerIdentity> peer_;  // null: none shown
 
  private:
   enum class Step : std::uint8_t { kProxyHeader, kHandshake, kEstablished };

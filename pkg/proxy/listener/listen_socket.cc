@@ -49,7 +49,7 @@ void ListenSocket::accept_one(sys::Fd fd, const Address& remote) {
   ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   bool http = runtime.config->spec.protocol == ListenerSpec::Protocol::kHttp;
   std::unique_ptr<Downstream> downstream;
-  if (http) downstream = std::make_unique<HttpSession>(worker_, slot_, std::move(fd), remote);
+  if (http) downstream.reset(new (worker_.blocks()) HttpSession(worker_, slot_, std::move(fd), remote));
   else downstream = std::make_unique<TcpSession>(worker_, slot_, std::move(fd), remote);
   Downstream* owned = downstream.release();  // closes itself, by retire()
   owned->start();

@@ -9,6 +9,7 @@
 #include "base/metrics_text.h"
 #include "base/strings.h"
 #include "proxy/listener/downstream.h"
+#include "proxy/limits.h"
 #include "proxy/listener/listen_socket.h"
 #include "proxy/stream/exchange.h"
 #include "proxy/upstream/health.h"
@@ -94,6 +95,17 @@ void Worker::run_posts() {
     work.swap(posts_->queue);
   }
   for (auto& item : work) item();
+}
+
+std::unique_ptr<HeadList> Worker::take_head() {
+  if (heads_.empty()) return std::make_unique<HeadList>();
+  std::unique_ptr<HeadList> out = std::move(heads_.back());
+  heads_.pop_back();
+  return out;
+}
+
+void Worker::give_head(std::unique_ptr<HeadList> list) {
+  if (heads_.size() < kStreamsMax) heads_.push_back(std::move(list));
 }
 
 void Worker::add(Downstream& downstream) {

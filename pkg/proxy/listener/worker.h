@@ -14,6 +14,8 @@
 
 #include "base/rng.h"
 #include "proxy/config/snapshot.h"
+#include "proxy/codec/head_list.h"
+#include "proxy/io/block_pool.h"
 #include "proxy/io/pipe.h"
 #include "proxy/io/poller.h"
 #include "proxy/io/slab.h"
@@ -79,9 +81,12 @@ class Worker {
 
   Poller& poller() { return poller_; }
   TimerWheel& wheel() { return wheel_; }
+  BlockPool& blocks() { return blocks_; }
   SlabPool& slabs() { return slabs_; }
   PipePool& pipes() { return pipes_; }
   ExchangePool& exchanges() { return *exchanges_; }
+  std::unique_ptr<HeadList> take_head();
+  void give_head(std::unique_ptr<HeadList> list);
   Rng& rng() { return rng_; }
   std::uint64_t now_ms() const { return now_ms_; }
   bool draining() const { return draining_; }
@@ -112,7 +117,9 @@ class Worker {
                                                        const std::vector<std::shared_ptr<Cluster>>& clusters);
 
   Rng& rng_;
+  BlockPool blocks_;
   SlabPool slabs_;
+  std::vector<std::unique_ptr<HeadList>> heads_;  // to be used again
   PipePool pipes_;
   std::unique_ptr<ExchangePool> exchanges_;
   Poller poller_;

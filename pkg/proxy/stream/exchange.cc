@@ -1,6 +1,7 @@
 #include "proxy/stream/exchange.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/strings.h"
 
@@ -20,12 +21,20 @@ bool is_grpc_failure(int status) {
   return status == 2 || status == 4 || status == 8 || (status >= 13 && status <= 15);  // unknown, deadline exceeded, exhausted, internal, unavailable, data loss
 }
 
+void BodyProgress::note_end(const Socket& from) {
+  if (framing != Framing::kStream || all_in || !from.is_stream() || !from.stream()->at_end()) return;
+  all_in = true;
+  trailers = from.stream()->trailers();
+  if (watches_trailer)
+    for (std::string_view line : split(trailers, '\n')) note_trailer(line);
+}
+
 void BodyProgress::note_trailer(std::string_view line) {
   auto [name, value] = split_once(line, ':');
   if (value && equals_lowercase(name, "grpc-status")) grpc_status = parse_int<int>(trim(*value)).value_or(2);
 }
 
-BodyProgress::Taken BodyProgress::take(std::string_view input, Outbox& out, bool content_only) {
+BodyProgress::Taken BodyProgress::take(std::string_view input, Outbox& out) {
   Taken taken{.bad = bad};
   if (bad) return taken;
   switch (framing) {
@@ -40,22 +49,45 @@ BodyProgress::Taken BodyProgress::take(std::string_view input, Outbox& out, bool
       left -= taken.bytes;
       done = left == 0;
       return taken;
-    case Framing::kChunked: break;
+    case Framing::kStream: break;
+    case Framing::kChunked: return take_chunked(input, out);
   }
+  taken.bytes = input.size();
+  done = all_in;
+  if (content_only) return out.add(input), taken;
+  if (!input.empty()) {
+    char* end = std::to_chars(size_line.data(), size_line.data() + size_line.size() - 2, input.size(), 16).ptr;
+    *end++ = '\r';
+    *end++ = '\n';
+    out.add({size_line.data(), static_cast<std::size_t>(end - size_line.data())});
+    out.add(input);
+    out.add("\r\n");
+  }
+  if (!done) return taken;
+  out.add("0\r\n");
+  out.add(trailers);
+  out.add("\r\n");
+  return taken;
+}
+
+BodyProgress::Taken BodyProgress::take_chunked(std::string_view input, Outbox& out) {
+  Taken taken;
   while (taken.bytes < input.size() && !chunked.done()) {
     std::string_view rest = input.substr(taken.bytes);
-    bool trailer = watches_trailer && chunked.in_trailer();
+    bool in_trailer = chunked.in_trailer();
     ChunkedBody::Step step = chunked.consume(rest);
-    if (trailer && !step.bad) note_trailer(rest.substr(0, step.bytes));
+    if (in_trailer && watches_trailer && !step.bad) note_trailer(rest.substr(0, step.bytes));
     if (step.bad) {
       bad = true;
       break;  // what is sound before it goes on
     }
     if (step.bytes == 0) break;
+    if (content_only && in_trailer && step.bytes > 2) collected += rest.substr(0, step.bytes);
     out.add(content_only ? step.data : rest.substr(0, step.bytes));
     taken.bytes += step.bytes;
   }
   done = chunked.done();
+  trailers = collected;
   return taken;
 }
 

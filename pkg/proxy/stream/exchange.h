@@ -1,6 +1,7 @@
 // One request under way and its answer. Made when a head is whole, gone when both are done: an idle connection has none.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,25 +29,38 @@ struct BodyProgress {
   std::uint64_t left = 0;  // kLength
   ChunkedBody chunked{};
   bool done = true;
-  bool bad = false;  // for good
+  bool bad = false;           // for good
+  bool content_only = false;  // who takes it wants no chunks: of a body in chunks their lines are taken off, of a stream's none are put on
+  bool all_in = false;        // kStream: nothing comes behind what is there
+  std::string_view trailers{};     // lines; where content_only, or of a stream
+  std::string collected{};         // of chunks
+  std::array<char, 20> size_line;  // of the chunk that is on its way
   bool watches_trailer = false;
-  int grpc_status = -1;  // of the trailer, where it is watched
+  int grpc_status = -1;            // of the trailers, where they are watched
 
-  void begin(const Head& head) {
+  void begin(const Head& head, bool without_chunks) {
     framing = head.framing;
     left = head.length;
     chunked = {};
-    bad = false;
+    bad = all_in = false;
+    content_only = without_chunks;
+    trailers = {};
+    collected.clear();
     done = framing == Framing::kNone;
     watches_trailer = false;
     grpc_status = -1;
   }
+  // Of a stream's body, after a look at it.
+  void note_end(const Socket& from);
+  // There is something for take() to do.
+  bool has_step(bool has_input) const { return has_input || bad || (all_in && !done); }
   struct Taken {
     std::size_t bytes = 0;  // of the input, to be sent on
     bool bad = false;
   };
-  // Moves on by what of the input belongs to the body. content: where not null, gets the body without its chunks' lines instead.
-  Taken take(std::string_view input, Outbox& out, bool content_only);
+  // Moves on by what of the input belongs to the body. What out got before must be sent.
+  Taken take(std::string_view input, Outbox& out);
+  Taken take_chunked(std::string_view input, Outbox& out);
 
  private:
   void note_trailer(std::string_view line);
@@ -86,7 +100,6 @@ struct ExchangeState {
   bool unparsed = false;       // bytes of a head that no parser has seen
   bool head_done = false;      // the final answer's head is on its way
   bool close_after = false;    // the client's connection ends with this exchange
-  bool content_only = false;   // chunks are taken off: the client speaks HTTP/1.0
   bool tunnel = false;         // 101
   bool grpc_awaited = false;   // what came of it stands in the trailer
   int informational = 0;
@@ -115,7 +128,7 @@ struct Exchange : ExchangeState {
   std::vector<std::string_view> logged_headers;  // of the answer, in the arena
 };
 
-inline constexpr std::size_t kExchangesKeptMax = 64;
+inline constexpr std::size_t kExchangesKeptMax = 128;
 
 class ExchangePool {
  public:

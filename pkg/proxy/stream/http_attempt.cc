@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/strings.h"
+#include "http/reason.h"
 #include "proxy/stream/http_session.h"
 #include "proxy/stream/tcp_session.h"
 
@@ -61,7 +62,8 @@ void HttpSession::attempt() {
 void HttpSession::start_request() {
   Exchange& e = *exchange_;
   e.phase = Exchange::Phase::kForwarding;
-  e.request_body.begin(e.request);
+  e.request_body.begin(e.request, e.upstream->socket().is_stream());
+  e.request_body.note_end(socket_);
   e.body_at = e.request.size;
   e.request_sent = e.send_failed = false;
   e.sent_up = 0;
@@ -72,7 +74,7 @@ void HttpSession::start_request() {
   // What of the body came with the head leaves with it.
   e.received = e.request.size;
   if (!e.request_body.done && e.body_at < input_end_) {
-    std::size_t taken = e.request_body.take({input_ + e.body_at, input_end_ - e.body_at}, e.up, false).bytes;
+    std::size_t taken = e.request_body.take({input_ + e.body_at, input_end_ - e.body_at}, e.up).bytes;
     e.body_at += taken;
     e.received += taken;
     if (body_too_large()) return;
@@ -83,11 +85,17 @@ void HttpSession::start_request() {
 void HttpSession::write_request_head() {
   Exchange& e = *exchange_;
   const Head& head = e.request;
-  bool as_it_came = !head.http_1_0 && e.target.data() == head.target.data() && e.target.size() == head.target.size();
+  if (e.host.empty()) e.request_edits.set(e.request, e.arena, "host", e.endpoint->label);  // HTTP/1.0 need not say; the others must
+  if (StreamPeer* stream = e.upstream->socket().stream()) {
+    keep_te(e.request);
+    e.send_failed = !stream->send_head(head, e.request_edits, e.target, e.request_body.done);
+    e.sent_up = head.size;
+    return;
+  }
+  if (head.framing == Framing::kStream) e.request_edits.set(e.request, e.arena, "transfer-encoding", "chunked");
+  bool as_it_came = !head.http_1_0 && !head.listed && e.target.data() == head.target.data() && e.target.size() == head.target.size();
   if (as_it_came) e.up.add({head.base, head.line_end});
   else e.up.add(e.arena.join({head.method, " ", e.target, " HTTP/1.1\r\n"}));
-  if (e.host.empty()) e.request_edits.set(e.request, e.arena, "host", e.endpoint->label);  // HTTP/1.0 need not say; 1.1 must
-  if (e.upstream->socket().is_stream()) keep_te(e.request);
   e.request_edits.write(e.request, e.up);
 }
 
@@ -154,6 +162,19 @@ void HttpSession::read_response_head() {
   reply(502, "invalid answer from upstream\n", "invalid_answer");
 }
 
+// True where there was one.
+bool HttpSession::read_stream_head() {
+  Exchange& e = *exchange_;
+  Moved head = e.upstream->socket().stream()->take_head(e.reply, e.response);
+  if (head.kind == Moved::kBlocked) return false;
+  if (head.kind != Moved::kBytes) return attempt_failed("upstream_reset", false), true;
+  e.moved_ms = worker_.now_ms();
+  e.reply_at = 0;
+  e.reply_end = head.bytes;
+  on_response_head();
+  return true;
+}
+
 void HttpSession::on_response_head() {
   Exchange& e = *exchange_;
   int status = e.response.status;
@@ -173,8 +194,9 @@ void HttpSession::on_response_head() {
   }
   e.status = status;
   e.reply_at += e.response.size;
-  e.response_body.begin(e.response);
+  e.response_body.begin(e.response, e.request.http_1_0 || socket_.is_stream());
   e.response_body.watches_trailer = e.grpc_awaited;
+  e.response_body.note_end(e.upstream->socket());
   e.tunnel = status == 101;
   forward_response_head();
 }
@@ -194,12 +216,21 @@ void HttpSession::forward_informational() {
     release_upstream(false);
     return reply(502, "too many informational answers\n", "informational_flood");
   }
-  if (!e.request.http_1_0) {
-    e.down.add({e.response.base, e.response.line_end});
+  if (socket_.is_stream()) {
+    socket_.stream()->send_head(e.response, HeadEdits(), {}, false);
+  } else if (!e.request.http_1_0) {
+    add_status_line();
     HeadEdits().write(e.response, e.down);
   }
   e.reply_at += e.response.size;
   e.unparsed = e.reply_at < e.reply_end;
+}
+
+void HttpSession::add_status_line() {
+  Exchange& e = *exchange_;
+  const Head& head = e.response;
+  if (head.http_1_0 || head.listed) e.down.add(e.arena.join({"HTTP/1.1 ", cat(head.status), " ", head.listed ? http::reason_phrase(head.status) : head.reason, "\r\n"}));
+  else e.down.add({head.base, head.line_end});
 }
 
 void HttpSession::keep_logged_headers() {
@@ -217,8 +248,8 @@ void HttpSession::forward_response_head() {
   e.response_edits.apply(e.route->spec.response_headers, head, e.arena);
   const auto& filters = runtime_->config->filters;
   for (std::size_t i = filters.size(); i-- > 0;) filters[i]->on_response(head, e.response_edits, e.arena);
-  if (head.framing == Framing::kChunked && e.request.http_1_0) {
-    e.content_only = true;
+  if (head.framing == Framing::kStream && !e.response_body.content_only) e.response_edits.add(e.arena, "transfer-encoding", "chunked");
+  if ((head.framing == Framing::kChunked || head.framing == Framing::kStream) && e.request.http_1_0) {
     e.close_after = true;
     for (std::size_t i = 0; i < head.count; ++i)
       if (head.fields[i].id == FieldName::kTransferEncoding || head.fields[i].id == FieldName::kTrailer) head.fields[i].dropped = true;
@@ -236,10 +267,14 @@ void HttpSession::forward_response_head() {
     e.response_edits.add(e.arena, "connection", "keep-alive");
   }
   if (!runtime_->config->log_format.response_headers().empty()) keep_logged_headers();
-  if (head.http_1_0) e.down.add(e.arena.join({"HTTP/1.1 ", cat(head.status), " ", head.reason, "\r\n"}));
-  else e.down.add({head.base, head.line_end});
-  e.response_edits.write(head, e.down);
-  if (!e.tunnel && e.reply_at < e.reply_end) e.reply_at += e.response_body.take({e.reply + e.reply_at, e.reply_end - e.reply_at}, e.down, e.content_only).bytes;
+  if (socket_.is_stream()) {
+    e.sent += head.size;
+    socket_.stream()->send_head(head, e.response_edits, {}, e.response_body.done);  // a stream that is lost says so with the first byte
+  } else {
+    add_status_line();
+    e.response_edits.write(head, e.down);
+  }
+  if (!e.tunnel && e.reply_at < e.reply_end) e.reply_at += e.response_body.take({e.reply + e.reply_at, e.reply_end - e.reply_at}, e.down).bytes;
 }
 
 }  // namespace monopod::proxy

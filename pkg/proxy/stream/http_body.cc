@@ -16,9 +16,10 @@ bool HttpSession::pump_exchange() {
 
 bool HttpSession::pump_request() {
   Exchange& e = *exchange_;
-  if (!e.up.empty()) {
+  if (!e.up.empty() || Outbox::wants_end(e.upstream->socket(), e.request_body.done)) {
     std::uint64_t before = e.sent_up;
-    Moved::Kind kind = e.up.flush(e.upstream->socket(), e.sent_up);
+    Ending ending{e.request_body.trailers};
+    Moved::Kind kind = e.up.flush(e.upstream->socket(), e.sent_up, e.request_body.done ? &ending : nullptr);
     if (e.sent_up != before) e.moved_ms = worker_.now_ms();
     if (kind == Moved::kFailed) e.send_failed = true;  // what it answered before it closed may be there
     if (kind != Moved::kBytes) return kind == Moved::kFailed;
@@ -52,8 +53,8 @@ bool HttpSession::body_too_large() {
 
 bool HttpSession::read_request_body() {
   Exchange& e = *exchange_;
-  if (e.body_at < input_end_ || e.request_body.bad) {
-    BodyProgress::Taken taken = e.request_body.take({input_ + e.body_at, input_end_ - e.body_at}, e.up, false);
+  if (e.request_body.has_step(e.body_at < input_end_)) {
+    BodyProgress::Taken taken = e.request_body.take({input_ + e.body_at, input_end_ - e.body_at}, e.up);
     if (taken.bad) {
       release_upstream(false);
       if (e.head_done) return abort("invalid_body"), false;
@@ -87,6 +88,8 @@ bool HttpSession::read_request_body() {
   }
   Moved moved = socket_.read(input_ + input_end_, kSlabBytes - input_end_);
   if (moved.kind == Moved::kBlocked) return false;
+  e.request_body.note_end(socket_);
+  if (moved.kind == Moved::kEnd && e.request_body.all_in) return true;
   if (moved.kind != Moved::kBytes) return abort("client_closed"), false;
   input_end_ += moved.bytes;
   e.moved_ms = worker_.now_ms();
@@ -112,9 +115,11 @@ bool HttpSession::splice_body(Socket& from, Socket& to, std::unique_ptr<Pipe>& p
 
 bool HttpSession::pump_response() {
   Exchange& e = *exchange_;
-  if (!e.down.empty()) {
+  bool whole = e.head_done && e.response_body.done && !e.tunnel;
+  if (!e.down.empty() || Outbox::wants_end(socket_, whole)) {
     std::uint64_t before = e.sent;
-    Moved::Kind kind = e.down.flush(socket_, e.sent);
+    Ending ending{e.response_body.trailers};
+    Moved::Kind kind = e.down.flush(socket_, e.sent, whole ? &ending : nullptr);
     if (e.sent != before) e.moved_ms = worker_.now_ms();
     if (kind == Moved::kFailed) return abort("client_closed"), false;
     if (kind != Moved::kBytes) return false;
@@ -125,7 +130,7 @@ bool HttpSession::pump_response() {
     if (moved.kind != Moved::kBytes) return false;
   }
   if (e.head_done && e.tunnel) return begin_tunnel(), true;
-  if (e.head_done && e.response_body.done) {
+  if (whole) {
     if (e.pipe_down) worker_.pipes().give(std::move(e.pipe_down));
     return finish(), true;
   }
@@ -135,9 +140,9 @@ bool HttpSession::pump_response() {
 bool HttpSession::read_response_body() {
   Exchange& e = *exchange_;
   Socket& upstream = e.upstream->socket();
-  if (e.unparsed) return read_response_head(), true;
-  if (e.head_done && (e.reply_at < e.reply_end || e.response_body.bad)) {
-    BodyProgress::Taken taken = e.response_body.take({e.reply + e.reply_at, e.reply_end - e.reply_at}, e.down, e.content_only);
+  if (e.unparsed && !upstream.is_stream()) return read_response_head(), true;
+  if (e.head_done && e.response_body.has_step(e.reply_at < e.reply_end)) {
+    BodyProgress::Taken taken = e.response_body.take({e.reply + e.reply_at, e.reply_end - e.reply_at}, e.down);
     if (taken.bad) return abort("invalid_answer_body"), false;
     e.reply_at += taken.bytes;
     if (taken.bytes > 0 || e.response_body.done) return true;
@@ -156,6 +161,7 @@ bool HttpSession::read_response_body() {
     return false;
   }
   if (e.reply == nullptr) e.reply = worker_.slabs().take();
+  if (!e.head_done && upstream.is_stream()) return read_stream_head();
   if (e.head_done) {
     // Everything before reply_at is sent; what stands behind it is the begin of a chunk's line.
     std::size_t rest = e.reply_end - e.reply_at;
@@ -165,6 +171,8 @@ bool HttpSession::read_response_body() {
   }
   Moved moved = upstream.read(e.reply + e.reply_end, kSlabBytes - e.reply_end);
   if (moved.kind == Moved::kBlocked) return false;
+  e.response_body.note_end(upstream);
+  if (moved.kind == Moved::kEnd && e.response_body.all_in) return true;
   if (moved.kind == Moved::kBytes) {
     e.reply_end += moved.bytes;
     e.moved_ms = worker_.now_ms();

@@ -18,7 +18,7 @@ void HttpSession::reply_with(int status, std::string_view location, std::string_
   // A body that has not come is not waited for.
   if (!e.request_body.done && e.request_body.framing != Framing::kNone && e.body_at < input_end_) {
     Outbox ignored;
-    BodyProgress::Taken taken = e.request_body.take({input_ + e.body_at, input_end_ - e.body_at}, ignored, false);
+    BodyProgress::Taken taken = e.request_body.take({input_ + e.body_at, input_end_ - e.body_at}, ignored);
     if (!taken.bad) e.body_at += taken.bytes;
   }
   if (!e.request_body.done || e.request.wants_upgrade || !slot_->current || worker_.draining()) e.close_after = true;
@@ -39,15 +39,21 @@ void HttpSession::reply_with(int status, std::string_view location, std::string_
   for (std::size_t i = std::min(filters.size(), e.next_filter); i-- > 0;) filters[i]->on_response(e.response, e.response_edits, e.arena);
   if (e.close_after) e.response_edits.add(e.arena, "connection", "close");
   else if (e.request.http_1_0) e.response_edits.add(e.arena, "connection", "keep-alive");
-  e.down.add({line.data(), e.response.line_end});
-  e.response_edits.write(e.response, e.down);
-  if (!no_body && e.request.method != "HEAD") e.down.add(body.size() <= kSlabBytes / 2 ? e.arena.join({body}) : body);
+  bool with_body = !no_body && e.request.method != "HEAD" && !body.empty();
+  if (socket_.is_stream()) {
+    socket_.stream()->send_head(e.response, e.response_edits, {}, !with_body);
+  } else {
+    e.down.add({line.data(), e.response.line_end});
+    e.response_edits.write(e.response, e.down);
+  }
+  if (with_body) e.down.add(body.size() <= kSlabBytes / 2 ? e.arena.join({body}) : body);
   rearm();
 }
 
 bool HttpSession::flush_reply() {
   Exchange& e = *exchange_;
-  Moved::Kind kind = e.down.flush(socket_, e.sent);
+  Ending ending;
+  Moved::Kind kind = e.down.flush(socket_, e.sent, &ending);
   if (kind == Moved::kFailed) return abort("client_closed"), false;
   if (kind != Moved::kBytes) return false;
   finish();

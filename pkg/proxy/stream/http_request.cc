@@ -12,7 +12,8 @@ bool HttpSession::begin() {
   state_ = State::kExchange;
   stats_->requests_active.add();
   e.begun_ms = e.moved_ms = worker_.now_ms();
-  e.request_body.begin(e.request);
+  e.request_body.begin(e.request, false);
+  e.request_body.note_end(socket_);
   e.body_at = e.request.size;
   e.received = e.request.size;
   e.host = e.request.host;

@@ -118,8 +118,35 @@ bool HttpSession::fill() {
 }
 
 bool HttpSession::read_head() {
+  if (socket_.is_stream()) return take_head();
   if (!unparsed_ && !fill()) return false;
   return parse_buffered();
+}
+
+// Of a stream: it is whole, and has one request.
+bool HttpSession::take_head() {
+  if (!slot_->current || !slot_->current->config->routes) return close(), false;
+  input_ = worker_.slabs().take();
+  exchange_ = worker_.exchanges().take(worker_.slabs());
+  Moved head = socket_.stream()->take_head(input_, exchange_->request);
+  if (head.kind != Moved::kBytes) return close(), false;
+  input_end_ = head.bytes;
+  if (exchange_->request.refusal.status != 0) return refuse_head(), true;
+  return begin();
+}
+
+void HttpSession::refuse_head() {
+  Exchange& e = *exchange_;
+  stats_->refused_heads.add();
+  runtime_ = slot_->current;
+  state_ = State::kExchange;
+  stats_->requests_active.add();
+  e.begun_ms = worker_.now_ms();
+  e.request.keep_alive = false;
+  e.request.count = 0;
+  e.request_body.done = false;  // what follows is not known
+  e.request.method = {};
+  reply(e.request.refusal.status, e.request.refusal.why, "refused_head");
 }
 
 bool HttpSession::parse_buffered() {
@@ -141,15 +168,7 @@ bool HttpSession::parse_buffered() {
     case Parsed::kDone: break;
     case Parsed::kBad:
       if (begins_http2()) return switch_to_http2({input_, input_end_}), false;
-      stats_->refused_heads.add();
-      runtime_ = slot_->current;
-      state_ = State::kExchange;
-      stats_->requests_active.add();
-      e.request.keep_alive = false;
-      e.request.count = 0;
-      e.request_body.done = false;  // what follows is not known
-      e.request.method = {};
-      reply(e.request.refusal.status, e.request.refusal.why, "refused_head");
+      refuse_head();
       return true;
   }
   return begin();
@@ -177,7 +196,7 @@ void HttpSession::finish() {
   Exchange& e = *exchange_;
   bool whole = e.request_body.done && e.request_sent;
   bool reusable = whole && e.response.keep_alive && e.response.framing != Framing::kUntilClose && e.reply_at == e.reply_end && !e.response.http_1_0 && !e.tunnel &&
-                  e.upstream != nullptr && e.upstream->socket().is_quiet();
+                  e.upstream != nullptr && !e.upstream->socket().is_stream() && e.upstream->socket().is_quiet();
   if (e.grpc_awaited) e.cluster->observe(*e.endpoint, is_grpc_failure(e.response_body.grpc_status) ? 503 : e.status);
   release_upstream(reusable);
   record();

@@ -16,7 +16,7 @@
 
 namespace monopod::proxy {
 
-class HttpSession final : public Downstream, private UpstreamUser, private Waiter, private LogHeaders {
+class HttpSession final : public Pooled, public Downstream, private UpstreamUser, private Waiter, private LogHeaders {
  public:
   using Downstream::Downstream;
   ~HttpSession() override;
@@ -46,6 +46,8 @@ class HttpSession final : public Downstream, private UpstreamUser, private Waite
   bool step();
   bool wake();
   bool read_head();
+  bool take_head();
+  void refuse_head();
   bool parse_buffered();
   bool fill();
   void wait_for_request();
@@ -76,10 +78,12 @@ class HttpSession final : public Downstream, private UpstreamUser, private Waite
   bool may_retry(bool before_sending) const;
   void schedule_retry();
   void read_response_head();
+  bool read_stream_head();
   void on_response_head();
   bool retry_status(int grpc);  // grpc: status of an answer without a message; -1: none
   void forward_response_head();
   void forward_informational();
+  void add_status_line();
   void keep_logged_headers();
 
   // http_body.cc: true where something moved.

@@ -22,15 +22,17 @@ class Outbox {
     }
     parts_.push_back({const_cast<char*>(bytes.data()), bytes.size()});
   }
+  // A stream's end is written as well.
+  static bool wants_end(const Socket& socket, bool whole) { return whole && socket.is_stream() && !socket.stream()->ended(); }
   bool empty() const { return at_ == parts_.size(); }
   void clear() {
     parts_.clear();
     at_ = 0;
   }
-  // kBytes: all of it is sent; kBlocked: not yet. sent grows by what left.
-  Moved::Kind flush(Socket& socket, std::uint64_t& sent) {
-    while (!empty()) {
-      Moved moved = socket.write({parts_.data() + at_, parts_.size() - at_});
+  // kBytes: all of it is sent; kBlocked: not yet. sent grows by what left. ending: of a stream's message, which ends with it.
+  Moved::Kind flush(Socket& socket, std::uint64_t& sent, const Ending* ending = nullptr) {
+    while (!empty() || wants_end(socket, ending != nullptr)) {
+      Moved moved = socket.write({parts_.data() + at_, parts_.size() - at_}, ending);
       if (moved.kind != Moved::kBytes) return moved.kind;
       sent += moved.bytes;
       for (std::size_t left = moved.bytes; left > 0;) {

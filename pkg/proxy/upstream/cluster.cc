@@ -97,7 +97,7 @@ UpstreamConnection* Cluster::take_stream(Endpoint& endpoint, bool fresh, std::op
     carrier = endpoint.http2.emplace_back(new H2Upstream(*connection));  // retires itself
   }
   std::shared_ptr<H2Stream> stream = carrier->open_stream();
-  auto* out = new UpstreamConnection(shared_from_this(), endpoint, stream);
+  auto* out = new (worker_.blocks()) UpstreamConnection(shared_from_this(), endpoint, stream);
   stream->set_user(out);
   if (reused) out->mark_reused();
   return out;
@@ -110,7 +110,7 @@ UpstreamConnection* Cluster::connect(Endpoint& endpoint, std::optional<std::stri
     if (other == endpoints_.end()) return nullptr;
     give((*other)->idle.front(), false);
   }
-  auto connection = std::make_unique<UpstreamConnection>(shared_from_this(), endpoint);
+  std::unique_ptr<UpstreamConnection> connection(new (worker_.blocks()) UpstreamConnection(shared_from_this(), endpoint));
   ++connections_;
   stats_->connections_active.add();
   stats_->connections_total.add();

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "proxy/io/block_pool.h"
 #include "proxy/io/poller.h"
 #include "proxy/io/socket.h"
 #include "proxy/io/tls.h"
@@ -25,7 +26,7 @@ class UpstreamUser {
   ~UpstreamUser() = default;
 };
 
-class UpstreamConnection final : public Pollable, public Timer {
+class UpstreamConnection final : public Pooled, public Pollable, public Timer {
  public:
   UpstreamConnection(std::shared_ptr<Cluster> cluster, Endpoint& endpoint);
   // A stream of a connection that is the endpoint's already, or is being set up.

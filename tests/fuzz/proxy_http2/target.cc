@@ -1,9 +1,11 @@
-// Frames from a client of the proxy: whatever comes, what a stream's user reads is one whole head of HTTP/1.1, or none that any parser takes for one; and
-// an answer can be written.
+// Frames from a client of the proxy: whatever comes, what a stream's user takes is a head that reads the same as lines of HTTP/1.1, or a refusal; and an
+// answer with a trailer can be written.
 #include <sys/socket.h>
 
+#include "base/strings.h"
 #include "proxy/h2/core.h"
 #include "proxy/h2/downstream.h"
+#include "proxy/stream/head_edits.h"
 #include "tests/fuzz/fuzz.h"
 
 using namespace monopod;
@@ -17,20 +19,30 @@ class Reader final : public proxy::Pollable {
   ~Reader() override { stream_->on_closed(); }
   void on_ready(std::uint32_t) override {
     char bytes[4096];
-    for (proxy::Moved moved; (moved = stream_->read(bytes, sizeof bytes)).kind == proxy::Moved::kBytes;) text_.append(bytes, moved.bytes);
-    if (std::exchange(answered_, true)) return;
-    static proxy::Head head;
-    if (proxy::parse_request_head(text_.data(), text_.size(), head) == proxy::Parsed::kBad) return;
-    fuzz::check(head.size > 0 && text_.find("\r\n\r\n") + 4 == head.size, "a stream's head is whole, and one");
-    fuzz::check(!head.keep_alive && !head.wants_upgrade, "a stream is for one request");
-    std::string answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-t: u\r\n\r\n";
-    iovec part{answer.data(), answer.size()};
-    stream_->write({&part, 1});
+    if (!std::exchange(answered_, true)) answer();
+    while (stream_->read(bytes, sizeof bytes).kind == proxy::Moved::kBytes) {}
   }
 
  private:
+  void answer() {
+    static proxy::Head head, again;
+    static char slab[proxy::kSlabBytes];
+    if (stream_->take_head(slab, head).kind != proxy::Moved::kBytes) return;
+    if (head.refusal.status == 0) {
+      fuzz::check(!head.keep_alive && !head.wants_upgrade && head.size <= proxy::kHeadBytesMax, "a stream is for one request");
+      std::string text = cat(head.method, " ", head.target, " HTTP/1.1\r\n", std::string_view(head.base, head.size).substr(head.line_end));
+      fuzz::check(proxy::parse_request_head(text.data(), text.size(), again) != proxy::Parsed::kBad || again.refusal.status == 431, "its lines are those of HTTP/1.1");
+      fuzz::check(again.count == head.count && again.path == head.path && again.host == head.host && again.size == text.size(), "and read the same");
+    }
+    constexpr std::string_view kLine = "HTTP/1.1 200 OK\r\n\r\n";
+    proxy::parse_response_head(kLine.data(), kLine.size(), false, head);
+    if (!stream_->send_head(head, proxy::HeadEdits(), {}, false)) return;
+    iovec part{slab, 3};
+    proxy::Ending ending{"x-t: u\r\n"};
+    stream_->write({&part, 1}, &ending);
+  }
+
   std::shared_ptr<proxy::H2Stream> stream_;
-  std::string text_;
   bool answered_ = false;
 };
 

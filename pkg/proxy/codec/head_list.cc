@@ -1,0 +1,135 @@
+#include "proxy/codec/head_list.h"
+
+#include <cstring>
+#include <utility>
+
+#include "proxy/codec/scan.h"
+
+namespace monopod::proxy {
+namespace {
+
+constexpr std::size_t kFieldOverhead = 32;  // RFC 9113 section 6.5.2
+
+bool has_control(std::string_view text) { return find_control(text.data(), text.data() + text.size()) != text.data() + text.size(); }
+
+bool is_word(std::string_view text) {
+  return !text.empty() && find_word_end(text.data(), text.data() + text.size()) == text.data() + text.size();
+}
+
+}  // namespace
+
+void HeadList::begin() {
+  text_.clear();
+  cookie_.clear();
+  method_ = path_ = authority_ = status_ = {};
+  list_bytes_ = fields_ = 0;
+  in_fields_ = has_host_ = has_length_ = finished = false;
+  head_.count = 0;
+  head_.line_end = 0;
+  next = nullptr;
+}
+
+HeadList::Part* HeadList::pseudo(std::string_view name) {
+  return name == ":method" ? &method_ : name == ":path" ? &path_ : name == ":authority" ? &authority_ : name == ":status" ? &status_ : nullptr;
+}
+
+// Behind the pseudo-fields; Host comes first, as whoever reads HTTP/1 may expect (RFC 9110 section 7.2).
+void HeadList::begin_fields() {
+  if (std::exchange(in_fields_, true)) return;
+  head_.line_end = static_cast<std::uint16_t>(text_.size());
+  if (authority_.size > 0) add_line("host", std::string(text(authority_)));
+}
+
+void HeadList::add_line(std::string_view name, std::string_view value) {
+  auto offset = [this] { return static_cast<std::uint16_t>(text_.size()); };
+  FieldSpan& f = head_.fields[head_.count++];
+  f = {.begin = offset(), .name_size = static_cast<std::uint16_t>(name.size()), .value_size = static_cast<std::uint16_t>(value.size()), .id = name_id(name)};
+  text_.append(name).append(": ");
+  f.value_begin = offset();
+  text_.append(value).append("\r\n");
+  f.end = offset();
+}
+
+bool HeadList::add(std::string_view name, std::string_view value) {
+  list_bytes_ += name.size() + value.size() + kFieldOverhead;
+  ++fields_;
+  if (oversized()) return true;
+  if (has_control(value) || name.empty()) return false;
+  if (name[0] == ':') {
+    Part* to = pseudo(name);
+    if (to == nullptr) return name == ":scheme";
+    *to = {text_.size(), value.size()};
+    text_ += value;
+    return true;
+  }
+  begin_fields();
+  if (name == "cookie") {  // crumbs become one line again (RFC 9113 section 8.2.3)
+    if (!cookie_.empty()) cookie_ += "; ";
+    cookie_ += value;
+    return true;
+  }
+  if (name == "host") {
+    if (authority_.size > 0) return value == text(authority_);
+    has_host_ = true;
+  }
+  if (name == "content-length") has_length_ = true;
+  add_line(name, value);
+  return true;
+}
+
+bool HeadList::finish_request(bool ends) {
+  std::string_view method = text(method_), path = text(path_);
+  if (method == "CONNECT") path = "*";
+  if (!is_word(method) || !is_word(path) || (path[0] != '/' && path != "*") || (authority_.size > 0 && has_host_)) return false;
+  bool star = path == "*";
+  begin_fields();
+  if (!cookie_.empty()) add_line("cookie", cookie_);
+  text_ += "\r\n";
+  head_.base = text_.data();
+  head_.size = text_.size();
+  head_.method = text(method_);
+  head_.target = star ? std::string_view("*") : text(path_);
+  judge_listed_request(head_, ends);
+  return finished = true;
+}
+
+bool HeadList::finish_response(bool to_head, bool ends) {
+  std::string_view status = text(status_);
+  if (status.size() != 3 || status == "101" || oversized()) return false;
+  head_.status = (status[0] - '0') * 100 + (status[1] - '0') * 10 + (status[2] - '0');
+  bool interim = head_.status < 200;
+  if (interim && ends) return false;
+  begin_fields();
+  if (ends && !has_length_ && !to_head && head_.status != 204 && head_.status != 304) add_line("content-length", "0");
+  text_ += "\r\n";
+  head_.base = text_.data();
+  head_.size = text_.size();
+  return finished = judge_listed_response(head_, to_head, ends);
+}
+
+void HeadList::copy_to(char* into, Head& out) const {
+  std::memcpy(into, text_.data(), head_.size);
+  auto moved = [&](std::string_view part) {
+    bool inside = part.data() >= head_.base && part.data() < head_.base + head_.size;
+    return inside ? std::string_view(into + (part.data() - head_.base), part.size()) : part;
+  };
+  out.base = into;
+  out.size = head_.size;
+  out.line_end = head_.line_end;
+  out.count = head_.count;
+  std::copy_n(head_.fields.begin(), head_.count, out.fields.begin());
+  out.method = moved(head_.method);
+  out.target = moved(head_.target);
+  out.host = moved(head_.host);
+  out.path = moved(head_.path);
+  out.status = head_.status;
+  out.reason = {};
+  out.listed = true;
+  out.absolute_target = out.http_1_0 = out.keep_alive = out.wants_upgrade = false;
+  out.expects_continue = head_.expects_continue;
+  out.framing = head_.framing;
+  out.length = head_.length;
+  out.refusal = head_.refusal;
+}
+
+}  // namespace monopod::proxy
