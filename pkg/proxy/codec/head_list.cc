@@ -10,8 +10,6 @@ namespace {
 
 constexpr std::size_t kFieldOverhead = 32;  // RFC 9113 section 6.5.2
 
-bool has_control(std::string_view text) { return find_control(text.data(), text.data() + text.size()) != text.data() + text.size(); }
-
 bool is_word(std::string_view text) {
   return !text.empty() && find_word_end(text.data(), text.data() + text.size()) == text.data() + text.size();
 }
@@ -19,7 +17,8 @@ bool is_word(std::string_view text) {
 }  // namespace
 
 void HeadList::begin() {
-  text_.clear();
+  size_ = 0;
+  full_ = false;
   cookie_.clear();
   method_ = path_ = authority_ = status_ = {};
   list_bytes_ = fields_ = 0;
@@ -36,17 +35,26 @@ HeadList::Part* HeadList::pseudo(std::string_view name) {
 // Behind the pseudo-fields; Host comes first, as whoever reads HTTP/1 may expect (RFC 9110 section 7.2).
 void HeadList::begin_fields() {
   if (std::exchange(in_fields_, true)) return;
-  head_.line_end = static_cast<std::uint16_t>(text_.size());
-  if (authority_.size > 0) add_line("host", std::string(text(authority_)));
+  head_.line_end = static_cast<std::uint16_t>(size_);
+  if (authority_.size > 0) add_line("host", text(authority_));
+}
+
+void HeadList::append(std::string_view bytes) {
+  full_ = full_ || bytes.size() > kHeadBytesMax - size_;
+  if (full_ || bytes.empty()) return;
+  std::memcpy(text_.get() + size_, bytes.data(), bytes.size());
+  size_ += bytes.size();
 }
 
 void HeadList::add_line(std::string_view name, std::string_view value) {
-  auto offset = [this] { return static_cast<std::uint16_t>(text_.size()); };
+  auto offset = [this] { return static_cast<std::uint16_t>(size_); };
   FieldSpan& f = head_.fields[head_.count++];
   f = {.begin = offset(), .name_size = static_cast<std::uint16_t>(name.size()), .value_size = static_cast<std::uint16_t>(value.size()), .id = name_id(name)};
-  text_.append(name).append(": ");
+  append(name);
+  append(": ");
   f.value_begin = offset();
-  text_.append(value).append("\r\n");
+  append(value);
+  append("\r\n");
   f.end = offset();
 }
 
@@ -54,12 +62,12 @@ bool HeadList::add(std::string_view name, std::string_view value) {
   list_bytes_ += name.size() + value.size() + kFieldOverhead;
   ++fields_;
   if (oversized()) return true;
-  if (has_control(value) || name.empty()) return false;
+  if (name.empty()) return false;
   if (name[0] == ':') {
     Part* to = pseudo(name);
     if (to == nullptr) return name == ":scheme";
-    *to = {text_.size(), value.size()};
-    text_ += value;
+    *to = {size_, value.size()};
+    append(value);
     return true;
   }
   begin_fields();
@@ -84,12 +92,13 @@ bool HeadList::finish_request(bool ends) {
   bool star = path == "*";
   begin_fields();
   if (!cookie_.empty()) add_line("cookie", cookie_);
-  text_ += "\r\n";
-  head_.base = text_.data();
-  head_.size = text_.size();
+  append("\r\n");
+  head_.base = text_.get();
+  head_.size = size_;
   head_.method = text(method_);
   head_.target = star ? std::string_view("*") : text(path_);
   judge_listed_request(head_, ends);
+  if (full_) head_.refusal = {431, "head too large"};
   return finished = true;
 }
 
@@ -101,14 +110,14 @@ bool HeadList::finish_response(bool to_head, bool ends) {
   if (interim && ends) return false;
   begin_fields();
   if (ends && !has_length_ && !to_head && head_.status != 204 && head_.status != 304) add_line("content-length", "0");
-  text_ += "\r\n";
-  head_.base = text_.data();
-  head_.size = text_.size();
-  return finished = judge_listed_response(head_, to_head, ends);
+  append("\r\n");
+  head_.base = text_.get();
+  head_.size = size_;
+  return finished = !full_ && judge_listed_response(head_, to_head, ends);
 }
 
 void HeadList::copy_to(char* into, Head& out) const {
-  std::memcpy(into, text_.data(), head_.size);
+  std::memcpy(into, text_.get(), head_.size);
   auto moved = [&](std::string_view part) {
     bool inside = part.data() >= head_.base && part.data() < head_.base + head_.size;
     return inside ? std::string_view(into + (part.data() - head_.base), part.size()) : part;

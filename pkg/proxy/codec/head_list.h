@@ -15,13 +15,13 @@ namespace monopod::proxy {
 class HeadList {
  public:
   void begin();
-  // Pseudo-fields come first: nghttp2 sees to it, and to the bytes of names. False: the peer broke a rule.
+  // nghttp2 sees to it that pseudo-fields come first, and to the bytes of names and values. False: the peer broke a rule.
   bool add(std::string_view name, std::string_view value);
   // False: malformed, the stream's end. Else head() is judged; its refusal, where it has one, is to be answered. ends: no content follows.
   bool finish_request(bool ends);
   bool finish_response(bool to_head, bool ends);
   // The list is larger than it may be: status 431.
-  bool oversized() const { return list_bytes_ > kHeadBytesMax || fields_ > kFieldsMax - 8; }
+  bool oversized() const { return full_ || list_bytes_ > kHeadBytesMax || fields_ > kFieldsMax - 8; }
   std::size_t list_bytes() const { return list_bytes_; }
   const Head& head() const { return head_; }
   // into: room for kHeadBytesMax.
@@ -35,11 +35,15 @@ class HeadList {
     std::size_t at = 0, size = 0;
   };
   Part* pseudo(std::string_view name);
-  std::string_view text(Part part) const { return std::string_view(text_).substr(part.at, part.size); }
+  std::string_view text(Part part) const { return {text_.get() + part.at, part.size}; }
+  void append(std::string_view bytes);
   void begin_fields();
   void add_line(std::string_view name, std::string_view value);
 
-  std::string text_, cookie_;
+  std::unique_ptr<char[]> text_ = std::make_unique_for_overwrite<char[]>(kHeadBytesMax);
+  std::size_t size_ = 0;
+  bool full_ = false;
+  std::string cookie_;
   Part method_{}, path_{}, authority_{}, status_{};
   std::size_t list_bytes_ = 0, fields_ = 0;
   bool in_fields_ = false, has_host_ = false, has_length_ = false;

@@ -41,6 +41,7 @@ struct H2Core::Callbacks {
     H2Core& c = self(user);
     c.in_head_ = true;
     c.head_wire_bytes_ = 0;
+    c.of_head_ = nullptr;
     if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
       if (c.leaving_ || c.streams_.size() >= 2 * kStreamsMax) {
         c.in_head_ = false;
@@ -51,14 +52,15 @@ struct H2Core::Callbacks {
       nghttp2_session_set_stream_user_data(c.session_, stream->id, stream.get());
       c.add(std::move(stream));
     }
-    if (H2Stream* stream = c.find(frame->hd.stream_id); stream != nullptr && !stream->head_done()) stream->begin_head(c.host_.take_head());
+    c.of_head_ = c.find(frame->hd.stream_id);
+    if (c.of_head_ != nullptr && !c.of_head_->head_done()) c.of_head_->begin_head(c.host_.take_head());
     c.moved_ms_ = c.host_.now_ms();
     return 0;
   }
 
-  static int header(nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name, std::size_t name_size, const std::uint8_t* value, std::size_t value_size, std::uint8_t, void* user) {
+  static int header(nghttp2_session*, const nghttp2_frame*, const std::uint8_t* name, std::size_t name_size, const std::uint8_t* value, std::size_t value_size, std::uint8_t, void* user) {
     H2Core& c = self(user);
-    H2Stream* stream = c.find(frame->hd.stream_id);
+    H2Stream* stream = c.of_head_;
     if (stream == nullptr) return 0;
     bool trailer = stream->head_done();
     bool good = trailer ? stream->add_trailer(text(name, name_size), text(value, value_size)) : stream->list().add(text(name, name_size), text(value, value_size));
@@ -114,6 +116,7 @@ struct H2Core::Callbacks {
     if (known == nullptr) return 0;
     std::shared_ptr<H2Stream> stream = c.streams_[known->position];
     c.drop(*stream);
+    if (c.of_head_ == known) c.of_head_ = nullptr;
     stream->mark_closed();
     bool answered = c.side_ == Side::kClient && stream->input_ended();
     if (stream->user() != nullptr) c.note(*stream, answered ? EPOLLIN : EPOLLIN | EPOLLHUP);

@@ -89,6 +89,7 @@ class H2Core {
   Side side_;
   nghttp2_session* session_ = nullptr;
   std::vector<std::shared_ptr<H2Stream>> streams_;
+  H2Stream* of_head_ = nullptr;  // whose fields come; null: nobody's
   std::vector<std::shared_ptr<H2Stream>> ready_, running_, requests_, unsent_;
   std::vector<nghttp2_nv> scratch_;
   ByteQueue out_;

@@ -16,6 +16,7 @@ bool is_http2(const ssl_st* ssl) {
 
 void H2Downstream::begin(std::string_view initial) {
   if (closed() || !open()) return close();
+  client_text();  // for all its streams
   feed(initial);
   worker_.poller().again(*this);
   arm(worker_.now_ms() + static_cast<std::uint64_t>(runtime_->config->spec.idle_timeout.count()));

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "base/log.h"
+#include "base/strings.h"
 #include "proxy/codec/proxy_protocol.h"
 
 namespace monopod::proxy {
@@ -20,6 +21,7 @@ Downstream::Downstream(Worker& worker, std::shared_ptr<ListenSlot> slot, sys::Fd
 Downstream::Downstream(const Downstream& carrier, std::shared_ptr<StreamPeer> stream)
     : worker_(carrier.worker_), slot_(carrier.slot_), runtime_(slot_->current), stats_(runtime_->stats), remote_(carrier.remote_), step_(Step::kEstablished), counted_(false) {
   peer_ = carrier.peer_;
+  client_text_ = carrier.client_text_;
   socket_.adopt(std::move(stream), carrier.socket_.tls());
   worker_.add(*this);
 }
@@ -54,9 +56,10 @@ void Downstream::close() {
   worker_.poller().retire(this);
 }
 
-const std::string& Downstream::remote_text() {
-  if (remote_text_.empty()) remote_text_ = remote_.format();
-  return remote_text_;
+const Downstream::ClientText& Downstream::client_text() {
+  if (!client_text_)
+    client_text_ = std::make_shared<const ClientText>(remote_.format(), cat("x-forwarded-for: ", remote_.format_ip(), "\r\nx-forwarded-proto: ", runtime_->config->tls ? "https" : "http", "\r\n"));
+  return *client_text_;
 }
 
 bool Downstream::read_proxy_header() {
@@ -86,7 +89,7 @@ bool Downstream::shake_hands() {
   }
   if (!good) {
     runtime_->stats->handshake_failures.add();
-    log::debug("handshake failed", {{"listener", runtime_->config->spec.name}, {"peer", remote_text()}, {"why", socket_.failure()}});
+    log::debug("handshake failed", {{"listener", runtime_->config->spec.name}, {"peer", client_text().address}, {"why", socket_.failure()}});
     return close(), false;
   }
   stats_->handshakes.add();

@@ -47,7 +47,11 @@ class Downstream : public Pollable, public Timer {
   bool closed() const { return closed_; }
   bool established() const { return step_ == Step::kEstablished; }
   void arm(std::uint64_t due_ms) { worker_.wheel().arm(*this, due_ms); }
-  const std::string& remote_text();
+  // The client's address as text, and as lines of x-forwarded-*; made once for a connection and its streams.
+  struct ClientText {
+    std::string address, forwarded;
+  };
+  const ClientText& client_text();
 
   Worker& worker_;
   std::shared_ptr<ListenSlot> slot_;
@@ -67,7 +71,7 @@ class Downstream : public Pollable, public Timer {
   bool closed_ = false;
   bool counted_ = true;  // as a connection
   bool handshake_begun_ = false;
-  std::string remote_text_;
+  std::shared_ptr<const ClientText> client_text_;
 };
 
 }  // namespace monopod::proxy

@@ -57,8 +57,7 @@ void HttpSession::set_forwarded() {
     if (e.request.find("x-forwarded-proto") == nullptr) e.request_edits.add(e.arena, "x-forwarded-proto", runtime_->config->tls ? "https" : "http");
     return;
   }
-  if (forwarded_.empty()) forwarded_ = cat("x-forwarded-for: ", remote_.format_ip(), "\r\nx-forwarded-proto: ", runtime_->config->tls ? "https" : "http", "\r\n");
-  std::string_view lines = forwarded_;
+  std::string_view lines = client_text().forwarded;
   std::size_t first = lines.find('\n') + 1;
   e.request_edits.add_line(lines.substr(0, first), std::string_view("x-forwarded-for").size());
   bool has_proto = !edge && e.request.find("x-forwarded-proto") != nullptr;

@@ -111,7 +111,6 @@ class HttpSession final : public Pooled, public Downstream, private UpstreamUser
   std::uint64_t deadline_ms_ = kNever;  // of kReading, kTunnel and kLinger
   std::unique_ptr<Exchange> exchange_;
   std::unique_ptr<Duplex> duplex_;
-  std::string forwarded_;  // lines of x-forwarded-*, once made
 };
 
 }  // namespace monopod::proxy

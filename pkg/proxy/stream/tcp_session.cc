@@ -145,7 +145,7 @@ void TcpSession::finish(std::string_view details) {
     std::uint64_t duration = worker_.now_ms() - begun_ms_;
     worker_.log(*runtime_->log, runtime_->config->log_format,
                 {.start = RealClock().wall() - Milliseconds(duration), .protocol = "TCP", .details = details, .upstream_host = endpoint_ != nullptr ? std::string_view(endpoint_->label) : std::string_view(),
-                 .upstream_cluster = cluster_ ? std::string_view(cluster_->config().spec.name) : std::string_view(), .remote_address = remote_text(),
+                 .upstream_cluster = cluster_ ? std::string_view(cluster_->config().spec.name) : std::string_view(), .remote_address = client_text().address,
                  .peer_uri = peer_ && !peer_->uris.empty() ? std::string_view(peer_->uris.front()) : std::string_view(), .bytes_received = up, .bytes_sent = down, .duration_ms = duration,
                  .attempts = attempts_});
   }
