@@ -51,11 +51,9 @@ monopod_import(seccomp LEAN LIBS seccomp)
 monopod_import(crypt LEAN LIBS crypt)
 monopod_import(zlib LEAN LIBS z)
 monopod_import(zstd LEAN LIBS zstd)
-# The compiler of pkg/wasm is for x86-64 so far. It has callbacks of ours, which throw nothing.
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|amd64")
-  monopod_import(asmjit LEAN LIBS asmjit)
-  target_link_options(ext_asmjit INTERFACE LINKER:--wrap=_ZN6asmjit8_abi_1_910DebugUtils15assertionFailedEPKciS3_) # pkg/wasm/jit/compiler.cc
-endif()
+# It has callbacks of ours, which throw nothing.
+monopod_import(asmjit LEAN LIBS asmjit)
+target_link_options(ext_asmjit INTERFACE LINKER:--wrap=_ZN6asmjit8_abi_1_910DebugUtils15assertionFailedEPKciS3_) # pkg/wasm/jit/compiler.cc
 if(MONOPOD_TESTS)
   monopod_import(gtest LIBS gmock gtest gtest_main)
 endif()

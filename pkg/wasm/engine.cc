@@ -7,7 +7,7 @@
 
 #include "base/strings.h"
 #include "wasm/interpreter/code.h"
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 #include "wasm/jit/jit.h"
 #endif
 #include "wasm/ops.h"
@@ -38,7 +38,7 @@ std::string_view trap_text(Trap trap) {
   return "trap";
 }
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 std::string_view jit_unavailable() { return jit::unavailable(); }
 Engine::Engine(EngineOptions options) : options_(options), registry_(std::make_shared<TypeRegistry>()) {
   if (options_.engine == EngineKind::kAuto && !jit::missing_features().empty()) options_.engine = EngineKind::kInterpreter;
@@ -48,7 +48,7 @@ static std::unique_ptr<Tier> make_tier(const ModuleData& module, CodeCache& code
   return jit::make_tier(module, code, {.fuel = options.fuel, .at_first_call = options.engine == EngineKind::kJit}, std::move(worker));
 }
 #else
-std::string_view jit_unavailable() { return "compiled code is for x86-64 only"; }
+std::string_view jit_unavailable() { return "compiled code is for x86-64 and arm64 only"; }
 Engine::Engine(EngineOptions options) : options_(options), registry_(std::make_shared<TypeRegistry>()) {
   if (options_.engine == EngineKind::kAuto) options_.engine = EngineKind::kInterpreter;
 }

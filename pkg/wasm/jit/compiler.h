@@ -127,6 +127,11 @@ class FunctionCompiler {
   asmjit::InvokeNode* invoke_indexed(const Gp& natives, u32 function, const asmjit::FuncSignatureBuilder& signature);
   void callee_or(const Gp& target, const Gp& object_at, const Gp& foreign);  // target: foreign where the function is not of this instance
 
+  // a64/emit.cc alone
+  void drop_moves_to_self();
+  Mem within_reach(const Mem& m, u32 bytes);      // m, or the same address otherwise where an instruction for that many bytes cannot have it
+  void compare_number(const Gp& left, u64 bits);  // left: as wide as it is compared
+
   // compiler.cc: the whole
   bool start();
   void begin_loop_entry(const Block& loop);
@@ -171,6 +176,8 @@ class FunctionCompiler {
   void extend(std::uint8_t bits, ValType from, ValType to);
   void float_binary(asmjit::InstId id, ValType type);
   void float_min_max(bool is_max, ValType type);
+  void float_unary(asmjit::InstId id, ValType type);  // a64 alone
+  void copy_sign(ValType type);             // the same
   void float_sign(u32 kind, ValType type);  // abs, neg, copysign
   void float_round(u32 mode, ValType type);
   void truncate(ValType from, ValType to, bool is_signed, bool saturates);

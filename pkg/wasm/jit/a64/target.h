@@ -1,0 +1,47 @@
+// 64-bit ARM, version 8.0: what every such processor has.
+#pragma once
+
+#include <asmjit/arm/a64assembler.h>
+#include <asmjit/arm/a64compiler.h>
+#include <asmjit/arm/a64utils.h>
+#include <asmjit/core.h>
+
+namespace monopod::wasm::jit {
+
+namespace a64 = asmjit::a64;
+
+namespace target {
+
+using Assembler = a64::Assembler;
+using Compiler = a64::Compiler;
+using Gp = a64::Gp;
+using Vec = a64::Vec;
+using Mem = a64::Mem;
+using CondCode = asmjit::arm::CondCode;
+
+inline constexpr CondCode kNotEqual = CondCode::kNE, kAbove = CondCode::kHI, kAboveEqual = CondCode::kHS, kNegative = CondCode::kMI;
+inline constexpr asmjit::CallConvId kCallConv = asmjit::CallConvId::kCDecl;
+inline constexpr asmjit::RegType kGpType = asmjit::RegType::kARM_GpX;
+inline constexpr a64::GpX kIntegers[] = {a64::x1, a64::x2, a64::x3, a64::x4, a64::x5, a64::x6, a64::x7};  // parameters; x0 would have the Vm
+inline constexpr std::uint32_t kFloats = 8;
+// By callees; and kVmRegister. asmjit wants x27 for itself where a jump goes by a register.
+inline constexpr a64::GpX kPreserved[] = {a64::x19, a64::x20, a64::x21, a64::x22, a64::x23, a64::x24, a64::x25, a64::x26};
+inline constexpr a64::GpX kFree[] = {a64::x0, a64::x8, a64::x9, a64::x10, a64::x11, a64::x12, a64::x13, a64::x14};
+inline constexpr std::size_t kJumpStubBytes = 16;
+inline constexpr bool kLinkRegister = true;  // whether calls leave the return address in one
+
+inline Mem at(const Gp& base, std::size_t offset, std::uint32_t = 8) { return a64::ptr(base, static_cast<std::int32_t>(offset)); }
+
+}  // namespace target
+
+inline constexpr a64::GpX kVmRegister = a64::x28;
+
+// Of the processor's flags after a comparison, or of a register that is zero or not, for which nothing was compared yet.
+struct Condition {
+  enum class Kind : std::uint8_t { kFlag, kZero, kNotZero };
+  Kind kind = Kind::kFlag;
+  target::CondCode code = target::CondCode::kEQ;
+  a64::Gp tested;  // as wide as it is tested
+};
+
+}  // namespace monopod::wasm::jit
