@@ -226,7 +226,8 @@ class FunctionCompiler {
   Vec upper_half(const Vec& s);
   bool compare_lanes(u32 kind, u32 width);
   void compare_floats(u32 kind, bool is_double);
-  void truth(target::CondCode code);
+  void truth(target::CondCode code);                    // x86 alone
+  void truth(const Vec& v, Condition::Kind kind);       // a64 alone
   void all_true(u32 width);
   void bitmask(u32 width);
   void shift_lanes(u32 kind, u32 width);
