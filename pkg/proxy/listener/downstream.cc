@@ -106,7 +106,7 @@ void Downstream::look_up_revocation() {
 
 bool Downstream::cut_if_over() {
   if (!peer_ || peer_->cut_at_ms > worker_.now_ms() || !counted_ || closed_) return false;
-  log::info("connection cut: the client's certificate expired or was revoked", {{"listener", runtime_->config->spec.name}, {"peer", remote_text()}});
+  log::info("connection cut: the client's certificate expired or was revoked", {{"listener", runtime_->config->spec.name}, {"peer", client_text().address}});
   stats_->peers_cut.add();
   peer_->cut_at_ms = kNever;
   socket_.cut();  // what runs on it sees its end, as it would see the client's
