@@ -15,6 +15,7 @@
 #include "commands.h"
 #include "host.h"
 #include "http/server.h"
+#include "rootless.h"
 #include "store/sqlite_backend.h"
 #include "supervisor/server.h"
 
@@ -41,7 +42,6 @@ void add_engine_options(CLI::App& app, EngineCommand& c) {
 }
 
 Result<> check(EngineCommand& c) {
-  if (geteuid() != 0) return fail(Code::kPermissionDenied, "monopod engine must run as root: try sudo monopod engine");
   TRY(check_kernel());
   for (std::string* path : {&c.docker_socket, &c.cri_socket})
     if (path->starts_with("unix://")) path->erase(0, 7);
@@ -76,6 +76,7 @@ Result<> listen_on_all(const EngineCommand& c) {
 
 int run_engine(EngineCommand c, const std::vector<std::string>& log_arguments, std::vector<std::string> argv, bool only_check) {
   configure_logging();
+  if (::geteuid() != 0) return run_rootless(argv);
   if (Result<> ready = check(c); !ready) return report(ready);
   if (only_check) return 0;
   if (Result<> free = store::wait_until_unused(c.data_dir + "/state.db", kPredecessorGoes); !free) return report(free);
@@ -90,8 +91,9 @@ int run_engine(EngineCommand c, const std::vector<std::string>& log_arguments, s
   supervisor.node_argv.insert(supervisor.node_argv.end(), log_arguments.begin(), log_arguments.end());
   supervisor.passed_fds = {kSocketFd};
   if (!c.cri_socket.empty()) supervisor.passed_fds.push_back(kCriSocketFd);
+  if (std::getenv(kRootlessVariable) != nullptr) supervisor.passed_fds.push_back(kSocketBrokerFd);
   supervisor.stop_timeout_ms = kEngineStopTimeoutMs;
-  for (const char* name : {"PATH", "MONOPOD_FAILPOINTS"})
+  for (const char* name : {"PATH", "MONOPOD_FAILPOINTS", kRootlessVariable})
     if (const char* value = std::getenv(name); value != nullptr) supervisor.node_env.push_back(cat(name, "=", value));
   int code = supervisor::run_server(std::move(supervisor));
   if (inherited.empty())
@@ -99,7 +101,24 @@ int run_engine(EngineCommand c, const std::vector<std::string>& log_arguments, s
   return code;
 }
 
+// Ours, or where XDG says.
+std::string own_directory(const char* of_root, const char* variable, const std::string& fallback) {
+  if (::geteuid() == 0 && std::getenv(kRootlessVariable) == nullptr) return of_root;
+  const char* own = std::getenv(variable);
+  return cat(own != nullptr && *own == '/' ? std::string(own) : fallback, "/monopod-engine");
+}
+
 }  // namespace
+
+std::string engine_data_dir() {
+  const char* home = std::getenv("HOME");
+  return own_directory("/var/lib/monopod-engine", "XDG_DATA_HOME", cat(home != nullptr ? home : "/tmp", "/.local/share"));
+}
+
+std::string engine_run_dir() {
+  const char* user = std::getenv(kRootlessVariable);
+  return own_directory("/run/monopod-engine", "XDG_RUNTIME_DIR", cat("/tmp/run-", user != nullptr ? std::string(user) : std::to_string(::geteuid())));
+}
 
 void add_engine(CLI::App& parent, Invocation& invocation) {
   CLI::App* app = add_command(parent, "engine", "Run containers without a cluster, for docker clients and kubelets",

@@ -8,11 +8,15 @@
 
 namespace monopod::cmd {
 
+std::string engine_data_dir();
+std::string engine_run_dir();
+
+// Root's; of an ordinary user in the places that the XDG base directories give.
 struct EngineCommand {
-  std::string data_dir = "/var/lib/monopod-engine";
-  std::string run_dir = "/run/monopod-engine";
-  std::string docker_socket = "/run/monopod-engine/docker.sock";
-  std::string cri_socket = "/run/monopod-engine/cri.sock";  // empty: none
+  std::string data_dir = engine_data_dir();
+  std::string run_dir = engine_run_dir();
+  std::string docker_socket = engine_run_dir() + "/docker.sock";
+  std::string cri_socket = engine_run_dir() + "/cri.sock";  // empty: none
   std::string pod_cidr = "10.85.0.0/16";
   std::string bridge = "mpdocker0";
   std::string subnet = "172.17.0.0/16";

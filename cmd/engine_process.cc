@@ -13,10 +13,12 @@
 #include "http/tls.h"
 #include "pki/random.h"
 #include "resolver.h"
+#include "rootless.h"
 #include "run_bundle.h"
 #include "store/sqlite_backend.h"
 #include "sys/cgroup_host.h"
 #include "sys/text_pages.h"
+#include "sys/world_socket.h"
 #include "vital.h"
 
 namespace monopod::cmd {
@@ -133,8 +135,13 @@ Task<Result<>> EngineProcess::start() {
   });
   background_.spawn(vital("engine", supervisor_->run()));
   CO_TRY_ASSIGN(cgroups_, co_await pool_.run([]() -> Result<std::unique_ptr<sys::Cgroups>> {
-    TRY_ASSIGN(std::unique_ptr<sys::Cgroups> own, sys::open_cgroups());
-    return sys::with_host_groups(std::move(own));
+    auto own = sys::open_cgroups();
+    if (rootless() && (!own || !sys::may_make_groups(**own, "docker"))) {
+      log::warn("no control group may be made here: limits are not applied, and containers cannot be paused");
+      return sys::make_no_cgroups();
+    }
+    if (!own) return fail(std::move(own).error());
+    return sys::with_host_groups(*std::move(own));
   }));
   if (auto tls = http::TlsClient::make({})) tls_ = *std::move(tls);  // without roots https fails when it is needed, and says so
   image::ImageStore::Options images{.data_dir = command_.data_dir, .import_drop_ins = false, .keep_blobs = true, .limits = {}, .tls = tls_.get(), .resolver = &resolver_, .hosts_dir = command_.hosts_dir};
@@ -145,6 +152,7 @@ Task<Result<>> EngineProcess::start() {
   options.run_bundle = [root = command_.data_dir + "/build/run"](const std::string& bundle, const std::string& id, int output) { return run_bundle(root, bundle, id, output); };
   CO_TRY_ASSIGN(options.network.subnet, network::parse_cidr(command_.subnet));
   options.network.upstreams = read_upstreams("/etc/resolv.conf");
+  if (rootless()) sys::use_socket_broker(sys::Fd(kSocketBrokerFd));
   engine_ = std::make_unique<docker::Engine>(docker::EngineParts{executor_, time_, pool_, rng_, store_->state(), *containers_, *images_, *cgroups_}, std::move(options));
   CO_TRY(co_await engine_->open());
   CO_TRY(co_await open_cri());

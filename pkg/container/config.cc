@@ -7,6 +7,7 @@
 #include "container/kernel_words.h"
 #include "container/sandbox.h"
 #include "sys/capabilities.h"
+#include "sys/namespaces.h"
 
 namespace monopod::container {
 namespace {
@@ -203,10 +204,12 @@ Result<Capabilities> adjust_capabilities(const std::vector<std::string>& add, co
 }
 
 std::vector<Mount> default_mounts() {
+  std::vector<std::string> terminals = {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"};
+  if (sys::has_group_id(5)) terminals.emplace_back("gid=5");  // tty; an ordinary user may have its own id alone
   return {
       {"/proc", "proc", "proc", {"nosuid", "noexec", "nodev"}, {}},
       {"/dev", "tmpfs", "tmpfs", {"nosuid", "noexec", "mode=755", "size=65536k"}, {}},
-      {"/dev/pts", "devpts", "devpts", {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}, {}},
+      {"/dev/pts", "devpts", "devpts", std::move(terminals), {}},
       {"/dev/shm", "tmpfs", "shm", {"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}, {}},
       {"/dev/mqueue", "mqueue", "mqueue", {"nosuid", "noexec", "nodev"}, {}},
       {"/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", "ro"}, {}},

@@ -16,6 +16,7 @@
 #include "container/mount_options.h"
 #include "container/seccomp.h"
 #include "sys/capabilities.h"
+#include "sys/namespaces.h"
 #include "sys/stream.h"
 
 namespace monopod::container {
@@ -242,6 +243,7 @@ struct Runtime::Impl {
     if (config.seccomp) spec.seccomp_flags = seccomp_load_flags(*config.seccomp);
     if (!config.cgroup_path.empty()) spec.cgroup_views = cgroups.views(config.cgroup_path);
     spec.procs_fds = static_cast<int>(prepared.entry.procs.size());
+    spec.setgroups = sys::may_set_groups();
     return spec;
   }
 

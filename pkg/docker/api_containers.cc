@@ -6,6 +6,7 @@
 #include "docker/api.h"
 #include "docker/limits.h"
 #include "docker/names.h"
+#include "sys/namespaces.h"
 #include "sys/root.h"
 
 namespace monopod::docker {
@@ -83,6 +84,11 @@ Task<Result<>> Api::create_container(Call& call) {
   CO_TRY_ASSIGN(json::Value request, co_await call.read_json());
   std::vector<std::string> warnings;
   CO_TRY_ASSIGN(ContainerPtr c, co_await p_.containers.create(std::move(request), std::string(call.text("name")), warnings));
+  // Without control groups, as docker says it.
+  auto limited = [&c](std::string_view member) { return json::get_int(c->host_config, {member}) > 0; };
+  if (!p_.cgroups.has_memory() && limited("Memory")) warnings.emplace_back("Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.");
+  if (!p_.cgroups.has_cpu() && (limited("NanoCpus") || limited("CpuQuota") || limited("CpuShares"))) warnings.emplace_back("Your kernel does not support CPU limits or the cgroup is not mounted. Limitation discarded.");
+  if (!p_.cgroups.has_pids() && limited("PidsLimit")) warnings.emplace_back("Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. PIDs limit discarded.");
   co_return co_await call.answer(201, json::Object{{"Id", c->id}, {"Warnings", array_of(warnings)}});
 }
 
@@ -224,7 +230,7 @@ Task<Result<>> Api::top(Call& call) {
   std::string group = cat("docker/", c->id);
   CO_TRY_ASSIGN(json::Array rows, co_await p_.parts.pool.run([&]() -> Result<json::Array> {
     json::Array out;
-    TRY_ASSIGN(std::vector<int> pids, p_.cgroups.processes(group));
+    TRY_ASSIGN(std::vector<int> pids, p_.cgroups.mode() == sys::CgroupMode::kNone ? sys::processes_with(c->pid) : p_.cgroups.processes(group));
     std::ranges::sort(pids);
     for (int pid : pids)
       if (auto row = process_row(pid)) out.push_back(std::move(*row));

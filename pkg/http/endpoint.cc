@@ -11,6 +11,7 @@
 
 #include "async/as_result.h"
 #include "base/strings.h"
+#include "sys/world_socket.h"
 
 namespace monopod::http {
 namespace {
@@ -57,9 +58,11 @@ async::Task<Result<sys::Fd>> connect_with(sys::Fd socket, Address address, std::
 }
 
 async::Task<Result<sys::Fd>> connect_to(Address address, std::string name) {
-  sys::Fd socket(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket) co_return fail_errno("connect: socket");
-  co_return co_await connect_with(std::move(socket), address, std::move(name));
+  Result<sys::Fd> socket;
+  if (address.storage.ss_family == AF_UNIX) socket = sys::Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  else socket = sys::make_world_socket(address.storage.ss_family, SOCK_STREAM);
+  if (!socket || !*socket) co_return socket ? fail_errno("connect: socket") : fail(std::move(socket).error().with("connect"));
+  co_return co_await connect_with(*std::move(socket), address, std::move(name));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "base/strings.h"
 #include "image/limits.h"
+#include "image/snapshot.h"
 #include "image/tar.h"
 
 namespace monopod::image {
@@ -128,8 +129,8 @@ class Packer {
     if (n < 0) return fail_errno(cat("list attributes of ", path));
     for (std::string_view name : split(std::string_view(names.data(), static_cast<std::size_t>(n)), '\0')) {
       std::string key(name);
-      if (name == "trusted.overlay.redirect" || name == "trusted.overlay.metacopy") return fail(Code::kUnimplemented, cat(path, ": the kernel's overlayfs only refers to its content (", name, ")"));
-      const bool mark = name == "trusted.overlay.opaque";
+      if (name == overlay_xattr("redirect") || name == overlay_xattr("metacopy")) return fail(Code::kUnimplemented, cat(path, ": the kernel's overlayfs only refers to its content (", name, ")"));
+      const bool mark = name == overlay_xattr("opaque");
       const bool keep = name == "security.capability" || (name.starts_with("user.") && !name.starts_with("user.overlay."));
       if (!mark && !keep) continue;
       std::string value(kXattrBytesMax, '\0');

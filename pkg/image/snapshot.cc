@@ -6,6 +6,7 @@
 
 #include "base/strings.h"
 #include "sys/fd.h"
+#include "sys/namespaces.h"
 #include "sys/root.h"
 
 namespace monopod::image {
@@ -37,7 +38,7 @@ Result<> mount_snapshot(const Snapshot& snapshot, const std::string& target) {
     return name;
   };
   // No features that a later mount with other kernel defaults would refuse or misread.
-  std::string options = "index=off,metacopy=off,lowerdir=";
+  std::string options = cat("index=off,metacopy=off,", sys::in_initial_user_namespace() ? "" : "userxattr,", "lowerdir=");
   for (std::size_t i = 0; i < snapshot.lowerdirs.size(); ++i) {
     TRY_ASSIGN(std::string name, name_of(snapshot.lowerdirs[i]));
     if (i > 0) options += ':';
@@ -53,6 +54,8 @@ Result<> mount_snapshot(const Snapshot& snapshot, const std::string& target) {
   if (::mount("overlay", target.c_str(), "overlay", flags, options.c_str()) != 0) return fail_errno(cat("mount overlay on ", target));
   return {};
 }
+
+std::string overlay_xattr(std::string_view name) { return cat(sys::in_initial_user_namespace() ? "trusted" : "user", ".overlay.", name); }
 
 Result<> unmount_snapshot(const std::string& target) {
   if (::umount2(target.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0 || errno == EINVAL || errno == ENOENT) return {};

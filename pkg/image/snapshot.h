@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -16,6 +17,9 @@ struct Snapshot {
   std::string upperdir;                // empty: read-only
   std::string workdir;
 };
+
+// "trusted.overlay.opaque"; "user.overlay.opaque" in a user namespace, where the kernel reads that one (mount option userxattr).
+std::string overlay_xattr(std::string_view name);
 
 // Blocking; mounts in the calling thread's mount namespace. target must be an existing directory.
 // Any number of layers works: where the option text would not fit a page, directories are passed as /proc/self/fd.

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "base/strings.h"
+#include "image/snapshot.h"
 #include "image/tar.h"
 
 namespace monopod::image {
@@ -50,6 +51,11 @@ std::string shown(std::string_view name) {
 bool keeps_xattr(std::string_view name) {
   if (name.starts_with("user.overlay.")) return false;
   return (name.starts_with("user.") && name.size() > 5) || name == "security.capability";
+}
+
+Result<> mark_opaque(int directory) {
+  if (::fsetxattr(directory, overlay_xattr("opaque").c_str(), "y", 1, 0) != 0) return fail_errno("mark a directory opaque");
+  return {};
 }
 
 bool is_whiteout(const struct ::stat& st) { return S_ISCHR(st.st_mode) && st.st_rdev == 0; }
@@ -132,8 +138,7 @@ Result<> Unpacker::make_parents(std::string_view directory) {
 Result<> Unpacker::make_opaque(int parent, const std::string& leaf) {
   sys::Fd fd(::openat(parent, leaf.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return fail_errno("open directory");
-  if (::fsetxattr(fd.get(), "trusted.overlay.opaque", "y", 1, 0) != 0) return fail_errno("set trusted.overlay.opaque");
-  return {};
+  return mark_opaque(fd.get());
 }
 
 // A whiteout hides what lower layers have, never what this layer brings.
@@ -142,8 +147,7 @@ Result<> Unpacker::white_out(std::string_view directory, std::string_view leaf) 
     TRY_ASSIGN(int parent, parent_of(directory));
     sys::Fd fd(::openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd) return fail_errno("open directory");
-    if (::fsetxattr(fd.get(), "trusted.overlay.opaque", "y", 1, 0) != 0) return fail_errno("set trusted.overlay.opaque");
-    return {};
+    return mark_opaque(fd.get());
   }
   if (leaf.starts_with(kWhiteoutMeta)) return {};
   std::string hidden(leaf.substr(kWhiteout.size()));

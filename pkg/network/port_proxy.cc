@@ -10,6 +10,7 @@
 #include "base/strings.h"
 #include "network/udp_relay.h"
 #include "sys/stream.h"
+#include "sys/world_socket.h"
 
 namespace monopod::network {
 namespace {
@@ -43,8 +44,7 @@ Address address_of(const IpAddress& ip, std::uint16_t port) {
 }
 
 Result<sys::Fd> listen_on(const IpAddress& ip, std::uint16_t port, bool tcp) {
-  sys::Fd fd(::socket(ip.is_v6() ? AF_INET6 : AF_INET, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return fail_errno("socket");
+  TRY_ASSIGN(sys::Fd fd, sys::make_world_socket(ip.is_v6() ? AF_INET6 : AF_INET, tcp ? SOCK_STREAM : SOCK_DGRAM));
   int one = 1;
   if (tcp) (void)::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   Address at = address_of(ip, port);

@@ -106,6 +106,10 @@ struct CgroupOptions {
   std::vector<std::string> controllers;  // hierarchies (v1) and controllers (v2) to use besides memory, cpu and pids
 };
 Result<std::unique_ptr<Cgroups>> open_cgroups(const CgroupOptions& options = {});
+// Where none may be made (an ordinary user without a delegated one): nothing is limited, counted or frozen.
+std::unique_ptr<Cgroups> make_no_cgroups();
+// Makes and removes a group of this name, to see.
+bool may_make_groups(Cgroups& groups, const std::string& group);
 
 // docs of the conversion: OCI runtime spec, cgroup v2 cpu.weight = 1 + ((shares - 2) * 9999) / 262142.
 std::uint64_t cpu_weight_of_shares(std::uint64_t shares);

@@ -44,6 +44,34 @@ Result<> run_helper(const char* program, pid_t pid, const std::vector<IdMap>& ma
 
 }  // namespace
 
+bool in_initial_user_namespace() {
+  static const bool initial = [] {
+    auto map = read_host_file("/proc/self/uid_map");
+    return !map || trim(*map).ends_with("4294967295");
+  }();
+  return initial;
+}
+
+bool has_group_id(unsigned id) {
+  auto map = read_host_file("/proc/self/gid_map");
+  if (!map) return true;
+  for (std::string_view line : split(*map, '\n')) {
+    std::vector<std::uint64_t> numbers;
+    for (std::string_view word : split(line, ' '))
+      if (auto n = parse_int<std::uint64_t>(word)) numbers.push_back(*n);
+    if (numbers.size() == 3 && id >= numbers[0] && id < numbers[0] + numbers[2]) return true;
+  }
+  return false;
+}
+
+bool may_set_groups() {
+  static const bool may = [] {
+    auto text = read_host_file("/proc/self/setgroups");
+    return !text || trim(*text) != "deny";
+  }();
+  return may;
+}
+
 Result<> write_id_maps(pid_t pid, const std::vector<IdMap>& uids, const std::vector<IdMap>& gids) {
   Result<> groups = write_host_file(cat("/proc/", pid, "/gid_map"), format_map(gids));
   if (!groups && groups.error().code() == Code::kPermissionDenied) {

@@ -88,4 +88,20 @@ Result<> unpin_namespaces(const std::string& directory) {
   return {};
 }
 
+Result<std::vector<int>> processes_with(int pid) {
+  auto namespace_of = [](std::string_view process) -> std::string {
+    std::array<char, 64> target;
+    ssize_t n = ::readlink(cat("/proc/", process, "/ns/pid").c_str(), target.data(), target.size());
+    return std::string(target.data(), n > 0 ? static_cast<std::size_t>(n) : 0);
+  };
+  std::string wanted = namespace_of(cat(pid));
+  if (wanted.empty()) return fail_errno(cat("process ", pid));
+  TRY_ASSIGN(Root proc, Root::open("/proc"));
+  TRY_ASSIGN(std::vector<DirEntry> entries, proc.read_directory("."));
+  std::vector<int> out;
+  for (const DirEntry& entry : entries)
+    if (auto number = parse_int<int>(entry.name); number && namespace_of(entry.name) == wanted) out.push_back(*number);
+  return out;
+}
+
 }  // namespace monopod::sys

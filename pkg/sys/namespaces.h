@@ -17,6 +17,16 @@ Result<Fd> open_namespace(const std::string& path);
 // The calling thread's own: name is "net", "mnt", "ipc", "uts", "pid", "cgroup", "user".
 Result<Fd> own_namespace(const char* name);
 
+// Whether root here is root of the host.
+bool in_initial_user_namespace();
+
+// Whether our user namespace has a group of this number.
+bool has_group_id(unsigned id);
+// Whether processes of our user namespace may change their supplementary groups (user_namespaces(7)).
+bool may_set_groups();
+// Processes of the PID namespace that pid is in, pid among them. kNotFound where it has gone.
+Result<std::vector<int>> processes_with(int pid);
+
 // One line of /proc/PID/uid_map: size ids from inside on are those from outside on.
 struct IdMap {
   std::uint32_t inside = 0;

@@ -105,7 +105,7 @@ long clone_process(struct clone_args& args) { return ::syscall(SYS_clone3, &args
 // The process in between: joins, clones its sibling, says the sibling's number (or minus the error) and ends.
 [[noreturn]] void run_middle(const SpawnOptions& options, const ChildPlan& plan, int* scratch, struct clone_args args, int answer) {
   std::int32_t said = 0;
-  if (::setns(options.user_namespace_fd, CLONE_NEWUSER) < 0) said = -errno;
+  if (options.user_namespace_fd >= 0 && ::setns(options.user_namespace_fd, CLONE_NEWUSER) < 0) said = -errno;
   if (said == 0 && options.pid_namespace_fd >= 0 && ::setns(options.pid_namespace_fd, CLONE_NEWPID) < 0) said = -errno;
   if (said == 0) {
     args.flags = (args.flags & ~static_cast<std::uint64_t>(CLONE_PIDFD)) | CLONE_PARENT;
@@ -182,7 +182,8 @@ Result<Pidfd> spawn(const SpawnOptions& options) {
     plan.gate = gate.get();
     plan.key = key.get();
   }
-  bool joins = options.user_namespace_fd >= 0;
+  // Root of a user namespace could not come back into its own PID namespace, which is the host's.
+  bool joins = options.user_namespace_fd >= 0 || (options.pid_namespace_fd >= 0 && !in_initial_user_namespace());
   Fd answer;
   Fd say;
   if (joins) {

@@ -9,6 +9,7 @@
 
 #include "async/as_result.h"
 #include "base/strings.h"
+#include "sys/world_socket.h"
 
 namespace monopod::network::dns {
 namespace {
@@ -32,7 +33,8 @@ Task<Result<Answer>> udp(Rng& rng, Upstream server, std::string question) {
   Socket<asio::ip::udp> socket(co_await async::this_executor());
   asio::ip::udp::endpoint peer(to_asio(server.ip), server.port);
   boost::system::error_code ec;
-  socket.open(peer.protocol(), ec);
+  CO_TRY_ASSIGN(sys::Fd made, sys::make_world_socket(peer.protocol().family(), SOCK_DGRAM));
+  socket.assign(peer.protocol(), made.release(), ec);
   if (!ec) socket.connect(peer, ec);  // the kernel drops what comes from elsewhere
   if (ec) co_return fail(error_from(ec, cat("dns server ", format_ip(server.ip))));
   const auto id = static_cast<std::uint16_t>(rng.next());
@@ -55,7 +57,11 @@ Task<Result<Answer>> udp(Rng& rng, Upstream server, std::string question) {
 Task<Result<Answer>> tcp(Rng& rng, Upstream server, std::string question) {
   asio::basic_stream_socket<asio::ip::tcp, async::Executor> socket(co_await async::this_executor());
   auto failed = [&](const boost::system::error_code& e) { return fail(error_from(e, cat("dns server ", format_ip(server.ip), " over tcp"))); };
-  boost::system::error_code ec = co_await socket.async_connect({to_asio(server.ip), server.port}, as_code);
+  asio::ip::tcp::endpoint peer(to_asio(server.ip), server.port);
+  CO_TRY_ASSIGN(sys::Fd made, sys::make_world_socket(peer.protocol().family(), SOCK_STREAM));
+  boost::system::error_code ec;
+  socket.assign(peer.protocol(), made.release(), ec);
+  if (!ec) ec = co_await socket.async_connect(peer, as_code);
   if (ec) co_return failed(ec);
   const auto id = static_cast<std::uint16_t>(rng.next());
   std::string query = format_query(id, question, false);
