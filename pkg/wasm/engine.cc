@@ -64,9 +64,25 @@ Result<std::shared_ptr<const Module>> Module::load(const Engine& engine, std::ve
   out->code_ = std::make_unique<CodeCache>(*out->data_, CodeOptions{.fuel = options.fuel, .counted = options.engine == EngineKind::kAuto, .diverted = options.engine == EngineKind::kJit});
   out->warm_ = options.warm;
   if (options.engine != EngineKind::kInterpreter) out->tier_ = make_tier(*out->data_, *out->code_, options, engine.worker_);
+  if (out->tier_ != nullptr && options.code_store != nullptr && out->data_->bytes.size() >= options.stored_module_bytes_min) {
+    out->store_ = options.code_store;
+    out->code_key_ = code_key(*out->data_, options.fuel);
+    // What is not there, or not to be trusted, is compiled.
+    Result<std::shared_ptr<const MappedCode>> found = out->store_->find(out->code_key_);
+    if (found && out->tier_->adopt((*found)->snapshot(), (*found)->fd(), MappedCode::offset())) out->mapped_ = std::move(*found);
+  }
   return std::shared_ptr<const Module>(std::move(out));
 }
 Module::~Module() = default;
+
+Result<bool> Module::keep_code() const {
+  if (store_ == nullptr) return false;
+  std::string snapshot = tier_->snapshot();
+  if (snapshot.empty()) return false;
+  TRY(store_->put(code_key_, snapshot));
+  return true;
+}
+
 std::size_t Module::code_bytes() const { return code_->bytes() + (tier_ != nullptr ? tier_->bytes() : 0); }
 
 Result<std::span<std::uint8_t>> Memory::view(std::uint64_t offset, std::uint64_t count) const {

@@ -30,6 +30,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "wasm/code_store.h"
 #include "wasm/limits.h"
 #include "wasm/pool.h"
 #include "wasm/runtime.h"
@@ -49,6 +50,9 @@ struct EngineOptions {
   // kAuto: compiles on a thread of its own; else where the heat was noticed. And what is warm: so many rounds of a loop, or a tenth of them in calls.
   bool background = true;
   std::uint32_t warm = 2'000;
+  // Where compiled code is looked for, and what is smaller is not; null: nowhere. Module::keep_code() adds to it.
+  std::shared_ptr<const CodeStore> code_store;
+  std::size_t stored_module_bytes_min = 0;
 };
 // Why kJit would be refused on this machine: "compiled code is for x86-64"; empty where it is not.
 std::string_view jit_unavailable();
@@ -79,11 +83,17 @@ class Module {
   std::size_t code_bytes() const;  // of the register code and machine code made so far
   Tier* tier() const { return tier_.get(); }  // null: interpreted only
   std::uint32_t warm() const { return warm_; }
+  bool code_found() const { return mapped_ != nullptr; }  // in the store
+  // Writes what is compiled to the engine's store, where that is more than was found there. False: there was nothing to write.
+  Result<bool> keep_code() const;
 
  private:
   Module() = default;
   std::shared_ptr<ModuleData> data_;
   std::unique_ptr<CodeCache> code_;
+  std::shared_ptr<const CodeStore> store_;  // null: this module's code is not kept
+  CodeKey code_key_{};
+  std::shared_ptr<const MappedCode> mapped_;
   std::unique_ptr<Tier> tier_;
   std::uint32_t warm_ = 0;
 };

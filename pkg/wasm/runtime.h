@@ -137,6 +137,8 @@ struct Vm {
   MemoryObject* memory = nullptr;
   TableObject* table = nullptr;         // 0
   const std::atomic<const void*>* natives = nullptr;  // entries by index over all functions; null for imports
+  const std::atomic<const void*>* foreigns = nullptr; // by type index: for functions of the host and of other instances
+  const void* const* helpers = nullptr;               // what machine code calls: it holds no address itself, so that it can be kept in a file
   std::atomic<const void*> epoch{this};               // read at loop heads: an interruption makes it an address that cannot be
   std::atomic<std::uintptr_t> native_limit{~std::uintptr_t{0}};  // of the stack pointer, at function entries; all ones: stop
   const FunctionObject* callee = nullptr;             // of an indirect call under way
@@ -171,6 +173,11 @@ class Tier {
   virtual std::size_t compile_all() = 0;
   virtual std::size_t functions_compiled() const = 0;     // so far
   virtual std::size_t bytes() const = 0;                  // of machine code
+  // What is compiled so far, for memories as they usually are, as bytes that adopt() of the same build takes back; empty where that is nothing, or cannot be.
+  virtual std::string snapshot() const = 0;
+  // In place of compiling, before anything else was. snapshot: as it was written, mapped from offset (whole pages) of a file that nobody will change; it is mapped
+  // to run in place. False: it is not of this module, or there is no executable memory; nothing was done.
+  virtual bool adopt(std::span<const std::uint8_t> snapshot, int fd, std::uint64_t offset) = 0;
 };
 // Counted by the interpreter where a tier stands behind it: loop heads once, calls kCallHeat times. From Vm::warm on the tier is told.
 inline constexpr std::uint32_t kCallHeat = 10;

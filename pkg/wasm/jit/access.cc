@@ -92,7 +92,8 @@ InvokeNode* FunctionCompiler::help(const void* helper, u32 arguments, bool retur
   if (returns) signature.setRet(TypeId::kUInt64);
   Gp target = make_int(), vm = make_int();
   cc_.mov(vm, vm_);
-  cc_.mov(target, reinterpret_cast<u64>(helper));
+  load_word(target, at(vm_, offsetof(Vm, helpers)));
+  load_word(target, at(target, helper_number(helper) * 8));
   InvokeNode* node = invoke_node(target, signature);
   node->setArg(0, vm);
   for (u32 i = 0; i < arguments; ++i) node->setArg(i + 1, registers[i]);

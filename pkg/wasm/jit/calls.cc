@@ -126,13 +126,13 @@ void FunctionCompiler::call_import(u32 function) {
 }
 
 // A function of this instance by its entry; any other one by a stub that asks vm->callee.
-void FunctionCompiler::call_object(const Gp& object_at, u32 type_number, const FuncType& type, std::vector<Value>& arguments) {
+void FunctionCompiler::call_object(const Gp& object_at, u32 type_index, const FuncType& type, std::vector<Value>& arguments) {
   Gp target = make_int(), foreign = make_int();
-  const void* stub = native_.foreign(type_number, type);
-  if (stub == nullptr) return unsupported();
+  if (!native_.make_foreign(type_index)) return unsupported();
   store_word(at(vm_, offsetof(Vm, callee)), object_at);
   load_word(target, at(object_at, offsetof(FunctionObject, native)));
-  cc_.mov(foreign, reinterpret_cast<u64>(stub));
+  load_word(foreign, at(vm_, offsetof(Vm, foreigns)));
+  load_word(foreign, at(foreign, std::size_t{type_index} * 8));
   load_word(target, at(target, 0));
   callee_or(target, object_at, foreign);
   invoke([this, &target](const auto& signature) { return invoke_node(target, signature); }, type, arguments);
@@ -154,7 +154,7 @@ bool FunctionCompiler::call_indirect() {
   place(Trap::kUninitialized);  // a null element: nothing is mapped there
   compare_with(at(function, offsetof(FunctionObject, type), 4), number);
   trap_if(target::kNotEqual, Trap::kSignature);
-  call_object(function, number, type, arguments);
+  call_object(function, type_index, type, arguments);
   return true;
 }
 
@@ -166,7 +166,7 @@ bool FunctionCompiler::call_reference() {
   Gp function = gp(pop());
   std::vector<Value> arguments = pop_arguments(type);
   trap_if_zero(function, Trap::kNullReference);
-  call_object(function, module_.types[type_index], type, arguments);
+  call_object(function, type_index, type, arguments);
   return true;
 }
 

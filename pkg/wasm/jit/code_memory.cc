@@ -5,6 +5,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cstring>
+
 #include "sys/fd.h"
 #include "wasm/limits.h"
 
@@ -51,6 +53,16 @@ CodeMemory::Room CodeMemory::take(std::size_t bytes, std::size_t alignment) {
   if (bytes > bytes_ || from > bytes_ - bytes) return {};
   used_ = from + bytes;
   return {write_ + from, run_ + from};
+}
+
+bool CodeMemory::adopt(std::span<const std::uint8_t> code, int fd, std::uint64_t offset) {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  std::size_t whole = (code.size() + page - 1) / page * page;
+  if (used_ != 0 || whole > bytes_) return false;
+  if (::mmap(run_, code.size(), PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd, static_cast<off_t>(offset)) == MAP_FAILED) std::memcpy(write_, code.data(), code.size());
+  used_ = whole;
+  publish();
+  return true;
 }
 
 #if defined(__aarch64__)

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 namespace monopod::wasm::jit {
 
@@ -20,6 +21,9 @@ class CodeMemory {
   };
   // The next bytes of it, at a multiple of alignment (a power of two); run is null where it is full. Nothing is taken back before the end.
   Room take(std::size_t bytes, std::size_t alignment = 16);
+  // Puts what another CodeMemory had taken at the front of a new one: mapped from the file (at a multiple of the page size), or, where it may not run from there,
+  // copied. False: there is no room.
+  bool adopt(std::span<const std::uint8_t> code, int fd, std::uint64_t offset);
   // To be called before anybody is told where what was taken since is: makes every thread's instruction fetch see what was written there.
   void publish();
   bool holds(std::uintptr_t address) const { return address - reinterpret_cast<std::uintptr_t>(run_) < bytes_; }

@@ -1,6 +1,7 @@
 #include "wasm/jit/helpers.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "wasm/jit/tier.h"
@@ -104,5 +105,21 @@ std::uint64_t help_table_grow(Vm* vm, std::uint64_t table, std::uint64_t count, 
 }
 
 void help_elements_drop(Vm* vm, std::uint64_t segment) { vm->elements_dropped[segment] = true; }
+
+// ---- by number
+
+static const void* const kHelpers[] = {
+    reinterpret_cast<const void*>(&help_interpret), reinterpret_cast<const void*>(&help_foreign), reinterpret_cast<const void*>(&help_import),
+    reinterpret_cast<const void*>(&help_prepare), reinterpret_cast<const void*>(&help_memory_copy), reinterpret_cast<const void*>(&help_memory_fill),
+    reinterpret_cast<const void*>(&help_memory_init), reinterpret_cast<const void*>(&help_memory_grow), reinterpret_cast<const void*>(&help_data_drop),
+    reinterpret_cast<const void*>(&help_table_copy), reinterpret_cast<const void*>(&help_table_fill), reinterpret_cast<const void*>(&help_table_init),
+    reinterpret_cast<const void*>(&help_table_grow), reinterpret_cast<const void*>(&help_elements_drop),
+};
+const void* const* helper_table() { return kHelpers; }
+std::size_t helper_number(const void* helper) {
+  auto at = std::ranges::find(kHelpers, helper);
+  if (at == std::end(kHelpers)) std::abort();  // one that is not listed above
+  return static_cast<std::size_t>(at - kHelpers);
+}
 
 }  // namespace monopod::wasm::jit

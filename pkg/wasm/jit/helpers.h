@@ -23,4 +23,8 @@ Flag help_table_init(Vm* vm, std::uint64_t table, std::uint64_t to, std::uint64_
 std::uint64_t help_table_grow(Vm* vm, std::uint64_t table, std::uint64_t count, std::uint64_t value);
 void help_elements_drop(Vm* vm, std::uint64_t segment);
 
+// All of the above, for Vm::helpers, and where in it one stands.
+const void* const* helper_table();
+std::size_t helper_number(const void* helper);
+
 }  // namespace monopod::wasm::jit

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "wasm/backtrace.h"
+#include "wasm/jit/helpers.h"
 #include "wasm/jit/worker.h"
 #include "wasm/limits.h"
 
@@ -35,13 +36,23 @@ NativeCode::NativeCode(const ModuleData& data, bool with_fuel, bool for_guarded)
       guarded(for_guarded),
       natives_(std::make_unique<std::atomic<const void*>[]>(data.functions.size())),
       enters_(std::make_unique<std::atomic<Enter>[]>(data.functions.size())),
-      states_(std::make_unique<std::atomic<State>[]>(data.functions.size())) {}
+      states_(std::make_unique<std::atomic<State>[]>(data.functions.size())),
+      foreigns_(std::make_unique<std::atomic<const void*>[]>(data.types.size())) {}
 
 // At the first compilation: most modules of a host that interprets first never come to it.
 bool NativeCode::begin() {
   std::lock_guard lock(mutex_);
   if (begun_) return memory_ != nullptr;
   begun_ = true;
+  if (!make_memory()) return false;
+  by_slots_ = as_enter(emit([](target::Assembler& a) { emit_enter(a, {}, true); }));
+  const std::uint8_t* first_call = emit(emit_first_call);
+  for (std::uint32_t i = module.imported_functions; i < module.functions.size(); ++i) natives_[i].store(jump_stub(i, first_call), std::memory_order_relaxed);
+  memory_->publish();
+  return true;
+}
+
+bool NativeCode::make_memory() {
   memory_ = CodeMemory::make();
   if (memory_ != nullptr && !add_code(memory_->from(), memory_->to(), *this)) memory_.reset();
   if (memory_ == nullptr) return false;
@@ -52,10 +63,6 @@ bool NativeCode::begin() {
     memory_.reset();
     return false;
   }
-  by_slots_ = as_enter(emit([](target::Assembler& a) { emit_enter(a, {}, true); }));
-  const std::uint8_t* first_call = emit(emit_first_call);
-  for (std::uint32_t i = module.imported_functions; i < module.functions.size(); ++i) natives_[i].store(jump_stub(i, first_call), std::memory_order_relaxed);
-  memory_->publish();
   return true;
 }
 
@@ -100,12 +107,14 @@ const void* NativeCode::stay_interpreted(std::uint32_t function, const void* exp
   return stub;
 }
 
-const void* NativeCode::foreign(std::uint32_t type_number, const FuncType& type) {
+bool NativeCode::make_foreign(std::uint32_t type_index) {
   std::lock_guard lock(mutex_);
-  const void*& stub = foreign_stubs_[type_number];
-  if (stub == nullptr) stub = emit([&type](target::Assembler& a) { emit_foreign(a, type); });
+  if (foreigns_[type_index].load(std::memory_order_relaxed) != nullptr) return true;
+  const void*& stub = foreign_stubs_[module.types[type_index]];
+  if (stub == nullptr) stub = emit([this, type_index](target::Assembler& a) { emit_foreign(a, *module.type_of[type_index]); });
   memory_->publish();
-  return stub;
+  foreigns_[type_index].store(stub, std::memory_order_release);
+  return stub != nullptr;
 }
 
 bool NativeCode::claim(const Job& job) {
@@ -156,25 +165,26 @@ const void* NativeCode::loop_entry(const Job& job) const {
   return at == loops_.end() ? nullptr : at->second;
 }
 
-const CompiledFunction* NativeCode::find(std::uintptr_t pc) const {
+std::optional<NativeCode::Found> NativeCode::find(std::uintptr_t pc) const {
   std::lock_guard lock(mutex_);
+  if (std::optional<Found> adopted = find_adopted(pc); adopted) return adopted;
   auto after = by_address_.upper_bound(pc);
-  if (after == by_address_.begin()) return nullptr;
+  if (after == by_address_.begin()) return std::nullopt;
   const CompiledFunction& f = std::prev(after)->second;
-  return pc < f.to ? &f : nullptr;
+  return pc < f.to ? std::optional<Found>({f.function, f.from, f.frame_bytes, f.link_bytes, f.places}) : std::nullopt;
 }
 
 void NativeCode::on_trap(Machine& machine, std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link) {
   Backtrace trace(machine.backtrace);
   std::uintptr_t before = 0;
   bool at_call = false;  // then pc is where the call returns to, which may be another place
-  if (find(pc) == nullptr) {  // a stub whose callee failed: the stack is as its caller's call left it
+  if (!find(pc)) {  // a stub whose callee failed: the stack is as its caller's call left it
     pc = target::kLinkRegister ? link : *stack++;
     at_call = true;
   }
   for (bool first = true;; first = false, at_call = true) {
-    const CompiledFunction* f = find(at_call ? pc - 1 : pc);
-    if (f == nullptr) return;
+    std::optional<Found> f = find(at_call ? pc - 1 : pc);
+    if (!f) return;
     auto at = static_cast<std::uint32_t>(pc - f->from);
     auto after = std::ranges::upper_bound(f->places, at_call ? at - 1 : at, {}, &Place::native);
     Place place = after == f->places.begin() ? Place{} : *std::prev(after);
@@ -214,7 +224,23 @@ NativeCode& JitTier::make_code(bool guarded) {
 }
 
 void JitTier::attach(Vm& vm) {
-  vm.natives = make_code(vm.memory == nullptr || vm.memory->guarded).natives();
+  NativeCode& code = make_code(vm.memory == nullptr || vm.memory->guarded);
+  vm.natives = code.natives();
+  vm.foreigns = code.foreigns();
+  vm.helpers = helper_table();
+}
+
+std::string JitTier::snapshot() const { return codes_[true] != nullptr ? codes_[true]->snapshot() : std::string(); }
+
+bool JitTier::adopt(std::span<const std::uint8_t> snapshot, int fd, std::uint64_t offset) {
+  NativeCode& code = make_code(true);
+  if (!code.adopt(snapshot, fd, offset)) return false;
+  for (std::uint32_t i = module_.imported_functions; i < module_.functions.size(); ++i) {
+    NativeCode::State state = code.state(i);
+    if (state == NativeCode::State::kReady) compiled_.fetch_add(1, std::memory_order_relaxed);
+    if (state != NativeCode::State::kNone) divert(cache_, i, state == NativeCode::State::kReady);
+  }
+  return true;
 }
 
 std::size_t JitTier::compile_all() {

@@ -7,13 +7,16 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "wasm/jit/code_memory.h"
 #include "wasm/jit/compiled.h"
 #include "wasm/jit/jit.h"
 #include "wasm/jit/signals.h"
+#include "wasm/jit/snapshot.h"
 #include "wasm/jit/stubs.h"
 
 namespace monopod::wasm::jit {
@@ -43,8 +46,13 @@ class NativeCode : public CodeOwner {
   const std::atomic<const void*>* natives() const { return natives_.get(); }
   // Calls of it that machine code makes are interpreted while it is not compiled. expected: what natives() says now. Returns where to go.
   const void* stay_interpreted(std::uint32_t function, const void* expected);
-  const void* foreign(std::uint32_t type_number, const FuncType& type);  // a stub
+  const std::atomic<const void*>* foreigns() const { return foreigns_.get(); }
+  bool make_foreign(std::uint32_t type_index);  // its stub; false: no room
   std::size_t bytes() const;
+
+  // snapshot.cc; see Tier.
+  std::string snapshot() const;
+  bool adopt(std::span<const std::uint8_t> bytes, int fd, std::uint64_t offset);
 
   void on_trap(Machine& machine, std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link) override;
 
@@ -53,8 +61,17 @@ class NativeCode : public CodeOwner {
 
  private:
   friend class FunctionCompiler;
+  // Of a function that was compiled here, or of one that was adopted.
+  struct Found {
+    std::uint32_t function = 0;
+    std::uintptr_t from = 0;
+    std::uint32_t frame_bytes = 0, link_bytes = 0;
+    std::span<const Place> places;
+  };
   bool begin();
-  const CompiledFunction* find(std::uintptr_t pc) const;
+  bool make_memory();
+  std::optional<Found> find(std::uintptr_t pc) const;
+  std::optional<Found> find_adopted(std::uintptr_t pc) const;
   template <typename F>
   const std::uint8_t* emit(F body);
   const std::uint8_t* jump_stub(std::uint32_t function, const void* to);
@@ -66,12 +83,14 @@ class NativeCode : public CodeOwner {
   std::unique_ptr<std::atomic<const void*>[]> natives_;
   std::unique_ptr<std::atomic<Enter>[]> enters_;
   std::unique_ptr<std::atomic<State>[]> states_;
+  std::unique_ptr<std::atomic<const void*>[]> foreigns_;
   std::set<Job> loops_claimed_;
   std::map<Job, const void*> loops_;
   std::map<std::uintptr_t, CompiledFunction> by_address_;
   std::map<std::uint32_t, Enter> enter_stubs_;           // by type number
   std::map<std::uint32_t, const void*> interpret_stubs_, foreign_stubs_;
   Enter by_slots_ = nullptr;
+  Snapshot adopted_;
 };
 
 class JitTier : public Tier {
@@ -85,6 +104,8 @@ class JitTier : public Tier {
   std::size_t compile_all() override;
   std::size_t functions_compiled() const override { return compiled_.load(std::memory_order_relaxed); }
   std::size_t bytes() const override;
+  std::string snapshot() const override;
+  bool adopt(std::span<const std::uint8_t> snapshot, int fd, std::uint64_t offset) override;
   const void* prepare(Vm& vm, std::uint32_t function);
 
   void work(NativeCode& code, const Job& job);  // compiles, publishes

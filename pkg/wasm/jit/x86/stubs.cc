@@ -23,8 +23,13 @@ void store_float(x86::Assembler& a, ValType t, const x86::Mem& to, const x86::Xm
 }
 x86::Mem slot_of(const x86::Gp& base, std::uint32_t slot) { return x86::ptr(base, static_cast<std::int32_t>(slot * 8)); }
 
+void call_helper(x86::Assembler& a, const void* helper) {
+  a.mov(x86::rax, x86::ptr(kVmRegister, offsetof(Vm, helpers)));
+  a.call(x86::ptr(x86::rax, static_cast<std::int32_t>(helper_number(helper) * 8)));
+}
+
 // Parameters to the machine's stack, the helper, the result from there. Slots in rbx afterwards.
-void emit_to_slots(x86::Assembler& a, const FuncType& type, std::uint64_t helper, bool passes_index) {
+void emit_to_slots(x86::Assembler& a, const FuncType& type, const void* helper, bool passes_index) {
   Label failed = a.newLabel();
   bool packs = in_registers(type);
   a.push(x86::rbx);
@@ -51,8 +56,7 @@ void emit_to_slots(x86::Assembler& a, const FuncType& type, std::uint64_t helper
   } else {
     a.mov(x86::rsi, x86::rbx);
   }
-  a.mov(x86::rax, helper);
-  a.call(x86::rax);
+  call_helper(a, helper);
   a.test(x86::eax, x86::eax);
   a.jz(failed);
   if (packs && !type.results.empty()) {
@@ -109,8 +113,8 @@ void emit_enter(x86::Assembler& a, const FuncType& type, bool by_slots) {
   a.ret();
 }
 
-void emit_interpret(x86::Assembler& a, const FuncType& type) { emit_to_slots(a, type, reinterpret_cast<std::uint64_t>(&help_interpret), true); }
-void emit_foreign(x86::Assembler& a, const FuncType& type) { emit_to_slots(a, type, reinterpret_cast<std::uint64_t>(&help_foreign), false); }
+void emit_interpret(x86::Assembler& a, const FuncType& type) { emit_to_slots(a, type, reinterpret_cast<const void*>(&help_interpret), true); }
+void emit_foreign(x86::Assembler& a, const FuncType& type) { emit_to_slots(a, type, reinterpret_cast<const void*>(&help_foreign), false); }
 
 void emit_first_call(x86::Assembler& a) {
   constexpr std::int32_t kVectors = target::kFloats * 16;
@@ -119,8 +123,7 @@ void emit_first_call(x86::Assembler& a) {
   for (std::uint32_t i = 0; i < target::kFloats; ++i) a.vmovups(x86::ptr(x86::rsp, static_cast<std::int32_t>(i * 16)), x86::xmm(i));
   a.mov(x86::rdi, kVmRegister);
   a.mov(x86::esi, x86::eax);
-  a.mov(x86::rax, reinterpret_cast<std::uint64_t>(&help_prepare));
-  a.call(x86::rax);
+  call_helper(a, reinterpret_cast<const void*>(&help_prepare));
   a.mov(x86::r11, x86::rax);
   for (std::uint32_t i = 0; i < target::kFloats; ++i) a.vmovups(x86::xmm(i), x86::ptr(x86::rsp, static_cast<std::int32_t>(i * 16)));
   a.add(x86::rsp, kVectors);

@@ -1,0 +1,83 @@
+// Machine code on disk: modules that were compiled once start compiled. A directory of its owner alone, with a key of its owner alone; every file is authenticated
+// with it (HMAC-SHA-256) before anything of it runs, and is for one module, one build of this program and one sort of processor.
+//
+//   <directory>/key          32 random bytes, mode 0600
+//   <directory>/<name>.code  a head of one page: what it is for, its authentication; then Tier::snapshot()'s bytes
+//
+// A file is written beside its place and renamed. What was used longest ago goes first where there is more than bytes_max. Any number of processes may use a
+// directory at once: a file that is removed while it runs stays mapped.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "sys/fd.h"
+
+namespace monopod::wasm {
+
+struct ModuleData;
+
+inline constexpr std::uint64_t kCodeStoreBytesMax = std::uint64_t{512} << 20;
+inline constexpr std::uint64_t kCodeFileBytesMax = std::uint64_t{256} << 20;
+inline constexpr std::size_t kCachedModuleBytesMin = 256 << 10;  // smaller ones are compiled in less time than is worth a file, unless it is asked for
+
+using CodeKey = std::array<std::uint8_t, 32>;
+// Of a module's bytes and the numbers of its types, this build, this processor, and whether code counts fuel.
+CodeKey code_key(const ModuleData& module, bool fuel);
+
+// A file that was authenticated, mapped.
+class MappedCode {
+ public:
+  MappedCode(sys::Fd fd, std::span<const std::uint8_t> whole) : fd_(std::move(fd)), whole_(whole) {}
+  ~MappedCode();
+  MappedCode(const MappedCode&) = delete;
+  MappedCode& operator=(const MappedCode&) = delete;
+  std::span<const std::uint8_t> snapshot() const;
+  int fd() const { return fd_.get(); }
+  static std::uint64_t offset();  // of the snapshot in the file
+
+ private:
+  sys::Fd fd_;
+  std::span<const std::uint8_t> whole_;
+};
+
+class CodeStore {
+ public:
+  struct Entry {
+    std::string name;  // as above, without its folder
+    std::uint64_t bytes = 0;
+    std::int64_t used_s = 0;  // since 1970
+    std::string damage;       // why it would be refused; empty where it is good
+    bool of_this_build = false;
+  };
+
+  // Makes what is missing. kPermissionDenied where the directory or the key belong to somebody else, or others may write to them.
+  static Result<std::unique_ptr<CodeStore>> open(const std::string& directory, std::uint64_t bytes_max = kCodeStoreBytesMax);
+  // Where it is without being told: below $XDG_CACHE_HOME or ~/.cache, for root in /var/cache. Empty where there is neither.
+  static std::string default_directory();
+
+  // kNotFound where there is none; kDataLoss where it is damaged, forged, or for another module, build or processor.
+  Result<std::shared_ptr<const MappedCode>> find(const CodeKey& key) const;
+  Result<> put(const CodeKey& key, std::string_view snapshot) const;
+  std::vector<Entry> list() const;  // the most recently used first
+  // Removes damaged files and those of other builds, then the least recently used ones until no more than keep_bytes are left. How many went.
+  std::size_t clean(std::uint64_t keep_bytes) const;
+  const std::string& directory() const { return directory_; }
+
+ private:
+  CodeStore(std::string directory, std::string key, std::uint64_t bytes_max) : directory_(std::move(directory)), key_(std::move(key)), bytes_max_(bytes_max) {}
+  std::string path_of(const std::string& name) const { return directory_ + "/" + name; }
+  std::vector<Entry> list_files() const;
+  std::size_t remove_oldest(std::uint64_t keep_bytes) const;
+  Result<std::shared_ptr<const MappedCode>> open_file(const std::string& name, const CodeKey* wanted, bool& of_this_build) const;
+
+  std::string directory_, key_;
+  std::uint64_t bytes_max_;
+};
+
+}  // namespace monopod::wasm
