@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "command.h"
+#include "sys/fd.h"
 #include "wasm/engine.h"
 
 namespace monopod::cmd {
@@ -15,8 +17,11 @@ inline constexpr int kTrapExit = 134;  // as a native program that aborts: 128 +
 
 struct WasmRunOptions {
   std::vector<std::string> directories, environment, listen, connect;
-  std::string memory_max, timeout, invoke, cache_directory;
+  std::string memory_max, timeout, invoke, cache_directory, cpu_quota;
   bool no_cache = false;
+  bool sandbox = false;
+  int sandboxed = -1;                     // hidden: this is the child; so many listeners are open from descriptor 3 on
+  std::vector<std::string> command_line;  // the whole
   std::string engine = "auto";
   std::int64_t fuel = 0;
   std::uint64_t stack_kib = wasm::kStackBytesDefault >> 10;
@@ -28,6 +33,9 @@ Result<std::uint64_t> parse_byte_count(std::string_view text);  // "64Mi", "1G",
 
 // arguments: the module's path and what the guest is given behind it. Returns the exit code of the process.
 int run_wasm(const WasmRunOptions& options, const std::vector<std::string>& arguments);
+
+// In a child of its own; the exit code is the child's. listeners: bound already, handed on.
+Result<int> run_wasm_in_sandbox(const WasmRunOptions& options, std::span<const sys::Fd> listeners);  // wasm_sandbox.cc
 
 // directory: as --cache-dir says, empty for where it is without being told.
 Result<std::shared_ptr<const wasm::CodeStore>> open_code_store(const std::string& directory);

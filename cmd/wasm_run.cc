@@ -1,5 +1,6 @@
 // `monopod wasm run`: a guest, and what of the host it is granted.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -9,12 +10,15 @@
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "base/duration.h"
 #include "base/strings.h"
 #include "wasm.h"
+#include "wasm/sandbox.h"
 #include "wasm/wasi/wasi.h"
+#include "wasm_quota.h"
 
 namespace monopod::cmd {
 namespace {
@@ -153,10 +157,29 @@ class CodeKeeper {
   std::size_t before_;
 };
 
+// Those that were asked for, or, inside a sandbox, those that the parent has bound.
+Result<std::vector<sys::Fd>> open_listeners(const WasmRunOptions& options) {
+  std::vector<sys::Fd> out;
+  for (int i = 0; i < options.sandboxed; ++i) {
+    out.emplace_back(3 + i);
+    if (::fcntl(3 + i, F_SETFD, FD_CLOEXEC) != 0) return fail_errno(cat("listener ", 3 + i));
+  }
+  if (options.sandboxed >= 0) return out;
+  for (const std::string& at : options.listen) {
+    TRY_ASSIGN(sys::Fd fd, listen_on(at));
+    out.push_back(std::move(fd));
+  }
+  return out;
+}
+
 Result<int> run_guest(const WasmRunOptions& options, const std::vector<std::string>& arguments) {
   Duration timeout{};
   if (!options.timeout.empty()) {
     TRY_ASSIGN(timeout, parse_duration(options.timeout));
+  }
+  unsigned quota_percent = 0;
+  if (!options.cpu_quota.empty()) {
+    TRY_ASSIGN(quota_percent, parse_cpu_quota(options.cpu_quota));
   }
   wasm::StoreOptions limits{.stack_bytes = options.stack_kib << 10};
   if (!options.memory_max.empty()) {
@@ -173,10 +196,7 @@ Result<int> run_guest(const WasmRunOptions& options, const std::vector<std::stri
     TRY_ASSIGN(wasm::WasiDirectory directory, open_directory(grant));
     grants.directories.push_back(std::move(directory));
   }
-  for (const std::string& at : options.listen) {
-    TRY_ASSIGN(sys::Fd fd, listen_on(at));
-    grants.listeners.push_back(std::move(fd));
-  }
+  TRY_ASSIGN(grants.listeners, open_listeners(options));
   for (const std::string& to : options.connect) {
     TRY_ASSIGN(wasm::WasiEndpoint endpoint, parse_endpoint(to));
     grants.connect.push_back(std::move(endpoint));
@@ -185,7 +205,11 @@ Result<int> run_guest(const WasmRunOptions& options, const std::vector<std::stri
   TRY(use_code_store(options, arguments[0], engine_options));
   wasm::Engine engine(engine_options);
   TRY_ASSIGN(std::shared_ptr<const wasm::Module> module, load_wasm_module(engine, arguments[0]));
-  CodeKeeper keeper(*module);
+  std::optional<CodeKeeper> keeper;
+  if (options.sandboxed < 0) keeper.emplace(*module);  // nothing can be written from in there
+  bool inside = options.sandboxed >= 0;
+  if (inside) TRY(wasm::enter_sandbox({.may_connect = !options.connect.empty()}));
+  CpuQuota quota(quota_percent);
   wasm::Store store(limits);
   wasm::Wasi wasi(std::move(grants));
   wasm::Linker linker;
@@ -219,6 +243,11 @@ Result<int> run_guest(const WasmRunOptions& options, const std::vector<std::stri
   return 0;
 }
 
+Result<int> run_in_child(const WasmRunOptions& options) {
+  TRY_ASSIGN(std::vector<sys::Fd> listeners, open_listeners(options));
+  return run_wasm_in_sandbox(options, listeners);
+}
+
 }  // namespace
 
 // Compiled code runs on the host's stack. One that is larger than the main thread's has a thread of its own.
@@ -230,7 +259,7 @@ int run_wasm(const WasmRunOptions& options, const std::vector<std::string>& argu
   } work{options, arguments};
   auto body = [](void* data) -> void* {
     auto& w = *static_cast<Work*>(data);
-    Result<int> code = run_guest(w.options, w.arguments);
+    Result<int> code = w.options.sandbox && w.options.sandboxed < 0 ? run_in_child(w.options) : run_guest(w.options, w.arguments);
     w.code = code ? *code : report(code.error());
     return nullptr;
   };

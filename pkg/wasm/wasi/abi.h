@@ -70,5 +70,6 @@ u16 read_path(const Memory& memory, u32 at, u32 bytes, std::string& out);
 void write_stat(const Memory& memory, u32 at, const struct ::stat& st);
 // fst_flags to what utimensat takes.
 u16 read_times(u64 atim, u64 mtim, u32 flags, timespec out[2]);
+int set_times(int fd, const timespec times[2]);  // as utimensat, also of what was opened O_PATH
 
 }  // namespace monopod::wasm::wasi

@@ -155,7 +155,7 @@ u32 fd_filestat_set_times(Wasi& w, Caller&, u32 fd, u64 atim, u64 mtim, u32 flag
   MONOPOD_WASI_FILE(f, fd, kFdSetTimes);
   timespec times[2];
   if (u16 bad = read_times(atim, mtim, flags, times); bad != kSuccess) return bad;
-  return ::utimensat(AT_FDCWD, sys::fd_path(host_fd(*f)).c_str(), times, 0) == 0 ? u32{kSuccess} : last_errno();
+  return set_times(host_fd(*f), times) == 0 ? u32{kSuccess} : last_errno();
 }
 
 u32 fd_prestat_get(Wasi& w, Caller& caller, u32 fd, u32 at) {

@@ -203,7 +203,7 @@ u32 path_filestat_set_times(Wasi& w, Caller& caller, u32 fd, u32 lookup, u32 at,
   }
   Result<sys::Fd> opened = place.directory->root->open_file(place.path, O_PATH);
   if (!opened) return errno_of(opened.error());
-  return done(::utimensat(AT_FDCWD, sys::fd_path(opened->get()).c_str(), times, 0));
+  return done(set_times(opened->get(), times));
 }
 
 constexpr HostFunction kPathRows[] = {

@@ -121,6 +121,45 @@ class Programs:
         self.assertNotIn("?", wat.split('(data')[0])
 
 
+    def test_a_sandbox_holds_what_was_granted_and_nothing_else(self):
+        work = tempfile.mkdtemp(dir=self.folder)
+        done = self.run_program("files", "/work", options=["--sandbox", "--dir", work + ":/work"])
+        if "gives no user namespace" in done.stderr:
+            self.skipTest(done.stderr)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        self.assertIn("read back 12 bytes", done.stdout)
+        self.assertEqual(self.run_program("streams", "x", options=["--sandbox"], stdin="line\n").returncode, 7)
+        self.assertEqual(self.run_program("limits", "trap", options=["--sandbox"]).returncode, 134)
+        path = os.path.join(self.folder, "limits.wasm")
+        with subprocess.Popen([BINARY, "wasm", "run", "--sandbox", "--timeout", "20s", "--engine", self.ENGINE, path, "spin"]) as parent:
+            try:
+                child, status = "", {}
+                deadline = time.monotonic() + 15
+                while status.get("Seccomp") != "2" and time.monotonic() < deadline:
+                    with open(f"/proc/{parent.pid}/task/{parent.pid}/children", encoding="ascii") as f:
+                        child = f.read().strip()
+                    if child:
+                        with open(f"/proc/{child}/status", encoding="ascii") as f:
+                            status = {line.split(":")[0]: line.split()[1] for line in f if len(line.split()) > 1}
+                    time.sleep(0.01)
+                self.assertEqual((status["NoNewPrivs"], status["CapEff"], status["CapBnd"], status["Seccomp"]), ("1", "0" * 16, "0" * 16, "2"))
+                for name in ("net", "mnt", "pid", "user", "ipc", "uts"):
+                    self.assertNotEqual(os.readlink(f"/proc/{child}/ns/{name}"), os.readlink(f"/proc/self/ns/{name}"), name)
+                if os.geteuid() == 0:
+                    self.assertEqual(os.listdir(f"/proc/{child}/root"), [])
+            finally:
+                parent.kill()  # and with it the child
+
+    def test_a_share_of_a_processor_is_kept_to(self):
+        before = os.times()
+        start = time.monotonic()
+        self.assertNotEqual(self.run_program("limits", "spin", options=["--cpu-quota", "20%", "--timeout", "2s"]).returncode, 0)
+        after = os.times()
+        used = (after.children_user - before.children_user) / (time.monotonic() - start)
+        self.assertLess(used, 0.35)
+        self.assertIn("want 50% or 0.5", self.run_program("limits", "spin", options=["--cpu-quota", "lots"]).stderr)
+
+
 NEEDS = "needs clang-19 and wasi-libc: apt install clang-19 wasi-libc libclang-rt-19-dev-wasm32"
 HAVE_JIT = os.uname().machine == "x86_64"
 
@@ -146,6 +185,37 @@ class OnJit(Programs, unittest.TestCase):
         small = self.run_program("limits", "recurse", options=["--stack-kib", "256"])
         depth = [int(re.search(r"… ([0-9]+) times more", text).group(1)) for text in (done.stderr, small.stderr)]
         self.assertGreater(depth[0], 100 * depth[1])
+
+
+@unittest.skipUnless(CLANG and HAVE_LIBC and HAVE_JIT, NEEDS + ", and x86-64")
+class Cache(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="wasm-cache-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        compile_all(self.folder)
+        self.cache = os.path.join(self.folder, "cache")
+
+    def monopod(self, *arguments):
+        return subprocess.run([BINARY, "wasm", *arguments], capture_output=True, text=True, timeout=60)
+
+    def test_code_that_another_process_compiled_runs_and_what_was_changed_does_not(self):
+        module = os.path.join(self.folder, "streams.wasm")
+        plain = self.monopod("run", module, "a").stdout
+        done = self.monopod("compile", "--cache-dir", self.cache, module)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("written to " + self.cache, done.stdout)
+        self.assertIn("are in " + self.cache, self.monopod("compile", "--cache-dir", self.cache, module).stdout)
+        self.assertEqual(self.monopod("run", "--cache-dir", self.cache, module, "a").stdout, plain)
+        self.assertIn(" good", self.monopod("cache", "list", "--cache-dir", self.cache).stdout)
+        name = next(n for n in os.listdir(self.cache) if n.endswith(".code"))
+        with open(os.path.join(self.cache, name), "r+b") as f:
+            f.seek(-1, os.SEEK_END)
+            f.write(b"?")
+        self.assertIn("was changed", self.monopod("cache", "list", "--cache-dir", self.cache).stdout)
+        self.assertEqual(self.monopod("run", "--cache-dir", self.cache, module, "a").stdout, plain)
+        self.assertEqual(self.monopod("cache", "clean", "--cache-dir", self.cache).stdout, "1 files removed\n")
+        os.chmod(self.cache, 0o777)
+        self.assertIn("others may write to it", self.monopod("run", "--cache-dir", self.cache, module).stderr)
 
 
 class Modules(unittest.TestCase):
