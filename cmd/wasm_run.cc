@@ -15,7 +15,9 @@
 
 #include "base/duration.h"
 #include "base/strings.h"
+#include "sys/files.h"
 #include "wasm.h"
+#include "wasm/coredump.h"
 #include "wasm/sandbox.h"
 #include "wasm/wasi/wasi.h"
 #include "wasm_quota.h"
@@ -215,15 +217,18 @@ Result<int> run_guest(const WasmRunOptions& options, const std::vector<std::stri
   wasm::Linker linker;
   wasi.link(linker);
   Deadline deadline(store, wasi, timeout);
-  auto ended = [&store, &deadline, &options](const Error& error) -> Result<int> {
+  const wasm::Instance* trapped = nullptr;
+  auto ended = [&store, &deadline, &options, &trapped, &arguments](const Error& error) -> Result<int> {
     if (store.trap() == wasm::Trap::kExit) return store.exit_code();
     if (deadline.stop()) return fail(Code::kDeadlineExceeded, cat("the guest ran longer than ", options.timeout));
     if (store.trap() == wasm::Trap::kNone) return fail(error);
     std::fprintf(stderr, "monopod: %s\n", error.message().c_str());
+    if (!options.coredump.empty() && trapped != nullptr) TRY(sys::replace_file(options.coredump, wasm::format_coredump(store, *trapped, arguments[0]), 0600));
     return kTrapExit;
   };
   Result<wasm::Instance*> instance = store.instantiate(module, linker);
   if (!instance) return ended(instance.error());
+  trapped = *instance;
   std::string name = options.invoke.empty() ? "_start" : options.invoke;
   wasm::FunctionObject* function = (*instance)->function(name);
   if (function == nullptr) {

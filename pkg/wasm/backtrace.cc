@@ -15,10 +15,16 @@ std::string hex(std::uint32_t n) {
 
 }  // namespace
 
-Backtrace::Backtrace(std::string& to) : to_(to), lines_(std::ranges::count(to, '\n')) {}
+Backtrace::Backtrace(Machine& machine) : to_(machine.backtrace), frames_(machine.trap_frames), lines_(std::ranges::count(to_, '\n')) {}
+
+void Backtrace::again() {
+  ++repeats_;
+  if (!frames_.empty() && frames_.size() < kTrapFramesMax) frames_.push_back(frames_.back());
+}
 
 void Backtrace::add(const ModuleData& module, std::uint32_t function, std::uint32_t offset) {
   flush();
+  if (frames_.size() < kTrapFramesMax) frames_.push_back({&module, function, offset});
   if (++lines_ <= kLinesMax) to_ += cat("\n  at ", module.describe_function(function), " (byte ", hex(offset), ")");
 }
 

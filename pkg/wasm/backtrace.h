@@ -5,15 +5,16 @@
 #include <string>
 
 #include "wasm/module.h"
+#include "wasm/runtime.h"
 
 namespace monopod::wasm {
 
 class Backtrace {
  public:
-  // Appends to `to`, of which the lines that other parts of the same stack wrote count.
-  explicit Backtrace(std::string& to);
+  // Appends to the machine's, of which the lines that other parts of the same stack wrote count.
+  explicit Backtrace(Machine& machine);
   ~Backtrace() { flush(); }
-  void again() { ++repeats_; }  // the place of the line before
+  void again();  // the place of the line before
   void add(const ModuleData& module, std::uint32_t function, std::uint32_t offset);
   bool full() const { return lines_ > kLinesMax; }
 
@@ -21,6 +22,7 @@ class Backtrace {
   static constexpr std::ptrdiff_t kLinesMax = 50;
   void flush();
   std::string& to_;
+  std::vector<TrapFrame>& frames_;
   std::uint64_t repeats_ = 0;
   std::ptrdiff_t lines_ = 0;
 };

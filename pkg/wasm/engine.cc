@@ -412,6 +412,7 @@ Result<> Store::start_up(Instance& instance) {
 
 bool Store::call_raw(const FunctionObject& function, std::span<std::uint64_t> slots) {
   machine_.backtrace.clear();
+  machine_.trap_frames.clear();
   machine_.message.clear();
   std::uint64_t* base = machine_.sp;
   std::size_t room = std::max(function.signature->param_slots, function.signature->result_slots);

@@ -231,6 +231,7 @@ class Instance {
   MemoryObject* memory(std::string_view name) const;
   GlobalObject* global(std::string_view name) const;
   Extern object(const Export& e) const;
+  const Vm& vm() const { return vm_; }
 
  private:
   friend class Store;
@@ -269,6 +270,7 @@ class Store {
   std::int64_t fuel() const { return machine_.fuel; }
   void set_fuel(std::int64_t fuel) { machine_.fuel = fuel; }
   Trap trap() const { return machine_.trap; }
+  const std::vector<TrapFrame>& trap_frames() const { return machine_.trap_frames; }  // of the last trap
   std::int32_t exit_code() const { return machine_.exit_code; }
 
   // Objects of the host's own, to be imported.

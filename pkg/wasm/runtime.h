@@ -90,6 +90,13 @@ struct ExceptionObject {
   bool marked = false;
 };
 
+// An activation when a trap ended it: at this byte of the module.
+struct TrapFrame {
+  const ModuleData* module = nullptr;
+  std::uint32_t function = 0, offset = 0;
+};
+inline constexpr std::size_t kTrapFramesMax = 10'000;
+
 // A store's thread of execution.
 struct Machine {
   std::uint64_t* stack = nullptr;
@@ -106,6 +113,7 @@ struct Machine {
   ExceptionObject* exception = nullptr;
   std::string message;               // of kHost and kLimit
   std::string backtrace;
+  std::vector<TrapFrame> trap_frames;  // the innermost first
   std::int32_t exit_code = 0;
   Store* store = nullptr;
   std::size_t stack_bytes = 0;

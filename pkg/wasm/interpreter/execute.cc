@@ -12,7 +12,7 @@ namespace {
 
 // The frames of one run, from the failing instruction down to where the host called.
 void add_frames(Machine& m, const Vm& vm, const Insn* ip, const std::uint64_t* fp) {
-  Backtrace trace(m.backtrace);
+  Backtrace trace(m);
   const Insn* before = nullptr;
   const RegisterCode* code = nullptr;
   while (ip != nullptr && !is_halt(ip)) {

@@ -175,7 +175,7 @@ std::optional<NativeCode::Found> NativeCode::find(std::uintptr_t pc) const {
 }
 
 void NativeCode::on_trap(Machine& machine, std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link) {
-  Backtrace trace(machine.backtrace);
+  Backtrace trace(machine);
   std::uintptr_t before = 0;
   bool at_call = false;  // then pc is where the call returns to, which may be another place
   if (!find(pc)) {  // a stub whose callee failed: the stack is as its caller's call left it

@@ -150,6 +150,19 @@ class Programs:
             finally:
                 parent.kill()  # and with it the child
 
+    def test_a_trap_leaves_a_core_dump(self):
+        core = os.path.join(self.folder, "core-" + self.ENGINE)
+        self.assertEqual(self.run_program("limits", "trap", options=["--coredump", core]).returncode, 134)
+        inspect = subprocess.run([BINARY, "wasm", "inspect", core], capture_output=True, text=True)
+        self.assertEqual(inspect.returncode, 0, inspect.stderr)
+        self.assertIn("memory     2 pages", inspect.stdout)
+        with open(core, "rb") as f:
+            content = f.read()
+        at = content.index(b"\x09corestack\0\x04main") + 16
+        self.assertGreaterEqual(content[at], 3)  # inner, outer, main, ...
+        self.assertEqual(content[at + 1], 0)
+        self.assertNotEqual(self.run_program("limits", "trap", options=["--coredump", core, "--sandbox"]).returncode, 134)
+
     def test_a_share_of_a_processor_is_kept_to(self):
         before = os.times()
         start = time.monotonic()
