@@ -45,16 +45,15 @@ target::Mem FunctionCompiler::host_area(u32 slots) {
   return area_;
 }
 
-// make: gives the node of a call with the signature.
-template <typename Make>
-void FunctionCompiler::invoke(Make make, const FuncType& type, const std::vector<Value>& arguments) {
+// target: what invoke_node() takes, with a compiled function of the type.
+void FunctionCompiler::invoke(const Operand& target, const FuncType& type, const std::vector<Value>& arguments) {
   calls_ = true;
   FuncSignatureBuilder signature(target::kCallConv);
   describe(type, signature);
   if (in_registers(type)) {
     std::vector<BaseReg> registers;
     for (const Value& v : arguments) registers.push_back(argument(v));
-    InvokeNode* node = make(signature);
+    InvokeNode* node = invoke_node(target, signature);
     if (node == nullptr) return unsupported();
     place_vm(node->detail());
     node->setArg(0, vm_);
@@ -79,7 +78,7 @@ void FunctionCompiler::invoke(Make make, const FuncType& type, const std::vector
   store_word(at(machine, offsetof(Machine, sp)), end);
   Gp slots = make_int();
   cc_.mov(slots, sp);
-  InvokeNode* node = make(signature);
+  InvokeNode* node = invoke_node(target, signature);
   if (node == nullptr) return unsupported();
   place_vm(node->detail());
   node->setArg(0, vm_);
@@ -98,14 +97,13 @@ bool FunctionCompiler::call(u32 function) {
   if (module_.functions[function].imported) return call_import(function), true;
   std::vector<Value> arguments = pop_arguments(type);
   if (function == job_.function && job_.loop == Job::kEntry) {
-    invoke([this](const auto& signature) { return invoke_node(function_->label(), signature); }, type, arguments);
+    invoke(function_->label(), type, arguments);
   } else if (native_.state(function) == NativeCode::State::kReady) {
-    Imm entry(reinterpret_cast<u64>(native_.natives()[function].load(std::memory_order_acquire)));
-    invoke([this, &entry](const auto& signature) { return invoke_node(entry, signature); }, type, arguments);
+    invoke(Imm(reinterpret_cast<u64>(native_.natives()[function].load(std::memory_order_acquire))), type, arguments);
   } else {
     Gp natives = make_int();
     load_word(natives, at(vm_, offsetof(Vm, natives)));
-    invoke([this, &natives, function](const auto& signature) { return invoke_indexed(natives, function, signature); }, type, arguments);
+    invoke(entry_at(natives, function), type, arguments);
   }
   return true;
 }
@@ -135,7 +133,7 @@ void FunctionCompiler::call_object(const Gp& object_at, u32 type_index, const Fu
   load_word(foreign, at(foreign, std::size_t{type_index} * 8));
   load_word(target, at(target, 0));
   callee_or(target, object_at, foreign);
-  invoke([this, &target](const auto& signature) { return invoke_node(target, signature); }, type, arguments);
+  invoke(target, type, arguments);
 }
 
 bool FunctionCompiler::call_indirect() {

@@ -15,8 +15,6 @@ struct Place {
   Trap trap = Trap::kNone;  // kNone: a helper failed, which has said why
 };
 
-inline constexpr std::uint32_t kLoopAlignment = 32;  // of loop heads, and so of functions
-
 struct CompiledFunction {
   std::uint32_t function = 0;
   std::uintptr_t from = 0, to = 0;

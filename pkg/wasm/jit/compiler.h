@@ -123,12 +123,12 @@ class FunctionCompiler {
   void describe_frame(CompiledFunction& out);
   void charge();
   void settle_charge();
-  asmjit::InvokeNode* invoke_node(const asmjit::Operand& target, const asmjit::FuncSignatureBuilder& signature);  // target: a register, label or address
-  asmjit::InvokeNode* invoke_indexed(const Gp& natives, u32 function, const asmjit::FuncSignatureBuilder& signature);
+  asmjit::InvokeNode* invoke_node(const asmjit::Operand& target, const asmjit::FuncSignatureBuilder& signature);  // target: a register, label, address, or entry_at()
+  asmjit::Operand entry_at(const Gp& natives, u32 function);  // for that
   void callee_or(const Gp& target, const Gp& object_at, const Gp& foreign);  // target: foreign where the function is not of this instance
 
   // a64/emit.cc alone
-  void drop_moves_to_self();
+  void tidy_instructions();
   Mem within_reach(const Mem& m, u32 bytes);      // m, or the same address otherwise where an instruction for that many bytes cannot have it
   void compare_number(const Gp& left, u64 bits);  // left: as wide as it is compared
 
@@ -207,8 +207,7 @@ class FunctionCompiler {
   bool call_reference();
   void call_object(const Gp& object, u32 type_number, const FuncType& type, std::vector<Value>& arguments);
   std::vector<Value> pop_arguments(const FuncType& type);
-  template <typename Make>
-  void invoke(Make make, const FuncType& type, const std::vector<Value>& arguments);
+  void invoke(const asmjit::Operand& target, const FuncType& type, const std::vector<Value>& arguments);
   void store_slots(const Mem& to, const std::vector<Value>& values);
   void load_slots(const Mem& from, const FuncType& type);
   Mem slot(const Mem& base, u32 index, ValType type);

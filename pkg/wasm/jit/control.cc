@@ -59,7 +59,7 @@ void FunctionCompiler::begin_block(std::uint8_t opcode) {
     move_all(block.in, given);
     u32 offset = wasm_;
     if (job_.loop == offset) begin_loop_entry(block);
-    cc_.align(AlignMode::kCode, kLoopAlignment);
+    cc_.align(AlignMode::kCode, target::kLoopAlignment);
     cc_.bind(block.start);
     ++loop_depth_;
     Gp epoch = make_int();

@@ -1,4 +1,4 @@
-// The compiler behind the interpreter: machine code for x86-64, by asmjit. Everything else of the package sees it as a Tier (wasm/runtime.h).
+// The compiler behind the interpreter: machine code for x86-64 and arm64, by asmjit. Everything else of the package sees it as a Tier (wasm/runtime.h).
 //
 //   tier.cc       what is compiled when, by whom, and where its code stands      worker.cc     the thread in the background
 //   compiler.h    one function: control.cc, access.cc, calls.cc, and what is of one processor in its folder (target.h)

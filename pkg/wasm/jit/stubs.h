@@ -1,7 +1,7 @@
 // How functions are called in machine code, and the pieces between it and everything else.
 //
-// Compiled code: R f(Vm*, parameters…) by the System V or the AAPCS64 ABI, but that the Vm is in kVmRegister, which calls preserve; 32-bit integers zero extended, references as
-// 64 bits, vectors in registers. Types of many parameters or several results: void f(Vm*, slots), results where the parameters were. The type alone says which.
+// Compiled code: R f(Vm*, parameters…) by the System V or the AAPCS64 ABI, but that the Vm is in kVmRegister, which calls preserve, and no vector register is preserved; 32-bit
+// integers zero extended, references as 64 bits, vectors in registers. Types of many parameters or several results: void f(Vm*, slots), results where the parameters were. The type alone says which.
 #pragma once
 
 #include <iterator>

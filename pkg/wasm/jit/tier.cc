@@ -136,7 +136,7 @@ void NativeCode::compile(const Job& job) {
   std::unique_ptr<Compilation> compilation = compile_function(*this, job, made);
   std::lock_guard lock(mutex_);
   std::size_t bytes = compilation != nullptr ? compilation->code.codeSize() : 0;
-  CodeMemory::Room room = bytes != 0 && memory_->left() > bytes + reserve_ ? memory_->take(bytes, kLoopAlignment) : CodeMemory::Room{};
+  CodeMemory::Room room = bytes != 0 && memory_->left() > bytes + reserve_ ? memory_->take(bytes, target::kLoopAlignment) : CodeMemory::Room{};
   if (room.run == nullptr || compilation->code.relocateToBase(reinterpret_cast<std::uintptr_t>(room.run)) != 0 || compilation->code.copyFlattenedData(room.write, bytes) != 0) {
     if (job.loop == Job::kEntry) states_[job.function].store(State::kImpossible, std::memory_order_release);
     return;

@@ -213,7 +213,8 @@ void FunctionCompiler::select(ValType type) {
 
 // ---- the frame
 
-void FunctionCompiler::prepare_frame() {}
+// Compiled code preserves no vector registers: of v8 to v15 the ABI's callees would preserve a half, which the allocator does not know. emit_enter() does, for C++.
+void FunctionCompiler::prepare_frame() { function_->frame()._preservedRegs[RegGroup::kVec] = 0; }
 
 void FunctionCompiler::check_stack(const Label& too_deep) {
   Gp limit = make_int();
@@ -222,24 +223,25 @@ void FunctionCompiler::check_stack(const Label& too_deep) {
   cc_.b(CondCode::kLO, too_deep);
 }
 
-// Saved registers stand in pairs above what else is on the stack, integers first, in ascending order: x30, the return address, is the last of those.
+// Saved registers stand in pairs above what else is on the stack, in ascending order: x30, the return address, is the last.
 void FunctionCompiler::describe_frame(CompiledFunction& out) {
   const FuncFrame& frame = function_->frame();
-  drop_moves_to_self();
+  tidy_instructions();
   u32 integers = frame.savedRegs(RegGroup::kGp);
-  auto saved = static_cast<u32>(std::popcount(integers)), floats = static_cast<u32>(std::popcount(frame.savedRegs(RegGroup::kVec)));
+  auto saved = static_cast<u32>(std::popcount(integers));
   if (keep_vm_register()) saved = 0;
-  out.frame_bytes = frame.stackAdjustment() + 16 * ((saved + 1) / 2 + (floats + 1) / 2);
+  out.frame_bytes = frame.stackAdjustment() + 16 * ((saved + 1) / 2);
   out.link_bytes = (integers >> 30 & 1) != 0 ? frame.stackAdjustment() + 8 * (saved - 1) : CompiledFunction::kLinkKept;
 }
 
-// The allocator leaves them, and those that grant_wishes() made.
-void FunctionCompiler::drop_moves_to_self() {
+// Moves of a register to itself go, which the allocator leaves, and those that grant_wishes() made.
+void FunctionCompiler::tidy_instructions() {
   for (BaseNode* node = cc_.firstNode(); node != nullptr;) {
     BaseNode* next = node->next();
     if (node->isInst()) {
       auto* inst = node->as<InstNode>();
       if (inst->id() == a64::Inst::kIdMov && inst->op(1).isReg() && inst->op(0) == inst->op(1) && inst->op(0).as<a64::Reg>().isGpX()) cc_.removeNode(node);
+      else if (inst->id() == target::kSubtract) inst->setId(a64::Inst::kIdSub);
     }
     node = next;
   }
@@ -248,7 +250,7 @@ void FunctionCompiler::drop_moves_to_self() {
 // The allocator saves the instance's register where it is only read. In a function that calls nothing and saves nothing else it need not: true where that was undone.
 bool FunctionCompiler::keep_vm_register() {
   const FuncFrame& frame = function_->frame();
-  if (calls_ || frame.savedRegs(RegGroup::kGp) != 1u << kVmRegister.id() || frame.savedRegs(RegGroup::kVec) != 0 || function_->detail().hasStackArgs()) return false;
+  if (calls_ || frame.savedRegs(RegGroup::kGp) != 1u << kVmRegister.id() || function_->detail().hasStackArgs()) return false;
   std::vector<BaseNode*> saves;
   for (BaseNode* node = cc_.firstNode(); node != nullptr; node = node->next()) {
     if (!node->isInst()) continue;
@@ -286,15 +288,14 @@ InvokeNode* FunctionCompiler::invoke_node(const Operand& target, const FuncSigna
   place(Trap::kNone);
   InvokeNode* node = nullptr;
   cc_.addInvokeNode(&node, target.isReg() ? a64::Inst::kIdBlr : a64::Inst::kIdBl, target, signature);
-  // Of v8 to v15 callees preserve a half: nothing is kept there, for the allocator does not know.
   if (node != nullptr) node->detail()._callConv.setPreservedRegs(RegGroup::kVec, 0);
   return node;
 }
 
-InvokeNode* FunctionCompiler::invoke_indexed(const Gp& natives, u32 function, const FuncSignatureBuilder& signature) {
+Operand FunctionCompiler::entry_at(const Gp& natives, u32 function) {
   Gp target = make_int();
   load_word(target, at(natives, std::size_t{function} * 8));
-  return invoke_node(target, signature);
+  return target;
 }
 
 void FunctionCompiler::callee_or(const Gp& target, const Gp& object_at, const Gp& foreign) {

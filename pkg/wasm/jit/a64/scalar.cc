@@ -44,7 +44,7 @@ void FunctionCompiler::alu(InstId id, ValType type, bool commutative) {
   Value b = pop(), a = pop();
   if (commutative && (a.kind == Value::Kind::kConst || (a.kind == Value::Kind::kScaled && b.kind != Value::Kind::kConst))) std::swap(a, b);
   Gp left = sized(gp(a), type);
-  bool sum = id == Id::kIdAdd || id == Id::kIdSub;
+  bool sum = id == Id::kIdAdd || id == target::kSubtract;
   if (b.kind == Value::Kind::kConst) {
     u64 n = b.bits[0], negative = minus(n, type);
     if (sum && is_sum_immediate(n)) {
@@ -54,7 +54,7 @@ void FunctionCompiler::alu(InstId id, ValType type, bool commutative) {
     }
     if (sum && is_sum_immediate(negative)) {
       Gp d = result_gp(type);
-      cc_.emit(id == Id::kIdAdd ? Id::kIdSub : Id::kIdAdd, sized(d, type), left, Imm(negative));
+      cc_.emit(id == Id::kIdAdd ? target::kSubtract : InstId{Id::kIdAdd}, sized(d, type), left, Imm(negative));
       return push_register(type, d);
     }
     if (!sum && a64::Utils::isLogicalImm(n, bits_of(type))) {
@@ -292,7 +292,7 @@ bool FunctionCompiler::scalar(u32 code, const Op&) {
       case 1: count_bits(Id::kIdRbit, type); break;
       case 2: count_bits(Id::kIdCnt_v, type); break;
       case 3: add(type); break;
-      case 4: alu(Id::kIdSub, type, false); break;
+      case 4: alu(target::kSubtract, type, false); break;
       case 5: multiply(type); break;
       case 6: case 7: case 8: case 9: divide(k - 6, type); break;
       case 10: alu(Id::kIdAnd, type, true); break;

@@ -28,7 +28,12 @@ inline constexpr std::uint32_t kFloats = 8;
 inline constexpr a64::GpX kPreserved[] = {a64::x19, a64::x20, a64::x21, a64::x22, a64::x23, a64::x24, a64::x25, a64::x26};
 inline constexpr a64::GpX kFree[] = {a64::x0, a64::x8, a64::x9, a64::x10, a64::x11, a64::x12, a64::x13, a64::x14};
 inline constexpr std::size_t kJumpStubBytes = 16;
+inline constexpr std::uint32_t kLoopAlignment = 16;  // of loop heads, and so of functions
 inline constexpr bool kLinkRegister = true;  // whether calls leave the return address in one
+
+// sub, until registers are given out: asmjit's tables say that it reads its destination, which would be alive from the function's entry on. Instead it is what nobody
+// uses, of the same operands; a64/emit.cc puts it right.
+inline constexpr asmjit::InstId kSubtract = a64::Inst::kIdEon;
 
 inline Mem at(const Gp& base, std::size_t offset, std::uint32_t = 8) { return a64::ptr(base, static_cast<std::int32_t>(offset)); }
 

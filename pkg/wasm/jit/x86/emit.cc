@@ -240,7 +240,7 @@ InvokeNode* FunctionCompiler::invoke_node(const Operand& target, const FuncSigna
   return node;
 }
 
-InvokeNode* FunctionCompiler::invoke_indexed(const Gp& natives, u32 function, const FuncSignatureBuilder& signature) { return invoke_node(at(natives, std::size_t{function} * 8), signature); }
+Operand FunctionCompiler::entry_at(const Gp& natives, u32 function) { return at(natives, std::size_t{function} * 8); }
 
 void FunctionCompiler::callee_or(const Gp& target, const Gp& object_at, const Gp& foreign) {
   cc_.cmp(at(object_at, offsetof(FunctionObject, vm)), vm_);
