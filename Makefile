@@ -38,7 +38,8 @@ down: ## Stop the trial node and remove every trace
 test: test-deps ## Build and run unit and integration tests (bounded sample, within 10 minutes)
 	@tests/run build-test
 
-test-long: test-deps ## The full counts: kills, histories, soaks
+test-long: test-deps ## The full counts: kills, histories, soaks; compiled WebAssembly on arm64 too
+	@packaging/scripts/install-deps arm64 test-arm64
 	@MONOPOD_LONG=1 tests/run build-test
 
 vm-test: test-deps ## Run the hello example on a bare virtual machine (qemu)

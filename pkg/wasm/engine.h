@@ -54,7 +54,7 @@ struct EngineOptions {
   std::shared_ptr<const CodeStore> code_store;
   std::size_t stored_module_bytes_min = 0;
 };
-// Why kJit would be refused on this machine: "compiled code is for x86-64"; empty where it is not.
+// Why kJit would be refused on this machine: "compiled code is for x86-64 and arm64 only"; empty where it is not.
 std::string_view jit_unavailable();
 
 class Worker;

@@ -174,7 +174,7 @@ class Programs:
 
 
 NEEDS = "needs clang-19 and wasi-libc: apt install clang-19 wasi-libc libclang-rt-19-dev-wasm32"
-HAVE_JIT = os.uname().machine == "x86_64"
+HAVE_JIT = os.uname().machine in ("x86_64", "aarch64")
 
 
 @unittest.skipUnless(CLANG and HAVE_LIBC, NEEDS)
@@ -187,7 +187,7 @@ class OnAuto(Programs, unittest.TestCase):
     ENGINE = "auto"
 
 
-@unittest.skipUnless(CLANG and HAVE_LIBC and HAVE_JIT, NEEDS + ", and x86-64")
+@unittest.skipUnless(CLANG and HAVE_LIBC and HAVE_JIT, NEEDS + ", and x86-64 or arm64")
 class OnJit(Programs, unittest.TestCase):
     ENGINE = "jit"
 
