@@ -17,6 +17,6 @@ set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
 # Unit tests run under user-mode emulation. The architected pointer authentication cipher of -mbranch-protection, emulated at every
-# call and return, costs a factor of 100; qemu's own stands in for it. It keeps a record of every page that was ever reserved: in 64 GiB of addresses those of
+# call and return, costs a factor of 100; qemu's own stands in for it. It keeps a record of every page that was ever reserved: in 512 GiB of addresses those of
 # linear memories are reserved again and again, instead of filling the host's memory.
-set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64-static -R 0x1000000000 -cpu max,pauth-impdef=on)
+set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64-static -R 0x8000000000 -cpu max,pauth-impdef=on)

@@ -130,6 +130,7 @@ target::Gp FunctionCompiler::result_over(const Value& operand) {
 }
 
 void FunctionCompiler::settle_local(u32 local) {
+  if (address_local_ == local) address_local_ = kNoLocal;
   for (Value& v : stack_) {
     if (v.local != local) continue;
     BaseReg d = make_register(v.type);

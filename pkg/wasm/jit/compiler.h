@@ -131,6 +131,7 @@ class FunctionCompiler {
   void tidy_instructions();
   Mem within_reach(const Mem& m, u32 bytes);      // m, or the same address otherwise where an instruction for that many bytes cannot have it
   void compare_number(const Gp& left, u64 bits);  // left: as wide as it is compared
+  Gp address_of_local(u32 local);                 // in memory 0; kept as long as nothing joins, calls, or sets the local
 
   // compiler.cc: the whole
   bool start();
@@ -250,6 +251,8 @@ class FunctionCompiler {
   asmjit::BaseNode* entry_ = nullptr;  // code that is needed only if something asks for it goes behind
   Gp vm_, memory_, slots_, fuel_;
   bool memory_used_ = false, calls_ = false;
+  Gp address_;  // a64 alone: of memory 0 at address_local_
+  u32 address_local_ = kNoLocal;
   u32 loop_depth_ = 0, first_wish_ = 0, wishes_ = 0;
   struct Copy {
     std::size_t argument = 0;

@@ -7,6 +7,15 @@ namespace monopod::wasm::jit {
 using namespace asmjit;
 using arm::CondCode;
 
+target::Gp FunctionCompiler::address_of_local(u32 local) {
+  if (address_local_ != local) {
+    address_ = make_int();
+    cc_.add(address_, memory_, locals_[local].as<Gp>());
+    address_local_ = local;
+  }
+  return address_;
+}
+
 // Where memory 0 has guard pages, the processor compares: 32 bits of address and an offset below kGuardBytes reach nothing else. What is left is compared here.
 target::Mem FunctionCompiler::address(u32 memory, u64 offset, const Value& v, u32 bytes) {
   const SizeLimits& type = module_.memories[memory];
@@ -16,8 +25,10 @@ target::Mem FunctionCompiler::address(u32 memory, u64 offset, const Value& v, u3
     // Integers of 32 bits are kept zero extended: an index as it is.
     if (v.kind == Value::Kind::kConst && offset + v.bits[0] < kGuardBytes) return within_reach(a64::ptr(memory_, static_cast<std::int32_t>(offset + v.bits[0])), bytes);
     if (offset == 0) return a64::ptr(memory_, gp(v));
+    bool near = offset % bytes == 0 && offset / bytes < 4096;
+    if (near && v.kind == Value::Kind::kLocal) return a64::ptr(address_of_local(v.local), static_cast<std::int32_t>(offset));
     Gp t = make_int(), index = gp(v);
-    if (offset % bytes == 0 && offset / bytes < 4096) {
+    if (near) {
       cc_.add(t, memory_, index);
       return a64::ptr(t, static_cast<std::int32_t>(offset));
     }

@@ -266,6 +266,7 @@ bool FunctionCompiler::keep_vm_register() {
 
 // The interpreter's blocks, charged before they run; how much is known at their end.
 void FunctionCompiler::charge() {
+  address_local_ = kNoLocal;
   if (!native_.fuel) return;
   settle_charge();
   charged_ = 0;
@@ -285,6 +286,7 @@ void FunctionCompiler::settle_charge() {
 // ---- calls
 
 InvokeNode* FunctionCompiler::invoke_node(const Operand& target, const FuncSignatureBuilder& signature) {
+  address_local_ = kNoLocal;
   place(Trap::kNone);
   InvokeNode* node = nullptr;
   cc_.addInvokeNode(&node, target.isReg() ? a64::Inst::kIdBlr : a64::Inst::kIdBl, target, signature);
