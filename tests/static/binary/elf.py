@@ -13,6 +13,19 @@ DF_TEXTREL, DF_BIND_NOW, DF_1_NOW, DF_1_PIE = 0x4, 0x8, 0x1, 0x08000000
 PF_X, PF_W = 1, 2
 MACHINES = {"x86_64": 62, "aarch64": 183}
 ET_DYN = 3
+GOT_BYTES_MAX = 1 << 15  # from the start of its page: what libc.a's code for arm64 reaches of the global offset table (R_AARCH64_LD64_GOTPAGE_LO15)
+
+
+def section(data, name):
+    """Address and size of a section, or zeros."""
+    shoff, = struct.unpack_from("<Q", data, 40)
+    shentsize, shnum, shstrndx = struct.unpack_from("<HHH", data, 58)
+    headers = [struct.unpack_from("<IIQQQQ", data, shoff + i * shentsize) for i in range(shnum)]
+    for at, _type, _flags, addr, _offset, size in headers:
+        start = headers[shstrndx][4] + at
+        if data[start:data.index(b"\0", start)] == name:
+            return addr, size
+    return 0, 0
 
 
 def inspect(path):
@@ -34,6 +47,9 @@ def inspect(path):
     types = [s[0] for s in segments]
     if PT_INTERP in types:
         wrong.append("asks for a program interpreter")
+    got, got_bytes = section(data, b".got")
+    if machine == MACHINES["aarch64"] and got % 4096 + got_bytes > GOT_BYTES_MAX:
+        wrong.append(f"has a global offset table of {got_bytes} bytes, which libc's code does not reach")
     if PT_GNU_RELRO not in types:
         wrong.append("has no RELRO segment")
     if PT_DYNAMIC not in types:
