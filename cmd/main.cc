@@ -50,6 +50,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   mallopt(M_TOP_PAD, 1 << 20);  // untouched pages cost nothing, asking for them bit by bit does
+  mallopt(M_TRIM_THRESHOLD, 8 << 20);  // nor is giving them back of use to who ends soon; the others say what they want below
   if (argc >= 2 && std::strcmp(argv[1], "init") == 0) return monopod::container::init_main(argc, argv);
   std::span<char*> words(argv, static_cast<std::size_t>(argc));
   if (monopod::cmd::is_runtime_call(words)) return monopod::cmd::runtime_main(words);

@@ -1,6 +1,7 @@
 #include "runtime.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -8,6 +9,8 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -383,7 +386,7 @@ void log_error(const RuntimeArguments& global, const std::string& message) {
   if (file) (void)sys::write_all(file.get(), text + "\n");
 }
 
-Result<int> dispatch(RuntimeArguments& global, std::vector<std::string>& words, bool& is_exec) {
+Result<int> dispatch(RuntimeArguments& global, std::vector<std::string>& words, bool& is_exec, std::optional<Runtime>& runtime) {
   TRY(global.parse(kGlobalOptions, words, false));
   if (global.flag("version")) {
     std::printf("monopod runtime version %s\nspec: %s\n", MONOPOD_VERSION, std::string(container::kOciVersion).c_str());
@@ -407,8 +410,8 @@ Result<int> dispatch(RuntimeArguments& global, std::vector<std::string>& words, 
   TRY(arguments.parse(command->options, words, command->words_max != kAny));
   if (words.size() < command->words_min || words.size() > command->words_max)
     return fail(Code::kInvalidArgument, cat("want: monopod runtime ", command->name, " [OPTIONS] ", command->usage));
-  Runtime runtime(global.value("root", "/run/monopod/runtime"));
-  Call call{runtime, arguments, std::move(words)};
+  runtime.emplace(global.value("root", "/run/monopod/runtime"));
+  Call call{*runtime, arguments, std::move(words)};
   return command->run(call);
 }
 
@@ -424,12 +427,10 @@ bool is_runtime_call(std::span<char*> argv) {
 
 int runtime_main(std::span<char*> argv) {
   // Descriptors that we open must never be taken for the standard streams.
-  while (true) {
-    int fd = ::open("/dev/null", O_RDWR);
-    if (fd > 2 || fd < 0) {
-      if (fd > 2) ::close(fd);
-      break;
-    }
+  std::array<struct pollfd, 3> streams = {pollfd{0, 0, 0}, pollfd{1, 0, 0}, pollfd{2, 0, 0}};
+  ::poll(streams.data(), streams.size(), 0);
+  for (const struct pollfd& stream : streams) {
+    if ((stream.revents & POLLNVAL) != 0 && ::open("/dev/null", O_RDWR) < 0) break;  // takes the lowest number that is free: this one
   }
   if (const char* points = std::getenv("MONOPOD_FAILPOINTS"); points != nullptr) {
     if (Result<> armed = arm_failpoints(points); !armed) return report(armed);
@@ -441,8 +442,13 @@ int runtime_main(std::span<char*> argv) {
   for (std::size_t i = skip; i < argv.size(); ++i) words.emplace_back(argv[i]);
   RuntimeArguments global;
   bool is_exec = false;
-  Result<int> code = dispatch(global, words, is_exec);
-  if (code) return *code;
+  std::optional<Runtime> runtime;
+  Result<int> code = dispatch(global, words, is_exec, runtime);
+  if (code) {
+    // What is open goes with the process.
+    std::fflush(nullptr);
+    std::_Exit(*code);
+  }
   log_error(global, code.error().message());
   std::fprintf(stderr, "monopod runtime: %s\n", code.error().message().c_str());
   return is_exec ? 255 : 1;

@@ -265,7 +265,7 @@ async::Task<Result<>> Machine::prepare_and_create(const ContainerPlan& plan, std
     TRY_ASSIGN(sys::Root root, sys::Root::open(place.rootfs));
     std::string spec = plan.image.user;
     if (security.user) spec = security.group ? cat(*security.user, ":", *security.group) : std::to_string(*security.user);
-    auto user = container::resolve_user_in(root.fd(), spec);
+    auto user = container::resolve_user_in(root, spec);
     if (!user) return fail(Code::kFailedPrecondition, user.error().message());
     place.user = std::move(*user);
     if (security.seccomp.type == "Localhost") {

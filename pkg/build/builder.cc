@@ -457,7 +457,7 @@ Task<Result<>> Build::copy(Current& at, const Instruction& instruction, bool& ca
     Task<Result<bool>> operator()(const Mounted& mounted) const {
       CO_TRY_ASSIGN(sys::Root target, sys::Root::open(mounted.path));
       if (!chown.empty()) {
-        CO_TRY_ASSIGN(container::ResolvedUser user, container::resolve_user_in(target.fd(), chown));
+        CO_TRY_ASSIGN(container::ResolvedUser user, container::resolve_user_in(target, chown));
         into.owner = {user.uid, chown.find(':') == std::string::npos ? user.uid : user.gid};
       }
       if (add) CO_TRY(co_await build.add_archives(source, paths, target, into));

@@ -78,7 +78,7 @@ Result<int> run_step(const RunStep& step, const std::function<Result<int>(const 
   config.rootfs = step.root;
   config.hostname = "buildkitsandbox";
   if (!step.network) config.namespaces.push_back({container::NamespaceType::kNetwork, {}});
-  TRY_ASSIGN(container::ResolvedUser user, container::resolve_user_in(root.fd(), step.user));
+  TRY_ASSIGN(container::ResolvedUser user, container::resolve_user_in(root, step.user));
   config.process.args = step.args;
   config.process.cwd = step.cwd;
   config.process.user = {.uid = user.uid, .gid = user.gid, .additional_gids = user.additional_gids, .umask = {}};

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -44,10 +45,7 @@ class Channel {
       if (packet.bytes[0] == word) return {};
     }
   }
-  void replace(sys::Fd fd) {
-    ::close(fd_);
-    fd_ = fd.release();
-  }
+  void replace(sys::Fd fd) { fd_ = fd.release(); }  // the one before goes at exec
   int report(const Error& error) const {
     int code = error.code() == Code::kNotFound ? kExitNotFound : error.code() == Code::kPermissionDenied ? kExitCannotExecute : kExitOther;
     std::string bytes(1, supervisor::kSyncError);
@@ -60,6 +58,8 @@ class Channel {
  private:
   int fd_ = supervisor::kSyncFd;
 };
+
+constexpr int kLeftOpenMax = 200;
 
 // Everything but finding and executing the program is one kind of failure to the outside.
 Result<> as_internal(Result<> result) {
@@ -83,6 +83,16 @@ int clone_flag(NamespaceType type) {
 
 // "0" means the writer: no one has to wait for anyone. Before anything else, so that all memory and time is counted where it belongs.
 Result<> enter_groups(const InitSpec& spec, int first_fd) {
+  if (spec.enters_views) {
+    for (const auto& [name, path] : spec.cgroup_views) {
+      if (name.empty() || name == "unified") continue;  // v2: entered at birth
+      // A thread that moves itself alone needs no lock of the whole system (sys::Cgroups::open_entry).
+      sys::Fd tasks(::open(cat(path, "/tasks").c_str(), O_WRONLY | O_CLOEXEC));
+      Result<> written = tasks ? sys::write_all(tasks.get(), "0") : fail_errno(cat("open ", path, "/tasks"));
+      if (!written) return fail(std::move(written).error().with("enter control group"));
+      leave_open(std::move(tasks));
+    }
+  }
   for (int i = 0; i < spec.procs_fds; ++i) {
     Result<> written = sys::write_all(first_fd + i, "0");
     if (!written) return fail(std::move(written).error().with("enter control group"));
@@ -102,6 +112,7 @@ Result<> bring_loopback_up() {
   std::memcpy(request.ifr_name, "lo", 3);
   request.ifr_flags = IFF_UP | IFF_RUNNING;
   if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) < 0) return fail_errno("bring lo up");
+  leave_open(std::move(socket));
   return {};
 }
 
@@ -148,6 +159,13 @@ Result<> enter_namespaces(const InitSpec& spec) {
 
 void close_rest_on_exec() { ::syscall(SYS_close_range, 3U, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */); }
 
+// All that the steps so far opened, of the host's file systems too, goes here at once.
+void close_passed(const InitSpec& spec, const sys::Root& root, const Channel& channel, int label_fd) {
+  std::vector<int> kept = {channel.fd(), root.fd(), label_fd, spec.listen_fd};
+  for (int i = 0; i < spec.preserve_count; ++i) kept.push_back(spec.preserve_first + i);
+  close_all_but(std::move(kept));
+}
+
 // Nobody in the container may look at us or trace us while we hold what it must not have (CVE-2016-9962).
 void hide_from_others() { ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 
@@ -166,7 +184,6 @@ Result<sys::Root> prepare_container(const InitSpec& spec, const Channel& channel
   };
   TRY_ASSIGN(sys::Root root, build_root(spec, before_pivot));
   TRY(apply_sysctls(spec.config));
-  TRY(hide_paths(root, spec.config));
   return root;
 }
 
@@ -245,14 +262,21 @@ int execute(const InitSpec& spec, const std::string& program, const std::vector<
   }
   place_preserved(spec, channel);
   ::execve(program.c_str(), argv.data(), envp.data());
-  return channel.report(exec_error(program));
+  Error failed = exec_error(program);
+  // What is wrong with it, in the field's words, if a filter lets us look.
+  Result<std::string> looked = find_program(program, env);
+  return channel.report(looked || looked.error().code() == Code::kInternal ? failed : looked.error());
 }
 
 Result<InitSpec> read_spec() {
-  Result<std::string> text = sys::read_all(supervisor::kSpecFd, kSpecBytesMax);
-  ::close(supervisor::kSpecFd);
-  if (!text) return fail(std::move(text).error());
-  return parse_init_spec(*text);
+  off_t size = ::lseek(supervisor::kSpecFd, 0, SEEK_END);
+  if (size < 0) return fail(Code::kFailedPrecondition, "there is no spec");
+  if (static_cast<std::size_t>(size) > kSpecBytesMax) return fail(Code::kInternal, "the spec of the first stage is not of its size");
+  std::string text(static_cast<std::size_t>(size), '\0');
+  ssize_t n = ::pread(supervisor::kSpecFd, text.data(), text.size(), 0);  // sealed memory: whole or not at all
+  leave_open(sys::Fd(supervisor::kSpecFd));
+  if (n != size) return fail_errno("read the spec of the first stage");
+  return parse_init_spec(text);
 }
 
 // A program that is not there is known before start, where no hook can still bring it.
@@ -288,13 +312,18 @@ int run() {
   close_rest_on_exec();
   Channel channel;
   Result<InitSpec> spec = read_spec();
+  if (!spec && spec.error().code() == Code::kFailedPrecondition) {
+    std::fputs("monopod init is started by monopod itself\n", stderr);
+    return kExitOther;
+  }
   if (!spec) return channel.report(Error(Code::kInternal, spec.error().message()));
   bool exec = spec->mode == InitMode::kExec;
   Result<sys::Fd> label_file = open_label_file(spec->config.process);
   if (!label_file) return channel.report(Error(Code::kInternal, label_file.error().message()));
   Result<sys::Root> root = exec ? prepare_exec(*spec) : prepare_container(*spec, channel);
   if (!root) return channel.report(Error(Code::kInternal, root.error().message()));
-  close_rest_on_exec();
+  if (exec) close_rest_on_exec();
+  else close_passed(*spec, *root, channel, label_file->get());
   // A session keyring of its own: keys of the host's session are not the container's. Not where a kernel has none.
   if (spec->new_keyring) ::syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, nullptr);
 
@@ -321,12 +350,22 @@ int run() {
 
 }  // namespace
 
-int init_main(int, char**) {
-  if (::fcntl(supervisor::kSyncFd, F_GETFD) < 0 || ::fcntl(supervisor::kSpecFd, F_GETFD) < 0) {
-    std::fputs("monopod init is started by monopod itself\n", stderr);
-    return kExitOther;
-  }
-  return run();
+void leave_open(sys::Fd fd) {
+  if (fd.get() < kLeftOpenMax) (void)fd.release();
 }
+
+void close_all_but(std::vector<int> kept) {
+  std::sort(kept.begin(), kept.end());
+  unsigned next = 3;
+  for (int fd : kept) {
+    if (fd < 3) continue;
+    auto number = static_cast<unsigned>(fd);
+    if (number > next) ::syscall(SYS_close_range, next, number - 1, 0U);
+    next = std::max(next, number + 1);
+  }
+  ::syscall(SYS_close_range, next, ~0U, 0U);
+}
+
+int init_main(int, char**) { return run(); }
 
 }  // namespace monopod::container

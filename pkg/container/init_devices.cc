@@ -118,8 +118,7 @@ Result<> copy_below(sys::Fd from_fd, sys::Fd to_fd, std::size_t depth) {
 
 }  // namespace
 
-Result<bool> fill_dev(int dev_fd, const ContainerConfig& config) {
-  sys::Root dev(sys::Fd(::fcntl(dev_fd, F_DUPFD_CLOEXEC, 3)));
+Result<bool> fill_dev(const sys::Root& dev, const ContainerConfig& config) {
   for (const auto& [name, target] : kDevLinks) {
     if (::symlinkat(target, dev.fd(), name) < 0 && errno != EEXIST) return fail_errno(cat("make /dev/", name));
   }

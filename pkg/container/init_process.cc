@@ -41,6 +41,7 @@ Result<> load_filter(const InitSpec& spec, const OnListener& on_listener) {
 
 // By openat2 without magic links: /proc/self/fd/7 is not a way out (CVE-2024-21626).
 Result<> enter_directory(const sys::Root& root, const std::string& cwd) {
+  if (cwd == "/") return ::chdir("/") < 0 ? fail_errno("enter /") : Result<>();
   TRY_ASSIGN(sys::Fd directory, root.open_file(cwd, O_PATH | O_DIRECTORY));
   if (::fchdir(directory.get()) < 0) return fail_errno(cat("enter ", cwd));
   char now[4096];
@@ -54,42 +55,44 @@ Result<> enter_directory(const sys::Root& root, const std::string& cwd) {
 
 Result<Credentials> find_credentials(const sys::Root& root, const ProcessSpec& process) {
   Credentials out{process.user.uid, process.user.gid, process.user.additional_gids, "/"};
-  std::string spec = process.username.empty() ? cat(process.user.uid) : process.username;
-  Result<ResolvedUser> user = resolve_user_in(root.fd(), spec);
-  if (!user && process.username.empty()) user = ResolvedUser{};  // the image's files are unreadable: numbers need no names
-  if (!user) return fail(std::move(user).error());
-  out.home = user->home;
-  if (!process.username.empty()) {
-    out.uid = user->uid;
-    out.gid = user->gid;
+  ResolvedUser user;
+  if (process.username.empty()) {
+    user.home = find_home_in(root, out.uid);  // numbers given: what else the image's files say of them is not asked for
   } else {
-    user->additional_gids.clear();  // numbers given: what the image's files say of them is not asked for
+    TRY_ASSIGN(user, resolve_user_in(root, process.username));
+    out.uid = user.uid;
+    out.gid = user.gid;
   }
+  out.home = user.home;
   // The primary group is a supplementary one, too: else setgid programs could shed it (CVE-2022-2995, CVE-2023-25173).
   if (std::find(out.additional_gids.begin(), out.additional_gids.end(), out.gid) == out.additional_gids.end())
     out.additional_gids.insert(out.additional_gids.begin(), out.gid);
-  for (std::uint32_t gid : user->additional_gids) {
+  for (std::uint32_t gid : user.additional_gids) {
     if (std::find(out.additional_gids.begin(), out.additional_gids.end(), gid) == out.additional_gids.end()) out.additional_gids.push_back(gid);
   }
   return out;
 }
 
 Result<> give_stdio(const Credentials& credentials) {
+  auto is_null = [](const struct ::stat& info) { return S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3); };
+  sys::Fd own;
   for (int fd = 0; fd < 3; ++fd) {
     struct ::stat info = {};
     if (::fstat(fd, &info) < 0) continue;
-    bool null_device = S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3);
-    if (null_device) {
+    if (is_null(info)) {
       // The host's: the container's own instead.
-      sys::Fd own(::open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC));
       struct ::stat own_info = {};
-      if (own && ::fstat(own.get(), &own_info) == 0 && S_ISCHR(own_info.st_mode) && own_info.st_rdev == makedev(1, 3) && ::dup2(own.get(), fd) < 0)
-        return fail_errno("reopen /dev/null");
+      if (!own) {
+        own = sys::Fd(::open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC));
+        if (own && (::fstat(own.get(), &own_info) < 0 || !is_null(own_info))) own.reset();
+      }
+      if (own && ::dup2(own.get(), fd) < 0) return fail_errno("reopen /dev/null");
       continue;
     }
     if (info.st_uid != credentials.uid && ::fchown(fd, credentials.uid, static_cast<gid_t>(-1)) < 0 && errno != EPERM && errno != EINVAL && errno != EROFS)
       return fail_errno("own standard stream");
   }
+  if (own) leave_open(std::move(own));
   return {};
 }
 
@@ -109,7 +112,7 @@ Result<> become(const sys::Root& root, const InitSpec& spec, const Credentials& 
   Result<> entered = enter_directory(root, process.cwd);
   if (!entered && entered.error().os_errno() != EACCES) return fail(std::move(entered).error().with("chdir to cwd"));
 
-  if (::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0) return fail_errno("keep capabilities");
+  if (credentials.uid != 0 && ::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0) return fail_errno("keep capabilities");
   std::vector<gid_t> groups(credentials.additional_gids.begin(), credentials.additional_gids.end());
   if (spec.setgroups && ::syscall(SYS_setgroups, groups.size(), groups.data()) < 0) return fail_errno("set supplementary groups");
   if (::syscall(SYS_setresgid, credentials.gid, credentials.gid, credentials.gid) < 0) return fail_errno(cat("become group ", credentials.gid));
@@ -119,7 +122,10 @@ Result<> become(const sys::Root& root, const InitSpec& spec, const Credentials& 
     entered = enter_directory(root, process.cwd);
     if (!entered) return fail(std::move(entered).error().with("chdir to cwd"));
   }
-  if (!spec.config.pause) program = find_program(process.args[0], env);
+  // A path is what it is: execve tells what is wrong with it.
+  bool path = !spec.config.pause && process.args[0].find('/') != std::string::npos;
+  if (path) program = process.args[0];
+  else if (!spec.config.pause) program = find_program(process.args[0], env);
 
   // Without no_new_privs only CAP_SYS_ADMIN may load a filter, so it is loaded before that goes; with it, last of all.
   bool filter = !spec.seccomp_program.empty();

@@ -15,6 +15,7 @@ std::string format_init_spec(const InitSpec& spec) {
                    {"seccomp", format_base64(spec.seccomp_program)},
                    {"cgroupViews", std::move(views)},
                    {"procsFds", spec.procs_fds},
+                   {"entersViews", spec.enters_views},
                    {"hold", spec.hold},
                    {"columns", spec.columns},
                    {"rows", spec.rows},
@@ -51,6 +52,7 @@ Result<InitSpec> parse_init_spec(std::string_view text) {
     }
   }
   out.procs_fds = static_cast<int>(json::get_int(value, {"procsFds"}));
+  out.enters_views = json::get_bool(value, {"entersViews"});
   out.hold = json::get_bool(value, {"hold"});
   out.columns = static_cast<std::uint16_t>(json::get_int(value, {"columns"}, 80));
   out.rows = static_cast<std::uint16_t>(json::get_int(value, {"rows"}, 24));

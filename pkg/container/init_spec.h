@@ -17,6 +17,7 @@ struct InitSpec {
   std::string seccomp_program;                                   // struct sock_filter array; empty: unconfined
   std::vector<std::pair<std::string, std::string>> cgroup_views;  // sys::Cgroups::views
   int procs_fds = 0;                                              // tasks files of v1 control groups among the passed descriptors, after the pidfd of exec
+  bool enters_views = false;                                      // enter those of v1 among cgroup_views by their paths, with no descriptor passed
   bool hold = false;
   // The rest is for a parent that does not stay (monopod runtime). Numbers of descriptors are the first stage's own; -1: none.
   bool host_hooks = false;         // the parent runs hooks before the root changes

@@ -11,18 +11,26 @@
 
 namespace monopod::container {
 
+// For descriptors that will not be used any more: they are closed together when the root stands (close_all_but), not one by one. What is left open is
+// bounded: past it each is closed here.
+void leave_open(sys::Fd fd);
+// Every descriptor from 3 on that is not among these; numbers below 0 and their order do not matter.
+void close_all_but(std::vector<int> kept);
+
 // --- init_mounts.cc
-// Own mount namespace's propagation, root, mounts in order, devices, pivot. before_pivot runs when all is mounted and the root still the host's;
-// may be empty. Returns the container's root.
+// Own mount namespace's propagation, root, mounts in order, devices, hidden paths, pivot. before_pivot runs when all is mounted, nothing is hidden and the
+// root still the host's; may be empty. Returns the container's root.
 Result<sys::Root> build_root(const InitSpec& spec, const std::function<Result<>()>& before_pivot);
-// After pivot_root.
-Result<> hide_paths(const sys::Root& root, const ContainerConfig& config);
 Result<> apply_sysctls(const ContainerConfig& config);
+
+// --- init_hide.cc
+// Masked and read-only paths, before pivot_root: by_path: /proc is the host's, so that paths below /proc/self/fd name our descriptors.
+Result<> hide_paths(const sys::Root& root, const ContainerConfig& config, bool by_path);
 
 // --- init_devices.cc
 // The standard devices, links and the config's own devices of /dev, into a directory or a detached mount; false: nodes may not be made here, and
 // bind_devices must be called when it is attached.
-Result<bool> fill_dev(int dev_fd, const ContainerConfig& config);
+Result<bool> fill_dev(const sys::Root& dev, const ContainerConfig& config);
 Result<> bind_devices(const sys::Root& dev, const ContainerConfig& config);
 Result<> make_other_devices(const sys::Root& root, const ContainerConfig& config);  // outside of /dev
 Result<> copy_tree(int from, int to);                                               // what a directory holds, with owners and modes

@@ -10,22 +10,22 @@
 namespace monopod::container {
 namespace {
 
-struct Word {
+struct OptionWord {
   std::string_view name;
   std::uint64_t set;
   std::uint64_t clear;
 };
 constexpr std::uint64_t kTimes = MOUNT_ATTR__ATIME;
 constexpr std::array kAttributes = {
-    Word{"ro", MOUNT_ATTR_RDONLY, 0},         Word{"rw", 0, MOUNT_ATTR_RDONLY},
-    Word{"nosuid", MOUNT_ATTR_NOSUID, 0},     Word{"suid", 0, MOUNT_ATTR_NOSUID},
-    Word{"nodev", MOUNT_ATTR_NODEV, 0},       Word{"dev", 0, MOUNT_ATTR_NODEV},
-    Word{"noexec", MOUNT_ATTR_NOEXEC, 0},     Word{"exec", 0, MOUNT_ATTR_NOEXEC},
-    Word{"nodiratime", MOUNT_ATTR_NODIRATIME, 0}, Word{"diratime", 0, MOUNT_ATTR_NODIRATIME},
-    Word{"nosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0}, Word{"symfollow", 0, MOUNT_ATTR_NOSYMFOLLOW},
-    Word{"noatime", MOUNT_ATTR_NOATIME, kTimes}, Word{"atime", 0, kTimes},
-    Word{"strictatime", MOUNT_ATTR_STRICTATIME, kTimes}, Word{"nostrictatime", 0, kTimes},
-    Word{"relatime", 0, kTimes},              Word{"norelatime", 0, 0}};
+    OptionWord{"ro", MOUNT_ATTR_RDONLY, 0},         OptionWord{"rw", 0, MOUNT_ATTR_RDONLY},
+    OptionWord{"nosuid", MOUNT_ATTR_NOSUID, 0},     OptionWord{"suid", 0, MOUNT_ATTR_NOSUID},
+    OptionWord{"nodev", MOUNT_ATTR_NODEV, 0},       OptionWord{"dev", 0, MOUNT_ATTR_NODEV},
+    OptionWord{"noexec", MOUNT_ATTR_NOEXEC, 0},     OptionWord{"exec", 0, MOUNT_ATTR_NOEXEC},
+    OptionWord{"nodiratime", MOUNT_ATTR_NODIRATIME, 0}, OptionWord{"diratime", 0, MOUNT_ATTR_NODIRATIME},
+    OptionWord{"nosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0}, OptionWord{"symfollow", 0, MOUNT_ATTR_NOSYMFOLLOW},
+    OptionWord{"noatime", MOUNT_ATTR_NOATIME, kTimes}, OptionWord{"atime", 0, kTimes},
+    OptionWord{"strictatime", MOUNT_ATTR_STRICTATIME, kTimes}, OptionWord{"nostrictatime", 0, kTimes},
+    OptionWord{"relatime", 0, kTimes},              OptionWord{"norelatime", 0, 0}};
 
 struct PropagationWord {
   std::string_view name;
@@ -39,12 +39,12 @@ constexpr std::array<std::string_view, 5> kFileSystemFlags = {"sync", "dirsync",
 constexpr std::array<std::string_view, 8> kNothing = {"defaults", "async", "noiversion", "nolazytime", "nomand", "loud", "silent", "newinstance"};
 constexpr std::array<std::string_view, 6> kActions = {"bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap"};
 
-const Word* find_attribute(std::string_view name) {
-  auto it = std::find_if(kAttributes.begin(), kAttributes.end(), [&](const Word& w) { return w.name == name; });
+const OptionWord* find_attribute(std::string_view name) {
+  auto it = std::find_if(kAttributes.begin(), kAttributes.end(), [&](const OptionWord& w) { return w.name == name; });
   return it == kAttributes.end() ? nullptr : &*it;
 }
 
-void add(sys::MountAttributes& to, const Word& word) {
+void add(sys::MountAttributes& to, const OptionWord& word) {
   to.set = (to.set & ~word.clear) | word.set;
   to.clear = (to.clear & ~word.set) | word.clear;
 }
@@ -87,9 +87,9 @@ MountOptions parse_mount_options(const Mount& mount) {
   out.id_map = !mount.uid_mappings.empty();
   for (const std::string& option : mount.options) {
     if (option.empty() || std::find(kNothing.begin(), kNothing.end(), option) != kNothing.end() || act(out, option)) continue;
-    if (const Word* word = find_attribute(option)) {
+    if (const OptionWord* word = find_attribute(option)) {
       add(out.attributes, *word);
-    } else if (const Word* below = option.starts_with('r') ? find_attribute(std::string_view(option).substr(1)) : nullptr) {
+    } else if (const OptionWord* below = option.starts_with('r') ? find_attribute(std::string_view(option).substr(1)) : nullptr) {
       add(out.recursive, *below);
     } else if (auto propagation = find_propagation(option)) {
       out.propagation = propagation->flag;
@@ -115,7 +115,7 @@ Result<> set_bind_attributes(int mount_fd, const MountOptions& options) {
 
 std::vector<std::string> mount_option_names() {
   std::vector<std::string> out;
-  for (const Word& word : kAttributes) {
+  for (const OptionWord& word : kAttributes) {
     out.emplace_back(word.name);
     out.push_back(cat("r", word.name));
   }

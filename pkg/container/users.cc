@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include <fcntl.h>
-
 #include "base/strings.h"
 #include "sys/root.h"
 
@@ -107,10 +105,7 @@ Result<ResolvedUser> resolve_user(std::string_view spec, std::string_view passwd
   return out;
 }
 
-Result<ResolvedUser> resolve_user_in(int root_fd, std::string_view spec) {
-  int copy = ::fcntl(root_fd, F_DUPFD_CLOEXEC, 3);
-  if (copy < 0) return fail_errno("duplicate root descriptor");
-  sys::Root root{sys::Fd(copy)};
+Result<ResolvedUser> resolve_user_in(const sys::Root& root, std::string_view spec) {
   auto read = [&](const char* path) -> Result<std::string> {
     Result<std::string> text = root.read_file(path, kAccountFileBytesMax);
     if (!text && text.error().code() == Code::kNotFound) return std::string();
@@ -119,6 +114,15 @@ Result<ResolvedUser> resolve_user_in(int root_fd, std::string_view spec) {
   TRY_ASSIGN(std::string passwd, read("/etc/passwd"));
   TRY_ASSIGN(std::string group, read("/etc/group"));
   return resolve_user(spec, passwd, group);
+}
+
+std::string find_home_in(const sys::Root& root, std::uint32_t uid) {
+  Result<std::string> passwd = root.read_file("/etc/passwd", kAccountFileBytesMax);
+  if (!passwd) return "/";
+  for (const PasswdEntry& entry : parse_passwd(*passwd)) {
+    if (entry.uid == uid) return entry.home.empty() ? "/" : entry.home;
+  }
+  return "/";
 }
 
 }  // namespace monopod::container

@@ -9,6 +9,10 @@
 
 #include "base/error.h"
 
+namespace monopod::sys {
+class Root;
+}
+
 namespace monopod::container {
 
 struct PasswdEntry {
@@ -37,6 +41,8 @@ struct ResolvedUser {
 // kInvalidArgument outside. A name that is not in the files: "unable to find user NAME: no matching entries in passwd file".
 Result<ResolvedUser> resolve_user(std::string_view spec, std::string_view passwd, std::string_view group);
 // The same over the files of a root directory; missing files count as empty.
-Result<ResolvedUser> resolve_user_in(int root_fd, std::string_view spec);
+Result<ResolvedUser> resolve_user_in(const sys::Root& root, std::string_view spec);
+// The home of an id; "/" where the image's passwd has none, or cannot be read: numbers need no names.
+std::string find_home_in(const sys::Root& root, std::uint32_t uid);
 
 }  // namespace monopod::container

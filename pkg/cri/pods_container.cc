@@ -142,7 +142,7 @@ Result<> Pods::fill_place(const Sandbox& s, Container& c, const image::ImageConf
   TRY_ASSIGN(std::string hostname, sys::read_host_file(place.files + "/hostname", 4096));
   place.hostname = trim(hostname);
   TRY_ASSIGN(sys::Root root, sys::Root::open(place.rootfs));
-  auto user = container::resolve_user_in(root.fd(), user_text(c.config, image));
+  auto user = container::resolve_user_in(root, user_text(c.config, image));
   if (!user) return fail(Code::kInvalidArgument, user.error().message());
   place.user = std::move(*user);
   c.user = effective_user(c.config, place.user);

@@ -116,11 +116,11 @@ std::string Containers::make_resolv_conf(const Container& c) const {
 // Blocking: what the config needs to know from files, and the files it mounts.
 Result<> Containers::fill_files(const Container& c, Place& place) const {
   TRY_ASSIGN(sys::Root root, sys::Root::open(place.rootfs));
-  auto user = container::resolve_user_in(root.fd(), json::get_string(c.config, {"User"}));
+  auto user = container::resolve_user_in(root, json::get_string(c.config, {"User"}));
   if (!user) return fail(Code::kInvalidArgument, user.error().message());
   place.user = std::move(*user);
   for (const std::string& group : strings_of(c.host_config, {"GroupAdd"})) {
-    TRY_ASSIGN(container::ResolvedUser extra, container::resolve_user_in(root.fd(), cat("0:", group)));
+    TRY_ASSIGN(container::ResolvedUser extra, container::resolve_user_in(root, cat("0:", group)));
     place.user.additional_gids.push_back(extra.gid);
   }
   for (const MountPoint& m : c.mounts)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <ctime>
 
@@ -64,6 +65,10 @@ std::map<std::string, std::string> own_groups() {
   }
   return out;
 }
+
+// The v1 controllers there are: words of a mount's options are these or say something else.
+constexpr std::array<std::string_view, 14> kV1Controllers = {"cpu",     "cpuacct", "cpuset",   "memory",     "devices", "freezer", "blkio",
+                                                             "pids",    "net_cls", "net_prio", "perf_event", "hugetlb", "rdma",    "misc"};
 
 std::string own_directory(const MountLine& mount, std::string group) {
   if (mount.root != "/") {
@@ -176,7 +181,12 @@ Result<> kill_by_signal(const std::string& path) {
 
 Result<std::unique_ptr<Cgroups>> open_cgroups(const CgroupOptions& options) {
   std::vector<MountLine> mounts = cgroup_mounts(options.mount);
-  std::map<std::string, std::string> groups = own_groups();
+  // Our own groups do not matter to who names them from the top.
+  bool from_top = !options.root.empty();
+  std::map<std::string, std::string> groups = from_top ? std::map<std::string, std::string>() : own_groups();
+  auto is_controller = [&](std::string_view name) {
+    return from_top ? std::find(kV1Controllers.begin(), kV1Controllers.end(), name) != kV1Controllers.end() : groups.contains(std::string(name));
+  };
   bool has_v1 = std::any_of(mounts.begin(), mounts.end(), [](const MountLine& m) { return m.type == "cgroup"; });
   if (!has_v1) {
     auto v2 = std::find_if(mounts.rbegin(), mounts.rend(), [](const MountLine& m) { return m.type == "cgroup2"; });
@@ -191,7 +201,7 @@ Result<std::unique_ptr<Cgroups>> open_cgroups(const CgroupOptions& options) {
     }
     for (std::string_view word : split(mount.super_options, ',')) {
       std::string name(word);
-      if (groups.contains(name)) roots.controllers[name] = options.root.empty() ? own_directory(mount, groups[name]) : mount.point + "/" + options.root;
+      if (is_controller(name)) roots.controllers[name] = options.root.empty() ? own_directory(mount, groups[name]) : mount.point + "/" + options.root;
     }
   }
   return open_cgroup_v1(roots, options);

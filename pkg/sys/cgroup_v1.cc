@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/strings.h"
 #include "sys/cgroup_tree.h"
@@ -121,8 +122,8 @@ class CgroupsV1 final : public Cgroups {
 
   Result<> kill_all(const std::string& group) override {
     if (!unified_.empty()) {
-      std::string file = unified_ + "/" + group + "/cgroup.kill";
-      if (file_exists(file)) return write_host_file(file, "1");
+      Result<> killed = write_host_file(unified_ + "/" + group + "/cgroup.kill", "1");
+      if (killed || killed.error().os_errno() != ENOENT) return killed;
     }
     std::string path = any(group);
     if (!file_exists(path)) return {};

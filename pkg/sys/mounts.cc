@@ -7,6 +7,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -19,6 +20,23 @@ namespace {
 // glibc 2.36 has no wrappers for these, and its sys/mount.h clashes with linux/mount.h.
 constexpr int kMntDetach = 2;
 constexpr int kUmountNofollow = 8;
+constexpr unsigned long kMsBind = 4096;
+
+// What mount(2) calls an attribute. Read-only is not among them: it would be of the file system, which others may see through other mounts.
+struct AttributeFlag {
+  std::uint64_t attribute;
+  unsigned long flag;
+};
+constexpr std::array kAttributeFlags = {AttributeFlag{MOUNT_ATTR_NOSUID, 2},          AttributeFlag{MOUNT_ATTR_NODEV, 4},
+                                        AttributeFlag{MOUNT_ATTR_NOEXEC, 8},          AttributeFlag{MOUNT_ATTR_NOATIME, 1024},
+                                        AttributeFlag{MOUNT_ATTR_STRICTATIME, 1UL << 24}, AttributeFlag{MOUNT_ATTR_NODIRATIME, 2048},
+                                        AttributeFlag{MOUNT_ATTR_NOSYMFOLLOW, 256}};
+// Flags of a file system that mount(2) wants as bits of its own, not as text.
+constexpr std::array<std::string_view, 6> kFlagOptions = {"sync", "dirsync", "lazytime", "mand", "iversion", "rw"};
+constexpr unsigned long kMsReadOnly = 1;
+constexpr unsigned long kMsRecursive = 16384;
+constexpr long kOpenTreeAttr = 467;  // open_tree_attr(2): glibc 2.36 does not know it
+
 
 int fsopen(const char* type, unsigned flags) { return static_cast<int>(::syscall(SYS_fsopen, type, flags)); }
 int fsconfig(int fd, unsigned command, const char* key, const void* value) { return static_cast<int>(::syscall(SYS_fsconfig, fd, command, key, value, 0)); }
@@ -66,10 +84,50 @@ Result<Fd> make_file_system(const std::string& type, const std::string& source, 
   return mount;
 }
 
+bool mount_at_once(const std::string& type, const std::string& source, const std::vector<std::pair<std::string, std::string>>& options, std::uint64_t attributes,
+                   const std::string& target) {
+  unsigned long flags = 0;
+  for (const AttributeFlag& row : kAttributeFlags) {
+    if ((attributes & row.attribute) != 0) flags |= row.flag;
+    attributes &= ~row.attribute;
+  }
+  if (attributes != 0) return false;
+  std::string data;
+  for (const auto& [key, value] : options) {
+    if (key == "ro") {
+      flags |= kMsReadOnly;
+      continue;
+    }
+    if (std::find(kFlagOptions.begin(), kFlagOptions.end(), key) != kFlagOptions.end() || value.find(',') != std::string::npos) return false;
+    data += cat(data.empty() ? "" : ",", key, value.empty() ? "" : "=", value);
+  }
+  return ::syscall(SYS_mount, source.c_str(), target.c_str(), type.c_str(), flags, data.c_str()) == 0;
+}
+
+Result<> bind_at_once(const std::string& source, const std::string& target) {
+  if (::syscall(SYS_mount, source.c_str(), target.c_str(), nullptr, kMsBind, nullptr) < 0) return fail_errno(cat("mount ", source));
+  return {};
+}
+
 Result<Fd> clone_mount(int fd, bool recursive) {
   unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? static_cast<unsigned>(AT_RECURSIVE) : 0U);
   Fd out(open_tree(fd, "", flags));
   if (!out) return fail_errno("copy mount");
+  return out;
+}
+
+Result<Fd> clone_mount(int fd, bool recursive, const MountAttributes& attributes) {
+  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? static_cast<unsigned>(AT_RECURSIVE) : 0U);
+  struct mount_attr attr = {};
+  attr.attr_set = attributes.set;
+  attr.attr_clr = attributes.clear;
+  attr.propagation = attributes.propagation;
+  if (attributes.id_map < 0) {
+    Fd out(static_cast<int>(::syscall(kOpenTreeAttr, fd, "", flags, &attr, sizeof attr)));
+    if (out || errno != ENOSYS) return out ? Result<Fd>(std::move(out)) : fail_errno("copy mount");
+  }
+  TRY_ASSIGN(Fd out, clone_mount(fd, recursive));
+  TRY(set_mount_attributes(out.get(), attributes, recursive));
   return out;
 }
 
@@ -95,6 +153,11 @@ Result<> set_mount_attributes(int mount_fd, const MountAttributes& attributes, b
   }
   if (attr.attr_set == 0 && attr.attr_clr == 0 && attr.propagation == 0) return {};
   if (mount_setattr(mount_fd, static_cast<unsigned>(AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0)), attr) < 0) return fail_errno("set mount attributes");
+  return {};
+}
+
+Result<> set_propagation(const char* path, std::uint64_t propagation, bool recursive) {
+  if (::syscall(SYS_mount, nullptr, path, nullptr, propagation | (recursive ? kMsRecursive : 0UL), nullptr) < 0) return fail_errno(cat("set propagation of ", path));
   return {};
 }
 

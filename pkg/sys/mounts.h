@@ -22,11 +22,22 @@ struct MountAttributes {
 // fsopen, fsconfig, fsmount: a detached mount. An option with an empty value is a flag. The kernel's own explanation is added to the error.
 Result<Fd> make_file_system(const std::string& type, const std::string& source, const std::vector<std::pair<std::string, std::string>>& options,
                             std::uint64_t attributes);
+// The same by mount(2), and attached, in one call instead of a dozen: target is a path that names a directory resolved before (fd_path), or a name in
+// one that nobody else can change. false: it cannot be said that way (read-only is of the whole file system there), or the kernel does not take it;
+// make_file_system tells why.
+bool mount_at_once(const std::string& type, const std::string& source, const std::vector<std::pair<std::string, std::string>>& options, std::uint64_t attributes,
+                   const std::string& target);
+// The option {"ro", ""} makes the whole file system read-only.
+// What source names is seen at target too; both paths as above. Attributes come along.
+Result<> bind_at_once(const std::string& source, const std::string& target);
 // A detached copy of what is mounted at the descriptor (bind).
 Result<Fd> clone_mount(int fd, bool recursive);
+Result<Fd> clone_mount(int fd, bool recursive, const MountAttributes& attributes);  // by one call since 6.15
 Result<> set_mount_attributes(int mount_fd, const MountAttributes& attributes, bool recursive);
 // The same of a path of the host's.
 Result<Fd> clone_mount(const std::string& path, bool recursive);
+// MS_PRIVATE, MS_SLAVE, MS_SHARED of the mount at a path of the host's.
+Result<> set_propagation(const char* path, std::uint64_t propagation, bool recursive);
 // Onto name in a directory that nobody else can change.
 Result<> attach_mount_at(int mount_fd, int directory, const char* name);
 // Onto the very file or directory that target refers to.

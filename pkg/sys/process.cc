@@ -77,21 +77,23 @@ struct ChildPlan {
     ::syscall(SYS_setresgid, 0, 0, 0);
     ::syscall(SYS_setresuid, 0, 0, 0);
   }
-  // Out of the way of the target numbers first, then into place.
-  int executable = ::fcntl(plan.executable, F_DUPFD_CLOEXEC, plan.fd_count + 16);
+  // A number that is taken before its turn comes is put out of the way first; then each into its place.
+  int executable = plan.executable >= plan.fd_count ? plan.executable : ::fcntl(plan.executable, F_DUPFD_CLOEXEC, plan.fd_count + 16);
   if (executable < 0) ::_exit(127);
   for (int i = 0; i < plan.fd_count; ++i) {
-    scratch[i] = -1;
-    if (plan.fds[i] >= 0) {
-      scratch[i] = ::fcntl(plan.fds[i], F_DUPFD_CLOEXEC, plan.fd_count + 16);
-      if (scratch[i] < 0) ::_exit(127);
-    }
+    int fd = plan.fds[i];
+    scratch[i] = fd;
+    if (fd < 0 || fd >= i || plan.fds[fd] == fd) continue;
+    scratch[i] = ::fcntl(fd, F_DUPFD_CLOEXEC, plan.fd_count + 16);
+    if (scratch[i] < 0) ::_exit(127);
   }
   for (int i = 0; i < plan.fd_count; ++i) {
-    if (scratch[i] >= 0) {
-      if (::dup2(scratch[i], i) < 0) ::_exit(127);
-    } else {
+    if (scratch[i] < 0) {
       ::close(i);
+    } else if (scratch[i] != i) {
+      if (::dup2(scratch[i], i) < 0) ::_exit(127);
+    } else if (i > 2 && ::fcntl(i, F_SETFD, 0) < 0) {  // standard streams came through an exec themselves
+      ::_exit(127);
     }
   }
   // The rest is closed by the kernel at exec, whoever forgot O_CLOEXEC; the executable must stay until then.
@@ -280,9 +282,8 @@ Result<Fd> sealed_self_executable() {
 Result<Fd> protected_self_executable() {
   Fd self(::open("/proc/self/exe", O_PATH | O_CLOEXEC));
   if (!self) return fail_errno("open own executable");
-  Result<Fd> mount = clone_mount(self.get(), false);
-  if (mount && set_mount_attributes(mount->get(), {MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, 0, 0}, false)) return mount;
-  return sealed_self_executable();
+  Result<Fd> mount = clone_mount(self.get(), false, {MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, 0, 0});
+  return mount ? std::move(mount) : sealed_self_executable();
 }
 
 Result<Fd> sealed_memfd(const char* name, std::string_view bytes) {
@@ -297,10 +298,16 @@ namespace {
 
 // number: as in proc(5), 3 or more.
 Result<std::uint64_t> process_stat_field(pid_t pid, std::size_t number) {
-  TRY_ASSIGN(std::string text, read_host_file(cat("/proc/", pid, "/stat"), 8192));
+  std::string path = cat("/proc/", pid, "/stat");
+  Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return fail_errno(cat("open ", path));
+  char buffer[4096];  // one line, read at once
+  ssize_t n = ::read(file.get(), buffer, sizeof buffer);
+  if (n < 0) return fail_errno(cat("read ", path));
+  std::string_view text(buffer, static_cast<std::size_t>(n));
   std::size_t name_end = text.rfind(')');
-  if (name_end == std::string::npos) return fail(Code::kInternal, "unexpected process stat");
-  auto fields = split(std::string_view(text).substr(name_end + 2), ' ');
+  if (name_end == std::string_view::npos || name_end + 2 > text.size()) return fail(Code::kInternal, "unexpected process stat");
+  auto fields = split(text.substr(name_end + 2), ' ');
   std::optional<std::uint64_t> value;
   if (fields.size() > number - 3) value = parse_int<std::uint64_t>(fields[number - 3]);
   if (!value) return fail(Code::kInternal, "unexpected process stat");

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/strings.h"
@@ -13,6 +14,7 @@
 namespace monopod::sys {
 namespace {
 
+constexpr std::size_t kReadAtOnceBytesMax = 1U << 16;
 constexpr int kAgainMax = 128;  // openat2 gives EAGAIN while a rename races with ".."
 
 Result<> check_path(std::string_view path) {
@@ -289,6 +291,17 @@ Result<std::string> Root::read_file(std::string_view path, std::size_t bytes_max
   struct ::stat info = {};
   if (::fstat(file.get(), &info) < 0) return fail_errno(cat("stat ", path));
   if (!S_ISREG(info.st_mode)) return fail(Code::kInvalidArgument, cat(path, " is not a regular file"));
+  // A file of a disk ends where it says it ends: no second read(2) to find that out. Those of proc and cgroup say nothing.
+  auto size = static_cast<std::size_t>(info.st_size);
+  if (size > 0 && size <= std::min(bytes_max, kReadAtOnceBytesMax)) {
+    std::string text(size + 1, '\0');
+    ssize_t n = ::read(file.get(), text.data(), text.size());
+    if (n >= 0 && static_cast<std::size_t>(n) <= size) {
+      text.resize(static_cast<std::size_t>(n));
+      return text;
+    }
+    if (::lseek(file.get(), 0, SEEK_SET) < 0) return fail_errno(cat("read ", path));
+  }
   Result<std::string> out = read_all(file.get(), bytes_max);
   if (!out) return fail(std::move(out).error().with(cat("read ", path)));
   return out;

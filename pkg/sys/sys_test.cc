@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
 
 #include "async/test_support.h"
@@ -50,6 +52,40 @@ TEST(Process, SpawnedFromADescriptorAndReaped) {
   ASSERT_TRUE(status && *status);
   EXPECT_EQ((*status)->code, 7);
   EXPECT_EQ(child->send_signal(SIGTERM).error().code(), Code::kNotFound);
+}
+
+// The child's numbers may be ours for something else, in any order.
+TEST(Process, DescriptorsComeToTheirNumbersFromAnyNumbers) {
+  Fd shell(::open("/bin/busybox", O_RDONLY | O_CLOEXEC));
+  if (!shell) GTEST_SKIP() << "needs /bin/busybox (busybox-static)";
+  std::vector<Pipe> pipes;
+  for (int i = 0; i < 4; ++i) pipes.push_back(make_pipe().value());
+  // Each is the read end of a pipe that holds its own letter.
+  std::array<int, 4> ends = {};
+  for (std::size_t i = 0; i < ends.size(); ++i) ends[i] = pipes[i].read.get();
+  std::sort(ends.begin(), ends.end());
+  int first = ends[0];
+  do {
+    Pipe out = make_pipe().value();
+    for (std::size_t i = 0; i < pipes.size(); ++i) ASSERT_TRUE(write_all(pipes[i].write.get(), std::string(1, static_cast<char>('a' + i))));
+    SpawnOptions options;
+    options.executable = shell.get();
+    options.argv = {"sh", "-c", ""};
+    options.fds = {-1, out.write.get(), 2};
+    while (static_cast<int>(options.fds.size()) < first) options.fds.push_back(-1);
+    std::string wanted;
+    for (int end : ends) {
+      wanted += static_cast<char>('a' + (std::find_if(pipes.begin(), pipes.end(), [&](const Pipe& p) { return p.read.get() == end; }) - pipes.begin()));
+      options.argv[2] += cat("head -c 1 <&", options.fds.size(), ";");
+      options.fds.push_back(end);
+    }
+    options.env = {"PATH=/bin:/usr/bin"};
+    Result<Pidfd> child = spawn(options);
+    ASSERT_TRUE(child) << child.error().message();
+    out.write.reset();
+    EXPECT_EQ(read_all(out.read.get(), 1000).value(), wanted);
+    ASSERT_TRUE(child->reap());
+  } while (std::next_permutation(ends.begin(), ends.end()));
 }
 
 TEST(Process, SealedMemoryCannotBeChanged) {

@@ -71,6 +71,7 @@ Result<sys::Fd> prepare_root(const std::string& path) {
 struct Creation {
   const CreateOptions& options;
   StateDirectory& directory;
+  std::optional<FirstStage>& stage;
   Bundle bundle;
   Record record;
   bool hooked = false;  // the hooks' phase was reached: poststop belongs to its undoing
@@ -110,7 +111,9 @@ struct Creation {
     }
     spec.hold = true;
     spec.acknowledged = true;
-    spec.host_hooks = true;
+    // poststop too: its turn comes once theirs would have.
+    const Hooks& hooks = bundle.config.hooks;
+    spec.host_hooks = !hooks.prestart.empty() || !hooks.create_runtime.empty() || !hooks.poststop.empty() || !bundle.config.net_devices.empty();
     spec.setgroups = !launch.new_user_namespace || ::geteuid() == 0 || bundle.config.gid_mappings.size() > 1;
     spec.pivot = options.pivot;
     spec.new_keyring = options.new_keyring;
@@ -155,7 +158,7 @@ struct Creation {
     TRY(failpoint("runtime.after_record"));
 
     LaunchOptions launch;
-    TRY_ASSIGN(MadeGroup group, make_group(record, bundle));
+    TRY_ASSIGN(MadeGroup group, make_group(record, bundle, find_namespace(bundle.config, NamespaceType::kUser) == nullptr));
     TRY(failpoint("runtime.after_group"));
     launch.cgroup = std::move(group.entry.cgroup);
     launch.procs = std::move(group.entry.procs);
@@ -170,12 +173,13 @@ struct Creation {
     }
     TRY_ASSIGN(launch.listener, directory.listen());
     TRY_ASSIGN(InitSpec spec, make_spec(launch));
+    spec.enters_views = group.by_path;
     spec.cgroup_views = std::move(group.views);
     LaunchEvents events;
     events.on_hooks = [this](const sys::Pidfd& process) { return on_hooks(process); };
     events.on_terminal = options.on_terminal;
     events.on_ready = [this](const sys::Pidfd& process) { return on_ready(process); };
-    TRY(FirstStage::launch(std::move(spec), std::move(launch), events));
+    TRY_ASSIGN(stage, FirstStage::launch(std::move(spec), std::move(launch), events));
     return {};
   }
 };
@@ -186,13 +190,15 @@ Result<> Runtime::create(const CreateOptions& options) {
   TRY_ASSIGN(Bundle bundle, load_bundle(options.bundle));
   TRY(check_terminal(bundle.config, options));
   TRY(check_host(bundle.config));
-  TRY_ASSIGN(StateDirectory directory, StateDirectory::create(root_, options.id));
+  let_go();
+  TRY_ASSIGN(made_, StateDirectory::create(root_, options.id));
+  StateDirectory& directory = *made_;
   if (options.preserve_fds > 0) {
     bundle.config.process.env.push_back(cat("LISTEN_FDS=", options.preserve_fds));
     bundle.config.process.env.emplace_back("LISTEN_PID=1");
   }
   Result<> done = failpoint("runtime.after_directory");
-  Creation creation{options, directory, std::move(bundle), {}, false};
+  Creation creation{options, directory, stage_, std::move(bundle), {}, false};
   if (done) done = creation.go();
   if (done) return {};
   // As if it had never been.

@@ -24,16 +24,15 @@ Result<> wait_for_end(const sys::Pidfd& process) {
   return {};
 }
 
-Result<> kill_in(sys::Cgroups* groups, const Record& record) {
-  Result<sys::Pidfd> process = find_process(record);
-  if (process) (void)process->send_signal(SIGKILL);
+Result<> kill_in(sys::Cgroups* groups, const Record& record, const sys::Pidfd* process) {
+  if (process != nullptr) (void)process->send_signal(SIGKILL);
   if (groups != nullptr) {
     Result<> killed = groups->kill_all(record.group);
     if (!killed && killed.error().code() != Code::kNotFound) log::warn("a control group is not killed at once", {{"error", killed.error()}});
     // On v1 alone the frozen die when they thaw.
     if (groups->mode() == sys::CgroupMode::kV1 && groups->is_frozen(record.group)) (void)groups->set_frozen(record.group, false);
   }
-  return process ? wait_for_end(*process) : Result<>();
+  return process != nullptr ? wait_for_end(*process) : Result<>();
 }
 
 // null where there is none.
@@ -45,11 +44,14 @@ std::unique_ptr<sys::Cgroups> groups_of(const Record& record) {
 
 }  // namespace
 
-Result<> kill_everything(const Record& record) { return kill_in(groups_of(record).get(), record); }
+Result<> kill_everything(const Record& record) {
+  Result<sys::Pidfd> process = find_process(record);
+  return kill_in(groups_of(record).get(), record, process ? &*process : nullptr);
+}
 
-Result<> destroy(const StateDirectory& directory, const Record& record) {
+Result<> destroy(const StateDirectory& directory, const Record& record, const sys::Pidfd* process) {
   std::unique_ptr<sys::Cgroups> groups = groups_of(record);
-  TRY(kill_in(groups.get(), record));
+  TRY(kill_in(groups.get(), record, process));
   TRY(failpoint("runtime.after_kill"));
   if (groups) TRY(groups->remove(record.group));
   TRY(failpoint("runtime.after_remove_group"));

@@ -5,8 +5,8 @@
 
 namespace monopod::container::oci {
 
-// Kills what is left, removes the control group, then the directory.
-Result<> destroy(const StateDirectory& directory, const Record& record);
+// Kills what is left, removes the control group, then the directory. process: the record's, if it lives.
+Result<> destroy(const StateDirectory& directory, const Record& record, const sys::Pidfd* process = nullptr);
 // SIGKILL to the container's process and to all of its control group; waits until the process is dead.
 Result<> kill_everything(const Record& record);
 

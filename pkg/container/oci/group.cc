@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -9,7 +10,6 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "container/oci/resources.h"
-#include "sys/mounts.h"
 
 namespace monopod::container::oci {
 namespace {
@@ -17,6 +17,14 @@ namespace {
 bool may_go_without(const Error& error) { return error.os_errno() == EPERM || error.os_errno() == EACCES || error.os_errno() == EROFS; }
 
 constexpr const char* kMount = "/sys/fs/cgroup";
+
+enum class Kind { kNone, kV1, kV2 };
+
+Kind kind_of_groups() {
+  struct statfs info = {};
+  if (::statfs(kMount, &info) < 0) return Kind::kNone;
+  return info.f_type == CGROUP2_SUPER_MAGIC ? Kind::kV2 : Kind::kV1;
+}
 
 // As the config says, then what every container may use: the standard devices, nodes of any, and its own.
 std::vector<sys::DeviceRule> all_device_rules(std::vector<sys::DeviceRule> rules, const std::vector<Device>& devices) {
@@ -43,11 +51,7 @@ Result<std::unique_ptr<sys::Cgroups>> open_groups(const std::vector<std::string>
   return sys::open_cgroups(options);
 }
 
-bool is_v2() {
-  sys::Fd top(::open(kMount, O_PATH | O_DIRECTORY | O_CLOEXEC));
-  Result<std::uint64_t> magic = top ? sys::file_system_magic(top.get()) : Result<std::uint64_t>(0);
-  return magic && *magic == CGROUP2_SUPER_MAGIC;
-}
+bool is_v2() { return kind_of_groups() == Kind::kV2; }
 
 std::string group_path(const std::string& cgroups_path, const std::string& id) {
   std::string_view path = cgroups_path;
@@ -57,11 +61,12 @@ std::string group_path(const std::string& cgroups_path, const std::string& id) {
 }
 
 Result<> plan_group(Record& record, const Bundle& bundle) {
-  if (::access(kMount, F_OK) != 0) {
+  Kind kind = kind_of_groups();
+  if (kind == Kind::kNone) {
     log::warn("this machine has no control groups", {});
     return {};
   }
-  TRY_ASSIGN(std::vector<Setting> settings, plan_resources(bundle.resources, is_v2()));
+  TRY_ASSIGN(std::vector<Setting> settings, plan_resources(bundle.resources, kind == Kind::kV2));
   record.controllers = controllers_of(settings);
   record.group = group_path(bundle.config.cgroup_path, record.id);
   record.resources = bundle.resources;
@@ -69,7 +74,7 @@ Result<> plan_group(Record& record, const Bundle& bundle) {
   return {};
 }
 
-Result<MadeGroup> make_group(Record& record, const Bundle& bundle) {
+Result<MadeGroup> make_group(Record& record, const Bundle& bundle, bool host_ids) {
   if (record.group.empty()) return MadeGroup();
   TRY_ASSIGN(std::unique_ptr<sys::Cgroups> groups, open_groups(record.controllers));
   TRY_ASSIGN(std::vector<Setting> settings, plan_resources(bundle.resources, groups->mode() == sys::CgroupMode::kV2));
@@ -84,8 +89,17 @@ Result<MadeGroup> make_group(Record& record, const Bundle& bundle) {
   TRY_ASSIGN(std::vector<sys::DeviceRule> rules, parse_device_rules(bundle.resources));
   TRY(groups->set_devices(record.group, all_device_rules(std::move(rules), bundle.config.devices)));
   MadeGroup out;
-  TRY_ASSIGN(out.entry, groups->open_entry(record.group));
   out.views = groups->views(record.group);
+  out.by_path = host_ids;
+  if (!host_ids) {
+    TRY_ASSIGN(out.entry, groups->open_entry(record.group));
+    return out;
+  }
+  for (const auto& [name, path] : out.views) {
+    if (!name.empty() && name != "unified") continue;
+    out.entry.cgroup = sys::Fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!out.entry.cgroup) return fail_errno(cat("open ", path));
+  }
   return out;
 }
 

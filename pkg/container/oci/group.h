@@ -21,9 +21,11 @@ Result<> plan_group(Record& record, const Bundle& bundle);
 // Makes it, with limits and device rules, and opens the ways in. Where we may not make groups (rootless) and nothing is limited there is none.
 struct MadeGroup {
   sys::Cgroups::Entry entry;
+  bool by_path = false;  // the first stage opens the ways into v1 by itself: entry has v2's alone
   std::vector<std::pair<std::string, std::string>> views;  // sys::Cgroups::views
 };
-Result<MadeGroup> make_group(Record& record, const Bundle& bundle);
+// host_ids: the first stage has the host's user ids, so that it may.
+Result<MadeGroup> make_group(Record& record, const Bundle& bundle, bool host_ids);
 
 // Whether v2 alone is mounted.
 bool is_v2();

@@ -95,7 +95,7 @@ Result<FirstStage> FirstStage::launch(InitSpec spec, LaunchOptions options, cons
   TRY_ASSIGN(sys::Pidfd process, sys::spawn(spawn));
   FirstStage out(std::move(process), std::move(sync.first));
   sync.second.reset();
-  options.listener.reset();
+  for (sys::Fd* fd : {&text, &executable, &options.listener, &options.cgroup}) out.passed_.push_back(std::move(*fd));
   options.procs.clear();
   options.mounts.clear();
   options.root.reset();

@@ -50,6 +50,7 @@ class FirstStage {
 
   sys::Pidfd process_;
   sys::Fd channel_;
+  std::vector<sys::Fd> passed_;  // what it was given; not needed here any more
 };
 
 // From start, or from ready where nothing is held, until the program runs: an error is the first stage's own text (kNotFound, kPermissionDenied,

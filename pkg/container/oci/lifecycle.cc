@@ -81,13 +81,26 @@ std::optional<int> find_signal(std::string_view name) {
   return base == "RTMIN" ? row->number + *distance : row->number - *distance;
 }
 
-RuntimeStatus Runtime::status_of(const StateDirectory& directory, const Record& record) const {
-  if (!find_process(record)) return record.pid == 0 && directory.locked_by_other() ? RuntimeStatus::kCreating : RuntimeStatus::kStopped;
-  if (directory.waits_for_start()) return RuntimeStatus::kCreated;
-  return is_frozen(record) ? RuntimeStatus::kPaused : RuntimeStatus::kRunning;
+void Runtime::look(Found& c) const {
+  Result<sys::Pidfd> process = find_process(c.record);
+  if (!process) {
+    c.status = c.record.pid == 0 && c.directory.locked_by_other() ? RuntimeStatus::kCreating : RuntimeStatus::kStopped;
+    return;
+  }
+  c.process = std::move(*process);
+  Result<sys::Fd> waiting = c.directory.connect();
+  if (waiting) c.waiting = std::move(*waiting);
+  c.status = c.waiting ? RuntimeStatus::kCreated : is_frozen(c.record) ? RuntimeStatus::kPaused : RuntimeStatus::kRunning;
+}
+
+void Runtime::let_go() {
+  stage_.reset();
+  made_.reset();
+  found_.reset();
 }
 
 Result<Runtime::Found> Runtime::find(const std::string& id, bool lock) {
+  let_go();
   TRY_ASSIGN(StateDirectory directory, StateDirectory::open(root_, id));
   if (lock) TRY(directory.lock());
   Result<Record> record = directory.read();
@@ -96,16 +109,19 @@ Result<Runtime::Found> Runtime::find(const std::string& id, bool lock) {
     Record nothing;
     nothing.id = id;
     RuntimeStatus status = directory.locked_by_other() ? RuntimeStatus::kCreating : RuntimeStatus::kStopped;
-    return Found{std::move(directory), std::move(nothing), lock ? RuntimeStatus::kStopped : status};
+    return Found{std::move(directory), std::move(nothing), lock ? RuntimeStatus::kStopped : status, std::nullopt, {}};
   }
   if (!record) return fail(std::move(record).error());
-  RuntimeStatus status = status_of(directory, *record);
-  if (lock && status == RuntimeStatus::kCreating) status = RuntimeStatus::kStopped;  // the lock is ours: its creator is dead
-  return Found{std::move(directory), std::move(*record), status};
+  Found out{std::move(directory), std::move(*record), RuntimeStatus::kStopped, std::nullopt, {}};
+  look(out);
+  if (!lock) out.waiting.reset();
+  if (lock && out.status == RuntimeStatus::kCreating) out.status = RuntimeStatus::kStopped;  // the lock is ours: its creator is dead
+  return out;
 }
 
 Result<> Runtime::start(const std::string& id) {
-  TRY_ASSIGN(Found c, find(id, true));
+  TRY_ASSIGN(found_, find(id, true));
+  Found& c = *found_;
   if (c.status == RuntimeStatus::kStopped) return wrong_status("cannot start a container that has stopped");
   if (c.status != RuntimeStatus::kCreated) return wrong_status(cat("cannot start an already ", format_status(c.status), " container"));
   TRY_ASSIGN(ContainerConfig config, c.directory.read_config());
@@ -114,10 +130,10 @@ Result<> Runtime::start(const std::string& id) {
     return fail(Code::kFailedPrecondition, "cannot start a container whose process is not set");
   }
   TRY(failpoint("runtime.before_start"));
-  TRY_ASSIGN(sys::Fd channel, c.directory.connect());
-  TRY(sys::send_packet(channel.get(), std::string_view(&supervisor::kSyncStart, 1)));
+  int channel = c.waiting.get();
+  TRY(sys::send_packet(channel, std::string_view(&supervisor::kSyncStart, 1)));
   auto on_listener = [&](sys::Fd listener) { return hand_over_listener(config, format_state(c.record, RuntimeStatus::kRunning), c.record.pid, listener.get()); };
-  Result<> started = follow_to_exec(channel.get(), on_listener);
+  Result<> started = follow_to_exec(channel, on_listener);
   if (started) started = failpoint("runtime.after_start");
   if (started) started = run_hooks("poststart", config.hooks.poststart, json::format(format_state(c.record, RuntimeStatus::kRunning)));
   if (started) return {};
@@ -131,8 +147,7 @@ Result<> Runtime::kill(const std::string& id, int signal, bool all) {
   // After its process, others of a shared process namespace may still be there.
   if (all && !c.record.group.empty()) return signal_all(c.record, signal);
   if (!lives(c.status)) return wrong_status("container not running");
-  TRY_ASSIGN(sys::Pidfd process, find_process(c.record));
-  Result<> sent = process.send_signal(signal);
+  Result<> sent = c.process->send_signal(signal);
   if (!sent && sent.error().os_errno() == ESRCH) return wrong_status("container not running");
   if (!sent) return sent;
   if (signal == SIGKILL && c.status == RuntimeStatus::kPaused) {
@@ -156,11 +171,17 @@ Result<> Runtime::remove(const std::string& id, bool force) {
     return destroy(directory, guess);
   }
   if (!c) return fail(std::move(c).error());
+  found_ = std::move(*c);
+  return remove_found(id, force);
+}
+
+Result<> Runtime::remove_found(const std::string& id, bool force) {
+  Found* c = &*found_;
   if (!force && c->status != RuntimeStatus::kStopped)
     return wrong_status(cat("cannot delete container ", id, " that is not stopped: ", format_status(c->status)));
   Result<ContainerConfig> config = c->directory.read_config();
   bool was_created = c->record.pid != 0;
-  TRY(destroy(c->directory, c->record));
+  TRY(destroy(c->directory, c->record, c->process ? &*c->process : nullptr));
   if (!config || !was_created) return {};
   Result<> hooks = run_hooks("poststop", config->hooks.poststop, json::format(format_state(c->record, RuntimeStatus::kStopped)));
   if (!hooks) log::warn("a hook failed", {{"container", id}, {"error", hooks.error()}});

@@ -28,6 +28,7 @@ Result<int> Runtime::run(const CreateOptions& options, const RunOptions& run) {
   if (!process) return undo(std::move(process).error());
   Result<> started = start(options.id);
   if (!started) return undo(std::move(started).error());
+  let_go();
   if (run.detach) return 0;
   Result<int> code = foreground.wait(*process);
   if (run.keep) return code;

@@ -10,7 +10,9 @@
 
 #include "codec/json.h"
 #include "container/config.h"
+#include "container/oci/launch.h"
 #include "container/oci/state.h"
+#include "sys/process.h"
 
 namespace monopod::container::oci {
 
@@ -81,11 +83,19 @@ class Runtime {
     StateDirectory directory;
     Record record;
     RuntimeStatus status;
+    std::optional<sys::Pidfd> process;  // while it lives
+    sys::Fd waiting;                    // with the lock: the connection to a first stage that waits for start, which hears nobody else meanwhile
   };
   Result<Found> find(const std::string& id, bool lock);
-  RuntimeStatus status_of(const StateDirectory& directory, const Record& record) const;
+  void look(Found& c) const;
+  void let_go();  // of what the last call has open, its lock too
+  Result<> remove_found(const std::string& id, bool force);
 
   std::string root_;
+  // What a call has open, until this goes: a process that ends then closes all at once.
+  std::optional<Found> found_;
+  std::optional<StateDirectory> made_;
+  std::optional<FirstStage> stage_;
 };
 
 // What of the specification this runtime has (runtime-spec features.md).

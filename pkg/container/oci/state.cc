@@ -59,11 +59,15 @@ std::string_view format_status(RuntimeStatus status) {
 
 Result<StateDirectory> StateDirectory::create(const std::string& root, const std::string& id) {
   TRY(check_id(id));
-  std::error_code ec;
-  std::filesystem::create_directories(root, ec);
-  if (ec) return fail(errno_error(ec.value(), cat("make ", root)));
   std::string path = cat(root, "/", id);
-  if (::mkdir(path.c_str(), 0700) < 0) {
+  int made = ::mkdir(path.c_str(), 0700);
+  if (made < 0 && errno == ENOENT) {
+    std::error_code ec;
+    std::filesystem::create_directories(root, ec);
+    if (ec) return fail(errno_error(ec.value(), cat("make ", root)));
+    made = ::mkdir(path.c_str(), 0700);
+  }
+  if (made < 0) {
     if (errno == EEXIST) return fail(Code::kAlreadyExists, cat("container with id exists: ", id));
     return fail_errno(cat("make ", path));
   }
@@ -111,11 +115,11 @@ bool StateDirectory::locked_by_other() const {
   return file && ::flock(file->get(), LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
 
+// Not synced: after a loss of power there is no process that the text could tell of, and delete --force takes one that cannot be read.
 Result<> StateDirectory::replace(const char* name, const std::string& text) const {
   std::string draft = cat(name, ".new");
   TRY_ASSIGN(sys::Fd file, directory_.open_file(draft, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
   Result<> written = sys::write_all(file.get(), text);
-  if (written && ::fdatasync(file.get()) < 0) written = fail_errno("sync");
   if (!written) return fail(std::move(written).error().with(cat("write ", path_, "/", name)));
   if (::renameat(directory_.fd(), draft.c_str(), directory_.fd(), name) < 0) return fail_errno(cat("write ", path_, "/", name));
   return {};
@@ -166,7 +170,8 @@ Result<Record> StateDirectory::read() const {
   return out;
 }
 
-Result<> StateDirectory::write_config(const ContainerConfig& config) const { return replace("config.json", json::format(format_config(config))); }
+// Written once, before the record: where that is, this is whole.
+Result<> StateDirectory::write_config(const ContainerConfig& config) const { return directory_.write_file("config.json", json::format(format_config(config)), 0600); }
 
 Result<ContainerConfig> StateDirectory::read_config() const {
   TRY_ASSIGN(std::string text, directory_.read_file("config.json", kFileBytesMax));
@@ -176,9 +181,13 @@ Result<ContainerConfig> StateDirectory::read_config() const {
 
 // The record goes last but for the directory: a removal that is cut short can be done again.
 Result<> StateDirectory::remove() const {
-  for (const char* name : {kSocket, "config.json", "config.json.new", "record.json.new", "record.json", "lock"}) {
+  auto remove_file = [this](const char* name) -> Result<> {
     if (::unlinkat(directory_.fd(), name, 0) < 0 && errno != ENOENT) return fail_errno(cat("remove ", path_, "/", name));
-  }
+    return {};
+  };
+  for (const char* name : {kSocket, "config.json", "record.json", "lock"}) TRY(remove_file(name));
+  if (::rmdir(path_.c_str()) == 0 || errno == ENOENT) return {};
+  TRY(remove_file("record.json.new"));  // whose writer was killed
   if (::rmdir(path_.c_str()) < 0 && errno != ENOENT) return fail_errno(cat("remove ", path_));
   return {};
 }
@@ -186,10 +195,8 @@ Result<> StateDirectory::remove() const {
 Result<sys::Fd> StateDirectory::listen() const {
   TRY_ASSIGN(sys::Fd fd, make_socket());
   struct sockaddr_un address = socket_address(directory_);
-  mode_t before = ::umask(0177);
-  int bound = ::bind(fd.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof address);
-  ::umask(before);
-  if (bound < 0 || ::listen(fd.get(), 16) < 0) return fail_errno(cat("listen at ", path_, "/", kSocket));
+  // The name gets the mode of the socket.
+  if (::fchmod(fd.get(), 0600) < 0 || ::bind(fd.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof address) < 0 || ::listen(fd.get(), 16) < 0) return fail_errno(cat("listen at ", path_, "/", kSocket));
   return fd;
 }
 
@@ -200,16 +207,15 @@ Result<sys::Fd> StateDirectory::connect() const {
   return fd;
 }
 
-bool StateDirectory::waits_for_start() const { return connect().has_value(); }
-
 Result<sys::Pidfd> find_process(const Record& record) {
   auto gone = [&] { return fail(Code::kNotFound, "container not running"); };
   if (record.pid <= 0) return gone();
   Result<sys::Pidfd> process = sys::Pidfd::open(record.pid);
   if (!process) return gone();
+  if (process->exited()) return gone();
   // The number is ours only if it still names the process that started then; the descriptor holds it from before this look.
   Result<std::uint64_t> ticks = sys::process_start_ticks(record.pid);
-  if (!ticks || *ticks != record.start_ticks || process->exited()) return gone();
+  if (!ticks || *ticks != record.start_ticks) return gone();
   return process;
 }
 

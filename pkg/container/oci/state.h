@@ -56,7 +56,6 @@ class StateDirectory {
   // The first stage's socket: a listener that it inherits, and a connection to it (kNotFound, ECONNREFUSED: it no longer waits).
   Result<sys::Fd> listen() const;
   Result<sys::Fd> connect() const;
-  bool waits_for_start() const;
 
  private:
   StateDirectory(std::string path, std::string id, sys::Root directory) : path_(std::move(path)), id_(std::move(id)), directory_(std::move(directory)) {}
