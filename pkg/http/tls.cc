@@ -4,6 +4,7 @@
 #include <openssl/ssl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 
 #include "base/strings.h"
@@ -81,10 +82,11 @@ Result<> trust(ssl_ctx_st* context, std::string_view pem) {
   return {};
 }
 
+constexpr std::array<const char*, 4> kRootPlaces = {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+                                                    "/etc/ssl/cert.pem"};
+
 Result<std::string> read_system_roots() {
-  static constexpr std::array<const char*, 4> kPlaces = {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
-                                                         "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"};
-  for (const char* place : kPlaces) {
+  for (const char* place : kRootPlaces) {
     sys::Fd file(::open(place, O_RDONLY | O_CLOEXEC));
     if (!file) continue;
     std::string text;
@@ -94,6 +96,19 @@ Result<std::string> read_system_roots() {
     if (!text.empty()) return text;
   }
   return fail(Code::kNotFound, "tls: this host has no bundle of root certificates");
+}
+
+// The host's roots are read when the first certificate is judged: some 20 ms and 2 MB that most processes never need.
+int verify_by_system_roots(X509_STORE_CTX* judged, void*) {
+  X509_STORE* store = X509_STORE_CTX_get0_store(judged);
+  if (sk_X509_OBJECT_num(X509_STORE_get0_objects(store)) == 0) {
+    Result<std::string> pem = read_system_roots();
+    Result<std::vector<pki::Certificate>> roots = pem ? pki::Certificate::parse_bundle_pem(*pem) : fail(pem.error());
+    if (roots)
+      for (const pki::Certificate& root : *roots) X509_STORE_add_cert(store, root.handle());
+    ERR_clear_error();
+  }
+  return X509_verify_cert(judged);
 }
 
 Result<Context> make_server_context(const TlsServerOptions& options) {
@@ -123,8 +138,10 @@ Result<Context> make_client_context(const TlsClientOptions& options) {
     TRY(trust(context.get(), options.ca_pem));
     return context;
   }
-  TRY_ASSIGN(std::string roots, read_system_roots());
-  TRY(trust(context.get(), roots));
+  bool there = std::any_of(kRootPlaces.begin(), kRootPlaces.end(), [](const char* place) { return ::access(place, R_OK) == 0; });
+  if (!there) return fail(Code::kNotFound, "tls: this host has no bundle of root certificates");
+  X509_STORE_set_flags(SSL_CTX_get_cert_store(context.get()), X509_V_FLAG_PARTIAL_CHAIN);
+  SSL_CTX_set_cert_verify_callback(context.get(), verify_by_system_roots, nullptr);
   return context;
 }
 

@@ -44,6 +44,31 @@ class TeeSource final : public codec::ByteSource {
   sys::Fd file_;
 };
 
+// Large reads of what is below, whatever is asked for: a layer of small files would be hashed and kept in pieces of their size.
+class BlockSource final : public codec::ByteSource {
+ public:
+  explicit BlockSource(codec::ByteSource& input) : input_(input), block_(kBlockBytes) {}
+  Result<std::size_t> read(std::span<std::byte> into) override {
+    if (begin_ == end_) {
+      if (into.size() >= block_.size()) return input_.read(into);
+      TRY_ASSIGN(end_, input_.read(block_));
+      begin_ = 0;
+    }
+    std::size_t n = std::min(into.size(), end_ - begin_);
+    std::memcpy(into.data(), block_.data() + begin_, n);
+    begin_ += n;
+    return n;
+  }
+
+ private:
+  static constexpr std::size_t kBlockBytes = 256U << 10;
+
+  codec::ByteSource& input_;
+  std::vector<std::byte> block_;
+  std::size_t begin_ = 0;
+  std::size_t end_ = 0;
+};
+
 Result<> drain(codec::ByteSource& source) {
   std::array<std::byte, 65536> buffer;
   for (;;) {
@@ -69,8 +94,9 @@ Result<StagedLayer> stage_layer(const Content& content, codec::ByteSource& raw, 
   TeeSource tee(raw, std::move(kept));
   HashingSource blob(tee);
   std::array<std::byte, 4> head;
-  TRY_ASSIGN(std::size_t n, codec::read_full(blob, head));
-  Replay replay(std::span(head).first(n), blob);
+  BlockSource blocks(blob);
+  TRY_ASSIGN(std::size_t n, codec::read_full(blocks, head));
+  Replay replay(std::span(head).first(n), blocks);
   codec::Compression compression = codec::detect_compression(std::span(head).first(n));
   auto plain = codec::make_decompressor(compression, replay,
                                         {.bytes_max = limits.layer_bytes_max + (1ULL << 30),
