@@ -1,12 +1,26 @@
 #include "cri/engine.h"
 
+#include "base/strings.h"
+#include "image/digest.h"
+
 namespace monopod::cri {
+namespace {
+
+constexpr std::size_t kGroupDigits = 12;
+
+// "cri-3f2a…": of this data directory, which no other engine has.
+std::string group_of(std::string_view data_dir) {
+  std::string digest = image::digest_of(data_dir);
+  return cat("cri-", std::string_view(digest).substr(digest.find(':') + 1, kGroupDigits));
+}
+
+}  // namespace
 
 Engine::Engine(EngineParts parts, EngineOptions options)
     : scope_(parts.executor),
       parts_{parts.executor, scope_, parts.time, parts.pool, parts.rng, parts.state, parts.runtime, parts.images, parts.cgroups},
       network_(parts.executor, parts.pool, parts.state, options.network),
-      pods_(parts_, {options.data_dir + "/cri", options.run_dir + "/cri"}, network_),
+      pods_(parts_, {options.data_dir + "/cri", options.run_dir + "/cri", group_of(options.data_dir)}, network_),
       events_(parts.executor),
       streaming_(parts.executor, parts.time, parts.pool, parts.runtime),
       service_({parts_, pods_, network_, events_, streaming_, options.version, options.data_dir}) {}

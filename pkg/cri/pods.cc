@@ -79,9 +79,9 @@ std::string Pods::network_path(const Sandbox& s) const { return s.own_network() 
 std::string Pods::group(const Sandbox& s) const {
   std::string_view parent = json::get_string(s.config, {"linux", "cgroup_parent"});
   while (parent.ends_with('/')) parent.remove_suffix(1);
-  return parent.empty() ? cat("cri/", s.id) : std::string(parent);
+  return parent.empty() ? cat(directories_.groups, "/", s.id) : std::string(parent);
 }
 
-bool Pods::owns_group(const Sandbox& s) const { return group(s) == cat("cri/", s.id); }
+bool Pods::owns_group(const Sandbox& s) const { return group(s) == cat(directories_.groups, "/", s.id); }
 
 }  // namespace monopod::cri

@@ -43,6 +43,7 @@ struct Parts {
 struct Directories {
   std::string data;  // <data-dir>/cri
   std::string run;   // <run-dir>/cri
+  std::string groups;  // control groups of pods: each engine's own, told apart by its data directory, since each sweeps what it does not know
   std::string files(std::string_view sandbox) const { return data + "/" + std::string(sandbox); }
   std::string runtime(std::string_view id) const { return run + "/" + std::string(id); }  // of a sandbox or a container
   std::string rootfs(std::string_view id) const { return runtime(id) + "/root"; }

@@ -113,9 +113,9 @@ Task<> Pods::sweep() {
   for (const std::string& id : parts_.images.list_snapshots())
     if (id.starts_with(kPrefix) && !known(id.substr(kPrefix.size()))) warn("cannot remove a snapshot that no record has", id, co_await parts_.images.remove_snapshot(id));
   (void)co_await on_pool([&]() -> Result<> {
-    TRY_ASSIGN(std::vector<std::string> groups, parts_.cgroups.children("cri"));
+    TRY_ASSIGN(std::vector<std::string> groups, parts_.cgroups.children(directories_.groups));
     for (const std::string& id : groups)
-      if (!known(id)) warn("cannot remove a control group that no record has", id, parts_.cgroups.remove(cat("cri/", id)));
+      if (!known(id)) warn("cannot remove a control group that no record has", id, parts_.cgroups.remove(cat(directories_.groups, "/", id)));
     return {};
   });
 }
@@ -131,6 +131,8 @@ Task<> Pods::stop_all() {
 Task<> Pods::close() {
   for (auto& [id, proxy] : proxies_) co_await proxy->stop();
   proxies_.clear();
+  if (!sandboxes_.empty()) co_return;
+  (void)co_await on_pool([&]() -> Result<> { return parts_.cgroups.remove(directories_.groups); });
 }
 
 }  // namespace monopod::cri

@@ -170,7 +170,7 @@ def cri_groups():
     """Of sandboxes, without a process. Those of other engines come and go: what is asked for until it holds does not mind."""
     out = set()
     for base, dirs, _ in os.walk("/sys/fs/cgroup"):
-        if os.path.basename(base) == "cri":
+        if os.path.basename(base).startswith("cri-"):
             out.update(os.path.join(base, d) for d in dirs if len(d) == 64 and not busy(os.path.join(base, d)))
     return out
 
