@@ -405,6 +405,18 @@ def many_at_once():
     eq(errors, [])
 
 
+def another_engine():
+    s = e.run_sandbox()
+    other = CriEngine()
+    try:
+        other.start()
+    finally:
+        other.close()
+    cid = e.run(s)  # its group is still there
+    eq(e.out(cid, "echo", "here"), "here\n")
+    e.cri.call("RemovePodSandbox", pod_sandbox_id=s[0])
+
+
 def nothing_left():
     def gone():
         left = e.cri_leftovers()
@@ -424,7 +436,7 @@ def main():
                                ("ExecSync: output, exit code, timeout, limit", exec_sync), ("namespaces of pod, container, node and target", namespaces), ("the security context", security),
                                ("mounts, devices, environment, DNS", mounts), ("resources, OOM, stats and metrics", resources), ("logs are CRI's, and reopened", logs),
                                ("host ports, also on loopback and after a crash", host_ports), ("images: pulled, shown, removed, shared with docker", images), ("events of a life", events),
-                               ("many at once", many_at_once), ("nothing is left", nothing_left)):
+                               ("many at once", many_at_once), ("another engine sweeps nothing of this one's", another_engine), ("nothing is left", nothing_left)):
             checks.run(name, function)
     finally:
         if checks.failed:
