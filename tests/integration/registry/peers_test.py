@@ -1,4 +1,4 @@
-"""The registry under skopeo and buildah, beside Debian's docker-registry, with TLS and passwords."""
+"""The registry under skopeo, umoci and buildah, beside Debian's docker-registry, with TLS and passwords."""
 import json
 import os
 import shutil
@@ -78,6 +78,26 @@ class Peers(RegistryTest):
         back = self.registry.name("back/app:1")
         copy("docker://" + theirs, "docker://" + back)
         self.assertEqual({inspect(name)["Digest"] for name in (theirs, ours, back)}, {inspect(ours)["Digest"]})
+
+    @unittest.skipUnless(shutil.which("umoci") and shutil.which("busybox") and os.geteuid() == 0, "needs umoci, busybox and root")
+    def test_umoci_unpacks_for_our_runtime_and_repacks_for_our_store(self):
+        archive, name, layout, bundle = self.folder + "/box.tar", self.registry.name("box:1"), self.folder + "/layout", self.folder + "/bundle"
+        run(BINARY, "image", "pack", "--reference", "box:1", "--copy", shutil.which("busybox") + ":/bin/busybox", "--link", "/bin/sh=busybox", "--link", "/bin/echo=busybox", archive)
+        copy("oci-archive:" + archive, "docker://" + name)
+        copy("docker://" + name, f"oci:{layout}:box")
+        run("umoci", "unpack", "--image", layout + ":box", bundle)
+        with open(bundle + "/config.json") as f:
+            config = json.load(f)
+        config["process"].update(args=["/bin/sh", "-c", "echo from umoci; echo more >/more"], terminal=False, rlimits=[])
+        config["root"]["readonly"] = False
+        with open(bundle + "/config.json", "w") as f:
+            json.dump(config, f)
+        self.assertEqual(run(BINARY, "runtime", "--root", self.folder + "/state", "run", "--bundle", bundle, "box", stdin=subprocess.DEVNULL), "from umoci\n")
+        run("umoci", "repack", "--image", layout + ":more", bundle)
+        copy(f"oci:{layout}:more", f"oci-archive:{self.folder}/more.tar:more:1")
+        data = ["--data-dir", self.folder + "/data"]
+        run(BINARY, "image", "load", *data, self.folder + "/more.tar")
+        self.assertEqual(len(json.loads(run(BINARY, "image", "inspect", *data, "more:1"))["layers"]), 2)
 
     def test_buildah_pushes(self):
         if shutil.which("buildah") is None:
