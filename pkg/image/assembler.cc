@@ -59,7 +59,7 @@ Result<StoredImage> Assembler::add(const Documents& documents, const LayerSource
   TRY_ASSIGN(ImageConfig config, parse_image_config(documents.config_text));
   if (config.diff_ids.size() != manifest.layers.size())
     return fail(Code::kInvalidArgument, cat("manifest has ", manifest.layers.size(), " layers, the configuration ", config.diff_ids.size()));
-  StoredImage out{.id = manifest.config.digest, .manifest_digest = documents.manifest_digest, .index_digests = {}, .references = {}, .layers = {}};
+  StoredImage out{.id = manifest.config.digest, .manifest_digest = documents.manifest_digest, .index_digests = {}, .repo_digests = {}, .references = {}, .layers = {}};
   std::string chain;
   for (std::size_t i = 0; i < manifest.layers.size(); ++i) {
     const std::string& diff_id = config.diff_ids[i];

@@ -23,6 +23,7 @@ struct StoredImage {
   std::string id;
   std::string manifest_digest;
   std::vector<std::string> index_digests;  // by which it was reached
+  std::vector<std::string> repo_digests;   // "repository@digest" of what registries were asked for: the index, where there is one
   std::vector<std::string> references;     // canonical
   std::vector<std::string> layers;         // keys, base first
   std::vector<std::string> blobs;          // of the layers, base first: kept where the content keeps blobs

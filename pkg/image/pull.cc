@@ -155,6 +155,7 @@ Task<Result<>> Pull::run(async::Scope& scope) {
     return image;
   }));
   result.index_digests = index_digests_;
+  result.repo_digests = {cat(reference_.repository(), "@", index_digests_.empty() ? result.manifest_digest : index_digests_.front())};
   if (!reference_.tag.empty()) {
     Reference name = reference_;
     name.digest.clear();

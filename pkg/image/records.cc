@@ -37,6 +37,7 @@ std::string format_record(const ImageRecord& record) {
   out["id"] = record.stored.id;
   out["manifest"] = record.stored.manifest_digest;
   out["indexes"] = list_json(record.stored.index_digests);
+  if (!record.stored.repo_digests.empty()) out["repoDigests"] = list_json(record.stored.repo_digests);
   out["layers"] = list_json(record.stored.layers);
   out["blobs"] = list_json(record.stored.blobs);
   out["bytes"] = record.stored.size_bytes;
@@ -51,6 +52,7 @@ Result<ImageRecord> parse_image_record(std::string_view text) {
   out.stored.id = json::get_string(root, {"id"});
   out.stored.manifest_digest = json::get_string(root, {"manifest"});
   out.stored.index_digests = read_list(root, "indexes");
+  out.stored.repo_digests = read_list(root, "repoDigests");
   out.stored.layers = read_list(root, "layers");
   out.stored.blobs = read_list(root, "blobs");
   out.stored.size_bytes = static_cast<std::uint64_t>(json::get_int(root, {"bytes"}));

@@ -136,6 +136,13 @@ TEST(Pull, IndexAndDigestNamesWork) {
     CO_TRY_ASSIGN(ImportedImage again, co_await store.pull(by_digest, {}));
     EXPECT_TRUE(again.references.empty());
     EXPECT_TRUE(store.find(by_digest));
+    auto digests = store.find(by_digest)->repo_digests;
+    EXPECT_EQ(digests.size(), 2U) << "as the registry was asked: by the index, then by the manifest";
+    EXPECT_NE(std::ranges::find(digests, by_digest), digests.end());
+    CO_TRY(co_await store.remove(again.id));
+    CO_TRY(co_await store.pull(by_digest, {}));
+    EXPECT_EQ(store.find(again.id)->repo_digests, std::vector<std::string>{by_digest}) << "it has no other name";
+    EXPECT_TRUE(store.find(again.id)->references.empty());
     co_return Result<>{};
   });
 }

@@ -147,6 +147,7 @@ class Store final : public ImageStore {
   std::optional<std::string> find_id(std::string_view name) const;
   bool in_use(const std::string& id) const;
   std::vector<std::string> references_of(const std::string& id) const;
+  Task<Result<>> forget_digests(std::string id, std::string repository);
   Snapshot snapshot_of(const std::string& id, const SnapshotRecord& record) const;
   std::string content_directory() const { return options_.data_dir + "/content"; }
 
@@ -252,8 +253,9 @@ Task<Result<std::vector<ImportedImage>>> Store::record(std::vector<StoredImage> 
     ImageRecord fresh{.stored = std::move(image), .imported = time_.wall(), .last_used = time_.wall()};
     if (auto old = state_.images.find(imported.id); old != state_.images.end()) {
       fresh.imported = old->second.imported;
-      for (const std::string& digest : old->second.stored.index_digests)
-        if (std::ranges::find(fresh.stored.index_digests, digest) == fresh.stored.index_digests.end()) fresh.stored.index_digests.push_back(digest);
+      for (auto list : {&StoredImage::index_digests, &StoredImage::repo_digests})
+        for (const std::string& digest : old->second.stored.*list)
+          if (std::vector<std::string>& now = fresh.stored.*list; std::ranges::find(now, digest) == now.end()) now.push_back(digest);
       // Snapshots in use were made of these; content is equal by digest.
       fresh.stored.layers = old->second.stored.layers;
     }
@@ -323,7 +325,7 @@ Image Store::describe(const std::string& id, const ImageRecord& record) const {
   Image out{.id = id,
             .manifest_digest = record.stored.manifest_digest,
             .references = references_of(id),
-            .repo_digests = {},
+            .repo_digests = record.stored.repo_digests,
             .config = state_.configs.at(id),
             .size_bytes = record.stored.size_bytes,
             .layers = record.stored.layers,
@@ -333,9 +335,10 @@ Image Store::describe(const std::string& id, const ImageRecord& record) const {
   for (const std::string& text : out.references) {
     auto reference = parse_reference(text);
     if (!reference) continue;
-    std::string digest = cat(reference->repository(), "@", out.manifest_digest);
-    if (std::ranges::find(out.repo_digests, digest) == out.repo_digests.end()) out.repo_digests.push_back(std::move(digest));
+    std::string repository = reference->repository() + "@";  // not from a registry: by its manifest
+    if (std::ranges::none_of(out.repo_digests, [&](const std::string& digest) { return digest.starts_with(repository); })) out.repo_digests.push_back(repository + out.manifest_digest);
   }
+  std::ranges::sort(out.repo_digests);
   return out;
 }
 
@@ -398,6 +401,15 @@ Task<Result<>> Store::remove_image(std::string id) {
   co_return co_await records_.remove(kBucket, "image/" + id);
 }
 
+// Those of a repository that no name is of any more.
+Task<Result<>> Store::forget_digests(std::string id, std::string repository) {
+  for (const std::string& text : references_of(id))
+    if (auto reference = parse_reference(text); reference && reference->repository() == repository) co_return Result<>{};
+  ImageRecord& image = state_.images.at(id);
+  if (std::erase_if(image.stored.repo_digests, [&](const std::string& digest) { return digest.starts_with(repository + "@"); }) == 0) co_return Result<>{};
+  co_return co_await records_.put(kBucket, "image/" + id, format_record(image));
+}
+
 Task<Result<bool>> Store::remove(std::string name) {
   auto id = find_id(name);
   if (!id) co_return fail(Code::kNotFound, cat("image ", name, ": not found"));
@@ -406,6 +418,7 @@ Task<Result<bool>> Store::remove(std::string name) {
   if (by_name && references_of(*id).size() > 1) {
     CO_TRY(co_await records_.remove(kBucket, "ref/" + reference->text()));
     state_.references.erase(reference->text());
+    CO_TRY(co_await forget_digests(*id, reference->repository()));
     co_return false;
   }
   if (in_use(*id)) co_return fail(Code::kFailedPrecondition, cat("image ", name, " is used by a container"));
