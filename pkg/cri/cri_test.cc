@@ -121,9 +121,15 @@ TEST(CriRequests, OfContainersAreCheckedWhole) {
         R"({"linux":{"security_context":{"seccomp":{"profile_type":2}}}})", R"({"linux":{"security_context":{"seccomp":{"profile_type":2,"localhost_ref":"relative"}}}})",
         R"({"linux":{"security_context":{"apparmor":{"profile_type":1,"localhost_ref":"p"}}}})", R"({"linux":{"security_context":{"masked_paths":["relative"]}}})",
         R"({"linux":{"security_context":{"namespace_options":{"network":3}}}})", R"({"linux":{"security_context":{"seccomp_profile_path":"/profile"}}})",
-        R"({"linux":{"security_context":{"seccomp_profile_path":"localhost/relative"}}})"})
+        R"({"linux":{"security_context":{"seccomp_profile_path":"localhost/relative"}}})", R"({"mounts":[{"container_path":"/b","image":{"image":"i"}}]})",
+        R"({"mounts":[{"container_path":"/b","readonly":true,"image":{}}]})", R"({"mounts":[{"container_path":"/b","readonly":true,"propagation":1,"image":{"image":"i"}}]})",
+        R"({"mounts":[{"container_path":"/b","readonly":true,"image":{"image":"i"},"image_sub_path":"/etc"}]})", R"({"mounts":[{"container_path":"/b","readonly":true,"image":{"image":"i"},"image_sub_path":"a/../../b"}]})",
+        R"({"linux":{"security_context":{"cgroup_mount_mode":3}}})"})
     EXPECT_EQ(with(wrong).error().code(), Code::kInvalidArgument) << wrong;
-  EXPECT_TRUE(with(R"({"linux":{"security_context":{"seccomp_profile_path":"localhost//profile"}}})"));
+  EXPECT_TRUE(with(R"({"linux":{"security_context":{"seccomp_profile_path":"localhost//profile","cgroup_mount_mode":1}}})"));
+  EXPECT_TRUE(with(R"({"mounts":[{"container_path":"/b","readonly":true,"image":{"image":"i"},"image_sub_path":"etc/x"}]})"));
+  sandbox.config = tree(R"({"linux":{"security_context":{"privileged":true}}})");
+  EXPECT_EQ(with(R"({"linux":{"security_context":{"privileged":true,"cgroup_mount_mode":1}}})").error().code(), Code::kInvalidArgument);
   for (std::string_view unknown : {R"({"CDI_devices":[{"name":"x"}]})", R"({"mounts":[{"host_path":"/a","container_path":"/b","gidMappings":[{}]}]})"}) EXPECT_EQ(with(unknown).error().code(), Code::kUnimplemented) << unknown;
 }
 
@@ -172,6 +178,9 @@ TEST(CriPlan, LabelsCountWhereTheHostHasThem) {
   profile.place.apparmor = true;
   EXPECT_EQ(profile.make().value().process.apparmor_profile, "p");
   EXPECT_EQ(profile.make().value().process.selinux_label, "");
+  EXPECT_EQ(apparmor_profile(tree(R"({"linux":{"security_context":{"apparmor_profile":"localhost/old"}}})")), "old");
+  EXPECT_EQ(apparmor_profile(tree(R"({"linux":{"security_context":{"apparmor_profile":"localhost/old","apparmor":{"profile_type":2,"localhost_ref":"localhost/new"}}}})")), "new");
+  EXPECT_EQ(apparmor_profile(tree(R"({"linux":{"security_context":{"apparmor_profile":"runtime/default"}}})")), "");
   profile.place.selinux = true;
   EXPECT_EQ(profile.make().value().process.selinux_label, "u:r:t:l");
 }
@@ -198,6 +207,20 @@ TEST(CriPlan, MountsAreOrderedAndReplaceWhatIsThereAnyway) {
   EXPECT_EQ(config.mounts[static_cast<std::size_t>(at("/a/b"))].options, (std::vector<std::string>{"rbind", "rprivate", "ro", "rro"}));
   EXPECT_EQ(config.mounts[static_cast<std::size_t>(at("/a"))].options, (std::vector<std::string>{"rbind", "rshared", "rw"}));
   EXPECT_EQ(config.rootfs_propagation, "shared");
+}
+
+TEST(CriPlan, ControlGroupsAreWritableWhereThatIsSafe) {
+  auto writable = [](Case&& c) {
+    auto config = c.make().value();
+    auto mount = std::ranges::find(config.mounts, "/sys/fs/cgroup", &container::Mount::destination);
+    return std::ranges::find(mount->options, "rw") != mount->options.end();
+  };
+  EXPECT_FALSE(writable(Case("{}")));
+  EXPECT_TRUE(writable(Case(R"({"linux":{"security_context":{"privileged":true}}})")));
+  Case asked(R"({"linux":{"security_context":{"cgroup_mount_mode":2}}})");
+  EXPECT_EQ(asked.make().error().code(), Code::kFailedPrecondition);
+  asked.place.delegated = true;
+  EXPECT_TRUE(writable(std::move(asked)));
 }
 
 TEST(CriUsers, AreMergedOrStrict) {

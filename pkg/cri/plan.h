@@ -28,6 +28,9 @@ std::string make_hosts(const Sandbox& sandbox, std::string_view hosts);
 // resolv_conf: the node's own file, for sandboxes without DNS settings.
 std::string make_resolv_conf(const json::Value& sandbox_config, std::string_view resolv_conf);
 
+// The profile that a container asks for by its name; empty: none.
+std::string apparmor_profile(const json::Value& container_config);
+
 // "uid[:gid]" or "name[:gid]" as container::resolve_user_in takes it.
 std::string user_text(const json::Value& container_config, const image::ImageConfig& image);
 // Who the program is: LinuxContainerUser.
@@ -43,6 +46,8 @@ int stop_signal(const json::Value& container_config, const image::ImageConfig& i
 int signal_of_enum(std::int64_t value);
 std::int64_t enum_of_signal(int signal);
 
+inline constexpr std::int64_t kGroupsReadOnly = 1, kGroupsWritable = 2;  // CRI's CgroupMountMode
+
 struct Place {
   std::string rootfs{};
   std::string files{};                         // directory with hosts, hostname, resolv.conf
@@ -55,6 +60,7 @@ struct Place {
   std::vector<container::Device> devices{};    // privileged: all of the host; else those asked for, in their order
   std::vector<std::string> mount_sources{};    // of config.mounts, in their order, with links resolved
   std::string seccomp_json{};                  // of a Localhost profile
+  bool delegated = false;                      // a writable tree of control groups can be given
   bool apparmor = false;                       // what this host enforces
   bool selinux = false;
 };

@@ -35,7 +35,7 @@ void add_namespaces(const Sandbox& sandbox, const Container& c, const Place& pla
 }
 
 Mount make_mount(const json::Value& m, const std::string& source) {
-  Mount out{std::string(json::get_string(m, {"container_path"})), "bind", source, {"rbind"}, ""};
+  Mount out{std::string(json::get_string(m, {"container_path"})), "bind", source, {"rbind"}, std::string(json::get_string(m, {"image_sub_path"}))};
   static constexpr std::string_view kPropagations[] = {"rprivate", "rslave", "rshared"};
   out.options.emplace_back(kPropagations[json::get_int(m, {"propagation"})]);
   out.options.emplace_back(json::get_bool(m, {"readonly"}) ? "ro" : "rw");
@@ -46,7 +46,8 @@ Mount make_mount(const json::Value& m, const std::string& source) {
 void add_mounts(const Container& c, const Place& place, container::ContainerConfig& config) {
   for (Mount& m : config.mounts) {
     if (m.destination == "/dev/shm" && !place.shm.empty()) m = Mount{"/dev/shm", "bind", place.shm, {"rbind", "rw", "nosuid", "nodev", "noexec"}, ""};
-    if (is_privileged(c) && (m.destination == "/sys" || m.destination == "/sys/fs/cgroup")) std::ranges::replace(m.options, std::string("ro"), std::string("rw"));
+    bool groups = m.destination == "/sys/fs/cgroup";
+    if ((is_privileged(c) && (groups || m.destination == "/sys")) || (groups && place.delegated)) std::ranges::replace(m.options, std::string("ro"), std::string("rw"));
   }
   std::vector<Mount> own;
   for (std::string_view name : {"hosts", "hostname", "resolv.conf"})
@@ -115,9 +116,8 @@ Result<> add_seccomp(const json::Value& security, const Place& place, container:
   return {};
 }
 
-Result<> add_labels(const json::Value& security, const Place& place, container::ContainerConfig& config) {
-  std::string profile(json::get_string(security, {"apparmor", "localhost_ref"}));
-  if (std::string_view old = json::get_string(security, {"apparmor_profile"}); profile.empty() && old.starts_with("localhost/")) profile = old.substr(10);
+Result<> add_labels(const Container& c, const json::Value& security, const Place& place, container::ContainerConfig& config) {
+  std::string profile = apparmor_profile(c.config);
   if (!profile.empty() && !place.apparmor) return refuse(Code::kFailedPrecondition, {"apparmor profile ", profile, ": this host has no AppArmor"});
   config.process.apparmor_profile = profile;
   if (!place.selinux) return {};
@@ -128,6 +128,8 @@ Result<> add_labels(const json::Value& security, const Place& place, container::
 
 Result<> add_security(const Container& c, const Place& place, container::ContainerConfig& config) {
   json::Value security = security_of(c);
+  if (json::get_int(security, {"cgroup_mount_mode"}) == kGroupsWritable && !place.delegated)
+    return fail(Code::kFailedPrecondition, "cgroup_mount_mode: this host has no control groups v2 mounted with nsdelegate");
   TRY(add_capabilities(c, config));
   config.process.no_new_privileges = json::get_bool(security, {"no_new_privs"});
   config.masked_paths.clear();
@@ -139,7 +141,7 @@ Result<> add_security(const Container& c, const Place& place, container::Contain
   config.masked_paths = strings_of(security, {"masked_paths"});
   config.readonly_paths = strings_of(security, {"readonly_paths"});
   TRY(add_seccomp(security, place, config));
-  return add_labels(security, place, config);
+  return add_labels(c, security, place, config);
 }
 
 void add_environment(const Container& c, const image::ImageConfig& image, const Place& place, container::ContainerConfig& config) {

@@ -50,6 +50,16 @@ Result<> check_profile(const json::Value& security, std::string_view which) {
   return {};
 }
 
+Result<> check_image_volume(const json::Value& m) {
+  std::string_view path = json::get_string(m, {"container_path"}), below = json::get_string(m, {"image_sub_path"});
+  if (json::get_string(m, {"image", "image"}).empty()) return refuse(Code::kInvalidArgument, {"mount ", path, ": image is missing"});
+  if (!json::get_bool(m, {"readonly"})) return refuse(Code::kInvalidArgument, {"mount ", path, ": an image is mounted readonly only"});
+  if (json::get_int(m, {"propagation"}) != 0) return refuse(Code::kInvalidArgument, {"mount ", path, ": an image has private propagation only"});
+  for (std::string_view part : split(below, '/'))
+    if (below.starts_with('/') || part == "..") return refuse(Code::kInvalidArgument, {"mount ", path, ": image_sub_path ", below, " is not a path below the image"});
+  return {};
+}
+
 Result<> check_mounts(const json::Value& config) {
   const json::Array* mounts = json::get_array(config, {"mounts"});
   if (mounts == nullptr) return {};
@@ -61,8 +71,8 @@ Result<> check_mounts(const json::Value& config) {
     bool image = json::find(m, {"image"}) != nullptr;
     std::string_view host = json::get_string(m, {"host_path"});
     if (image && !host.empty()) return refuse(Code::kInvalidArgument, {"mount ", path, ": host_path and image exclude each other"});
-    if (image) return refuse(Code::kUnimplemented, {"mount ", path, ": image volumes are not supported by this runtime"});
-    if (!host.starts_with('/')) return refuse(Code::kInvalidArgument, {"mount ", path, ": host_path \"", host, "\" is not absolute"});
+    if (image) TRY(check_image_volume(m));
+    else if (!host.starts_with('/')) return refuse(Code::kInvalidArgument, {"mount ", path, ": host_path \"", host, "\" is not absolute"});
     std::int64_t propagation = json::get_int(m, {"propagation"});
     if (propagation < 0 || propagation > 2) return refuse(Code::kInvalidArgument, {"mount ", path, ": unknown propagation ", std::to_string(propagation)});
     if (json::get_bool(m, {"recursive_read_only"}) && (!json::get_bool(m, {"readonly"}) || propagation != 0))
@@ -100,6 +110,9 @@ Result<> check_security(const Sandbox& sandbox, const json::Value& security) {
   if (const json::Array* groups = json::get_array(security, {"supplemental_groups"}))
     for (const json::Value& g : *groups)
       if (!g.is_int64() || g.get_int64() < 0 || g.get_int64() > 0x7fffffff) return fail(Code::kInvalidArgument, "supplemental_groups: a group is not within 0 and 2147483647");
+  std::int64_t groups_mode = json::get_int(security, {"cgroup_mount_mode"});
+  if (groups_mode < 0 || groups_mode > kGroupsWritable) return refuse(Code::kInvalidArgument, {"cgroup_mount_mode: unknown mode ", std::to_string(groups_mode)});
+  if (groups_mode == kGroupsReadOnly && json::get_bool(security, {"privileged"})) return fail(Code::kInvalidArgument, "cgroup_mount_mode: a privileged container's control groups are writable");
   for (std::string_view which : {"masked_paths", "readonly_paths"})
     for (const std::string& path : strings_of(security, {which}))
       if (!path.starts_with('/')) return refuse(Code::kInvalidArgument, {which, ": ", path, " is not absolute"});
@@ -197,6 +210,16 @@ std::string make_resolv_conf(const json::Value& config, std::string_view resolv_
   conf.search = strings_of(*dns, {"searches"});
   conf.options = strings_of(*dns, {"options"});
   return network::dns::format_resolv_conf(conf);
+}
+
+// Its old form, and at times the new one too, has a prefix.
+std::string apparmor_profile(const json::Value& config) {
+  constexpr std::string_view kPrefix = "localhost/";
+  json::Value security = member_of(config, {"linux", "security_context"});
+  std::string_view name = json::get_string(security, {"apparmor", "localhost_ref"}), old = json::get_string(security, {"apparmor_profile"});
+  if (json::find(security, {"apparmor"}) == nullptr && old.starts_with(kPrefix)) name = old;
+  if (name.starts_with(kPrefix)) name.remove_prefix(kPrefix.size());
+  return std::string(name);
 }
 
 std::string user_text(const json::Value& config, const image::ImageConfig& image) {

@@ -49,6 +49,7 @@ struct Directories {
   std::string rootfs(std::string_view id) const { return runtime(id) + "/root"; }
   std::string namespaces(std::string_view id) const { return runtime(id) + "/ns"; }
   std::string shm(std::string_view id) const { return runtime(id) + "/shm"; }
+  std::string volume(std::string_view id, std::size_t mount) const { return runtime(id) + "/volume" + std::to_string(mount); }  // an image that is one
 };
 
 // What the runtime and the image store call a container, and a sandbox's pause: docker's have no prefix.
@@ -140,6 +141,11 @@ class Pods {
   void stopped(const container::ContainerState& state);
   async::Task<> finish(ContainerPtr c, container::ContainerState state);
   async::Task<Result<>> take_exit(ContainerPtr c, container::ContainerState state);
+
+  // pods_volumes.cc
+  async::Task<Result<>> mount_volumes(ContainerPtr c);
+  async::Task<> unmount(std::string id);
+  async::Task<> remove_snapshots(std::string id);
 
   // pods_open.cc
   async::Task<Result<>> load();

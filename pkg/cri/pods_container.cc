@@ -50,6 +50,35 @@ Result<std::string> resolve_source(const std::string& path) {
   return std::string(real.get());
 }
 
+// What is below it is looked up again when it is mounted: links of an image do not lead out of it.
+Result<std::string> volume_source(std::string volume, std::string_view below) {
+  if (below.empty()) return volume;
+  TRY_ASSIGN(sys::Root root, sys::Root::open(volume));
+  auto found = root.stat(below);
+  if (!found) return fail(std::move(found).error().with(cat("image_sub_path ", below)));
+  return volume;
+}
+
+// Whoever is given a writable tree of control groups may not leave it: the kernel sees to that only with this option (cgroups(7)).
+bool delegates_groups() {
+  auto mounts = sys::read_host_file("/proc/self/mounts", 1U << 20);
+  if (!mounts) return false;
+  for (std::string_view line : split(*mounts, '\n')) {
+    std::vector<std::string_view> words = split(line, ' ');
+    if (words.size() < 4 || words[1] != "/sys/fs/cgroup" || words[2] != "cgroup2") continue;
+    std::vector<std::string_view> options = split(words[3], ',');
+    return std::ranges::find(options, "nsdelegate") != options.end();
+  }
+  return false;
+}
+
+// The kernel refuses a profile that is not loaded only when the program starts. Where its list is not to be seen, that has to do.
+Result<> check_loaded(const std::string& profile) {
+  auto list = sys::read_host_file("/sys/kernel/security/apparmor/profiles", 4U << 20);
+  if (!list || cat("\n", *list).find(cat("\n", profile, " (")) != std::string::npos) return {};
+  return refuse(Code::kFailedPrecondition, {"apparmor profile ", profile, " is not loaded"});
+}
+
 std::string seccomp_file(const json::Value& security) {
   if (json::get_int(security, {"seccomp", "profile_type"}) == 2) return std::string(json::get_string(security, {"seccomp", "localhost_ref"}));
   std::string_view old = json::get_string(security, {"seccomp_profile_path"});
@@ -124,6 +153,7 @@ Task<Result<>> Pods::make_container(SandboxPtr s, ContainerPtr c) {
   CO_TRY(co_await on_pool([&] { return sys::make_directories(place.rootfs, 0711); }));
   CO_TRY(co_await parts_.images.mount(runtime_id(id), place.rootfs));
   CO_TRY(failpoint("cri.mounted"));
+  CO_TRY(co_await mount_volumes(c));
   CO_TRY(co_await on_pool([&]() -> Result<> {
     TRY(fill_place(*s, *c, image->config, place));
     return prepare_group(*c, place.cgroup);
@@ -154,6 +184,8 @@ Result<> Pods::fill_place(const Sandbox& s, Container& c, const image::ImageConf
     place.seccomp_json = std::move(*text);
   }
   place.apparmor = sys::read_host_file("/sys/module/apparmor/parameters/enabled", 16).value_or("").starts_with('Y');
+  if (std::string profile = apparmor_profile(c.config); place.apparmor && !profile.empty()) TRY(check_loaded(profile));
+  place.delegated = json::get_int(security, {"cgroup_mount_mode"}) == kGroupsWritable && delegates_groups();
   place.selinux = sys::path_exists("/sys/fs/selinux/enforce");
   if (json::get_bool(security, {"privileged"})) {
     place.devices = all_host_devices();
@@ -165,7 +197,8 @@ Result<> Pods::fill_place(const Sandbox& s, Container& c, const image::ImageConf
   }
   if (const json::Array* mounts = json::get_array(c.config, {"mounts"}))
     for (const json::Value& m : *mounts) {
-      TRY_ASSIGN(std::string source, resolve_source(std::string(json::get_string(m, {"host_path"}))));
+      TRY_ASSIGN(std::string source, json::find(m, {"image"}) != nullptr ? volume_source(directories_.volume(c.id, place.mount_sources.size()), json::get_string(m, {"image_sub_path"}))
+                                                                         : resolve_source(std::string(json::get_string(m, {"host_path"}))));
       place.mount_sources.push_back(std::move(source));
     }
   if (!c.log_path.empty()) TRY(sys::make_directories(c.log_path.substr(0, c.log_path.rfind('/'))));
@@ -220,13 +253,13 @@ Task<Result<>> Pods::start_now(ContainerPtr c) {
 Task<> Pods::discard(std::string id, std::string group, bool snapshot) {
   warn("cannot remove a container's processes", id, co_await parts_.runtime.remove(runtime_id(id)));
   (void)failpoint("cri.process_removed");
-  warn("cannot unmount a container's root", id, co_await parts_.images.unmount(directories_.rootfs(id)));
+  co_await unmount(id);
   Result<> removed = co_await on_pool([&]() -> Result<> {
     if (!group.empty()) TRY(parts_.cgroups.remove(group));
     return sys::remove_tree(directories_.runtime(id));
   });
   warn("cannot remove what a container ran with", id, removed);
-  if (snapshot) warn("cannot remove a snapshot", id, co_await parts_.images.remove_snapshot(runtime_id(id)));
+  if (snapshot) co_await remove_snapshots(id);
 }
 
 Task<Result<>> Pods::stop(ContainerPtr c, Duration grace) {

@@ -107,11 +107,11 @@ Task<> Pods::sweep() {
     for (const std::string& id : sys::list_directory(directory))
       if (!known(id)) left.push_back(id);
   for (const std::string& id : left) {
-    warn("cannot unmount what no record has", id, co_await parts_.images.unmount(directories_.rootfs(id)));
+    co_await unmount(id);
     co_await sweep_sandbox(id);
   }
   for (const std::string& id : parts_.images.list_snapshots())
-    if (id.starts_with(kPrefix) && !known(id.substr(kPrefix.size()))) warn("cannot remove a snapshot that no record has", id, co_await parts_.images.remove_snapshot(id));
+    if (id.starts_with(kPrefix) && !known(split_once(std::string_view(id).substr(kPrefix.size()), '.').first)) warn("cannot remove a snapshot that no record has", id, co_await parts_.images.remove_snapshot(id));
   (void)co_await on_pool([&]() -> Result<> {
     TRY_ASSIGN(std::vector<std::string> groups, parts_.cgroups.children(directories_.groups));
     for (const std::string& id : groups)

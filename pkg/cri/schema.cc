@@ -64,7 +64,7 @@ LinuxContainerResources cpu_period=1i cpu_quota=2i cpu_shares=3i memory_limit_in
 HugepageLimit page_size=1s limit=2u
 SELinuxOption user=1s role=2s type=3s level=4s
 Capability add_capabilities=1+s drop_capabilities=2+s add_ambient_capabilities=3+s
-LinuxContainerSecurityContext capabilities=1:Capability privileged=2b namespace_options=3:NamespaceOption selinux_options=4:SELinuxOption run_as_user=5:Int64Value run_as_group=12:Int64Value run_as_username=6s readonly_rootfs=7b supplemental_groups=8+i supplemental_groups_policy=17e:SupplementalGroupsPolicy no_new_privs=11b masked_paths=13+s readonly_paths=14+s seccomp=15:SecurityProfile apparmor=16:SecurityProfile apparmor_profile=9s seccomp_profile_path=10s
+LinuxContainerSecurityContext capabilities=1:Capability privileged=2b namespace_options=3:NamespaceOption selinux_options=4:SELinuxOption run_as_user=5:Int64Value run_as_group=12:Int64Value run_as_username=6s readonly_rootfs=7b supplemental_groups=8+i supplemental_groups_policy=17e:SupplementalGroupsPolicy cgroup_mount_mode=18e:CgroupMountMode no_new_privs=11b masked_paths=13+s readonly_paths=14+s seccomp=15:SecurityProfile apparmor=16:SecurityProfile apparmor_profile=9s seccomp_profile_path=10s
 LinuxContainerConfig resources=1:LinuxContainerResources security_context=2:LinuxContainerSecurityContext
 LinuxContainerUser uid=1i gid=2i supplemental_groups=3+i
 ContainerMetadata name=1s attempt=2v
@@ -123,7 +123,7 @@ RuntimeStatus conditions=1+:RuntimeCondition
 StatusRequest verbose=1b
 RuntimeHandlerFeatures recursive_read_only_mounts=1b user_namespaces=2b
 RuntimeHandler name=1s features=2:RuntimeHandlerFeatures
-RuntimeFeatures supplemental_groups_policy=1b user_namespaces_host_network=2b
+RuntimeFeatures supplemental_groups_policy=1b user_namespaces_host_network=2b cgroup_mount_mode=4b
 StatusResponse status=1:RuntimeStatus info=2m runtime_handlers=3+:RuntimeHandler features=4:RuntimeFeatures
 ImageFsInfoRequest
 UInt64Value value=1u

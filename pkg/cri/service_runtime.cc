@@ -18,7 +18,7 @@ Service::Later Service::status(const json::Value& request) {
   }
   json::Object out{{"status", json::Object{{"conditions", json::Array{json::Object{{"type", "RuntimeReady"}, {"status", true}}, std::move(broken)}}}},
                    {"runtime_handlers", json::Array{json::Object{{"name", ""}, {"features", json::Object{{"recursive_read_only_mounts", true}, {"user_namespaces", false}}}}}},
-                   {"features", json::Object{{"supplemental_groups_policy", true}}}};
+                   {"features", json::Object{{"supplemental_groups_policy", true}, {"cgroup_mount_mode", true}}}};
   if (json::get_bool(request, {"verbose"})) {
     json::Object config{{"dataDir", p_.data_dir}, {"podCIDR", network::format_cidr(p_.network.cidr())}, {"cgroup", sys::format_cgroup_mode(p_.parts.cgroups.mode())},
                         {"sandboxes", p_.pods.sandboxes().size()}, {"containers", p_.pods.containers().size()}, {"version", p_.version}};

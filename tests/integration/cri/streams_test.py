@@ -153,6 +153,20 @@ def exec_streams():
     e.cri.call("RemovePodSandbox", pod_sandbox_id=s[0])
 
 
+def spdy():
+    """Its door, as crictl and critest knock; what is behind it pkg/http's own tests ask, and kubectl those of the node."""
+    s = e.run_sandbox()
+    c = e.run(s)
+    for url, protocols in ((exec_url(c, "true"), "v5.channel.k8s.io\r\nX-Stream-Protocol-Version: v4.channel.k8s.io"), (e.cri.call("PortForward", pod_sandbox_id=s[0])["url"], "portforward.k8s.io")):
+        at = urllib.parse.urlsplit(url)
+        connection = connect_inside(at.port)
+        connection.sendall(f"POST {at.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: {protocols}\r\n\r\n".encode())
+        head = connection.recv(4096).split(b"\r\n\r\n")[0].lower()
+        eq((head.split()[1], b"upgrade: spdy/3.1" in head, b"x-stream-protocol-version: " in head), (b"101", True, True))
+        connection.close()
+    e.cri.call("RemovePodSandbox", pod_sandbox_id=s[0])
+
+
 def attach():
     s = e.run_sandbox()
     c = e.run(s, ["sh", "-c", "while read line; do echo got $line; done; echo over"], stdin=True, stdin_once=True)
@@ -180,6 +194,13 @@ def port_forward():
     w.send(0, b"there and back")
     w.until_says(0, b"there and back")
     eq(e.cri.refused("PortForward", pod_sandbox_id=s[0], port=[0]).code, INVALID)
+    node = e.run_sandbox(linux={"security_context": {"namespace_options": {"network": 2}}})
+    e.run(node, ["nc", "-ll", "-p", "7778", "-e", "cat"], security={"namespace_options": {"network": 2}})
+    until("the server listens", lambda: ":1E62" in e.inside("cat", "/proc/net/tcp", "/proc/net/tcp6"))
+    w = WebSocket(e.cri.call("PortForward", pod_sandbox_id=node[0], port=[7778])["url"], "v4.channel.k8s.io")
+    w.send(0, b"on the node")
+    w.until_says(0, b"on the node")
+    e.cri.call("RemovePodSandbox", pod_sandbox_id=node[0])
     e.cri.call("StopPodSandbox", pod_sandbox_id=s[0])
     eq(e.cri.refused("PortForward", pod_sandbox_id=s[0], port=[7777]).code, PRECONDITION)
     e.cri.call("RemovePodSandbox", pod_sandbox_id=s[0])
@@ -271,7 +292,7 @@ def main():
         e.start()
         with open(e.load_image(), "rb") as f:
             e.docker("load", stdin=f.read())
-        for name, function in (("exec", exec_streams), ("attach", attach), ("port-forward", port_forward), ("pods outlive the engine's process", outlives)):
+        for name, function in (("exec", exec_streams), ("SPDY", spdy), ("attach", attach), ("port-forward", port_forward), ("pods outlive the engine's process", outlives)):
             checks.run(name, function)
         e.stop()
         if not checks.only and "MONOPOD_LONG" not in os.environ:

@@ -1,0 +1,45 @@
+// Images as volumes (KEP-4639), and all that a container has mounted. A volume is a snapshot of its own, "cri-<container>.v<number of the mount>", mounted beside
+// the container's root and bound into it read-only.
+#include "base/strings.h"
+#include "cri/messages.h"
+#include "cri/pods.h"
+#include "sys/files.h"
+
+namespace monopod::cri {
+
+using async::Task;
+
+// The container's record tells which image each is: image_ref.
+Task<Result<>> Pods::mount_volumes(ContainerPtr c) {
+  const json::Array* mounts = json::get_array(c->config, {"mounts"});
+  std::size_t count = mounts == nullptr ? 0 : mounts->size();
+  for (std::size_t i = 0; i < count; ++i) {
+    json::Value& mount = c->config.get_object()["mounts"].get_array()[i];
+    if (json::find(mount, {"image"}) == nullptr) continue;
+    std::string wanted(json::get_string(mount, {"image", "image"}));
+    std::optional<image::Image> image = parts_.images.find(wanted);
+    if (!image) co_return refuse(Code::kNotFound, {"mount ", json::get_string(mount, {"container_path"}), ": failed to resolve image \"", wanted, "\": not found"});
+    json::at_path(mount, {"image", "image_ref"}) = image->id;
+    std::string snapshot = cat(runtime_id(c->id), ".v", i), target = directories_.volume(c->id, i);
+    CO_TRY(co_await parts_.images.prepare_snapshot(snapshot, image->id));
+    CO_TRY(co_await on_pool([&] { return sys::make_directories(target, 0711); }));
+    CO_TRY(co_await parts_.images.mount(std::move(snapshot), std::move(target)));
+  }
+  co_return Result<>();
+}
+
+// Of a container, or what looks like one.
+Task<> Pods::unmount(std::string id) {
+  warn("cannot unmount a container's root", id, co_await parts_.images.unmount(directories_.rootfs(id)));
+  std::string directory = directories_.runtime(id);
+  for (const std::string& name : sys::list_directory(directory))
+    if (name.starts_with("volume")) warn("cannot unmount an image's volume", id, co_await parts_.images.unmount(cat(directory, "/", name)));
+}
+
+Task<> Pods::remove_snapshots(std::string id) {
+  std::string own = runtime_id(id), volumes = own + ".";
+  for (const std::string& name : parts_.images.list_snapshots())
+    if (name == own || name.starts_with(volumes)) warn("cannot remove a snapshot", id, co_await parts_.images.remove_snapshot(name));
+}
+
+}  // namespace monopod::cri
