@@ -184,10 +184,29 @@ Task<Result<>> RegistryClient::check_access() {
   co_return Result<>();
 }
 
+// Some give the way to other hosts not for blobs alone.
+Task<Result<http::Response>> RegistryClient::fetch(std::string url, http::Headers headers) {
+  CO_TRY_ASSIGN(http::Response response, co_await send("GET", std::move(url), headers));
+  http::Endpoint from = endpoint_;
+  for (int hops = 0; response.status >= 301 && response.status <= 308; ++hops) {
+    std::string location(response.headers.find("location").value_or(""));
+    if (hops == kRedirectsMax || location.empty()) co_return fail(Code::kUnavailable, "too many redirects");
+    std::string target = location;
+    if (!location.starts_with('/')) {
+      CO_TRY_ASSIGN(from, http::parse_endpoint(location));
+      target = target_of(location);
+    }
+    CO_TRY_ASSIGN(http::Client * client, client_for(from));
+    http::ClientRequest request{.target = std::move(target), .headers = headers};  // no credentials: the location carries its own
+    CO_TRY_ASSIGN(response, co_await client->request(std::move(request)));
+  }
+  co_return std::move(response);
+}
+
 Task<Result<RegistryClient::Document>> RegistryClient::get_manifest(std::string tag_or_digest, std::size_t bytes_max) {
   http::Headers headers;
   for (std::string_view type : {kOciIndex, kOciManifest, kDockerIndex, kDockerManifest}) headers.add("accept", type);
-  CO_TRY_ASSIGN(http::Response response, co_await send("GET", cat("/v2/", reference_.path, "/manifests/", tag_or_digest), std::move(headers)));
+  CO_TRY_ASSIGN(http::Response response, co_await fetch(cat("/v2/", reference_.path, "/manifests/", tag_or_digest), std::move(headers)));
   if (response.status != 200) {
     Error error = co_await error_of(std::move(response));
     co_return fail(std::move(error).with("manifest"));
@@ -201,20 +220,9 @@ Task<Result<RegistryClient::Document>> RegistryClient::get_manifest(std::string 
 Task<Result<http::Response>> RegistryClient::open_blob(std::string digest, std::uint64_t offset) {
   http::Headers headers;
   if (offset > 0) headers.set("range", cat("bytes=", offset, "-"));
-  CO_TRY_ASSIGN(http::Response response, co_await send("GET", cat("/v2/", reference_.path, "/blobs/", digest), headers));
-  http::Endpoint from = endpoint_;
-  for (int hops = 0; response.status >= 301 && response.status <= 308; ++hops) {
-    std::string location(response.headers.find("location").value_or(""));
-    if (hops == kRedirectsMax || location.empty()) co_return fail(Code::kUnavailable, cat("blob ", digest, ": too many redirects"));
-    std::string target = location;
-    if (!location.starts_with('/')) {
-      CO_TRY_ASSIGN(from, http::parse_endpoint(location));
-      target = target_of(location);
-    }
-    CO_TRY_ASSIGN(http::Client * client, client_for(from));
-    http::ClientRequest request{.target = std::move(target), .headers = headers};  // no credentials: the location carries its own
-    CO_TRY_ASSIGN(response, co_await client->request(std::move(request)));
-  }
+  auto fetched = co_await fetch(cat("/v2/", reference_.path, "/blobs/", digest), std::move(headers));
+  if (!fetched) co_return fail(std::move(fetched).error().with(cat("blob ", digest)));
+  http::Response response = *std::move(fetched);
   if (response.status != 200 && !(response.status == 206 && offset > 0)) {
     Error error = co_await error_of(std::move(response));
     co_return fail(std::move(error).with(cat("blob ", digest)));

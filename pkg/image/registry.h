@@ -44,7 +44,7 @@ class RegistryClient {
     std::string media_type;
     std::string text;
   };
-  // By tag or digest. Not verified: the caller compares.
+  // By tag or digest; redirects are followed. Not verified: the caller compares.
   async::Task<Result<Document>> get_manifest(std::string tag_or_digest, std::size_t bytes_max);
   // From its offset on; the head of the answer is read, redirects are followed. A registry may send all of it: then status is 200, else 206.
   async::Task<Result<http::Response>> open_blob(std::string digest, std::uint64_t offset = 0);
@@ -73,6 +73,7 @@ class RegistryClient {
   };
   Result<Target> target_for(std::string url);
   async::Task<Result<http::Response>> send(std::string method, std::string url, http::Headers headers = {}, SharedBytes body = nullptr);
+  async::Task<Result<http::Response>> fetch(std::string url, http::Headers headers);  // GET, along redirects
   async::Task<Result<http::Response>> stream(const std::string& url, const BlobToPush& blob, std::uint64_t offset);
   async::Task<Result<std::string>> begin_upload(const BlobToPush& blob, bool mount);
   async::Task<Result<>> authenticate(std::string challenge);

@@ -21,6 +21,7 @@ class FakeRegistry final : public http::Handler {
   std::string auth;            // "", "basic", "bearer"
   std::string base;            // own URL
   bool redirect_blobs = false;
+  bool redirect_manifests = false;
   bool index = false;          // the tag names an index
   std::size_t cut_blobs_at = 0;
   std::vector<std::string> log;
@@ -48,6 +49,7 @@ class FakeRegistry final : public http::Handler {
     constexpr std::string_view kManifests = "/v2/app/manifests/", kBlobs = "/v2/app/blobs/";
     if (path.starts_with(kManifests)) {
       std::string wanted = path.substr(kManifests.size());
+      if (redirect_manifests) co_return co_await exchange.respond(307, {{"Location", cat(base, "/elsewhere/", digest_of(image.manifest))}}, std::string());
       std::string listing = cat(R"({"schemaVersion":2,"mediaType":")", kOciIndex, R"(","manifests":[{"mediaType":")", kOciManifest, R"(","digest":")", digest_of(image.manifest), R"(","size":)",
                                 image.manifest.size(), R"(,"platform":{"os":"linux","architecture":")", host_platform().architecture, R"("}}]})");
       if (index && wanted == "1") co_return co_await exchange.respond(200, {{"Content-Type", kOciIndex}}, listing);
@@ -158,6 +160,12 @@ TEST(Pull, BearerAndBasicCredentialsAreUsedAndNotSentAlongRedirects) {
       CO_TRY(co_await store.pull(world.name(), {.username = "user", .password = "pass"}));
       EXPECT_EQ(world.registry.redirected_authorization, "");
       CO_TRY(co_await store.remove(world.name()));
+      world.registry.redirected_authorization = "none";
+      world.registry.redirect_manifests = true;
+      CO_TRY(co_await store.pull(world.name(), {.username = "user", .password = "pass"}));
+      EXPECT_EQ(world.registry.redirected_authorization, "");
+      CO_TRY(co_await store.remove(world.name()));
+      world.registry.redirect_manifests = false;
     }
     co_return Result<>{};
   });
