@@ -79,8 +79,6 @@ Result<> LogFile::open_current() {
   return {};
 }
 
-Result<> LogFile::reopen() { return open_current(); }
-
 Result<> LogFile::rotate() {
   int dir = directory_.get();
   ::unlinkat(dir, cat(name_, ".", files_max_ - 1).c_str(), 0);

@@ -42,8 +42,6 @@ class LogFile {
   explicit operator bool() const { return static_cast<bool>(file_); }
   // Whole entries. Rotates before writing where the limit would be passed. A full disk loses entries, never blocks for long or fails the container.
   Result<> write(std::string_view entries);
-  // After someone else renamed the file.
-  Result<> reopen();
 
  private:
   Result<> open_current();

@@ -372,13 +372,14 @@ Result<> OutputPump::resize(const std::string& id, std::uint16_t columns, std::u
   return {};
 }
 
-void OutputPump::reopen_log(const std::string& id) {
-  impl_->post([impl = impl_.get(), id] {
+Result<> OutputPump::reopen_log(const std::string& id, const StdioOptions& stdio) {
+  auto fresh = std::make_shared<LogFile>();
+  TRY_ASSIGN(*fresh, LogFile::open(stdio.log_path, stdio.log_bytes_max, stdio.log_files_max));
+  impl_->post([impl = impl_.get(), id, fresh] {
     auto it = impl->containers.find(id);
-    if (it == impl->containers.end() || !it->second.log) return;
-    Result<> opened = it->second.log.reopen();
-    if (!opened) log::warn("container log cannot be reopened", {{"container", id}, {"error", opened.error()}});
+    if (it != impl->containers.end()) it->second.log = std::move(*fresh);
   });
+  return {};
 }
 
 }  // namespace monopod::supervisor

@@ -31,14 +31,15 @@ class OutputPump {
   explicit OutputPump(std::function<void(const std::string&)> finished);
   ~OutputPump();  // stops the thread; unread output stays in the pipes
 
-  // All of these hand over to the thread and do not wait, but add, which opens the log first.
+  // All of these hand over to the thread and do not wait, but add and reopen_log, which open the log first.
   Result<> add(const std::string& id, const StdioOptions& stdio, PumpStreams streams);
   // The process is gone: drains what is in the pipes, closes, then finished(id). Unknown ids finish at once.
   void finish(const std::string& id);
   // client descriptors: input is read, output written (both non-blocking from here on).
   void attach(const std::string& id, sys::Fd input, sys::Fd output, sys::Fd error);
   Result<> resize(const std::string& id, std::uint16_t columns, std::uint16_t rows);
-  void reopen_log(const std::string& id);
+  // The file is there when this returns; what comes from here on goes to it.
+  Result<> reopen_log(const std::string& id, const StdioOptions& stdio);
   // Stops the thread and gives everything back, by id, for another pump to go on with; attached clients are dropped. The last call.
   std::map<std::string, PumpStreams> release();
 

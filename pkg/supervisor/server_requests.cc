@@ -124,9 +124,12 @@ void Server::on_request(const Header& header, Reader& reader, std::vector<sys::F
       std::uint16_t rows = reader.u16();
       return checked(pump_->resize(id, columns, rows));
     }
-    case MessageType::kReopenLog:
-      pump_->reopen_log(reader.text(kIdBytesMax));
-      return checked({});
+    case MessageType::kReopenLog: {
+      std::string id = reader.text(kIdBytesMax);
+      Entry* entry = table_.find(id);
+      if (entry == nullptr || !entry->has_output || entry->stdio.log_path.empty()) return checked({});
+      return checked(pump_->reopen_log(id, entry->stdio));
+    }
     case MessageType::kForget: {
       Entry* entry = table_.find(reader.text(kIdBytesMax));
       if (entry == nullptr) return checked({});
