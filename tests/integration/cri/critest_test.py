@@ -2,12 +2,13 @@
 life_test and streams_test ask already is not here again."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 
-from support import DEADLINE, INVALID, NOT_FOUND, Checks, CriEngine, Refused, engine_harness, need_engine_host, until
+from support import DEADLINE, INVALID, NOT_FOUND, UNIMPLEMENTED, Checks, CriEngine, Refused, engine_harness, need_engine_host, until
 
 need_engine_host()
 e = CriEngine()
@@ -65,10 +66,12 @@ def publish(name, user="", marker=""):
     with open(directory + "/marker", "w", encoding="ascii") as f:
         f.write(marker)
     with open(directory + "/passwd", "w", encoding="ascii") as f:
-        f.write("root:x:0:0:root:/root:/bin/sh\ndefault-user:x:1000:1000::/:/bin/sh\nnobody:x:65534:65534::/:/bin/false\nwww-data:x:33:33::/:/bin/sh\n")
+        f.write("root::0:0:root:/root:/bin/sh\ndefault-user:x:1000:1000::/:/bin/sh\nnobody:x:65534:65534::/:/bin/false\nwww-data:x:33:33::/:/bin/sh\n")
     with open(directory + "/group", "w", encoding="ascii") as f:
         f.write("root:x:0:root\nwheel:x:10:root\ndefault-user:x:1000:\ngroup-defined-in-image:x:50000:default-user\nwww-data:x:33:\nnogroup:x:65534:\n")
-    words = [e.binary, "image", "pack", "--reference", name, "--copy", "/bin/busybox:/bin/busybox", "--copy", "/bin/busybox:/bin/ls", "--copy", directory + "/marker:/etc/marker", "--copy", directory + "/passwd:/etc/passwd",
+    shutil.copy("/bin/busybox", directory + "/su")
+    os.chmod(directory + "/su", 0o4755)
+    words = [e.binary, "image", "pack", "--copy", directory + "/su:/bin/su", "--reference", name, "--copy", "/bin/busybox:/bin/busybox", "--copy", "/bin/busybox:/bin/ls", "--copy", directory + "/marker:/etc/marker", "--copy", directory + "/passwd:/etc/passwd",
              "--copy", directory + "/group:/etc/group", "--cmd", "/bin/top", "--env", "PATH=/bin"]
     for applet in APPLETS:
         words += ["--link", f"/bin/{applet}=busybox"]
@@ -432,6 +435,18 @@ def seccomp():
     remove(*made)
 
 
+def privileges():
+    """A program that is its owner's whoever starts it, as the suite's image has one."""
+    s = e.run_sandbox()
+    for kept, want in ((False, "0\n"), (True, "")):
+        c = e.run(s, ["su", "-c", "id -u", "root"], image={"image": BASE}, security={"run_as_user": {"value": 1000}, "no_new_privs": kept})
+        status = e.exited(c)
+        eq(status["exit_code"] == 0, not kept)
+        with open(status["log_path"], encoding="utf-8") as f:
+            eq("".join(line.split(" ", 3)[3] for line in f if " stdout " in line), want)
+    remove(s)
+
+
 def user_namespaces():
     """Not offered: the suite skips what needs them. What it would have refused is."""
     handlers = e.cri.call("Status")["runtime_handlers"]
@@ -461,6 +476,50 @@ def logs():
     remove(s)
 
 
+def kubelet_starts():
+    """What a kubelet calls before its first pod, and for each of them after."""
+    version = e.cri.call("Version", version="0.1.0")
+    eq([key for key in ("version", "runtime_name", "runtime_version", "runtime_api_version") if not version[key]], [])
+    eq(e.cri.call("RuntimeConfig")["linux"]["cgroup_driver"], 1)
+    e.cri.call("UpdateRuntimeConfig", runtime_config={"network_config": {"pod_cidr": ""}})
+    eq([(c["type"], c["status"]) for c in e.cri.call("Status")["status"]["conditions"]], [("RuntimeReady", True), ("NetworkReady", True)])
+    info = e.cri.call("ImageFsInfo")
+    for one in info["image_filesystems"] + info["container_filesystems"]:
+        eq((os.path.isdir(one["fs_id"]["mountpoint"]), one["timestamp"] > 0), (True, True))
+    for method in ("ListContainers", "ListPodSandbox"):
+        e.cri.call(method, filter={"label_selector": {"io.kubernetes.pod.uid": "none"}})
+    s = e.run_sandbox(linux={"resources": {"cpu_shares": 2}, "overhead": {}})
+    c = e.run(s, TOP, resources={"cpu_period": 100000, "cpu_shares": 2, "oom_score_adj": 1000, "hugepage_limits": [{"page_size": "2MB", "limit": 0}, {"page_size": "1GB", "limit": 0}]},
+              envs=[{"key": "KUBERNETES_PORT", "value": "tcp://10.0.0.1:443"}], annotations={"io.kubernetes.container.restartCount": "0"}, image={"image": pull(BASE), "user_specified_image": BASE})
+    status = e.cri.call("PodSandboxStatus", pod_sandbox_id=s[0])
+    eq(([x["id"] for x in status["containers_statuses"]], status["timestamp"] > 0, status["status"]["created_at"] > 0), ([c], True, True))
+    one = e.status(c)
+    eq((one["image"]["image"], one["image_ref"] in image_status(BASE)["repo_digests"], 0 < one["created_at"] <= one["started_at"], one["finished_at"]), (BASE, True, True, 0))
+    remove(s)
+
+
+def crictl_flows():
+    s = e.run_sandbox()
+    c = e.run(s, TOP, image={"image": BASE})
+    told = {"Status": {}, "PodSandboxStatus": {"pod_sandbox_id": s[0]}, "ContainerStatus": {"container_id": c}, "ImageStatus": {"image": {"image": BASE}}}
+    for method, request in told.items():  # info, inspectp, inspect, inspecti
+        for text in e.cri.call(method, verbose=True, **request)["info"].values():
+            eq(isinstance(json.loads(text), dict), True)
+        eq(e.cri.call(method, **request)["info"], {})
+    eq(json.loads(e.cri.call("ContainerStatus", container_id=c, verbose=True)["info"]["info"])["pid"] > 1, True)
+    eq(e.cri.call("ContainerStatus", container_id=c[:13])["status"]["id"], c)  # as people write them
+    eq(len(e.cri.call("PodSandboxStats", pod_sandbox_id=s[0])["stats"]["linux"]["containers"]), 1)
+    eq({m["name"] for m in e.cri.call("ListPodSandboxMetrics")["pod_metrics"][0]["metrics"]} <= {d["name"] for d in e.cri.call("ListMetricDescriptors")["descriptors"]}, True)
+    e.cri.call("UpdateContainerResources", container_id=c, linux={"cpu_shares": 100})
+    eq(e.cri.refused("CheckpointContainer", container_id=c, location="/tmp/x.tar").code, UNIMPLEMENTED)
+    used = {x["image_id"] for x in e.cri.call("ListContainers")["containers"]}  # rmi --prune
+    for image in e.cri.call("ListImages")["images"]:
+        if image["id"] not in used:
+            e.cri.call("RemoveImage", image={"image": image["id"]})
+    eq({i["id"] for i in e.cri.call("ListImages")["images"]}, used)
+    remove(s)  # rmp -f
+
+
 def several_containers():
     s = e.run_sandbox(port_mappings=[{"container_port": 80}])
     image = {"image": BASE}
@@ -485,7 +544,7 @@ def main():
         publish(BASE)
         pull(BASE)
         for test in (image_references, image_lists, image_users, image_ids, image_volumes, idempotence, stats, propagation, readonly_mounts, volumes, out_of_memory, timeouts, sysctls, networking,
-                     shared_memory, process_namespaces, host_network, groups_and_users, capabilities, paths, seccomp, user_namespaces, logs, several_containers):
+                     shared_memory, process_namespaces, host_network, groups_and_users, capabilities, paths, seccomp, privileges, user_namespaces, logs, several_containers, kubelet_starts, crictl_flows):
             checks.run(test.__name__, test)
     finally:
         if checks.failed:
