@@ -209,6 +209,20 @@ TEST(CriPlan, MountsAreOrderedAndReplaceWhatIsThereAnyway) {
   EXPECT_EQ(config.rootfs_propagation, "shared");
 }
 
+TEST(CriPlan, DeclaredVolumesStayWritableBelowAReadOnlyRoot) {
+  constexpr std::string_view kFixed = R"({"linux":{"security_context":{"readonly_rootfs":true}},"mounts":[{"container_path":"/taken"}]})";
+  for (auto [text, volumes] : {std::pair(std::string_view("{}"), std::vector<std::string>{}), std::pair(kFixed, std::vector<std::string>{"/data", "/var/lib/x"})}) {
+    Case c(text);
+    c.image.volumes = {"/", "/data/", "/taken", "/var/lib/x"};
+    c.place.volumes = "/volumes";
+    EXPECT_EQ(declared_volumes(c.container.config, c.image), volumes);
+    auto config = c.make().value();
+    for (const container::Mount& m : config.mounts)
+      if (m.source == "/volumes") EXPECT_EQ("/" + m.source_below, m.destination);
+    EXPECT_EQ(std::ranges::count(config.mounts, "/volumes", &container::Mount::source), static_cast<std::ptrdiff_t>(volumes.size()));
+  }
+}
+
 TEST(CriPlan, ControlGroupsAreWritableWhereThatIsSafe) {
   auto writable = [](Case&& c) {
     auto config = c.make().value();

@@ -40,6 +40,9 @@ json::Value effective_user(const json::Value& container_config, const container:
 json::Value merge_resources(const json::Value& before, const json::Value& after);
 sys::CgroupLimits make_limits(const json::Value& resources);
 
+// Paths that the image declares as volumes and that need a place of their own: below a read-only root, where nothing else is mounted.
+std::vector<std::string> declared_volumes(const json::Value& container_config, const image::ImageConfig& image);
+
 // The signal that ends a container: the request's, else the image's, else SIGTERM.
 int stop_signal(const json::Value& container_config, const image::ImageConfig& image);
 // CRI's Signal enum to Linux's number and back; 0: none.
@@ -59,6 +62,7 @@ struct Place {
   container::ResolvedUser user{};
   std::vector<container::Device> devices{};    // privileged: all of the host; else those asked for, in their order
   std::vector<std::string> mount_sources{};    // of config.mounts, in their order, with links resolved
+  std::string volumes{};                       // directory with those that the image declares, at their paths
   std::string seccomp_json{};                  // of a Localhost profile
   bool delegated = false;                      // a writable tree of control groups can be given
   bool apparmor = false;                       // what this host enforces

@@ -43,7 +43,7 @@ Mount make_mount(const json::Value& m, const std::string& source) {
   return out;
 }
 
-void add_mounts(const Container& c, const Place& place, container::ContainerConfig& config) {
+void add_mounts(const Container& c, const image::ImageConfig& image, const Place& place, container::ContainerConfig& config) {
   for (Mount& m : config.mounts) {
     if (m.destination == "/dev/shm" && !place.shm.empty()) m = Mount{"/dev/shm", "bind", place.shm, {"rbind", "rw", "nosuid", "nodev", "noexec"}, ""};
     bool groups = m.destination == "/sys/fs/cgroup";
@@ -52,6 +52,7 @@ void add_mounts(const Container& c, const Place& place, container::ContainerConf
   std::vector<Mount> own;
   for (std::string_view name : {"hosts", "hostname", "resolv.conf"})
     own.push_back(Mount{cat("/etc/", name), "bind", cat(place.files, "/", name), {"rbind", "rprivate", config.rootfs_readonly ? "ro" : "rw"}, ""});
+  for (const std::string& path : declared_volumes(c.config, image)) own.push_back(Mount{path, "bind", place.volumes, {"rbind", "rprivate", "rw"}, path.substr(1)});
   if (const json::Array* mounts = json::get_array(c.config, {"mounts"}))
     for (std::size_t i = 0; i < mounts->size(); ++i) {
       Mount mount = make_mount((*mounts)[i], place.mount_sources[i]);
@@ -194,7 +195,7 @@ Result<container::ContainerConfig> make_config(const Sandbox& sandbox, const Con
   config.cgroup_path = place.cgroup;
   add_namespaces(sandbox, c, place, config);
   TRY(add_security(c, place, config));
-  add_mounts(c, place, config);
+  add_mounts(c, image, place, config);
   add_devices(c, place, config);
   return config;
 }

@@ -267,6 +267,18 @@ sys::CgroupLimits make_limits(const json::Value& resources) {
   return out;
 }
 
+std::vector<std::string> declared_volumes(const json::Value& config, const image::ImageConfig& image) {
+  std::vector<std::string> out;
+  if (!json::get_bool(config, {"linux", "security_context", "readonly_rootfs"})) return out;
+  const json::Array* mounts = json::get_array(config, {"mounts"});
+  for (std::string_view path : image.volumes) {
+    while (path.ends_with('/')) path.remove_suffix(1);
+    bool mounted = mounts != nullptr && std::ranges::any_of(*mounts, [&](const json::Value& m) { return json::get_string(m, {"container_path"}) == path; });
+    if (!path.empty() && !mounted) out.emplace_back(path);
+  }
+  return out;
+}
+
 int signal_of_enum(std::int64_t value) {
   if (value >= 1 && value < kRealTimeFirst) return kSignals[static_cast<std::size_t>(value - 1)];
   std::int64_t number = value - kRealTimeFirst + kLinuxRealTimeFirst;

@@ -144,6 +144,8 @@ class Pods {
 
   // pods_volumes.cc
   async::Task<Result<>> mount_volumes(ContainerPtr c);
+  async::Task<Result<>> mount_image(std::string snapshot, std::string image_id, std::string target);
+  async::Task<Result<std::string>> mount_declared(std::string id, std::string image_id, std::vector<std::string> volumes);
   async::Task<> unmount(std::string id);
   async::Task<> remove_snapshots(std::string id);
 

@@ -154,6 +154,9 @@ Task<Result<>> Pods::make_container(SandboxPtr s, ContainerPtr c) {
   CO_TRY(co_await parts_.images.mount(runtime_id(id), place.rootfs));
   CO_TRY(failpoint("cri.mounted"));
   CO_TRY(co_await mount_volumes(c));
+  if (std::vector<std::string> declared = declared_volumes(c->config, image->config); !declared.empty()) {
+    CO_TRY_ASSIGN(place.volumes, co_await mount_declared(id, image->id, std::move(declared)));
+  }
   CO_TRY(co_await on_pool([&]() -> Result<> {
     TRY(fill_place(*s, *c, image->config, place));
     return prepare_group(*c, place.cgroup);

@@ -4,6 +4,7 @@
 #include "cri/messages.h"
 #include "cri/pods.h"
 #include "sys/files.h"
+#include "sys/root.h"
 
 namespace monopod::cri {
 
@@ -20,12 +21,27 @@ Task<Result<>> Pods::mount_volumes(ContainerPtr c) {
     std::optional<image::Image> image = parts_.images.find(wanted);
     if (!image) co_return refuse(Code::kNotFound, {"mount ", json::get_string(mount, {"container_path"}), ": failed to resolve image \"", wanted, "\": not found"});
     json::at_path(mount, {"image", "image_ref"}) = image->id;
-    std::string snapshot = cat(runtime_id(c->id), ".v", i), target = directories_.volume(c->id, i);
-    CO_TRY(co_await parts_.images.prepare_snapshot(snapshot, image->id));
-    CO_TRY(co_await on_pool([&] { return sys::make_directories(target, 0711); }));
-    CO_TRY(co_await parts_.images.mount(std::move(snapshot), std::move(target)));
+    CO_TRY(co_await mount_image(cat(runtime_id(c->id), ".v", i), image->id, directories_.volume(c->id, i)));
   }
   co_return Result<>();
+}
+
+Task<Result<>> Pods::mount_image(std::string snapshot, std::string image_id, std::string target) {
+  CO_TRY(co_await parts_.images.prepare_snapshot(snapshot, std::move(image_id)));
+  CO_TRY(co_await on_pool([&] { return sys::make_directories(target, 0711); }));
+  co_return co_await parts_.images.mount(std::move(snapshot), std::move(target));
+}
+
+// What an image declares as volumes stays writable below a read-only root: in another snapshot of the image, which begins with what is there.
+Task<Result<std::string>> Pods::mount_declared(std::string id, std::string image_id, std::vector<std::string> volumes) {
+  std::string target = directories_.runtime(id) + "/volumes";
+  CO_TRY(co_await mount_image(runtime_id(id) + ".own", std::move(image_id), target));
+  CO_TRY(co_await on_pool([&]() -> Result<> {
+    TRY_ASSIGN(sys::Root root, sys::Root::open(target));
+    for (const std::string& path : volumes) TRY(root.make_directories(path.substr(1)));
+    return {};
+  }));
+  co_return target;
 }
 
 // Of a container, or what looks like one.

@@ -201,6 +201,21 @@ def image_volumes():
     remove(s)
 
 
+def declared_volumes():
+    """What an image declares as volumes can be written to below a read-only root, and begins with what the image has there."""
+    context = tempfile.mkdtemp(dir=e.dir)
+    with open(context + "/Dockerfile", "w", encoding="ascii") as f:
+        f.write(f"FROM {BASE}\nVOLUME /etc /data\n")
+    e.docker("build", "-q", "-t", "declares:1", context)
+    s = pod()
+    c = e.run(s, TOP, image={"image": "declares:1"}, security={"readonly_rootfs": True})
+    e.out(c, "sh", "-c", "grep nobody /etc/passwd && echo more >> /etc/passwd && touch /data/new")
+    eq(e.exec(c, "touch", "/new")[0], 1)
+    e.kill_child()
+    e.out(c, "ls", "/data/new")
+    remove(s)
+
+
 def idempotence():
     for method, request in (("StopPodSandbox", {"pod_sandbox_id": "none"}), ("RemovePodSandbox", {"pod_sandbox_id": "none"}), ("StopContainer", {"container_id": "none", "timeout": 0}),
                             ("RemoveContainer", {"container_id": "none"})):
@@ -543,7 +558,7 @@ def main():
         until("the registry answers", lambda: "{}" in e.inside("busybox", "wget", "-qO-", f"http://{REGISTRY}/v2/"))
         publish(BASE)
         pull(BASE)
-        for test in (image_references, image_lists, image_users, image_ids, image_volumes, idempotence, stats, propagation, readonly_mounts, volumes, out_of_memory, timeouts, sysctls, networking,
+        for test in (image_references, image_lists, image_users, image_ids, image_volumes, declared_volumes, idempotence, stats, propagation, readonly_mounts, volumes, out_of_memory, timeouts, sysctls, networking,
                      shared_memory, process_namespaces, host_network, groups_and_users, capabilities, paths, seccomp, privileges, user_namespaces, logs, several_containers, kubelet_starts, crictl_flows):
             checks.run(test.__name__, test)
     finally:
