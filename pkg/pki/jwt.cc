@@ -9,15 +9,6 @@
 namespace monopod::pki {
 namespace {
 
-std::string_view algorithm_of(KeyKind kind) {
-  switch (kind) {
-    case KeyKind::kEcdsaP256: return "ES256";
-    case KeyKind::kEd25519: return "EdDSA";
-    case KeyKind::kRsa: return "RS256";
-  }
-  return "";
-}
-
 std::unexpected<Error> refuse(std::string_view why) { return fail(Code::kUnauthenticated, cat("token: ", why)); }
 
 // base64url without padding, and only in its one canonical spelling.
@@ -32,29 +23,6 @@ Result<json::Object> decode_object(std::string_view part) {
   Result<json::Value> value = json::parse(text, {.depth_max = 16, .bytes_max = kJwtBytesMax});
   if (!value || !value->is_object()) return refuse("not a JSON object");
   return std::move(value->as_object());
-}
-
-struct Parts {
-  Jwt token;
-  std::string_view signed_bytes;
-  std::string signature;
-};
-
-Result<Parts> parse_parts(std::string_view token) {
-  if (token.size() > kJwtBytesMax) return refuse("too large");
-  std::vector<std::string_view> parts = split(token, '.');
-  if (parts.size() != 3) return refuse("not of three parts");
-  TRY_ASSIGN(json::Object header, decode_object(parts[0]));
-  Parts out;
-  const json::Value* algorithm = header.if_contains("alg");
-  if (algorithm == nullptr || !algorithm->is_string()) return refuse("no algorithm");
-  if (header.contains("crit")) return refuse("critical header not understood");
-  out.token.algorithm = std::string(std::string_view(algorithm->as_string()));
-  if (const json::Value* kid = header.if_contains("kid"); kid != nullptr && kid->is_string()) out.token.key_id = std::string(std::string_view(kid->as_string()));
-  TRY_ASSIGN(out.token.claims, decode_object(parts[1]));
-  TRY_ASSIGN(out.signature, decode_part(parts[2]));
-  out.signed_bytes = token.substr(0, parts[0].size() + 1 + parts[1].size());
-  return out;
 }
 
 std::string number_part(const PublicKey& key, const char* name, int pad) {
@@ -75,6 +43,32 @@ std::optional<double> find_number(const json::Object& claims, std::string_view n
 
 }  // namespace
 
+std::string_view algorithm_of(KeyKind kind) {
+  switch (kind) {
+    case KeyKind::kEcdsaP256: return "ES256";
+    case KeyKind::kEd25519: return "EdDSA";
+    case KeyKind::kRsa: return "RS256";
+  }
+  return "";
+}
+
+Result<SignedJwt> parse_signed_jwt(std::string_view token) {
+  if (token.size() > kJwtBytesMax) return refuse("too large");
+  std::vector<std::string_view> parts = split(token, '.');
+  if (parts.size() != 3) return refuse("not of three parts");
+  TRY_ASSIGN(json::Object header, decode_object(parts[0]));
+  SignedJwt out;
+  const json::Value* algorithm = header.if_contains("alg");
+  if (algorithm == nullptr || !algorithm->is_string()) return refuse("no algorithm");
+  if (header.contains("crit")) return refuse("critical header not understood");
+  out.token.algorithm = std::string(std::string_view(algorithm->as_string()));
+  if (const json::Value* kid = header.if_contains("kid"); kid != nullptr && kid->is_string()) out.token.key_id = std::string(std::string_view(kid->as_string()));
+  TRY_ASSIGN(out.token.claims, decode_object(parts[1]));
+  TRY_ASSIGN(out.signature, decode_part(parts[2]));
+  out.signed_bytes = token.substr(0, parts[0].size() + 1 + parts[1].size());
+  return out;
+}
+
 Result<std::string> sign_jwt(const PrivateKey& key, const json::Object& claims) {
   json::Object header{{"alg", algorithm_of(key.kind())}, {"kid", key.public_key().key_id()}, {"typ", "JWT"}};
   std::string out = format_base64url(json::format(header)) + '.' + format_base64url(json::format(claims));
@@ -83,7 +77,7 @@ Result<std::string> sign_jwt(const PrivateKey& key, const json::Object& claims) 
 }
 
 Result<Jwt> verify_jwt(std::string_view token, std::span<const PublicKey> keys) {
-  TRY_ASSIGN(Parts parts, parse_parts(token));
+  TRY_ASSIGN(SignedJwt parts, parse_signed_jwt(token));
   for (const PublicKey& key : keys) {
     if (algorithm_of(key.kind()) != parts.token.algorithm) continue;
     if (verify(key, parts.signed_bytes, parts.signature)) return std::move(parts.token);
@@ -92,7 +86,7 @@ Result<Jwt> verify_jwt(std::string_view token, std::span<const PublicKey> keys) 
 }
 
 Result<Jwt> parse_jwt_unverified(std::string_view token) {
-  TRY_ASSIGN(Parts parts, parse_parts(token));
+  TRY_ASSIGN(SignedJwt parts, parse_signed_jwt(token));
   return std::move(parts.token);
 }
 

@@ -28,6 +28,15 @@ Result<std::string> sign_jwt(const PrivateKey& key, const json::Object& claims);
 
 // kUnauthenticated for every reason; texts never hold the token.
 Result<Jwt> verify_jwt(std::string_view token, std::span<const PublicKey> keys);
+// A token taken apart. signed_bytes is a view of it.
+struct SignedJwt {
+  Jwt token;
+  std::string_view signed_bytes;
+  std::string signature;
+};
+Result<SignedJwt> parse_signed_jwt(std::string_view token);
+// The algorithm that sign_jwt() uses with keys of a kind.
+std::string_view algorithm_of(KeyKind kind);
 // Header and claims without a check of the signature: only to choose the issuer.
 Result<Jwt> parse_jwt_unverified(std::string_view token);
 // exp must lie after now, nbf and iat before it, with leeway. A token without exp is refused.

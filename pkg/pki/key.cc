@@ -182,4 +182,16 @@ bool verify(const PublicKey& key, std::string_view data, std::string_view signat
   return good;
 }
 
+bool verify_pss(const PublicKey& key, std::string_view data, std::string_view signature) {
+  if (key.kind() != KeyKind::kRsa) return false;
+  Owned<EVP_MD_CTX, EVP_MD_CTX_free> context(EVP_MD_CTX_new());
+  EVP_PKEY_CTX* padding = nullptr;
+  bool good = EVP_DigestVerifyInit(context.get(), &padding, EVP_sha256(), nullptr, key.handle()) == 1 && EVP_PKEY_CTX_set_rsa_padding(padding, RSA_PKCS1_PSS_PADDING) == 1 &&
+              EVP_PKEY_CTX_set_rsa_pss_saltlen(padding, RSA_PSS_SALTLEN_DIGEST) == 1 &&
+              EVP_DigestVerify(context.get(), reinterpret_cast<const unsigned char*>(signature.data()), signature.size(),
+                               reinterpret_cast<const unsigned char*>(data.data()), data.size()) == 1;
+  ERR_clear_error();
+  return good;
+}
+
 }  // namespace monopod::pki

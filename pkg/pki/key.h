@@ -54,5 +54,7 @@ class PrivateKey {
 // Raw signatures. ECDSA: SHA-256, 64 bytes r||s as RFC 7518 has it; RSA: PKCS#1 v1.5 with SHA-256; Ed25519: 64 bytes.
 Result<std::string> sign(const PrivateKey& key, std::string_view data);
 bool verify(const PublicKey& key, std::string_view data, std::string_view signature);
+// RSASSA-PSS with SHA-256 and a salt of its length, as RFC 7518 has it (PS256). False for other kinds.
+bool verify_pss(const PublicKey& key, std::string_view data, std::string_view signature);
 
 }  // namespace monopod::pki

@@ -1,8 +1,11 @@
 #include "pki/pki.h"
 
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
+#include <openssl/rsa.h>
 
 #include "base/strings.h"
+#include "pki/jwks.h"
 
 namespace monopod::pki {
 namespace {
@@ -186,6 +189,49 @@ TEST(Jwt, RoundTripsForEveryAlgorithm) {
     std::vector<PublicKey> wrong{PrivateKey::make(kind)->public_key()};
     EXPECT_FALSE(verify_jwt(*token, wrong));
   }
+}
+
+TEST(Jwks, WhatWePublishVerifiesWhatWeSign) {
+  for (KeyKind kind : {KeyKind::kEcdsaP256, KeyKind::kEd25519, KeyKind::kRsa}) {
+    auto key = PrivateKey::make(kind);
+    std::vector<PublicKey> published{PrivateKey::make()->public_key(), key->public_key()};
+    auto keys = parse_jwks(json::format(json::Object{{"keys", format_jwks(published)}}));
+    ASSERT_TRUE(keys) << keys.error().message();
+    ASSERT_EQ(keys->size(), 2U);
+    std::string token = *sign_jwt(*key, {{"sub", "me"}});
+    EXPECT_TRUE(verify_with_jwks(token, *keys));
+    (*keys)[1].id = "another";
+    EXPECT_FALSE(verify_with_jwks(token, *keys));
+  }
+}
+
+TEST(Jwks, Ps256IsVerifiedWithAnRsaKeyThatMayDoSo) {
+  auto key = PrivateKey::make(KeyKind::kRsa);
+  std::string input = cat(format_base64url(R"({"alg":"PS256"})"), ".", format_base64url(R"({"sub":"me"})"));
+  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+  EVP_PKEY_CTX* padding = nullptr;
+  EVP_DigestSignInit(context.get(), &padding, EVP_sha256(), nullptr, key->handle());
+  EVP_PKEY_CTX_set_rsa_padding(padding, RSA_PKCS1_PSS_PADDING);
+  EVP_PKEY_CTX_set_rsa_pss_saltlen(padding, RSA_PSS_SALTLEN_DIGEST);
+  std::string signature(256, '\0');
+  std::size_t size = signature.size();
+  ASSERT_EQ(EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature.data()), &size, reinterpret_cast<const unsigned char*>(input.data()), input.size()), 1);
+  std::string token = cat(input, ".", format_base64url(signature));
+  std::vector<VerificationKey> keys{{.key = key->public_key(), .id = "", .algorithm = "PS256"}};
+  EXPECT_TRUE(verify_with_jwks(token, keys));
+  keys[0].algorithm.clear();
+  EXPECT_TRUE(verify_with_jwks(token, keys));
+  keys[0].algorithm = "RS256";
+  EXPECT_FALSE(verify_with_jwks(token, keys));
+  keys[0].algorithm.clear();
+  token[token.size() - 3] = token[token.size() - 3] == 'A' ? 'B' : 'A';
+  EXPECT_FALSE(verify_with_jwks(token, keys));
+}
+
+TEST(Jwks, WhatIsNoSetIsRefusedAndKeysOfOtherKindsArePassedOver) {
+  for (const char* text : {"", "[]", "{}", R"({"keys":5})", R"({"keys":[]})", R"({"keys":[{"kty":"oct","k":"AAAA"}]})", R"({"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}]})",
+                           R"({"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB"}]})", R"({"keys":[{"kty":"OKP","crv":"Ed25519","x":"AA"}]})"})
+    EXPECT_FALSE(parse_jwks(text)) << text;
 }
 
 std::string forge(std::string_view header, std::string_view claims, std::string_view signature) {

@@ -100,7 +100,7 @@ void read_listener(MapReader& map, ListenerSpec& out, Files& files) {
   out.edge = map.boolean("edge", true);
   out.merge_slashes = map.boolean("merge_slashes", true);
   map.list("virtual_hosts", [&](MapReader& host) { read_virtual_host(host, out.virtual_hosts.emplace_back()); });
-  map.list("filters", [&](MapReader& filter) { read_filter(filter, out.filters.emplace_back()); });
+  map.list("filters", [&](MapReader& filter) { read_filter(filter, out.filters.emplace_back(), [&files](MapReader& at, std::string_view key) { return files.read(at, key); }); });
   out.cluster = map.text("cluster");
   map.list("sni", [&](MapReader& route) { out.sni.push_back({.server_names = route.texts("server_names"), .cluster = route.required_text("cluster")}); });
   map.map("access_log", [&](MapReader& log) { read_access_log(log, out.access_log); });

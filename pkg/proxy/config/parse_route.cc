@@ -1,6 +1,7 @@
 #include "proxy/config/parse_route.h"
 
 #include "base/strings.h"
+#include "proxy/config/read_match.h"
 
 namespace monopod::proxy {
 namespace {
@@ -15,55 +16,6 @@ const GrpcName* find_grpc(std::string_view name) {
   for (const GrpcName& known : kGrpcNames)
     if (known.name == name) return &known;
   return nullptr;
-}
-
-// One of exact, prefix, suffix, contains, regex, present; and invert.
-StringMatch read_match(MapReader& map) {
-  StringMatch out;
-  int kinds = 0;
-  using Kind = StringMatch::Kind;
-  for (auto [key, kind] : {std::pair("exact", Kind::kExact), {"prefix", Kind::kPrefix}, {"suffix", Kind::kSuffix}, {"contains", Kind::kContains}, {"regex", Kind::kRegex}}) {
-    if (!map.has(key)) continue;
-    out.kind = kind;
-    out.text = map.text(key);
-    ++kinds;
-  }
-  if (map.boolean("present", false)) {
-    out.kind = Kind::kPresent;
-    ++kinds;
-  }
-  if (kinds != 1) map.fail_at("", "want one of exact, prefix, suffix, contains, regex, present");
-  out.invert = map.boolean("invert", false);
-  return out;
-}
-
-std::vector<NamedMatch> read_named(MapReader& map, std::string_view key, bool lowercase) {
-  std::vector<NamedMatch> out;
-  map.list(key, [&](MapReader& item) {
-    std::string name = item.required_text("name");
-    out.push_back({.name = lowercase ? to_lower(name) : name, .match = read_match(item)});
-  });
-  return out;
-}
-
-std::vector<StringMatch> read_matches(MapReader& map, std::string_view key) {
-  std::vector<StringMatch> out;
-  map.list(key, [&](MapReader& item) { out.push_back(read_match(item)); });
-  return out;
-}
-
-std::vector<HeaderValue> read_header_values(MapReader& map, std::string_view key) {
-  std::vector<HeaderValue> out;
-  for (auto& [name, value] : map.pairs(key)) out.push_back({to_lower(name), std::move(value)});
-  return out;
-}
-
-void read_header_operations(MapReader& map, std::string_view key, HeaderOperations& out) {
-  map.map(key, [&](MapReader& item) {
-    for (std::string& name : item.texts("remove")) out.remove.push_back(to_lower(name));
-    out.set = read_header_values(item, "set");
-    out.add = read_header_values(item, "add");
-  });
 }
 
 void read_clusters(MapReader& map, RouteSpec& out) {
@@ -127,21 +79,12 @@ void read_route(MapReader& map, RouteSpec& out) {
     if (key.kind == HashKey::Kind::kHeader && key.name.empty()) item.fail_at("", "name is missing");
     out.hash.push_back(std::move(key));
   });
+  map.map("mirror", [&](MapReader& item) {
+    out.mirror_cluster = item.required_text("cluster");
+    out.mirror_percent = item.number("percent", 100, 0, 100);
+  });
   out.allow_upgrade = map.boolean("allow_upgrade", true);
   out.request_bytes_max = map.number("request_bytes_max", 0, 0, UINT32_MAX);
-}
-
-void read_rbac(MapReader& map, RbacSpec& out) {
-  out.deny = map.choice("action", {"allow", "deny"}) == 1;
-  map.list("rules", [&](MapReader& item) {
-    RbacRule& rule = out.rules.emplace_back();
-    rule.name = item.text("name");
-    rule.principals = read_matches(item, "principals");
-    rule.paths = read_matches(item, "paths");
-    rule.methods = item.texts("methods");
-    rule.sources = item.texts("sources");
-    rule.headers = read_named(item, "headers", true);
-  });
 }
 
 }  // namespace
@@ -151,31 +94,6 @@ void read_virtual_host(MapReader& map, VirtualHostSpec& out) {
   for (std::string& domain : map.texts("domains")) out.domains.push_back(to_lower(domain));
   if (out.domains.empty()) out.domains.emplace_back("*");
   map.list("routes", [&](MapReader& item) { read_route(item, out.routes.emplace_back()); });
-}
-
-void read_filter(MapReader& map, FilterSpec& out) {
-  out.kind = map.required_text("kind");
-  if (out.kind == "headers") {
-    read_header_operations(map, "request_headers", out.request_headers);
-    read_header_operations(map, "response_headers", out.response_headers);
-  } else if (out.kind == "local_rate_limit") {
-    out.rate_limit = {.tokens = map.number("tokens", 0, 1, 100'000'000), .interval = map.duration("interval", Milliseconds(1000))};
-    if (out.rate_limit.tokens == 0) map.fail_at("", "tokens is missing");
-  } else if (out.kind == "fault") {
-    out.fault.delay_percent = map.number("delay_percent", 0, 0, 100);
-    out.fault.delay = map.duration("delay", Milliseconds(0));
-    out.fault.abort_percent = map.number("abort_percent", 0, 0, 100);
-    out.fault.abort_status = static_cast<int>(map.number("abort_status", 503, 200, 599));
-  } else if (out.kind == "cors") {
-    out.cors.allow_origins = read_matches(map, "allow_origins");
-    out.cors.allow_methods = map.texts("allow_methods");
-    out.cors.allow_headers = map.texts("allow_headers");
-    out.cors.expose_headers = map.texts("expose_headers");
-    out.cors.max_age_s = static_cast<std::uint32_t>(map.duration("max_age", Milliseconds(0)).count() / 1000);
-    out.cors.allow_credentials = map.boolean("allow_credentials", false);
-  } else if (out.kind == "rbac") {
-    read_rbac(map, out.rbac);
-  }  // a kind that nobody knows is refused by filters.cc, which has the list
 }
 
 }  // namespace monopod::proxy

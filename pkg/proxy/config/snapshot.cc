@@ -20,6 +20,7 @@ struct Compiler {
   std::optional<ConfigError> error;
   Index clusters;
   const std::vector<std::shared_ptr<const ClusterConfig>>* configs = nullptr;
+  std::shared_ptr<Shared> shared;
 
   void refuse(std::string path, std::string why) {
     if (!error) error = ConfigError{std::move(path), std::move(why)};
@@ -114,7 +115,13 @@ struct Compiler {
       if (!spec.cluster.empty() || !spec.sni.empty()) refuse(path, "cluster and sni go with protocol: tcp; routes name clusters");
       out->routes = RouteTable::compile(spec.virtual_hosts, cat(path, ".virtual_hosts"), clusters, error);
       for (std::size_t i = 0; i < spec.filters.size() && !error; ++i) {
-        auto filter = make_filter(spec.filters[i]);
+        auto filter = make_filter(spec.filters[i], {.find_cluster = [this](const std::string& name) -> Result<std::size_t> {
+                                                      auto found = clusters.find(name);
+                                                      if (found == clusters.end()) return fail(Code::kInvalidArgument, cat("there is no cluster \"", name, "\""));
+                                                      return found->second;
+                                                    },
+                                                    .cluster = [this](std::size_t index) -> const ClusterSpec& { return (*configs)[index]->spec; },
+                                                    .shared = *shared});
         if (filter) out->filters.push_back(std::move(*filter));
         else refuse(cat(path, ".filters[", i, "]"), filter.error().message());
       }
@@ -151,6 +158,7 @@ struct Compiler {
     auto out = std::make_shared<Snapshot>();
     out->version = previous == nullptr ? 1 : previous->version + 1;
     out->admin_socket = spec.admin_socket;
+    out->shared = shared = previous == nullptr ? std::make_shared<Shared>() : previous->shared;
     if (spec.clusters.size() > kClustersMax) refuse("clusters", cat("more than ", kClustersMax));
     if (spec.listeners.size() > kListenersMax) refuse("listeners", cat("more than ", kListenersMax));
     for (std::size_t i = 0; i < spec.clusters.size() && !error; ++i) {

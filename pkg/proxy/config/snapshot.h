@@ -10,6 +10,7 @@
 #include "proxy/config/reader.h"
 #include "proxy/config/spec.h"
 #include "proxy/filters/filter.h"
+#include "proxy/filters/shared.h"
 #include "proxy/io/address.h"
 #include "proxy/io/tls.h"
 #include "proxy/observe/log_format.h"
@@ -55,6 +56,7 @@ struct Snapshot {
   std::vector<std::shared_ptr<const ListenerConfig>> listeners;
   std::vector<std::shared_ptr<const ClusterConfig>> clusters;
   std::string admin_socket;
+  std::shared_ptr<Shared> shared;  // from snapshot to snapshot
 };
 
 // previous: what did not change is taken over from it, compiled; may be null. error: which field, and why.

@@ -97,6 +97,8 @@ struct RouteSpec {
   Milliseconds idle_timeout{60'000};  // nothing moved either way; 0: none
   RetrySpec retry{};
   std::vector<HashKey> hash{};
+  std::string mirror_cluster{};     // gets a copy of requests whose body fits into a buffer; its answers go nowhere
+  std::uint32_t mirror_percent = 100;
   bool allow_upgrade = true;
   std::uint64_t request_bytes_max = 0;  // of a body; 413 past it; 0: any
   bool operator==(const RouteSpec&) const = default;
@@ -181,24 +183,85 @@ struct CorsSpec {
   bool operator==(const CorsSpec&) const = default;
 };
 
-struct RbacRule {
-  std::string name{};
+struct RbacMatch {
   std::vector<StringMatch> principals{}, paths{};  // each list: any of them; empty: everything
+  std::vector<StringMatch> common_names{}, hosts{};
   std::vector<std::string> methods{}, sources{};   // sources: CIDR
   std::vector<NamedMatch> headers{};               // all of them
+  bool operator==(const RbacMatch&) const = default;
+};
+
+struct RbacRule {
+  std::string name{};
+  RbacMatch match{};
+  std::optional<RbacMatch> except{};  // what it does not match, though match does
   bool operator==(const RbacRule&) const = default;
 };
 
 struct RbacSpec {
   bool deny = false;  // what a rule matches is refused; else only what one matches is let through
+  bool shadow = false;  // what would be refused is logged and let through
   std::vector<RbacRule> rules{};
   bool operator==(const RbacSpec&) const = default;
+};
+
+// What a bucket of the node-wide rate limit is for: all parts together.
+struct RateKey {
+  enum class Kind : std::uint8_t { kHeader, kSourceAddress, kPrincipal, kPath, kRoute } kind = Kind::kSourceAddress;
+  std::string name{};
+  bool operator==(const RateKey&) const = default;
+};
+
+struct JwtProviderSpec {
+  std::string name{};
+  std::string issuer{};                  // as it stands in "iss"; empty: any
+  std::vector<std::string> audiences{};  // one of them in "aud"; empty: any
+  std::string jwks{};                    // the text of a set of keys; or, to be fetched:
+  std::string jwks_cluster{}, jwks_host{}, jwks_path{};
+  Milliseconds refresh{300'000}, timeout{5'000}, leeway{10'000};
+  std::string header = "authorization", prefix = "Bearer ";  // where the token stands
+  std::string query{}, cookie{};                             // or there, where these have names
+  bool forward = true;                                       // the token goes on to the endpoint
+  std::vector<HeaderValue> claims{};                         // header to set, and the claim ("a.b" for one within another)
+  bool operator==(const JwtProviderSpec&) const = default;
+};
+
+struct JwtRule {
+  std::vector<StringMatch> paths{};      // any of them; empty: all
+  std::vector<std::string> methods{};
+  enum class Need : std::uint8_t { kRequired, kOptional, kNone } need = Need::kRequired;
+  std::vector<std::string> providers{};  // any of them; empty: any
+  bool operator==(const JwtRule&) const = default;
+};
+
+// The first rule that matches decides; where none does a token is required.
+struct JwtSpec {
+  std::vector<JwtProviderSpec> providers{};
+  std::vector<JwtRule> rules{};
+  bool operator==(const JwtSpec&) const = default;
+};
+
+struct ExtAuthzSpec {
+  std::string cluster{};
+  bool grpc = false;
+  std::string path_prefix{};                   // of what is asked by HTTP
+  Milliseconds timeout{200};
+  bool failure_allows = false;                 // no answer, or one of 5xx
+  int failure_status = 403;
+  std::vector<std::string> request_headers{};  // that go to the service; authorization and cookie only where named. gRPC, empty: all
+  std::vector<std::string> upstream_headers{}; // of its answer, that go to the endpoint where it allows
+  std::vector<std::string> client_headers{};   // of its answer, that go to the client where it does not
+  bool operator==(const ExtAuthzSpec&) const = default;
 };
 
 // One element of a listener's list of filters: its kind's name and what that kind takes.
 struct FilterSpec {
   std::string kind{};
+  std::string name{};  // of the table of a rate limit
   HeaderOperations request_headers{}, response_headers{};
+  std::vector<RateKey> rate_keys{};
+  JwtSpec jwt{};
+  ExtAuthzSpec ext_authz{};
   LocalRateLimitSpec rate_limit{};
   FaultSpec fault{};
   CorsSpec cors{};

@@ -42,7 +42,7 @@ class CorsFilter final : public Filter {
 
 }  // namespace
 
-Result<FilterPtr> make_cors(const FilterSpec& spec) {
+Result<FilterPtr> make_cors(const FilterSpec& spec, const FilterContext&) {
   std::vector<TextMatcher> origins;
   for (const StringMatch& match : spec.cors.allow_origins) {
     TRY_ASSIGN(TextMatcher matcher, TextMatcher::compile(match));

@@ -20,7 +20,7 @@ class FaultFilter final : public Filter {
 
 }  // namespace
 
-Result<FilterPtr> make_fault(const FilterSpec& spec) {
+Result<FilterPtr> make_fault(const FilterSpec& spec, const FilterContext&) {
   if (spec.fault.delay > std::chrono::hours(1)) return fail(Code::kInvalidArgument, "delay is longer than an hour");
   return std::make_unique<FaultFilter>(spec.fault);
 }

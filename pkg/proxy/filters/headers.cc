@@ -31,7 +31,7 @@ Result<> check(const HeaderOperations& operations) {
 
 }  // namespace
 
-Result<FilterPtr> make_headers(const FilterSpec& spec) {
+Result<FilterPtr> make_headers(const FilterSpec& spec, const FilterContext&) {
   TRY(check(spec.request_headers));
   TRY(check(spec.response_headers));
   return std::make_unique<HeadersFilter>(spec);

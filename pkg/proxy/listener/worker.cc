@@ -58,6 +58,7 @@ Worker::~Worker() {
   resolvers_.clear();
   sockets_.clear();
   for (Downstream* downstream : std::vector<Downstream*>(downstreams_)) poller_.retire(downstream);
+  for (Pollable* stray : strays_) poller_.retire(stray);
   for (auto& cluster : clusters_) cluster->drain();
   for (int turn = 0; turn < 100 && poller_.has_work(); ++turn) poller_.poll(0);
 }

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/rng.h"
@@ -93,6 +94,9 @@ class Worker {
 
   void add(Downstream& downstream);
   void remove(Downstream& downstream);
+  // What nobody holds: it dies with the worker, if it has not retired by then.
+  void add_stray(Pollable& stray) { strays_.insert(&stray); }
+  void remove_stray(Pollable& stray) { strays_.erase(&stray); }
   void log(AccessLogFile& file, const LogFormat& format, const LogRecord& record);
 
  private:
@@ -131,6 +135,7 @@ class Worker {
   std::atomic<bool> stopped_{false};
   std::unique_ptr<Posts> posts_;
   std::vector<Downstream*> downstreams_;
+  std::unordered_set<Pollable*> strays_;
   std::vector<std::shared_ptr<AccessLogFile>> logs_;
   std::unordered_map<std::string, std::shared_ptr<ListenerStats>> listener_stats_;
   std::unordered_map<std::string, std::shared_ptr<ClusterStats>> cluster_stats_;

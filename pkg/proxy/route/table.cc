@@ -4,6 +4,7 @@
 
 #include "base/strings.h"
 #include "http/headers.h"
+#include "proxy/stream/head_edits.h"
 #include "proxy/limits.h"
 
 namespace monopod::proxy {
@@ -77,6 +78,11 @@ struct Compiler {
       for (const auto* text : {&spec.redirect->scheme, &spec.redirect->host, &spec.redirect->path, &spec.redirect->prefix})
         if (!http::is_field_value(*text)) refuse(cat(path, ".redirect"), "control characters");
     targets(spec, path, *out);
+    if (!spec.mirror_cluster.empty()) {
+      auto found = clusters.find(spec.mirror_cluster);
+      if (found == clusters.end()) refuse(cat(path, ".mirror.cluster"), cat("there is no cluster \"", spec.mirror_cluster, "\""));
+      else out->mirror_cluster = found->second;
+    }
     return out;
   }
 };
@@ -108,17 +114,19 @@ bool query_matches(const std::vector<NamedMatcher>& matchers, std::string_view q
 
 }  // namespace
 
-bool headers_match(const std::vector<NamedMatcher>& matchers, const Head& head, MatchBudget& budget) {
+bool headers_match(const std::vector<NamedMatcher>& matchers, const Head& head, MatchBudget& budget, const HeadEdits* edits) {
   for (const NamedMatcher& m : matchers) {
     bool any = false;
     bool there = false;
     for (std::size_t i = 0; i < head.count && !any; ++i) {
-      if (!equals_lowercase(head.name(head.fields[i]), m.name)) continue;
+      if ((edits != nullptr && head.fields[i].dropped) || !equals_lowercase(head.name(head.fields[i]), m.name)) continue;
       there = true;
       std::string_view value = head.value(head.fields[i]);
       any = m.matcher.matches(&value, budget);
     }
-    if (!there) any = m.matcher.matches(nullptr, budget);
+    std::string_view added = edits != nullptr ? edits->find_added(m.name) : std::string_view();
+    if (!any && added.data() != nullptr) any = m.matcher.matches(&added, budget);
+    else if (!there && added.data() == nullptr) any = m.matcher.matches(nullptr, budget);
     if (!any) return false;
   }
   return true;

@@ -14,6 +14,8 @@
 
 namespace monopod::proxy {
 
+class HeadEdits;
+
 inline constexpr std::size_t kNoCluster = ~std::size_t{0};
 
 struct NamedMatcher {
@@ -31,6 +33,7 @@ struct Route {
     std::uint32_t up_to;  // sum of the weights so far
   };
   std::vector<Target> targets;
+  std::size_t mirror_cluster = kNoCluster;
   std::size_t index = 0;  // among all routes of the listener
 
   // pick: any number.
@@ -70,7 +73,7 @@ class RouteTable {
   std::size_t count_ = 0;
 };
 
-// True where all of them match. Of several fields of a name any may.
-bool headers_match(const std::vector<NamedMatcher>& matchers, const Head& head, MatchBudget& budget);
+// True where all of them match. Of several fields of a name any may. edits: what changes on the way counts, what was taken off does not; null: as it came.
+bool headers_match(const std::vector<NamedMatcher>& matchers, const Head& head, MatchBudget& budget, const HeadEdits* edits = nullptr);
 
 }  // namespace monopod::proxy

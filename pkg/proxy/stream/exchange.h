@@ -14,6 +14,7 @@
 #include "proxy/listener/worker.h"
 #include "proxy/stream/head_edits.h"
 #include "proxy/stream/outbox.h"
+#include "proxy/upstream/side_call.h"
 
 namespace monopod::proxy {
 
@@ -85,7 +86,11 @@ struct ExchangeState {
   bool retry_counted = false;  // begin_retry() was called
   bool fresh = false;          // the next attempt takes no pooled connection
 
-  enum class Phase : std::uint8_t { kPaused, kBackoff, kCapacity, kConnecting, kForwarding, kReplying } phase = Phase::kPaused;
+  // A filter's question.
+  SideCall::Handle call;
+  std::unique_ptr<SideAnswer> answer;  // not yet seen by who asked
+
+  enum class Phase : std::uint8_t { kPaused, kCalling, kBackoff, kCapacity, kConnecting, kForwarding, kReplying } phase = Phase::kPaused;
 
   // The request's body lies in the session's slab from body_at on.
   BodyProgress request_body, response_body;
@@ -101,6 +106,8 @@ struct ExchangeState {
   bool head_done = false;      // the final answer's head is on its way
   bool close_after = false;    // the client's connection ends with this exchange
   bool tunnel = false;         // 101
+  bool has_source = false;
+  unsigned char source[16] = {};  // where it is known
   bool grpc_awaited = false;   // what came of it stands in the trailer
   int informational = 0;
   std::unique_ptr<Pipe> pipe_up, pipe_down;

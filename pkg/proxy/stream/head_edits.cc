@@ -45,6 +45,10 @@ void HeadEdits::apply(const HeaderOperations& operations, Head& head, Arena& are
 
 std::string_view HeadEdits::find(const Head& head, std::string_view name) const {
   if (const FieldSpan* field = head.find(name)) return head.value(*field);
+  return find_added(name);
+}
+
+std::string_view HeadEdits::find_added(std::string_view name) const {
   for (const Added& a : added_)
     if (a.line.substr(0, a.name_size) == name) return a.line.substr(a.name_size + 2, a.line.size() - a.name_size - 4);
   return {};

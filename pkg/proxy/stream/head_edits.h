@@ -52,6 +52,8 @@ class HeadEdits {
   void apply(const HeaderOperations& operations, Head& head, Arena& arena);
   // Of what goes on: the first one, whoever put it there. Null data where there is none.
   std::string_view find(const Head& head, std::string_view name) const;
+  // Of what was added alone.
+  std::string_view find_added(std::string_view name) const;
   // Lines that stay, what was added, and the empty line. Runs of unchanged lines are one part.
   void write(const Head& head, Outbox& out) const;
   // The same as names and values: f(name, value, id).

@@ -277,4 +277,18 @@ void HttpSession::forward_response_head() {
   if (!e.tunnel && e.reply_at < e.reply_end) e.reply_at += e.response_body.take({e.reply + e.reply_at, e.reply_end - e.reply_at}, e.down).bytes;
 }
 
+// All of the request is still in the slab, or it is not worth a copy of what streams by.
+void HttpSession::mirror() {
+  Exchange& e = *exchange_;
+  const std::shared_ptr<Cluster>& cluster = runtime_->clusters[e.route->mirror_cluster];
+  bool whole = e.replayable && e.request_body.done && !e.tunnel && e.attempts > 0;
+  if (!whole || worker_.rng().below(100) >= e.route->spec.mirror_percent) return;
+  e.up.clear();
+  e.up.add(e.arena.join({e.request.method, " ", e.target, " HTTP/1.1\r\n"}));
+  e.request_edits.write(e.request, e.up);
+  e.up.add({input_ + e.request.size, e.body_at - e.request.size});
+  SideCall::send(cluster, e.up.text(), std::max(e.route->spec.timeout, Milliseconds(1000)));
+  e.up.clear();
+}
+
 }  // namespace monopod::proxy

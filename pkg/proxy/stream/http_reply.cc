@@ -33,7 +33,7 @@ void HttpSession::reply_with(int status, std::string_view location, std::string_
   e.response.line_end = static_cast<std::uint16_t>(line.size() - 2);
   if (!location.empty()) e.response_edits.add(e.arena, "location", location);
   if (!no_body) e.response_edits.add(e.arena, "content-length", cat(body.size()));
-  if (!no_body && !body.empty()) e.response_edits.add(e.arena, "content-type", "text/plain");
+  if (!no_body && !body.empty() && e.response_edits.find(e.response, "content-type").empty()) e.response_edits.add(e.arena, "content-type", "text/plain");
   if (e.route != nullptr && details != "refused_head") e.response_edits.apply(e.route->spec.response_headers, e.response, e.arena);
   const auto& filters = runtime_->config->filters;
   for (std::size_t i = std::min(filters.size(), e.next_filter); i-- > 0;) filters[i]->on_response(e.response, e.response_edits, e.arena);

@@ -64,24 +64,49 @@ void HttpSession::set_forwarded() {
   if (!has_proto) e.request_edits.add_line(lines.substr(first), std::string_view("x-forwarded-proto").size());
 }
 
-void HttpSession::run_filters() {
+RequestView HttpSession::view() {
   Exchange& e = *exchange_;
   static const PeerIdentity kNobody;
+  if (!e.has_source) remote_.copy_ip(e.source);
+  e.has_source = true;
+  return {.head = e.request, .edits = e.request_edits, .answer_edits = e.response_edits, .arena = e.arena, .path = e.path, .query = e.query, .route = e.route, .source = e.source, .remote = remote_,
+          .host = e.host, .peer = peer_ ? *peer_ : kNobody, .tls = socket_.tls(), .now_ms = worker_.now_ms(), .rng = worker_.rng(), .budget = e.budget};
+}
+
+void HttpSession::run_filters() {
+  Exchange& e = *exchange_;
   const auto& filters = runtime_->config->filters;
-  unsigned char source[16];
-  if (e.next_filter < filters.size()) remote_.copy_ip(source);
+  if (e.answer) {
+    Verdict verdict = filters[e.next_filter - 1]->on_answer(view(), *std::exchange(e.answer, nullptr));
+    if (!obey(verdict)) return;
+  }
   while (e.next_filter < filters.size()) {
-    Verdict verdict = filters[e.next_filter++]->on_request({.head = e.request, .edits = e.request_edits, .answer_edits = e.response_edits, .arena = e.arena, .path = e.path, .query = e.query,
-                                                            .route = e.route, .source = source, .peer = peer_ ? *peer_ : kNobody, .tls = socket_.tls(), .now_ms = worker_.now_ms(),
-                                                            .rng = worker_.rng(), .budget = e.budget});
-    if (verdict.kind == Verdict::kAnswer) return reply(verdict.status, verdict.body, verdict.details);
-    if (e.budget.spent) return reply(400, "request takes too long to match\n", "match_budget");
-    if (verdict.kind == Verdict::kContinue) continue;
-    e.phase = Exchange::Phase::kPaused;
-    e.wake_ms = worker_.now_ms() + verdict.pause_ms;
-    return rearm();
+    Verdict verdict = filters[e.next_filter++]->on_request(view());
+    if (!obey(verdict)) return;
   }
   route_request();
+}
+
+bool HttpSession::obey(Verdict& verdict) {
+  Exchange& e = *exchange_;
+  if (verdict.kind == Verdict::kAnswer) return reply(verdict.status, verdict.body, verdict.details), false;
+  if (e.budget.spent) return reply(400, "request takes too long to match\n", "match_budget"), false;
+  if (verdict.kind == Verdict::kContinue) return true;
+  if (verdict.kind == Verdict::kCall) {
+    e.phase = Exchange::Phase::kCalling;
+    e.call = SideCall::start(runtime_->clusters[verdict.call->cluster], std::move(verdict.call->text), verdict.call->timeout, *this);
+  } else {
+    e.phase = Exchange::Phase::kPaused;
+    e.wake_ms = worker_.now_ms() + verdict.pause_ms;
+  }
+  return rearm(), false;
+}
+
+void HttpSession::on_side_answer(SideAnswer answer) {
+  if (!exchange_) return;
+  [[maybe_unused]] SideCall* over = exchange_->call.release();
+  exchange_->answer = std::make_unique<SideAnswer>(std::move(answer));
+  worker_.poller().again(*this);
 }
 
 void HttpSession::route_request() {

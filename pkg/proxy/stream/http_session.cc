@@ -70,6 +70,7 @@ bool HttpSession::step() {
   Exchange& e = *exchange_;
   switch (e.phase) {
     case Exchange::Phase::kCapacity: return false;
+    case Exchange::Phase::kCalling: return e.answer != nullptr && (run_filters(), true);
     case Exchange::Phase::kPaused:
     case Exchange::Phase::kBackoff: return wake();
     case Exchange::Phase::kReplying: return flush_reply();
@@ -199,6 +200,7 @@ void HttpSession::finish() {
                   e.upstream != nullptr && !e.upstream->socket().is_stream() && e.upstream->socket().is_quiet();
   if (e.grpc_awaited) e.cluster->observe(*e.endpoint, is_grpc_failure(e.response_body.grpc_status) ? 503 : e.status);
   release_upstream(reusable);
+  if (e.route != nullptr && e.route->mirror_cluster != kNoCluster) mirror();
   record();
   bool keep = !e.close_after && e.request_body.done;
   std::size_t next = e.body_at;

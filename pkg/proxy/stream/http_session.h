@@ -16,7 +16,7 @@
 
 namespace monopod::proxy {
 
-class HttpSession final : public Pooled, public Downstream, private UpstreamUser, private Waiter, private LogHeaders {
+class HttpSession final : public Pooled, public Downstream, private UpstreamUser, private Waiter, private SideCallUser, private LogHeaders {
  public:
   using Downstream::Downstream;
   ~HttpSession() override;
@@ -38,6 +38,7 @@ class HttpSession final : public Pooled, public Downstream, private UpstreamUser
   // UpstreamUser, Waiter
   void on_upstream_ready() override { drive(); }
   void on_capacity() override;
+  void on_side_answer(SideAnswer answer) override;
   // LogHeaders
   std::string_view request_header(std::string_view lowercase_name) const override;
   std::string_view response_header(std::size_t index) const override;
@@ -68,6 +69,9 @@ class HttpSession final : public Pooled, public Downstream, private UpstreamUser
   bool find_route();
   void set_forwarded();
   void run_filters();
+  // False: the filters do not go on now.
+  bool obey(Verdict& verdict);
+  RequestView view();
   void route_request();
 
   // http_attempt.cc
@@ -80,6 +84,7 @@ class HttpSession final : public Pooled, public Downstream, private UpstreamUser
   void read_response_head();
   bool read_stream_head();
   void on_response_head();
+  void mirror();  // after the answer
   bool retry_status(int grpc);  // grpc: status of an answer without a message; -1: none
   void forward_response_head();
   void forward_informational();

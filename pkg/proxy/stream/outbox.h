@@ -1,6 +1,7 @@
 // Bytes on their way out, by reference: parts lie in slabs that stay as they are until all is sent.
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -24,6 +25,11 @@ class Outbox {
   }
   // A stream's end is written as well.
   static bool wants_end(const Socket& socket, bool whole) { return whole && socket.is_stream() && !socket.stream()->ended(); }
+  std::string text() const {
+    std::string out;
+    for (std::size_t i = at_; i < parts_.size(); ++i) out.append(static_cast<const char*>(parts_[i].iov_base), parts_[i].iov_len);
+    return out;
+  }
   bool empty() const { return at_ == parts_.size(); }
   void clear() {
     parts_.clear();
