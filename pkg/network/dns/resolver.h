@@ -10,6 +10,7 @@
 #include "async/time.h"
 #include "base/rng.h"
 #include "network/address.h"
+#include "network/dns/message.h"
 
 namespace monopod::network::dns {
 
@@ -37,5 +38,14 @@ class Resolver {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// The pieces of it that need no loop, for who has another one.
+
+// Of a text as /etc/hosts has it.
+std::vector<IpAddress> find_in_hosts(std::string_view hosts, std::string_view name);
+// Addresses of name (wire form) in an answer, along its chain of aliases only.
+std::vector<IpAddress> addresses_of(const Response& response, std::string name);
+// A name with fewer than ndots dots is tried with the search suffixes first, others as they are first; one that ends in a dot is itself alone.
+std::vector<std::string> names_to_try(const std::string& name, const std::vector<std::string>& search, int ndots);
 
 }  // namespace monopod::network::dns

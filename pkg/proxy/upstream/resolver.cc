@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "base/strings.h"
-#include "network/dns/lookup.h"
+#include "network/dns/resolver.h"
 #include "proxy/limits.h"
 #include "proxy/listener/worker.h"
 
