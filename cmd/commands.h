@@ -20,6 +20,7 @@ void add_runtime(CLI::App& parent, Invocation& invocation);     // runtime.cc
 void add_store(CLI::App& parent, Invocation& invocation);       // store.cc
 void add_wasm(CLI::App& parent, Invocation& invocation);        // wasm.cc
 void add_proxy(CLI::App& parent, Invocation& invocation);       // proxy.cc
+void add_proxy_top(CLI::App& proxy, Invocation& invocation);    // proxy_top.cc
 void add_version(CLI::App& parent, Invocation& invocation);     // version.cc
 void add_completion(CLI::App& parent, Invocation& invocation);  // completion.cc
 

@@ -17,11 +17,13 @@
 #include "base/metrics_text.h"
 #include "base/strings.h"
 #include "commands.h"
+#include "http/query.h"
 #include "http/server.h"
 #include "pki/random.h"
-#include "proxy/config/load.h"
+#include "proxy/config/last_good.h"
 #include "proxy/config/watch.h"
 #include "proxy/observe/explain.h"
+#include "proxy/observe/merge.h"
 #include "sys/process_metrics.h"
 #include "sys/text_pages.h"
 
@@ -37,6 +39,10 @@ struct ProxyCommand {
   std::vector<std::string> headers;
   unsigned workers = 1;
   std::string drain_timeout = "10s";
+  std::string last_good;  // empty: beside the configuration
+  bool no_last_good = false;
+
+  std::string last_good_path() const { return no_last_good ? std::string() : last_good.empty() ? config + ".last-good" : last_good; }
 };
 
 // Everything beside the data path: loads the file, watches it, listens to signals and to the admin socket.
@@ -50,7 +56,39 @@ class ProxyControl final : public http::Handler {
     Result<proxy::Loaded> loaded = proxy::load_config(command_.config, proxy_.snapshot().get());
     if (!loaded) return fail(loaded.error());
     watch_.set(loaded->files);
-    if (Result<> applied = proxy_.apply(loaded->snapshot); !applied) return fail(Error(applied.error()).with(command_.config));
+    TRY(apply(*loaded));
+    last_error_.clear();
+    from_last_good_ = false;
+    keep(std::move(loaded->sources));
+    return {};
+  }
+
+  // The first one. A broken configuration does not keep the proxy from starting where there is one that was good.
+  Result<> start() {
+    Result<> loaded = load();
+    std::string path = command_.last_good_path();
+    if (loaded || path.empty()) return loaded;
+    Result<proxy::Loaded> before = proxy::load_last_good(path, nullptr);
+    if (!before && before.error().code() == Code::kNotFound) return loaded;
+    if (!before) {
+      log::error("the last good configuration is of no use", {{"error", before.error()}});
+      return loaded;
+    }
+    if (!apply(*before)) return loaded;
+    last_error_ = loaded.error().message();
+    from_last_good_ = true;
+    ++rejected_;
+    // What is mended may be any of them.
+    std::vector<std::string> files{command_.config};
+    std::string directory = command_.config.substr(0, command_.config.rfind('/') + 1);
+    for (const auto& [name, bytes] : before->sources.files) files.push_back(name.starts_with('/') ? name : directory + name);
+    watch_.set(files);
+    log::error("configuration refused: started with the last good one", {{"error", loaded.error()}, {"last_good", path}});
+    return {};
+  }
+
+  Result<> apply(const proxy::Loaded& loaded) {
+    if (Result<> applied = proxy_.apply(loaded.snapshot); !applied) return fail(Error(applied.error()).with(command_.config));
     // The file's tree is several times what is kept of it, and by then the snapshot before is gone as well.
     proxy_.on_workers([](proxy::Worker&) {}, [executor = executor_] { async::asio::post(executor, [] { ::malloc_trim(0); }); });
     return {};
@@ -85,15 +123,25 @@ class ProxyControl final : public http::Handler {
     }
     if (path == "/metrics") {
       co_await gather([](proxy::Worker& worker, std::string& out) { worker.append_metrics(out); }, body);
+      if (command_.workers > 1) body = proxy::merge_metrics(body);
       metrics::append_one(body, "monopod_proxy_config_version", "gauge", "The snapshot in use, counted from 1.", static_cast<std::int64_t>(proxy_.snapshot()->version));
       metrics::append_one(body, "monopod_proxy_config_rejected_total", "counter", "Configurations that were refused.", rejected_);
+      metrics::append_one(body, "monopod_proxy_config_last_good", "gauge", "Whether the one in use is the last good one, the present one being broken since the start.", from_last_good_ ? 1 : 0);
       body += sys::format_process_metrics();
     } else if (path == "/clusters") {
       co_await gather([](proxy::Worker& worker, std::string& out) { out += worker.describe_clusters(); }, body);
+    } else if (path == "/explain") {
+      http::Query query = http::parse_query(exchange.request().raw_query());
+      std::vector<std::string> fields;
+      for (std::string_view field : query.get_all("header")) fields.emplace_back(field);
+      Result<std::string> text = proxy::explain(*proxy_.snapshot(), query.get("request").value_or(""), fields);
+      if (!text) co_return co_await exchange.respond(400, {}, cat(text.error().message(), "\n"));
+      body = cat(*text, "\n");
+      co_await gather([](proxy::Worker& worker, std::string& out) { out += worker.describe_clusters(); }, body);
     } else if (path == "/ready") {
-      body = "ready\n";
+      body = from_last_good_ ? cat("ready, with the last good configuration: ", last_error_, "\n") : last_error_.empty() ? "ready\n" : cat("ready; a later configuration was refused: ", last_error_, "\n");
     } else {
-      co_return co_await exchange.respond(404, {}, std::string("there are GET /metrics, /clusters, /ready and POST /reload\n"));
+      co_return co_await exchange.respond(404, {}, std::string("there are GET /metrics, /clusters, /explain?request=GET+http://host/path&header=name:+value, /ready and POST /reload\n"));
     }
     co_return co_await exchange.respond(200, {{"content-type", path == "/metrics" ? std::string_view(metrics::kContentType) : "text/plain"}}, std::move(body));
   }
@@ -117,6 +165,7 @@ class ProxyControl final : public http::Handler {
     Result<> loaded = load();
     if (loaded) return log::info("configuration reloaded", {{"why", why}, {"version", proxy_.snapshot()->version}});
     ++rejected_;
+    last_error_ = loaded.error().message();
     log::error("configuration refused: the old one stays", {{"error", loaded.error()}});
   }
 
@@ -150,6 +199,14 @@ class ProxyControl final : public http::Handler {
     co_return Result<>();
   }
 
+  // That a proxy which cannot write goes on is worth more than the copy.
+  void keep(proxy::Sources sources) {
+    std::string path = command_.last_good_path();
+    if (path.empty() || kept_ == sources) return;
+    if (Result<> saved = proxy::save_last_good(path, sources); !saved) return log::warn("the last good configuration is not kept", {{"error", saved.error()}});
+    kept_ = std::move(sources);
+  }
+
   const ProxyCommand& command_;
   async::Executor executor_;
   async::Time& time_;
@@ -157,6 +214,9 @@ class ProxyControl final : public http::Handler {
   proxy::FileWatch& watch_;
   Duration drain_;
   std::int64_t rejected_ = 0;
+  std::string last_error_;       // of the configuration as it stands; empty: it is in use
+  bool from_last_good_ = false;
+  proxy::Sources kept_;          // as it stands on disk
 };
 
 Result<> run(const ProxyCommand& command) {
@@ -179,7 +239,7 @@ Result<> run(const ProxyCommand& command) {
   TRY_ASSIGN(proxy::FileWatch watch, proxy::FileWatch::make());
   TRY_ASSIGN(std::unique_ptr<proxy::Proxy> proxy, proxy::Proxy::start({.workers = command.workers}));
   ProxyControl control(command, loop.executor(), time, *proxy, watch, drain);
-  TRY(control.load());
+  TRY(control.start());
   sys::forget_program_pages();
   return loop.run(control.run());
 }
@@ -193,13 +253,17 @@ void add_proxy(CLI::App& parent, Invocation& invocation) {
                               "  curl --unix-socket /run/monopod/proxy.sock http://proxy/metrics");
   auto command = std::make_shared<ProxyCommand>();
   add_log_options(*app);
-  app->add_option("--config", command->config, "The configuration (YAML); pkg/proxy/README.md shows one")->capture_default_str();
+  app->add_option("--config", command->config, "The configuration (YAML); pkg/proxy/config/example.yaml has every field")->capture_default_str();
   app->add_flag("--check", command->check, "Check the configuration and what it names, and end");
   app->add_option("--explain", command->explain, "Say which route takes a request and where it would go, and end");
   app->add_option("--header", command->headers, "\"name: value\" of the request to explain; repeatable")->allow_extra_args(false);
   app->add_option("--workers", command->workers, "Threads that serve")->check(CLI::Range(1, 64))->capture_default_str();
   app->add_option("--drain-timeout", command->drain_timeout, "How long requests under way may go on after SIGTERM")->capture_default_str();
-  app->callback([command, &invocation] {
+  app->add_option("--last-good", command->last_good, "Where the last configuration that was taken is kept, for a start with a broken one; default: CONFIG.last-good");
+  app->add_flag("--no-last-good", command->no_last_good, "Keep none, use none");
+  add_proxy_top(*app, invocation);
+  app->callback([app, command, &invocation] {
+    if (!app->get_subcommands().empty()) return;  // that is what was asked for
     invocation.run = [command] {
       configure_logging();
       return report(run(*command));

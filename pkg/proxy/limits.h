@@ -13,6 +13,7 @@ inline constexpr std::size_t kEndpointsMax = 10'000;           // of one cluster
 inline constexpr std::size_t kNamesMax = 100;                   // of one cluster, looked up by each worker
 inline constexpr std::size_t kAddressesOfNameMax = 256;         // that one answer gives
 inline constexpr std::size_t kRoutesMax = 10'000;              // of one virtual host: they are looked at in order
+inline constexpr std::size_t kRouteSeriesMax = 2'000;           // of metrics; routes beyond share one
 inline constexpr std::size_t kPatternStepsMax = 200'000;       // of all regular expressions for one request: a millisecond or two, then 400
 inline constexpr std::uint32_t kStreamsMax = 100;               // of a connection of HTTP/2, at a time
 inline constexpr std::int32_t kConnectionWindowBytes = 1 << 20;  // of HTTP/2; streams have that of http::Limits

@@ -29,6 +29,16 @@ std::string check(std::string_view yaml) {
 
 TEST(Config, TheGoodOneIsTaken) { EXPECT_EQ(check(kGood), ""); }
 
+TEST(Config, TheExampleHasFieldsThatThereAre) {
+  std::string yaml(65536, '\0');
+  std::FILE* file = std::fopen(MONOPOD_PROXY_EXAMPLE, "re");
+  ASSERT_NE(file, nullptr);
+  yaml.resize(std::fread(yaml.data(), 1, yaml.size(), file));
+  std::fclose(file);
+  auto parsed = parse_config(yaml, [](const std::string&) -> Result<std::string> { return "x"; });
+  EXPECT_TRUE(parsed) << parsed.error().message();
+}
+
 TEST(Config, EachFaultIsNamedWithItsLineAndField) {
   struct Row {
     const char* from;
@@ -54,6 +64,12 @@ TEST(Config, EachFaultIsNamedWithItsLineAndField) {
       {"cluster: one", "cluster: one\n      timeout: 3", "line 9: listeners[0].virtual_hosts[0].routes[0].timeout: want a duration such as 250ms, 15s or 1h, of 30 days at most"},
       {"cluster: one", "cluster: one\n      request_headers: {set: {host: x}}", "line 9: listeners[0].virtual_hosts[0].routes[0].request_headers.set: \"host\" is the proxy's own: use host_rewrite"},
       {"cluster: one", "clusters: [{name: one, weight: 0}]", "line 8: listeners[0].virtual_hosts[0].routes[0].clusters: the weights' sum is 0"},
+      {"name: web\n", "name: web\n  filters: [{kind: jwt, providers: [{name: a}]}]\n", "line 3: listeners[0].filters[0].providers[0]: want one of jwks_file, and jwks_cluster with jwks_path"},
+      {"name: web\n", "name: web\n  filters: [{kind: jwt, providers: [{name: a, jwks_cluster: two, jwks_path: /x}]}]\n", "line 3: listeners[0].filters[0]: provider a: there is no cluster \"two\""},
+      {"name: web\n", "name: web\n  filters: [{kind: ext_authz, cluster: two}]\n", "line 3: listeners[0].filters[0]: there is no cluster \"two\""},
+      {"name: web\n", "name: web\n  filters: [{kind: rate_limit, name: x}]\n", "line 3: listeners[0].filters[0]: tokens is missing"},
+      {"cluster: one", "cluster: one\n      mirror: {cluster: two}", "line 9: listeners[0].virtual_hosts[0].routes[0].mirror.cluster: there is no cluster \"two\""},
+      {"clusters:\n", "tracing: {cluster: two}\nclusters:\n", "line 9: tracing.cluster: there is no cluster \"two\""},
       {"name: web\n", "name: web\n  access_log: {path: /dev/null, format: \"%WHAT%\"}\n", "line 3: listeners[0].access_log.format: unknown operator %WHAT%"},
   };
   for (const Row& row : rows) {

@@ -98,6 +98,7 @@ void read_listener(MapReader& map, ListenerSpec& out, Files& files) {
   out.http2 = map.boolean("http2", true);
   if (out.tls) out.tls->http2 = out.http2 && out.protocol == ListenerSpec::Protocol::kHttp;
   out.edge = map.boolean("edge", true);
+  out.explain_header = map.boolean("explain_header", false);
   out.merge_slashes = map.boolean("merge_slashes", true);
   map.list("virtual_hosts", [&](MapReader& host) { read_virtual_host(host, out.virtual_hosts.emplace_back()); });
   map.list("filters", [&](MapReader& filter) { read_filter(filter, out.filters.emplace_back(), [&files](MapReader& at, std::string_view key) { return files.read(at, key); }); });
@@ -161,6 +162,15 @@ void read_cluster(MapReader& map, ClusterSpec& out, Files& files) {
   });
 }
 
+void read_tracing(MapReader& map, TracingSpec& out) {
+  out.cluster = map.required_text("cluster");
+  out.host = map.text("host", out.cluster);
+  out.path = map.text("path", out.path);
+  out.service = map.text("service", out.service);
+  out.sample_percent = map.number("sample_percent", out.sample_percent, 0, 100);
+  out.context = static_cast<TracingSpec::Context>(map.choice("context", {"w3c", "b3", "both"}));
+}
+
 bool is_name(std::string_view address) { return !Address::parse(address); }
 
 // What the file does not say is the host's.
@@ -214,6 +224,7 @@ Result<ParsedFile> parse_config(std::string_view yaml, const ReadFile& read) {
     if (!std::exchange(completed, true)) complete_dns(dns, files);
     cluster.dns = dns;
   }
+  root.map("tracing", [&](MapReader& map) { read_tracing(map, out.spec.tracing.emplace()); });
   root.map("admin", [&](MapReader& map) { out.spec.admin_socket = map.required_text("socket"); });
   root.finish();
   if (error) return fail(Code::kInvalidArgument, locate(yaml, error->path, error->why));

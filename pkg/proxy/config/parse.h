@@ -1,4 +1,4 @@
-// The configuration file (YAML) as a Spec. README.md shows one with every field.
+// The configuration file (YAML) as a Spec. example.yaml has every field.
 #pragma once
 
 #include <functional>

@@ -167,6 +167,12 @@ struct Compiler {
       out->clusters.push_back(cluster(spec.clusters[i], path));
     }
     configs = &out->clusters;
+    if (spec.tracing) {
+      out->tracing = spec.tracing;
+      out->tracing_cluster = find_cluster(spec.tracing->cluster, "tracing.cluster");
+      if (!http::is_field_value(spec.tracing->host) || !http::is_field_value(spec.tracing->path) || !spec.tracing->path.starts_with('/') || spec.tracing->path.find(' ') != std::string::npos)
+        refuse("tracing", "host or path cannot stand in a request");
+    }
     std::set<std::string> names, addresses;
     for (std::size_t i = 0; i < spec.listeners.size() && !error; ++i) {
       std::string path = cat("listeners[", i, "]");

@@ -56,6 +56,8 @@ struct Snapshot {
   std::vector<std::shared_ptr<const ListenerConfig>> listeners;
   std::vector<std::shared_ptr<const ClusterConfig>> clusters;
   std::string admin_socket;
+  std::optional<TracingSpec> tracing;
+  std::size_t tracing_cluster = kNoCluster;
   std::shared_ptr<Shared> shared;  // from snapshot to snapshot
 };
 

@@ -286,6 +286,7 @@ struct ListenerSpec {
   bool http2 = true;            // beside HTTP/1.1: by ALPN with tls, else by prior knowledge
   bool edge = true;             // clients are strangers: their x-forwarded-* are not believed
   bool merge_slashes = true;
+  bool explain_header = false;  // a request with x-monopod-explain gets an answer with it, which says where it went and why
   std::vector<VirtualHostSpec> virtual_hosts{};
   std::vector<FilterSpec> filters{};
   std::string cluster{};  // kTcp: where all goes that no SNI route takes
@@ -350,10 +351,20 @@ struct ClusterSpec {
   bool operator==(const ClusterSpec&) const = default;
 };
 
+struct TracingSpec {
+  std::string cluster{};                // takes OTLP over HTTP
+  std::string host{}, path = "/v1/traces";
+  std::string service = "monopod-proxy";
+  std::uint32_t sample_percent = 1;     // of requests that nobody before us decided on
+  enum class Context : std::uint8_t { kW3c, kB3, kBoth } context = Context::kW3c;  // what goes on to endpoints; both are understood
+  bool operator==(const TracingSpec&) const = default;
+};
+
 struct Spec {
   std::vector<ListenerSpec> listeners{};
   std::vector<ClusterSpec> clusters{};
   std::string admin_socket{};  // empty: none
+  std::optional<TracingSpec> tracing{};
   bool operator==(const Spec&) const = default;
 };
 

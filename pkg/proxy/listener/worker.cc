@@ -11,6 +11,7 @@
 #include "proxy/listener/downstream.h"
 #include "proxy/limits.h"
 #include "proxy/listener/listen_socket.h"
+#include "proxy/observe/tracing.h"
 #include "proxy/stream/exchange.h"
 #include "proxy/upstream/health.h"
 #include "proxy/upstream/resolver.h"
@@ -42,7 +43,7 @@ struct Worker::Posts final : Pollable {
 };
 
 Worker::Worker(Poller poller, sys::Fd wake, Rng& rng)
-    : rng_(rng), exchanges_(std::make_unique<ExchangePool>()), poller_(std::move(poller)), now_ms_(read_clock_ms()), wheel_(now_ms_), posts_(std::make_unique<Posts>(*this, std::move(wake))) {}
+    : rng_(rng), exchanges_(std::make_unique<ExchangePool>()), poller_(std::move(poller)), now_ms_(read_clock_ms()), wheel_(now_ms_), posts_(std::make_unique<Posts>(*this, std::move(wake))), tracer_(std::make_unique<Tracer>(*this)) {}
 
 Result<std::unique_ptr<Worker>> Worker::make(Rng& rng) {
   TRY_ASSIGN(Poller poller, Poller::make());
@@ -58,6 +59,7 @@ Worker::~Worker() {
   resolvers_.clear();
   sockets_.clear();
   for (Downstream* downstream : std::vector<Downstream*>(downstreams_)) poller_.retire(downstream);
+  tracer_ = nullptr;
   for (Pollable* stray : strays_) poller_.retire(stray);
   for (auto& cluster : clusters_) cluster->drain();
   for (int turn = 0; turn < 100 && poller_.has_work(); ++turn) poller_.poll(0);
@@ -171,7 +173,11 @@ std::shared_ptr<const ListenerRuntime> Worker::bind_listener(const std::shared_p
   out->stats = find_or_make(listener_stats_, config->spec.name);
   out->clusters = clusters;
   if (config->routes)
-    for (const Route* route : config->routes->all()) out->routes.push_back(find_or_make(route_stats_, cat(config->spec.name, "\",route=\"", route->name)));
+    for (const Route* route : config->routes->all()) {
+      std::string name = cat(config->spec.name, "\",route=\"", route->name);
+      if (route_stats_.size() >= kRouteSeriesMax && !route_stats_.contains(name)) name = cat(config->spec.name, "\",route=\"_others");
+      out->routes.push_back(find_or_make(route_stats_, name));
+    }
   const std::string& path = config->spec.access_log.path;
   if (path.empty()) return out;
   auto open = std::ranges::find(logs_, path, [](const auto& log) { return log->path(); });
@@ -213,6 +219,7 @@ void Worker::apply(Update update) {
     poller_.retire(socket.release());
   }
   sockets_ = std::move(kept);
+  tracer_->use(update.snapshot->tracing, update.snapshot->tracing ? clusters[update.snapshot->tracing_cluster] : nullptr);
   clusters_ = std::move(clusters);
   std::erase_if(logs_, [](const auto& log) { return log.use_count() == 1; });
   std::erase_if(route_stats_, [](const auto& entry) { return entry.second.use_count() == 1; });
@@ -242,6 +249,7 @@ void Worker::PeerSweep::on_timer() {
 
 void Worker::begin_drain() {
   draining_ = true;
+  tracer_->flush();
   for (auto& [address, socket] : sockets_) {
     socket->stop();
     poller_.retire(socket.release());

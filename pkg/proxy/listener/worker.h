@@ -32,6 +32,7 @@ class ExchangePool;
 class ListenSocket;
 class ClusterResolver;
 class HealthChecker;
+class Tracer;
 
 // A snapshot's listener as a worker runs it. Requests hold the one they began with.
 struct ListenerRuntime {
@@ -80,6 +81,8 @@ class Worker {
   // A cluster with names has other endpoints than before.
   void endpoints_changed(Cluster& cluster);
 
+  Tracer& tracer() { return *tracer_; }
+
   Poller& poller() { return poller_; }
   TimerWheel& wheel() { return wheel_; }
   BlockPool& blocks() { return blocks_; }
@@ -115,6 +118,7 @@ class Worker {
   Worker(Poller poller, sys::Fd wake, Rng& rng);
   void refresh_clock();
   void run_posts();
+  void append_tracing(std::string& out) const;
   void start_resolver(const std::shared_ptr<Cluster>& cluster);
   std::vector<std::shared_ptr<Cluster>> bind_clusters(const Snapshot& snapshot);
   std::shared_ptr<const ListenerRuntime> bind_listener(const std::shared_ptr<const Snapshot>& snapshot, const std::shared_ptr<const ListenerConfig>& config,
@@ -134,6 +138,7 @@ class Worker {
   bool draining_ = false;
   std::atomic<bool> stopped_{false};
   std::unique_ptr<Posts> posts_;
+  std::unique_ptr<Tracer> tracer_;
   std::vector<Downstream*> downstreams_;
   std::unordered_set<Pollable*> strays_;
   std::vector<std::shared_ptr<AccessLogFile>> logs_;

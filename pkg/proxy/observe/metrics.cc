@@ -4,6 +4,7 @@
 #include "base/metrics_text.h"
 #include "base/strings.h"
 #include "proxy/listener/worker.h"
+#include "proxy/observe/tracing.h"
 
 namespace monopod::proxy {
 namespace {
@@ -83,6 +84,12 @@ void Worker::append_metrics(std::string& out) const {
   cluster("handshakes_resumed_total", "counter", "Those that went on with a session of before.", &C::handshakes_resumed);
   cluster("peers_cut_total", "counter", "Connections ended because the endpoint's certificate expired or was revoked.", &C::peers_cut);
   append_classes(out, "monopod_proxy_upstream_requests_total", "Requests by cluster and class of the status.", "cluster", cluster_stats_);
+  append_tracing(out);
+}
+
+void Worker::append_tracing(std::string& out) const {
+  metrics::append_one(out, "monopod_proxy_spans_exported_total", "counter", "Spans that the collector took.", static_cast<std::int64_t>(tracer_->exported()));
+  metrics::append_one(out, "monopod_proxy_spans_dropped_total", "counter", "Spans that it did not take, or that were too many.", static_cast<std::int64_t>(tracer_->dropped()));
 }
 
 std::string Worker::describe_clusters() const {

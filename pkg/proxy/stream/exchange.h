@@ -12,6 +12,7 @@
 #include "proxy/io/pipe.h"
 #include "proxy/limits.h"
 #include "proxy/listener/worker.h"
+#include "proxy/observe/tracing.h"
 #include "proxy/stream/head_edits.h"
 #include "proxy/stream/outbox.h"
 #include "proxy/upstream/side_call.h"
@@ -111,6 +112,9 @@ struct ExchangeState {
   bool grpc_awaited = false;   // what came of it stands in the trailer
   int informational = 0;
   std::unique_ptr<Pipe> pipe_up, pipe_down;
+
+  std::unique_ptr<Trace> trace;  // null: not sampled
+  bool explained = false;        // the client asked for it
 
   // For timers, log and metrics.
   std::uint64_t begun_ms = 0, try_begun_ms = 0, moved_ms = 0, wake_ms = kNever;

@@ -266,6 +266,7 @@ void HttpSession::forward_response_head() {
   } else if (e.request.http_1_0) {
     e.response_edits.add(e.arena, "connection", "keep-alive");
   }
+  if (e.explained) explain_answer(e.response_edits);
   if (!runtime_->config->log_format.response_headers().empty()) keep_logged_headers();
   if (socket_.is_stream()) {
     e.sent += head.size;

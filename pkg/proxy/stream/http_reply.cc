@@ -39,6 +39,7 @@ void HttpSession::reply_with(int status, std::string_view location, std::string_
   for (std::size_t i = std::min(filters.size(), e.next_filter); i-- > 0;) filters[i]->on_response(e.response, e.response_edits, e.arena);
   if (e.close_after) e.response_edits.add(e.arena, "connection", "close");
   else if (e.request.http_1_0) e.response_edits.add(e.arena, "connection", "keep-alive");
+  if (e.explained) explain_answer(e.response_edits);
   bool with_body = !no_body && e.request.method != "HEAD" && !body.empty();
   if (socket_.is_stream()) {
     socket_.stream()->send_head(e.response, e.response_edits, {}, !with_body);

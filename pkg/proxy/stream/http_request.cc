@@ -34,6 +34,8 @@ bool HttpSession::begin() {
   set_forwarded();
   e.route = runtime_->config->routes->find(e.host, {.head = e.request, .path = e.path, .query = e.query}, e.budget);
   if (e.budget.spent) return reply(400, "request takes too long to match\n", "match_budget"), true;
+  if (runtime_->snapshot->tracing) begin_trace();
+  if (runtime_->config->spec.explain_header) note_explained();
   run_filters();
   return true;
 }

@@ -320,6 +320,7 @@ void HttpSession::record() {
   stats_->bytes_sent.add(e.sent);
   if (e.route != nullptr) runtime_->routes[e.route->index]->by_class[by_class].add();
   if (e.cluster) e.cluster->stats().by_class[by_class].add();
+  if (e.trace) end_trace(duration);
   if (!runtime_->log) return;
   std::string_view host;
   if (e.endpoint != nullptr) host = e.endpoint->label;

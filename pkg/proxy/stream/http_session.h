@@ -68,6 +68,10 @@ class HttpSession final : public Pooled, public Downstream, private UpstreamUser
   bool begin();
   bool find_route();
   void set_forwarded();
+  void begin_trace();
+  void end_trace(std::uint64_t duration_ms);
+  void note_explained();   // whether the client asks
+  void explain_answer(HeadEdits& edits);
   void run_filters();
   // False: the filters do not go on now.
   bool obey(Verdict& verdict);

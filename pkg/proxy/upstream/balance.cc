@@ -1,6 +1,7 @@
 // Which endpoint takes a request: a priority's level first, then the balancer among its endpoints.
 #include <algorithm>
 
+#include "base/strings.h"
 #include "proxy/listener/worker.h"
 #include "proxy/upstream/cluster.h"
 
@@ -11,6 +12,11 @@ constexpr std::uint64_t kAssessMs = 100;        // how old the view of who is av
 constexpr std::uint32_t kOverprovisioning = 140;  // a level of which 72 % are available still takes all
 constexpr double kLatencyDecayMs = 10'000;      // after so long without an answer, two thirds of a latency are forgotten
 constexpr std::uint32_t kSlowStartMinPercent = 10;
+
+std::string_view balancer_name(ClusterSpec::Balancer balancer) {
+  static constexpr std::string_view kNames[] = {"round_robin", "least_request", "ewma", "random", "ring_hash", "maglev"};
+  return kNames[static_cast<std::size_t>(balancer)];
+}
 
 }  // namespace
 
@@ -149,6 +155,15 @@ void Cluster::note_latency(Endpoint& endpoint, std::uint64_t latency_ms) {
   endpoint.latency_at_ms = now;
   double keep = kLatencyDecayMs / (kLatencyDecayMs + age * 10);
   endpoint.latency_ms = latency > endpoint.latency_ms ? latency : endpoint.latency_ms * keep + latency * (1 - keep);
+}
+
+std::string Cluster::describe_choice(const Endpoint& endpoint) const {
+  std::uint64_t now = worker_.now_ms();
+  auto good = std::ranges::count_if(endpoints_, [now](const auto& e) { return e->available(now); });
+  std::string out = cat(balancer_name(config_->spec.balancer), " among ", good, " available of ", endpoints_.size());
+  if (levels_.size() > 1) out += cat(", level ", endpoint.level);
+  if (!endpoint.available(now)) out += endpoint.healthy ? ", though ejected" : ", though unhealthy";
+  return out;
 }
 
 }  // namespace monopod::proxy

@@ -119,6 +119,9 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
     if (!waiting_.empty()) wake_waiter();
   }
 
+  // For people: how pick() came to this one.
+  std::string describe_choice(const Endpoint& endpoint) const;
+
   // limits.requests and limits.retries. False: full, answer 503.
   bool begin_request(Endpoint& endpoint);
   void end_request(Endpoint& endpoint);

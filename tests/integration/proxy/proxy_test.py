@@ -135,6 +135,42 @@ admin: {{socket: {self.admin}}}
         self.assertNotEqual(bad.returncode, 0)
         self.assertEqual(bad.stderr.splitlines()[0], f'monopod: {self.config}: line 5: listeners[0].virtual_hosts[0].routes[0].cluster: there is no cluster "nobody"')
 
+    def test_a_start_with_a_broken_configuration_uses_the_last_good_one_and_says_so(self):
+        self.start()
+        kept = self.config + ".last-good"
+        self.assertTrue(eventually(lambda: stat.S_IMODE(os.stat(kept).st_mode) == 0o600))
+        self.process.terminate()
+        self.process.wait(PATIENCE_S)
+        self.process.stderr.close()
+        self.write("nobody")
+        self.process = subprocess.Popen([BINARY, "proxy", "--config", self.config], stderr=subprocess.PIPE, text=True)
+        self.assertTrue(eventually(lambda: self.get() == "a"))
+        self.assertTrue(eventually(lambda: "last good configuration" in self.ask_admin("GET", "/ready")[1]))
+        self.assertIn("monopod_proxy_config_last_good 1\n", self.ask_admin("GET", "/metrics")[1])
+        self.write("b")
+        self.assertTrue(eventually(lambda: self.get() == "b"), "a configuration that is mended is taken")
+        self.assertTrue(eventually(lambda: self.ask_admin("GET", "/ready")[1] == "ready\n"))
+        self.process.terminate()
+        self.assertIn("started with the last good one", self.process.communicate(timeout=PATIENCE_S)[1])
+        self.write("nobody")
+        refused = subprocess.run([BINARY, "proxy", "--config", self.config, "--no-last-good"], capture_output=True, text=True)
+        self.assertNotEqual(refused.returncode, 0)
+
+    def test_top_and_explain_ask_over_the_admin_socket(self):
+        self.start()
+        status, text = self.ask_admin("GET", "/explain?request=GET+http://any.test/x")
+        self.assertEqual(status, 200)
+        self.assertIn("  route     */0 (prefix /)\n  cluster   a: 127.0.0.1:", text)
+        self.assertIn("healthy", text)
+        self.assertEqual(self.ask_admin("GET", "/explain?request=")[0], 400)
+        top = subprocess.run([BINARY, "proxy", "top", "--admin", self.admin, "--once", "--interval", "50ms"], capture_output=True, text=True)
+        self.assertEqual(top.returncode, 0, top.stderr)
+        self.assertTrue(top.stdout.startswith("LISTENER"), top.stdout)
+        self.assertIn("\nweb ", top.stdout)
+        self.assertIn("\nCLUSTER", top.stdout)
+        lost = subprocess.run([BINARY, "proxy", "top", "--admin", self.admin + "x", "--once"], capture_output=True, text=True)
+        self.assertIn("talk to the proxy", lost.stderr)
+
     def test_a_changed_file_is_taken_over_and_a_bad_one_is_not(self):
         self.start()
         kept = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
