@@ -42,6 +42,7 @@ struct RequestView {
   std::uint64_t now_ms;
   Rng& rng;
   MatchBudget& budget;
+  bool& grpc_web;  // set: an answer of gRPC gets its trailers in its body
 };
 
 struct Verdict {

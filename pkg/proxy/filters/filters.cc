@@ -14,6 +14,7 @@ constexpr Kind kKinds[] = {
     {"cors", make_cors},                          // answers preflights; tells browsers what other origins may read
     {"ext_authz", make_ext_authz},                // asks a service, by HTTP or gRPC: what that says
     {"fault", make_fault},                        // delays and aborts a share of requests, to see what clients do
+    {"grpc_web", make_grpc_web},                  // browsers call gRPC services
     {"headers", make_headers},                    // removes, sets and adds
     {"jwt", make_jwt},                            // who signed, for whom, until when: 401
     {"local_rate_limit", make_local_rate_limit},  // a token bucket per listener: 429

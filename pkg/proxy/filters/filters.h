@@ -26,6 +26,7 @@ Result<FilterPtr> make_filter(const FilterSpec& spec, const FilterContext& conte
 Result<FilterPtr> make_cors(const FilterSpec& spec, const FilterContext& context);              // cors.cc
 Result<FilterPtr> make_ext_authz(const FilterSpec& spec, const FilterContext& context);         // ext_authz.cc
 Result<FilterPtr> make_fault(const FilterSpec& spec, const FilterContext& context);             // fault.cc
+Result<FilterPtr> make_grpc_web(const FilterSpec& spec, const FilterContext& context);          // grpc_web.cc
 Result<FilterPtr> make_headers(const FilterSpec& spec, const FilterContext& context);           // headers.cc
 Result<FilterPtr> make_jwt(const FilterSpec& spec, const FilterContext& context);               // jwt.cc
 Result<FilterPtr> make_local_rate_limit(const FilterSpec& spec, const FilterContext& context);  // local_rate_limit.cc

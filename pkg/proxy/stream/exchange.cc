@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 
 #include "base/strings.h"
 
@@ -34,6 +35,18 @@ void BodyProgress::note_trailer(std::string_view line) {
   if (value && equals_lowercase(name, "grpc-status")) grpc_status = parse_int<int>(trim(*value)).value_or(2);
 }
 
+// The trailer as gRPC-Web's last message.
+void BodyProgress::add_trailer_message(std::string_view lines, Outbox& out) {
+  auto size = static_cast<std::uint32_t>(lines.size());
+  std::string message{'\x80', static_cast<char>(size >> 24), static_cast<char>(size >> 16), static_cast<char>(size >> 8), static_cast<char>(size)};
+  message += lines;
+  char digits[9] = {};
+  std::snprintf(digits, sizeof digits, "%zx", message.size());
+  message_ = content_only ? std::move(message) : cat(digits, "\r\n", message, "\r\n0\r\n\r\n");
+  out.add(message_);
+  trailers = {};
+}
+
 BodyProgress::Taken BodyProgress::take(std::string_view input, Outbox& out) {
   Taken taken{.bad = bad};
   if (bad) return taken;
@@ -54,8 +67,9 @@ BodyProgress::Taken BodyProgress::take(std::string_view input, Outbox& out) {
   }
   taken.bytes = input.size();
   done = all_in;
-  if (content_only) return out.add(input), taken;
-  if (!input.empty()) {
+  if (content_only) {
+    out.add(input);
+  } else if (!input.empty()) {
     char* end = std::to_chars(size_line.data(), size_line.data() + size_line.size() - 2, input.size(), 16).ptr;
     *end++ = '\r';
     *end++ = '\n';
@@ -63,7 +77,8 @@ BodyProgress::Taken BodyProgress::take(std::string_view input, Outbox& out) {
     out.add(input);
     out.add("\r\n");
   }
-  if (!done) return taken;
+  if (done && trailer_as_message) add_trailer_message(trailers, out);
+  if (!done || content_only || trailer_as_message) return taken;
   out.add("0\r\n");
   out.add(trailers);
   out.add("\r\n");
@@ -82,12 +97,13 @@ BodyProgress::Taken BodyProgress::take_chunked(std::string_view input, Outbox& o
       break;  // what is sound before it goes on
     }
     if (step.bytes == 0) break;
-    if (content_only && in_trailer && step.bytes > 2) collected += rest.substr(0, step.bytes);
-    out.add(content_only ? step.data : rest.substr(0, step.bytes));
+    if (in_trailer && (content_only || trailer_as_message) && step.bytes > 2) collected += rest.substr(0, step.bytes);
+    if (!trailer_as_message || (!in_trailer && !chunked.in_trailer())) out.add(content_only ? step.data : rest.substr(0, step.bytes));  // else the line of the last chunk waits
     taken.bytes += step.bytes;
   }
   done = chunked.done();
   trailers = collected;
+  if (done && trailer_as_message) add_trailer_message(collected, out);
   return taken;
 }
 

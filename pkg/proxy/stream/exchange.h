@@ -38,6 +38,7 @@ struct BodyProgress {
   std::string collected{};         // of chunks
   std::array<char, 20> size_line;  // of the chunk that is on its way
   bool watches_trailer = false;
+  bool trailer_as_message = false;  // gRPC-Web: the trailer becomes the last message
   int grpc_status = -1;            // of the trailers, where they are watched
 
   void begin(const Head& head, bool without_chunks) {
@@ -49,7 +50,7 @@ struct BodyProgress {
     trailers = {};
     collected.clear();
     done = framing == Framing::kNone;
-    watches_trailer = false;
+    watches_trailer = trailer_as_message = false;
     grpc_status = -1;
   }
   // Of a stream's body, after a look at it.
@@ -66,6 +67,8 @@ struct BodyProgress {
 
  private:
   void note_trailer(std::string_view line);
+  void add_trailer_message(std::string_view lines, Outbox& out);
+  std::string message_;  // of the trailer, until it is sent
 };
 
 // What every exchange begins with anew.
@@ -109,6 +112,7 @@ struct ExchangeState {
   bool tunnel = false;         // 101
   bool has_source = false;
   unsigned char source[16] = {};  // where it is known
+  bool grpc_web = false;       // the client speaks gRPC-Web
   bool grpc_awaited = false;   // what came of it stands in the trailer
   int informational = 0;
   std::unique_ptr<Pipe> pipe_up, pipe_down;

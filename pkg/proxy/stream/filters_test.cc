@@ -318,6 +318,26 @@ TEST(Rbac, MatchesWhatItSaysAndNothingElse) {
   }
 }
 
+TEST(GrpcWeb, TrailersBecomeTheLastMessage) {
+  TestEndpoint service(answering([](const std::string& request) {
+    EXPECT_TRUE(contains(request, "application/grpc+proto\r\n")) << request;
+    return std::string("HTTP/1.1 200 OK\r\ncontent-type: application/grpc+proto\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\ngrpc-status: 5\r\ngrpc-message: no\r\n\r\n");
+  }));
+  // Over HTTP/2 to the service, as it is in life.
+  std::string yaml = cat("listeners:\n- {name: web, address: PORT0, filters: [{kind: grpc_web}], virtual_hosts: [{routes: [{prefix: /, cluster: h2}]}]}\n- {name: h2, address: PORT1, virtual_hosts: [{routes: [{prefix: /, cluster: service}]}]}\n",
+                         "clusters:\n- {name: h2, http2: true, endpoints: [PORT1]}\n- {name: service, endpoints: [\"", service.address(), "\"]}\n");
+  TestProxy proxy(yaml);
+  TestClient client(proxy.port());
+  for (int i = 0; i < 3; ++i) {
+    client.send("POST /a.B/C HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc-web+proto\r\nContent-Length: 4\r\n\r\nbody");
+    std::string answer = client.read_answer();
+    std::string message = std::string("\x80\0\0\0\x22", 5) + "grpc-status: 5\r\ngrpc-message: no\r\n";
+    EXPECT_TRUE(contains(answer, "content-type: application/grpc-web+proto\r\n") && contains(answer, "5\r\nhello\r\n") && answer.ends_with("27\r\n" + message + "\r\n0\r\n\r\n")) << answer;
+  }
+  client.send("POST /a.B/C HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc-web-text\r\nContent-Length: 4\r\n\r\nbody");
+  EXPECT_TRUE(contains(client.read_answer(), "415 Unsupported Media Type"));
+}
+
 TEST(Mirror, ACopyGoesThereAndItsAnswerNowhere) {
   TestEndpoint a(answering([](const std::string&) { return ok("a"); }));
   std::mutex mutex;

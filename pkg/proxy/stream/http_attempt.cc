@@ -196,6 +196,7 @@ void HttpSession::on_response_head() {
   e.reply_at += e.response.size;
   e.response_body.begin(e.response, e.request.http_1_0 || socket_.is_stream());
   e.response_body.watches_trailer = e.grpc_awaited;
+  if (e.grpc_web && is_grpc(e.response)) answer_grpc_web();
   e.response_body.note_end(e.upstream->socket());
   e.tunnel = status == 101;
   forward_response_head();
@@ -276,6 +277,13 @@ void HttpSession::forward_response_head() {
     e.response_edits.write(head, e.down);
   }
   if (!e.tunnel && e.reply_at < e.reply_end) e.reply_at += e.response_body.take({e.reply + e.reply_at, e.reply_end - e.reply_at}, e.down).bytes;
+}
+
+void HttpSession::answer_grpc_web() {
+  Exchange& e = *exchange_;
+  std::string_view type = e.response.value(*e.response.find("content-type"));
+  e.response_edits.set(e.response, e.arena, "content-type", e.arena.join({"application/grpc-web", type.substr(std::string_view("application/grpc").size())}));
+  e.response_body.trailer_as_message = true;
 }
 
 // All of the request is still in the slab, or it is not worth a copy of what streams by.

@@ -72,7 +72,7 @@ RequestView HttpSession::view() {
   if (!e.has_source) remote_.copy_ip(e.source);
   e.has_source = true;
   return {.head = e.request, .edits = e.request_edits, .answer_edits = e.response_edits, .arena = e.arena, .path = e.path, .query = e.query, .route = e.route, .source = e.source, .remote = remote_,
-          .host = e.host, .peer = peer_ ? *peer_ : kNobody, .tls = socket_.tls(), .now_ms = worker_.now_ms(), .rng = worker_.rng(), .budget = e.budget};
+          .host = e.host, .peer = peer_ ? *peer_ : kNobody, .tls = socket_.tls(), .now_ms = worker_.now_ms(), .rng = worker_.rng(), .budget = e.budget, .grpc_web = e.grpc_web};
 }
 
 void HttpSession::run_filters() {

@@ -88,6 +88,7 @@ class HttpSession final : public Pooled, public Downstream, private UpstreamUser
   void read_response_head();
   bool read_stream_head();
   void on_response_head();
+  void answer_grpc_web();
   void mirror();  // after the answer
   bool retry_status(int grpc);  // grpc: status of an answer without a message; -1: none
   void forward_response_head();
