@@ -362,6 +362,18 @@ TEST(Http2, GrpcStreamsBothWaysAsTheMessagesCome) {
   EXPECT_EQ(client.peer.finish(id).trailers["grpc-status"], "0");
 }
 
+TEST(Http2, ACallerOfGrpcIsAnsweredWithinItsTimeAndInItsTerms) {
+  TestEndpoint endpoint(http2_server([](Http2Peer&) {}));  // says nothing
+  TestProxy proxy(simple_config(endpoint.address(), {}, "      timeout: 1h\n", "  http2: true\n"));
+  Client client(proxy.port());
+  Fields head = kGrpcHead;
+  head.emplace_back("grpc-timeout", "50m");
+  Message& late = client.peer.finish(client.peer.request(head, true, "question"));
+  EXPECT_EQ(late.fields[":status"], "200");
+  EXPECT_EQ(late.fields["grpc-status"], "4");
+  EXPECT_EQ(late.error, 0U);
+}
+
 TEST(Http2, AClientOfHttp1ReachesAnEndpointOfHttp2) {
   TestEndpoint endpoint(http2_server([](Http2Peer& server) {
     server.on_end = [](Http2Peer& p, std::int32_t id) { p.answer(id, {{":status", "200"}, {"x-path", p.messages[id].fields[":path"]}}, p.messages[id].body, true, {{"x-t", "u"}}); };

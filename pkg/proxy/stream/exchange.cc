@@ -8,9 +8,40 @@
 
 namespace monopod::proxy {
 
-bool is_grpc(const Head& response) {
-  const FieldSpan* type = response.find("content-type");
-  return type != nullptr && response.value(*type).starts_with("application/grpc");
+bool is_grpc(const Head& head) {
+  constexpr std::string_view kType = "application/grpc";
+  const FieldSpan* field = head.find("content-type");
+  std::string_view type = field == nullptr ? std::string_view() : head.value(*field);
+  return type.starts_with(kType) && (type.size() == kType.size() || type[kType.size()] == '+' || type[kType.size()] == ';');
+}
+
+std::optional<Milliseconds> parse_grpc_timeout(std::string_view text) {
+  if (text.size() < 2 || text.size() > 9) return std::nullopt;
+  auto number = parse_int<std::uint32_t>(text.substr(0, text.size() - 1));
+  if (!number) return std::nullopt;
+  std::uint64_t n = *number;
+  switch (text.back()) {
+    case 'H': n *= 3'600'000; break;
+    case 'M': n *= 60'000; break;
+    case 'S': n *= 1'000; break;
+    case 'm': break;
+    case 'u': n = (n + 999) / 1'000; break;
+    case 'n': n = (n + 999'999) / 1'000'000; break;
+    default: return std::nullopt;
+  }
+  return Milliseconds(static_cast<std::int64_t>(std::max<std::uint64_t>(n, 1)));
+}
+
+int grpc_status_for(int http_status) {
+  switch (http_status) {
+    case 400: return 13;
+    case 401: return 16;
+    case 403: return 7;
+    case 404: return 12;
+    case 504: return 4;
+    case 429: case 502: case 503: return 14;
+    default: return 2;
+  }
 }
 
 int grpc_status_of(const Head& response) {

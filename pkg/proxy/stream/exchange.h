@@ -20,8 +20,12 @@
 namespace monopod::proxy {
 
 // gRPC over HTTP (its protocol document, PROTOCOL-HTTP2.md). -1: no status.
-bool is_grpc(const Head& response);
+bool is_grpc(const Head& head);
 int grpc_status_of(const Head& response);
+// "100m": at most eight digits and a unit; up to the next millisecond.
+std::optional<Milliseconds> parse_grpc_timeout(std::string_view text);
+// What a status of HTTP is to a caller of gRPC (its document http-grpc-status-mapping.md; a timeout is its own).
+int grpc_status_for(int http_status);
 // Of those statuses that say the server failed, not the call.
 bool is_grpc_failure(int status);
 
@@ -119,6 +123,8 @@ struct ExchangeState {
 
   std::unique_ptr<Trace> trace;  // null: not sampled
   bool explained = false;        // the client asked for it
+
+  Milliseconds timeout{0};  // of all of it; 0: none
 
   // For timers, log and metrics.
   std::uint64_t begun_ms = 0, try_begun_ms = 0, moved_ms = 0, wake_ms = kNever;

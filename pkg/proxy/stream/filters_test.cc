@@ -5,6 +5,7 @@
 #include "codec/proto_wire.h"
 #include "pki/jwks.h"
 #include "proxy/config/parse.h"
+#include "proxy/stream/exchange.h"
 #include "proxy/test_support.h"
 #include "sys/files.h"
 
@@ -336,6 +337,27 @@ TEST(GrpcWeb, TrailersBecomeTheLastMessage) {
   }
   client.send("POST /a.B/C HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc-web-text\r\nContent-Length: 4\r\n\r\nbody");
   EXPECT_TRUE(contains(client.read_answer(), "415 Unsupported Media Type"));
+}
+
+TEST(GrpcReplies, AreInTheCallersOwnTerms) {
+  TestEndpoint a(echo());
+  TestProxy proxy(config("  - {kind: rbac, action: deny, rules: [{paths: [{prefix: /denied}]}]}\n  - {kind: local_rate_limit, tokens: 1, interval: 1h}\n", a.address()));
+  std::string type = "Content-Type: application/grpc\r\n";
+  std::string denied = ask(proxy, "GET /denied", type);
+  EXPECT_TRUE(contains(denied, "HTTP/1.1 200 OK\r\n") && contains(denied, "content-type: application/grpc\r\ngrpc-status: 7\r\ngrpc-message: RBAC: access denied\r\n") && contains(denied, "content-length: 0\r\n")) << denied;
+  EXPECT_TRUE(contains(ask(proxy, "GET /x", type), "200 OK"));
+  EXPECT_TRUE(contains(ask(proxy, "GET /x", type), "grpc-status: 14\r\n"));
+  EXPECT_TRUE(contains(ask(proxy, "GET /x", "Content-Type: application/grpcish\r\n"), "429"));
+  EXPECT_EQ(proxy.metric("monopod_proxy_requests_total{listener=\"web\",code=\"4xx\"}"), 3) << "the log and the metrics say what it was";
+}
+
+TEST(GrpcTimeout, IsReadAsItIsWritten) {
+  EXPECT_EQ(parse_grpc_timeout("100m"), Milliseconds(100));
+  EXPECT_EQ(parse_grpc_timeout("2S"), Milliseconds(2000));
+  EXPECT_EQ(parse_grpc_timeout("99999999H"), Milliseconds(99'999'999LL * 3'600'000));
+  EXPECT_EQ(parse_grpc_timeout("1500u"), Milliseconds(2));
+  EXPECT_EQ(parse_grpc_timeout("0n"), Milliseconds(1));
+  for (std::string_view text : {"", "m", "100", "100x", "999999999m", "-1m", "1.5S"}) EXPECT_FALSE(parse_grpc_timeout(text)) << text;
 }
 
 TEST(Mirror, ACopyGoesThereAndItsAnswerNowhere) {

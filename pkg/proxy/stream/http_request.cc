@@ -34,10 +34,20 @@ bool HttpSession::begin() {
   set_forwarded();
   e.route = runtime_->config->routes->find(e.host, {.head = e.request, .path = e.path, .query = e.query}, e.budget);
   if (e.budget.spent) return reply(400, "request takes too long to match\n", "match_budget"), true;
+  if (e.route != nullptr) e.timeout = e.route->spec.timeout;
+  if (socket_.is_stream()) heed_grpc_timeout();
   if (runtime_->snapshot->tracing) begin_trace();
   if (runtime_->config->spec.explain_header) note_explained();
   run_filters();
   return true;
+}
+
+// The caller's patience counts where it is less than the route's.
+void HttpSession::heed_grpc_timeout() {
+  Exchange& e = *exchange_;
+  const FieldSpan* field = e.request.find("grpc-timeout");
+  std::optional<Milliseconds> asked = field == nullptr ? std::nullopt : parse_grpc_timeout(e.request.value(*field));
+  if (asked && (e.timeout.count() == 0 || *asked < e.timeout)) e.timeout = *asked;
 }
 
 // Who the client is: strangers are not believed, whatever they send; a proxy before us is added to.

@@ -263,7 +263,7 @@ std::uint64_t HttpSession::deadline() const {
   }
   limit(e.moved_ms, e.route->spec.idle_timeout);
   if (e.phase == Exchange::Phase::kConnecting) limit(e.try_begun_ms, e.cluster->config().spec.connect_timeout);
-  if (e.request_body.done) limit(e.begun_ms, e.route->spec.timeout);
+  if (e.request_body.done) limit(e.begun_ms, e.timeout);
   if (!e.head_done && e.attempts > 0 && e.phase == Exchange::Phase::kForwarding) limit(e.try_begun_ms, e.route->spec.retry.per_try_timeout);
   return due;
 }
@@ -289,7 +289,7 @@ void HttpSession::on_deadline() {
   Exchange& e = *exchange_;
   if (e.wake_ms <= worker_.now_ms()) return drive();
   if (e.phase == Exchange::Phase::kReplying || e.head_done) return abort("timeout");
-  bool overall = e.request_body.done && e.route->spec.timeout.count() > 0 && worker_.now_ms() >= e.begun_ms + count_ms(e.route->spec.timeout);
+  bool overall = e.request_body.done && e.timeout.count() > 0 && worker_.now_ms() >= e.begun_ms + count_ms(e.timeout);
   bool client_slow = !e.request_body.done && e.up.empty();
   if (e.cluster && !client_slow) e.cluster->stats().timeouts.add();
   if (!overall && !client_slow && e.attempts > 0 && e.upstream != nullptr) {

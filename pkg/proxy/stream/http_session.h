@@ -68,6 +68,7 @@ class HttpSession final : public Pooled, public Downstream, private UpstreamUser
   bool begin();
   bool find_route();
   void set_forwarded();
+  void heed_grpc_timeout();
   void begin_trace();
   void end_trace(std::uint64_t duration_ms);
   void note_explained();   // whether the client asks
