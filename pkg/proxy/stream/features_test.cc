@@ -372,7 +372,7 @@ TEST(AccessLog, LinesCannotBeForged) {
   std::FILE* file = std::fopen(path.c_str(), "re");
   ASSERT_NE(file, nullptr);
   char line[500] = {};
-  std::fgets(line, sizeof line, file);
+  EXPECT_NE(std::fgets(line, sizeof line, file), nullptr);
   std::fclose(file);
   ::unlink(path.c_str());
   EXPECT_STREQ(line, "{\"m\":\"GET\",\"p\":\"/x?a=\\\"b\\\"\",\"s\":\"200\",\"ua\":\"\\\"}\\\\\",\"id\":\"7\",\"c\":\"backend\"}\n");
