@@ -5,6 +5,7 @@ import http.server
 import os
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -155,6 +156,44 @@ admin: {{socket: {self.admin}}}
         self.write("nobody")
         refused = subprocess.run([BINARY, "proxy", "--config", self.config, "--no-last-good"], capture_output=True, text=True)
         self.assertNotEqual(refused.returncode, 0)
+
+    def make_certificate(self, name):
+        run = lambda *a: subprocess.run(["openssl", *a], check=True, capture_output=True, cwd=self.folder)
+        run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "new.key", "-out", "new.pem", "-days", "30", "-subj", f"/CN={name}")
+        os.rename(os.path.join(self.folder, "new.key"), os.path.join(self.folder, "tls.key"))
+        os.rename(os.path.join(self.folder, "new.pem"), os.path.join(self.folder, "tls.pem"))
+
+    def shown_certificate(self, connection):
+        return subprocess.run(["openssl", "x509", "-inform", "der", "-noout", "-subject"], input=connection.getpeercert(True), check=True, capture_output=True).stdout.decode().strip()
+
+    def connect_tls(self):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context.wrap_socket(socket.create_connection(("127.0.0.1", self.tls_port), timeout=PATIENCE_S))
+
+    def test_a_certificate_that_is_replaced_shows_at_the_next_handshake_and_cuts_nobody(self):
+        self.make_certificate("first")
+        self.tls_port = free_port()
+        self.write("a")
+        with open(self.config, encoding="utf-8") as f:
+            text = f.read()
+        with open(self.config, "w", encoding="utf-8") as f:
+            f.write(text.replace("clusters:", f"""- name: tls
+  address: 127.0.0.1:{self.tls_port}
+  tls: {{certificates: [{{certificate_file: tls.pem, key_file: tls.key}}]}}
+  virtual_hosts: [{{routes: [{{prefix: /, cluster: a}}]}}]
+clusters:"""))
+        self.process = subprocess.Popen([BINARY, "proxy", "--config", self.config], stderr=subprocess.DEVNULL, text=True)
+        self.assertTrue(eventually(lambda: self.connect_tls().close() is None))
+        before = self.connect_tls()
+        self.assertTrue(self.shown_certificate(before).endswith("first"))
+        self.make_certificate("second")
+        self.assertTrue(eventually(lambda: self.shown_certificate(self.connect_tls()).endswith("second")))
+        before.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        answer = b""
+        while chunk := before.recv(4096):
+            answer += chunk
+        self.assertTrue(answer.endswith(b"\r\n\r\na"), answer)
 
     def test_top_and_explain_ask_over_the_admin_socket(self):
         self.start()
