@@ -125,7 +125,11 @@ void Worker::remove(Downstream& downstream) {
 // Clusters that did not change keep their connections, counters and verdicts.
 std::vector<std::shared_ptr<Cluster>> Worker::bind_clusters(const Snapshot& snapshot) {
   std::unordered_map<const ClusterConfig*, std::shared_ptr<Cluster>> old;
-  for (auto& cluster : clusters_) old.emplace(&cluster->config(), cluster);
+  std::unordered_map<std::string_view, const Cluster*> by_name;
+  for (auto& cluster : clusters_) {
+    old.emplace(&cluster->config(), cluster);
+    by_name.emplace(cluster->config().spec.name, cluster.get());
+  }
   std::vector<std::shared_ptr<Cluster>> out;
   for (const auto& config : snapshot.clusters) {
     auto found = old.find(config.get());
@@ -135,8 +139,7 @@ std::vector<std::shared_ptr<Cluster>> Worker::bind_clusters(const Snapshot& snap
       continue;
     }
     out.push_back(std::make_shared<Cluster>(*this, config, find_or_make(cluster_stats_, config->spec.name)));
-    for (const auto& before : clusters_)
-      if (before->config().spec.name == config->spec.name) out.back()->succeed(*before);
+    if (auto before = by_name.find(config->spec.name); before != by_name.end()) out.back()->succeed(*before->second);
     if (!config->names.empty()) start_resolver(out.back());
     if (config->spec.health_check) checkers_.emplace(out.back().get(), std::make_unique<HealthChecker>(*this, *out.back()));
   }
@@ -144,10 +147,12 @@ std::vector<std::shared_ptr<Cluster>> Worker::bind_clusters(const Snapshot& snap
   for (auto& [config, cluster] : old) {
     checkers_.erase(cluster.get());
     resolvers_.erase(cluster.get());
-    for (const auto& next : snapshot.clusters)
-      if (next->spec.name == config->spec.name) cluster->look_up_revocations(*next);
+    if (config->tls) {
+      for (const auto& next : snapshot.clusters)
+        if (next->spec.name == config->spec.name) cluster->look_up_revocations(*next);
+      leaving_.push_back(cluster);
+    }
     cluster->drain();
-    if (config->tls) leaving_.push_back(cluster);
   }
   return out;
 }

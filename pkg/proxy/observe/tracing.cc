@@ -63,7 +63,8 @@ TraceContext parse_trace_context(const TraceFields& fields) {
   std::string_view sampled = fields.x_sampled;
   bool single = b3.size() >= 2 && take(b3[0], b3[1], out);
   if (single) sampled = b3.size() > 2 ? b3[2] : std::string_view();
-  else if (!take(fields.x_trace_id, fields.x_span_id, out)) return out;
+  else if (fields.b3 == "0" || fields.b3 == "1" || fields.b3 == "d") sampled = fields.b3;  // a decision without a trace
+  else if (!take(fields.x_trace_id, fields.x_span_id, out) && fields.x_sampled != "0" && fields.x_sampled != "1") return out;
   out.decided = !sampled.empty();
   out.sampled = sampled == "1" || sampled == "d" || sampled == "true";
   return out;

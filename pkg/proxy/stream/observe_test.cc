@@ -36,7 +36,10 @@ TEST(TraceContext, EachFormIsUnderstoodAndWhatIsMalformedIsNot) {
       {{.traceparent = "---"}, false, false, false},
       {{.b3 = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1-00f067aa0ba902b7"}, true, true, true},
       {{.b3 = "a3ce929d0e0e4736-00f067aa0ba902b7"}, true, false, false},
-      {{.b3 = "0"}, false, false, false},
+      {{.b3 = "0"}, false, true, false},
+      {{.b3 = "1"}, false, true, true},
+      {{.b3 = "2"}, false, false, false},
+      {{.x_sampled = "0"}, false, true, false},
       {{.x_trace_id = kTrace, .x_span_id = kParent, .x_sampled = "0"}, true, true, false},
       {{.x_trace_id = kTrace}, false, false, false},
   };
