@@ -7,6 +7,7 @@
 
 #include "base/strings.h"
 #include "http/answers.h"
+#include "http/closed_streams.h"
 #include "http/connection.h"
 #include "http/h2_session.h"
 
@@ -100,6 +101,7 @@ class H2Server final : public H2Session, public ServerConnection {
 
  protected:
   H2Stream* find_stream(std::int32_t id) override { return find(id); }
+  void on_begin_frame(const nghttp2_frame_hd& head) override;
   int on_begin_headers(const nghttp2_frame& frame) override;
   void on_header(const nghttp2_frame& frame, std::string_view name, std::string_view value) override;
   void on_headers(const nghttp2_frame& frame) override;
@@ -129,10 +131,22 @@ class H2Server final : public H2Session, public ServerConnection {
   Budget resets_;
   Budget controls_;
   bool leaving_ = false;
+  ClosedStreams closed_;
 };
+
+// A head for a stream that is not open; nghttp2 sees to those that were never opened.
+void H2Server::on_begin_frame(const nghttp2_frame_hd& head) {
+  if (head.type != NGHTTP2_HEADERS || head.stream_id % 2 == 0) return;
+  if (ServerStream* stream = find(head.stream_id); stream != nullptr && !stream->closed) return;
+  ClosedStreams::Verdict verdict = closed_.judge(head.stream_id);
+  if (verdict == ClosedStreams::Verdict::kNew || verdict == ClosedStreams::Verdict::kLate) return;
+  leaving_ = true;
+  nghttp2_session_terminate_session(session_, verdict == ClosedStreams::Verdict::kClosed ? NGHTTP2_STREAM_CLOSED : NGHTTP2_PROTOCOL_ERROR);
+}
 
 int H2Server::on_begin_headers(const nghttp2_frame& frame) {
   if (frame.headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
+  closed_.note_opened(frame.hd.stream_id);
   if (leaving_ || streams_.size() >= limits_.concurrent_streams_max + kUnwindingStreamsMax) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   auto stream = std::make_unique<ServerStream>(frame.hd.stream_id, *this, executor_);
   stream->exchange.request().headers.reserve(kUsualFields);
@@ -207,6 +221,7 @@ async::Task<Result<>> H2Server::run_handler(ServerStream& stream) {
 }
 
 void H2Server::on_stream_closed(std::int32_t id, std::uint32_t error) {
+  closed_.note_closed(id);
   ServerStream* stream = find(id);
   if (stream == nullptr) return;
   if (!stream->dispatched) {
@@ -225,6 +240,7 @@ void H2Server::on_stream_closed(std::int32_t id, std::uint32_t error) {
 }
 
 void H2Server::on_frame_sent(const nghttp2_frame& frame) {
+  if (frame.hd.type == NGHTTP2_RST_STREAM) closed_.note_reset(frame.hd.stream_id);
   bool ends = (frame.hd.type == NGHTTP2_DATA || frame.hd.type == NGHTTP2_HEADERS) && (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
   ServerStream* stream = ends ? find(frame.hd.stream_id) : nullptr;
   // The whole answer is out and nobody reads the request's rest (RFC 9113 section 8.1).

@@ -107,6 +107,11 @@ struct H2Session::Callbacks {
     return 0;
   }
 
+  static int begin_frame(nghttp2_session*, const nghttp2_frame_hd* head, void* user) {
+    self(user).on_begin_frame(*head);
+    return 0;
+  }
+
   static int begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user) { return self(user).on_begin_headers(*frame); }
 
   static int header(nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name, std::size_t name_size, const std::uint8_t* value,
@@ -177,6 +182,7 @@ Result<> H2Session::start_session(Side side, std::uint32_t stream_window, std::i
   if (nghttp2_session_callbacks_new(&callbacks) != 0 || nghttp2_option_new(&option) != 0) return fail(Code::kResourceExhausted, "http2: no memory");
   nghttp2_session_callbacks_set_send_callback(callbacks, Callbacks::send);
   nghttp2_session_callbacks_set_send_data_callback(callbacks, Callbacks::send_data);
+  nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, Callbacks::begin_frame);
   nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, Callbacks::begin_headers);
   nghttp2_session_callbacks_set_on_header_callback(callbacks, Callbacks::header);
   nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, Callbacks::frame_received);
@@ -184,7 +190,8 @@ Result<> H2Session::start_session(Side side, std::uint32_t stream_window, std::i
   nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, Callbacks::frame_sent);
   nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, Callbacks::stream_closed);
   nghttp2_option_set_no_auto_window_update(option, 1);
-  nghttp2_option_set_no_closed_streams(option, 1);  // closed streams are not kept for the priority tree
+  // A server's are kept for a while, so that DATA behind a stream's end is seen to be late; of HEADERS, ClosedStreams knows.
+  nghttp2_option_set_no_closed_streams(option, side == Side::kClient ? 1 : 0);
   // Our own budget (over_budget) comes first and says why; this one would just fail the session.
   nghttp2_option_set_max_outbound_ack(option, limits_.control_budget + 1000);
   nghttp2_option_set_max_settings(option, 32);

@@ -97,6 +97,7 @@ class H2Session : public std::enable_shared_from_this<H2Session> {
   static nghttp2_nv field(std::string_view name, std::string_view value);
 
   virtual H2Stream* find_stream(std::int32_t id) = 0;
+  virtual void on_begin_frame(const nghttp2_frame_hd&) {}
   virtual int on_begin_headers(const nghttp2_frame& frame) = 0;
   virtual void on_header(const nghttp2_frame& frame, std::string_view name, std::string_view value) = 0;
   virtual void on_headers(const nghttp2_frame& frame) = 0;

@@ -37,15 +37,23 @@ void* take_blocks(std::size_t count, std::size_t size, void* pool) {
 struct H2Core::Callbacks {
   static H2Core& self(void* user) { return *static_cast<H2Core*>(user); }
 
+  static int begin_frame(nghttp2_session*, const nghttp2_frame_hd* head, void* user) {
+    H2Core& c = self(user);
+    bool of_message = head->type == NGHTTP2_HEADERS || head->type == NGHTTP2_DATA;
+    if (of_message && c.side_ == Side::kServer && head->stream_id % 2 == 1 && c.find(head->stream_id) == nullptr) c.judge_late(head->stream_id);
+    return 0;
+  }
+
   static int begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user) {
     H2Core& c = self(user);
     c.in_head_ = true;
     c.head_wire_bytes_ = 0;
     c.of_head_ = nullptr;
     if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+      c.closed_.note_opened(frame->hd.stream_id);
       if (c.leaving_ || c.streams_.size() >= 2 * kStreamsMax) {
-        c.in_head_ = false;
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+        nghttp2_submit_rst_stream(c.session_, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
+        return 0;
       }
       auto stream = std::allocate_shared<H2Stream>(BlockAllocator<H2Stream>(c.host_.blocks()), c);
       stream->id = frame->hd.stream_id;
@@ -69,8 +77,20 @@ struct H2Core::Callbacks {
       return 0;
     }
     if (good) return 0;
-    c.in_head_ = false;
-    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    c.of_head_ = nullptr;
+    stream->discards = true;
+    c.reset(*stream, NGHTTP2_PROTOCOL_ERROR);
+    return 0;
+  }
+
+  // What nghttp2 would pass over makes a message malformed (RFC 9113 section 8.2.1).
+  static int invalid_header(nghttp2_session*, const nghttp2_frame*, const std::uint8_t*, std::size_t, const std::uint8_t*, std::size_t, std::uint8_t, void* user) {
+    H2Core& c = self(user);
+    H2Stream* stream = std::exchange(c.of_head_, nullptr);
+    if (stream == nullptr) return 0;
+    stream->discards = true;
+    c.reset(*stream, NGHTTP2_PROTOCOL_ERROR);
+    return 0;
   }
 
   static int invalid_frame(nghttp2_session*, const nghttp2_frame*, int, void* user) {
@@ -100,6 +120,7 @@ struct H2Core::Callbacks {
 
   static int frame_sent(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
     H2Core& c = self(user);
+    if (frame->hd.type == NGHTTP2_RST_STREAM) c.closed_.note_reset(frame->hd.stream_id);
     bool ends = (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     H2Stream* stream = ends && c.side_ == Side::kServer ? c.find(frame->hd.stream_id) : nullptr;
     // The whole answer is out and nobody reads the request's rest (RFC 9113 section 8.1).
@@ -116,6 +137,7 @@ struct H2Core::Callbacks {
     if (known == nullptr) return 0;
     std::shared_ptr<H2Stream> stream = c.streams_[known->position];
     c.drop(*stream);
+    c.closed_.note_closed(id);
     if (c.of_head_ == known) c.of_head_ = nullptr;
     stream->mark_closed();
     bool answered = c.side_ == Side::kClient && stream->input_ended();
@@ -194,6 +216,8 @@ bool H2Core::open() {
   nghttp2_session_callbacks* callbacks = nullptr;
   nghttp2_option* option = nullptr;
   if (nghttp2_session_callbacks_new(&callbacks) != 0 || nghttp2_option_new(&option) != 0) return false;
+  nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, Callbacks::begin_frame);
+  nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, Callbacks::invalid_header);
   nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, Callbacks::begin_headers);
   nghttp2_session_callbacks_set_on_header_callback(callbacks, Callbacks::header);
   nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, Callbacks::frame_received);
@@ -203,7 +227,8 @@ bool H2Core::open() {
   nghttp2_session_callbacks_set_send_data_callback(callbacks, Callbacks::send_data);
   nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, Callbacks::stream_closed);
   nghttp2_option_set_no_auto_window_update(option, 1);
-  nghttp2_option_set_no_closed_streams(option, 1);
+  // A server's stay for a while, so that DATA behind a stream's end is seen to be late; of HEADERS, ClosedStreams knows.
+  nghttp2_option_set_no_closed_streams(option, side_ == Side::kClient ? 1 : 0);
   // Our own budget comes first and says why; this one would just fail the session.
   nghttp2_option_set_max_outbound_ack(option, kLimits.control_budget + 1000);
   nghttp2_option_set_max_settings(option, 32);
@@ -248,6 +273,15 @@ bool H2Core::over_budget(const nghttp2_frame& frame) {
   return control && !controls_.spend(mono(host_.now_ms()));
 }
 
+// A frame of a message for a stream that is not open; nghttp2 sees to those that were never opened.
+void H2Core::judge_late(std::int32_t id) {
+  using Verdict = http::ClosedStreams::Verdict;
+  Verdict verdict = closed_.judge(id);
+  if (verdict == Verdict::kNew || verdict == Verdict::kLate) return;
+  leaving_ = true;
+  nghttp2_session_terminate_session(session_, verdict == Verdict::kClosed ? NGHTTP2_STREAM_CLOSED : NGHTTP2_PROTOCOL_ERROR);
+}
+
 void H2Core::calm_down(std::string_view why) {
   if (std::exchange(calmed_, true)) return;
   leaving_ = true;
@@ -262,7 +296,7 @@ void H2Core::on_frame(const nghttp2_frame& frame) {
   H2Stream* stream = find(frame.hd.stream_id);
   if (frame.hd.type == NGHTTP2_HEADERS) {
     in_head_ = false;
-    if (stream != nullptr && !stream->head_done()) on_head(frame, *stream);
+    if (stream != nullptr && !stream->head_done() && !stream->discards) on_head(frame, *stream);
   }
   if (stream == nullptr || stream->closed()) return;
   bool ends = (frame.hd.type == NGHTTP2_HEADERS || frame.hd.type == NGHTTP2_DATA) && (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "http/budget.h"
+#include "http/closed_streams.h"
 #include "proxy/h2/stream.h"
 #include "proxy/listener/worker.h"
 
@@ -75,6 +76,7 @@ class H2Core {
   H2Stream* find(std::int32_t id);
   void calm_down(std::string_view why);
   bool over_budget(const nghttp2_frame& frame);
+  void judge_late(std::int32_t id);
   void on_frame(const nghttp2_frame& frame);
   void on_head(const nghttp2_frame& frame, H2Stream& stream);
   void deliver();
@@ -102,6 +104,7 @@ class H2Core {
   std::size_t lent_bytes_ = 0;
   bool lost_ = false;
   http::Budget resets_, controls_;
+  http::ClosedStreams closed_;
   std::size_t head_wire_bytes_ = 0;  // of a head that is not whole
   bool in_head_ = false, in_turn_ = false, calmed_ = false;
   std::uint64_t moved_ms_ = 0, heard_ms_ = 0;
