@@ -1,5 +1,7 @@
 #include "proxy/config/reader.h"
 
+#include <algorithm>
+
 #include "base/duration.h"
 #include "base/strings.h"
 
@@ -24,7 +26,7 @@ void MapReader::fail_at(std::string_view key, std::string why) {
 }
 
 const json::Value* MapReader::find(std::string_view key) {
-  known_.emplace(key);
+  known_.push_back(key);
   if (object_ == nullptr) return nullptr;
   const json::Value* value = object_->if_contains(key);
   return value != nullptr && value->is_null() ? nullptr : value;
@@ -122,7 +124,7 @@ std::vector<std::pair<std::string, std::string>> MapReader::pairs(std::string_vi
 void MapReader::finish() {
   if (object_ == nullptr || error_) return;
   for (const auto& item : *object_)
-    if (!known_.contains(item.key())) return fail_at(item.key(), "unknown field");
+    if (std::ranges::find(known_, std::string_view(item.key())) == known_.end()) return fail_at(item.key(), "unknown field");
 }
 
 }  // namespace monopod::proxy

@@ -2,9 +2,9 @@
 // error stays, with the field's path ("clusters[2].endpoints[0].address"), and what is read after it does not matter.
 #pragma once
 
-#include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "codec/json.h"
 #include "proxy/config/spec.h"
@@ -56,7 +56,7 @@ class MapReader {
   }
   // name: value pairs, in their order.
   std::vector<std::pair<std::string, std::string>> pairs(std::string_view key);
-  const json::Value* find(std::string_view key);  // marks it as known
+  const json::Value* find(std::string_view key);  // marks it as known; key outlives the reader
   // What is left is an error.
   void finish();
   void fail_at(std::string_view key, std::string why);
@@ -69,7 +69,7 @@ class MapReader {
   const json::Object* object_ = nullptr;
   std::string path_;
   std::optional<ConfigError>& error_;
-  std::set<std::string, std::less<>> known_;
+  std::vector<std::string_view> known_;  // literals, and keys of the tree itself
 };
 
 }  // namespace monopod::proxy

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Proxy CPU per request beside nginx and haproxy: one worker pinned to core 0, load and backend on core 1, rounds interleaved, medians.
+"""Proxy CPU per request beside nginx, haproxy and nghttpx: one worker pinned to core 0, load and backend on core 1, rounds interleaved, medians.
 
   proxy_bench.py build/cmd/monopod [--rounds 5] [--seconds 2] [--scenario h1_1k]...
 
-Peers write no access log and keep no metrics of routes; ours does both: the handicap is ours. `direct` is load straight to the backend in the same
+After them latency, memory and reload (rows.py): --scenario latency, memory, reload, websocket. Peers write no access log and keep no metrics of routes; ours does both: the handicap is ours. `direct` is load straight to the backend in the same
 rounds: rps alone, as there is no proxy whose time could count.
 """
 import argparse
@@ -19,29 +19,37 @@ import sys
 import tempfile
 import time
 
-BACKEND, BACKEND_TLS, BACKEND_H2 = 18100, 18101, 18102
-# name: (path, connections, client side TLS, endpoint side TLS)
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import rows  # noqa: E402
+
+BACKEND, BACKEND_TLS, BACKEND_H2, BACKEND_MTLS = 18100, 18101, 18102, 18103
+# name: (kind, path, connections, must: of the better of nginx and haproxy, or of one peer)
 SCENARIOS = {
-    "h1_1k": ("/1k", 64, False, False),
-    "h1_64k": ("/64k", 32, False, False),
-    "h1_1m": ("/1m", 16, False, False),
-    "tls_1k": ("/1k", 64, True, False),
-    "tls_both_1k": ("/1k", 64, True, True),
-    "tcp_1m": ("/1m", 16, False, False),
+    "h1_1k": ("plain", "/1k", 64, 1.00, None),
+    "h1_64k": ("plain", "/64k", 32, 1.00, "haproxy"),
+    "h1_1m": ("plain", "/1m", 16, 0.90, "haproxy"),
+    "tls_1k": ("tls", "/1k", 64, 1.05, "haproxy"),
+    "tls_both_1k": ("both", "/1k", 64, 1.00, None),
+    # Client certificates both ways. No load tool shows one: a server on the load's core takes plain requests and passes them on as such a client.
+    "mtls_1k": ("mtls", "/1k", 64, 1.00, None),
+    # A full TLS 1.3 handshake and one request.
+    "handshake": ("tls", "/1k", 16, 1.00, "haproxy"),
+    "tcp_1m": ("tcp", "/1m", 16, 0.60, "nginx"),
     # HTTP/2 by prior knowledge, ten streams at a time on each connection: to HTTP/1.1; and, gRPC in shape (POST, answer with a trailer), to HTTP/2.
-    "h2_1k": ("/1k", 8, False, False),
-    "h2_64k": ("/64k", 4, False, False),
-    "grpc": ("/grpc", 8, False, False),
+    "h2_1k": ("h2", "/1k", 8, 1.05, "haproxy"),
+    "h2_64k": ("h2", "/64k", 4, 1.05, "haproxy"),
+    "h2tls_1k": ("h2tls", "/1k", 8, 1.05, "haproxy"),
+    "grpc": ("grpc", "/grpc", 8, 0.60, "haproxy"),
 }
-PORTS = {"monopod": 18200, "nginx": 18300, "haproxy": 18400}
-OFFSETS = {"plain": 0, "tls": 1, "both": 2, "tcp": 3, "h2": 4, "grpc": 5}
+PORTS = {"monopod": 18200, "nginx": 18300, "haproxy": 18400, "nghttpx": 18500}
+OFFSETS = {"plain": 0, "tls": 1, "both": 2, "tcp": 3, "h2": 4, "grpc": 5, "mtls": 6, "h2tls": 7}
+NGHTTPX_KINDS = ("h2", "grpc", "h2tls")
+LOADER = 18600  # of mtls: LOADER + the proxy's place
 STREAMS = 10
 
 
 def kind_of(scenario):
-    if scenario.startswith(("h2", "grpc")):
-        return scenario.split("_")[0]
-    return "tcp" if scenario.startswith("tcp") else "both" if "both" in scenario else "tls" if scenario.startswith("tls") else "plain"
+    return SCENARIOS[scenario][0]
 
 
 def write(path, text):
@@ -64,9 +72,28 @@ daemon off; worker_processes 1; pid {d}/backend.pid; error_log /dev/null;
 events {{ worker_connections 4096; }}
 http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 600s; sendfile on;
  ssl_certificate {d}/cert.pem; ssl_certificate_key {d}/key.pem;
- server {{ listen 127.0.0.1:{BACKEND} backlog=1024; listen 127.0.0.1:{BACKEND_TLS} ssl backlog=1024; root {d}/www; }}
+ server {{ listen 127.0.0.1:{BACKEND_MTLS} ssl backlog=1024; root {d}/www; ssl_client_certificate {d}/cert.pem; ssl_verify_client on; }}
+{loaders(d)} server {{ listen 127.0.0.1:{BACKEND} backlog=1024; listen 127.0.0.1:{BACKEND_TLS} ssl backlog=1024; root {d}/www; }}
  server {{ listen 127.0.0.1:{BACKEND_H2} http2 backlog=1024; root {d}/www;
   location /grpc {{ default_type application/grpc; add_trailer grpc-status 0; return 200 "{'x' * 100}"; }} }} }}""")
+
+
+def loaders(d):
+    out = ""
+    for i, port in enumerate([BACKEND_MTLS, *(PORTS[who] + OFFSETS["mtls"] for who in ("monopod", "nginx", "haproxy"))]):
+        out += f""" upstream load{i} {{ server 127.0.0.1:{port}; keepalive 128; keepalive_requests 100000000; }}
+ server {{ listen 127.0.0.1:{LOADER + i} backlog=1024; location / {{ proxy_pass https://load{i}; proxy_http_version 1.1; proxy_set_header Connection "";
+  proxy_ssl_certificate {d}/cert.pem; proxy_ssl_certificate_key {d}/key.pem; }} }}
+"""
+    return out
+
+
+def nghttpx_config(d, kind):
+    p = PORTS["nghttpx"] + OFFSETS[kind]
+    tls = "" if kind == "h2tls" else ";no-tls"
+    backend = f"127.0.0.1,{BACKEND_H2};;proto=h2" if kind == "grpc" else f"127.0.0.1,{BACKEND}"
+    certificate = f"private-key-file={d}/key.pem\ncertificate-file={d}/cert.pem\n" if kind == "h2tls" else ""
+    return write(f"{d}/nghttpx-{kind}.conf", f"frontend=127.0.0.1,{p}{tls}\nbackend={backend}\nworkers=1\nerrorlog-file=/dev/null\n{certificate}")
 
 
 def nginx_config(d):
@@ -76,12 +103,18 @@ def nginx_config(d):
 daemon off; worker_processes 1; pid {d}/nginx.pid; error_log /dev/null; load_module modules/ngx_stream_module.so;
 events {{ worker_connections 4096; }}
 stream {{ server {{ listen 127.0.0.1:{p + 3}; proxy_pass 127.0.0.1:{BACKEND}; }} }}
-http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 600s; proxy_temp_path {d}/nginx_tmp;
+http {{ access_log off; ssl_protocols TLSv1.2 TLSv1.3; keepalive_requests 100000000; keepalive_timeout 600s; proxy_temp_path {d}/nginx_tmp;
  ssl_certificate {d}/cert.pem; ssl_certificate_key {d}/key.pem;
  upstream plain {{ server 127.0.0.1:{BACKEND}; keepalive 128; keepalive_requests 100000000; }}
  upstream h2 {{ server 127.0.0.1:{BACKEND_H2}; keepalive 128; keepalive_requests 100000000; }}
  server {{ listen 127.0.0.1:{p + 4} http2 backlog=1024; location / {{ proxy_pass http://plain; {common} }} }}
  server {{ listen 127.0.0.1:{p + 5} http2 backlog=1024; location / {{ grpc_pass grpc://h2; grpc_set_header X-Forwarded-For $remote_addr; }} }}
+ server {{ listen 127.0.0.1:{p + 7} ssl http2 backlog=1024; location / {{ proxy_pass http://plain; {common} }} }}
+ upstream mtls {{ server 127.0.0.1:{BACKEND_MTLS}; keepalive 128; keepalive_requests 100000000; }}
+ server {{ listen 127.0.0.1:{p + 6} ssl backlog=1024; ssl_client_certificate {d}/cert.pem; ssl_verify_client on;
+  location / {{ proxy_pass https://mtls; proxy_ssl_certificate {d}/cert.pem; proxy_ssl_certificate_key {d}/key.pem;
+   proxy_ssl_verify on; proxy_ssl_trusted_certificate {d}/cert.pem; proxy_ssl_name bench.test; {common} }} }}
+ server {{ listen 127.0.0.1:{p + 8} backlog=1024; location / {{ proxy_pass http://127.0.0.1:{rows.ECHO}; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }} }}
  upstream tls {{ server 127.0.0.1:{BACKEND_TLS}; keepalive 128; keepalive_requests 100000000; }}
  server {{ listen 127.0.0.1:{p} backlog=1024; location / {{ proxy_pass http://plain; {common} }} }}
  server {{ listen 127.0.0.1:{p + 1} ssl backlog=1024; location / {{ proxy_pass http://plain; {common} }} }}
@@ -118,6 +151,20 @@ frontend h2
 frontend grpc
   bind 127.0.0.1:{p + 5} proto h2
   default_backend h2
+frontend h2tls
+  bind 127.0.0.1:{p + 7} ssl crt {d}/both.pem alpn h2
+  default_backend plain
+frontend mtls
+  bind 127.0.0.1:{p + 6} ssl crt {d}/both.pem ca-file {d}/cert.pem verify required
+  default_backend mtls
+backend mtls
+  server a 127.0.0.1:{BACKEND_MTLS} ssl crt {d}/both.pem ca-file {d}/cert.pem verify required verifyhost bench.test pool-max-conn 256
+frontend websocket
+  bind 127.0.0.1:{p + 8}
+  default_backend echo
+backend echo
+  timeout tunnel 60s
+  server a 127.0.0.1:{rows.ECHO}
 backend h2
   server a 127.0.0.1:{BACKEND_H2} proto h2 pool-max-conn 256
 backend plain
@@ -134,8 +181,9 @@ listen tcp
 def monopod_config(d):
     p = PORTS["monopod"]
     listeners = ""
-    for name, offset, cluster in (("plain", 0, "plain"), ("tls", 1, "plain"), ("both", 2, "tls"), ("h2", 4, "plain"), ("grpc", 5, "h2")):
-        tls = f"\n  tls: {{certificates: [{{certificate_file: {d}/cert.pem, key_file: {d}/key.pem}}]}}" if offset in (1, 2) else ""
+    for name, offset, cluster in (("plain", 0, "plain"), ("tls", 1, "plain"), ("both", 2, "tls"), ("h2", 4, "plain"), ("grpc", 5, "h2"), ("mtls", 6, "mtls"), ("h2tls", 7, "plain"), ("websocket", 8, "echo")):
+        ca = f", client_ca_file: {d}/cert.pem, require_client_certificate: true" if name == "mtls" else ""
+        tls = f"\n  tls: {{certificates: [{{certificate_file: {d}/cert.pem, key_file: {d}/key.pem}}]{ca}}}" if name in ("tls", "both", "mtls", "h2tls") else ""
         listeners += f"""
 - name: {name}
   address: 127.0.0.1:{p + offset}{tls}
@@ -147,6 +195,8 @@ listeners:{listeners}
 clusters:
 - {{name: plain, endpoints: ["127.0.0.1:{BACKEND}"]}}
 - {{name: h2, endpoints: ["127.0.0.1:{BACKEND_H2}"], http2: true}}
+- {{name: echo, endpoints: ["127.0.0.1:{rows.ECHO}"]}}
+- {{name: mtls, endpoints: ["127.0.0.1:{BACKEND_MTLS}"], tls: {{server_name: bench.test, ca_file: {d}/cert.pem, certificate_file: {d}/cert.pem, key_file: {d}/key.pem}}}}
 - {{name: tls, endpoints: ["127.0.0.1:{BACKEND_TLS}"], tls: {{server_name: bench.test, ca_file: {d}/cert.pem}}}}
 """)
 
@@ -178,8 +228,8 @@ def wait_for(port):
     sys.exit(f"nothing listens on {port}")
 
 
-def load(url, connections, seconds):
-    out = subprocess.run(["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url], capture_output=True, text=True, check=True).stdout
+def load(url, connections, seconds, *more):
+    out = subprocess.run(["taskset", "-c", "1", "wrk", *more, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url], capture_output=True, text=True, check=True).stdout
     requests = int(re.search(r"(\d+) requests in", out).group(1))
     rps = float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
@@ -197,6 +247,46 @@ def load_h2(d, url, connections, seconds, grpc):
     return requests, rps, failed, f"{errored} errors" if errored else "", slow.group(1) if slow else "-"
 
 
+def run_load(scenario, who, d, seconds):
+    kind, path, connections, _, _ = SCENARIOS[scenario]
+    if kind == "mtls":
+        return load(f"http://127.0.0.1:{LOADER + ['direct', *PORTS].index(who)}{path}", connections, seconds)
+    h2 = kind in NGHTTPX_KINDS
+    port = (BACKEND_H2 if h2 else BACKEND) if who == "direct" else PORTS[who] + OFFSETS[kind]
+    url = f"{'https' if kind in ('tls', 'both', 'h2tls') and who != 'direct' else 'http'}://127.0.0.1:{port}{path}"
+    if h2:
+        return load_h2(d, url, connections, seconds, kind == "grpc")
+    return load(url, connections, seconds, *(["-H", "Connection: close"] if scenario == "handshake" else []))
+
+
+def measure(scenario, d, processes, args):
+    kind, _, _, must, against = SCENARIOS[scenario]
+    results = {}
+    present = [who for who in PORTS if who != "nghttpx" or kind in NGHTTPX_KINDS]
+    tick_us = 1e6 / os.sysconf("SC_CLK_TCK")
+    for _ in range(args.rounds):
+        order = ["direct", *present]
+        random.shuffle(order)
+        for who in order:
+            process = processes.get(f"nghttpx-{kind}" if who == "nghttpx" else who)
+            before = cpu_ticks(process.pid) if process else 0
+            requests, rps, bad, errors, p99 = run_load(scenario, who, d, args.seconds)
+            used = cpu_ticks(process.pid) - before if process else 0
+            if bad or (errors and scenario != "handshake"):  # a closed connection is wrk's read error
+                print(f"{scenario}: {who}: {bad} bad answers {errors}")
+            results.setdefault(who, []).append((used * tick_us / max(requests, 1), rps, p99))
+    median = {who: statistics.median(r[0] for r in measured) for who, measured in results.items()}
+    direct = statistics.median(r[1] for r in results["direct"])
+    base = median[against] if against else min(median["nginx"], median["haproxy"])
+    for who in ("direct", *present):
+        measured = results[who]
+        rps = statistics.median(r[1] for r in measured)
+        note = f"{median[who] / base:.2f} <= {must:.2f} x {against or 'the better peer'}" if who == "monopod" else ""
+        if who == "monopod" and "nghttpx" in median:
+            note += f"; {median[who] / median['nghttpx']:.2f} x nghttpx"
+        print(f"{scenario:<12} {who:<8} {median[who]:>10.1f} {min(r[0] for r in measured):>8.1f} {rps:>8.0f} {rps / direct:>10.2f} {measured[-1][2]:>9}  {note}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("binary")
@@ -204,7 +294,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--scenario", action="append")
     args = parser.parse_args()
-    missing = [t for t in ("wrk", "h2load", "nginx", "haproxy", "openssl", "taskset") if shutil.which(t) is None and not os.path.exists(f"/usr/sbin/{t}")]
+    missing = [t for t in ("wrk", "h2load", "nginx", "haproxy", "openssl", "taskset", "nghttpx") if shutil.which(t) is None and not os.path.exists(f"/usr/sbin/{t}")]
     if missing:
         sys.exit(f"missing: {', '.join(missing)}; packaging/scripts/install-deps bench")
     d = tempfile.mkdtemp(prefix="proxy-bench-")
@@ -222,36 +312,18 @@ def main():
         processes["monopod"] = pin(0, args.binary, "proxy", "--config", monopod_config(d))
         processes["nginx"] = pin(0, "/usr/sbin/nginx", "-c", nginx_config(d))
         processes["haproxy"] = pin(0, "/usr/sbin/haproxy", "-f", haproxy_config(d))
-        for port in PORTS.values():
-            wait_for(port)
-        tick_us = 1e6 / os.sysconf("SC_CLK_TCK")
-        print(f"{'scenario':<12} {'proxy':<8} {'us/request':>10} {'(min)':>8} {'rps':>8} {'rps/direct':>10} {'p99':>9}  ratio to the better peer, must")
-        for scenario in args.scenario or SCENARIOS:
-            path, connections, client_tls, _ = SCENARIOS[scenario]
-            results = {}
-            for _ in range(args.rounds):
-                order = ["direct", *PORTS]
-                random.shuffle(order)
-                for who in order:
-                    kind = kind_of(scenario)
-                    backend = BACKEND_H2 if kind in ("h2", "grpc") else BACKEND
-                    port = backend if who == "direct" else PORTS[who] + OFFSETS[kind]
-                    scheme = "https" if client_tls and who != "direct" else "http"
-                    before = cpu_ticks(processes[who].pid) if who != "direct" else 0
-                    requests, rps, bad, errors, p99 = load_h2(d, f"http://127.0.0.1:{port}{path}", connections, args.seconds, kind == "grpc") if kind in ("h2", "grpc") else load(
-                        f"{scheme}://127.0.0.1:{port}{path}", connections, args.seconds)
-                    used = cpu_ticks(processes[who].pid) - before if who != "direct" else 0
-                    if bad or errors:
-                        print(f"{scenario}: {who}: {bad} bad answers {errors}")
-                    results.setdefault(who, []).append((used * tick_us / max(requests, 1), rps, p99))
-            median = {who: statistics.median(r[0] for r in rows) for who, rows in results.items()}
-            direct = statistics.median(r[1] for r in results["direct"])
-            better = min(median["nginx"], median["haproxy"])
-            for who in ("direct", *PORTS):
-                rows = results[who]
-                rps = statistics.median(r[1] for r in rows)
-                note = f"{median[who] / better:.2f} <= 1.00" if who == "monopod" else ""
-                print(f"{scenario:<12} {who:<8} {median[who]:>10.1f} {min(r[0] for r in rows):>8.1f} {rps:>8.0f} {rps / direct:>10.2f} {rows[-1][2]:>9}  {note}", flush=True)
+        for who in ("monopod", "nginx", "haproxy"):
+            wait_for(PORTS[who])
+        for kind in NGHTTPX_KINDS:
+            processes[f"nghttpx-{kind}"] = pin(0, "nghttpx", f"--conf={nghttpx_config(d, kind)}")
+            wait_for(PORTS["nghttpx"] + OFFSETS[kind])
+        print(f"{'scenario':<12} {'proxy':<8} {'us/request':>10} {'(min)':>8} {'rps':>8} {'rps/direct':>10} {'p99':>9}  ratio, must")
+        # memory comes first: what load leaves in pools would serve the connections that it counts.
+        for name in args.scenario or ["memory", *SCENARIOS, *(row for row in rows.ROWS if row != "memory")]:
+            if name in SCENARIOS:
+                measure(name, d, processes, args)
+            else:
+                rows.ROWS[name](sys.modules[__name__], d, processes, args)
         with open("/proc/loadavg") as f:
             print(f"load average {f.read().split()[0]}")
     finally:
