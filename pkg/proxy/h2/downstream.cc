@@ -58,7 +58,7 @@ void H2Downstream::on_deadline() {
   if (has_users()) return arm(now + static_cast<std::uint64_t>(runtime_->config->spec.idle_timeout.count()));
   if (now < due) return arm(due);
   go_away();
-  if (idle()) return drive();
+  if (H2Core::idle()) return drive();
   end();
 }
 

@@ -25,9 +25,10 @@ class Downstream : public Pollable, public Timer {
   void on_timer() final;
   // The listener is gone or the worker ends: close when nothing is under way.
   virtual void on_drain() = 0;
-  // A new snapshot: what waits for a request notices if its listener is gone.
+  // A new snapshot: what waits for a request notices if its listener is gone, and holds the one before no longer.
   void on_update() {
     if (!slot_->current) on_drain();
+    else if (idle()) runtime_ = slot_->current;
   }
 
   // Ends it where its peer's certificate has been over for longer than the grace. False: nothing to do.
@@ -42,6 +43,8 @@ class Downstream : public Pollable, public Timer {
   virtual void on_established() = 0;
   virtual void drive() = 0;
   virtual void on_deadline() = 0;
+  // Nothing under way needs the snapshot it began with.
+  virtual bool idle() const { return false; }
   // No more of it: destroyed at the end of the turn.
   void close();
   bool closed() const { return closed_; }

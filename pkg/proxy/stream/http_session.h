@@ -35,6 +35,7 @@ class HttpSession final : public Pooled, public Downstream, private UpstreamUser
   void on_established() override;
   void drive() override;
   void on_deadline() override;
+  bool idle() const override { return established() && state_ == State::kReading && !exchange_; }
   // UpstreamUser, Waiter
   void on_upstream_ready() override { drive(); }
   void on_capacity() override;
