@@ -24,6 +24,7 @@
 #include "proxy/config/watch.h"
 #include "proxy/observe/explain.h"
 #include "proxy/observe/merge.h"
+#include "proxy_intercept.h"
 #include "sys/process_metrics.h"
 #include "sys/text_pages.h"
 
@@ -88,7 +89,9 @@ class ProxyControl final : public http::Handler {
   }
 
   Result<> apply(const proxy::Loaded& loaded) {
+    for (const proxy::InterceptionSpec& spec : loaded.snapshot->interceptions) TRY(intercept_spec(spec));
     if (Result<> applied = proxy_.apply(loaded.snapshot); !applied) return fail(Error(applied.error()).with(command_.config));
+    TRY(interceptions_.apply(loaded.snapshot->interceptions));  // who is redirected finds the listener there
     // The file's tree is several times what is kept of it, and by then the snapshot before is gone as well.
     proxy_.on_workers([](proxy::Worker&) {}, [executor = executor_] { async::asio::post(executor, [] { ::malloc_trim(0); }); });
     return {};
@@ -212,6 +215,7 @@ class ProxyControl final : public http::Handler {
   async::Time& time_;
   proxy::Proxy& proxy_;
   proxy::FileWatch& watch_;
+  Interceptions interceptions_;
   Duration drain_;
   std::int64_t rejected_ = 0;
   std::string last_error_;       // of the configuration as it stands; empty: it is in use

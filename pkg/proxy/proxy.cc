@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include "base/strings.h"
+#include "sys/namespaces.h"
 
 namespace monopod::proxy {
 namespace {
@@ -16,6 +17,16 @@ class SeededOnce final : public Rng {
  private:
   SeededRng inner_;
 };
+
+Result<sys::Fd> open_listener(const ListenerConfig& config, bool reuse_port) {
+  if (!config.netns) return listen_on(config.address, reuse_port);
+  sys::Fd out;
+  TRY(sys::run_in_network_namespace(config.netns.get(), [&]() -> Result<> {
+    TRY_ASSIGN(out, listen_on(config.address, reuse_port));
+    return {};
+  }));
+  return out;
+}
 
 }  // namespace
 
@@ -58,11 +69,11 @@ Result<> Proxy::apply(std::shared_ptr<const Snapshot> snapshot) {
   std::set<std::string> addresses;
   for (std::size_t i = 0; i < snapshot->listeners.size(); ++i) {
     const ListenerConfig& config = *snapshot->listeners[i];
-    std::string address = config.address.format();
+    std::string address = config.key();
     for (Update& update : updates) {
       sys::Fd fd;
       if (!addresses_.contains(address)) {
-        TRY_ASSIGN(fd, options_.open ? options_.open(config) : listen_on(config.address, updates.size() > 1));
+        TRY_ASSIGN(fd, options_.open ? options_.open(config) : open_listener(config, updates.size() > 1));
       }
       update.sockets.push_back(std::move(fd));
     }

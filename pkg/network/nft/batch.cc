@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "base/strings.h"
+#include "network/nft/values.h"
 
 namespace monopod::network::nft {
 namespace {
@@ -17,10 +18,6 @@ constexpr std::size_t kElementsPerMessage = 300;  // at most ~150 bytes each: un
 constexpr std::uint32_t kVerdictType = 0xFFFFFF00U;
 // nft(8) keeps byte orders in the set's user data (type, length, value); without them it misprints integers.
 constexpr std::uint8_t kHostByteOrderKey[] = {0, 4, 1, 0, 0, 0};
-
-std::span<const std::uint8_t> bytes_of(std::string_view text) {
-  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
-}
 
 nfgenmsg head_of(std::uint8_t family, std::uint16_t resource) {
   nfgenmsg head{};
@@ -36,11 +33,6 @@ void put_verdict(netlink::Writer& w, const Verdict& verdict) {
   netlink::Nest nest(w, NFTA_DATA_VERDICT);
   w.put_be32(NFTA_VERDICT_CODE, static_cast<std::uint32_t>(verdict.code));
   if (!verdict.chain.empty()) w.put_string(NFTA_VERDICT_CHAIN, verdict.chain);
-}
-
-void put_value(netlink::Writer& w, std::uint16_t attribute, std::string_view value) {
-  netlink::Nest nest(w, attribute);
-  w.put(NFTA_DATA_VALUE, bytes_of(value));
 }
 
 void put_element(netlink::Writer& w, const Element& element) {
@@ -77,7 +69,7 @@ std::string key_number(std::uint32_t host_order) { return {reinterpret_cast<cons
 void Batch::begin(std::uint16_t message, std::uint16_t flags, std::string what) {
   // Sequences are the step's number, moved to the socket's own by commit().
   writer_.begin(type_of(message), static_cast<std::uint16_t>(NLM_F_REQUEST | flags), static_cast<std::uint32_t>(steps_.size()));
-  writer_.header(head_of(NFPROTO_IPV4, 0));
+  writer_.header(head_of(static_cast<std::uint8_t>(family_), 0));
   steps_.push_back(std::move(what));
 }
 

@@ -1,5 +1,5 @@
 // nf_tables over nfnetlink: one transaction of table, chain, set, element and rule messages; rules are lists of
-// expressions over 32-bit registers (linux/netfilter/nf_tables.h). Family is ip (IPv4) throughout.
+// expressions over 32-bit registers (linux/netfilter/nf_tables.h). Family is ip (IPv4) unless a batch says otherwise.
 #pragma once
 
 #include <chrono>
@@ -78,7 +78,11 @@ class Rule {
 
   Rule& ip_source(const Cidr& cidr, bool equal = true);
   Rule& ip_destination(const Cidr& cidr, bool equal = true);
+  // Of a table of family ip6.
+  Rule& ip6_destination(const Cidr& cidr);
   Rule& protocol_is(Protocol protocol);
+  Rule& destination_port_is(std::uint16_t port);
+  Rule& user_is(std::uint32_t uid);  // whose socket sent it: output only
   Rule& destination_is_local();
   Rule& input_interface(std::string_view name, bool equal = true);
   Rule& output_interface(std::string_view name, bool equal = true);
@@ -96,6 +100,7 @@ class Rule {
   Rule& update_set(Reg key, std::string_view set);
 
   Rule& destination_nat(Reg ip, Reg port);
+  Rule& redirect(std::uint16_t port);  // to this namespace's own port
   Rule& masquerade();
   Rule& reject();  // ICMP port unreachable: connect() fails at once with ECONNREFUSED
   Rule& reject_with_reset();  // after protocol_is(kTcp)
@@ -115,7 +120,8 @@ class Rule {
 // Collects messages, then commits them all or none.
 class Batch {
  public:
-  explicit Batch(std::string table) : table_(std::move(table)) {}
+  enum class Family : std::uint8_t { kIp = 2, kIp6 = 10 };  // NFPROTO_IPV4, NFPROTO_IPV6
+  explicit Batch(std::string table, Family family = Family::kIp) : table_(std::move(table)), family_(family) {}
 
   void add_table();
   void delete_table();
@@ -141,6 +147,7 @@ class Batch {
   void put_elements(std::uint16_t message, std::uint16_t flags, std::string_view set, std::uint32_t set_id, const std::vector<Element>& elements);
 
   std::string table_;
+  Family family_;
   netlink::Writer writer_;
   std::vector<std::string> steps_;  // what each message does, for error texts
   std::uint32_t set_id_ = 0;

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "network/nft/batch.h"
+#include "network/nft/values.h"
 
 namespace monopod::network::nft {
 namespace {
@@ -19,15 +20,6 @@ std::uint32_t number(Reg reg) { return static_cast<std::uint32_t>(reg); }
 constexpr std::uint32_t kSourceOffset = 12;  // in the IPv4 header
 constexpr std::uint32_t kDestinationOffset = 16;
 constexpr Reg kScratch = Reg::k7;
-
-std::span<const std::uint8_t> bytes_of(std::string_view text) {
-  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
-}
-
-void put_value(Writer& w, std::uint16_t attribute, std::string_view value) {
-  Nest nest(w, attribute);
-  w.put(NFTA_DATA_VALUE, bytes_of(value));
-}
 
 std::function<void(Writer&)> payload(std::uint32_t base, std::uint32_t offset, std::uint32_t size, Reg to) {
   return [=](Writer& w) {
@@ -104,6 +96,27 @@ Rule& Rule::compare_cidr(std::uint32_t offset, const Cidr& cidr, bool equal) {
 
 Rule& Rule::ip_source(const Cidr& cidr, bool equal) { return compare_cidr(kSourceOffset, cidr, equal); }
 Rule& Rule::ip_destination(const Cidr& cidr, bool equal) { return compare_cidr(kDestinationOffset, cidr, equal); }
+
+Rule& Rule::ip6_destination(const Cidr& cidr) {
+  constexpr std::uint32_t kOffset = 24;  // in the IPv6 header
+  add("payload", payload(NFT_PAYLOAD_NETWORK_HEADER, kOffset, 16, Reg::k0));
+  std::string mask(16, '\0');
+  for (std::size_t bit = 0; bit < cidr.prefix_bits; ++bit) mask[bit / 8] = static_cast<char>(mask[bit / 8] | 0x80 >> bit % 8);
+  if (cidr.prefix_bits < 128) add("bitwise", bitwise(Reg::k0, mask, std::string(16, '\0')));
+  return add("cmp", compare(Reg::k0, true, key_ip(cidr.address)));
+}
+
+Rule& Rule::destination_port_is(std::uint16_t port) {
+  return load_destination_port(kScratch).add("cmp", compare(kScratch, true, key_port(port).substr(0, 2)));
+}
+
+Rule& Rule::user_is(std::uint32_t uid) {
+  add("meta", [](Writer& w) {
+    w.put_be32(NFTA_META_DREG, number(kScratch));
+    w.put_be32(NFTA_META_KEY, NFT_META_SKUID);
+  });
+  return add("cmp", compare(kScratch, true, key_number(uid)));
+}
 
 Rule& Rule::protocol_is(Protocol protocol) {
   return load_protocol(kScratch).add("cmp", compare(kScratch, true, std::string(1, static_cast<char>(protocol))));
@@ -198,6 +211,11 @@ Rule& Rule::destination_nat(Reg ip, Reg port) {
     w.put_be32(NFTA_NAT_REG_ADDR_MIN, number(ip));
     w.put_be32(NFTA_NAT_REG_PROTO_MIN, number(port));
   });
+}
+
+Rule& Rule::redirect(std::uint16_t port) {
+  load_immediate(Reg::k0, key_port(port).substr(0, 2));
+  return add("redir", [](Writer& w) { w.put_be32(NFTA_REDIR_REG_PROTO_MIN, number(Reg::k0)); });
 }
 
 Rule& Rule::masquerade() {

@@ -92,6 +92,8 @@ void read_access_log(MapReader& map, AccessLogSpec& out) {
 void read_listener(MapReader& map, ListenerSpec& out, Files& files) {
   out.name = map.required_text("name");
   out.address = map.required_text("address");
+  out.netns = map.text("netns");
+  out.intercepts = map.boolean("intercepts", false);
   out.protocol = static_cast<ListenerSpec::Protocol>(map.choice("protocol", {"http", "tcp"}));
   map.map("tls", [&](MapReader& tls) { read_server_tls(tls, out.tls.emplace(), files); });
   out.proxy_protocol = map.boolean("proxy_protocol", false);
@@ -138,7 +140,9 @@ void read_health_check(MapReader& map, HealthCheckSpec& out) {
 
 void read_cluster(MapReader& map, ClusterSpec& out, Files& files) {
   out.name = map.required_text("name");
-  read_endpoints(map, out);
+  out.original_destination = map.boolean("original_destination", false);
+  out.netns = map.text("netns");
+  if (!out.original_destination) read_endpoints(map, out);
   out.balancer = static_cast<ClusterSpec::Balancer>(map.choice("balancer", {"round_robin", "least_request", "ewma", "random", "ring_hash", "maglev"}));
   out.connect_timeout = map.duration("connect_timeout", out.connect_timeout);
   out.idle_timeout = map.duration("idle_timeout", out.idle_timeout);
@@ -198,6 +202,32 @@ void complete_dns(DnsSpec& dns, Files& files) {
   if (dns.hosts.empty()) dns.hosts = files.read_if_there("/etc/hosts");
 }
 
+std::vector<std::uint32_t> read_numbers(MapReader& map, std::string_view key, std::uint32_t max) {
+  std::vector<std::uint32_t> out;
+  const json::Value* list = map.find(key);
+  if (list == nullptr) return out;
+  bool good = list->is_array();
+  if (good)
+    for (const json::Value& item : list->get_array()) {
+      good = good && item.is_int64() && item.get_int64() >= 0 && item.get_int64() <= max;
+      if (good) out.push_back(static_cast<std::uint32_t>(item.get_int64()));
+    }
+  if (!good) map.fail_at(key, cat("want a list of numbers up to ", max));
+  return out;
+}
+
+void read_interception(MapReader& map, InterceptionSpec& out) {
+  out.netns = map.required_text("netns");
+  out.inbound_port = static_cast<std::uint16_t>(map.number("inbound_port", 0, 1, 65535));
+  out.outbound_port = static_cast<std::uint16_t>(map.number("outbound_port", 0, 1, 65535));
+  map.map("exclude", [&](MapReader& exclude) {
+    out.inbound_ports_excluded = read_numbers(exclude, "inbound_ports", 65535);
+    out.outbound_ports_excluded = read_numbers(exclude, "outbound_ports", 65535);
+    out.uids_excluded = read_numbers(exclude, "uids", UINT32_MAX);
+    out.cidrs_excluded = exclude.texts("cidrs");
+  });
+}
+
 }  // namespace
 
 std::string locate(std::string_view yaml, std::string_view path, std::string_view why) {
@@ -212,6 +242,7 @@ Result<ParsedFile> parse_config(std::string_view yaml, const ReadFile& read) {
   Files files(read);
   ParsedFile out;
   MapReader root(tree, "", error);
+  root.list("interceptions", [&](MapReader& map) { read_interception(map, out.spec.interceptions.emplace_back()); });
   root.list("listeners", [&](MapReader& map) { read_listener(map, out.spec.listeners.emplace_back(), files); });
   root.list("clusters", [&](MapReader& map) { read_cluster(map, out.spec.clusters.emplace_back(), files); });
   DnsSpec dns;

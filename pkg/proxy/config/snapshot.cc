@@ -9,6 +9,7 @@
 #include "proxy/filters/filters.h"
 #include "proxy/limits.h"
 #include "proxy/upstream/hash_table.h"
+#include "sys/namespaces.h"
 
 namespace monopod::proxy {
 namespace {
@@ -50,6 +51,13 @@ struct Compiler {
     if (out.dns_servers.empty()) refuse(cat(path, ".endpoints"), "there are names, and no DNS server: set dns.servers");
   }
 
+  sys::Fd open_netns(const std::string& file, const std::string& path) {
+    if (file.empty()) return {};
+    Result<sys::Fd> fd = sys::open_namespace(file);
+    if (!fd) refuse(cat(path, ".netns"), fd.error().message());
+    return fd ? std::move(*fd) : sys::Fd();
+  }
+
   std::shared_ptr<const ClusterConfig> cluster(const ClusterSpec& spec, const std::string& path) {
     if (previous != nullptr)
       for (const auto& old : previous->clusters)
@@ -57,6 +65,8 @@ struct Compiler {
     auto out = std::make_shared<ClusterConfig>();
     out->spec = spec;
     if (!is_plain_name(spec.name)) refuse(cat(path, ".name"), "a name is printable, without quotes and backslashes");
+    out->netns = open_netns(spec.netns, path);
+    if (spec.original_destination && spec.health_check) refuse(cat(path, ".health_check"), "goes with endpoints, and there are none");
     if (spec.endpoints.size() > kEndpointsMax) refuse(cat(path, ".endpoints"), cat("more than ", kEndpointsMax));
     for (std::size_t i = 0; i < spec.endpoints.size() && !error; ++i) endpoint(*out, spec.endpoints[i], cat(path, ".endpoints[", i, "]"));
     if (out->names.empty()) out->hash_table = make_hash_table(spec.balancer, spec.endpoints);
@@ -107,6 +117,7 @@ struct Compiler {
     Result<Address> address = Address::parse(spec.address);
     if (address) out->address = *address;
     else refuse(cat(path, ".address"), address.error().message());
+    out->netns = open_netns(spec.netns, path);
     if (spec.tls) tls(*out, path);
     if (spec.protocol == ListenerSpec::Protocol::kTcp) {
       tcp(*out, path);
@@ -159,6 +170,7 @@ struct Compiler {
     out->version = previous == nullptr ? 1 : previous->version + 1;
     out->admin_socket = spec.admin_socket;
     out->shared = shared = previous == nullptr ? std::make_shared<Shared>() : previous->shared;
+    out->interceptions = spec.interceptions;
     if (spec.clusters.size() > kClustersMax) refuse("clusters", cat("more than ", kClustersMax));
     if (spec.listeners.size() > kListenersMax) refuse("listeners", cat("more than ", kListenersMax));
     for (std::size_t i = 0; i < spec.clusters.size() && !error; ++i) {
@@ -178,7 +190,7 @@ struct Compiler {
       std::string path = cat("listeners[", i, "]");
       if (!names.insert(spec.listeners[i].name).second) refuse(cat(path, ".name"), cat("\"", spec.listeners[i].name, "\" is the name of two listeners"));
       out->listeners.push_back(listener(spec.listeners[i], path));
-      if (!error && !addresses.insert(out->listeners.back()->address.format()).second) refuse(cat(path, ".address"), cat(spec.listeners[i].address, " is the address of two listeners"));
+      if (!error && !addresses.insert(out->listeners.back()->key()).second) refuse(cat(path, ".address"), cat(spec.listeners[i].address, " is the address of two listeners"));
     }
     return out;
   }

@@ -280,6 +280,8 @@ struct ListenerSpec {
   enum class Protocol : std::uint8_t { kHttp, kTcp };
   std::string name{};
   std::string address{};  // "127.0.0.1:80", "[::]:80"
+  std::string netns{};    // file of the network namespace to listen in; empty: the proxy's own
+  bool intercepts = false;  // connections are redirected here; one whose original destination is not known is closed
   Protocol protocol = Protocol::kHttp;
   std::optional<ServerTlsSpec> tls{};
   bool proxy_protocol = false;  // every connection begins with a PROXY header, v1 or v2
@@ -332,6 +334,8 @@ struct OutlierSpec {
 };
 
 struct ClusterSpec {
+  bool original_destination = false;  // there are no endpoints: each connection goes where it was going (ListenerSpec::intercepts)
+  std::string netns{};                // file of the network namespace to connect from; empty: the proxy's own
   enum class Balancer : std::uint8_t { kRoundRobin, kLeastRequest, kEwma, kRandom, kRingHash, kMaglev };
   std::string name{};
   std::vector<EndpointSpec> endpoints{};
@@ -360,7 +364,17 @@ struct TracingSpec {
   bool operator==(const TracingSpec&) const = default;
 };
 
+// Redirect rules in a pod's network namespace, set by whoever runs the proxy (network/intercept.h).
+struct InterceptionSpec {
+  std::string netns{};
+  std::uint16_t inbound_port = 0, outbound_port = 0;  // of listeners there; 0: none
+  std::vector<std::uint32_t> inbound_ports_excluded{}, outbound_ports_excluded{}, uids_excluded{};
+  std::vector<std::string> cidrs_excluded{};
+  bool operator==(const InterceptionSpec&) const = default;
+};
+
 struct Spec {
+  std::vector<InterceptionSpec> interceptions{};
   std::vector<ListenerSpec> listeners{};
   std::vector<ClusterSpec> clusters{};
   std::string admin_socket{};  // empty: none

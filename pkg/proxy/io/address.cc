@@ -1,8 +1,12 @@
 #include "proxy/io/address.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 
+#include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "base/strings.h"
@@ -81,6 +85,34 @@ Result<sys::Fd> listen_on(const Address& address, bool reuse_port) {
   if (reuse_port) ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
   if (::bind(fd.get(), address.get(), address.size) != 0 || ::listen(fd.get(), 4096) != 0) return fail_errno(what);
   return fd;
+}
+
+Result<Address> original_destination(int fd) {
+  constexpr int kOriginalDst = 80;  // SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST
+  Address local, out;
+  local.size = sizeof local.storage;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&local.storage), &local.size) != 0) return fail_errno("original destination");
+  out.size = local.is_v6() ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
+  bool mapped = local.is_v6() && IN6_IS_ADDR_V4MAPPED(&as_v6(local.storage).sin6_addr);
+  if (mapped) out.size = sizeof(sockaddr_in);
+  if (::getsockopt(fd, local.is_v6() && !mapped ? SOL_IPV6 : SOL_IP, kOriginalDst, &out.storage, &out.size) != 0) return fail_errno("original destination");
+  unsigned char a[16], b[16];
+  out.copy_ip(a);
+  local.copy_ip(b);
+  if (out.port() == local.port() && std::memcmp(a, b, sizeof a) == 0) return fail(Code::kNotFound, "original destination: not redirected");
+  return out;
+}
+
+Result<sys::Fd> make_socket(int family, int namespace_fd) {
+  auto make = [family] { return sys::Fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); };
+  sys::Fd own(namespace_fd < 0 ? -1 : ::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  if (namespace_fd >= 0 && (!own || ::setns(namespace_fd, CLONE_NEWNET) != 0)) return fail_errno("enter network namespace");
+  sys::Fd out = make();
+  int failed = errno;
+  if (namespace_fd >= 0 && ::setns(own.get(), CLONE_NEWNET) != 0) std::abort();  // all that follows would happen in somebody else's network
+  errno = failed;
+  if (!out) return fail_errno("socket");
+  return out;
 }
 
 }  // namespace monopod::proxy

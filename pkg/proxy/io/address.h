@@ -29,4 +29,9 @@ struct Address {
 // reuse_port: several sockets share the address, one per worker. kAlreadyExists, kPermissionDenied and so on, as bind(2) says.
 Result<sys::Fd> listen_on(const Address& address, bool reuse_port);
 
+// Where a redirected connection was going (SO_ORIGINAL_DST, of either family). kNotFound: it was not redirected.
+Result<Address> original_destination(int fd);
+// A TCP socket in the network namespace; 0 <= namespace_fd, else the thread's own. The thread is back in its own when this returns.
+Result<sys::Fd> make_socket(int family, int namespace_fd);
+
 }  // namespace monopod::proxy

@@ -22,12 +22,13 @@ Downstream::Downstream(const Downstream& carrier, std::shared_ptr<StreamPeer> st
     : worker_(carrier.worker_), slot_(carrier.slot_), runtime_(slot_->current), stats_(runtime_->stats), remote_(carrier.remote_), step_(Step::kEstablished), counted_(false) {
   peer_ = carrier.peer_;
   client_text_ = carrier.client_text_;
+  original_ = carrier.original_;
   socket_.adopt(std::move(stream), carrier.socket_.tls());
   worker_.add(*this);
 }
 
 Downstream::Downstream(Downstream& from)
-    : worker_(from.worker_), slot_(from.slot_), runtime_(from.runtime_), stats_(from.stats_), remote_(from.remote_), peer_(std::move(from.peer_)), step_(Step::kEstablished) {
+    : worker_(from.worker_), slot_(from.slot_), runtime_(from.runtime_), stats_(from.stats_), remote_(from.remote_), original_(from.original_), peer_(std::move(from.peer_)), step_(Step::kEstablished) {
   socket_.take(from.socket_);
   ++slot_->connections;
   stats_->connections_active.add();

@@ -21,6 +21,7 @@ class Downstream : public Pollable, public Timer {
   ~Downstream() override;
 
   void start();
+  void set_original(const Address& address) { original_ = std::make_shared<const Address>(address); }
   void on_ready(std::uint32_t events) final;
   void on_timer() final;
   // The listener is gone or the worker ends: close when nothing is under way.
@@ -62,6 +63,7 @@ class Downstream : public Pollable, public Timer {
   std::shared_ptr<ListenerStats> stats_;
   Socket socket_;
   Address remote_;
+  std::shared_ptr<const Address> original_;  // where it was going, if it was redirected here
   std::shared_ptr<PeerIdentity> peer_;  // null: none shown
 
  private:

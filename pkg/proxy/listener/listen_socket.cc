@@ -45,6 +45,13 @@ void ListenSocket::accept_one(sys::Fd fd, const Address& remote) {
     runtime.stats->overloaded.add();
     return;  // closed
   }
+  std::optional<Address> original;
+  if (runtime.config->spec.intercepts) {
+    Result<Address> found = original_destination(fd.get());
+    // Somebody connected to the proxy itself: it would go round in a circle.
+    if (!found) return log::debug("connection was not redirected", {{"listener", runtime.config->spec.name}, {"peer", remote.format()}, {"why", found.error()}});
+    original = *found;
+  }
   int one = 1;
   ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   bool http = runtime.config->spec.protocol == ListenerSpec::Protocol::kHttp;
@@ -52,6 +59,7 @@ void ListenSocket::accept_one(sys::Fd fd, const Address& remote) {
   if (http) downstream.reset(new (worker_.blocks()) HttpSession(worker_, slot_, std::move(fd), remote));
   else downstream = std::make_unique<TcpSession>(worker_, slot_, std::move(fd), remote);
   Downstream* owned = downstream.release();  // closes itself, by retire()
+  if (original) owned->set_original(*original);
   owned->start();
 }
 

@@ -204,7 +204,7 @@ void Worker::apply(Update update) {
   std::unordered_map<std::string, std::unique_ptr<ListenSocket>> kept;
   for (std::size_t i = 0; i < update.snapshot->listeners.size(); ++i) {
     const auto& config = update.snapshot->listeners[i];
-    std::string address = config->address.format();
+    std::string address = config->key();
     std::unique_ptr<ListenSocket> socket;
     if (auto found = sockets_.find(address); found != sockets_.end()) {
       socket = std::move(found->second);

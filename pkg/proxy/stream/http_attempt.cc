@@ -26,7 +26,7 @@ void HttpSession::attempt() {
   Exchange& e = *exchange_;
   Cluster& cluster = *e.cluster;
   const ClusterSpec& spec = cluster.config().spec;
-  e.endpoint = cluster.pick(e.hash, e.fresh ? nullptr : e.endpoint.get());
+  e.endpoint = cluster.pick(e.hash, e.fresh ? nullptr : e.endpoint.get(), original_.get());
   if (e.endpoint == nullptr && cluster.awaits_names() && cluster.wait(*this)) {
     e.phase = Exchange::Phase::kCapacity;
     return rearm();

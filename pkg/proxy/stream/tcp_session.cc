@@ -54,7 +54,7 @@ bool TcpSession::choose() {
 }
 
 bool TcpSession::connect() {
-  endpoint_ = cluster_->pick(worker_.rng().next(), endpoint_.get());
+  endpoint_ = cluster_->pick(worker_.rng().next(), endpoint_.get(), original_.get());
   if (endpoint_ == nullptr && cluster_->awaits_names() && cluster_->wait(*this)) {
     phase_ = Phase::kCapacity;
     return false;

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "proxy/h2/upstream.h"
+#include "proxy/limits.h"
 #include "proxy/listener/worker.h"
 #include "proxy/upstream/hash_table.h"
 
@@ -72,6 +73,32 @@ void Cluster::set_endpoints(const std::vector<EndpointAddress>& wanted) {
   arrange();
   worker_.endpoints_changed(*this);
   for (std::size_t left = waiting_.size(); left > 0 && !waiting_.empty(); --left) wake_waiter();
+}
+
+Endpoint* Cluster::pick(std::uint64_t hash, const Endpoint* not_this, const Address* original) {
+  if (!config_->spec.original_destination) return pick(hash, not_this);
+  if (original == nullptr) return nullptr;
+  std::string label = original->format();
+  auto known = by_address_.find(label);
+  if (known == by_address_.end()) {
+    if (endpoints_.size() >= kOriginalDestinationsMax) forget_unused();
+    if (endpoints_.size() >= kOriginalDestinationsMax) return nullptr;
+    Endpoint& made = *endpoints_.emplace_back(std::make_unique<Endpoint>());
+    made.address = *original;
+    made.label = label;
+    known = by_address_.emplace(std::move(label), &made).first;
+  }
+  known->second->picked_ms = worker_.now_ms();
+  return known->second;
+}
+
+// Those that nobody can hold any more: a request that is between two attempts holds one without being counted.
+void Cluster::forget_unused() {
+  std::erase_if(by_address_, [this](const auto& entry) {
+    const Endpoint* e = entry.second;
+    return e->active == 0 && e->idle.empty() && e->http2.empty() && e->picked_ms + kOriginalDestinationIdleMs < worker_.now_ms();
+  });
+  std::erase_if(endpoints_, [this](const auto& e) { return !by_address_.contains(e->label); });
 }
 
 UpstreamConnection* Cluster::take(Endpoint& endpoint, bool fresh, std::optional<std::string>& failed) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/rng.h"
@@ -37,6 +38,7 @@ struct Endpoint {
   std::uint64_t since_ms = 0;          // new or well again since; 0: from the begin
   double latency_ms = 0;               // moving average with peaks
   std::uint64_t latency_at_ms = 0;
+  std::uint64_t picked_ms = 0;         // by original destination: last
   std::vector<UpstreamConnection*> idle;  // the freshest last
   std::vector<H2Upstream*> http2;         // that live; they retire themselves
   KeptSession session;                    // of TLS, to be resumed
@@ -102,6 +104,8 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   // hash: of the request, for hash balancers; else a number at random. not_this: tried and failed; another one where there is. Where none is
   // available all count as if they were: an outage is not made worse by a verdict. Null: no endpoints.
   Endpoint* pick(std::uint64_t hash, const Endpoint* not_this);
+  // The same; of a cluster by original destination, the one at original (null: none). Null where too many are in use.
+  Endpoint* pick(std::uint64_t hash, const Endpoint* not_this, const Address* original);
   // An idle connection of the endpoint, or a new one that begins to connect. Null: limits.connections is reached. failed: the connection cannot even
   // be begun.
   UpstreamConnection* take(Endpoint& endpoint, bool fresh, std::optional<std::string>& failed);
@@ -137,6 +141,7 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   void drain();
 
  private:
+  void forget_unused();
   struct Level {
     std::uint32_t number = 0;
     std::vector<Endpoint*> members;
@@ -168,6 +173,7 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   std::vector<Level> levels_;
   std::vector<std::uint16_t> hash_table_;  // of a cluster with names
   std::uint64_t assessed_ms_ = 0;
+  std::unordered_map<std::string, Endpoint*> by_address_;  // by original destination
   std::vector<Waiter*> waiting_;  // the oldest first
   std::vector<UpstreamConnection*> shaken_;
   std::uint32_t connections_ = 0, requests_ = 0, retries_ = 0;

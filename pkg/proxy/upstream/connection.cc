@@ -31,8 +31,7 @@ UpstreamConnection::~UpstreamConnection() {
 
 Result<> UpstreamConnection::connect() {
   const Address& to = endpoint_.address;
-  sys::Fd fd(::socket(to.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return fail_errno("socket");
+  TRY_ASSIGN(sys::Fd fd, make_socket(to.storage.ss_family, cluster_->config().netns.get()));
   int one = 1;
   ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   if (::connect(fd.get(), to.get(), to.size) != 0 && errno != EINPROGRESS) return fail_errno("connect");
