@@ -37,11 +37,8 @@ struct ClusterConfig {
   std::vector<Address> dns_servers;         // of a cluster with names
   std::vector<std::uint16_t> hash_table;    // ring hash and maglev: endpoint by slot; of a cluster without names
   std::shared_ptr<http::TlsClient> tls;     // null: plain
-<<<<<<< HEAD
   std::shared_ptr<const Revocations> revocations;  // null: none
-=======
   sys::Fd netns;                            // of spec.netns
->>>>>>> c7d6864 (proxy, network: take over a pod's connections inside its network namespace)
 };
 
 struct ListenerConfig {
@@ -63,13 +60,10 @@ struct Snapshot {
   std::vector<std::shared_ptr<const ListenerConfig>> listeners;
   std::vector<std::shared_ptr<const ClusterConfig>> clusters;
   std::string admin_socket;
-<<<<<<< HEAD
   std::optional<TracingSpec> tracing;
   std::size_t tracing_cluster = kNoCluster;
   std::shared_ptr<Shared> shared;  // from snapshot to snapshot
-=======
   std::vector<InterceptionSpec> interceptions;
->>>>>>> c7d6864 (proxy, network: take over a pod's connections inside its network namespace)
 };
 
 // previous: what did not change is taken over from it, compiled; may be null. error: which field, and why.

@@ -96,7 +96,7 @@ Endpoint* Cluster::pick(std::uint64_t hash, const Endpoint* not_this, const Addr
 void Cluster::forget_unused() {
   std::erase_if(by_address_, [this](const auto& entry) {
     const Endpoint* e = entry.second;
-    return e->active == 0 && e->idle.empty() && e->http2.empty() && e->picked_ms + kOriginalDestinationIdleMs < worker_.now_ms();
+    return e->active == 0 && e->pins == 0 && e->connections == 0 && e->picked_ms + kOriginalDestinationIdleMs < worker_.now_ms();
   });
   std::erase_if(endpoints_, [this](const auto& e) { return !by_address_.contains(e->label); });
 }
