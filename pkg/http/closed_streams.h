@@ -18,10 +18,11 @@ class ClosedStreams {
     if (reset_.size() < kResetMax) reset_.push_back(id);
     else reset_[reset_at_++ % kResetMax] = id;
   }
-  // Of HEADERS or DATA for a stream of the peer's that is not open.
+  bool is_new(std::int32_t id) const { return id > last_; }
+  // Of HEADERS for a stream of the peer's that is not open.
   enum class Verdict : std::uint8_t { kNew, kLate, kClosed, kPassedOver };
   Verdict judge(std::int32_t id) const {
-    if (id > last_) return Verdict::kNew;
+    if (is_new(id)) return Verdict::kNew;
     if (std::ranges::find(reset_, id) != reset_.end()) return Verdict::kLate;
     return std::ranges::find(ended_, id) != ended_.end() ? Verdict::kClosed : Verdict::kPassedOver;
   }

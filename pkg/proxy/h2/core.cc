@@ -39,8 +39,8 @@ struct H2Core::Callbacks {
 
   static int begin_frame(nghttp2_session*, const nghttp2_frame_hd* head, void* user) {
     H2Core& c = self(user);
-    bool of_message = head->type == NGHTTP2_HEADERS || head->type == NGHTTP2_DATA;
-    if (of_message && c.side_ == Side::kServer && head->stream_id % 2 == 1 && c.find(head->stream_id) == nullptr) c.judge_late(head->stream_id);
+    bool known = head->type != NGHTTP2_HEADERS || c.side_ == Side::kClient || head->stream_id % 2 == 0 || c.closed_.is_new(head->stream_id);
+    if (!known && c.find(head->stream_id) == nullptr) c.judge_late(head->stream_id);
     return 0;
   }
 
@@ -273,7 +273,7 @@ bool H2Core::over_budget(const nghttp2_frame& frame) {
   return control && !controls_.spend(mono(host_.now_ms()));
 }
 
-// A frame of a message for a stream that is not open; nghttp2 sees to those that were never opened.
+// A head for a stream that is not open; nghttp2 sees to those that were never opened, and to DATA.
 void H2Core::judge_late(std::int32_t id) {
   using Verdict = http::ClosedStreams::Verdict;
   Verdict verdict = closed_.judge(id);

@@ -110,9 +110,9 @@ class H2Core {
   std::uint64_t moved_ms_ = 0, heard_ms_ = 0;
 };
 
-// nghttp2 does not write through these pointers.
-inline nghttp2_nv h2_field(std::string_view name, std::string_view value) {
-  return {reinterpret_cast<std::uint8_t*>(const_cast<char*>(name.data())), reinterpret_cast<std::uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE};
+// nghttp2 does not write through these pointers. flags: NGHTTP2_NV_FLAG_NO_COPY_* for what is a literal, in lower case.
+inline nghttp2_nv h2_field(std::string_view name, std::string_view value, std::uint8_t flags = NGHTTP2_NV_FLAG_NONE) {
+  return {reinterpret_cast<std::uint8_t*>(const_cast<char*>(name.data())), reinterpret_cast<std::uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(), flags};
 }
 
 }  // namespace monopod::proxy

@@ -64,7 +64,7 @@ void H2Downstream::on_deadline() {
 
 void H2Downstream::on_request(const std::shared_ptr<H2Stream>& stream) {
   if (!slot_->current || !slot_->current->config->routes) return reset(*stream, NGHTTP2_REFUSED_STREAM);
-  runtime_ = slot_->current;
+  if (runtime_ != slot_->current) runtime_ = slot_->current;
   auto* session = new (worker_.blocks()) HttpSession(*this, stream);  // closes itself, by retire()
   stream->set_user(session);
   session->begin_stream();

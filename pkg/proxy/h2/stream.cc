@@ -10,6 +10,7 @@
 namespace monopod::proxy {
 namespace {
 
+constexpr std::uint8_t kLiteral = NGHTTP2_NV_FLAG_NO_COPY_NAME;
 constexpr std::size_t kFieldOverhead = 32;  // RFC 9113 section 6.5.2
 
 // What a head of HTTP/1 says about its connection has no place in a frame (RFC 9113 section 8.2.2).
@@ -37,12 +38,12 @@ bool H2Stream::send_head(const Head& head, const HeadEdits& edits, std::string_v
   char status[4];
   if (server) {
     std::to_chars(status, status + sizeof status, head.status);
-    fields.push_back(h2_field(":status", {status, 3}));
+    fields.push_back(h2_field(":status", {status, 3}, kLiteral));
   } else {
-    fields.push_back(h2_field(":method", head.method));
-    fields.push_back(h2_field(":scheme", core_->socket().tls() ? "https" : "http"));
-    fields.push_back(h2_field(":path", target));
-    fields.push_back(h2_field(":authority", edits.find(head, "host")));
+    fields.push_back(h2_field(":method", head.method, kLiteral));
+    fields.push_back(h2_field(":scheme", core_->socket().tls() ? "https" : "http", kLiteral | NGHTTP2_NV_FLAG_NO_COPY_VALUE));
+    fields.push_back(h2_field(":path", target, kLiteral));
+    fields.push_back(h2_field(":authority", edits.find(head, "host"), kLiteral));
     to_head_ = head.method == "HEAD";
   }
   edits.each(head, [&](std::string_view name, std::string_view value, FieldName id) {

@@ -27,13 +27,19 @@ void append_number(std::string& out, std::uint64_t n) {
   out.append(text, std::to_chars(text, text + sizeof text, n).ptr);
 }
 
+constexpr std::array<bool, 256> kEscaped = [] {
+  std::array<bool, 256> out{};
+  for (std::size_t c = 0; c < out.size(); ++c) out[c] = c < 0x20 || c >= 0x7f || c == '"' || c == '\\';
+  return out;
+}();
+
 // The same escapes serve text and JSON.
 void append_escaped(std::string& out, std::string_view value) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   std::size_t plain = 0;
   for (std::size_t i = 0; i < value.size(); ++i) {
     auto c = static_cast<unsigned char>(value[i]);
-    if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') continue;
+    if (!kEscaped[c]) continue;
     out += value.substr(plain, i - plain);
     plain = i + 1;
     if (c == '"' || c == '\\') {

@@ -8,7 +8,7 @@ namespace monopod::proxy {
 
 bool HttpSession::begin() {
   Exchange& e = *exchange_;
-  runtime_ = slot_->current;
+  if (runtime_ != slot_->current) runtime_ = slot_->current;
   state_ = State::kExchange;
   stats_->requests_active.add();
   e.begun_ms = e.moved_ms = worker_.now_ms();
