@@ -233,6 +233,7 @@ Result<> run(const ProxyCommand& command) {
   }
   if (command.check) {
     TRY_ASSIGN(proxy::Loaded loaded, proxy::load_config(command.config, nullptr));
+    for (const proxy::InterceptionSpec& spec : loaded.snapshot->interceptions) TRY(intercept_spec(spec));
     std::printf("%s: %zu listeners, %zu clusters\n", command.config.c_str(), loaded.snapshot->listeners.size(), loaded.snapshot->clusters.size());
     return {};
   }
