@@ -77,7 +77,7 @@ Result<> map_ids(pid_t child) {
 Result<> bring_loopback_up() {
   sys::Fd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ifreq request{};
-  std::strcpy(request.ifr_name, "lo");
+  std::memcpy(request.ifr_name, "lo", sizeof "lo");
   request.ifr_flags = IFF_UP | IFF_RUNNING;
   if (!any || ::ioctl(any.get(), SIOCSIFFLAGS, &request) != 0) return fail_errno("bring lo up");
   return {};

@@ -45,7 +45,7 @@ void HttpSession::end_trace(std::uint64_t duration) {
                         .protocol = socket_.is_stream() ? "HTTP/2" : e.request.http_1_0 ? "HTTP/1.0" : "HTTP/1.1", .details = e.details,
                         .route = e.route != nullptr ? std::string_view(e.route->name) : std::string_view(),
                         .cluster = e.cluster ? std::string_view(e.cluster->config().spec.name) : std::string_view(),
-                        .endpoint = e.endpoint != nullptr ? std::string_view(e.endpoint->label) : std::string_view(), .client = remote_text(), .listener = runtime_->config->spec.name,
+                        .endpoint = e.endpoint != nullptr ? std::string_view(e.endpoint->label) : std::string_view(), .client = client_text().address, .listener = runtime_->config->spec.name,
                         .status = e.status, .attempts = e.attempts});
 }
 

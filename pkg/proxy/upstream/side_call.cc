@@ -1,7 +1,12 @@
 #include "proxy/upstream/side_call.h"
 
+#include <utility>
+
 #include "base/strings.h"
+#include "proxy/codec/head.h"
+#include "proxy/io/socket.h"
 #include "proxy/listener/worker.h"
+#include "proxy/stream/head_edits.h"
 
 namespace monopod::proxy {
 
@@ -110,6 +115,7 @@ void SideCall::drive() {
 }
 
 bool SideCall::write() {
+  if (upstream_->socket().is_stream()) return write_stream();
   while (sent_ < request_.size()) {
     iovec part{request_.data() + sent_, request_.size() - sent_};
     Moved moved = upstream_->socket().write({&part, 1});
@@ -120,9 +126,72 @@ bool SideCall::write() {
   return true;
 }
 
+// The request as head and content, without chunks.
+bool SideCall::write_stream() {
+  Socket& socket = upstream_->socket();
+  if (sent_ == 0) {
+    Head head;
+    if (parse_request_head(request_.data(), request_.size(), head) != Parsed::kDone) return end("no sound request"), false;
+    if (head.framing == Framing::kChunked && !std::exchange(unchunked_, true)) {
+      std::string content;
+      ChunkedBody chunks;
+      for (std::size_t at = head.size; at < request_.size() && !chunks.done();) {
+        ChunkedBody::Step step = chunks.consume(std::string_view(request_).substr(at));
+        if (step.bad || step.bytes == 0) return end("no sound request"), false;
+        content += step.data;
+        at += step.bytes;
+      }
+      request_.replace(head.size, std::string::npos, content);
+      (void)parse_request_head(request_.data(), request_.size(), head);  // its spans, where it is now
+    }
+    sent_ = head.size;
+    if (!socket.stream()->send_head(head, HeadEdits(), head.target, sent_ == request_.size())) return failed("connection lost"), false;
+  }
+  while (!socket.stream()->ended()) {
+    Ending ending;
+    iovec part{request_.data() + sent_, request_.size() - sent_};
+    Moved moved = socket.write(part.iov_len == 0 ? std::span<const iovec>() : std::span<const iovec>(&part, 1), &ending);
+    if (moved.kind == Moved::kBlocked) return socket.can_read();
+    if (moved.kind != Moved::kBytes) return failed("connection lost"), false;
+    sent_ += moved.bytes;
+  }
+  return true;
+}
+
+bool SideCall::read_stream() {
+  Socket& socket = upstream_->socket();
+  if (!answer_.head) {
+    auto head = std::make_unique<Head>();
+    answer_.text.resize(kHeadBytesMax);
+    Moved moved = socket.stream()->take_head(answer_.text.data(), *head);
+    if (moved.kind == Moved::kBlocked) {
+      answer_.text.clear();
+      return false;
+    }
+    if (moved.kind != Moved::kBytes) return answer_.text.clear(), failed("the stream was reset"), false;
+    if (head->status < 200) return true;
+    answer_.status = head->status;
+    answer_.head = std::move(head);  // text stays where it is: its spans point there
+  }
+  char bytes[8192];
+  while (!socket.stream()->at_end()) {
+    Moved moved = socket.read(bytes, sizeof bytes);
+    if (moved.kind == Moved::kBlocked) return false;
+    if (moved.kind == Moved::kEnd) break;
+    if (moved.kind != Moved::kBytes) return failed("the answer was cut short"), false;
+    answer_.body.append(bytes, moved.bytes);
+    if (answer_.body.size() > kSideAnswerBytesMax) return end("the answer is too large"), false;
+  }
+  answer_.trailers = socket.stream()->trailers();
+  release(false);
+  end("");
+  return false;
+}
+
 // True where something came.
 bool SideCall::read() {
   if (!upstream_->socket().can_read()) return false;
+  if (upstream_->socket().is_stream()) return read_stream();
   char bytes[8192];
   Moved moved = upstream_->socket().read(bytes, sizeof bytes);
   if (moved.kind == Moved::kBlocked) return false;
@@ -160,6 +229,7 @@ bool SideCall::read_body() {
   bool done = false;
   switch (answer_.head->framing) {
     case Framing::kNone: done = true; break;
+    case Framing::kStream: return true;  // not of a socket that carries text
     case Framing::kUntilClose: answer_.body += std::exchange(input_, {}); break;
     case Framing::kLength: {
       std::size_t n = static_cast<std::size_t>(std::min<std::uint64_t>(left_, input_.size()));

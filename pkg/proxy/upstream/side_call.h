@@ -45,7 +45,9 @@ class SideCall final : public Pollable, public Timer, private UpstreamUser, priv
   void drive();
   bool begin();  // picks and connects
   bool write();
+  bool write_stream();
   bool read();
+  bool read_stream();
   bool read_head();
   bool read_body();
   void failed(std::string why);  // the connection: once more on a new one, or the end
@@ -65,6 +67,7 @@ class SideCall final : public Pollable, public Timer, private UpstreamUser, priv
   ChunkedBody chunked_;
   std::uint64_t begun_ms_ = 0;
   bool fresh_ = false, over_ = false, counted_ = false;
+  bool unchunked_ = false;  // the request's body is content now
 };
 
 }  // namespace monopod::proxy
