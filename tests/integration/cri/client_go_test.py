@@ -162,16 +162,9 @@ def forwards():
 
 
 def main():
-    try:
-        e.start()
-        with open(e.load_image(), "rb") as f:
-            e.docker("load", stdin=f.read())
+    with e.serving(checks):
         for test in (executes, attaches, forwards):
             checks.run(test.__name__, test)
-    finally:
-        if checks.failed:
-            print("--- engine log\n" + e.log()[-6000:])
-        e.close()
     return checks.finish()
 
 

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 
 from support import DEADLINE, INVALID, NOT_FOUND, UNIMPLEMENTED, Checks, CriEngine, Refused, engine_harness, need_engine_host, until
 
@@ -135,27 +134,11 @@ def image_lists():
     for name in same:
         pull(name)
     eq({pull(elsewhere)}, ids)
-    errors = []
 
     def take():
-        try:
-            e.cri.call("RemoveImage", image={"image": next(iter(ids))})
-            eq(image_status(next(iter(ids))), None)
-        except (AssertionError, Refused) as error:
-            errors.append(error)
-    threads = [threading.Thread(target=take) for _ in range(5)]
-    lock, begin = threading.Lock(), e.cri.begin
-
-    def alone(*arguments, **more):
-        with lock:
-            return begin(*arguments, **more)
-    e.cri.begin = alone
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    e.cri.begin = begin
-    eq(errors, [])
+        e.cri.call("RemoveImage", image={"image": next(iter(ids))})
+        eq(image_status(next(iter(ids))), None)
+    e.at_once(5, take)
 
 
 def image_users():
@@ -548,26 +531,19 @@ def several_containers():
 
 
 def main():
-    registry = None
-    try:
-        e.start()
-        with open(e.load_image(), "rb") as f:
-            e.docker("load", stdin=f.read())
+    with e.serving(checks):
         registry = subprocess.Popen(["nsenter", "-t", str(e.holder.pid), "-m", "-n", e.binary, "registry", "--listen", REGISTRY, "--data-dir", e.dir + "/registry"], stdout=subprocess.DEVNULL,
                                     stderr=subprocess.DEVNULL)
-        until("the registry answers", lambda: "{}" in e.inside("busybox", "wget", "-qO-", f"http://{REGISTRY}/v2/"))
-        publish(BASE)
-        pull(BASE)
-        for test in (image_references, image_lists, image_users, image_ids, image_volumes, declared_volumes, idempotence, stats, propagation, readonly_mounts, volumes, out_of_memory, timeouts, sysctls, networking,
-                     shared_memory, process_namespaces, host_network, groups_and_users, capabilities, paths, seccomp, privileges, user_namespaces, logs, several_containers, kubelet_starts, crictl_flows):
-            checks.run(test.__name__, test)
-    finally:
-        if checks.failed:
-            print("--- engine log\n" + e.log()[-6000:])
-        if registry:
+        try:
+            until("the registry answers", lambda: "{}" in e.inside("busybox", "wget", "-qO-", f"http://{REGISTRY}/v2/"))
+            publish(BASE)
+            pull(BASE)
+            for test in (image_references, image_lists, image_users, image_ids, image_volumes, declared_volumes, idempotence, stats, propagation, readonly_mounts, volumes, out_of_memory, timeouts, sysctls, networking,
+                         shared_memory, process_namespaces, host_network, groups_and_users, capabilities, paths, seccomp, privileges, user_namespaces, logs, several_containers, kubelet_starts, crictl_flows):
+                checks.run(test.__name__, test)
+        finally:
             registry.kill()
             registry.wait()
-        e.close()
     return checks.finish()
 
 

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 from support import DEADLINE, EXISTS, INVALID, NOT_FOUND, PRECONDITION, UNIMPLEMENTED, Checks, CriEngine, Refused, need_engine_host, until
@@ -379,30 +378,12 @@ def events():
 
 def many_at_once():
     """Pods made and removed side by side, as a kubelet does after a restart."""
-    errors = []
-
     def one():
-        try:
-            s = e.run_sandbox()
-            c = e.run(s, ["sh", "-c", "echo done"])
-            e.exited(c)
-            e.cri.call("RemovePodSandbox", pod_sandbox_id=s[0])
-        except (AssertionError, Refused) as error:
-            errors.append(error)
-    lock = threading.Lock()
-    begin = e.cri.begin
-
-    def alone(*arguments, **more):
-        with lock:
-            return begin(*arguments, **more)
-    e.cri.begin = alone
-    threads = [threading.Thread(target=one) for _ in range(6)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    e.cri.begin = begin
-    eq(errors, [])
+        s = e.run_sandbox()
+        c = e.run(s, ["sh", "-c", "echo done"])
+        e.exited(c)
+        e.cri.call("RemovePodSandbox", pod_sandbox_id=s[0])
+    e.at_once(6, one)
 
 
 def another_engine():
@@ -428,20 +409,13 @@ def nothing_left():
 
 
 def main():
-    try:
-        e.start()
-        with open(e.load_image(), "rb") as f:
-            e.docker("load", stdin=f.read())
+    with e.serving(checks):
         for name, function in (("the runtime tells what it is", tell_runtime), ("sandboxes live and die, each call again too", sandboxes), ("containers live and die", containers),
                                ("ExecSync: output, exit code, timeout, limit", exec_sync), ("namespaces of pod, container, node and target", namespaces), ("the security context", security),
                                ("mounts, devices, environment, DNS", mounts), ("resources, OOM, stats and metrics", resources), ("logs are CRI's, and reopened", logs),
                                ("host ports, also on loopback and after a crash", host_ports), ("images: pulled, shown, removed, shared with docker", images), ("events of a life", events),
                                ("many at once", many_at_once), ("another engine sweeps nothing of this one's", another_engine), ("nothing is left", nothing_left)):
             checks.run(name, function)
-    finally:
-        if checks.failed:
-            print("--- engine log\n" + e.log()[-6000:])
-        e.close()
     return checks.finish()
 
 

@@ -263,10 +263,7 @@ def main():
     names = points()
     if len(names) < 12:
         raise SystemExit(f"failpoints are missing: {names}")
-    try:
-        e.start()
-        with open(e.load_image(), "rb") as f:
-            e.docker("load", stdin=f.read())
+    with e.serving(checks):
         for name, function in (("exec", exec_streams), ("SPDY", spdy), ("attach", attach), ("port-forward", port_forward), ("pods outlive the engine's process", outlives)):
             checks.run(name, function)
         e.stop()
@@ -278,10 +275,6 @@ def main():
                 e.process.kill()
                 e.process.wait()
                 e.process = None
-    finally:
-        if checks.failed:
-            print("--- engine log\n" + e.log()[-6000:])
-        e.close()
     return checks.finish()
 
 

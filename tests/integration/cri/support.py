@@ -1,4 +1,5 @@
 """An engine with a CRI socket, in namespaces of its own, and a client of it: npm's grpc-js over the definitions of vendor-protos."""
+import contextlib
 import ctypes
 import json
 import os
@@ -182,6 +183,42 @@ class CriEngine(engine_harness.Engine):
             lines = [line.rstrip("\n").split(" ", 3) for line in f]
         self.cri.call("RemoveContainer", container_id=cid)
         return "".join(line[3] + ("\n" if line[2] == "F" else "") for line in lines)
+
+    def at_once(self, count, one):
+        """Calls one on threads of their own; what they ask of the client begins one after the other."""
+        errors, lock, begin = [], threading.Lock(), self.cri.begin
+
+        def alone(*arguments, **more):
+            with lock:
+                return begin(*arguments, **more)
+
+        def noting():
+            try:
+                one()
+            except (AssertionError, Refused) as error:
+                errors.append(error)
+        threads = [threading.Thread(target=noting) for _ in range(count)]
+        self.cri.begin = alone
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.cri.begin = begin
+        if errors:
+            raise AssertionError(errors)
+
+    @contextlib.contextmanager
+    def serving(self, checks):
+        """Started, with the tests' image; its log is shown where a check failed."""
+        try:
+            self.start()
+            with open(self.load_image(), "rb") as f:
+                self.docker("load", stdin=f.read())
+            yield
+        finally:
+            if checks.failed:
+                print("--- engine log\n" + self.log()[-6000:])
+            self.close()
 
     def cri_leftovers(self):
         links = [line.split(":")[1].strip() for line in self.inside("ip", "-o", "link").splitlines()]
