@@ -142,6 +142,15 @@ TestEndpoint::~TestEndpoint() {
 
 std::string TestEndpoint::address() const { return cat("127.0.0.1:", port_); }
 
+TestEndpoint::Script answering_late(std::atomic<bool>& go) {
+  return [&go](TestClient& client, int) {
+    client.read_until("\r\n\r\n");
+    go.wait(false);
+    client.send(ok("late"));
+    client.read_to_end();
+  };
+}
+
 TestEndpoint::Script answering(std::function<std::string(const std::string&)> answer) {
   return [answer = std::move(answer)](TestClient& client, int) {
     for (;;) {

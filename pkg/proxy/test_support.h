@@ -64,6 +64,8 @@ class TestEndpoint {
 
 // Reads whole requests (head and body) and answers each with what `answer` makes of it; empty: closes.
 TestEndpoint::Script answering(std::function<std::string(const std::string& request)> answer);
+// ok("late") to a request, once go is set and notified.
+TestEndpoint::Script answering_late(std::atomic<bool>& go);
 // "HTTP/1.1 200 OK" with the body.
 std::string ok(std::string_view body, std::string_view more_headers = {});
 

@@ -147,12 +147,7 @@ TEST(Retries, AnotherEndpointIsTriedWhereOneRefuses) {
 
 TEST(Limits, WhatIsOverThemIs503AtOnce) {
   std::atomic<bool> go{false};
-  TestEndpoint a([&go](TestClient& client, int) {
-    client.read_until("\r\n\r\n");
-    go.wait(false);
-    client.send(ok("late"));
-    client.read_to_end();
-  });
+  TestEndpoint a(answering_late(go));
   TestProxy proxy(simple_config(a.address(), "", "", "  limits: {connections: 1, pending: 1}\n"));
   TestClient first(proxy.port()), second(proxy.port()), third(proxy.port());
   first.send(kGet);

@@ -139,12 +139,7 @@ TEST(Names, OneThatNobodyKnowsIs503) {
 
 TEST(Names, AConnectionToAnAddressThatLeftEndsWithItsRequest) {
   std::atomic<bool> go{false};
-  TestEndpoint a([&go](TestClient& client, int) {
-    client.read_until("\r\n\r\n");
-    go.wait(false);
-    client.send(ok("late"));
-    client.read_to_end();
-  });
+  TestEndpoint a(answering_late(go));
   TestDns server;
   server.say({"127.0.0.1"});
   TestProxy proxy(config(cat("\"api.test:", a.port(), "\""), "", dns(server)));
