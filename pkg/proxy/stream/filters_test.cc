@@ -386,5 +386,32 @@ TEST(Mirror, ACopyGoesThereAndItsAnswerNowhere) {
   EXPECT_EQ(proxy.metric("monopod_proxy_requests_total{listener=\"web\",code=\"2xx\"}"), 2);
 }
 
+TEST(Mirror, OverHttp2ItsBodyIsContent) {
+  TestEndpoint a(answering([](const std::string&) { return ok("a"); }));
+  std::mutex mutex;
+  std::vector<std::string> copies;
+  std::atomic<int> count{0};
+  TestEndpoint b(answering([&](const std::string& request) {
+    std::lock_guard lock(mutex);
+    copies.push_back(request);
+    ++count;
+    count.notify_all();
+    return ok("b");
+  }));
+  TestProxy proxy(cat("listeners:\n- {name: web, address: PORT0, virtual_hosts: [{routes: [{prefix: /, cluster: a, mirror: {cluster: h2}}]}]}\n- {name: h2, address: PORT1, virtual_hosts: [{routes: [{prefix: /, cluster: b}]}]}\n",
+                      "clusters:\n- {name: a, endpoints: [\"", a.address(), "\"]}\n- {name: h2, http2: true, endpoints: [PORT1]}\n- {name: b, endpoints: [\"", b.address(), "\"]}\n"));
+  TestClient client(proxy.port());
+  for (std::string_view request : {"POST /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmore\r\n3\r\nand\r\n0\r\n\r\n", "POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody", "GET /3 HTTP/1.1\r\nHost: a\r\n\r\n"}) {
+    client.send(std::string(request));
+    EXPECT_TRUE(client.read_answer().ends_with("\r\n\r\na"));
+  }
+  while (count < 3) count.wait(count);
+  std::lock_guard lock(mutex);
+  std::ranges::sort(copies);
+  EXPECT_TRUE(copies[0].starts_with("GET /3 ") && copies[0].ends_with("\r\n\r\n")) << copies[0];
+  EXPECT_TRUE(copies[1].starts_with("POST /1 ") && contains(copies[1], "7\r\nmoreand\r\n0\r\n\r\n")) << copies[1];
+  EXPECT_TRUE(copies[2].starts_with("POST /2 ") && copies[2].ends_with("\r\n\r\nbody")) << copies[2];
+}
+
 }  // namespace
 }  // namespace monopod::proxy
