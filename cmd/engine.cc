@@ -101,24 +101,18 @@ int run_engine(EngineCommand c, const std::vector<std::string>& log_arguments, s
   return code;
 }
 
-// Ours, or where XDG says.
-std::string own_directory(const char* of_root, const char* variable, const std::string& fallback) {
-  if (::geteuid() == 0 && std::getenv(kRootlessVariable) == nullptr) return of_root;
+// Root's, or where XDG says, else below the user's home: never in a directory of everybody's, where others could be first.
+std::string own_directory(const char* of_root, const char* variable, const char* below_home) {
+  if (::geteuid() == 0 && !rootless()) return of_root;
   const char* own = std::getenv(variable);
-  return cat(own != nullptr && *own == '/' ? std::string(own) : fallback, "/monopod-engine");
+  const char* home = std::getenv("HOME");
+  return own != nullptr && *own == '/' ? cat(own, "/monopod-engine") : cat(home != nullptr ? home : "", below_home, "/monopod-engine");
 }
 
 }  // namespace
 
-std::string engine_data_dir() {
-  const char* home = std::getenv("HOME");
-  return own_directory("/var/lib/monopod-engine", "XDG_DATA_HOME", cat(home != nullptr ? home : "/tmp", "/.local/share"));
-}
-
-std::string engine_run_dir() {
-  const char* user = std::getenv(kRootlessVariable);
-  return own_directory("/run/monopod-engine", "XDG_RUNTIME_DIR", cat("/tmp/run-", user != nullptr ? std::string(user) : std::to_string(::geteuid())));
-}
+std::string engine_data_dir() { return own_directory("/var/lib/monopod-engine", "XDG_DATA_HOME", "/.local/share"); }
+std::string engine_run_dir() { return own_directory("/run/monopod-engine", "XDG_RUNTIME_DIR", "/.local/run"); }
 
 void add_engine(CLI::App& parent, Invocation& invocation) {
   CLI::App* app = add_command(parent, "engine", "Run containers without a cluster, for docker clients and kubelets",

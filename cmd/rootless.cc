@@ -84,7 +84,7 @@ Result<> bring_loopback_up() {
 }
 
 // The child: in new namespaces once go is readable; does not return.
-[[noreturn]] void become_inside(int ready, int go, int broker, unsigned user, const std::vector<std::string>& argv) {
+[[noreturn]] void become_inside(int ready, int go, int broker, const std::vector<std::string>& argv) {
   auto give_up = [](const Error& error) {
     (void)report(Error(error.code(), cat("run the engine without root: ", error.message())));
     ::_exit(1);
@@ -99,7 +99,7 @@ Result<> bring_loopback_up() {
   if (Result<> up = bring_loopback_up(); !up) give_up(up.error());
   if (::dup2(broker, kSocketBrokerFd) != kSocketBrokerFd) give_up(errno_error(errno, "keep the socket broker"));
   if (broker == kSocketBrokerFd) ::fcntl(broker, F_SETFD, 0);
-  ::setenv(kRootlessVariable, std::to_string(user).c_str(), 1);
+  ::setenv(kRootlessVariable, "1", 1);
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);  // a change of credentials forgets it
   std::vector<char*> words;
   for (const std::string& word : argv) words.push_back(const_cast<char*>(word.c_str()));
@@ -163,12 +163,11 @@ int run_rootless(const std::vector<std::string>& argv) {
   for (int number : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&set, number);
   ::sigprocmask(SIG_BLOCK, &set, &old);
   sys::Fd signals(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  const unsigned user = ::geteuid();
   pid_t child = ::fork();
   if (child < 0) return report(errno_error(errno, "fork"));
   if (child == 0) {
     ::sigprocmask(SIG_SETMASK, &old, nullptr);
-    become_inside(ready_write.get(), go_read.get(), pair->second.get(), user, argv);
+    become_inside(ready_write.get(), go_read.get(), pair->second.get(), argv);
   }
   pair->second.reset();
   ready_write.reset();

@@ -7,7 +7,7 @@
 
 namespace monopod::cmd {
 
-inline constexpr const char* kRootlessVariable = "MONOPOD_ENGINE_ROOTLESS";  // inside: the user's id outside
+inline constexpr const char* kRootlessVariable = "MONOPOD_ENGINE_ROOTLESS";  // set inside
 inline constexpr int kSocketBrokerFd = 5;  // in the engine's processes
 
 // Whether this process is one inside.

@@ -136,8 +136,9 @@ def one_id():
 
 def on_demand():
     stop()
-    out = as_user(os.path.join(home, "monopod"), "container", "run", "--rm", "hello:1", "echo", "by itself", MONOPOD_ENGINE_LEAVE_AFTER="200ms", MONOPOD_ENGINE_DATA_DIR=home + "/one")
+    out = as_user(os.path.join(home, "monopod"), "container", "run", "--rm", "hello:1", "echo", "by itself", MONOPOD_ENGINE_LEAVE_AFTER="200ms", MONOPOD_ENGINE_DATA_DIR=home + "/one", XDG_RUNTIME_DIR="")
     same(out, "by itself\n")
+    same(os.stat(home + "/.local/run/monopod-engine").st_mode & 0o777, 0o700)  # without a runtime directory: below the user's home
     until("the engine has left", lambda: subprocess.run(["pgrep", "-u", str(USER)], capture_output=True, check=False).stdout == b"")
 
 
