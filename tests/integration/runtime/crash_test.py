@@ -102,10 +102,20 @@ class Crash(RuntimeTest):
 
     def test_c16_a_reused_pid_is_not_signalled(self):
         self.start_sleeping()
-        bystander = subprocess.Popen(["sleep", "1000"])
         path = f"{self.root}/c1/record.json"
         with open(path) as f:
             record = json.load(f)
+
+        def later():
+            """A process of another clock tick: a number comes round again no sooner."""
+            process = subprocess.Popen(["sleep", "1000"])
+            with open(f"/proc/{process.pid}/stat") as f:
+                if int(f.read().rsplit(")", 1)[1].split()[19]) != record["startTicks"]:
+                    return process
+            process.kill()
+            process.wait()
+            return None
+        bystander = wait_for(later, "a process that started later")
         real = record["pid"]
         record["pid"] = bystander.pid
         with open(path, "w") as f:
