@@ -67,11 +67,13 @@ Result<> bench_module(const std::string& path) {
   double code = data.code_section.to - data.code_section.from;
   double validate = best_ms(5, [&] { return wasm::Module::load(engine, bytes).has_value(); });
   std::printf("validate_ms        %.3f\nvalidate_mb_s      %.1f\n", validate, code / 1e3 / validate);
-  if (wasm::jit_unavailable().empty()) {
-    TRY_ASSIGN(std::shared_ptr<const wasm::Module> compiled, load_wasm_module(wasm::Engine({.engine = wasm::EngineKind::kJit}), path));
+  for (wasm::EngineKind kind : {wasm::EngineKind::kBaseline, wasm::EngineKind::kJit}) {
+    if (!wasm::jit_unavailable().empty()) break;
+    const char* name = kind == wasm::EngineKind::kBaseline ? "baseline" : "jit";
+    TRY_ASSIGN(std::shared_ptr<const wasm::Module> compiled, load_wasm_module(wasm::Engine({.engine = kind}), path));
     std::size_t compiled_bytes = 0;
     double compile = best_ms(1, [&] { compiled_bytes = compiled->tier()->compile_all(); });
-    std::printf("compile_ms         %.3f\ncompile_mb_s       %.2f\ncompiled           %zu of %.0f bytes of code\n", compile, static_cast<double>(compiled_bytes) / 1e3 / compile, compiled_bytes, code);
+    std::printf("%-8s ms        %.3f\n%-8s mb_s      %.2f (%zu of %.0f bytes of code compiled)\n", name, compile, name, static_cast<double>(compiled_bytes) / 1e3 / compile, compiled_bytes, code);
   }
   wasm::Wasi wasi({.arguments = {path}, .inherit_stdio = false});
   wasm::Linker linker;
@@ -100,7 +102,7 @@ void add_wasm(CLI::App& parent, Invocation& invocation) {
   run_app->add_option("--env", options->environment, "NAME=VALUE, or NAME to pass on one's own; repeatable")->allow_extra_args(false);
   run_app->add_option("--tcp-listen", options->listen, "ADDRESS:PORT to accept connections on; repeatable")->allow_extra_args(false);
   run_app->add_option("--allow-connect", options->connect, "ADDRESS:PORT that may be connected to; repeatable")->allow_extra_args(false);
-  run_app->add_option("--engine", options->engine, "auto: interpret, and compile what runs often; jit: compile each function when it is first called; interpreter")->check(CLI::IsMember({"auto", "interpreter", "jit"}))->capture_default_str();
+  run_app->add_option("--engine", options->engine, "auto: interpret, compile what runs often; baseline: compile functions when called first; jit: small ones with care; interpreter")->check(CLI::IsMember({"auto", "interpreter", "baseline", "jit"}))->capture_default_str();
   run_app->add_option("--memory-max", options->memory_max, "Most bytes of one linear memory, such as 64Mi");
   run_app->add_option("--fuel", options->fuel, "Most instructions; a run is then the same everywhere")->check(CLI::PositiveNumber);
   run_app->add_option("--timeout", options->timeout, "Longest run, such as 5s");

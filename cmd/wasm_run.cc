@@ -63,7 +63,7 @@ Result<sys::Fd> listen_on(const std::string& text) {
 }
 
 wasm::EngineKind engine_kind(std::string_view name) {
-  return name == "jit" ? wasm::EngineKind::kJit : name == "auto" ? wasm::EngineKind::kAuto : wasm::EngineKind::kInterpreter;
+  return name == "jit" ? wasm::EngineKind::kJit : name == "baseline" ? wasm::EngineKind::kBaseline : name == "auto" ? wasm::EngineKind::kAuto : wasm::EngineKind::kInterpreter;
 }
 
 // Interrupts the guest when its time is up; the destructor calls it off.

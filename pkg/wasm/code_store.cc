@@ -110,10 +110,11 @@ Result<std::string> make_key(const std::string& directory) {
 
 }  // namespace
 
-CodeKey code_key(const ModuleData& module, bool fuel) {
+CodeKey code_key(const ModuleData& module, bool fuel, bool optimised) {
   std::string text = pki::sha256(as_text(module.bytes));
   text += as_text(this_build());
   text += fuel ? 'f' : '-';
+  text += optimised ? 'o' : '-';
   text.append(reinterpret_cast<const char*>(module.types.data()), module.types.size() * sizeof module.types[0]);
   return as_key(pki::sha256(text));
 }

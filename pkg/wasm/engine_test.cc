@@ -38,8 +38,11 @@ class LinearMemory : public OnEngine {};
 class StoreLife : public OnEngine {};
 class Run : public OnEngine {};
 class Proposals : public OnEngine {};
-std::string engine_name(const ::testing::TestParamInfo<EngineKind>& info) { return info.param == EngineKind::kJit ? "Jit" : info.param == EngineKind::kAuto ? "Auto" : "Interpreter"; }
-#define ON_EVERY_ENGINE(suite) INSTANTIATE_TEST_SUITE_P(Engines, suite, ::testing::Values(EngineKind::kInterpreter, EngineKind::kJit, EngineKind::kAuto), engine_name)
+std::string engine_name(const ::testing::TestParamInfo<EngineKind>& info) {
+  static constexpr std::string_view kNames[] = {"Auto", "Interpreter", "Baseline", "Jit"};
+  return std::string(kNames[static_cast<std::size_t>(info.param)]);
+}
+#define ON_EVERY_ENGINE(suite) INSTANTIATE_TEST_SUITE_P(Engines, suite, ::testing::Values(EngineKind::kInterpreter, EngineKind::kBaseline, EngineKind::kJit, EngineKind::kAuto), engine_name)
 ON_EVERY_ENGINE(LinearMemory);
 ON_EVERY_ENGINE(StoreLife);
 ON_EVERY_ENGINE(Run);

@@ -246,23 +246,35 @@ class Generator {
 
   void block(int depth) {
     uint32_t kind = below(3);  // block, loop, if
-    Bytes results;
-    if (below(2) == 0) results.push_back(any_type());
-    if (kind == 2) want({I32}), pop(1);
-    emit({static_cast<uint8_t>(0x02 + kind), results.empty() ? uint8_t{0x40} : results[0]});
-    labels_.push_back({kind == 1 ? Bytes{} : results});
-    sequence(depth, results);
-    if (kind == 2 && (!results.empty() || below(2) == 0)) {
+    Bytes params, results;
+    Bytes type{0x40};
+    if (uint32_t how = below(4); how == 0) {  // of a function's type: any number of parameters and results
+      uint32_t f = below(static_cast<uint32_t>(signatures_.size()));
+      params = signatures_[f].params;
+      results = signatures_[f].results;
+      type = leb(f);
+    } else if (how == 1 || how == 2) {
+      results.push_back(any_type());
+      type = {results[0]};
+    }
+    want(kind == 2 ? params + Bytes{I32} : params);
+    if (kind == 2) pop(1);
+    emit(Bytes{static_cast<uint8_t>(0x02 + kind)} + type);
+    labels_.push_back({kind == 1 ? params : results});
+    sequence(depth, params.size(), results);
+    if (kind == 2 && (params != results || below(2) == 0)) {
       emit({0x05});
-      sequence(depth, results);
+      stack_.insert(stack_.end(), params.begin(), params.end());
+      sequence(depth, params.size(), results);
     }
     emit({0x0b});
     labels_.pop_back();
     stack_.insert(stack_.end(), results.begin(), results.end());
   }
 
-  void sequence(int depth, const Bytes& results) {
-    std::size_t floor = std::exchange(floor_, stack_.size());
+  // The topmost operands are its parameters.
+  void sequence(int depth, std::size_t params, const Bytes& results) {
+    std::size_t floor = std::exchange(floor_, stack_.size() - params);
     dead_ = false;
     for (uint32_t n = 2 + below(12); n-- > 0 && !dead_;) {
       uint32_t what = below(24);
@@ -289,7 +301,7 @@ class Generator {
     locals_ = s.params;
     for (uint32_t n = below(6); n-- > 0;) locals_.push_back(any_type());
     labels_ = {{s.results}};
-    sequence(0, s.results);
+    sequence(0, 0, s.results);
     return code_;
   }
 
@@ -366,12 +378,12 @@ TEST(Engines, DoTheSameWithRandomModules) {
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
     Bytes module = Generator(seed).module();
     Outcome want = run(module, EngineKind::kInterpreter, true);
-    for (EngineKind kind : {EngineKind::kJit, EngineKind::kAuto}) {
+    for (EngineKind kind : {EngineKind::kBaseline, EngineKind::kJit, EngineKind::kAuto}) {
       Outcome have = run(module, kind, true);
       compiled += have.compiled;
       if (want.out_of_stack || have.out_of_stack) continue;  // how deep a stack is differs
       ++compared;
-      ASSERT_EQ(have.calls, want.calls) << "SEED=" << seed << (kind == EngineKind::kJit ? " jit" : " auto");
+      ASSERT_EQ(have.calls, want.calls) << "SEED=" << seed << (kind == EngineKind::kJit ? " jit" : kind == EngineKind::kBaseline ? " baseline" : " auto");
       ASSERT_EQ(have.globals, want.globals) << "SEED=" << seed;
       ASSERT_EQ(have.memory, want.memory) << "SEED=" << seed;
     }

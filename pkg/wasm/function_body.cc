@@ -7,18 +7,20 @@ namespace {
 
 using u32 = std::uint32_t;
 
-void skip_block_type(Reader& r, const ModuleData& module) {
-  std::uint8_t first = r.peek();
-  if (first == 0x40) r.byte();
-  else if ((first & 0xc0) == 0x40) read_value_type(r, module);
-  else r.s33();
-}
-
 void skip_catches(Reader& r) {
   for (u32 n = r.u32(); n-- > 0;) {
     if (r.byte() < 2) r.u32();
     r.u32();
   }
+}
+
+}  // namespace
+
+void skip_block_type(Reader& r, const ModuleData& module) {
+  std::uint8_t first = r.peek();
+  if (first == 0x40) r.byte();
+  else if ((first & 0xc0) == 0x40) read_value_type(r, module);
+  else r.s33();
 }
 
 void skip_immediates(Reader& r, const ModuleData& module, std::uint8_t code) {
@@ -62,8 +64,6 @@ void skip_immediates(Reader& r, const ModuleData& module, std::uint8_t code) {
     default: simple_op(kOps.plain[code]);
   }
 }
-
-}  // namespace
 
 void read_block_type(Reader& r, const ModuleData& module, std::vector<ValType>& params, std::vector<ValType>& results) {
   std::uint8_t first = r.peek();

@@ -36,7 +36,7 @@ inline constexpr std::uint64_t kMemory64PagesMax = std::uint64_t{1} << 18;  // o
 inline constexpr std::uint64_t kGuardBytes = std::uint64_t{32} << 20;
 inline constexpr std::uint64_t kTableElementsMax = 10'000'000;
 
-// Compiled code: bodies beyond stay with the interpreter, for registers are given out in more than linear time; so do functions of many locals.
+// Optimised code: bodies beyond are the baseline compiler's, for registers are given out in more than linear time; so are functions of many locals.
 inline constexpr std::uint32_t kCompiledBodyBytesMax = 8'192;
 inline constexpr std::uint32_t kCompiledLocalsMax = 1'000;
 inline constexpr std::size_t kMachineCodeBytesMax = std::size_t{64} << 20;  // of one module

@@ -13,6 +13,14 @@ namespace {
 
 constexpr std::uint64_t kAllOf32Bits = std::uint64_t{4} << 30;
 
+constexpr std::uint64_t kPopulateBytesMin = 16 << 10;  // below, so many faults cost less than asking
+
+// One question to the kernel instead of a fault for each page; a kernel before 5.14 does not know it, and faults.
+void populate(std::uint8_t* from, std::uint64_t count) {
+  std::uintptr_t first = reinterpret_cast<std::uintptr_t>(from) & ~std::uintptr_t{4095};
+  ::madvise(reinterpret_cast<void*>(first), reinterpret_cast<std::uintptr_t>(from) + count - first, MADV_POPULATE_WRITE);
+}
+
 void* reserve(std::uint64_t bytes) { return ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0); }
 
 }  // namespace
@@ -53,6 +61,7 @@ Result<std::unique_ptr<MemoryObject>> MemoryObject::make(const SizeLimits& type,
   }
   if (at == MAP_FAILED) return fail_errno(cat("reserve ", out->reserved, " bytes of wasm memory"));
   out->base = static_cast<std::uint8_t*>(at);
+  out->fresh = true;
   out->pages_max = std::min(out->pages_max, pages);
   if (!out->grow(type.min)) return fail_errno(cat("allocate ", type.min, " pages of wasm memory"));
   return out;
@@ -88,6 +97,7 @@ bool memory_init(Vm& vm, std::uint32_t segment, std::uint32_t memory, std::uint6
   const DataSegment& s = vm.module->data[segment];
   std::uint64_t size = vm.data_dropped[segment] ? 0 : s.bytes.to - s.bytes.from;
   if (from > size || count > size - from || to > m.bytes || count > m.bytes - to) return false;
+  if (m.fresh && count >= kPopulateBytesMin) populate(m.base + to, count);
   if (count != 0) std::memcpy(m.base + to, vm.module->bytes.data() + s.bytes.from + from, count);
   return true;
 }

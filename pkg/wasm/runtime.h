@@ -65,6 +65,7 @@ struct MemoryObject {
   std::uint64_t reserved = 0;
   std::uint64_t pages_max = 0;
   std::uint64_t accessible = 0;  // bytes, or more of a range that was used before
+  bool fresh = false;            // nobody has touched its pages before this instance
   bool guarded = false;          // whatever 32 bits of address and kGuardBytes of offset reach is reserved: behind `bytes` is nothing but a fault
   Pool* pool = nullptr;
   ~MemoryObject();

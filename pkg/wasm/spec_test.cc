@@ -248,7 +248,7 @@ TEST_P(Spec, EveryScriptPasses) {
   if (GetParam() != EngineKind::kInterpreter && only == nullptr) EXPECT_GT(compiled, 5'000U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Engines, Spec, ::testing::Values(EngineKind::kInterpreter, EngineKind::kJit, EngineKind::kAuto), [](const auto& info) { return info.param == EngineKind::kJit ? "Jit" : info.param == EngineKind::kAuto ? "Auto" : "Interpreter"; });
+INSTANTIATE_TEST_SUITE_P(Engines, Spec, ::testing::Values(EngineKind::kInterpreter, EngineKind::kBaseline, EngineKind::kJit, EngineKind::kAuto), [](const auto& info) { return info.param == EngineKind::kJit ? "Jit" : info.param == EngineKind::kBaseline ? "Baseline" : info.param == EngineKind::kAuto ? "Auto" : "Interpreter"; });
 
 }  // namespace
 }  // namespace monopod::wasm

@@ -1,27 +1,27 @@
 // Memories, tables, globals.
-#include "wasm/jit/compiler.h"
 #include "wasm/jit/helpers.h"
+#include "wasm/jit/lowering.h"
 
 namespace monopod::wasm::jit {
 
 using namespace asmjit;
 
 // vm.list[index]
-target::Gp FunctionCompiler::object(std::size_t list, u32 index) {
+target::Gp Lowering::object(std::size_t list, u32 index) {
   Gp t = make_int();
   load_word(t, at(vm_, list));
   load_word(t, at(t, std::size_t{index} * 8));
   return t;
 }
 
-target::Gp FunctionCompiler::table(u32 index) {
+target::Gp Lowering::table(u32 index) {
   if (index != 0) return object(offsetof(Vm, tables), index);
   Gp t = make_int();
   load_word(t, at(vm_, offsetof(Vm, table)));
   return t;
 }
 
-bool FunctionCompiler::memory_access(u32 code, const Op& op) {
+bool Lowering::memory_access(u32 code, const Op& op) {
   u32 flags = reader_.u32();
   u32 memory = (flags & 0x40) != 0 ? reader_.u32() : 0;
   u64 offset = module_.memories[memory].is64 ? reader_.u64() : reader_.u32();
@@ -32,12 +32,12 @@ bool FunctionCompiler::memory_access(u32 code, const Op& op) {
   Value where = pop();
   if (is_store && v.kind != Value::Kind::kConst) v = {.type = v.type, .reg = in_register(v)};
   Mem m = address(memory, offset, where, bytes);
-  if (is_store) store(code, m, v);
-  else load(code, m, {op.result});
+  if (is_store) store_memory(code, m, v);
+  else load_memory(code, m, {op.result});
   return true;
 }
 
-void FunctionCompiler::global_get(u32 index) {
+void Lowering::global_get(u32 index) {
   ValType type = module_.globals[index].type.type;
   if (!supported(type)) return unsupported();
   Gp global = object(offsetof(Vm, globals), index);
@@ -46,22 +46,22 @@ void FunctionCompiler::global_get(u32 index) {
   push_register(type, d);
 }
 
-void FunctionCompiler::global_set(u32 index) {
+void Lowering::global_set(u32 index) {
   ValType type = module_.globals[index].type.type;
   if (!supported(type)) return unsupported();
   Value v = pop();
   Gp global = object(offsetof(Vm, globals), index);
-  store_slots(at(global, 0), {v});
+  store_slot(at(global, 0), type, in_register(v));
 }
 
-void FunctionCompiler::memory_size(u32 index) {
+void Lowering::memory_size(u32 index) {
   Gp memory = object(offsetof(Vm, memories), index), d = make_int();
   load_word(d, at(memory, offsetof(MemoryObject, bytes)));
   shift_right(d, 16);
   push_register(module_.memories[index].is64 ? kI64 : kI32, d);
 }
 
-void FunctionCompiler::table_access(std::uint8_t code) {
+void Lowering::table_access(std::uint8_t code) {
   u32 index = reader_.u32();
   ValType type = module_.tables[index].type.element;
   if (!supported(type)) return unsupported();
@@ -82,25 +82,12 @@ void FunctionCompiler::table_access(std::uint8_t code) {
   push_register(type, d);
 }
 
-// helper(vm, the topmost operands)
-InvokeNode* FunctionCompiler::help(const void* helper, u32 arguments, bool returns) {
-  calls_ = true;
-  std::vector<Gp> registers(arguments);
-  for (u32 i = arguments; i-- > 0;) registers[i] = argument(pop()).as<Gp>();
-  FuncSignatureBuilder signature(target::kCallConv);
-  for (u32 i = 0; i <= arguments; ++i) signature.addArg(TypeId::kUInt64);
-  if (returns) signature.setRet(TypeId::kUInt64);
-  Gp target = make_int(), vm = make_int();
-  cc_.mov(vm, vm_);
-  load_word(target, at(vm_, offsetof(Vm, helpers)));
-  load_word(target, at(target, helper_number(helper) * 8));
-  InvokeNode* node = invoke_node(target, signature);
-  node->setArg(0, vm);
-  for (u32 i = 0; i < arguments; ++i) node->setArg(i + 1, registers[i]);
-  return node;
+void Lowering::memory_grow(u32 index) {
+  ValType type = stack_.back().type;
+  push_register(type, help(reinterpret_cast<const void*>(&help_memory_grow), {constant_value(index)}, 1, true));
 }
 
-bool FunctionCompiler::misc() {
+bool Lowering::misc() {
   u32 code = reader_.u32();
   if (code < 8) return scalar(kPrefixMisc + code, kOps.misc[code]);
   u32 first = reader_.u32(), second = 0;
@@ -112,8 +99,7 @@ bool FunctionCompiler::misc() {
     return true;
   }
   if (code == kDataDrop || code == kElemDrop) {
-    push_const(kI64, first);
-    help(code == kDataDrop ? reinterpret_cast<const void*>(&help_data_drop) : reinterpret_cast<const void*>(&help_elements_drop), 1, false);
+    help(code == kDataDrop ? reinterpret_cast<const void*>(&help_data_drop) : reinterpret_cast<const void*>(&help_elements_drop), {constant_value(first)}, 0, false);
     return true;
   }
   struct Row {
@@ -129,24 +115,15 @@ bool FunctionCompiler::misc() {
   // What it is about goes in front of the operands: for init the segment is named first.
   bool init = code == kMemoryInit || code == kTableInit;
   u64 objects = init ? u64{first} << 32 | second : u64{second} << 32 | first;
-  std::size_t operands = code == kTableGrow ? 2 : 3;
-  std::vector<Value> values(stack_.end() - static_cast<std::ptrdiff_t>(operands), stack_.end());
-  stack_.resize(stack_.size() - operands);
-  if (code == kTableGrow) std::swap(values[0], values[1]);  // count, value
   if (code == kTableFill) objects = first;
-  push_const(kI64, objects);
-  for (const Value& v : values) push(v);
-  Gp d = make_int();
   if (code == kTableGrow) {
     ValType type = module_.tables[first].type.limits.is64 ? kI64 : kI32;
-    help(reinterpret_cast<const void*>(&help_table_grow), 3, true)->setRet(0, d);
-    push_register(type, d);
+    push_register(type, help(reinterpret_cast<const void*>(&help_table_grow), {constant_value(first)}, 2, true));
     return true;
   }
   for (const Row& row : kRows) {
     if (row.code != code) continue;
-    help(row.helper, 4, true)->setRet(0, d);
-    check_flag(d, row.trap);
+    check_flag(help(row.helper, {constant_value(objects)}, 3, true), row.trap);
     return true;
   }
   return false;

@@ -15,6 +15,12 @@ struct Place {
   Trap trap = Trap::kNone;  // kNone: a helper failed, which has said why
 };
 
+// Four bytes of machine code that are the distance from behind them to code that stands.
+struct NearCall {
+  std::uint32_t native = 0;
+  const void* to = nullptr;
+};
+
 struct CompiledFunction {
   std::uint32_t function = 0;
   std::uintptr_t from = 0, to = 0;
@@ -22,6 +28,7 @@ struct CompiledFunction {
   static constexpr std::uint32_t kLinkKept = ~0u;
   std::uint32_t link_bytes = 0;   // from the stack pointer to the return address; kLinkKept: it is in the register that calls put it in
   std::vector<Place> places;      // ascending
+  std::vector<NearCall> near_calls;  // until it has its place
 };
 
 }  // namespace monopod::wasm::jit

@@ -1,39 +1,16 @@
 #include "wasm/jit/compiler.h"
 
 #include <algorithm>
-#include <csetjmp>
-#include <cstdlib>
 
 #include "wasm/function_body.h"
-#include "wasm/jit/helpers.h"
 #include "wasm/jit/stubs.h"
 #include "wasm/limits.h"
 
 namespace monopod::wasm::jit {
-namespace {
-// Debian builds asmjit with its assertions, which end the process. What is asserted about one function is no reason to: it stays interpreted.
-constinit thread_local std::jmp_buf* on_assertion = nullptr;
-}  // namespace
-
-// The linker puts it in the place of asmjit's own (cmake/MonopodDependencies.cmake).
-extern "C" [[noreturn]] void __wrap__ZN6asmjit8_abi_1_910DebugUtils15assertionFailedEPKciS3_(const char* file, int line, const char* what) {
-  if (on_assertion != nullptr) std::longjmp(*on_assertion, 1);
-  std::fprintf(stderr, "%s:%d: %s\n", file, line, what);
-  std::abort();
-}
 
 using namespace asmjit;
 
 namespace {
-
-constexpr std::uint32_t kFrameBytesMax = 64 << 10;  // a quarter of what is kept for the host: entries ask before they push
-
-// Errors in the middle of a function are told once, at its end.
-class Errors : public ErrorHandler {
- public:
-  void handleError(asmjit::Error, const char*, BaseEmitter*) override { any = true; }
-  bool any = false;
-};
 
 // Comments carry places through the register allocator.
 class PlacingAssembler : public target::Assembler {
@@ -54,42 +31,10 @@ class PlacingAssembler : public target::Assembler {
 
 }  // namespace
 
-struct Attempt : Compilation {
-  Attempt(NativeCode& native, const Job& job) {
-    code.init(Environment::host());
-    code.setErrorHandler(&errors);
-    compiler.emplace(native, job, code);
-  }
-  Errors errors;
-  std::optional<FunctionCompiler> compiler;
-};
-
-std::unique_ptr<Compilation> compile_function(NativeCode& native, const Job& job, CompiledFunction& out) {
-  const Function& f = native.module.functions[job.function];
-  if (f.body.to - f.body.from > kCompiledBodyBytesMax) return nullptr;
-  auto attempt = std::make_unique<Attempt>(native, job);
-  std::jmp_buf here;
-  if (setjmp(here) != 0) {
-    on_assertion = nullptr;
-    (void)attempt.release();  // in no state to be destroyed
-    return nullptr;
-  }
-  on_assertion = &here;
-  bool good = attempt->compiler->run(out) && !attempt->errors.any;
-  on_assertion = nullptr;
-  if (!good) return nullptr;
-  return attempt;
-}
+std::unique_ptr<Lowering> make_optimising_compiler(NativeCode& native, const Job& job, CodeHolder& code) { return std::make_unique<FunctionCompiler>(native, job, code); }
 
 FunctionCompiler::FunctionCompiler(NativeCode& native, const Job& job, CodeHolder& code)
-    : native_(native),
-      module_(native.module),
-      job_(job),
-      type_(*native.module.function_types[job.function]),
-      by_slots_(job.loop != Job::kEntry || !in_registers(type_)),
-      code_(code),
-      cc_(&code),
-      reader_(module_.bytes.data(), module_.bytes.data() + module_.functions[job.function].body.from, module_.bytes.data() + module_.functions[job.function].body.to) {}
+    : CompilerOwner(code), Lowering(native, job, code, compiler_) {}
 
 // ---- registers and operands
 
@@ -101,10 +46,15 @@ FunctionCompiler::Value FunctionCompiler::pop() {
 
 BaseReg FunctionCompiler::in_register(const Value& v) {
   if (v.kind == Value::Kind::kRegister) return v.reg;
-  if (v.kind == Value::Kind::kLocal) return locals_[v.local];
+  if (v.kind == Value::Kind::kLocal && locals_[v.local].isValid()) return locals_[v.local];
   BaseReg d = make_register(v.type);
   move(d, v);
   return d;
+}
+
+void FunctionCompiler::load(const BaseReg& to, const Value& from) {
+  if (from.kind == Value::Kind::kLocal && !locals_[from.local].isValid()) return load_slot(to, from.type, aside_[from.local]);
+  move_register(from.type, to, from.kind == Value::Kind::kRegister ? from.reg : locals_[from.local]);
 }
 
 BaseReg FunctionCompiler::argument(const Value& v) {
@@ -112,21 +62,6 @@ BaseReg FunctionCompiler::argument(const Value& v) {
   BaseReg d = make_register(v.type);
   move(d, v);
   return d;
-}
-
-BaseReg FunctionCompiler::result_register(ValType type) {
-  Reader ahead = reader_;
-  std::uint8_t code = ahead.byte();
-  if (code != kLocalSet && code != kLocalTee) return make_register(type);
-  u32 local = ahead.u32();
-  settle_local(local);
-  return locals_[local];
-}
-
-target::Gp FunctionCompiler::result_over(const Value& operand) {
-  std::uint8_t next = reader_.peek();
-  if (operand.kind == Value::Kind::kRegister && next != kLocalSet && next != kLocalTee) return operand.reg.as<Gp>();
-  return result_gp(operand.type);
 }
 
 void FunctionCompiler::settle_local(u32 local) {
@@ -150,6 +85,7 @@ void FunctionCompiler::settle_all() {
 
 void FunctionCompiler::set_local(u32 local, const Value& v) {
   settle_local(local);
+  if (!locals_[local].isValid()) return store_slot(aside_[local], local_types_[local], in_register(v));
   if (v.kind == Value::Kind::kRegister && v.reg.id() == locals_[local].id()) return;  // made there
   move(locals_[local], v);
 }
@@ -170,7 +106,7 @@ void FunctionCompiler::place_wishes() {
 // In a function that calls nothing parameters stay where they came.
 void FunctionCompiler::drop_copies() {
   for (const Copy& c : copies_) {
-    cc_.removeNode(c.node);
+    compiler_.removeNode(c.node);
     function_->setArg(c.argument, c.kept);
   }
 }
@@ -191,46 +127,33 @@ void FunctionCompiler::grant_wishes() {
   if (memory_used_) wanted.emplace_back(memory_weight_, memory_);
   if (native_.fuel && !calls_) wanted.emplace_back(fuel_weight_, fuel_);
   for (std::size_t i = 0; i < locals_.size(); ++i)
-    if (local_weights_[i] != 0 && is_integer(local_types_[i]) && (calls_ || by_slots_ || i >= type_.params.size())) wanted.emplace_back(local_weights_[i], locals_[i].as<Gp>());
+    if (local_weights_[i] != 0 && locals_[i].isValid() && is_integer(local_types_[i]) && (calls_ || by_slots_ || i >= type_.params.size())) wanted.emplace_back(local_weights_[i], locals_[i].as<Gp>());
   std::ranges::stable_sort(wanted, std::greater<>(), &std::pair<u64, Gp>::first);
-  BaseNode* last = cc_.setCursor(function_);
+  BaseNode* last = compiler_.setCursor(function_);
   for (u32 i = 0; i < wishes_ && i < wanted.size(); ++i) {
     function_->setArg(first_wish_ + i, wanted[i].second);
     cc_.mov(wanted[i].second, wanted[i].second);
   }
-  cc_.setCursor(last);
+  compiler_.setCursor(last);
 }
 
 // ---- traps
 
-void FunctionCompiler::place(Trap trap) {
-  Place p{.wasm = wasm_, .trap = trap};
-  cc_.comment(reinterpret_cast<const char*>(&p), sizeof p);
+target::Gp FunctionCompiler::memory_base() {
+  memory_used_ = true;
+  used(memory_weight_);
+  return memory_;
 }
 
-Label FunctionCompiler::trap_label(Trap trap) {
-  if (!traps_.empty() && traps_.back().wasm == wasm_ && traps_.back().trap == trap) return traps_.back().label;
-  traps_.push_back({cc_.newLabel(), wasm_, trap});
-  return traps_.back().label;
+void FunctionCompiler::place(Trap trap) {
+  Place p{.wasm = wasm_, .trap = trap};
+  compiler_.comment(reinterpret_cast<const char*>(&p), sizeof p);
 }
 
 // ---- the whole
 
 bool FunctionCompiler::start() {
-  local_types_.assign(type_.params.begin(), type_.params.end());
-  for (u32 groups = reader_.u32(); groups-- > 0;) {
-    u32 count = reader_.u32();
-    if (count > kCompiledLocalsMax - std::min<std::size_t>(kCompiledLocalsMax, local_types_.size())) return false;
-    local_types_.resize(local_types_.size() + count, read_value_type(reader_, module_));
-  }
-  for (ValType t : local_types_) {
-    if (!supported(t)) return false;
-    operand_slot_ += slots_of(t);
-  }
-  for (ValType t : type_.results)
-    if (!supported(t)) return false;
-  ++operand_slot_;  // the return address
-
+  if (!read_locals(kCompiledLocalsMax) || !look_ahead()) return false;
   FuncSignatureBuilder signature(target::kCallConv);
   if (by_slots_) {
     signature.addArg(TypeId::kUInt64);
@@ -239,7 +162,7 @@ bool FunctionCompiler::start() {
     describe(type_, signature);
   }
   add_wishes(signature);
-  function_ = cc_.addFunc(signature);
+  function_ = compiler_.addFunc(signature);
   place_vm(function_->detail());
   place_wishes();
   prepare_frame();
@@ -249,33 +172,68 @@ bool FunctionCompiler::start() {
     function_->setArg(index, given.reg);
     BaseReg kept = make_register(type);
     move(kept, given);
-    copies_.push_back({index, kept, cc_.cursor()});
+    copies_.push_back({index, kept, compiler_.cursor()});
     return kept;
   };
   vm_ = make_int();
   function_->setArg(0, vm_);
   if (by_slots_) slots_ = argument(1, kI64).as<Gp>();
-  for (std::size_t i = 0; i < local_types_.size(); ++i) locals_.push_back(!by_slots_ && i < type_.params.size() ? argument(i + 1, local_types_[i]) : make_register(local_types_[i]));
+  put_aside();
+  for (std::size_t i = 0; i < local_types_.size(); ++i) {
+    bool comes = !by_slots_ && i < type_.params.size();
+    if (aside_[i].hasBase()) {
+      locals_.emplace_back();
+      if (comes) argument_aside(i);
+      continue;
+    }
+    locals_.push_back(comes ? argument(i + 1, local_types_[i]) : make_register(local_types_[i]));
+  }
   local_weights_.resize(locals_.size());
   memory_ = make_int();
   if (native_.fuel) {
     fuel_ = make_int();
     load_fuel();
   }
-  entry_ = cc_.cursor();
+  entry_ = compiler_.cursor();
   if (job_.loop != Job::kEntry) {
     loop_entry_ = cc_.newLabel();
     jump(loop_entry_);
   } else {
     u32 from = 0;
     for (std::size_t i = 0; i < local_types_.size(); ++i) {
-      if (i >= type_.params.size()) move(locals_[i], {.kind = Value::Kind::kConst, .type = local_types_[i]});
-      else if (by_slots_) load_slot(locals_[i], local_types_[i], at(slots_, from * 8));
+      if (i >= type_.params.size()) set_local(static_cast<u32>(i), {.kind = Value::Kind::kConst, .type = local_types_[i]});
+      else if (by_slots_) load_local(i, from);
       from += slots_of(local_types_[i]);
     }
     charge();
   }
   return supported_;
+}
+
+// Locals that are used less than calls are made and find no preserved register would be saved, and loaded again, around each of the calls: they are in memory.
+void FunctionCompiler::put_aside() {
+  aside_.resize(local_types_.size());
+  std::vector<u32> integers;
+  auto set_aside = [this](u32 i) { aside_[i] = compiler_.newStack(slots_of(local_types_[i]) * 8, slots_of(local_types_[i]) * 8); };
+  for (u32 i = 0; i < local_types_.size(); ++i) {
+    if (is_integer(local_types_[i])) integers.push_back(i);
+    else if (local_uses_[i] < calls_ahead_) set_aside(i);
+  }
+  std::ranges::stable_sort(integers, std::greater<>(), [this](u32 i) { return local_uses_[i]; });
+  for (std::size_t k = std::size(target::kPreserved) - 1; k < integers.size(); ++k)
+    if (local_uses_[integers[k]] < calls_ahead_) set_aside(integers[k]);
+}
+
+void FunctionCompiler::argument_aside(std::size_t i) {
+  BaseReg given = make_register(local_types_[i]);
+  function_->setArg(i + 1, given);
+  store_slot(aside_[i], local_types_[i], given);
+}
+
+void FunctionCompiler::load_local(std::size_t i, u32 slot) {
+  BaseReg to = locals_[i].isValid() ? locals_[i] : make_register(local_types_[i]);
+  load_slot(to, local_types_[i], at(slots_, slot * 8));
+  if (!locals_[i].isValid()) store_slot(aside_[i], local_types_[i], to);
 }
 
 // Everything that is alive at the loop's head, from where the interpreter keeps it. Its frame: locals, the return address, operands.
@@ -284,7 +242,7 @@ void FunctionCompiler::begin_loop_entry(const Block& loop) {
   cc_.bind(loop_entry_);
   u32 slot = 0;
   for (std::size_t i = 0; i < locals_.size(); ++i) {
-    load_slot(locals_[i], local_types_[i], at(slots_, slot * 8));
+    load_local(i, slot);
     slot += slots_of(local_types_[i]);
   }
   slot = operand_slot_;
@@ -314,133 +272,31 @@ bool FunctionCompiler::run(CompiledFunction& out) {
 
 void FunctionCompiler::finish(CompiledFunction& out) {
   settle_charge();
-  for (std::size_t i = 0; i < traps_.size(); ++i) {
-    wasm_ = traps_[i].wasm;
-    cc_.bind(traps_[i].label);
-    place(traps_[i].trap);
-    fail_here();
-  }
+  emit_foreign_calls();
+  emit_trap_sites();
   wasm_ = module_.functions[job_.function].body.from;
   Label too_deep;
-  BaseNode* last = cc_.cursor();
+  BaseNode* last = compiler_.cursor();
   if (calls_) {
     too_deep = cc_.newLabel();
     cc_.bind(too_deep);
     place(Trap::kStack);
     fail_here();
-    last = cc_.cursor();
+    last = compiler_.cursor();
   }
-  cc_.setCursor(entry_);
+  compiler_.setCursor(entry_);
   if (calls_) {  // a function that calls nothing fits into what is kept free
     check_stack(too_deep);
   }
   if (memory_used_) load_word(memory_, at(vm_, offsetof(Vm, memory_base)));
-  cc_.setCursor(last);
+  compiler_.setCursor(last);
   grant_wishes();
-  cc_.endFunc();
-  for (const JumpTable& table : tables_) {
-    cc_.align(AlignMode::kData, 4);
-    cc_.bind(table.at);
-    for (const Label& target : table.targets) cc_.embedLabelDelta(target, table.at, 4);
-  }
+  compiler_.endFunc();
+  emit_jump_tables();
   assembler_ = std::make_unique<PlacingAssembler>(code_, out.places);
-  bool good = cc_.runPasses() == kErrorOk;
+  bool good = compiler_.runPasses() == kErrorOk;
   if (good) describe_frame(out);
-  if (!good || cc_.serializeTo(assembler_.get()) != kErrorOk || code_.flatten() != kErrorOk || code_.resolveUnresolvedLinks() != kErrorOk) unsupported();
-}
-
-void FunctionCompiler::simple(u32 code, const Op& op) {
-  if (code >= kPrefixSimd) {
-    if (!vector(code, op)) unsupported();
-  } else if (is_memory(op.immediates)) {
-    if (!memory_access(code, op)) unsupported();
-  } else if (!scalar(code, op)) {
-    unsupported();
-  }
-}
-
-void FunctionCompiler::step() {
-  std::uint8_t code = reader_.byte();
-  ++charged_;
-  switch (code) {
-    case kUnreachable: jump(trap_label(Trap::kUnreachable)), dead_ = true; break;
-    case kNop: break;
-    case kBlock: case kLoop: case kIf: begin_block(code); break;
-    case kElse: start_else(); break;
-    case kEnd: end_block(); break;
-    case kBr: branch(reader_.u32()); break;
-    case kBrIf: branch_if(reader_.u32()); break;
-    case kBrTable: branch_table(); break;
-    case kReturn: emit_return(), dead_ = true; break;
-    case kCall: if (!call(reader_.u32())) unsupported(); break;
-    case kCallIndirect: if (!call_indirect()) unsupported(); break;
-    case kCallRef: if (!call_reference()) unsupported(); break;
-    case kDrop: pop(); break;
-    case kSelect: select(kBottom); break;
-    case kSelectTyped: reader_.u32(), select(read_value_type(reader_, module_)); break;
-    case kLocalGet: {
-      u32 local = reader_.u32();
-      used(local_weights_[local]);
-      push({.kind = Value::Kind::kLocal, .type = local_types_[local], .local = local});
-      break;
-    }
-    case kLocalSet: case kLocalTee: {
-      u32 local = reader_.u32();
-      Value v = pop();
-      used(local_weights_[local]);
-      if (!(v.kind == Value::Kind::kLocal && v.local == local)) set_local(local, v);
-      if (code == kLocalTee) push({.kind = Value::Kind::kLocal, .type = local_types_[local], .local = local});
-      break;
-    }
-    case kGlobalGet: global_get(reader_.u32()); break;
-    case kGlobalSet: global_set(reader_.u32()); break;
-    case kTableGet: case kTableSet: table_access(code); break;
-    case kMemorySize: memory_size(reader_.u32()); break;
-    case kMemoryGrow: {
-      u32 memory = reader_.u32();
-      ValType type = stack_.back().type;
-      Value pages = pop();
-      push_const(kI64, memory);
-      push(pages);
-      InvokeNode* node = help(reinterpret_cast<const void*>(&help_memory_grow), 2, true);
-      Gp d = make_int();
-      node->setRet(0, d);
-      push_register(type, d);
-      break;
-    }
-    case kI32Const: push_const(kI32, static_cast<u32>(reader_.s32())); break;
-    case kI64Const: push_const(kI64, static_cast<u64>(reader_.s64())); break;
-    case kF32Const: push_const(kF32, reader_.raw<u32>()); break;
-    case kF64Const: push_const(kF64, reader_.raw<u64>()); break;
-    case kRefNull: {
-      ValType type = make_ref(read_heap_type(reader_, module_), true);
-      if (!supported(type)) return unsupported();
-      push_const(type, 0);
-      break;
-    }
-    case kRefIsNull: {
-      push_condition(is_zero(gp(pop())));
-      break;
-    }
-    case kRefFunc: {
-      u32 index = reader_.u32();
-      push_register(make_ref(module_.functions[index].type, false), object(offsetof(Vm, functions), index));
-      break;
-    }
-    case kRefAsNonNull: {
-      trap_if_zero(gp(stack_.back()), Trap::kNullReference);
-      break;
-    }
-    case kPrefixByteMisc: if (!misc()) unsupported(); break;
-    case kPrefixByteSimd: {
-      u32 sub = reader_.u32();
-      simple(kPrefixSimd + sub, kOps.simd[sub]);
-      break;
-    }
-    default:
-      if (kOps.plain[code].name == nullptr) return unsupported();  // exceptions, tail calls, branches on null
-      simple(code, kOps.plain[code]);
-  }
+  if (!good || compiler_.serializeTo(assembler_.get()) != kErrorOk || code_.flatten() != kErrorOk || code_.resolveUnresolvedLinks() != kErrorOk) unsupported();
 }
 
 }  // namespace monopod::wasm::jit

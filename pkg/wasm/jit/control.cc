@@ -1,28 +1,15 @@
 // Blocks and branches. Where paths meet, values are in registers that belong to the block.
 #include "wasm/function_body.h"
 #include "wasm/jit/compiler.h"
+#include "wasm/jit/stubs.h"
 
 namespace monopod::wasm::jit {
 
 using namespace asmjit;
 
-// Kept as flags only where the next instruction takes them from there.
-void FunctionCompiler::push_condition(Condition c) {
-  Value v{.kind = Value::Kind::kFlags, .type = kI32, .condition = c};
-  std::uint8_t next = reader_.peek();
-  if (next == kBrIf || next == kIf || next == kSelect || next == 0x45) return push(v);
-  BaseReg d = make_register(kI32);
-  move(d, v);
-  push_register(kI32, d);
-}
-
 bool FunctionCompiler::read_block_type(Block& block) {
   wasm::read_block_type(reader_, module_, block.params, block.results);
-  for (ValType t : block.params)
-    if (!supported(t)) return false;
-  for (ValType t : block.results)
-    if (!supported(t)) return false;
-  return true;
+  return supported(block.params) && supported(block.results);
 }
 
 void FunctionCompiler::begin_block(std::uint8_t opcode) {
@@ -159,13 +146,13 @@ void FunctionCompiler::emit_return() {
     Mem to = at(slots_, 0);
     std::vector<Value> values(stack_.end() - static_cast<std::ptrdiff_t>(count), stack_.end());
     store_slots(to, values);
-    cc_.ret();
+    compiler_.ret();
   } else if (count == 0) {
-    cc_.ret();
+    compiler_.ret();
   } else {
     BaseReg r = in_register(stack_.back());
-    if (is_integer(type_.results[0])) cc_.ret(r.as<Gp>());
-    else cc_.ret(r.as<Vec>());
+    if (is_integer(type_.results[0])) compiler_.ret(r.as<Gp>());
+    else compiler_.ret(r.as<Vec>());
   }
 }
 
@@ -228,7 +215,7 @@ void FunctionCompiler::branch_table() {
     Gp i = gp(index);
     jump_unless_below(i, count, otherwise);
     JumpTable table{.at = cc_.newLabel()};
-    JumpAnnotation* annotation = cc_.newJumpAnnotation();
+    JumpAnnotation* annotation = compiler_.newJumpAnnotation();
     for (u32 k = 0; k < count; ++k) {
       table.targets.push_back(target(depths[k]));
       if (!annotation->hasLabel(table.targets.back())) annotation->addLabel(table.targets.back());

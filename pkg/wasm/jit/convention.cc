@@ -17,6 +17,12 @@ bool in_registers(const FuncType& type) {
   return !vectors || floats <= target::kFloats;
 }
 
+std::uint32_t stack_words(const FuncType& type) {
+  std::uint32_t out = 0;
+  each_parameter(type, [&out](ValType, std::uint32_t, int reg, std::uint32_t) { out += reg < 0; });
+  return out;
+}
+
 void describe(const FuncType& type, FuncSignatureBuilder& out) {
   auto id = [](ValType t) { return t == kF32 ? TypeId::kFloat32 : t == kF64 ? TypeId::kFloat64 : t == kV128 ? TypeId::kInt32x4 : TypeId::kUInt64; };
   out.addArg(TypeId::kUInt64);

@@ -98,7 +98,7 @@ Flag help_table_fill(Vm* vm, std::uint64_t table, std::uint64_t at, std::uint64_
 
 Flag help_table_init(Vm* vm, std::uint64_t table, std::uint64_t to, std::uint64_t from, std::uint64_t count) { return table_init(*vm, high(table), low(table), to, from, count); }
 
-std::uint64_t help_table_grow(Vm* vm, std::uint64_t table, std::uint64_t count, std::uint64_t value) {
+std::uint64_t help_table_grow(Vm* vm, std::uint64_t table, std::uint64_t value, std::uint64_t count) {
   TableObject& t = *vm->tables[table];
   std::uint64_t old = table_grow(t, count, value);
   return t.type.limits.is64 ? old : static_cast<std::uint32_t>(old);

@@ -20,7 +20,7 @@ void help_data_drop(Vm* vm, std::uint64_t segment);
 Flag help_table_copy(Vm* vm, std::uint64_t tables, std::uint64_t to, std::uint64_t from, std::uint64_t count);
 Flag help_table_fill(Vm* vm, std::uint64_t table, std::uint64_t at, std::uint64_t value, std::uint64_t count);
 Flag help_table_init(Vm* vm, std::uint64_t table, std::uint64_t to, std::uint64_t from, std::uint64_t count);  // table, segment << 32
-std::uint64_t help_table_grow(Vm* vm, std::uint64_t table, std::uint64_t count, std::uint64_t value);
+std::uint64_t help_table_grow(Vm* vm, std::uint64_t table, std::uint64_t value, std::uint64_t count);
 void help_elements_drop(Vm* vm, std::uint64_t segment);
 
 // All of the above, for Vm::helpers, and where in it one stands.

@@ -148,11 +148,33 @@ TEST_F(Jit, WhatCannotBeCompiledIsInterpretedAndCallsGoBothWays) {
   EXPECT_EQ(call(instance, "even", {Value::i32(10)}), "1");
 }
 
-TEST_F(Jit, LargeFunctionsStayInterpreted) {
+TEST_F(Jit, LargeFunctionsCompileToo) {
   Instance& instance = *instantiate(Builder().type({}, {I32}).function(0, Bytes{0x41, 0} + repeat({0x41, 1, 0x6a}, kCompiledBodyBytesMax / 3), "large").function(0, Bytes{0x41, 0} + repeat({0x41, 1, 0x6a}, 100), "small").build());
   EXPECT_EQ(call(instance, "large"), cat(kCompiledBodyBytesMax / 3));
   EXPECT_EQ(call(instance, "small"), "100");
+  EXPECT_EQ(instance.module().tier()->functions_compiled(), 2U);
+}
+
+TEST_F(Jit, ALargeFunctionIsEnteredAtTheLoopThatRuns) {
+  // sum of n, n-1, … 1 with an operand below the loop, and much behind it
+  Bytes code = Bytes{0x41, 7, 0x03, 0x40, 0x20, 1, 0x20, 0, 0x6a, 0x21, 1, 0x20, 0, 0x41, 1, 0x6b, 0x22, 0, 0x0d, 0, 0x0b, 0x20, 1, 0x6a} + repeat({0x41, 1, 0x6a}, kCompiledBodyBytesMax / 3);
+  Instance& instance = *instantiate(Builder().type({I32}, {I32}).function(0, code, "sum", Bytes{1, 1, I32}).build(), {.engine = EngineKind::kAuto, .background = false});
+  EXPECT_EQ(call(instance, "sum", {Value::i32(30'000)}), cat(30'000 * 30'001 / 2 + 7 + kCompiledBodyBytesMax / 3));
   EXPECT_EQ(instance.module().tier()->functions_compiled(), 1U);
+}
+
+TEST_F(Jit, TheBaselineCompilerTakesLinearTime) {
+  // Nested blocks with a jump table of all of them, above many operands: nothing is looked through again.
+  constexpr std::uint32_t kBlocks = 8'000;
+  Bytes body = repeat({0x20, 0}, 1'000) + repeat({0x02, 0x40}, kBlocks) + Bytes{0x20, 0, 0x0e} + leb(kBlocks - 1);
+  for (std::uint32_t i = 0; i < kBlocks; ++i) body = body + leb(i);
+  body = body + repeat({0x0b, 0x20, 0, 0x22, 0, 0x1a}, kBlocks) + repeat({0x6a}, 999);
+  Bytes module = Builder().type({I32}, {I32}).function(0, body, "f").build();
+  Result<std::shared_ptr<const Module>> loaded = Module::load(Engine({.engine = EngineKind::kBaseline}), module);
+  ASSERT_TRUE(loaded) << loaded.error().message();
+  auto from = std::chrono::steady_clock::now();
+  EXPECT_GT((*loaded)->tier()->compile_all(), 60'000U);
+  EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count(), 1);
 }
 
 TEST_F(Jit, WhatTakesTheAllocatorLongestIsStillQuick) {

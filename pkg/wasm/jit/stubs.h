@@ -29,6 +29,8 @@ void each_parameter(const FuncType& type, F place) {
   }
 }
 
+std::uint32_t stack_words(const FuncType& type);  // of parameters on the stack, where they are in registers
+
 // bool enter(Vm*, slots, code, void** native_frame): from C++; false after a trap.
 using Enter = bool (*)(Vm* vm, std::uint64_t* slots, const void* code, void** native_frame);
 void emit_enter(target::Assembler& a, const FuncType& type, bool by_slots);

@@ -1,5 +1,5 @@
 // What the compiler calls the registers and operands of the processor that it is built for. A processor is a folder: target.h, emit.cc (what the shared files ask
-// for), access.cc, scalar.cc, simd.cc, stubs.cc, and trap.h, how a signal is left.
+// for), frame.cc (what the optimising compiler asks for), access.cc, scalar.cc, simd.cc, stubs.cc, and trap.h, how a signal is left.
 #pragma once
 
 #if defined(__x86_64__)

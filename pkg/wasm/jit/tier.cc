@@ -28,12 +28,16 @@ std::unique_ptr<Tier> make_tier(const ModuleData& module, CodeCache& code, Optio
 // What stubs take at most, with what aligns them: of a function to two of its type, of a type three.
 static constexpr std::size_t kTypeStubBytes = 3 * 512;
 
+// Of one function: each is the whole of it once more. A later call finds its code anyway.
+static constexpr std::ptrdiff_t kLoopEntriesMax = 8;
+
 static Enter as_enter(const std::uint8_t* code) { return reinterpret_cast<Enter>(reinterpret_cast<std::uintptr_t>(code)); }
 
-NativeCode::NativeCode(const ModuleData& data, bool with_fuel, bool for_guarded)
+NativeCode::NativeCode(const ModuleData& data, const Options& options, bool for_guarded)
     : module(data),
-      fuel(with_fuel),
+      fuel(options.fuel),
       guarded(for_guarded),
+      optimise(options.optimise || !target::kBaseline),
       natives_(std::make_unique<std::atomic<const void*>[]>(data.functions.size())),
       enters_(std::make_unique<std::atomic<Enter>[]>(data.functions.size())),
       states_(std::make_unique<std::atomic<State>[]>(data.functions.size())),
@@ -124,7 +128,8 @@ bool NativeCode::claim(const Job& job) {
   }
   if (state(job.function) == State::kImpossible) return false;
   std::lock_guard lock(mutex_);
-  return loops_claimed_.insert(job).second;
+  auto of_function = std::distance(loops_claimed_.lower_bound({job.function, 0}), loops_claimed_.upper_bound({job.function, Job::kEntry}));
+  return of_function < kLoopEntriesMax && loops_claimed_.insert(job).second;
 }
 
 void NativeCode::compile(const Job& job) {
@@ -141,6 +146,11 @@ void NativeCode::compile(const Job& job) {
     if (job.loop == Job::kEntry) states_[job.function].store(State::kImpossible, std::memory_order_release);
     return;
   }
+  for (const NearCall& call : made.near_calls) {  // all code of a module is nearer than 2 GiB
+    auto distance = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(call.to) - reinterpret_cast<std::uintptr_t>(room.run + call.native + 4));
+    std::memcpy(room.write + call.native, &distance, sizeof distance);
+  }
+  made.near_calls = {};
   made.from = reinterpret_cast<std::uintptr_t>(room.run);
   made.to = made.from + bytes;
   by_address_.emplace(made.from, std::move(made));
@@ -157,6 +167,10 @@ void NativeCode::compile(const Job& job) {
   enters_[job.function].store(enter, std::memory_order_relaxed);
   natives_[job.function].store(room.run, std::memory_order_release);
   states_[job.function].store(State::kReady, std::memory_order_release);
+}
+
+const void* NativeCode::final_code(std::uint32_t function) const {
+  return state(function) == State::kReady ? natives_[function].load(std::memory_order_acquire) : nullptr;
 }
 
 const void* NativeCode::loop_entry(const Job& job) const {
@@ -219,7 +233,7 @@ NativeCode& JitTier::code_of(const Vm& vm) { return *codes_[vm.memory == nullptr
 NativeCode& JitTier::make_code(bool guarded) {
   std::lock_guard lock(mutex_);
   std::unique_ptr<NativeCode>& code = codes_[guarded];
-  if (code == nullptr) code = std::make_unique<NativeCode>(module_, options_.fuel, guarded);
+  if (code == nullptr) code = std::make_unique<NativeCode>(module_, options_, guarded);
   return *code;
 }
 

@@ -33,7 +33,7 @@ struct Job {
 // Code for one sort of memory.
 class NativeCode : public CodeOwner {
  public:
-  NativeCode(const ModuleData& module, bool fuel, bool guarded);
+  NativeCode(const ModuleData& module, const Options& options, bool guarded);
   ~NativeCode() override;
   enum class State : std::uint8_t { kNone, kQueued, kReady, kImpossible };
   State state(std::uint32_t function) const { return states_[function].load(std::memory_order_acquire); }
@@ -46,6 +46,8 @@ class NativeCode : public CodeOwner {
   const std::atomic<const void*>* natives() const { return natives_.get(); }
   // Calls of it that machine code makes are interpreted while it is not compiled. expected: what natives() says now. Returns where to go.
   const void* stay_interpreted(std::uint32_t function, const void* expected);
+  // Code of the function that nothing will replace; null where there is none yet.
+  const void* final_code(std::uint32_t function) const;
   const std::atomic<const void*>* foreigns() const { return foreigns_.get(); }
   bool make_foreign(std::uint32_t type_index);  // its stub; false: no room
   std::size_t bytes() const;
@@ -58,9 +60,9 @@ class NativeCode : public CodeOwner {
 
   const ModuleData& module;
   const bool fuel, guarded;
+  const bool optimise;
 
  private:
-  friend class FunctionCompiler;
   // Of a function that was compiled here, or of one that was adopted.
   struct Found {
     std::uint32_t function = 0;

@@ -1,6 +1,7 @@
 // wasm_bench FOLDER [ROUNDS]: FOLDER/native/* and FOLDER/wasm/*.wasm are the same kernels, each run as "kernel N" = N repetitions. Prints, per kernel, processor
 // time of one repetition natively and on each engine, (cpu(N) - cpu(1)) / (N - 1), the least of ROUNDS, as ratios, and their geometric means; then what else the
-// engines cost: validation, compilation, instances, calls between host and guest, memory.
+// engines cost: validation, compilation, instances, calls between host and guest, memory. WASM_BENCH_ENGINES="jit auto": on these only; WASM_BENCH_MODULE=FILE:
+// the module that is validated and compiled, instead of the largest kernel.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -15,6 +16,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "base/strings.h"
 #include "wasm/engine.h"
 #include "wasm/wasi/wasi.h"
 
@@ -104,11 +106,13 @@ void kernels(const fs::path& folder, int rounds) {
   };
   std::vector<Way> ways{{"interpreter", {.engine = EngineKind::kInterpreter}, 3}, {"interpreter_fuel", {.fuel = true, .engine = EngineKind::kInterpreter}, 3}};
   if (jit_unavailable().empty()) {
+    ways.push_back({"baseline", {.engine = EngineKind::kBaseline}, 11});
+    ways.push_back({"baseline_fuel", {.fuel = true, .engine = EngineKind::kBaseline}, 11});
     ways.push_back({"jit", {.engine = EngineKind::kJit}, 11});
     ways.push_back({"jit_fuel", {.fuel = true, .engine = EngineKind::kJit}, 11});
     ways.push_back({"auto", {.engine = EngineKind::kAuto}, 11});
   }
-  if (const char* only = std::getenv("WASM_BENCH_ENGINES"); only != nullptr) std::erase_if(ways, [only](const Way& w) { return std::strstr(only, w.name) == nullptr; });
+  if (const char* only = std::getenv("WASM_BENCH_ENGINES"); only != nullptr) std::erase_if(ways, [only](const Way& w) { return std::strstr(cat(" ", only, " ").c_str(), cat(" ", w.name, " ").c_str()) == nullptr; });
   std::vector<fs::path> files;
   for (const fs::directory_entry& e : fs::directory_iterator(folder / "wasm"))
     if (e.path().extension() == ".wasm" && e.path().stem() != "hello") files.push_back(e.path());
@@ -158,11 +162,11 @@ std::vector<std::uint8_t> calling_module() {
 std::uint32_t add(int&, Caller&, std::uint32_t a, std::uint32_t b) { return a + b; }
 constexpr HostFunction kRows[] = {host<add>("f")};
 
-void compilation(const Module& module, const std::string& name) {
+void compilation(const Module& module, const char* engine, const std::string& name) {
   const ModuleData& data = module.data();
   std::size_t bytes = 0;
   double ns = best_ns(1, 1, [&] { bytes = module.tier()->compile_all(); });
-  std::printf("wasm_jit_compile_mb_s %.2f (%s, %zu of %u bytes of code, %zu of machine code)\n", static_cast<double>(bytes) / ns * 1e3, name.c_str(), bytes, data.code_section.to - data.code_section.from, module.tier()->bytes());
+  std::printf("wasm_%s_compile_mb_s %.2f (%s, %zu of %u bytes of code, %zu of machine code)\n", engine, static_cast<double>(bytes) / ns * 1e3, name.c_str(), bytes, data.code_section.to - data.code_section.from, module.tier()->bytes());
 }
 
 void rest(const fs::path& folder, EngineKind kind) {
@@ -179,7 +183,10 @@ void rest(const fs::path& folder, EngineKind kind) {
     double code = (*module)->data().code_section.to - (*module)->data().code_section.from;
     double ns = best_ns(10, bytes.size() > 1'000'000 ? 1 : 20, [&] { (void)Module::load(engine, bytes).has_value(); });
     if (kind == EngineKind::kInterpreter) std::printf("wasm_validate_mb_s %.0f (%s, %.0f bytes of code)\n", code / ns * 1e3, largest.filename().c_str(), code);
-    if (kind == EngineKind::kJit) compilation(**module, largest.filename());
+    if (kind == EngineKind::kJit) {
+      compilation(**module, "jit", largest.filename());
+      if (auto quickly = Module::load(Engine({.engine = EngineKind::kBaseline}), bytes); quickly) compilation(**quickly, "baseline", largest.filename());
+    }
   }
   Result<std::shared_ptr<const Module>> calls = Module::load(engine, calling_module());
   if (!calls) {

@@ -68,7 +68,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Outcome first = run(*module), second = run(*module);
   if (pure) fuzz::check(first == second, "a module without imports does the same twice");
   if (!wasm::jit_unavailable().empty()) return 0;
-  for (wasm::EngineKind kind : {wasm::EngineKind::kJit, wasm::EngineKind::kAuto}) {
+  for (wasm::EngineKind kind : {wasm::EngineKind::kBaseline, wasm::EngineKind::kJit, wasm::EngineKind::kAuto}) {
     Result<std::shared_ptr<const wasm::Module>> compiled = wasm::Module::load(wasm::Engine({.fuel = true, .engine = kind, .background = false, .warm = 1}), {data, data + size});
     fuzz::check(compiled.has_value(), "a module loads on every engine");
     Outcome other = run(*compiled);

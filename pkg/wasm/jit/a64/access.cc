@@ -1,5 +1,5 @@
 // Where memories are accessed: addresses, loads, stores.
-#include "wasm/jit/compiler.h"
+#include "wasm/jit/lowering.h"
 #include "wasm/limits.h"
 
 namespace monopod::wasm::jit {
@@ -7,34 +7,34 @@ namespace monopod::wasm::jit {
 using namespace asmjit;
 using arm::CondCode;
 
-target::Gp FunctionCompiler::address_of_local(u32 local) {
+target::Gp Lowering::address_of_local(u32 local) {
   if (address_local_ != local) {
     address_ = make_int();
-    cc_.add(address_, memory_, locals_[local].as<Gp>());
+    cc_.add(address_, memory_base(), gp({.kind = Value::Kind::kLocal, .type = kI32, .local = local}));
     address_local_ = local;
   }
   return address_;
 }
 
 // Where memory 0 has guard pages, the processor compares: 32 bits of address and an offset below kGuardBytes reach nothing else. What is left is compared here.
-target::Mem FunctionCompiler::address(u32 memory, u64 offset, const Value& v, u32 bytes) {
+target::Mem Lowering::address(u32 memory, u64 offset, const Value& v, u32 bytes) {
   const SizeLimits& type = module_.memories[memory];
   bool first = memory == 0;
-  if (first) memory_used_ = true, used(memory_weight_);
+  Gp base = first ? memory_base() : Gp();
   if (first && native_.guarded && !type.is64 && offset < kGuardBytes) {
     // Integers of 32 bits are kept zero extended: an index as it is.
-    if (v.kind == Value::Kind::kConst && offset + v.bits[0] < kGuardBytes) return within_reach(a64::ptr(memory_, static_cast<std::int32_t>(offset + v.bits[0])), bytes);
-    if (offset == 0) return a64::ptr(memory_, gp(v));
+    if (v.kind == Value::Kind::kConst && offset + v.bits[0] < kGuardBytes) return within_reach(a64::ptr(base, static_cast<std::int32_t>(offset + v.bits[0])), bytes);
+    if (offset == 0) return a64::ptr(base, gp(v));
     bool near = offset % bytes == 0 && offset / bytes < 4096;
     if (near && v.kind == Value::Kind::kLocal) return a64::ptr(address_of_local(v.local), static_cast<std::int32_t>(offset));
     Gp t = make_int(), index = gp(v);
     if (near) {
-      cc_.add(t, memory_, index);
+      cc_.add(t, base, index);
       return a64::ptr(t, static_cast<std::int32_t>(offset));
     }
     cc_.mov(t, offset);
     cc_.add(t, t, index);
-    return a64::ptr(memory_, t);
+    return a64::ptr(base, t);
   }
   Gp address = gp(v), end = make_int(), size = make_int(), object_at = first ? make_int() : object(offsetof(Vm, memories), memory);
   if (first) load_word(object_at, at(vm_, offsetof(Vm, memory)));
@@ -49,7 +49,6 @@ target::Mem FunctionCompiler::address(u32 memory, u64 offset, const Value& v, u3
   load_word(size, at(object_at, offsetof(MemoryObject, bytes)));
   cc_.cmp(end, size);
   trap_if(CondCode::kHI, Trap::kMemory);
-  Gp base = memory_;
   if (!first) {
     base = make_int();
     load_word(base, at(object_at, offsetof(MemoryObject, base)));
@@ -58,7 +57,7 @@ target::Mem FunctionCompiler::address(u32 memory, u64 offset, const Value& v, u3
   return a64::ptr(end, -static_cast<std::int32_t>(bytes));
 }
 
-void FunctionCompiler::load(u32 code, const Mem& from, ValType type) {
+void Lowering::load_memory(u32 code, const Mem& from, ValType type) {
   if (type == kF32 || type == kF64) {
     Vec d = result_vec(type);
     place(Trap::kMemory);
@@ -82,7 +81,7 @@ void FunctionCompiler::load(u32 code, const Mem& from, ValType type) {
   push_register(type, d);
 }
 
-void FunctionCompiler::store(u32 code, const Mem& to, const Value& v) {
+void Lowering::store_memory(u32 code, const Mem& to, const Value& v) {
   if (v.type == kF32 || v.type == kF64) {
     Vec s = vec(v);
     place(Trap::kMemory);

@@ -1,7 +1,7 @@
-// What the shared files of the compiler ask of a processor: registers, moves, conditions, the frame.
+// What the shared files of the compilers ask of a processor: moves, conditions, traps.
 #include <bit>
 
-#include "wasm/jit/compiler.h"
+#include "wasm/jit/lowering.h"
 #include "wasm/jit/stubs.h"
 
 namespace monopod::wasm::jit {
@@ -11,16 +11,9 @@ using arm::CondCode;
 
 std::string_view missing_features() { return ""; }
 
-// ---- registers
+// ---- moves
 
-BaseReg FunctionCompiler::make_register(ValType type) {
-  if (type == kF32) return cc_.newVecS();
-  if (type == kF64) return cc_.newVecD();
-  if (type == kV128) return cc_.newVecQ();
-  return cc_.newUInt64();
-}
-
-void FunctionCompiler::move(const BaseReg& to, const Value& from) {
+void Lowering::move(const BaseReg& to, const Value& from) {
   if (!is_integer(from.type)) {
     Vec d = to.as<Vec>();
     if (from.kind == Value::Kind::kConst) {
@@ -32,12 +25,7 @@ void FunctionCompiler::move(const BaseReg& to, const Value& from) {
       else cc_.ldr(d.q(), constant128(from.bits[0], from.bits[1]));
       return;
     }
-    Vec s = vec(from);
-    if (s.id() == d.id()) return;
-    if (from.type == kF32) cc_.fmov(d.s(), s.s());
-    else if (from.type == kF64) cc_.fmov(d.d(), s.d());
-    else cc_.mov(d.b16(), s.b16());
-    return;
+    return load(to, from);
   }
   Gp d = to.as<Gp>();
   switch (from.kind) {
@@ -58,12 +46,16 @@ void FunctionCompiler::move(const BaseReg& to, const Value& from) {
       cc_.cset(d.w(), Imm(code));
       break;
     }
-    case Value::Kind::kLocal: case Value::Kind::kRegister: {
-      Gp s = gp(from);
-      if (s.id() != d.id()) cc_.mov(d, s);
-      break;
-    }
+    default: load(to, from);
   }
+}
+
+void Lowering::move_register(ValType type, const BaseReg& to, const BaseReg& from) {
+  if (from.id() == to.id()) return;
+  if (is_integer(type)) cc_.mov(to.as<Gp>(), from.as<Gp>());
+  else if (type == kF32) cc_.fmov(to.as<Vec>().s(), from.as<Vec>().s());
+  else if (type == kF64) cc_.fmov(to.as<Vec>().d(), from.as<Vec>().d());
+  else cc_.mov(to.as<Vec>().b16(), from.as<Vec>().b16());
 }
 
 // ---- memory of the host's
@@ -75,11 +67,11 @@ bool in_reach(std::int64_t offset, std::uint32_t bytes) { return (offset >= -256
 
 }  // namespace
 
-target::Mem FunctionCompiler::within_reach(const Mem& m, u32 bytes) {
+target::Mem Lowering::within_reach(const Mem& m, u32 bytes) {
   if (m.isRegHome()) {  // where on the stack is known later
     if (bytes <= 8) return m;
     Gp t = make_int();
-    cc_.loadAddressOf(t, m);
+    cc_.emit(a64::Inst::kIdAdr, t, m);
     return a64::ptr(t);
   }
   if (m.hasIndex() || in_reach(m.offset(), bytes)) return m;
@@ -89,28 +81,28 @@ target::Mem FunctionCompiler::within_reach(const Mem& m, u32 bytes) {
   return a64::ptr(t);
 }
 
-void FunctionCompiler::load_word(const Gp& to, const Mem& from) { cc_.ldr(to, within_reach(from, 8)); }
-void FunctionCompiler::store_word(const Mem& to, const Gp& from) { cc_.str(from, within_reach(to, 8)); }
-void FunctionCompiler::load_element(const Gp& to, const Gp& data, const Gp& index) { cc_.ldr(to, a64::ptr(data, index, arm::lsl(3))); }
-void FunctionCompiler::store_element(const Gp& data, const Gp& index, const Gp& from) { cc_.str(from, a64::ptr(data, index, arm::lsl(3))); }
-void FunctionCompiler::shift_right(const Gp& r, u32 count) { cc_.lsr(r, r, count); }
-void FunctionCompiler::address_of(const Gp& to, const Mem& area) { cc_.loadAddressOf(to, area); }
+void Lowering::load_word(const Gp& to, const Mem& from) { cc_.ldr(to, within_reach(from, 8)); }
+void Lowering::store_word(const Mem& to, const Gp& from) { cc_.str(from, within_reach(to, 8)); }
+void Lowering::load_element(const Gp& to, const Gp& data, const Gp& index) { cc_.ldr(to, a64::ptr(data, index, arm::lsl(3))); }
+void Lowering::store_element(const Gp& data, const Gp& index, const Gp& from) { cc_.str(from, a64::ptr(data, index, arm::lsl(3))); }
+void Lowering::shift_right(const Gp& r, u32 count) { cc_.lsr(r, r, count); }
+void Lowering::address_of(const Gp& to, const Mem& area) { cc_.emit(a64::Inst::kIdAdr, to, area); }
 
-void FunctionCompiler::add_bytes(const Gp& to, const Gp& from, u32 bytes) {
+void Lowering::add_bytes(const Gp& to, const Gp& from, u32 bytes) {
   if (bytes < 4096) return void(cc_.add(to, from, bytes));
   Gp t = make_int();
   cc_.mov(t, bytes);
   cc_.add(to, from, t);
 }
 
-void FunctionCompiler::load_slot(const BaseReg& to, ValType type, Mem from) {
+void Lowering::load_slot(const BaseReg& to, ValType type, Mem from) {
   if (type == kV128) cc_.ldr(to.as<Vec>().q(), within_reach(from, 16));
   else if (type == kF64) cc_.ldr(to.as<Vec>().d(), within_reach(from, 8));
   else if (type == kF32) cc_.ldr(to.as<Vec>().s(), within_reach(from, 4));
   else load_word(to.as<Gp>(), from);
 }
 
-void FunctionCompiler::store_slot(Mem to, ValType type, const BaseReg& from) {
+void Lowering::store_slot(Mem to, ValType type, const BaseReg& from) {
   if (type == kV128) cc_.str(from.as<Vec>().q(), within_reach(to, 16));
   else if (type == kF64) cc_.str(from.as<Vec>().d(), within_reach(to, 8));
   else if (type == kF32) cc_.str(from.as<Vec>().s(), within_reach(to, 4));
@@ -128,7 +120,7 @@ Condition negated(Condition c) {
   return {.kind = Condition::Kind::kZero, .tested = c.tested};
 }
 
-void FunctionCompiler::jump_if(Condition c, const Label& to) {
+void Lowering::jump_if(Condition c, const Label& to) {
   switch (c.kind) {
     case Condition::Kind::kFlag: cc_.b(c.code, to); break;
     case Condition::Kind::kZero: cc_.cbz(c.tested, to); break;
@@ -136,21 +128,21 @@ void FunctionCompiler::jump_if(Condition c, const Label& to) {
   }
 }
 
-Condition FunctionCompiler::condition_of(const Value& v) {
+Condition Lowering::condition_of(const Value& v) {
   if (v.kind == Value::Kind::kFlags) return v.condition;
   return {.kind = Condition::Kind::kNotZero, .tested = gp(v).w()};
 }
 
-Condition FunctionCompiler::is_zero(const Gp& r) { return {.kind = Condition::Kind::kZero, .tested = r}; }
+Condition Lowering::is_zero(const Gp& r) { return {.kind = Condition::Kind::kZero, .tested = r}; }
 
-void FunctionCompiler::jump(const Label& to) { cc_.b(to); }
-void FunctionCompiler::trap_if(CondCode code, Trap trap) { cc_.b(code, trap_label(trap)); }
-void FunctionCompiler::trap_if_zero(const Gp& r, Trap trap) { cc_.cbz(r, trap_label(trap)); }
-void FunctionCompiler::check_flag(const Gp& flag, Trap trap) { cc_.cbz(flag.w(), trap_label(trap)); }
-void FunctionCompiler::fail_here() { cc_.udf(0); }
-void FunctionCompiler::read(const Gp& at) { cc_.ldr(a64::wzr, a64::ptr(at)); }
+void Lowering::jump(const Label& to) { cc_.b(to); }
+void Lowering::trap_if(CondCode code, Trap trap) { cc_.b(code, trap_label(trap)); }
+void Lowering::trap_if_zero(const Gp& r, Trap trap) { cc_.cbz(r, trap_label(trap)); }
+void Lowering::check_flag(const Gp& flag, Trap trap) { cc_.cbz(flag.w(), trap_label(trap)); }
+void Lowering::fail_here() { cc_.udf(0); }
+void Lowering::read(const Gp& at) { cc_.ldr(a64::wzr, a64::ptr(at)); }
 
-void FunctionCompiler::compare_number(const Gp& left, u64 bits) {
+void Lowering::compare_number(const Gp& left, u64 bits) {
   bool wide = left.isGpX();
   u64 negative = wide ? ~bits + 1 : (~bits + 1) & 0xffff'ffff;
   auto fits = [](u64 n) { return n < 4096 || (n & ~u64{0xfff000}) == 0; };
@@ -161,32 +153,24 @@ void FunctionCompiler::compare_number(const Gp& left, u64 bits) {
   cc_.cmp(left, wide ? t : t.w());
 }
 
-void FunctionCompiler::compare_with(const Gp& left, const Mem& right) {
+void Lowering::compare_with(const Gp& left, const Mem& right) {
   Gp t = make_int();
   load_word(t, right);
   cc_.cmp(left, t);
 }
 
-void FunctionCompiler::compare_with(const Mem& left, u32 right) {
+void Lowering::compare_with(const Mem& left, u32 right) {
   Gp t = make_int();
   cc_.ldr(t.w(), left);
   compare_number(t.w(), right);
 }
 
-void FunctionCompiler::jump_unless_below(const Gp& index, u32 count, const Label& to) {
+void Lowering::jump_unless_below(const Gp& index, u32 count, const Label& to) {
   compare_number(index.w(), count);
   cc_.b(CondCode::kHS, to);
 }
 
-void FunctionCompiler::jump_by_table(const Gp& index, const Label& table, JumpAnnotation* annotation) {
-  Gp base = make_int(), offset = make_int();
-  cc_.adr(base, table);
-  cc_.ldrsw(offset, a64::ptr(base, index, arm::lsl(2)));
-  cc_.add(base, base, offset);
-  cc_.br(base, annotation);
-}
-
-void FunctionCompiler::select(ValType type) {
+void Lowering::select(ValType type) {
   Value condition = pop(), second = pop(), first = pop();
   if (type == kBottom) type = first.type;
   // Operands first: what makes them may change the flags that a comparison left, unless it left none yet.
@@ -211,98 +195,24 @@ void FunctionCompiler::select(ValType type) {
   push_register(type, d);
 }
 
-// ---- the frame
-
-// Compiled code preserves no vector registers: of v8 to v15 the ABI's callees would preserve a half, which the allocator does not know. emit_enter() does, for C++.
-void FunctionCompiler::prepare_frame() { function_->frame()._preservedRegs[RegGroup::kVec] = 0; }
-
-void FunctionCompiler::check_stack(const Label& too_deep) {
+void Lowering::check_stack(const Label& too_deep) {
   Gp limit = make_int();
   load_word(limit, at(vm_, offsetof(Vm, native_limit)));
   cc_.cmp(a64::sp, limit);
   cc_.b(CondCode::kLO, too_deep);
 }
 
-// Saved registers stand in pairs above what else is on the stack, in ascending order: x30, the return address, is the last.
-void FunctionCompiler::describe_frame(CompiledFunction& out) {
-  const FuncFrame& frame = function_->frame();
-  tidy_instructions();
-  u32 integers = frame.savedRegs(RegGroup::kGp);
-  auto saved = static_cast<u32>(std::popcount(integers));
-  if (keep_vm_register()) saved = 0;
-  out.frame_bytes = frame.stackAdjustment() + 16 * ((saved + 1) / 2);
-  out.link_bytes = (integers >> 30 & 1) != 0 ? frame.stackAdjustment() + 8 * (saved - 1) : CompiledFunction::kLinkKept;
-}
-
-// Moves of a register to itself go, which the allocator leaves, and those that grant_wishes() made.
-void FunctionCompiler::tidy_instructions() {
-  for (BaseNode* node = cc_.firstNode(); node != nullptr;) {
-    BaseNode* next = node->next();
-    if (node->isInst()) {
-      auto* inst = node->as<InstNode>();
-      if (inst->id() == a64::Inst::kIdMov && inst->op(1).isReg() && inst->op(0) == inst->op(1) && inst->op(0).as<a64::Reg>().isGpX()) cc_.removeNode(node);
-      else if (inst->id() == target::kSubtract) inst->setId(a64::Inst::kIdSub);
-    }
-    node = next;
-  }
-}
-
-// The allocator saves the instance's register where it is only read. In a function that calls nothing and saves nothing else it need not: true where that was undone.
-bool FunctionCompiler::keep_vm_register() {
-  const FuncFrame& frame = function_->frame();
-  if (calls_ || frame.savedRegs(RegGroup::kGp) != 1u << kVmRegister.id() || function_->detail().hasStackArgs()) return false;
-  std::vector<BaseNode*> saves;
-  for (BaseNode* node = cc_.firstNode(); node != nullptr; node = node->next()) {
-    if (!node->isInst()) continue;
-    auto* inst = node->as<InstNode>();
-    if (inst->opCount() == 0 || !inst->op(0).isReg() || !inst->op(0).as<a64::Reg>().isGp() || inst->op(0).id() != kVmRegister.id()) continue;
-    bool on_stack = inst->opCount() == 2 && inst->op(1).isMem() && inst->op(1).as<Mem>().isPreOrPost();
-    if (on_stack && (inst->id() == a64::Inst::kIdStr || inst->id() == a64::Inst::kIdLdr)) saves.push_back(node);
-    else if (inst->id() != a64::Inst::kIdCmp && inst->id() != a64::Inst::kIdStr) return false;
-  }
-  for (BaseNode* node : saves) cc_.removeNode(node);
-  return !saves.empty();
-}
-
-// The interpreter's blocks, charged before they run; how much is known at their end.
-void FunctionCompiler::charge() {
-  address_local_ = kNoLocal;
-  if (!native_.fuel) return;
-  settle_charge();
-  charged_ = 0;
-  used(fuel_weight_);
-  cc_.subs(fuel_, fuel_, 0);
-  charge_ = cc_.cursor()->as<InstNode>();
-  cc_.str(fuel_, at(vm_, offsetof(Vm, fuel)));
-  trap_if(CondCode::kMI, Trap::kFuel);
-}
-
-void FunctionCompiler::settle_charge() {
-  if (charge_ == nullptr) return;
-  if (charged_ >= 4096) return unsupported();
-  charge_->setOp(2, Imm(charged_));
-}
-
 // ---- calls
 
-InvokeNode* FunctionCompiler::invoke_node(const Operand& target, const FuncSignatureBuilder& signature) {
-  address_local_ = kNoLocal;
-  place(Trap::kNone);
-  InvokeNode* node = nullptr;
-  cc_.addInvokeNode(&node, target.isReg() ? a64::Inst::kIdBlr : a64::Inst::kIdBl, target, signature);
-  if (node != nullptr) node->detail()._callConv.setPreservedRegs(RegGroup::kVec, 0);
-  return node;
-}
-
-Operand FunctionCompiler::entry_at(const Gp& natives, u32 function) {
+Operand Lowering::entry_at(const Gp& natives, u32 function) {
   Gp target = make_int();
   load_word(target, at(natives, std::size_t{function} * 8));
   return target;
 }
 
-void FunctionCompiler::callee_or(const Gp& target, const Gp& object_at, const Gp& foreign) {
+void Lowering::jump_if_foreign(const Gp& object_at, const Label& to) {
   compare_with(vm_, at(object_at, offsetof(FunctionObject, vm)));
-  cc_.csel(target, target, foreign, Imm(CondCode::kEQ));
+  cc_.b(CondCode::kNE, to);
 }
 
 }  // namespace monopod::wasm::jit

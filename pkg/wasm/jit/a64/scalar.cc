@@ -1,5 +1,5 @@
 // Arithmetic of integers and floats. Core specification, "Numerics": most of it is what the processor does.
-#include "wasm/jit/compiler.h"
+#include "wasm/jit/lowering.h"
 
 namespace monopod::wasm::jit {
 
@@ -19,7 +19,7 @@ std::uint64_t minus(std::uint64_t n, ValType type) { return type == kI32 ? (~n +
 
 // ---- integers
 
-void FunctionCompiler::compare(u32 code, bool wide) {
+void Lowering::compare(u32 code, bool wide) {
   static constexpr CondCode kCodes[] = {CondCode::kEQ, CondCode::kNE, CondCode::kLT, CondCode::kLO, CondCode::kGT, CondCode::kHI, CondCode::kLE, CondCode::kLS, CondCode::kGE, CondCode::kHS};
   static constexpr std::uint8_t kSwapped[] = {0, 1, 4, 5, 2, 3, 8, 9, 6, 7};
   ValType type = wide ? kI64 : kI32;
@@ -40,7 +40,7 @@ void FunctionCompiler::compare(u32 code, bool wide) {
 }
 
 // With a right operand as it stands in instructions: a number, a shifted register, or a register.
-void FunctionCompiler::alu(InstId id, ValType type, bool commutative) {
+void Lowering::alu(InstId id, ValType type, bool commutative) {
   Value b = pop(), a = pop();
   if (commutative && (a.kind == Value::Kind::kConst || (a.kind == Value::Kind::kScaled && b.kind != Value::Kind::kConst))) std::swap(a, b);
   Gp left = sized(gp(a), type);
@@ -78,10 +78,10 @@ void FunctionCompiler::alu(InstId id, ValType type, bool commutative) {
   push_register(type, d);
 }
 
-void FunctionCompiler::add(ValType type) { alu(Id::kIdAdd, type, true); }
+void Lowering::add(ValType type) { alu(Id::kIdAdd, type, true); }
 
 // A sum that takes the product at once is one instruction with it.
-void FunctionCompiler::multiply(ValType type) {
+void Lowering::multiply(ValType type) {
   Value b = pop(), a = pop();
   if (a.kind == Value::Kind::kConst) std::swap(a, b);
   if (b.kind == Value::Kind::kConst && std::has_single_bit(b.bits[0])) {
@@ -106,7 +106,7 @@ void FunctionCompiler::multiply(ValType type) {
 }
 
 // 0 shl, 1 shr_s, 2 shr_u, 3 rotl, 4 rotr. The processor takes counts modulo the width, as the specification does.
-void FunctionCompiler::shift(u32 kind, ValType type) {
+void Lowering::shift(u32 kind, ValType type) {
   static constexpr InstId kIds[] = {Id::kIdLsl, Id::kIdAsr, Id::kIdLsr, Id::kIdRor, Id::kIdRor};
   Value count = pop(), a = pop();
   u32 bits = bits_of(type);
@@ -134,7 +134,7 @@ void FunctionCompiler::shift(u32 kind, ValType type) {
 }
 
 // 0 div_s, 1 div_u, 2 rem_s, 3 rem_u. The processor answers where the specification traps: asked before.
-void FunctionCompiler::divide(u32 kind, ValType type) {
+void Lowering::divide(u32 kind, ValType type) {
   Value b = pop(), a = pop();
   bool is_signed = kind % 2 == 0;
   bool any = b.kind != Value::Kind::kConst;
@@ -156,10 +156,10 @@ void FunctionCompiler::divide(u32 kind, ValType type) {
   push_register(type, d);
 }
 
-void FunctionCompiler::count_bits(InstId id, ValType type) {  // clz, rbit for trailing zeros, cnt for ones
+void Lowering::count_bits(InstId id, ValType type) {  // clz, rbit for trailing zeros, cnt for ones
   Gp s = sized(gp(pop()), type);
   if (id == Id::kIdCnt_v) {
-    Vec t = cc_.newVecD();
+    Vec t = make_vec(kF64);
     cc_.fmov(t.d(), s.x());
     cc_.cnt(t.b8(), t.b8());
     cc_.addv(t.b(), t.b8());
@@ -177,7 +177,7 @@ void FunctionCompiler::count_bits(InstId id, ValType type) {  // clz, rbit for t
   push_register(type, d);
 }
 
-void FunctionCompiler::extend(std::uint8_t bits, ValType, ValType to) {
+void Lowering::extend(std::uint8_t bits, ValType, ValType to) {
   Gp s = gp(pop()), d = result_gp(to);
   if (bits == 32) cc_.sxtw(d, s.w());
   else if (bits == 16) cc_.sxth(sized(d, to), s.w());
@@ -187,7 +187,7 @@ void FunctionCompiler::extend(std::uint8_t bits, ValType, ValType to) {
 
 // ---- floats
 
-void FunctionCompiler::compare_float(u32 code, bool is_double) {  // eq, ne, lt, gt, le, ge: false of what is unordered, but ne
+void Lowering::compare_float(u32 code, bool is_double) {  // eq, ne, lt, gt, le, ge: false of what is unordered, but ne
   static constexpr CondCode kCodes[] = {CondCode::kEQ, CondCode::kNE, CondCode::kMI, CondCode::kGT, CondCode::kLS, CondCode::kGE};
   ValType type = is_double ? kF64 : kF32;
   Value b = pop(), a = pop();
@@ -196,22 +196,22 @@ void FunctionCompiler::compare_float(u32 code, bool is_double) {  // eq, ne, lt,
   push_condition({.code = kCodes[code]});
 }
 
-void FunctionCompiler::float_binary(InstId id, ValType type) {
+void Lowering::float_binary(InstId id, ValType type) {
   Value b = pop(), a = pop();
   Vec left = vec(a), right = vec(b), d = result_vec(type);
   cc_.emit(id, sized(d, type), sized(left, type), sized(right, type));
   push_register(type, d);
 }
 
-void FunctionCompiler::float_unary(InstId id, ValType type) {
+void Lowering::float_unary(InstId id, ValType type) {
   Vec s = vec(pop()), d = result_vec(type);
   cc_.emit(id, sized(d, type), sized(s, type));
   push_register(type, d);
 }
 
-void FunctionCompiler::copy_sign(ValType type) {
+void Lowering::copy_sign(ValType type) {
   Value b = pop(), a = pop();
-  Vec right = vec(b), sign = cc_.newVecQ(), d = make_register(type).as<Vec>();
+  Vec right = vec(b), sign = make_vec(), d = make_register(type).as<Vec>();
   move(d, a);
   cc_.movi(sign.b16(), 0);
   if (type == kF64) cc_.fneg(sign.d2(), sign.d2());
@@ -222,7 +222,7 @@ void FunctionCompiler::copy_sign(ValType type) {
 
 // ---- conversions
 
-void FunctionCompiler::truncate(ValType from, ValType to, bool is_signed, bool saturates) {
+void Lowering::truncate(ValType from, ValType to, bool is_signed, bool saturates) {
   Vec s = sized(vec(pop()), from);
   InstId id = is_signed ? Id::kIdFcvtzs_v : Id::kIdFcvtzu_v;
   if (saturates) {  // which is what the processor does
@@ -256,7 +256,7 @@ void FunctionCompiler::truncate(ValType from, ValType to, bool is_signed, bool s
   push_register(to, d);
 }
 
-void FunctionCompiler::convert(u32 code) {  // 0xb2 f32.convert_i32_s … 0xba f64.convert_i64_u, but demote and promote
+void Lowering::convert(u32 code) {  // 0xb2 f32.convert_i32_s … 0xba f64.convert_i64_u, but demote and promote
   bool is_double = code >= 0xb7;
   u32 kind = code - (is_double ? 0xb7 : 0xb2);  // i32_s, i32_u, i64_s, i64_u
   ValType type = is_double ? kF64 : kF32;
@@ -267,7 +267,7 @@ void FunctionCompiler::convert(u32 code) {  // 0xb2 f32.convert_i32_s … 0xba f
   push_register(type, d);
 }
 
-bool FunctionCompiler::scalar(u32 code, const Op&) {
+bool Lowering::scalar(u32 code, const Op&) {
   static constexpr InstId kFloatUnary[] = {Id::kIdFabs_v, Id::kIdFneg_v, Id::kIdFrintp_v, Id::kIdFrintm_v, Id::kIdFrintz_v, Id::kIdFrintn_v, Id::kIdFsqrt_v};
   static constexpr InstId kFloatBinary[] = {Id::kIdFadd_v, Id::kIdFsub_v, Id::kIdFmul_v, Id::kIdFdiv_v, Id::kIdFmin_v, Id::kIdFmax_v};
   if (code >= kPrefixMisc && code < kPrefixMisc + 8) {

@@ -1,5 +1,5 @@
 // Vectors: mostly an instruction each, in tables; where it takes more, below.
-#include "wasm/jit/compiler.h"
+#include "wasm/jit/lowering.h"
 
 namespace monopod::wasm::jit {
 
@@ -95,7 +95,7 @@ Vec operand(const Vec& v, const Row& row) {
 
 // ---- loads, stores, constants, lanes
 
-bool FunctionCompiler::vector_access(u32 code, const Op& op) {
+bool Lowering::vector_access(u32 code, const Op& op) {
   u32 flags = reader_.u32();
   u32 memory = (flags & 0x40) != 0 ? reader_.u32() : 0;
   u64 offset = module_.memories[memory].is64 ? reader_.u64() : reader_.u32();
@@ -110,7 +110,7 @@ bool FunctionCompiler::vector_access(u32 code, const Op& op) {
   Mem m = address(memory, offset, where, bytes);
   if (is_store) {
     if (lanes) {
-      Vec t = cc_.newVecQ();
+      Vec t = make_vec();
       cc_.mov(single(t, width), lane_of(s, width, lane));
       s = single(t, width);
     } else {
@@ -126,7 +126,7 @@ bool FunctionCompiler::vector_access(u32 code, const Op& op) {
     cc_.ldr(code == 0 ? Vec(d.q()) : single(d, width), m);
     return push_register(kV128, d), true;
   }
-  Vec t = cc_.newVecQ(), d = cc_.newVecQ();
+  Vec t = make_vec(), d = make_vec();
   place(Trap::kMemory);
   cc_.ldr(single(t, width), m);
   if (lanes) {
@@ -143,7 +143,7 @@ bool FunctionCompiler::vector_access(u32 code, const Op& op) {
 }
 
 // From each operand by a table of its own, which gives zeros where the other one's are; a table of both would want them in registers beside each other.
-void FunctionCompiler::shuffle() {
+void Lowering::shuffle() {
   std::span<const u8> lanes = reader_.bytes(16);
   Value vb = pop(), va = pop();
   u8 from_a[16], from_b[16];
@@ -153,9 +153,9 @@ void FunctionCompiler::shuffle() {
     from_b[i] = lanes[i] < 16 ? 0xff : static_cast<u8>(lanes[i] - 16);
     (lanes[i] < 16 ? any_a : any_b) = true;
   }
-  Vec d = cc_.newVecQ(), t = cc_.newVecQ();
+  Vec d = make_vec(), t = make_vec();
   auto take = [this](const Vec& to, const Value& v, const u8* from) {
-    Vec index = cc_.newVecQ(), s = vec(v);
+    Vec index = make_vec(), s = vec(v);
     cc_.ldr(index.q(), constant(from, 16));
     cc_.tbl(to.b16(), s.b16(), index.b16());
   };
@@ -165,7 +165,7 @@ void FunctionCompiler::shuffle() {
   push_register(kV128, d);
 }
 
-void FunctionCompiler::splat_lane(u32 code) {
+void Lowering::splat_lane(u32 code) {
   Value v = pop();
   if (code >= 0x13) {
     Vec s = vec(v), d = result_vec(kV128);
@@ -178,7 +178,7 @@ void FunctionCompiler::splat_lane(u32 code) {
   push_register(kV128, d);
 }
 
-void FunctionCompiler::extract_lane(u32 code) {
+void Lowering::extract_lane(u32 code) {
   u32 lane = reader_.byte();
   Vec s = vec(pop());
   if (code == 0x1f || code == 0x21) {
@@ -201,10 +201,10 @@ void FunctionCompiler::extract_lane(u32 code) {
   push_register(type, d);
 }
 
-void FunctionCompiler::replace_lane(u32 code) {
+void Lowering::replace_lane(u32 code) {
   u32 lane = reader_.byte();
   Value v = pop();
-  Vec s = vec(pop()), d = cc_.newVecQ();
+  Vec s = vec(pop()), d = make_vec();
   if (code >= 0x20) {
     u32 width = code == 0x20 ? 2 : 3;
     Vec from = vec(v);
@@ -222,9 +222,9 @@ void FunctionCompiler::replace_lane(u32 code) {
 // ---- comparisons and bits
 
 // eq, ne, lt_s, lt_u, gt_s, gt_u, le_s, le_u, ge_s, ge_u
-bool FunctionCompiler::compare_lanes(u32 kind, u32 width) {
+bool Lowering::compare_lanes(u32 kind, u32 width) {
   static constexpr Id kIds[] = {Id::kIdCmeq_v, Id::kIdCmeq_v, Id::kIdCmgt_v, Id::kIdCmhi_v, Id::kIdCmgt_v, Id::kIdCmhi_v, Id::kIdCmge_v, Id::kIdCmhs_v, Id::kIdCmge_v, Id::kIdCmhs_v};
-  Vec b = vec(pop()), a = vec(pop()), d = cc_.newVecQ();
+  Vec b = vec(pop()), a = vec(pop()), d = make_vec();
   if (kind == 2 || kind == 3 || kind == 6 || kind == 7) std::swap(a, b);
   auto w = static_cast<u8>(width);
   cc_.emit(kIds[kind], whole(d, w), whole(a, w), whole(b, w));
@@ -233,9 +233,9 @@ bool FunctionCompiler::compare_lanes(u32 kind, u32 width) {
   return true;
 }
 
-void FunctionCompiler::compare_floats(u32 kind, bool is_double) {  // eq, ne, lt, gt, le, ge
+void Lowering::compare_floats(u32 kind, bool is_double) {  // eq, ne, lt, gt, le, ge
   static constexpr Id kIds[] = {Id::kIdFcmeq_v, Id::kIdFcmeq_v, Id::kIdFcmgt_v, Id::kIdFcmgt_v, Id::kIdFcmge_v, Id::kIdFcmge_v};
-  Vec b = vec(pop()), a = vec(pop()), d = cc_.newVecQ();
+  Vec b = vec(pop()), a = vec(pop()), d = make_vec();
   if (kind == 2 || kind == 4) std::swap(a, b);
   u8 w = is_double ? 3 : 2;
   cc_.emit(kIds[kind], whole(d, w), whole(a, w), whole(b, w));
@@ -244,24 +244,24 @@ void FunctionCompiler::compare_floats(u32 kind, bool is_double) {  // eq, ne, lt
 }
 
 // Whether a vector's largest word is zero, or is not.
-void FunctionCompiler::truth(const Vec& v, Condition::Kind kind) {
-  Vec t = cc_.newVecQ();
+void Lowering::truth(const Vec& v, Condition::Kind kind) {
+  Vec t = make_vec();
   Gp r = make_int();
   cc_.umaxv(t.s(), v.s4());
   cc_.fmov(r.w(), t.s());
   push_condition({.kind = kind, .tested = r.w()});
 }
 
-void FunctionCompiler::all_true(u32 width) {
-  Vec s = vec(pop()), t = cc_.newVecQ();
+void Lowering::all_true(u32 width) {
+  Vec s = vec(pop()), t = make_vec();
   auto w = static_cast<u8>(width);
   cc_.cmeq(whole(t, w), whole(s, w), 0);
   truth(t, Condition::Kind::kZero);
 }
 
 // Each lane's sign, spread, leaves the bit that is the lane's; the sum of those.
-void FunctionCompiler::bitmask(u32 width) {
-  Vec s = vec(pop()), t = cc_.newVecQ(), bits = cc_.newVecQ();
+void Lowering::bitmask(u32 width) {
+  Vec s = vec(pop()), t = make_vec(), bits = make_vec();
   Gp d = make_int();
   if (width == 3) {
     Gp high = make_int();
@@ -278,7 +278,7 @@ void FunctionCompiler::bitmask(u32 width) {
   cc_.ldr(bits.q(), constant128(kBits[width][0], kBits[width][1]));
   cc_.and_(t.b16(), t.b16(), bits.b16());
   if (width == 0) {  // bytes of the upper half beside those of the lower one
-    Vec high = cc_.newVecQ();
+    Vec high = make_vec();
     cc_.ext(high.b16(), t.b16(), t.b16(), 8);
     cc_.zip1(t.b16(), t.b16(), high.b16());
   }
@@ -288,19 +288,19 @@ void FunctionCompiler::bitmask(u32 width) {
   push_register(kI32, d);
 }
 
-void FunctionCompiler::shift_lanes(u32 kind, u32 width) {  // shl, shr_s, shr_u
+void Lowering::shift_lanes(u32 kind, u32 width) {  // shl, shr_s, shr_u
   Value count = pop();
   Vec s = vec(pop());
   auto w = static_cast<u8>(width);
   if (count.kind == Value::Kind::kConst) {
     static constexpr Id kByNumber[] = {Id::kIdShl_v, Id::kIdSshr_v, Id::kIdUshr_v};
     u32 n = static_cast<u32>(count.bits[0]) & ((8u << width) - 1);
-    Vec d = cc_.newVecQ();
+    Vec d = make_vec();
     if (n == 0) cc_.mov(d.b16(), s.b16());
     else cc_.emit(kByNumber[kind], whole(d, w), whole(s, w), Imm(n));
     return push_register(kV128, d);
   }
-  Vec by = cc_.newVecQ(), d = cc_.newVecQ();
+  Vec by = make_vec(), d = make_vec();
   Gp n = make_int(), from = gp(count);
   cc_.and_(n, from, (8u << width) - 1);
   if (kind != 0) cc_.neg(n, n);  // to the right is to the left by less than nothing
@@ -312,8 +312,8 @@ void FunctionCompiler::shift_lanes(u32 kind, u32 width) {  // shl, shr_s, shr_u
 // ---- arithmetic
 
 // The lower words multiplied, and what each one's upper word adds.
-void FunctionCompiler::multiply_64() {
-  Vec b = vec(pop()), a = vec(pop()), t = cc_.newVecQ(), u = cc_.newVecQ(), d = cc_.newVecQ();
+void Lowering::multiply_64() {
+  Vec b = vec(pop()), a = vec(pop()), t = make_vec(), u = make_vec(), d = make_vec();
   cc_.rev64(t.s4(), b.s4());
   cc_.mul(t.s4(), t.s4(), a.s4());
   cc_.uaddlp(t.d2(), t.s4());
@@ -324,8 +324,8 @@ void FunctionCompiler::multiply_64() {
   push_register(kV128, d);
 }
 
-bool FunctionCompiler::special_unary(u32 code) {
-  Vec s = vec(pop()), d = cc_.newVecQ(), t = cc_.newVecQ();
+bool Lowering::special_unary(u32 code) {
+  Vec s = vec(pop()), d = make_vec(), t = make_vec();
   switch (code) {
     case 0x5e: cc_.fcvtn(d.s2(), s.d2()); break;
     case 0xfc: case 0x103:
@@ -350,13 +350,13 @@ bool FunctionCompiler::special_unary(u32 code) {
   return true;
 }
 
-bool FunctionCompiler::special_binary(u32 code) {
+bool Lowering::special_binary(u32 code) {
   if (code >= 0x23 && code <= 0x40) return compare_lanes((code - 0x23) % 10, (code - 0x23) / 10);
   if (code >= 0x41 && code <= 0x4c) return compare_floats((code - 0x41) % 6, code >= 0x47), true;
   static constexpr u8 kOf64[] = {0, 1, 2, 4, 6, 8};
   if (code >= 0xd6 && code <= 0xdb) return compare_lanes(kOf64[code - 0xd6], 3);
   if (code == 0xd5) return multiply_64(), true;
-  Vec b = vec(pop()), a = vec(pop()), d = cc_.newVecQ(), t = cc_.newVecQ();
+  Vec b = vec(pop()), a = vec(pop()), d = make_vec(), t = make_vec();
   switch (code) {
     case 0x65: case 0x85: case 0x66: case 0x86: {
       u8 w = code >= 0x85 ? 1 : 0;
@@ -383,8 +383,8 @@ bool FunctionCompiler::special_binary(u32 code) {
   return true;
 }
 
-bool FunctionCompiler::special_ternary(u32 code) {
-  Vec c = vec(pop()), b = vec(pop()), a = vec(pop()), d = cc_.newVecQ();
+bool Lowering::special_ternary(u32 code) {
+  Vec c = vec(pop()), b = vec(pop()), a = vec(pop()), d = make_vec();
   switch (code) {
     case 0x52: case 0x109: case 0x10a: case 0x10b: case 0x10c:
       cc_.mov(d.b16(), c.b16());
@@ -403,7 +403,7 @@ bool FunctionCompiler::special_ternary(u32 code) {
   return true;
 }
 
-bool FunctionCompiler::vector(u32 full, const Op& op) {
+bool Lowering::vector(u32 full, const Op& op) {
   u32 code = full - kPrefixSimd;
   if (is_memory(op.immediates)) return vector_access(code, op);
   if (code == kV128Const) {

@@ -14,6 +14,7 @@ namespace target {
 
 using Assembler = a64::Assembler;
 using Compiler = a64::Compiler;
+using Emitter = a64::Emitter;
 using Gp = a64::Gp;
 using Vec = a64::Vec;
 using Mem = a64::Mem;
@@ -29,6 +30,7 @@ inline constexpr a64::GpX kPreserved[] = {a64::x19, a64::x20, a64::x21, a64::x22
 inline constexpr a64::GpX kFree[] = {a64::x0, a64::x8, a64::x9, a64::x10, a64::x11, a64::x12, a64::x13, a64::x14};
 inline constexpr std::size_t kJumpStubBytes = 16;
 inline constexpr std::uint32_t kLoopAlignment = 16;  // of loop heads, and so of functions
+inline constexpr bool kBaseline = false;  // whether it has a compiler of one pass
 inline constexpr bool kLinkRegister = true;  // whether calls leave the return address in one
 
 // sub, until registers are given out: asmjit's tables say that it reads its destination, which would be alive from the function's entry on. Instead it is what nobody

@@ -1,5 +1,5 @@
 // Where memories are accessed: addresses, loads, stores.
-#include "wasm/jit/compiler.h"
+#include "wasm/jit/lowering.h"
 #include "wasm/limits.h"
 
 namespace monopod::wasm::jit {
@@ -7,13 +7,13 @@ namespace monopod::wasm::jit {
 using namespace asmjit;
 
 // Where memory 0 has guard pages, the processor compares: 32 bits of address and an offset below kGuardBytes reach nothing else. What is left is compared here.
-x86::Mem FunctionCompiler::address(u32 memory, u64 offset, const Value& v, u32 bytes) {
+x86::Mem Lowering::address(u32 memory, u64 offset, const Value& v, u32 bytes) {
   const SizeLimits& type = module_.memories[memory];
   bool first = memory == 0;
-  if (first) memory_used_ = true, used(memory_weight_);
+  x86::Gp base = first ? memory_base() : x86::Gp();
   if (first && native_.guarded && !type.is64) {
-    if (v.kind == Value::Kind::kConst && v.bits[0] + offset < kGuardBytes) return x86::ptr(memory_, static_cast<std::int32_t>(v.bits[0] + offset), bytes);
-    if (offset < kGuardBytes) return x86::ptr(memory_, gp(v), 0, static_cast<std::int32_t>(offset), bytes);
+    if (v.kind == Value::Kind::kConst && v.bits[0] + offset < kGuardBytes) return x86::ptr(base, static_cast<std::int32_t>(v.bits[0] + offset), bytes);
+    if (offset < kGuardBytes) return x86::ptr(base, gp(v), 0, static_cast<std::int32_t>(offset), bytes);
   }
   x86::Gp address = gp(v), end = make_int(), object_at = first ? make_int() : object(offsetof(Vm, memories), memory);
   if (first) cc_.mov(object_at, at(vm_, offsetof(Vm, memory)));
@@ -31,7 +31,6 @@ x86::Mem FunctionCompiler::address(u32 memory, u64 offset, const Value& v, u32 b
   }
   cc_.cmp(end, at(object_at, offsetof(MemoryObject, bytes)));
   trap_if(x86::CondCode::kA, Trap::kMemory);
-  x86::Gp base = memory_;
   if (!first) {
     base = make_int();
     cc_.mov(base, at(object_at, offsetof(MemoryObject, base)));
@@ -40,7 +39,7 @@ x86::Mem FunctionCompiler::address(u32 memory, u64 offset, const Value& v, u32 b
 }
 
 // A load that the next instruction takes as its right operand is that instruction's operand.
-bool FunctionCompiler::load_into_next(u32 code, const x86::Mem& from, ValType type) {
+bool Lowering::load_into_next(u32 code, const x86::Mem& from, ValType type) {
   using Id = x86::Inst::Id;
   static constexpr InstId kFloats[2][4] = {{Id::kIdVaddss, Id::kIdVsubss, Id::kIdVmulss, Id::kIdVdivss}, {Id::kIdVaddsd, Id::kIdVsubsd, Id::kIdVmulsd, Id::kIdVdivsd}};
   u32 next = reader_.peek();
@@ -77,7 +76,7 @@ bool FunctionCompiler::load_into_next(u32 code, const x86::Mem& from, ValType ty
   return true;
 }
 
-void FunctionCompiler::load(u32 code, const x86::Mem& from, ValType type) {
+void Lowering::load_memory(u32 code, const x86::Mem& from, ValType type) {
   if (load_into_next(code, from, type)) return;
   if (type == kF32 || type == kF64) {
     x86::Xmm d = result_vec(type);
@@ -99,7 +98,7 @@ void FunctionCompiler::load(u32 code, const x86::Mem& from, ValType type) {
   push_register(type, d);
 }
 
-void FunctionCompiler::store(u32 code, const x86::Mem& to, const Value& v) {
+void Lowering::store_memory(u32, const x86::Mem& to, const Value& v) {
   if (v.type == kF32 || v.type == kF64) {
     x86::Xmm s = vec(v);
     place(Trap::kMemory);
@@ -115,7 +114,6 @@ void FunctionCompiler::store(u32 code, const x86::Mem& to, const Value& v) {
   }
   x86::Gp s = gp(v);
   place(Trap::kMemory);
-  (void)code;
   switch (to.size()) {
     case 1: cc_.mov(to, s.r8()); break;
     case 2: cc_.mov(to, s.r16()); break;

@@ -1,8 +1,8 @@
-// What the shared files of the compiler ask of a processor: registers, moves, conditions, the frame.
+// What the shared files of the compilers ask of a processor: moves, conditions, traps.
 #include <sys/platform/x86.h>
 
-#include "wasm/jit/compiler.h"
 #include "wasm/jit/jit.h"
+#include "wasm/jit/lowering.h"
 #include "wasm/jit/stubs.h"
 
 namespace monopod::wasm::jit {
@@ -15,16 +15,9 @@ std::string_view missing_features() {
   return v3 ? "" : "the processor is older than x86-64-v3";
 }
 
-// ---- registers
+// ---- moves
 
-BaseReg FunctionCompiler::make_register(ValType type) {
-  if (type == kF32) return cc_.newXmmSs();
-  if (type == kF64) return cc_.newXmmSd();
-  if (type == kV128) return cc_.newXmm();
-  return cc_.newUInt64();
-}
-
-void FunctionCompiler::move(const BaseReg& to, const Value& from) {
+void Lowering::move(const BaseReg& to, const Value& from) {
   if (!is_integer(from.type)) {
     x86::Xmm d = to.as<x86::Xmm>();
     if (from.kind == Value::Kind::kConst) {
@@ -34,9 +27,7 @@ void FunctionCompiler::move(const BaseReg& to, const Value& from) {
       else cc_.vmovups(d, constant128(from.bits[0], from.bits[1]));
       return;
     }
-    x86::Xmm s = vec(from);
-    if (s.id() != d.id()) cc_.vmovaps(d, s);
-    return;
+    return load(to, from);
   }
   x86::Gp d = to.as<x86::Gp>();
   switch (from.kind) {
@@ -63,23 +54,25 @@ void FunctionCompiler::move(const BaseReg& to, const Value& from) {
       }
       break;
     }
-    case Value::Kind::kLocal: case Value::Kind::kRegister: {
-      x86::Gp s = gp(from);
-      if (s.id() != d.id()) cc_.mov(d, s);
-      break;
-    }
+    default: load(to, from);
   }
 }
 
-void FunctionCompiler::load_word(const Gp& to, const Mem& from) { cc_.mov(to, from); }
-void FunctionCompiler::store_word(const Mem& to, const Gp& from) { cc_.mov(to, from); }
-void FunctionCompiler::load_element(const Gp& to, const Gp& data, const Gp& index) { cc_.mov(to, x86::ptr(data, index, 3, 0, 8)); }
-void FunctionCompiler::store_element(const Gp& data, const Gp& index, const Gp& from) { cc_.mov(x86::ptr(data, index, 3, 0, 8), from); }
-void FunctionCompiler::add_bytes(const Gp& to, const Gp& from, u32 bytes) { cc_.lea(to, x86::ptr(from, static_cast<std::int32_t>(bytes))); }
-void FunctionCompiler::shift_right(const Gp& r, u32 count) { cc_.shr(r, count); }
-void FunctionCompiler::address_of(const Gp& to, const Mem& area) { cc_.lea(to, area); }
+void Lowering::move_register(ValType type, const BaseReg& to, const BaseReg& from) {
+  if (from.id() == to.id()) return;
+  if (is_integer(type)) cc_.mov(to.as<x86::Gp>(), from.as<x86::Gp>());
+  else cc_.vmovaps(to.as<x86::Xmm>(), from.as<x86::Xmm>());
+}
 
-void FunctionCompiler::load_slot(const BaseReg& to, ValType type, x86::Mem from) {
+void Lowering::load_word(const Gp& to, const Mem& from) { cc_.mov(to, from); }
+void Lowering::store_word(const Mem& to, const Gp& from) { cc_.mov(to, from); }
+void Lowering::load_element(const Gp& to, const Gp& data, const Gp& index) { cc_.mov(to, x86::ptr(data, index, 3, 0, 8)); }
+void Lowering::store_element(const Gp& data, const Gp& index, const Gp& from) { cc_.mov(x86::ptr(data, index, 3, 0, 8), from); }
+void Lowering::add_bytes(const Gp& to, const Gp& from, u32 bytes) { cc_.lea(to, x86::ptr(from, static_cast<std::int32_t>(bytes))); }
+void Lowering::shift_right(const Gp& r, u32 count) { cc_.shr(r, count); }
+void Lowering::address_of(const Gp& to, const Mem& area) { cc_.lea(to, area); }
+
+void Lowering::load_slot(const BaseReg& to, ValType type, x86::Mem from) {
   from.setSize(0);
   if (type == kV128) cc_.vmovups(to.as<x86::Xmm>(), from);
   else if (type == kF64) cc_.vmovsd(to.as<x86::Xmm>(), from);
@@ -87,7 +80,7 @@ void FunctionCompiler::load_slot(const BaseReg& to, ValType type, x86::Mem from)
   else cc_.mov(to.as<x86::Gp>(), from);
 }
 
-void FunctionCompiler::store_slot(Mem to, ValType type, const BaseReg& from) {
+void Lowering::store_slot(Mem to, ValType type, const BaseReg& from) {
   to.setSize(0);
   if (type == kV128) cc_.vmovups(to, from.as<x86::Xmm>());
   else if (type == kF64) cc_.vmovsd(to, from.as<x86::Xmm>());
@@ -106,7 +99,7 @@ Condition negated(Condition c) {
   return {.kind = Condition::Kind::kEqualOrdered};
 }
 
-void FunctionCompiler::jump_if(Condition c, const Label& to) {
+void Lowering::jump_if(Condition c, const Label& to) {
   switch (c.kind) {
     case Condition::Kind::kFlag: cc_.j(c.code, to); break;
     case Condition::Kind::kEqualOrdered: {
@@ -123,47 +116,39 @@ void FunctionCompiler::jump_if(Condition c, const Label& to) {
   }
 }
 
-Condition FunctionCompiler::condition_of(const Value& v) {
+Condition Lowering::condition_of(const Value& v) {
   if (v.kind == Value::Kind::kFlags) return v.condition;
   x86::Gp r = gp(v);
   cc_.test(r.r32(), r.r32());
   return {.code = x86::CondCode::kNZ};
 }
 
-Condition FunctionCompiler::is_zero(const Gp& r) {
+Condition Lowering::is_zero(const Gp& r) {
   cc_.test(r, r);
   return {.code = x86::CondCode::kZ};
 }
 
-void FunctionCompiler::jump(const Label& to) { cc_.jmp(to); }
-void FunctionCompiler::trap_if(x86::CondCode code, Trap trap) { cc_.j(code, trap_label(trap)); }
-void FunctionCompiler::trap_if_zero(const Gp& r, Trap trap) {
+void Lowering::jump(const Label& to) { cc_.jmp(to); }
+void Lowering::trap_if(x86::CondCode code, Trap trap) { cc_.j(code, trap_label(trap)); }
+void Lowering::trap_if_zero(const Gp& r, Trap trap) {
   cc_.test(r, r);
   trap_if(x86::CondCode::kZ, trap);
 }
-void FunctionCompiler::check_flag(const x86::Gp& flag, Trap trap) {
+void Lowering::check_flag(const x86::Gp& flag, Trap trap) {
   cc_.test(flag.r32(), flag.r32());
   trap_if(x86::CondCode::kZ, trap);
 }
-void FunctionCompiler::fail_here() { cc_.ud2(); }
-void FunctionCompiler::read(const Gp& at) { cc_.test(x86::dword_ptr(at), at.r32()); }
-void FunctionCompiler::compare_with(const Gp& left, const Mem& right) { cc_.cmp(left, right); }
-void FunctionCompiler::compare_with(const Mem& left, u32 right) { cc_.cmp(left, right); }
+void Lowering::fail_here() { cc_.ud2(); }
+void Lowering::read(const Gp& at) { cc_.test(x86::dword_ptr(at), at.r32()); }
+void Lowering::compare_with(const Gp& left, const Mem& right) { cc_.cmp(left, right); }
+void Lowering::compare_with(const Mem& left, u32 right) { cc_.cmp(left, right); }
 
-void FunctionCompiler::jump_unless_below(const Gp& index, u32 count, const Label& to) {
+void Lowering::jump_unless_below(const Gp& index, u32 count, const Label& to) {
   cc_.cmp(index.r32(), count);
   cc_.jae(to);
 }
 
-void FunctionCompiler::jump_by_table(const Gp& index, const Label& table, JumpAnnotation* annotation) {
-  x86::Gp base = make_int(), offset = make_int();
-  cc_.lea(base, x86::ptr(table));
-  cc_.movsxd(offset, x86::dword_ptr(base, index, 2));
-  cc_.add(base, offset);
-  cc_.jmp(base, annotation);
-}
-
-void FunctionCompiler::select(ValType type) {
+void Lowering::select(ValType type) {
   Value condition = pop(), second = pop(), first = pop();
   if (type == kBottom) type = first.type;
   // Operands first: what makes them may change the flags that a comparison left, unless it left none yet.
@@ -181,70 +166,18 @@ void FunctionCompiler::select(ValType type) {
   push_register(type, d);
 }
 
-// ---- the frame
-
-void FunctionCompiler::prepare_frame() { function_->frame().setAvxEnabled(); }
-
-void FunctionCompiler::check_stack(const Label& too_deep) {
+void Lowering::check_stack(const Label& too_deep) {
   cc_.cmp(x86::rsp, x86::qword_ptr(vm_, static_cast<std::int32_t>(offsetof(Vm, native_limit))));
   cc_.jb(too_deep);
 }
 
-void FunctionCompiler::describe_frame(CompiledFunction& out) {
-  out.link_bytes = function_->frame().saOffsetFromSP() - 8;
-  if (keep_vm_register()) out.link_bytes -= 8;
-  out.frame_bytes = out.link_bytes + 8;
-}
-
-// The allocator saves the instance's register where it is only read. In a function that calls nothing and has nothing on the stack it need not: true where that
-// was undone.
-bool FunctionCompiler::keep_vm_register() {
-  u32 integers = 0, floats = 0;
-  for (ValType t : type_.params) ++(is_integer(t) ? integers : floats);
-  if (calls_ || function_->frame().stackAdjustment() != 0 || integers > 5 || floats > 8) return false;
-  std::vector<BaseNode*> saves;
-  for (BaseNode* node = cc_.firstNode(); node != nullptr; node = node->next()) {
-    if (!node->isInst()) continue;
-    auto* inst = node->as<InstNode>();
-    if (inst->opCount() == 0 || !inst->op(0).isReg() || !x86::Reg::isGp(inst->op(0)) || inst->op(0).id() != kVmRegister.id()) continue;
-    if (inst->id() == x86::Inst::kIdPush || inst->id() == x86::Inst::kIdPop) saves.push_back(node);
-    else if (inst->id() != x86::Inst::kIdCmp && inst->id() != x86::Inst::kIdTest) return false;
-  }
-  for (BaseNode* node : saves) cc_.removeNode(node);
-  return !saves.empty();
-}
-
-// The interpreter's blocks, charged before they run; how much is known at their end. Counted in a register, for a sum in memory would be waited for by the next
-// one, and stored each time: wherever the function ends, what is left stands there.
-void FunctionCompiler::charge() {
-  if (!native_.fuel) return;
-  settle_charge();
-  charged_ = 0;
-  used(fuel_weight_);
-  cc_.sub(fuel_, 0x7fff'ffff);
-  charge_ = cc_.cursor()->as<InstNode>();
-  cc_.mov(at(vm_, offsetof(Vm, fuel)), fuel_);
-  trap_if(x86::CondCode::kS, Trap::kFuel);
-}
-
-void FunctionCompiler::settle_charge() {
-  if (charge_ != nullptr) charge_->setOp(1, Imm(charged_));
-}
-
 // ---- calls
 
-InvokeNode* FunctionCompiler::invoke_node(const Operand& target, const FuncSignatureBuilder& signature) {
-  place(Trap::kNone);
-  InvokeNode* node = nullptr;
-  cc_.addInvokeNode(&node, x86::Inst::kIdCall, target, signature);
-  return node;
-}
+Operand Lowering::entry_at(const Gp& natives, u32 function) { return at(natives, std::size_t{function} * 8); }
 
-Operand FunctionCompiler::entry_at(const Gp& natives, u32 function) { return at(natives, std::size_t{function} * 8); }
-
-void FunctionCompiler::callee_or(const Gp& target, const Gp& object_at, const Gp& foreign) {
+void Lowering::jump_if_foreign(const Gp& object_at, const Label& to) {
   cc_.cmp(at(object_at, offsetof(FunctionObject, vm)), vm_);
-  cc_.cmovne(target, foreign);
+  cc_.jne(to);
 }
 
 }  // namespace monopod::wasm::jit

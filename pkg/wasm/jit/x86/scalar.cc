@@ -1,7 +1,7 @@
 // Arithmetic of integers and floats. Core specification, "Numerics": where the processor's answer is another one, this says so.
 #include <limits>
 
-#include "wasm/jit/compiler.h"
+#include "wasm/jit/lowering.h"
 
 namespace monopod::wasm::jit {
 
@@ -19,7 +19,7 @@ Imm immediate(std::uint64_t bits) { return Imm(static_cast<std::int64_t>(static_
 
 // ---- integers
 
-void FunctionCompiler::compare(u32 code, bool wide) {
+void Lowering::compare(u32 code, bool wide) {
   static constexpr x86::CondCode kCodes[] = {x86::CondCode::kE, x86::CondCode::kNE, x86::CondCode::kL, x86::CondCode::kB, x86::CondCode::kG,
                                              x86::CondCode::kA, x86::CondCode::kLE, x86::CondCode::kBE, x86::CondCode::kGE, x86::CondCode::kAE};
   static constexpr std::uint8_t kSwapped[] = {0, 1, 4, 5, 2, 3, 8, 9, 6, 7};
@@ -39,8 +39,12 @@ void FunctionCompiler::compare(u32 code, bool wide) {
   push_condition({.code = kCodes[code]});
 }
 
-void FunctionCompiler::alu(InstId id, ValType type, bool commutative) {
+void Lowering::alu(InstId id, ValType type, bool commutative) {
   Value b = pop(), a = pop();
+  alu(id, type, commutative, a, b);
+}
+
+void Lowering::alu(InstId id, ValType type, bool commutative, Value a, Value b) {
   if (commutative && a.kind == Value::Kind::kConst) std::swap(a, b);
   bool constant_right = b.kind == Value::Kind::kConst && is_immediate(b.bits[0], type);
   x86::Gp right = constant_right ? x86::Gp() : gp(b);
@@ -60,7 +64,7 @@ void FunctionCompiler::alu(InstId id, ValType type, bool commutative) {
 }
 
 // Three operands, and for 32 bits a scaled one, by lea: sums are half of all arithmetic, and most are addresses.
-void FunctionCompiler::add(ValType type) {
+void Lowering::add(ValType type) {
   Value b = pop(), a = pop();
   if (a.kind == Value::Kind::kConst || (a.kind == Value::Kind::kScaled && b.kind != Value::Kind::kConst)) std::swap(a, b);
   if (b.kind == Value::Kind::kConst && a.kind == Value::Kind::kScaled) {
@@ -88,7 +92,7 @@ void FunctionCompiler::add(ValType type) {
   push_register(type, d);
 }
 
-void FunctionCompiler::multiply(ValType type) {
+void Lowering::multiply(ValType type) {
   Value b = pop(), a = pop();
   if (a.kind == Value::Kind::kConst) std::swap(a, b);
   if (b.kind == Value::Kind::kConst && is_immediate(b.bits[0], type)) {
@@ -96,20 +100,20 @@ void FunctionCompiler::multiply(ValType type) {
     cc_.imul(sized(d, type), sized(left, type), immediate(b.bits[0]));
     return push_register(type, d);
   }
-  push(a);
-  push(b);
-  alu(Id::kIdImul, type, true);
+  alu(Id::kIdImul, type, true, a, b);
 }
 
 // 0 shl, 1 shr_s, 2 shr_u, 3 rotl, 4 rotr
-void FunctionCompiler::shift(u32 kind, ValType type) {
+void Lowering::shift(u32 kind, ValType type) {
   static constexpr InstId kByCount[] = {Id::kIdShl, Id::kIdSar, Id::kIdShr, Id::kIdRol, Id::kIdRor};
   static constexpr InstId kByRegister[] = {Id::kIdShlx, Id::kIdSarx, Id::kIdShrx};
+  bool by_register = kind >= 3 && stack_.back().kind != Value::Kind::kConst;
+  x86::Gp c = by_register ? fixed(x86::rcx) : x86::Gp();
   Value count = pop(), a = pop();
   u32 bits = type == kI32 ? 32 : 64;
   if (count.kind == Value::Kind::kConst) {
     u32 n = static_cast<u32>(count.bits[0]) & (bits - 1);
-    if (kind == 0 && type == kI32 && n >= 1 && n <= 3 && (a.kind == Value::Kind::kLocal || a.kind == Value::Kind::kRegister)) {
+    if (kind == 0 && type == kI32 && n >= 1 && n <= 3 && ((a.kind == Value::Kind::kLocal && locals_[a.local].isValid()) || a.kind == Value::Kind::kRegister)) {
       a.kind = Value::Kind::kScaled;
       a.shift = static_cast<std::uint8_t>(n);
       return push(a);
@@ -123,20 +127,21 @@ void FunctionCompiler::shift(u32 kind, ValType type) {
     }
     return push_register(type, d);
   }
-  x86::Gp c = gp(count), s = gp(a);
   if (kind < 3) {
-    x86::Gp d = result_gp(type);
-    cc_.emit(kByRegister[kind], sized(d, type), sized(s, type), sized(c, type));
+    x86::Gp by = gp(count), s = gp(a), d = result_gp(type);
+    cc_.emit(kByRegister[kind], sized(d, type), sized(s, type), sized(by, type));
     return push_register(type, d);
   }
-  x86::Gp d = make_int();
+  x86::Gp s = gp(a), d = make_int();
+  move(c, count);
   cc_.mov(d, s);
   cc_.emit(kByCount[kind], sized(d, type), c.r8());
   push_register(type, d);
 }
 
 // 0 div_s, 1 div_u, 2 rem_s, 3 rem_u
-void FunctionCompiler::divide(u32 kind, ValType type) {
+void Lowering::divide(u32 kind, ValType type) {
+  x86::Gp quotient = fixed(x86::rax), rest = fixed(x86::rdx);
   Value b = pop(), a = pop();
   bool is_signed = kind % 2 == 0;
   bool any = b.kind != Value::Kind::kConst;
@@ -146,7 +151,7 @@ void FunctionCompiler::divide(u32 kind, ValType type) {
     cc_.test(divisor, divisor);
     trap_if(x86::CondCode::kZ, Trap::kDivideByZero);
   }
-  x86::Gp quotient = make_int(), rest = make_int(), result = make_int();
+  x86::Gp result = make_int();
   Label done = cc_.newLabel();
   bool minus_one = is_signed && (any || by == -1);
   if (minus_one && kind == 2) cc_.mov(result.r32(), 0);
@@ -177,13 +182,13 @@ void FunctionCompiler::divide(u32 kind, ValType type) {
   push_register(type, result);
 }
 
-void FunctionCompiler::count_bits(InstId id, ValType type) {
+void Lowering::count_bits(InstId id, ValType type) {
   x86::Gp s = gp(pop()), d = result_gp(type);
   cc_.emit(id, sized(d, type), sized(s, type));
   push_register(type, d);
 }
 
-void FunctionCompiler::extend(std::uint8_t bits, ValType, ValType to) {
+void Lowering::extend(std::uint8_t bits, ValType, ValType to) {
   x86::Gp s = gp(pop()), d = result_gp(to);
   if (bits == 32) cc_.movsxd(d, s.r32());
   else if (bits == 16) cc_.movsx(sized(d, to), s.r16());
@@ -193,7 +198,7 @@ void FunctionCompiler::extend(std::uint8_t bits, ValType, ValType to) {
 
 // ---- floats
 
-void FunctionCompiler::compare_float(u32 code, bool is_double) {  // 0 eq, 1 ne, 2 lt, 3 gt, 4 le, 5 ge
+void Lowering::compare_float(u32 code, bool is_double) {  // 0 eq, 1 ne, 2 lt, 3 gt, 4 le, 5 ge
   Value b = pop(), a = pop();
   if (code == 2 || code == 4) std::swap(a, b);  // unordered sets the flags of "below": ask for "above"
   x86::Xmm left = vec(a), right = vec(b);
@@ -204,7 +209,7 @@ void FunctionCompiler::compare_float(u32 code, bool is_double) {  // 0 eq, 1 ne,
   push_condition({.code = code < 4 ? x86::CondCode::kA : x86::CondCode::kAE});
 }
 
-void FunctionCompiler::float_binary(InstId id, ValType type) {
+void Lowering::float_binary(InstId id, ValType type) {
   Value b = pop(), a = pop();
   x86::Xmm left = vec(a), right = vec(b), d = result_vec(type);
   cc_.emit(id, d, left, right);
@@ -212,7 +217,7 @@ void FunctionCompiler::float_binary(InstId id, ValType type) {
 }
 
 // The processor's min and max answer with their second operand where they cannot tell.
-void FunctionCompiler::float_min_max(bool is_max, ValType type) {
+void Lowering::float_min_max(bool is_max, ValType type) {
   Value vb = pop(), va = pop();
   x86::Xmm a = vec(va), b = vec(vb), d = make_register(type).as<x86::Xmm>();
   bool is_double = type == kF64;
@@ -232,12 +237,12 @@ void FunctionCompiler::float_min_max(bool is_max, ValType type) {
   push_register(type, d);
 }
 
-void FunctionCompiler::float_sign(u32 kind, ValType type) {  // 0 abs, 1 neg, 2 copysign
+void Lowering::float_sign(u32 kind, ValType type) {  // 0 abs, 1 neg, 2 copysign
   u64 sign = type == kF64 ? u64{1} << 63 : 0x8000'0000'8000'0000;
   x86::Mem signs = constant128(sign, sign), others = constant128(~sign, ~sign);
   if (kind == 2) {
     Value b = pop(), a = pop();
-    x86::Xmm left = vec(a), right = vec(b), s = cc_.newXmm(), d = make_register(type).as<x86::Xmm>();
+    x86::Xmm left = vec(a), right = vec(b), s = make_vec(), d = make_register(type).as<x86::Xmm>();
     cc_.vandps(s, right, signs);
     cc_.vandps(d, left, others);
     cc_.vorps(d, d, s);
@@ -249,7 +254,7 @@ void FunctionCompiler::float_sign(u32 kind, ValType type) {  // 0 abs, 1 neg, 2 
   push_register(type, d);
 }
 
-void FunctionCompiler::float_round(u32 mode, ValType type) {
+void Lowering::float_round(u32 mode, ValType type) {
   x86::Xmm s = vec(pop()), d = result_vec(type);
   if (type == kF64) cc_.vroundsd(d, s, s, mode | 8);
   else cc_.vroundss(d, s, s, mode | 8);
@@ -258,16 +263,16 @@ void FunctionCompiler::float_round(u32 mode, ValType type) {
 
 // ---- conversions
 
-x86::Xmm FunctionCompiler::as_double(const Value& v) {
+x86::Xmm Lowering::as_double(const Value& v) {
   x86::Xmm s = vec(v);
   if (v.type == kF64) return s;
-  x86::Xmm d = cc_.newXmmSd();
+  x86::Xmm d = make_vec(kF64);
   cc_.vcvtss2sd(d, s, s);
   return d;
 }
 
 // By way of doubles, which hold every float: bounds are exact there.
-void FunctionCompiler::truncate(ValType from, ValType to, bool is_signed, bool saturates) {
+void Lowering::truncate(ValType from, ValType to, bool is_signed, bool saturates) {
   Value v = pop();
   v.type = from;
   x86::Xmm x = as_double(v);
@@ -275,7 +280,7 @@ void FunctionCompiler::truncate(ValType from, ValType to, bool is_signed, bool s
   auto number = [this](double n) { return constant64(std::bit_cast<u64>(n)); };
   constexpr double k2to63 = 9223372036854775808.0;
   if (saturates) {
-    x86::Xmm y = cc_.newXmmSd(), ordered = cc_.newXmmSd();
+    x86::Xmm y = make_vec(kF64), ordered = make_vec(kF64);
     cc_.vcmpsd(ordered, x, x, 7);
     cc_.vandpd(y, x, ordered);  // NaN is 0
     double low = !is_signed ? 0 : to == kI32 ? -2147483648.0 : -k2to63;
@@ -293,7 +298,7 @@ void FunctionCompiler::truncate(ValType from, ValType to, bool is_signed, bool s
       cc_.vucomisd(y, number(k2to63));
       cc_.cmovae(d, most);
     } else {
-      x86::Xmm z = cc_.newXmmSd();
+      x86::Xmm z = make_vec(kF64);
       x86::Gp big = make_int(), top = make_int();
       cc_.vcvttsd2si(d, y);
       cc_.vsubsd(z, y, number(k2to63));
@@ -327,7 +332,7 @@ void FunctionCompiler::truncate(ValType from, ValType to, bool is_signed, bool s
   } else {
     Label small = cc_.newLabel(), done = cc_.newLabel();
     x86::Gp top = make_int();
-    x86::Xmm z = cc_.newXmmSd();
+    x86::Xmm z = make_vec(kF64);
     cc_.vucomisd(x, number(k2to63));
     cc_.jb(small);
     cc_.vucomisd(x, number(2 * k2to63));
@@ -347,7 +352,7 @@ void FunctionCompiler::truncate(ValType from, ValType to, bool is_signed, bool s
 }
 
 // Unsigned 64 bits: a number with the top bit is halved first, its lowest bit kept for rounding.
-void FunctionCompiler::convert_unsigned(const x86::Gp& from, const x86::Xmm& to, bool is_double) {
+void Lowering::convert_unsigned(const x86::Gp& from, const x86::Xmm& to, bool is_double) {
   Label big = cc_.newLabel(), done = cc_.newLabel();
   x86::Gp half = make_int(), low = make_int();
   auto convert_one = [&](const x86::Gp& r) {
@@ -371,7 +376,7 @@ void FunctionCompiler::convert_unsigned(const x86::Gp& from, const x86::Xmm& to,
   cc_.bind(done);
 }
 
-void FunctionCompiler::convert(u32 code) {  // 0xb2 f32.convert_i32_s … 0xba f64.convert_i64_u, but demote and promote
+void Lowering::convert(u32 code) {  // 0xb2 f32.convert_i32_s … 0xba f64.convert_i64_u, but demote and promote
   bool is_double = code >= 0xb7;
   u32 kind = code - (is_double ? 0xb7 : 0xb2);  // i32_s, i32_u, i64_s, i64_u
   ValType type = is_double ? kF64 : kF32;
@@ -388,7 +393,7 @@ void FunctionCompiler::convert(u32 code) {  // 0xb2 f32.convert_i32_s … 0xba f
   push_register(type, d);
 }
 
-bool FunctionCompiler::scalar(u32 code, const Op&) {
+bool Lowering::scalar(u32 code, const Op&) {
   static constexpr InstId kFloatBinary[2][4] = {{Id::kIdVaddss, Id::kIdVsubss, Id::kIdVmulss, Id::kIdVdivss}, {Id::kIdVaddsd, Id::kIdVsubsd, Id::kIdVmulsd, Id::kIdVdivsd}};
   static constexpr u32 kRounding[] = {2, 1, 3, 0};  // ceil, floor, trunc, nearest
   if (code >= kPrefixMisc && code < kPrefixMisc + 8) {

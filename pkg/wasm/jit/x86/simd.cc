@@ -1,5 +1,5 @@
 // Vectors: mostly an instruction each, in tables; what the processor has no instruction for (bytes shifted, unsigned comparisons, minima with NaN) below.
-#include "wasm/jit/compiler.h"
+#include "wasm/jit/lowering.h"
 
 namespace monopod::wasm::jit {
 
@@ -67,7 +67,7 @@ constexpr Id kExtract[] = {Id::kIdVpextrb, Id::kIdVpextrw, Id::kIdVpextrd, Id::k
 
 // ---- loads, stores, constants, lanes
 
-bool FunctionCompiler::vector_access(u32 code, const Op& op) {
+bool Lowering::vector_access(u32 code, const Op& op) {
   u32 flags = reader_.u32();
   u32 memory = (flags & 0x40) != 0 ? reader_.u32() : 0;
   u64 offset = module_.memories[memory].is64 ? reader_.u64() : reader_.u32();
@@ -94,7 +94,7 @@ bool FunctionCompiler::vector_access(u32 code, const Op& op) {
   return true;
 }
 
-void FunctionCompiler::shuffle() {
+void Lowering::shuffle() {
   std::span<const u8> lanes = reader_.bytes(16);
   Value vb = pop(), va = pop();
   u8 from_a[16], from_b[16];
@@ -104,16 +104,16 @@ void FunctionCompiler::shuffle() {
     from_b[i] = lanes[i] < 16 ? 0x80 : static_cast<u8>(lanes[i] - 16);
     (lanes[i] < 16 ? any_a : any_b) = true;
   }
-  x86::Xmm d = cc_.newXmm(), t = cc_.newXmm();
+  x86::Xmm d = make_vec(), t = make_vec();
   if (any_a) cc_.vpshufb(d, vec(va), constant(from_a, 16));
   if (any_b) cc_.vpshufb(any_a ? t : d, vec(vb), constant(from_b, 16));
   if (any_a && any_b) cc_.vpor(d, d, t);
   push_register(kV128, d);
 }
 
-void FunctionCompiler::splat_lane(u32 code) {
+void Lowering::splat_lane(u32 code) {
   Value v = pop();
-  x86::Xmm d = cc_.newXmm();
+  x86::Xmm d = make_vec();
   if (code == 0x13) {
     cc_.vbroadcastss(d, vec(v));
   } else if (code == 0x14) {
@@ -129,12 +129,12 @@ void FunctionCompiler::splat_lane(u32 code) {
   push_register(kV128, d);
 }
 
-void FunctionCompiler::extract_lane(u32 code) {
+void Lowering::extract_lane(u32 code) {
   u32 lane = reader_.byte();
   x86::Xmm s = vec(pop());
   if (code == 0x1f || code == 0x21) {
     ValType type = code == 0x1f ? kF32 : kF64;
-    x86::Xmm whole = cc_.newXmm(), d = make_register(type).as<x86::Xmm>();
+    x86::Xmm whole = make_vec(), d = make_register(type).as<x86::Xmm>();
     if (code == 0x1f) cc_.vpshufd(whole, s, lane);
     else cc_.vpshufd(whole, s, lane == 0 ? 0x44 : 0xee);
     cc_.vmovaps(d, whole);
@@ -152,10 +152,10 @@ void FunctionCompiler::extract_lane(u32 code) {
   push_register(code == 0x1d ? kI64 : kI32, d);
 }
 
-void FunctionCompiler::replace_lane(u32 code) {
+void Lowering::replace_lane(u32 code) {
   u32 lane = reader_.byte();
   Value v = pop();
-  x86::Xmm s = vec(pop()), d = cc_.newXmm();
+  x86::Xmm s = vec(pop()), d = make_vec();
   switch (code) {
     case 0x17: cc_.vpinsrb(d, s, gp(v).r32(), lane); break;
     case 0x1a: cc_.vpinsrw(d, s, gp(v).r32(), lane); break;
@@ -171,20 +171,20 @@ void FunctionCompiler::replace_lane(u32 code) {
 
 // ---- comparisons and bits
 
-x86::Xmm FunctionCompiler::ones() {
-  x86::Xmm d = cc_.newXmm();
+x86::Xmm Lowering::ones() {
+  x86::Xmm d = make_vec();
   cc_.vpcmpeqd(d, d, d);
   return d;
 }
-x86::Xmm FunctionCompiler::zeros() {
-  x86::Xmm d = cc_.newXmm();
+x86::Xmm Lowering::zeros() {
+  x86::Xmm d = make_vec();
   cc_.vpxor(d, d, d);
   return d;
 }
 
 // 1 ne, 3 lt_u, 5 gt_u, 6 le_s, 7 le_u, 8 ge_s, 9 ge_u; the others are instructions
-bool FunctionCompiler::compare_lanes(u32 kind, u32 width) {
-  x86::Xmm b = vec(pop()), a = vec(pop()), d = cc_.newXmm();
+bool Lowering::compare_lanes(u32 kind, u32 width) {
+  x86::Xmm b = vec(pop()), a = vec(pop()), d = make_vec();
   bool invert = true;
   switch (kind) {
     case 1: cc_.emit(kEqual[width], d, a, b); break;
@@ -205,29 +205,29 @@ bool FunctionCompiler::compare_lanes(u32 kind, u32 width) {
   return true;
 }
 
-void FunctionCompiler::compare_floats(u32 kind, bool is_double) {  // eq, ne, lt, gt, le, ge
+void Lowering::compare_floats(u32 kind, bool is_double) {  // eq, ne, lt, gt, le, ge
   static constexpr u8 kPredicates[] = {0, 4, 1, 1, 2, 2};
-  x86::Xmm b = vec(pop()), a = vec(pop()), d = cc_.newXmm();
+  x86::Xmm b = vec(pop()), a = vec(pop()), d = make_vec();
   if (kind == 3 || kind == 5) std::swap(a, b);
   cc_.emit(is_double ? Id::kIdVcmppd : Id::kIdVcmpps, d, a, b, kPredicates[kind]);
   push_register(kV128, d);
 }
 
-void FunctionCompiler::truth(x86::CondCode code) {
+void Lowering::truth(x86::CondCode code) {
   x86::Gp d = make_int();
   cc_.mov(d.r32(), 0);
   cc_.set(code, d.r8());
   push_register(kI32, d);
 }
 
-void FunctionCompiler::all_true(u32 width) {
-  x86::Xmm s = vec(pop()), t = cc_.newXmm();
+void Lowering::all_true(u32 width) {
+  x86::Xmm s = vec(pop()), t = make_vec();
   cc_.emit(kEqual[width], t, s, zeros());
   cc_.vptest(t, t);
   truth(x86::CondCode::kZ);
 }
 
-void FunctionCompiler::bitmask(u32 width) {
+void Lowering::bitmask(u32 width) {
   x86::Xmm s = vec(pop());
   x86::Gp d = make_int();
   if (width == 2) {
@@ -237,22 +237,22 @@ void FunctionCompiler::bitmask(u32 width) {
   } else if (width == 0) {
     cc_.vpmovmskb(d.r32(), s);
   } else {
-    x86::Xmm t = cc_.newXmm();
+    x86::Xmm t = make_vec();
     cc_.vpacksswb(t, s, zeros());
     cc_.vpmovmskb(d.r32(), t);
   }
   push_register(kI32, d);
 }
 
-void FunctionCompiler::shift_lanes(u32 kind, u32 width) {  // shl, shr_s, shr_u
+void Lowering::shift_lanes(u32 kind, u32 width) {  // shl, shr_s, shr_u
   static constexpr Id kIds[3][4] = {{Id::kIdVpsllw, Id::kIdVpsllw, Id::kIdVpslld, Id::kIdVpsllq}, {Id::kIdVpsraw, Id::kIdVpsraw, Id::kIdVpsrad, Id::kIdVpsrlq}, {Id::kIdVpsrlw, Id::kIdVpsrlw, Id::kIdVpsrld, Id::kIdVpsrlq}};
   Value count = pop();
-  x86::Xmm s = vec(pop()), d = cc_.newXmm(), by = cc_.newXmm();
+  x86::Xmm s = vec(pop()), d = make_vec(), by = make_vec();
   x86::Gp n = make_int();
   cc_.mov(n.r32(), gp(count).r32());
   cc_.and_(n.r32(), (8 << width) - 1);
   if (width == 0 && kind == 1) {  // as the upper bytes of words
-    x86::Xmm high = cc_.newXmm();
+    x86::Xmm high = make_vec();
     cc_.add(n.r32(), 8);
     cc_.vmovd(by, n.r32());
     cc_.vpunpcklbw(d, s, s);
@@ -264,7 +264,7 @@ void FunctionCompiler::shift_lanes(u32 kind, u32 width) {  // shl, shr_s, shr_u
   }
   cc_.vmovd(by, n.r32());
   if (width == 3 && kind == 1) {  // the sign comes down with the rest, and is spread from there
-    x86::Xmm sign = cc_.newXmm();
+    x86::Xmm sign = make_vec();
     u64 top = u64{1} << 63;
     cc_.vmovups(sign, constant128(top, top));
     cc_.vpsrlq(sign, sign, by);
@@ -275,7 +275,7 @@ void FunctionCompiler::shift_lanes(u32 kind, u32 width) {  // shl, shr_s, shr_u
   }
   cc_.emit(kIds[kind][width], d, s, by);
   if (width == 0) {  // what came over from the neighbour goes
-    x86::Xmm mask = cc_.newXmm();
+    x86::Xmm mask = make_vec();
     x86::Gp bits = make_int();
     cc_.mov(bits.r32(), 0xff);
     if (kind == 0) cc_.shlx(bits.r32(), bits.r32(), n.r32());
@@ -289,16 +289,16 @@ void FunctionCompiler::shift_lanes(u32 kind, u32 width) {  // shl, shr_s, shr_u
 
 // ---- arithmetic
 
-x86::Xmm FunctionCompiler::upper_half(const x86::Xmm& s) {
-  x86::Xmm d = cc_.newXmm();
+x86::Xmm Lowering::upper_half(const x86::Xmm& s) {
+  x86::Xmm d = make_vec();
   cc_.vpshufd(d, s, 0xee);
   return d;
 }
 
 // Both halves of two vectors, extended and multiplied. kind: low_s, high_s, low_u, high_u; width: of the lanes that come out.
-void FunctionCompiler::multiply_extended(u32 kind, u32 width) {
+void Lowering::multiply_extended(u32 kind, u32 width) {
   static constexpr Id kExtend[2][2] = {{Id::kIdVpmovsxbw, Id::kIdVpmovzxbw}, {Id::kIdVpmovsxwd, Id::kIdVpmovzxwd}};
-  x86::Xmm b = vec(pop()), a = vec(pop()), x = cc_.newXmm(), y = cc_.newXmm();
+  x86::Xmm b = vec(pop()), a = vec(pop()), x = make_vec(), y = make_vec();
   bool high = kind % 2 != 0, is_unsigned = kind >= 2;
   if (width == 3) {
     u32 order = high ? 0xfa : 0x50;
@@ -314,8 +314,8 @@ void FunctionCompiler::multiply_extended(u32 kind, u32 width) {
   push_register(kV128, x);
 }
 
-void FunctionCompiler::multiply_64() {
-  x86::Xmm b = vec(pop()), a = vec(pop()), t = cc_.newXmm(), u = cc_.newXmm(), d = cc_.newXmm();
+void Lowering::multiply_64() {
+  x86::Xmm b = vec(pop()), a = vec(pop()), t = make_vec(), u = make_vec(), d = make_vec();
   cc_.vpsrlq(t, a, 32);
   cc_.vpmuludq(t, t, b);
   cc_.vpsrlq(u, b, 32);
@@ -327,8 +327,8 @@ void FunctionCompiler::multiply_64() {
   push_register(kV128, d);
 }
 
-void FunctionCompiler::min_max_floats(bool is_max, bool is_double) {
-  x86::Xmm b = vec(pop()), a = vec(pop()), d = cc_.newXmm(), other = cc_.newXmm(), nan = cc_.newXmm();
+void Lowering::min_max_floats(bool is_max, bool is_double) {
+  x86::Xmm b = vec(pop()), a = vec(pop()), d = make_vec(), other = make_vec(), nan = make_vec();
   InstId id = is_max ? (is_double ? Id::kIdVmaxpd : Id::kIdVmaxps) : (is_double ? Id::kIdVminpd : Id::kIdVminps);
   cc_.emit(id, d, a, b);
   cc_.emit(id, other, b, a);
@@ -341,15 +341,30 @@ void FunctionCompiler::min_max_floats(bool is_max, bool is_double) {
   push_register(kV128, d);
 }
 
-bool FunctionCompiler::special_unary(u32 code) {
-  x86::Xmm s = vec(pop()), d = cc_.newXmm(), t = cc_.newXmm();
+// Products of signed bytes, those of each pair added, in 16 bits.
+x86::Xmm Lowering::relaxed_dot(const x86::Xmm& a, const x86::Xmm& b) {
+  x86::Xmm d = make_vec(), t = make_vec(), u = make_vec();
+  cc_.vpsllw(t, a, 8);
+  cc_.vpsllw(u, b, 8);
+  cc_.vpsraw(t, t, 8);
+  cc_.vpsraw(u, u, 8);
+  cc_.vpmullw(d, t, u);
+  cc_.vpsraw(t, a, 8);
+  cc_.vpsraw(u, b, 8);
+  cc_.vpmullw(t, t, u);
+  cc_.vpaddw(d, d, t);
+  return d;
+}
+
+bool Lowering::special_unary(u32 code) {
+  x86::Xmm s = vec(pop()), d = make_vec(), t = make_vec();
   auto both = [this](u64 n) { return constant128(n, n); };
   auto doubles = [&both](double n) { return both(std::bit_cast<u64>(n)); };
   switch (code) {
     case 0x4d: cc_.vpxor(d, s, ones()); break;
     case 0x61: case 0x81: case 0xa1: case 0xc1: cc_.emit(kSubtract[(code - 0x61) / 0x20], d, zeros(), s); break;
     case 0x62: {  // popcnt: of each half a byte, from a table
-      x86::Xmm table = cc_.newXmm(), low = cc_.newXmm();
+      x86::Xmm table = make_vec(), low = make_vec();
       cc_.vmovups(table, constant128(0x0302020102010100, 0x0403030203020201));
       cc_.vpand(low, s, both(splat(0x0f, 8)));
       cc_.vpsrlw(t, s, 4);
@@ -402,7 +417,7 @@ bool FunctionCompiler::special_unary(u32 code) {
       cc_.vpxor(d, d, t);
       break;
     case 0xf9: case 0x102: {  // what exceeds 2^31 apart
-      x86::Xmm limit = cc_.newXmm(), rest = cc_.newXmm();
+      x86::Xmm limit = make_vec(), rest = make_vec();
       cc_.vmovups(limit, both(splat(0x4f000000, 32)));
       cc_.vmaxps(t, s, zeros());
       cc_.vsubps(rest, t, limit);
@@ -445,7 +460,7 @@ bool FunctionCompiler::special_unary(u32 code) {
   return true;
 }
 
-bool FunctionCompiler::special_binary(u32 code) {
+bool Lowering::special_binary(u32 code) {
   if (code >= 0x23 && code <= 0x40) return compare_lanes((code - 0x23) % 10, (code - 0x23) / 10);
   if (code >= 0x41 && code <= 0x4c) return compare_floats((code - 0x41) % 6, code >= 0x47), true;
   switch (code) {
@@ -460,9 +475,13 @@ bool FunctionCompiler::special_binary(u32 code) {
     case 0xf4: case 0xf5: return min_max_floats(code == 0xf5, true), true;
     case 0x10d: case 0x10e: return min_max_floats(code == 0x10e, false), true;
     case 0x10f: case 0x110: return min_max_floats(code == 0x110, true), true;
+    case 0x112: {
+      x86::Xmm b = vec(pop()), a = vec(pop());
+      return push_register(kV128, relaxed_dot(a, b)), true;
+    }
     default: break;
   }
-  x86::Xmm b = vec(pop()), a = vec(pop()), d = cc_.newXmm(), t = cc_.newXmm();
+  x86::Xmm b = vec(pop()), a = vec(pop()), d = make_vec(), t = make_vec();
   switch (code) {
     case 0x0e: case 0x100:  // indices beyond 15 get the top bit
       cc_.vpaddusb(t, b, constant128(splat(0x70, 8), splat(0x70, 8)));
@@ -479,8 +498,8 @@ bool FunctionCompiler::special_binary(u32 code) {
   return true;
 }
 
-bool FunctionCompiler::special_ternary(u32 code) {
-  x86::Xmm c = vec(pop()), b = vec(pop()), a = vec(pop()), d = cc_.newXmm(), t = cc_.newXmm();
+bool Lowering::special_ternary(u32 code) {
+  x86::Xmm c = vec(pop()), b = vec(pop()), a = vec(pop()), d = make_vec(), t = make_vec();
   switch (code) {
     case 0x52: case 0x109: case 0x10a: case 0x10b: case 0x10c:
       cc_.vpand(d, a, c);
@@ -497,13 +516,18 @@ bool FunctionCompiler::special_ternary(u32 code) {
       if (code == 0x107) cc_.vaddpd(d, t, c);
       else cc_.vsubpd(d, c, t);
       break;
+    case 0x113:
+      release(t);
+      cc_.vpmaddwd(d, relaxed_dot(a, b), constant128(splat(1, 16), splat(1, 16)));
+      cc_.vpaddd(d, d, c);
+      break;
     default: return false;
   }
   push_register(kV128, d);
   return true;
 }
 
-bool FunctionCompiler::vector(u32 full, const Op& op) {
+bool Lowering::vector(u32 full, const Op& op) {
   u32 code = full - kPrefixSimd;
   if (is_memory(op.immediates)) return vector_access(code, op);
   if (code == kV128Const) {

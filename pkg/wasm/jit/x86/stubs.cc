@@ -83,12 +83,12 @@ void emit_enter(x86::Assembler& a, const FuncType& type, bool by_slots) {
   a.mov(x86::rax, x86::rdx);
   a.mov(kVmRegister, x86::rdi);
   bool packs = !by_slots && in_registers(type);
-  std::uint32_t stack_words = 0;
+  std::uint32_t words = 0;
   if (packs) {
     a.mov(x86::rbx, x86::rsi);
-    each_parameter(type, [&stack_words](ValType, std::uint32_t, int reg, std::uint32_t) { stack_words += reg < 0; });
-    stack_words += stack_words & 1;
-    if (stack_words != 0) a.sub(x86::rsp, stack_words * 8);
+    words = stack_words(type);
+    words += words & 1;
+    if (words != 0) a.sub(x86::rsp, words * 8);
     each_parameter(type, [&a](ValType t, std::uint32_t slot, int reg, std::uint32_t stack) {
       if (reg < 0) {
         a.mov(x86::r11, slot_of(x86::rbx, slot));
@@ -101,7 +101,7 @@ void emit_enter(x86::Assembler& a, const FuncType& type, bool by_slots) {
     });
   }
   a.call(x86::rax);
-  if (stack_words != 0) a.add(x86::rsp, stack_words * 8);
+  if (words != 0) a.add(x86::rsp, words * 8);
   if (packs && !type.results.empty()) {
     if (is_integer(type.results[0])) a.mov(x86::ptr(x86::rbx), x86::rax);
     else store_float(a, type.results[0], x86::ptr(x86::rbx), x86::xmm0);

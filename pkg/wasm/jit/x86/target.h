@@ -11,6 +11,7 @@ namespace target {
 
 using Assembler = x86::Assembler;
 using Compiler = x86::Compiler;
+using Emitter = x86::Emitter;
 using Gp = x86::Gp;
 using Vec = x86::Xmm;
 using Mem = x86::Mem;
@@ -25,6 +26,7 @@ inline constexpr Gp kPreserved[] = {x86::rbx, x86::rbp, x86::r12, x86::r13, x86:
 inline constexpr Gp kFree[] = {x86::rdi, x86::r8, x86::r9, x86::r10, x86::r11, x86::rsi};
 inline constexpr std::size_t kJumpStubBytes = 16;
 inline constexpr std::uint32_t kLoopAlignment = 32;  // of loop heads, and so of functions
+inline constexpr bool kBaseline = true;  // whether it has a compiler of one pass
 inline constexpr bool kLinkRegister = false;  // whether calls leave the return address in one
 
 inline Mem at(const Gp& base, std::size_t offset, std::uint32_t size = 8) { return x86::ptr(base, static_cast<std::int32_t>(offset), size); }
