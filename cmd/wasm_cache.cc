@@ -21,7 +21,7 @@ Result<> compile_to_store(const std::string& path, const std::string& directory,
   if (std::string_view why = wasm::jit_unavailable(); !why.empty()) return fail(Code::kUnimplemented, cat("compile ", path, ": ", why));
   TRY_ASSIGN(std::shared_ptr<const wasm::CodeStore> store, open_code_store(directory));
   auto from = std::chrono::steady_clock::now();
-  wasm::Engine engine({.fuel = fuel, .engine = fuel ? wasm::EngineKind::kJit : wasm::EngineKind::kBaseline, .code_store = store});
+  wasm::Engine engine({.fuel = fuel, .engine = wasm::EngineKind::kBaseline, .code_store = store});
   TRY_ASSIGN(std::shared_ptr<const wasm::Module> module, load_wasm_module(engine, path));
   std::size_t found = module->tier()->functions_compiled();
   module->tier()->compile_all();

@@ -38,9 +38,6 @@ std::string_view trap_text(Trap trap) {
   return "trap";
 }
 
-// Optimised code counts fuel in a register, baseline code in memory, which recursion waits for.
-static bool optimises(const EngineOptions& options) { return options.engine == EngineKind::kJit || (options.engine == EngineKind::kAuto && options.fuel); }
-
 #if defined(__x86_64__) || defined(__aarch64__)
 std::string_view jit_unavailable() { return jit::unavailable(); }
 Engine::Engine(EngineOptions options) : options_(options), registry_(std::make_shared<TypeRegistry>()) {
@@ -48,7 +45,7 @@ Engine::Engine(EngineOptions options) : options_(options), registry_(std::make_s
   if (options_.engine == EngineKind::kAuto && options_.background) worker_ = jit::make_worker();
 }
 static std::unique_ptr<Tier> make_tier(const ModuleData& module, CodeCache& code, const EngineOptions& options, std::shared_ptr<Worker> worker) {
-  return jit::make_tier(module, code, {.fuel = options.fuel, .at_first_call = options.engine != EngineKind::kAuto, .optimise = optimises(options)}, std::move(worker));
+  return jit::make_tier(module, code, {.fuel = options.fuel, .at_first_call = options.engine != EngineKind::kAuto, .optimise = options.engine == EngineKind::kJit}, std::move(worker));
 }
 #else
 std::string_view jit_unavailable() { return "compiled code is for x86-64 and arm64 only"; }
@@ -71,7 +68,7 @@ Result<std::shared_ptr<const Module>> Module::load(const Engine& engine, std::ve
   if (options.engine != EngineKind::kInterpreter) out->tier_ = make_tier(*out->data_, *out->code_, options, engine.worker_);
   if (out->tier_ != nullptr && options.code_store != nullptr && out->data_->bytes.size() >= options.stored_module_bytes_min) {
     out->store_ = options.code_store;
-    out->code_key_ = code_key(*out->data_, options.fuel, optimises(options));
+    out->code_key_ = code_key(*out->data_, options.fuel, options.engine == EngineKind::kJit);
     // What is not there, or not to be trusted, is compiled.
     Result<std::shared_ptr<const MappedCode>> found = out->store_->find(out->code_key_);
     if (found && out->tier_->adopt((*found)->snapshot(), (*found)->fd(), MappedCode::offset())) out->mapped_ = std::move(*found);

@@ -41,7 +41,7 @@ enum class EngineKind : std::uint8_t {
   kAuto,         // interprets first, compiles in the background, as kBaseline, what is called or loops often; as kInterpreter where there is no compiler
   kInterpreter,
   kBaseline,     // compiles every function when it is first called, in one pass; what cannot be compiled is interpreted. As kJit on arm64. Refused where there is no compiler
-  kJit,          // as kBaseline, but with asmjit's register allocator where a body is small: takes ten times as long; floating point is up to a sixth faster
+  kJit,          // as kBaseline, but with asmjit's register allocator where a body is small and no fuel is counted: takes six times as long; floating point is up to a sixth faster
 };
 
 struct EngineOptions {

@@ -89,7 +89,7 @@ void Lowering::memory_grow(u32 index) {
 
 bool Lowering::misc() {
   u32 code = reader_.u32();
-  if (code < 8) return scalar(kPrefixMisc + code, kOps.misc[code]);
+  if (code < 8) return scalar(kPrefixMisc + code);
   u32 first = reader_.u32(), second = 0;
   if (code == kMemoryInit || code == kMemoryCopy || code == kTableInit || code == kTableCopy) second = reader_.u32();
   if (code == kTableSize) {

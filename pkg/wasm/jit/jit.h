@@ -1,7 +1,7 @@
 // The compiler behind the interpreter: machine code for x86-64 and arm64, by asmjit. Everything else of the package sees it as a Tier (wasm/runtime.h).
 //
 //   tier.cc       what is compiled when, by whom, and where its code stands      worker.cc     the thread in the background
-//   lowering.h    one function to instructions: access.cc, lowering_calls.cc, and what is of one processor in its folder (target.h); where its values live is
+//   lowering.h    one function to instructions: numeric.cc, access.cc, lowering_calls.cc, and what is of one processor in its folder (target.h); where its values live is
 //   compiler.h    asmjit's register allocator's business: control.cc, calls.cc; or decided on the way: x86/baseline.h
 //   stubs.h       between register code, the host and machine code               helpers.cc    what machine code calls
 //   code_memory.cc, signals.cc   pages that are never writable and executable at one address; traps

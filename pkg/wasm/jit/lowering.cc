@@ -208,7 +208,7 @@ void Lowering::simple(u32 code, const Op& op) {
     if (!vector(code, op)) unsupported();
   } else if (is_memory(op.immediates)) {
     if (!memory_access(code, op)) unsupported();
-  } else if (!scalar(code, op)) {
+  } else if (!scalar(code)) {
     unsupported();
   }
 }
@@ -262,7 +262,7 @@ void Lowering::step() {
       break;
     }
     case kRefIsNull: {
-      push_condition(is_zero(gp(pop())));
+      push_condition(is_zero(gp(pop()), kI64));
       break;
     }
     case kRefFunc: {

@@ -76,7 +76,8 @@ class Lowering {
   // Places, control flow, calls.
   virtual void place(Trap trap) = 0;
   virtual void charge() = 0;
-  virtual void load_fuel() {}  // after what may have spent some
+  virtual void store_fuel() {}  // before what may spend some
+  virtual void load_fuel() {}   // and after it
   virtual void begin_block(std::uint8_t opcode) = 0;
   virtual void start_else() = 0;
   virtual void end_block() = 0;
@@ -151,7 +152,7 @@ class Lowering {
   void compare_with(const Mem& left, u32 right);  // of 32 bits; nothing is emitted before the access that may fail
   void jump_if_foreign(const Gp& object, const asmjit::Label& to);  // a function that is not of this instance
   Condition condition_of(const Value& v);
-  Condition is_zero(const Gp& r);
+  Condition is_zero(const Gp& r, ValType type);
   void select(ValType type);
   asmjit::Operand entry_at(const Gp& natives, u32 function);  // for invoke()
   // a64 alone
@@ -167,8 +168,14 @@ class Lowering {
   void call_object(const Gp& object, u32 type_index, const FuncType& type);
   void emit_foreign_calls();
 
+  // numeric.cc: which operation an instruction is
+  bool scalar(u32 code);
+  void integer_operation(u32 k, ValType type);
+  bool conversion(u32 code);
+  bool vector(u32 code, const Op& op);
+  bool vector_access(u32 code, const Op& op);
+
   // scalar.cc
-  bool scalar(u32 code, const Op& op);
   void compare(u32 code, bool wide);
   void compare_float(u32 code, bool is_double);
   void alu(asmjit::InstId id, ValType type, bool commutative);
@@ -177,18 +184,23 @@ class Lowering {
   void multiply(ValType type);
   void shift(u32 kind, ValType type);
   void divide(u32 kind, ValType type);
-  void count_bits(asmjit::InstId id, ValType type);
+  void count_bits(u32 kind, ValType type);  // clz, ctz, popcnt
   void extend(std::uint8_t bits, ValType from, ValType to);
+  void float_operation(u32 k, ValType type);  // from abs on, as f32's and f64's are numbered alike
   void float_binary(asmjit::InstId id, ValType type);
   void float_min_max(bool is_max, ValType type);
-  void float_unary(asmjit::InstId id, ValType type);  // a64 alone
-  void copy_sign(ValType type);             // the same
+  void float_unary(asmjit::InstId id, ValType type);
+  void copy_sign(ValType type);             // a64 alone
   void float_sign(u32 kind, ValType type);  // abs, neg, copysign
   void float_round(u32 mode, ValType type);
   void truncate(ValType from, ValType to, bool is_signed, bool saturates);
   Vec as_double(const Value& v);
   void convert_unsigned(const Gp& from, const Vec& to, bool is_double);
   void convert(u32 code);
+  void wrap();
+  void change_width(ValType to);  // of a float
+  void bits_of_float(ValType to);
+  void float_of_bits(ValType to);
 
   // access.cc
   bool memory_access(u32 code, const Op& op);
@@ -206,8 +218,11 @@ class Lowering {
   Gp table(u32 index);
 
   // simd.cc
-  bool vector(u32 code, const Op& op);
-  bool vector_access(u32 code, const Op& op);
+  bool one_instruction(u32 code);  // false: it takes more
+  void load_vector(u32 code, const Mem& from, u32 width);  // width: of lanes, 8 << width bits
+  void store_vector(const Mem& to, const Vec& s);
+  void load_lane(const Mem& from, const Vec& s, u32 lane, u32 width);
+  void store_lane(const Mem& to, const Vec& s, u32 lane, u32 width);
   void shuffle();
   void splat_lane(u32 code);
   void extract_lane(u32 code);
@@ -219,6 +234,7 @@ class Lowering {
   void compare_floats(u32 kind, bool is_double);
   void truth(target::CondCode code);               // x86 alone
   void truth(const Vec& v, Condition::Kind kind);  // a64 alone
+  void any_true();
   void all_true(u32 width);
   void bitmask(u32 width);
   void shift_lanes(u32 kind, u32 width);

@@ -36,6 +36,7 @@ void Lowering::call_import(u32 function) {
     if (stack_[i].kind != Value::Kind::kRegister) release(r);
   }
   for (std::size_t i = stack_.size(); i > first; --i) pop();
+  store_fuel();
   Gp slots = make_int();
   address_of(slots, area);
   check_flag(help(reinterpret_cast<const void*>(&help_import), {constant_value(function), {.type = kI64, .reg = slots}}, 0, true), Trap::kNone);

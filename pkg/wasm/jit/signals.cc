@@ -35,9 +35,9 @@ CodeOwner* owner_of(std::uintptr_t pc) {
 }
 
 // No longer in the signal handler, but as if the failing instruction had called it.
-[[noreturn]] void trapped(std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link) {
+[[noreturn]] void trapped(std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link, void* vm, std::int64_t fuel) {
   Machine& machine = *running;
-  if (CodeOwner* owner = owner_of(pc); owner != nullptr) owner->on_trap(machine, pc, stack, link);
+  if (CodeOwner* owner = owner_of(pc); owner != nullptr) owner->on_trap(machine, {pc, stack, link, static_cast<Vm*>(vm), fuel});
   leave(machine.native_frame);
 }
 

@@ -8,13 +8,21 @@
 
 namespace monopod::wasm::jit {
 
+// The registers where machine code failed.
+struct Failure {
+  std::uintptr_t pc = 0;  // of the instruction
+  const std::uintptr_t* stack = nullptr;
+  std::uintptr_t link = 0;  // what calls leave the return address in, where there is such a register
+  Vm* vm = nullptr;
+  std::int64_t fuel = 0;  // where code counts it and has it in a register
+};
+
 // Who knows the machine code of a range of addresses.
 class CodeOwner {
  public:
   virtual ~CodeOwner() = default;
-  // pc: in its code, of the instruction that failed; stack: the stack pointer there; link: the register that calls
-  // leave the return address in, where there is one. Says in machine.trap why it fails, and in its backtrace where.
-  virtual void on_trap(Machine& machine, std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link) = 0;
+  // Says in machine.trap why it fails, and in its backtrace where.
+  virtual void on_trap(Machine& machine, const Failure& failure) = 0;
 };
 
 inline constexpr std::uint32_t kCodeRangesMax = 1'024;

@@ -13,11 +13,6 @@ namespace {
 
 constexpr std::uint32_t kNone = ~0u;
 constexpr std::size_t kPage = 4096;
-#if defined(__x86_64__)
-constexpr bool kPositionIndependent = true;
-#else
-constexpr bool kPositionIndependent = false;
-#endif
 
 std::size_t padded(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
 
@@ -81,7 +76,7 @@ bool parse_snapshot(std::span<const std::uint8_t> bytes, Snapshot& out) {
 
 std::string NativeCode::snapshot() const {
   std::lock_guard lock(mutex_);
-  if (!kPositionIndependent || memory_ == nullptr || by_address_.empty()) return {};  // nothing new
+  if (memory_ == nullptr || by_address_.empty()) return {};  // nothing new
   std::span<const std::uint8_t> code(reinterpret_cast<const std::uint8_t*>(memory_->from()), memory_->used());
   if (holds_addresses(code)) return {};
   auto offset = [&code](auto* at) { return at == nullptr ? kNone : static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(at) - reinterpret_cast<std::uintptr_t>(code.data())); };
@@ -121,7 +116,7 @@ std::string NativeCode::snapshot() const {
 bool NativeCode::adopt(std::span<const std::uint8_t> bytes, int fd, std::uint64_t offset) {
   std::lock_guard lock(mutex_);
   Snapshot s;
-  if (!kPositionIndependent || begun_ || !parse_snapshot(bytes, s) || s.head.functions != module.functions.size() || s.head.types != module.types.size()) return false;
+  if (begun_ || !parse_snapshot(bytes, s) || s.head.functions != module.functions.size() || s.head.types != module.types.size()) return false;
   if (!make_memory()) return false;
   if (memory_->left() < s.code.size() + 2 * reserve_ || !memory_->adopt(s.code, fd, offset + s.head.code_at)) {
     remove_code(memory_->from());

@@ -31,13 +31,14 @@ void each_parameter(const FuncType& type, F place) {
 
 std::uint32_t stack_words(const FuncType& type);  // of parameters on the stack, where they are in registers
 
+// fuel: whether code counts it, which may be in a register then.
 // bool enter(Vm*, slots, code, void** native_frame): from C++; false after a trap.
 using Enter = bool (*)(Vm* vm, std::uint64_t* slots, const void* code, void** native_frame);
-void emit_enter(target::Assembler& a, const FuncType& type, bool by_slots);
+void emit_enter(target::Assembler& a, const FuncType& type, bool by_slots, bool fuel);
 // As a compiled function of the type, but for the function whose index write_jump_stub says: interprets it.
-void emit_interpret(target::Assembler& a, const FuncType& type);
+void emit_interpret(target::Assembler& a, const FuncType& type, bool fuel);
 // The same for vm->callee, of the host or of another instance.
-void emit_foreign(target::Assembler& a, const FuncType& type);
+void emit_foreign(target::Assembler& a, const FuncType& type, bool fuel);
 // Whatever its type: asks helpers.h's prepare() where the function that is, and goes there.
 void emit_first_call(target::Assembler& a);
 // For one function: says which it is, and goes on to one of those. write: kJumpStubBytes that will run at run.

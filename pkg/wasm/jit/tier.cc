@@ -37,7 +37,7 @@ NativeCode::NativeCode(const ModuleData& data, const Options& options, bool for_
     : module(data),
       fuel(options.fuel),
       guarded(for_guarded),
-      optimise(options.optimise || !target::kBaseline),
+      optimise(!target::kBaseline || (options.optimise && !options.fuel)),
       natives_(std::make_unique<std::atomic<const void*>[]>(data.functions.size())),
       enters_(std::make_unique<std::atomic<Enter>[]>(data.functions.size())),
       states_(std::make_unique<std::atomic<State>[]>(data.functions.size())),
@@ -49,7 +49,7 @@ bool NativeCode::begin() {
   if (begun_) return memory_ != nullptr;
   begun_ = true;
   if (!make_memory()) return false;
-  by_slots_ = as_enter(emit([](target::Assembler& a) { emit_enter(a, {}, true); }));
+  by_slots_ = as_enter(emit([this](target::Assembler& a) { emit_enter(a, {}, true, fuel); }));
   const std::uint8_t* first_call = emit(emit_first_call);
   for (std::uint32_t i = module.imported_functions; i < module.functions.size(); ++i) natives_[i].store(jump_stub(i, first_call), std::memory_order_relaxed);
   memory_->publish();
@@ -104,7 +104,7 @@ const void* NativeCode::stay_interpreted(std::uint32_t function, const void* exp
   const void* now = natives_[function].load(std::memory_order_relaxed);
   if (now != expected) return now;  // compiled meanwhile
   const void*& common = interpret_stubs_[module.functions[function].type];
-  if (common == nullptr) common = emit([this, function](target::Assembler& a) { emit_interpret(a, *module.function_types[function]); });
+  if (common == nullptr) common = emit([this, function](target::Assembler& a) { emit_interpret(a, *module.function_types[function], fuel); });
   const void* stub = jump_stub(function, common);
   memory_->publish();
   natives_[function].store(stub, std::memory_order_release);
@@ -115,7 +115,7 @@ bool NativeCode::make_foreign(std::uint32_t type_index) {
   std::lock_guard lock(mutex_);
   if (foreigns_[type_index].load(std::memory_order_relaxed) != nullptr) return true;
   const void*& stub = foreign_stubs_[module.types[type_index]];
-  if (stub == nullptr) stub = emit([this, type_index](target::Assembler& a) { emit_foreign(a, *module.type_of[type_index]); });
+  if (stub == nullptr) stub = emit([this, type_index](target::Assembler& a) { emit_foreign(a, *module.type_of[type_index], fuel); });
   memory_->publish();
   foreigns_[type_index].store(stub, std::memory_order_release);
   return stub != nullptr;
@@ -161,7 +161,7 @@ void NativeCode::compile(const Job& job) {
   }
   const Function& f = module.functions[job.function];
   Enter& enter = enter_stubs_[f.type];
-  if (enter == nullptr) enter = as_enter(emit([this, &job](target::Assembler& a) { emit_enter(a, *module.function_types[job.function], false); }));
+  if (enter == nullptr) enter = as_enter(emit([this, &job](target::Assembler& a) { emit_enter(a, *module.function_types[job.function], false, fuel); }));
   if (enter == nullptr) return states_[job.function].store(State::kImpossible, std::memory_order_release);
   memory_->publish();
   enters_[job.function].store(enter, std::memory_order_relaxed);
@@ -188,12 +188,14 @@ std::optional<NativeCode::Found> NativeCode::find(std::uintptr_t pc) const {
   return pc < f.to ? std::optional<Found>({f.function, f.from, f.frame_bytes, f.link_bytes, f.places}) : std::nullopt;
 }
 
-void NativeCode::on_trap(Machine& machine, std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link) {
+void NativeCode::on_trap(Machine& machine, const Failure& failure) {
   Backtrace trace(machine);
+  std::uintptr_t pc = failure.pc;
+  const std::uintptr_t* stack = failure.stack;
   std::uintptr_t before = 0;
   bool at_call = false;  // then pc is where the call returns to, which may be another place
   if (!find(pc)) {  // a stub whose callee failed: the stack is as its caller's call left it
-    pc = target::kLinkRegister ? link : *stack++;
+    pc = target::kLinkRegister ? failure.link : *stack++;
     at_call = true;
   }
   for (bool first = true;; first = false, at_call = true) {
@@ -204,13 +206,16 @@ void NativeCode::on_trap(Machine& machine, std::uintptr_t pc, const std::uintptr
     Place place = after == f->places.begin() ? Place{} : *std::prev(after);
     if (first && !at_call && machine.fault_address == reinterpret_cast<std::uintptr_t>(forbidden_address())) place.trap = Trap::kInterrupted;
     if (first && place.trap == Trap::kStack && machine.interrupt.load() != 0) place.trap = Trap::kInterrupted;
-    if (first && place.trap != Trap::kNone) machine.trap = place.trap;
+    if (first && place.trap != Trap::kNone) {
+      machine.trap = place.trap;
+      if (target::kFuelRegister && fuel) failure.vm->fuel = failure.fuel;  // a helper that failed has left it in memory
+    }
     if (first && machine.trap == Trap::kNone) std::abort();  // an access that the compiler did not mean to fail: going on would hide it
     if (machine.trap == Trap::kExit || trace.full()) return;
     if (pc == before) trace.again();
     else trace.add(module, f->function, place.wasm);
     before = pc;
-    pc = f->link_bytes == CompiledFunction::kLinkKept ? link : stack[f->link_bytes / sizeof *stack];
+    pc = f->link_bytes == CompiledFunction::kLinkKept ? failure.link : stack[f->link_bytes / sizeof *stack];
     stack += f->frame_bytes / sizeof *stack;
   }
 }

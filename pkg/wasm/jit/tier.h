@@ -56,7 +56,7 @@ class NativeCode : public CodeOwner {
   std::string snapshot() const;
   bool adopt(std::span<const std::uint8_t> bytes, int fd, std::uint64_t offset);
 
-  void on_trap(Machine& machine, std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link) override;
+  void on_trap(Machine& machine, const Failure& failure) override;
 
   const ModuleData& module;
   const bool fuel, guarded;

@@ -133,7 +133,7 @@ Condition Lowering::condition_of(const Value& v) {
   return {.kind = Condition::Kind::kNotZero, .tested = gp(v).w()};
 }
 
-Condition Lowering::is_zero(const Gp& r) { return {.kind = Condition::Kind::kZero, .tested = r}; }
+Condition Lowering::is_zero(const Gp& r, ValType type) { return {.kind = Condition::Kind::kZero, .tested = type == kI32 ? Gp(r.w()) : r}; }
 
 void Lowering::jump(const Label& to) { cc_.b(to); }
 void Lowering::trap_if(CondCode code, Trap trap) { cc_.b(code, trap_label(trap)); }

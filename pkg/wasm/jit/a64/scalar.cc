@@ -156,9 +156,9 @@ void Lowering::divide(u32 kind, ValType type) {
   push_register(type, d);
 }
 
-void Lowering::count_bits(InstId id, ValType type) {  // clz, rbit for trailing zeros, cnt for ones
+void Lowering::count_bits(u32 kind, ValType type) {
   Gp s = sized(gp(pop()), type);
-  if (id == Id::kIdCnt_v) {
+  if (kind == 2) {
     Vec t = make_vec(kF64);
     cc_.fmov(t.d(), s.x());
     cc_.cnt(t.b8(), t.b8());
@@ -167,7 +167,7 @@ void Lowering::count_bits(InstId id, ValType type) {  // clz, rbit for trailing 
     cc_.fmov(d.w(), t.s());
     return push_register(type, d);
   }
-  if (id == Id::kIdRbit) {
+  if (kind == 1) {
     Gp t = make_int();
     cc_.rbit(sized(t, type), s);
     s = sized(t, type);
@@ -220,7 +220,44 @@ void Lowering::copy_sign(ValType type) {
   push_register(type, d);
 }
 
+void Lowering::float_operation(u32 k, ValType type) {
+  static constexpr InstId kUnary[] = {Id::kIdFabs_v, Id::kIdFneg_v, Id::kIdFrintp_v, Id::kIdFrintm_v, Id::kIdFrintz_v, Id::kIdFrintn_v, Id::kIdFsqrt_v};
+  static constexpr InstId kBinary[] = {Id::kIdFadd_v, Id::kIdFsub_v, Id::kIdFmul_v, Id::kIdFdiv_v, Id::kIdFmin_v, Id::kIdFmax_v};
+  if (k < 7) float_unary(kUnary[k], type);
+  else if (k < 13) float_binary(kBinary[k - 7], type);
+  else copy_sign(type);
+}
+
 // ---- conversions
+
+void Lowering::wrap() {
+  Gp s = gp(pop()), d = result_gp(kI32);
+  cc_.mov(d.w(), s.w());
+  push_register(kI32, d);
+}
+
+void Lowering::change_width(ValType to) {
+  Vec s = vec(pop()), d = result_vec(to);
+  if (to == kF32) cc_.fcvt(d.s(), s.d());
+  else cc_.fcvt(d.d(), s.s());
+  push_register(to, d);
+}
+
+void Lowering::bits_of_float(ValType to) {
+  Vec s = vec(pop());
+  Gp d = result_gp(to);
+  if (to == kI32) cc_.fmov(d.w(), s.s());
+  else cc_.fmov(d, s.d());
+  push_register(to, d);
+}
+
+void Lowering::float_of_bits(ValType to) {
+  Gp s = gp(pop());
+  Vec d = result_vec(to);
+  if (to == kF32) cc_.fmov(d.s(), s.w());
+  else cc_.fmov(d.d(), s);
+  push_register(to, d);
+}
 
 void Lowering::truncate(ValType from, ValType to, bool is_signed, bool saturates) {
   Vec s = sized(vec(pop()), from);
@@ -265,108 +302,6 @@ void Lowering::convert(u32 code) {  // 0xb2 f32.convert_i32_s … 0xba f64.conve
   if (kind % 2 == 0) cc_.scvtf(sized(d, type), s);
   else cc_.ucvtf(sized(d, type), s);
   push_register(type, d);
-}
-
-bool Lowering::scalar(u32 code, const Op&) {
-  static constexpr InstId kFloatUnary[] = {Id::kIdFabs_v, Id::kIdFneg_v, Id::kIdFrintp_v, Id::kIdFrintm_v, Id::kIdFrintz_v, Id::kIdFrintn_v, Id::kIdFsqrt_v};
-  static constexpr InstId kFloatBinary[] = {Id::kIdFadd_v, Id::kIdFsub_v, Id::kIdFmul_v, Id::kIdFdiv_v, Id::kIdFmin_v, Id::kIdFmax_v};
-  if (code >= kPrefixMisc && code < kPrefixMisc + 8) {
-    u32 k = code - kPrefixMisc;
-    truncate((k & 2) != 0 ? kF64 : kF32, k < 4 ? kI32 : kI64, (k & 1) == 0, true);
-    return true;
-  }
-  if (code == 0x45 || code == 0x50) {
-    Value v = pop();
-    if (v.kind == Value::Kind::kFlags) return push_condition(negated(v.condition)), true;
-    return push_condition(is_zero(sized(gp(v), code == 0x45 ? kI32 : kI64))), true;
-  }
-  if (code >= 0x46 && code <= 0x4f) return compare(code - 0x46, false), true;
-  if (code >= 0x51 && code <= 0x5a) return compare(code - 0x51, true), true;
-  if (code >= 0x5b && code <= 0x60) return compare_float(code - 0x5b, false), true;
-  if (code >= 0x61 && code <= 0x66) return compare_float(code - 0x61, true), true;
-  if (code >= 0x67 && code <= 0x8a) {
-    bool wide = code >= 0x79;
-    ValType type = wide ? kI64 : kI32;
-    switch (u32 k = code - (wide ? 0x79 : 0x67); k) {
-      case 0: count_bits(Id::kIdClz, type); break;
-      case 1: count_bits(Id::kIdRbit, type); break;
-      case 2: count_bits(Id::kIdCnt_v, type); break;
-      case 3: add(type); break;
-      case 4: alu(target::kSubtract, type, false); break;
-      case 5: multiply(type); break;
-      case 6: case 7: case 8: case 9: divide(k - 6, type); break;
-      case 10: alu(Id::kIdAnd, type, true); break;
-      case 11: alu(Id::kIdOrr, type, true); break;
-      case 12: alu(Id::kIdEor, type, true); break;
-      default: shift(k - 13, type);
-    }
-    return true;
-  }
-  if (code >= 0x8b && code <= 0xa6) {
-    bool is_double = code >= 0x99;
-    ValType type = is_double ? kF64 : kF32;
-    u32 k = code - (is_double ? 0x99 : 0x8b);
-    if (k < 7) float_unary(kFloatUnary[k], type);
-    else if (k < 13) float_binary(kFloatBinary[k - 7], type);
-    else copy_sign(type);
-    return true;
-  }
-  switch (code) {
-    case 0xa7: {  // i32.wrap_i64
-      Gp s = gp(pop()), d = result_gp(kI32);
-      cc_.mov(d.w(), s.w());
-      push_register(kI32, d);
-      break;
-    }
-    case 0xa8: case 0xa9: truncate(kF32, kI32, code == 0xa8, false); break;
-    case 0xaa: case 0xab: truncate(kF64, kI32, code == 0xaa, false); break;
-    case 0xae: case 0xaf: truncate(kF32, kI64, code == 0xae, false); break;
-    case 0xb0: case 0xb1: truncate(kF64, kI64, code == 0xb0, false); break;
-    case 0xac: extend(32, kI32, kI64); break;
-    case 0xad: {  // i64.extend_i32_u: integers of 32 bits are kept zero extended
-      Value v = pop();
-      if (v.kind == Value::Kind::kScaled || v.kind == Value::Kind::kFlags) v = {.reg = in_register(v)};
-      v.type = kI64;
-      push(v);
-      break;
-    }
-    case 0xb2: case 0xb3: case 0xb4: case 0xb5: case 0xb7: case 0xb8: case 0xb9: case 0xba: convert(code); break;
-    case 0xb6: {
-      Vec s = vec(pop()), d = result_vec(kF32);
-      cc_.fcvt(d.s(), s.d());
-      push_register(kF32, d);
-      break;
-    }
-    case 0xbb: {
-      Vec s = vec(pop()), d = result_vec(kF64);
-      cc_.fcvt(d.d(), s.s());
-      push_register(kF64, d);
-      break;
-    }
-    case 0xbc: case 0xbd: {
-      Vec s = vec(pop());
-      Gp d = result_gp(code == 0xbc ? kI32 : kI64);
-      if (code == 0xbc) cc_.fmov(d.w(), s.s());
-      else cc_.fmov(d, s.d());
-      push_register(code == 0xbc ? kI32 : kI64, d);
-      break;
-    }
-    case 0xbe: case 0xbf: {
-      Gp s = gp(pop());
-      Vec d = result_vec(code == 0xbe ? kF32 : kF64);
-      if (code == 0xbe) cc_.fmov(d.s(), s.w());
-      else cc_.fmov(d.d(), s);
-      push_register(code == 0xbe ? kF32 : kF64, d);
-      break;
-    }
-    case 0xc0: extend(8, kI32, kI32); break;
-    case 0xc1: extend(16, kI32, kI32); break;
-    case 0xc2: extend(8, kI64, kI64); break;
-    case 0xc3: extend(16, kI64, kI64); break;
-    case 0xc4: extend(32, kI64, kI64); break;
-    default: return false;
-  }
-  return true;
 }
 
 }  // namespace monopod::wasm::jit

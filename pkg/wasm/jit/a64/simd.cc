@@ -95,51 +95,57 @@ Vec operand(const Vec& v, const Row& row) {
 
 // ---- loads, stores, constants, lanes
 
-bool Lowering::vector_access(u32 code, const Op& op) {
-  u32 flags = reader_.u32();
-  u32 memory = (flags & 0x40) != 0 ? reader_.u32() : 0;
-  u64 offset = module_.memories[memory].is64 ? reader_.u64() : reader_.u32();
-  u32 lane = has_lane(op.immediates) ? reader_.byte() : 0;
-  u32 width = natural_alignment(op.immediates), bytes = 1u << width;
-  bool lanes = has_lane(op.immediates), is_store = op.result == 0;
-  Value v;
-  if (lanes || is_store) v = pop();
-  Value where = pop();
-  Vec s;
-  if (lanes || is_store) s = vec(v);
-  Mem m = address(memory, offset, where, bytes);
-  if (is_store) {
-    if (lanes) {
-      Vec t = make_vec();
-      cc_.mov(single(t, width), lane_of(s, width, lane));
-      s = single(t, width);
-    } else {
-      s = s.q();
-    }
-    place(Trap::kMemory);
-    cc_.str(s, m);
-    return true;
-  }
+void Lowering::load_vector(u32 code, const Mem& from, u32 width) {
   if (code == 0 || code == 0x5c || code == 0x5d) {  // the whole, or the lowest lane, above which zeros come
     Vec d = result_vec(kV128);
     place(Trap::kMemory);
-    cc_.ldr(code == 0 ? Vec(d.q()) : single(d, width), m);
-    return push_register(kV128, d), true;
+    cc_.ldr(code == 0 ? Vec(d.q()) : single(d, width), from);
+    return push_register(kV128, d);
   }
   Vec t = make_vec(), d = make_vec();
   place(Trap::kMemory);
-  cc_.ldr(single(t, width), m);
-  if (lanes) {
-    cc_.mov(d.b16(), s.b16());
-    cc_.ins(lane_of(d, width, lane), lane_of(t, width, 0));
-  } else if (code >= 7) {
+  cc_.ldr(single(t, width), from);
+  if (code >= 7) {
     cc_.dup(whole(d, static_cast<u8>(width)), lane_of(t, width, 0));
   } else {  // extended: 1 8x8_s, 2 8x8_u, 3 16x4_s …
-    auto from = static_cast<u8>((code - 1) / 2);
-    cc_.emit(code % 2 != 0 ? Id::kIdSxtl_v : Id::kIdUxtl_v, whole(d, from + 1), half(t, from));
+    auto narrow = static_cast<u8>((code - 1) / 2);
+    cc_.emit(code % 2 != 0 ? Id::kIdSxtl_v : Id::kIdUxtl_v, whole(d, narrow + 1), half(t, narrow));
   }
   push_register(kV128, d);
-  return true;
+}
+
+void Lowering::store_vector(const Mem& to, const Vec& s) {
+  place(Trap::kMemory);
+  cc_.str(s.q(), to);
+}
+
+void Lowering::load_lane(const Mem& from, const Vec& s, u32 lane, u32 width) {
+  Vec t = make_vec(), d = make_vec();
+  place(Trap::kMemory);
+  cc_.ldr(single(t, width), from);
+  cc_.mov(d.b16(), s.b16());
+  cc_.ins(lane_of(d, width, lane), lane_of(t, width, 0));
+  push_register(kV128, d);
+}
+
+void Lowering::store_lane(const Mem& to, const Vec& s, u32 lane, u32 width) {
+  Vec t = make_vec();
+  cc_.mov(single(t, width), lane_of(s, width, lane));
+  place(Trap::kMemory);
+  cc_.str(single(t, width), to);
+}
+
+bool Lowering::one_instruction(u32 code) {
+  if (const Row* row = find(kUnary, code); row != nullptr) {
+    Vec s = vec(pop()), d = result_vec(kV128);
+    cc_.emit(row->id, whole(d, row->width), operand(s, *row));
+    return push_register(kV128, d), true;
+  }
+  const Row* row = find(kBinary, code);
+  if (row == nullptr) return false;
+  Vec b = vec(pop()), a = vec(pop()), d = result_vec(kV128);
+  cc_.emit(row->id, whole(d, row->width), operand(a, *row), operand(b, *row));
+  return push_register(kV128, d), true;
 }
 
 // From each operand by a table of its own, which gives zeros where the other one's are; a table of both would want them in registers beside each other.
@@ -251,6 +257,8 @@ void Lowering::truth(const Vec& v, Condition::Kind kind) {
   cc_.fmov(r.w(), t.s());
   push_condition({.kind = kind, .tested = r.w()});
 }
+
+void Lowering::any_true() { truth(vec(pop()), Condition::Kind::kNotZero); }
 
 void Lowering::all_true(u32 width) {
   Vec s = vec(pop()), t = make_vec();
@@ -401,43 +409,6 @@ bool Lowering::special_ternary(u32 code) {
   }
   push_register(kV128, d);
   return true;
-}
-
-bool Lowering::vector(u32 full, const Op& op) {
-  u32 code = full - kPrefixSimd;
-  if (is_memory(op.immediates)) return vector_access(code, op);
-  if (code == kV128Const) {
-    Value v{.kind = Value::Kind::kConst, .type = kV128};
-    v.bits[0] = reader_.raw<u64>();
-    v.bits[1] = reader_.raw<u64>();
-    return push(v), true;
-  }
-  if (code == kI8x16Shuffle) return shuffle(), true;
-  if (code >= 0x0f && code <= 0x14) return splat_lane(code), true;
-  if (op.immediates == Immediates::Lane) return (code == 0x17 || code == 0x1a || code == 0x1c || code == 0x1e || code == 0x20 || code == 0x22 ? replace_lane(code) : extract_lane(code)), true;
-  if (const Row* row = find(kBinary, code); row != nullptr) {
-    Vec b = vec(pop()), a = vec(pop()), d = result_vec(kV128);
-    cc_.emit(row->id, whole(d, row->width), operand(a, *row), operand(b, *row));
-    return push_register(kV128, d), true;
-  }
-  if (const Row* row = find(kUnary, code); row != nullptr) {
-    Vec s = vec(pop()), d = result_vec(kV128);
-    cc_.emit(row->id, whole(d, row->width), operand(s, *row));
-    return push_register(kV128, d), true;
-  }
-  switch (code) {
-    case 0x53: return truth(vec(pop()), Condition::Kind::kNotZero), true;
-    case 0x63: case 0x83: case 0xa3: case 0xc3: return all_true((code - 0x63) / 0x20), true;
-    case 0x64: case 0x84: case 0xa4: case 0xc4: return bitmask((code - 0x64) / 0x20), true;
-    case 0x6b: case 0x6c: case 0x6d: return shift_lanes(code - 0x6b, 0), true;
-    case 0x8b: case 0x8c: case 0x8d: return shift_lanes(code - 0x8b, 1), true;
-    case 0xab: case 0xac: case 0xad: return shift_lanes(code - 0xab, 2), true;
-    case 0xcb: case 0xcc: case 0xcd: return shift_lanes(code - 0xcb, 3), true;
-    default: break;
-  }
-  if (op.operand_count == 1) return special_unary(code);
-  if (op.operand_count == 2) return special_binary(code);
-  return special_ternary(code);
 }
 
 }  // namespace monopod::wasm::jit

@@ -15,8 +15,14 @@ void store_float(a64::Assembler& a, ValType t, const a64::Mem& to, const a64::Ve
 a64::Mem slot_of(const a64::Gp& base, std::uint32_t slot) { return a64::ptr(base, static_cast<std::int32_t>(slot * 8)); }
 a64::Vec vector_register(int id) { return a64::v(static_cast<std::uint32_t>(id)); }
 
+void call_helper(a64::Assembler& a, const void* helper) {
+  a.ldr(a64::x16, a64::ptr(kVmRegister, offsetof(Vm, helpers)));
+  a.ldr(a64::x16, a64::ptr(a64::x16, static_cast<std::int32_t>(helper_number(helper) * 8)));
+  a.blr(a64::x16);
+}
+
 // Parameters to the machine's stack, the helper, the result from there. Slots in x19 afterwards.
-void emit_to_slots(a64::Assembler& a, const FuncType& type, std::uint64_t helper, bool passes_index) {
+void emit_to_slots(a64::Assembler& a, const FuncType& type, const void* helper, bool passes_index) {
   Label failed = a.newLabel();
   bool packs = in_registers(type);
   a.stp(a64::x19, a64::x30, a64::ptr_pre(a64::sp, -16));
@@ -43,8 +49,7 @@ void emit_to_slots(a64::Assembler& a, const FuncType& type, std::uint64_t helper
   } else {
     a.mov(a64::x1, a64::x19);
   }
-  a.mov(a64::x16, helper);
-  a.blr(a64::x16);
+  call_helper(a, helper);
   a.cbz(a64::w0, failed);
   if (packs && !type.results.empty()) {
     if (is_integer(type.results[0])) a.ldr(a64::x0, a64::ptr(a64::x19));
@@ -79,7 +84,7 @@ void place_vm(FuncDetail& detail) {
 }
 
 // What is saved here, and how, is what leave() in trap.h takes back.
-void emit_enter(a64::Assembler& a, const FuncType& type, bool by_slots) {
+void emit_enter(a64::Assembler& a, const FuncType& type, bool by_slots, bool) {
   a.sub(a64::sp, a64::sp, kEntryBytes);
   each_saved_pair([&a](const auto& first, const auto& second, const a64::Mem& at) { a.stp(first, second, at); });
   a.ldr(a64::x9, a64::ptr(a64::x3));
@@ -90,12 +95,12 @@ void emit_enter(a64::Assembler& a, const FuncType& type, bool by_slots) {
   a.mov(a64::x16, a64::x2);
   a.mov(kVmRegister, a64::x0);
   bool packs = !by_slots && in_registers(type);
-  std::uint32_t stack_words = 0;
+  std::uint32_t words = 0;
   if (packs) {
     a.mov(a64::x9, a64::x1);
-    each_parameter(type, [&stack_words](ValType, std::uint32_t, int reg, std::uint32_t) { stack_words += reg < 0; });
-    stack_words += stack_words & 1;
-    if (stack_words != 0) a.sub(a64::sp, a64::sp, stack_words * 8);
+    words = stack_words(type);
+    words += words & 1;
+    if (words != 0) a.sub(a64::sp, a64::sp, words * 8);
     each_parameter(type, [&a](ValType t, std::uint32_t slot, int reg, std::uint32_t stack) {
       if (reg < 0) {
         a.ldr(a64::x11, slot_of(a64::x9, slot));
@@ -108,7 +113,7 @@ void emit_enter(a64::Assembler& a, const FuncType& type, bool by_slots) {
     });
   }
   a.blr(a64::x16);
-  if (stack_words != 0) a.add(a64::sp, a64::sp, stack_words * 8);
+  if (words != 0) a.add(a64::sp, a64::sp, words * 8);
   if (packs && !type.results.empty()) {
     a.ldr(a64::x9, a64::ptr(a64::sp, kSlotsAt));
     if (is_integer(type.results[0])) a.str(a64::x0, a64::ptr(a64::x9));
@@ -122,8 +127,8 @@ void emit_enter(a64::Assembler& a, const FuncType& type, bool by_slots) {
   a.ret(a64::x30);
 }
 
-void emit_interpret(a64::Assembler& a, const FuncType& type) { emit_to_slots(a, type, reinterpret_cast<std::uint64_t>(&help_interpret), true); }
-void emit_foreign(a64::Assembler& a, const FuncType& type) { emit_to_slots(a, type, reinterpret_cast<std::uint64_t>(&help_foreign), false); }
+void emit_interpret(a64::Assembler& a, const FuncType& type, bool) { emit_to_slots(a, type, reinterpret_cast<const void*>(&help_interpret), true); }
+void emit_foreign(a64::Assembler& a, const FuncType& type, bool) { emit_to_slots(a, type, reinterpret_cast<const void*>(&help_foreign), false); }
 
 void emit_first_call(a64::Assembler& a) {
   constexpr std::int32_t kVectorBytes = target::kFloats * 16, kBytes = kVectorBytes + 80;
@@ -136,8 +141,7 @@ void emit_first_call(a64::Assembler& a) {
   each([&a](const auto& first, const auto& second, const a64::Mem& at) { a.stp(first, second, at); });
   a.mov(a64::x0, kVmRegister);
   a.mov(a64::w1, a64::w17);
-  a.mov(a64::x16, reinterpret_cast<std::uint64_t>(&help_prepare));
-  a.blr(a64::x16);
+  call_helper(a, reinterpret_cast<const void*>(&help_prepare));
   a.mov(a64::x16, a64::x0);
   each([&a](const auto& first, const auto& second, const a64::Mem& at) { a.ldp(first, second, at); });
   a.add(a64::sp, a64::sp, kBytes);

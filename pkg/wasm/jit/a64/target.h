@@ -31,11 +31,13 @@ inline constexpr a64::GpX kFree[] = {a64::x0, a64::x8, a64::x9, a64::x10, a64::x
 inline constexpr std::size_t kJumpStubBytes = 16;
 inline constexpr std::uint32_t kLoopAlignment = 16;  // of loop heads, and so of functions
 inline constexpr bool kBaseline = false;  // whether it has a compiler of one pass
+inline constexpr bool kFuelRegister = false;  // whether fuel is in one, and in memory only where other code runs
 inline constexpr bool kLinkRegister = true;  // whether calls leave the return address in one
 
 // sub, until registers are given out: asmjit's tables say that it reads its destination, which would be alive from the function's entry on. Instead it is what nobody
 // uses, of the same operands; a64/emit.cc puts it right.
 inline constexpr asmjit::InstId kSubtract = a64::Inst::kIdEon;
+inline constexpr asmjit::InstId kAnd = a64::Inst::kIdAnd, kOr = a64::Inst::kIdOrr, kXor = a64::Inst::kIdEor;
 
 inline Mem at(const Gp& base, std::size_t offset, std::uint32_t = 8) { return a64::ptr(base, static_cast<std::int32_t>(offset)); }
 

@@ -7,7 +7,7 @@
 
 namespace monopod::wasm::jit {
 
-using Trapped = void (*)(std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link);
+using Trapped = void (*)(std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link, void* vm, std::int64_t fuel);
 
 inline std::uintptr_t pc_of(const mcontext_t& registers) { return registers.pc; }
 
@@ -16,6 +16,7 @@ inline void go_to(mcontext_t& registers, Trapped handler) {
   registers.regs[0] = registers.pc;
   registers.regs[1] = registers.sp;
   registers.regs[2] = registers.regs[30];
+  registers.regs[3] = registers.regs[28];
   registers.sp = (registers.sp - 256) & ~std::uintptr_t{15};
   registers.pc = reinterpret_cast<std::uintptr_t>(handler);
 }

@@ -217,13 +217,21 @@ void BaselineCompiler::patch_charge() {
   charged_ = 0;
 }
 
-// The interpreter's blocks, charged before they run; how much is known at their end.
+// The interpreter's blocks, charged before they run; how much is known at their end. Compiled code hands the register on; it is in memory while anything else runs.
 void BaselineCompiler::charge() {
   if (!native_.fuel) return;
   patch_charge();
-  cc_.sub(at(vm_, offsetof(Vm, fuel)), 0x7fff'ffff);
+  cc_.sub(kFuel, 0x7fff'ffff);
   charge_at_ = assembler_.offset() - 4;
-  trap_if(x86::CondCode::kS, Trap::kFuel);
+  trap_if(x86::CondCode::kB, Trap::kFuel);  // one instruction with the subtraction
+}
+
+void BaselineCompiler::load_fuel() {
+  if (native_.fuel) cc_.mov(kFuel, at(vm_, offsetof(Vm, fuel)));
+}
+
+void BaselineCompiler::store_fuel() {
+  if (native_.fuel) cc_.mov(at(vm_, offsetof(Vm, fuel)), kFuel);
 }
 
 // ---- what has a register for the whole function
@@ -253,7 +261,7 @@ void BaselineCompiler::give_registers(std::vector<std::pair<u64, u32>>& by_weigh
   } else {
     if (calls_ahead_ == 0) for (u32 id : kScratched) add(id, false);
     for (u32 id : kPreserved)
-      if (id != x86::Gp::kIdR14 || !memory_ahead_) add(id, true);
+      if ((id != x86::Gp::kIdR14 || !memory_ahead_) && (id != kFuel.id() || !native_.fuel)) add(id, true);
     if (calls_ahead_ != 0) for (u32 id : kScratched) add(id, false);
   }
   std::size_t next = 0;

@@ -83,6 +83,8 @@ class BaselineCompiler final : private AssemblerOwner, public Lowering {
   void finish(CompiledFunction& out);
   void place(Trap trap) override;
   void charge() override;
+  void load_fuel() override;
+  void store_fuel() override;
   void patch_charge();
 
   // baseline_control.cc

@@ -123,8 +123,9 @@ Condition Lowering::condition_of(const Value& v) {
   return {.code = x86::CondCode::kNZ};
 }
 
-Condition Lowering::is_zero(const Gp& r) {
-  cc_.test(r, r);
+Condition Lowering::is_zero(const Gp& r, ValType type) {
+  if (type == kI32) cc_.test(r.r32(), r.r32());
+  else cc_.test(r, r);
   return {.code = x86::CondCode::kZ};
 }
 

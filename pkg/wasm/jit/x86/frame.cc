@@ -49,22 +49,9 @@ bool FunctionCompiler::keep_vm_register() {
   return !saves.empty();
 }
 
-// The interpreter's blocks, charged before they run; how much is known at their end. Counted in a register, for a sum in memory would be waited for by the next
-// one, and stored each time: wherever the function ends, what is left stands there.
-void FunctionCompiler::charge() {
-  if (!native_.fuel) return;
-  settle_charge();
-  charged_ = 0;
-  used(fuel_weight_);
-  cc_.sub(fuel_, 0x7fff'ffff);
-  charge_ = compiler_.cursor()->as<InstNode>();
-  cc_.mov(at(vm_, offsetof(Vm, fuel)), fuel_);
-  trap_if(x86::CondCode::kS, Trap::kFuel);
-}
-
-void FunctionCompiler::settle_charge() {
-  if (charge_ != nullptr) charge_->setOp(1, Imm(charged_));
-}
+// The baseline compiler makes all code that counts fuel.
+void FunctionCompiler::charge() {}
+void FunctionCompiler::settle_charge() {}
 
 // ---- calls
 

@@ -182,9 +182,10 @@ void Lowering::divide(u32 kind, ValType type) {
   push_register(type, result);
 }
 
-void Lowering::count_bits(InstId id, ValType type) {
+void Lowering::count_bits(u32 kind, ValType type) {
+  static constexpr InstId kIds[] = {Id::kIdLzcnt, Id::kIdTzcnt, Id::kIdPopcnt};
   x86::Gp s = gp(pop()), d = result_gp(type);
-  cc_.emit(id, sized(d, type), sized(s, type));
+  cc_.emit(kIds[kind], sized(d, type), sized(s, type));
   push_register(type, d);
 }
 
@@ -261,7 +262,49 @@ void Lowering::float_round(u32 mode, ValType type) {
   push_register(type, d);
 }
 
+void Lowering::float_unary(InstId id, ValType type) {
+  x86::Xmm s = vec(pop()), d = result_vec(type);
+  cc_.emit(id, d, s, s);
+  push_register(type, d);
+}
+
+void Lowering::float_operation(u32 k, ValType type) {
+  static constexpr InstId kBinary[2][4] = {{Id::kIdVaddss, Id::kIdVsubss, Id::kIdVmulss, Id::kIdVdivss}, {Id::kIdVaddsd, Id::kIdVsubsd, Id::kIdVmulsd, Id::kIdVdivsd}};
+  static constexpr u32 kRounding[] = {2, 1, 3, 0};  // ceil, floor, trunc, nearest
+  if (k < 2) float_sign(k, type);
+  else if (k < 6) float_round(kRounding[k - 2], type);
+  else if (k == 6) float_unary(type == kF64 ? Id::kIdVsqrtsd : Id::kIdVsqrtss, type);
+  else if (k < 11) float_binary(kBinary[type == kF64][k - 7], type);
+  else if (k < 13) float_min_max(k == 12, type);
+  else float_sign(2, type);
+}
+
 // ---- conversions
+
+void Lowering::wrap() {
+  x86::Gp s = gp(pop()), d = make_int();
+  cc_.mov(d.r32(), s.r32());
+  push_register(kI32, d);
+}
+
+void Lowering::change_width(ValType to) { float_unary(to == kF32 ? Id::kIdVcvtsd2ss : Id::kIdVcvtss2sd, to); }
+
+// Not vmovd and vmovq: where the allocator has spilled their source it writes them as loads into a vector register.
+void Lowering::bits_of_float(ValType to) {
+  x86::Xmm s = vec(pop());
+  x86::Gp d = result_gp(to);
+  if (to == kI32) cc_.vpextrd(d.r32(), s, 0);
+  else cc_.vpextrq(d, s, 0);
+  push_register(to, d);
+}
+
+void Lowering::float_of_bits(ValType to) {
+  x86::Gp s = gp(pop());
+  x86::Xmm d = result_vec(to);
+  if (to == kF32) cc_.vmovd(d, s.r32());
+  else cc_.vmovq(d, s);
+  push_register(to, d);
+}
 
 x86::Xmm Lowering::as_double(const Value& v) {
   x86::Xmm s = vec(v);
@@ -391,119 +434,6 @@ void Lowering::convert(u32 code) {  // 0xb2 f32.convert_i32_s … 0xba f64.conve
   if (is_double) cc_.vcvtsi2sd(d, d, from);
   else cc_.vcvtsi2ss(d, d, from);
   push_register(type, d);
-}
-
-bool Lowering::scalar(u32 code, const Op&) {
-  static constexpr InstId kFloatBinary[2][4] = {{Id::kIdVaddss, Id::kIdVsubss, Id::kIdVmulss, Id::kIdVdivss}, {Id::kIdVaddsd, Id::kIdVsubsd, Id::kIdVmulsd, Id::kIdVdivsd}};
-  static constexpr u32 kRounding[] = {2, 1, 3, 0};  // ceil, floor, trunc, nearest
-  if (code >= kPrefixMisc && code < kPrefixMisc + 8) {
-    u32 k = code - kPrefixMisc;
-    truncate((k & 2) != 0 ? kF64 : kF32, k < 4 ? kI32 : kI64, (k & 1) == 0, true);
-    return true;
-  }
-  if (code == 0x45 || code == 0x50) {
-    Value v = pop();
-    if (v.kind == Value::Kind::kFlags) return push_condition(negated(v.condition)), true;
-    x86::Gp r = sized(gp(v), code == 0x45 ? kI32 : kI64);
-    cc_.test(r, r);
-    return push_condition({.code = x86::CondCode::kZ}), true;
-  }
-  if (code >= 0x46 && code <= 0x4f) return compare(code - 0x46, false), true;
-  if (code >= 0x51 && code <= 0x5a) return compare(code - 0x51, true), true;
-  if (code >= 0x5b && code <= 0x60) return compare_float(code - 0x5b, false), true;
-  if (code >= 0x61 && code <= 0x66) return compare_float(code - 0x61, true), true;
-  if (code >= 0x67 && code <= 0x8a) {
-    bool wide = code >= 0x79;
-    ValType type = wide ? kI64 : kI32;
-    switch (u32 k = code - (wide ? 0x79 : 0x67); k) {
-      case 0: count_bits(Id::kIdLzcnt, type); break;
-      case 1: count_bits(Id::kIdTzcnt, type); break;
-      case 2: count_bits(Id::kIdPopcnt, type); break;
-      case 3: add(type); break;
-      case 4: alu(Id::kIdSub, type, false); break;
-      case 5: multiply(type); break;
-      case 6: case 7: case 8: case 9: divide(k - 6, type); break;
-      case 10: alu(Id::kIdAnd, type, true); break;
-      case 11: alu(Id::kIdOr, type, true); break;
-      case 12: alu(Id::kIdXor, type, true); break;
-      default: shift(k - 13, type);
-    }
-    return true;
-  }
-  if (code >= 0x8b && code <= 0xa6) {
-    bool is_double = code >= 0x99;
-    ValType type = is_double ? kF64 : kF32;
-    u32 k = code - (is_double ? 0x99 : 0x8b);
-    if (k < 2) float_sign(k, type);
-    else if (k < 6) float_round(kRounding[k - 2], type);
-    else if (k == 6) push_register(type, [&] {
-      x86::Xmm s = vec(pop()), d = result_vec(type);
-      if (is_double) cc_.vsqrtsd(d, s, s);
-      else cc_.vsqrtss(d, s, s);
-      return d;
-    }());
-    else if (k < 11) float_binary(kFloatBinary[is_double][k - 7], type);
-    else if (k < 13) float_min_max(k == 12, type);
-    else float_sign(2, type);
-    return true;
-  }
-  switch (code) {
-    case 0xa7: {  // i32.wrap_i64
-      x86::Gp s = gp(pop()), d = make_int();
-      cc_.mov(d.r32(), s.r32());
-      push_register(kI32, d);
-      break;
-    }
-    case 0xa8: case 0xa9: truncate(kF32, kI32, code == 0xa8, false); break;
-    case 0xaa: case 0xab: truncate(kF64, kI32, code == 0xaa, false); break;
-    case 0xae: case 0xaf: truncate(kF32, kI64, code == 0xae, false); break;
-    case 0xb0: case 0xb1: truncate(kF64, kI64, code == 0xb0, false); break;
-    case 0xac: extend(32, kI32, kI64); break;
-    case 0xad: {  // i64.extend_i32_u: integers of 32 bits are kept zero extended
-      Value v = pop();
-      if (v.kind == Value::Kind::kScaled) v = {.reg = in_register(v)};
-      v.type = kI64;
-      push(v);
-      break;
-    }
-    case 0xb2: case 0xb3: case 0xb4: case 0xb5: case 0xb7: case 0xb8: case 0xb9: case 0xba: convert(code); break;
-    case 0xb6: {
-      x86::Xmm s = vec(pop()), d = result_vec(kF32);
-      cc_.vcvtsd2ss(d, s, s);
-      push_register(kF32, d);
-      break;
-    }
-    case 0xbb: {
-      x86::Xmm s = vec(pop()), d = result_vec(kF64);
-      cc_.vcvtss2sd(d, s, s);
-      push_register(kF64, d);
-      break;
-    }
-    case 0xbc: case 0xbd: {
-      x86::Xmm s = vec(pop());
-      x86::Gp d = result_gp(code == 0xbc ? kI32 : kI64);
-      // Not vmovd and vmovq: where the allocator has spilled their source it writes them as loads into a vector register.
-      if (code == 0xbc) cc_.vpextrd(d.r32(), s, 0);
-      else cc_.vpextrq(d, s, 0);
-      push_register(code == 0xbc ? kI32 : kI64, d);
-      break;
-    }
-    case 0xbe: case 0xbf: {
-      x86::Gp s = gp(pop());
-      x86::Xmm d = result_vec(code == 0xbe ? kF32 : kF64);
-      if (code == 0xbe) cc_.vmovd(d, s.r32());
-      else cc_.vmovq(d, s);
-      push_register(code == 0xbe ? kF32 : kF64, d);
-      break;
-    }
-    case 0xc0: extend(8, kI32, kI32); break;
-    case 0xc1: extend(16, kI32, kI32); break;
-    case 0xc2: extend(8, kI64, kI64); break;
-    case 0xc3: extend(16, kI64, kI64); break;
-    case 0xc4: extend(32, kI64, kI64); break;
-    default: return false;
-  }
-  return true;
 }
 
 }  // namespace monopod::wasm::jit

@@ -67,31 +67,42 @@ constexpr Id kExtract[] = {Id::kIdVpextrb, Id::kIdVpextrw, Id::kIdVpextrd, Id::k
 
 // ---- loads, stores, constants, lanes
 
-bool Lowering::vector_access(u32 code, const Op& op) {
-  u32 flags = reader_.u32();
-  u32 memory = (flags & 0x40) != 0 ? reader_.u32() : 0;
-  u64 offset = module_.memories[memory].is64 ? reader_.u64() : reader_.u32();
-  u32 lane = has_lane(op.immediates) ? reader_.byte() : 0;
-  u32 bytes = 1u << natural_alignment(op.immediates);
-  bool lanes = has_lane(op.immediates), is_store = op.result == 0;
-  Value v;
-  if (lanes || is_store) v = pop();
-  Value where = pop();
-  x86::Xmm s;
-  if (lanes || is_store) s = vec(v);
-  x86::Mem m = address(memory, offset, where, bytes);
-  if (is_store) {
-    place(Trap::kMemory);
-    if (lanes) cc_.emit(kExtract[code - 0x58], m, s, lane);
-    else cc_.vmovups(m, s);
-    return true;
-  }
+void Lowering::load_vector(u32 code, const x86::Mem& from, u32) {
   x86::Xmm d = result_vec(kV128);
   place(Trap::kMemory);
-  if (lanes) cc_.emit(kInsert[code - 0x54], d, s, m, lane);
-  else cc_.emit(find(kLoads, code), d, m);
+  cc_.emit(find(kLoads, code), d, from);
   push_register(kV128, d);
-  return true;
+}
+
+void Lowering::store_vector(const x86::Mem& to, const x86::Xmm& s) {
+  place(Trap::kMemory);
+  cc_.vmovups(to, s);
+}
+
+void Lowering::load_lane(const x86::Mem& from, const x86::Xmm& s, u32 lane, u32 width) {
+  x86::Xmm d = result_vec(kV128);
+  place(Trap::kMemory);
+  cc_.emit(kInsert[width], d, s, from, lane);
+  push_register(kV128, d);
+}
+
+void Lowering::store_lane(const x86::Mem& to, const x86::Xmm& s, u32 lane, u32 width) {
+  place(Trap::kMemory);
+  cc_.emit(kExtract[width], to, s, lane);
+}
+
+bool Lowering::one_instruction(u32 code) {
+  if (std::uint16_t id = find(kUnary, code); id != 0) {
+    x86::Xmm s = vec(pop()), d = result_vec(kV128);
+    cc_.emit(id, d, s);
+    return push_register(kV128, d), true;
+  }
+  std::uint16_t id = find(kBinary, code), swapped = find(kSwapped, code);
+  if (id == 0 && swapped == 0) return false;
+  x86::Xmm b = vec(pop()), a = vec(pop()), d = result_vec(kV128);
+  if (id != 0) cc_.emit(id, d, a, b);
+  else cc_.emit(swapped, d, b, a);
+  return push_register(kV128, d), true;
 }
 
 void Lowering::shuffle() {
@@ -218,6 +229,12 @@ void Lowering::truth(x86::CondCode code) {
   cc_.mov(d.r32(), 0);
   cc_.set(code, d.r8());
   push_register(kI32, d);
+}
+
+void Lowering::any_true() {
+  x86::Xmm s = vec(pop());
+  cc_.vptest(s, s);
+  truth(x86::CondCode::kNZ);
 }
 
 void Lowering::all_true(u32 width) {
@@ -525,58 +542,6 @@ bool Lowering::special_ternary(u32 code) {
   }
   push_register(kV128, d);
   return true;
-}
-
-bool Lowering::vector(u32 full, const Op& op) {
-  u32 code = full - kPrefixSimd;
-  if (is_memory(op.immediates)) return vector_access(code, op);
-  if (code == kV128Const) {
-    Value v{.kind = Value::Kind::kConst, .type = kV128};
-    v.bits[0] = reader_.raw<u64>();
-    v.bits[1] = reader_.raw<u64>();
-    return push(v), true;
-  }
-  if (code == kI8x16Shuffle) return shuffle(), true;
-  if (code >= 0x0f && code <= 0x14) return splat_lane(code), true;
-  if (op.immediates == Immediates::Lane) return (code == 0x17 || code == 0x1a || code == 0x1c || code == 0x1e || code == 0x20 || code == 0x22 ? replace_lane(code) : extract_lane(code)), true;
-  if (std::uint16_t id = find(kBinary, code); id != 0) {
-    x86::Xmm b = vec(pop()), a = vec(pop()), d = result_vec(kV128);
-    cc_.emit(id, d, a, b);
-    return push_register(kV128, d), true;
-  }
-  if (std::uint16_t id = find(kSwapped, code); id != 0) {
-    x86::Xmm b = vec(pop()), a = vec(pop()), d = result_vec(kV128);
-    cc_.emit(id, d, b, a);
-    return push_register(kV128, d), true;
-  }
-  if (std::uint16_t id = find(kUnary, code); id != 0) {
-    x86::Xmm s = vec(pop()), d = result_vec(kV128);
-    cc_.emit(id, d, s);
-    return push_register(kV128, d), true;
-  }
-  switch (code) {
-    case 0x53: {
-      x86::Xmm s = vec(pop());
-      cc_.vptest(s, s);
-      return truth(x86::CondCode::kNZ), true;
-    }
-    case 0x63: return all_true(0), true;
-    case 0x83: return all_true(1), true;
-    case 0xa3: return all_true(2), true;
-    case 0xc3: return all_true(3), true;
-    case 0x64: return bitmask(0), true;
-    case 0x84: return bitmask(1), true;
-    case 0xa4: return bitmask(2), true;
-    case 0xc4: return bitmask(3), true;
-    case 0x6b: case 0x6c: case 0x6d: return shift_lanes(code - 0x6b, 0), true;
-    case 0x8b: case 0x8c: case 0x8d: return shift_lanes(code - 0x8b, 1), true;
-    case 0xab: case 0xac: case 0xad: return shift_lanes(code - 0xab, 2), true;
-    case 0xcb: case 0xcc: case 0xcd: return shift_lanes(code - 0xcb, 3), true;
-    default: break;
-  }
-  if (op.operand_count == 1) return special_unary(code);
-  if (op.operand_count == 2) return special_binary(code);
-  return special_ternary(code);
 }
 
 }  // namespace monopod::wasm::jit

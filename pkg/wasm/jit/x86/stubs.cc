@@ -28,8 +28,11 @@ void call_helper(x86::Assembler& a, const void* helper) {
   a.call(x86::ptr(x86::rax, static_cast<std::int32_t>(helper_number(helper) * 8)));
 }
 
+void load_fuel(x86::Assembler& a) { a.mov(kFuel, x86::ptr(kVmRegister, offsetof(Vm, fuel))); }
+void store_fuel(x86::Assembler& a) { a.mov(x86::ptr(kVmRegister, offsetof(Vm, fuel)), kFuel); }
+
 // Parameters to the machine's stack, the helper, the result from there. Slots in rbx afterwards.
-void emit_to_slots(x86::Assembler& a, const FuncType& type, const void* helper, bool passes_index) {
+void emit_to_slots(x86::Assembler& a, const FuncType& type, const void* helper, bool passes_index, bool fuel) {
   Label failed = a.newLabel();
   bool packs = in_registers(type);
   a.push(x86::rbx);
@@ -50,6 +53,7 @@ void emit_to_slots(x86::Assembler& a, const FuncType& type, const void* helper, 
     a.mov(x86::rbx, x86::rsi);
   }
   a.mov(x86::rdi, kVmRegister);
+  if (fuel) store_fuel(a);
   if (passes_index) {
     a.mov(x86::esi, x86::eax);
     a.mov(x86::rdx, x86::rbx);
@@ -59,6 +63,7 @@ void emit_to_slots(x86::Assembler& a, const FuncType& type, const void* helper, 
   call_helper(a, helper);
   a.test(x86::eax, x86::eax);
   a.jz(failed);
+  if (fuel) load_fuel(a);
   if (packs && !type.results.empty()) {
     if (is_integer(type.results[0])) a.mov(x86::rax, x86::ptr(x86::rbx));
     else load_float(a, type.results[0], x86::xmm0, x86::ptr(x86::rbx));
@@ -75,13 +80,14 @@ void emit_to_slots(x86::Assembler& a, const FuncType& type, const void* helper, 
 void place_vm(FuncDetail& detail) { detail.arg(0).initReg(RegType::kX86_Gpq, kVmRegister.id(), TypeId::kUInt64); }
 
 // What is pushed here, in this order, is what leave() in signals.cc takes back.
-void emit_enter(x86::Assembler& a, const FuncType& type, bool by_slots) {
+void emit_enter(x86::Assembler& a, const FuncType& type, bool by_slots, bool fuel) {
   for (const x86::Gp& r : {x86::rbp, x86::rbx, x86::r12, x86::r13, x86::r14, x86::r15, x86::rcx}) a.push(r);
   a.push(x86::ptr(x86::rcx, 0, 8));
   a.push(x86::rsi);
   a.mov(x86::ptr(x86::rcx), x86::rsp);
   a.mov(x86::rax, x86::rdx);
   a.mov(kVmRegister, x86::rdi);
+  if (fuel) load_fuel(a);
   bool packs = !by_slots && in_registers(type);
   std::uint32_t words = 0;
   if (packs) {
@@ -101,6 +107,7 @@ void emit_enter(x86::Assembler& a, const FuncType& type, bool by_slots) {
     });
   }
   a.call(x86::rax);
+  if (fuel) store_fuel(a);
   if (words != 0) a.add(x86::rsp, words * 8);
   if (packs && !type.results.empty()) {
     if (is_integer(type.results[0])) a.mov(x86::ptr(x86::rbx), x86::rax);
@@ -113,8 +120,8 @@ void emit_enter(x86::Assembler& a, const FuncType& type, bool by_slots) {
   a.ret();
 }
 
-void emit_interpret(x86::Assembler& a, const FuncType& type) { emit_to_slots(a, type, reinterpret_cast<const void*>(&help_interpret), true); }
-void emit_foreign(x86::Assembler& a, const FuncType& type) { emit_to_slots(a, type, reinterpret_cast<const void*>(&help_foreign), false); }
+void emit_interpret(x86::Assembler& a, const FuncType& type, bool fuel) { emit_to_slots(a, type, reinterpret_cast<const void*>(&help_interpret), true, fuel); }
+void emit_foreign(x86::Assembler& a, const FuncType& type, bool fuel) { emit_to_slots(a, type, reinterpret_cast<const void*>(&help_foreign), false, fuel); }
 
 void emit_first_call(x86::Assembler& a) {
   constexpr std::int32_t kVectors = target::kFloats * 16;

@@ -27,13 +27,17 @@ inline constexpr Gp kFree[] = {x86::rdi, x86::r8, x86::r9, x86::r10, x86::r11, x
 inline constexpr std::size_t kJumpStubBytes = 16;
 inline constexpr std::uint32_t kLoopAlignment = 32;  // of loop heads, and so of functions
 inline constexpr bool kBaseline = true;  // whether it has a compiler of one pass
+inline constexpr bool kFuelRegister = true;  // whether fuel is in one, and in memory only where other code runs
 inline constexpr bool kLinkRegister = false;  // whether calls leave the return address in one
+
+inline constexpr asmjit::InstId kSubtract = x86::Inst::kIdSub, kAnd = x86::Inst::kIdAnd, kOr = x86::Inst::kIdOr, kXor = x86::Inst::kIdXor;
 
 inline Mem at(const Gp& base, std::size_t offset, std::uint32_t size = 8) { return x86::ptr(base, static_cast<std::int32_t>(offset), size); }
 
 }  // namespace target
 
 inline constexpr x86::Gp kVmRegister = x86::r15;
+inline constexpr x86::Gp kFuel = x86::r13;  // of code that counts it, all of which the baseline compiler makes
 
 // Of the processor's flags after a comparison.
 struct Condition {

@@ -7,7 +7,7 @@
 
 namespace monopod::wasm::jit {
 
-using Trapped = void (*)(std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link);
+using Trapped = void (*)(std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link, void* vm, std::int64_t fuel);
 
 inline std::uintptr_t pc_of(const mcontext_t& registers) { return static_cast<std::uintptr_t>(registers.gregs[REG_RIP]); }
 
@@ -16,6 +16,8 @@ inline void go_to(mcontext_t& registers, Trapped handler) {
   auto stack = static_cast<std::uintptr_t>(registers.gregs[REG_RSP]);
   registers.gregs[REG_RDI] = registers.gregs[REG_RIP];
   registers.gregs[REG_RSI] = static_cast<greg_t>(stack);
+  registers.gregs[REG_RCX] = registers.gregs[REG_R15];
+  registers.gregs[REG_R8] = registers.gregs[REG_R13];
   registers.gregs[REG_RSP] = static_cast<greg_t>(((stack - 256) & ~std::uintptr_t{15}) - 8);
   registers.gregs[REG_RIP] = static_cast<greg_t>(reinterpret_cast<std::uintptr_t>(handler));
 }
