@@ -41,6 +41,34 @@ function(monopod_import name)
   endforeach()
 endfunction()
 
+# The start of a static glibc, but that it asks for the processor's caches where it is told quickly: pkg/sys/cpu_caches.h. The object is linked before
+# libc's own. Empty, and libc as it is, where a tool is missing or libc is not the one that this was written for.
+find_program(MONOPOD_PYTHON NAMES python3)
+function(monopod_lean_libc out)
+  set(${out} "" PARENT_SCOPE)
+  if(MONOPOD_ASAN OR NOT CMAKE_BUILD_TYPE STREQUAL "Release" OR NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|amd64" OR NOT MONOPOD_OBJCOPY OR NOT MONOPOD_PYTHON)
+    return()
+  endif()
+  execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=libc.a OUTPUT_VARIABLE archive OUTPUT_STRIP_TRAILING_WHITESPACE)
+  set(lean ${CMAKE_BINARY_DIR}/lean/libc-start.o)
+  set(callee handle_intel.constprop.0)
+  if(NOT EXISTS ${lean} OR ${archive} IS_NEWER_THAN ${lean} OR ${CMAKE_SOURCE_DIR}/cmake/redirect_calls.py IS_NEWER_THAN ${lean})
+    file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/lean)
+    file(REMOVE ${lean})
+    execute_process(COMMAND ${CMAKE_AR} p ${archive} libc-start.o OUTPUT_FILE ${lean}.libc ERROR_QUIET)
+    execute_process(COMMAND ${MONOPOD_OBJCOPY} --globalize-symbol=${callee} --globalize-symbol=monopod_libc_cpu_cache
+                            --redefine-sym=${callee}=monopod_libc_cpu_cache ${lean}.libc ERROR_QUIET) # GNU's takes the new name, LLVM's the old one
+    execute_process(COMMAND ${MONOPOD_PYTHON} ${CMAKE_SOURCE_DIR}/cmake/redirect_calls.py ${lean}.libc ${lean} monopod_libc_cpu_cache monopod_cpu_cache
+                    RESULT_VARIABLE failed ERROR_VARIABLE why)
+    if(failed)
+      message(STATUS "libc-start.o stays as it is: ${why}")
+      return()
+    endif()
+  endif()
+  set_source_files_properties(${lean} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
+  set(${out} ${lean} PARENT_SCOPE)
+endfunction()
+
 monopod_import(openssl LEAN LIBS ssl crypto)
 target_link_libraries(ext_openssl INTERFACE Threads::Threads)
 monopod_import(boost_json LIBS boost_json boost_container)
