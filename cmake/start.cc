@@ -44,15 +44,20 @@ asm(".section .text.monopod_start,\"ax\",@progbits\n"
 
 // OpenSSL asks the processor what it can do, which under a hypervisor takes ten microseconds a question, before main and again when it is first used. The
 // first time is left out: commands that need no cryptography ask nothing. `--wrap` leads both calls here.
+//
+// libc asks where the executable is, for the libraries that it would load from beside it: there are none.
 extern "C" {
 void __real_OPENSSL_cpuid_setup();  // NOLINT: the linker's names
 void __wrap_OPENSSL_cpuid_setup();
+const char* __wrap__dl_get_origin();  // NOLINT
 }
 
 namespace {
 volatile bool initialised = false;  // constructors run after .init, where OpenSSL's first call is. volatile: they are evaluated by the compiler otherwise
 __attribute__((constructor(101))) void note_constructors() { initialised = true; }
 }  // namespace
+
+const char* __wrap__dl_get_origin() { return reinterpret_cast<const char*>(-1); }  // libc's word for unknown
 
 void __wrap_OPENSSL_cpuid_setup() {
   if (initialised) __real_OPENSSL_cpuid_setup();

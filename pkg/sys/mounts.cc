@@ -109,32 +109,46 @@ Result<> bind_at_once(const std::string& source, const std::string& target) {
   return {};
 }
 
-Result<Fd> clone_mount(int fd, bool recursive) {
-  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? static_cast<unsigned>(AT_RECURSIVE) : 0U);
-  Fd out(open_tree(fd, "", flags));
-  if (!out) return fail_errno("copy mount");
-  return out;
-}
+namespace {
 
-Result<Fd> clone_mount(int fd, bool recursive, const MountAttributes& attributes) {
-  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? static_cast<unsigned>(AT_RECURSIVE) : 0U);
+unsigned clone_flags(bool recursive) { return OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? static_cast<unsigned>(AT_RECURSIVE) : 0U); }
+
+// flags: also AT_EMPTY_PATH.
+Result<Fd> clone_with_attributes(int fd, const char* path, unsigned flags, const MountAttributes& attributes) {
   struct mount_attr attr = {};
   attr.attr_set = attributes.set;
   attr.attr_clr = attributes.clear;
   attr.propagation = attributes.propagation;
   if (attributes.id_map < 0) {
-    Fd out(static_cast<int>(::syscall(kOpenTreeAttr, fd, "", flags, &attr, sizeof attr)));
-    if (out || errno != ENOSYS) return out ? Result<Fd>(std::move(out)) : fail_errno("copy mount");
+    Fd out(static_cast<int>(::syscall(kOpenTreeAttr, fd, path, flags, &attr, sizeof attr)));
+    if (out || errno != ENOSYS) return out ? Result<Fd>(std::move(out)) : fail_errno(cat("copy mount ", path));
   }
-  TRY_ASSIGN(Fd out, clone_mount(fd, recursive));
-  TRY(set_mount_attributes(out.get(), attributes, recursive));
+  Fd out(open_tree(fd, path, flags));
+  if (!out) return fail_errno(cat("copy mount ", path));
+  TRY(set_mount_attributes(out.get(), attributes, (flags & AT_RECURSIVE) != 0));
   return out;
 }
 
+}  // namespace
+
+Result<Fd> clone_mount(int fd, bool recursive) {
+  Fd out(open_tree(fd, "", clone_flags(recursive) | AT_EMPTY_PATH));
+  if (!out) return fail_errno("copy mount");
+  return out;
+}
+
+Result<Fd> clone_mount(int fd, bool recursive, const MountAttributes& attributes) {
+  return clone_with_attributes(fd, "", clone_flags(recursive) | AT_EMPTY_PATH, attributes);
+}
+
 Result<Fd> clone_mount(const std::string& path, bool recursive) {
-  Fd out(open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? static_cast<unsigned>(AT_RECURSIVE) : 0U)));
+  Fd out(open_tree(AT_FDCWD, path.c_str(), clone_flags(recursive)));
   if (!out) return fail_errno(cat("copy mount ", path));
   return out;
+}
+
+Result<Fd> clone_mount(const std::string& path, bool recursive, const MountAttributes& attributes) {
+  return clone_with_attributes(AT_FDCWD, path.c_str(), clone_flags(recursive), attributes);
 }
 
 Result<> attach_mount_at(int mount_fd, int directory, const char* name) {

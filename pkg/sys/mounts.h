@@ -36,6 +36,7 @@ Result<Fd> clone_mount(int fd, bool recursive, const MountAttributes& attributes
 Result<> set_mount_attributes(int mount_fd, const MountAttributes& attributes, bool recursive);
 // The same of a path of the host's.
 Result<Fd> clone_mount(const std::string& path, bool recursive);
+Result<Fd> clone_mount(const std::string& path, bool recursive, const MountAttributes& attributes);
 // MS_PRIVATE, MS_SLAVE, MS_SHARED of the mount at a path of the host's.
 Result<> set_propagation(const char* path, std::uint64_t propagation, bool recursive);
 // Onto name in a directory that nobody else can change.

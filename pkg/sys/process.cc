@@ -280,16 +280,19 @@ Result<Fd> sealed_self_executable() {
 }
 
 Result<Fd> protected_self_executable() {
-  Fd self(::open("/proc/self/exe", O_PATH | O_CLOEXEC));
-  if (!self) return fail_errno("open own executable");
-  Result<Fd> mount = clone_mount(self.get(), false, {MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, 0, 0});
+  Result<Fd> mount = clone_mount("/proc/self/exe", false, {MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, 0, 0});
   return mount ? std::move(mount) : sealed_self_executable();
 }
 
 Result<Fd> sealed_memfd(const char* name, std::string_view bytes) {
   TRY_ASSIGN(Fd fd, make_memfd(name, 0));
-  TRY(write_all(fd.get(), bytes));
-  if (::lseek(fd.get(), 0, SEEK_SET) < 0) return fail_errno("rewind memory file");
+  // Readers begin at the start.
+  for (std::size_t done = 0; done < bytes.size();) {
+    ssize_t n = ::pwrite(fd.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return fail_errno("write memory file");
+    done += static_cast<std::size_t>(n);
+  }
   if (::fcntl(fd.get(), F_ADD_SEALS, kSeals) < 0) return fail_errno("seal memory file");
   return fd;
 }

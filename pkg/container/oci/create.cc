@@ -76,6 +76,12 @@ struct Creation {
   Record record;
   bool hooked = false;  // the hooks' phase was reached: poststop belongs to its undoing
 
+  // What start and delete would have to look for in the config.
+  bool is_plain() const {
+    const ContainerConfig& config = bundle.config;
+    return !config.pause && config.hooks.poststart.empty() && config.hooks.poststop.empty() && !(config.seccomp && uses_notify(*config.seccomp));
+  }
+
   std::string state_text(RuntimeStatus status) const { return json::format(format_state(record, status)); }
 
   // Ids of namespaces that are made at birth or joined there.
@@ -152,6 +158,7 @@ struct Creation {
     record.created = format_rfc3339_nano(RealClock().wall());
     record.owner = ::geteuid();
     record.annotations = bundle.config.annotations;
+    record.plain = is_plain();
     TRY(plan_group(record, bundle));
     TRY(directory.write_config(bundle.config));
     TRY(directory.write(record));

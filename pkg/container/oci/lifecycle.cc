@@ -124,7 +124,10 @@ Result<> Runtime::start(const std::string& id) {
   Found& c = *found_;
   if (c.status == RuntimeStatus::kStopped) return wrong_status("cannot start a container that has stopped");
   if (c.status != RuntimeStatus::kCreated) return wrong_status(cat("cannot start an already ", format_status(c.status), " container"));
-  TRY_ASSIGN(ContainerConfig config, c.directory.read_config());
+  ContainerConfig config;
+  if (!c.record.plain) {
+    TRY_ASSIGN(config, c.directory.read_config());
+  }
   if (config.pause) {
     (void)kill_everything(c.record);
     return fail(Code::kFailedPrecondition, "cannot start a container whose process is not set");
@@ -179,7 +182,7 @@ Result<> Runtime::remove_found(const std::string& id, bool force) {
   Found* c = &*found_;
   if (!force && c->status != RuntimeStatus::kStopped)
     return wrong_status(cat("cannot delete container ", id, " that is not stopped: ", format_status(c->status)));
-  Result<ContainerConfig> config = c->directory.read_config();
+  Result<ContainerConfig> config = c->record.plain ? ContainerConfig() : c->directory.read_config();
   bool was_created = c->record.pid != 0;
   TRY(destroy(c->directory, c->record, c->process ? &*c->process : nullptr));
   if (!config || !was_created) return {};

@@ -138,7 +138,8 @@ Result<> StateDirectory::write(const Record& record) const {
                    {"controllers", json::Array(record.controllers.begin(), record.controllers.end())},
                    {"resources", record.resources},
                    {"owner", record.owner},
-                   {"annotations", std::move(annotations)}};
+                   {"annotations", std::move(annotations)},
+                   {"plain", record.plain}};
   return replace("record.json", json::format(out));
 }
 
@@ -166,6 +167,7 @@ Result<Record> StateDirectory::read() const {
       if (item.value().is_string()) out.annotations[std::string(item.key())] = std::string_view(item.value().get_string());
     }
   }
+  out.plain = json::get_bool(value, {"plain"});
   if (out.id != id_) return fail(Code::kDataLoss, cat("container ", id_, ": its record is damaged"));
   return out;
 }

@@ -29,6 +29,7 @@ struct Record {
   json::Value resources;                  // as last set
   std::uint32_t owner = 0;                // uid
   std::map<std::string, std::string> annotations;
+  bool plain = false;                     // start and delete find nothing to do in the config: no hooks of theirs, no seccomp listener
 };
 
 enum class RuntimeStatus { kCreating, kCreated, kRunning, kPaused, kStopped };
