@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/failpoint.h"
+#include "cmake/start.h"
 #include "commands.h"
 #include "container/init.h"
 #include "runtime.h"
@@ -54,5 +55,6 @@ int main(int argc, char** argv) {
   if (argc >= 2 && std::strcmp(argv[1], "init") == 0) return monopod::container::init_main(argc, argv);
   std::span<char*> words(argv, static_cast<std::size_t>(argc));
   if (monopod::cmd::is_runtime_call(words)) return monopod::cmd::runtime_main(words);
+  monopod::relocate_libraries();
   return monopod::cmd::run(argc, argv);
 }
