@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <chrono>
 
+#include "base/log.h"
 #include "base/strings.h"
 #include "codec/json.h"
 #include "sys/process.h"
@@ -114,6 +115,13 @@ Result<> run_hooks(std::string_view name, const std::vector<Hook>& hooks, const 
     if (!done) return fail(std::move(done).error().with(cat(name, " hook ", hook.path)));
   }
   return {};
+}
+
+void run_poststop_hooks(const std::vector<Hook>& hooks, const std::string& state, const std::string& container) {
+  for (const Hook& hook : hooks) {
+    Result<> done = run_hooks("poststop", {hook}, state);
+    if (!done) log::warn("a hook failed", {{"container", container}, {"error", done.error()}});
+  }
 }
 
 std::string state_with(const std::string& state, std::string_view status, int pid) {

@@ -15,6 +15,9 @@ inline constexpr std::size_t kHookErrorBytesMax = 64U << 10;   // kept of its st
 // is killed. Blocking. Its standard output goes nowhere. Must be called by a process without threads of its own.
 Result<> run_hooks(std::string_view name, const std::vector<Hook>& hooks, const std::string& state);
 
+// All of them: whatever one does the others follow, and it is a warning (runtime-spec, lifecycle step 13).
+void run_poststop_hooks(const std::vector<Hook>& hooks, const std::string& state, const std::string& container);
+
 // The OCI state with these two members set: what hooks get, and `state` prints.
 std::string state_with(const std::string& state, std::string_view status, int pid);
 

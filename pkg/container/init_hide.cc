@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include <cerrno>
+
 #include "base/strings.h"
 #include "container/init_steps.h"
 #include "container/mount_options.h"
@@ -68,13 +70,17 @@ Result<> make_read_only(int target) {
   return {};
 }
 
+// Nothing there to hide. Any other error leaves open whether there is.
+bool is_absent(const Error& error) { return error.os_errno() == ENOENT || error.os_errno() == ENOTDIR; }
+
 }  // namespace
 
 Result<> hide_paths(const sys::Root& root, const ContainerConfig& config, bool by_path) {
   Covers covers(root, by_path);
   for (const std::string& path : config.masked_paths) {
     Result<sys::Fd> target = root.open_file(path, O_PATH);
-    if (!target) continue;  // nothing there to hide
+    if (!target && is_absent(target.error())) continue;
+    if (!target) return fail(std::move(target).error().with(cat("mask ", path)));
     Result<> hidden = covers.put_over(target->get());
     if (!hidden) return fail(std::move(hidden).error().with(cat("mask ", path)));
     leave_open(std::move(*target));
@@ -82,7 +88,8 @@ Result<> hide_paths(const sys::Root& root, const ContainerConfig& config, bool b
   covers.done();
   for (const std::string& path : config.readonly_paths) {
     Result<sys::Fd> target = root.open_file(path, O_PATH);
-    if (!target) continue;
+    if (!target && is_absent(target.error())) continue;
+    if (!target) return fail(std::move(target).error().with(cat("make read-only ", path)));
     Result<> done = make_read_only(target->get());
     if (!done) return fail(std::move(done).error().with(cat("make read-only ", path)));
     leave_open(std::move(*target));

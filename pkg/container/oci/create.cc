@@ -211,10 +211,7 @@ Result<> Runtime::create(const CreateOptions& options) {
   // As if it had never been.
   Result<> undone = destroy(directory, creation.record);
   if (!undone) log::warn("a container that could not be created leaves something behind", {{"container", options.id}, {"error", undone.error()}});
-  if (creation.hooked) {
-    Result<> hooks = run_hooks("poststop", creation.bundle.config.hooks.poststop, creation.state_text(RuntimeStatus::kStopped));
-    if (!hooks) log::warn("a hook failed", {{"container", options.id}, {"error", hooks.error()}});
-  }
+  if (creation.hooked) run_poststop_hooks(creation.bundle.config.hooks.poststop, creation.state_text(RuntimeStatus::kStopped), options.id);
   return done;
 }
 

@@ -7,7 +7,6 @@
 #include <cerrno>
 
 #include "base/failpoint.h"
-#include "base/log.h"
 #include "base/strings.h"
 #include "container/hooks.h"
 #include "container/oci/destroy.h"
@@ -185,9 +184,7 @@ Result<> Runtime::remove_found(const std::string& id, bool force) {
   Result<ContainerConfig> config = c->record.plain ? ContainerConfig() : c->directory.read_config();
   bool was_created = c->record.pid != 0;
   TRY(destroy(c->directory, c->record, c->process ? &*c->process : nullptr));
-  if (!config || !was_created) return {};
-  Result<> hooks = run_hooks("poststop", config->hooks.poststop, json::format(format_state(c->record, RuntimeStatus::kStopped)));
-  if (!hooks) log::warn("a hook failed", {{"container", id}, {"error", hooks.error()}});
+  if (config && was_created) run_poststop_hooks(config->hooks.poststop, json::format(format_state(c->record, RuntimeStatus::kStopped)), id);
   return {};
 }
 
