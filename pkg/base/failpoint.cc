@@ -44,6 +44,7 @@ constexpr std::string_view kNames[] = {
     "image.after_unpack",               // layers are verified in staging
     "image.before_publish",             // nothing of the import is synced or visible
     "image.before_record",              // content is published, the image's record is next
+    "image.between_kept_and_record",    // a layer that was here without its record has got what the record needs, not the record
     "image.between_layers_and_blobs",   // layers are visible, manifests and configurations are not
     "registry.before_publish",          // an upload or manifest is whole in staging, nothing names it
     "registry.before_record",           // its content is among the blobs, no record names it

@@ -113,6 +113,7 @@ std::string entry_name(std::string_view name, std::string_view base = {}) {
 
 struct Place {
   std::uint64_t offset = 0, bytes = 0;
+  bool compressed = false;
 };
 
 class Reader {
@@ -129,6 +130,7 @@ class Reader {
   std::string resolve(std::string name) const;
   const std::string* document(const std::string& name) const;
   Result<StagedLayer> layer(const std::string& name);
+  Result<std::uint64_t> tar_bytes(const std::string& name);
   Result<std::vector<StoredImage>> read_oci();
   Result<std::vector<StoredImage>> read_docker();
   Result<std::optional<StoredImage>> read_descriptor(const Descriptor& descriptor, std::size_t depth, bool chosen);
@@ -186,7 +188,7 @@ Result<> Reader::take_entry(TarReader& reader, const TarEntry& entry) {
   bool json_like = head[0] == std::byte{'{'} || head[0] == std::byte{'['};
   if (json_like && entry.data_bytes <= limits_.document_bytes_max) return take_document(reader, entry, std::move(name), start);
   if (in_place_) {
-    places_[name] = {offset, entry.data_bytes};
+    places_[name] = {.offset = offset, .bytes = entry.data_bytes, .compressed = codec::detect_compression(start) != codec::Compression::kNone};
     return {};
   }
   if (entry.data_bytes < 32) return {};  // "1.0" of a legacy VERSION file
@@ -253,6 +255,18 @@ Result<StagedLayer> Reader::layer(const std::string& name) {
     return std::move(*staged->second);
   }
   return fail(Code::kNotFound, "not in the archive");
+}
+
+// Of the plain tar. A compressed one is unpacked for it.
+Result<std::uint64_t> Reader::tar_bytes(const std::string& name) {
+  std::string at = resolve(name);
+  if (auto place = places_.find(at); place != places_.end()) {
+    if (!place->second.compressed) return place->second.bytes;
+    if (!staged_.contains(at)) staged_.emplace(at, layer(name));
+    places_.erase(place);
+  }
+  auto staged = staged_.find(at);
+  return staged != staged_.end() && staged->second ? staged->second->tar_bytes : 0;
 }
 
 Result<> Reader::name(StoredImage& image, std::string_view text) {
@@ -357,10 +371,7 @@ Result<std::vector<StoredImage>> Reader::read_docker() {
     for (std::size_t i = 0; i < layers->size(); ++i) {
       if (!layers->at(i).is_string()) return fail(Code::kInvalidArgument, "docker archive: bad Layers");
       std::string layer_name = entry_name(layers->at(i).get_string());
-      std::string at = resolve(layer_name);
-      std::uint64_t bytes = 0;
-      if (auto place = places_.find(at); place != places_.end()) bytes = place->second.bytes;
-      else if (auto staged = staged_.find(at); staged != staged_.end() && staged->second) bytes = staged->second->meta.blob_bytes;
+      TRY_ASSIGN(std::uint64_t bytes, tar_bytes(layer_name));
       documents.manifest.layers.push_back({.media_type = std::string(kOciLayer), .digest = parsed.diff_ids[i], .size = bytes, .platform = {}, .annotations = {}});
       names[parsed.diff_ids[i]] = layer_name;
     }
@@ -371,9 +382,10 @@ Result<std::vector<StoredImage>> Reader::read_docker() {
       const std::string& layer_name = names[blob.digest];
       auto found = layer(layer_name);
       if (!found) return fail(std::move(found).error().with(cat("layer ", layer_name.substr(0, 200))));
-      // Compressed ones are named by their content all the same; the diff id is checked next.
+      // The plain tar, also of a compressed one: the diff id is checked next. Its record gives it out.
       found->meta.digest = found->meta.diff_id;
-      found->meta.blob_bytes = blob.size;
+      found->meta.blob_bytes = found->tar_bytes;
+      if (std::exchange(found->has_blob, false)) TRY(content_.root().remove_file(found->directory->path() + "/blob"));
       return found;
     };
     TRY_ASSIGN(StoredImage image, assembler_.add(documents, source));

@@ -1,14 +1,11 @@
 #include "image/archive_writer.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <array>
 #include <map>
 
 #include "base/strings.h"
 #include "codec/compress.h"
 #include "codec/json.h"
+#include "image/blob_reader.h"
 #include "image/config.h"
 #include "image/digest.h"
 #include "image/fd_streams.h"
@@ -33,39 +30,9 @@ Result<> put(TarWriter& tar, std::string name, std::string_view bytes) {
   return tar.write(as_bytes(bytes));
 }
 
-Result<sys::Fd> open_kept(const Content& content, const std::string& digest) {
-  auto file = content.open_blob(digest);
-  if (file || file.error().code() != Code::kNotFound) return file;
-  return fail(Code::kFailedPrecondition, cat("blob ", digest, " is not kept as it came: the image was loaded without keeping blobs; pull or load it again with monopod image"));
-}
-
-// A blob, decompressed where plain.
-class BlobReader {
- public:
-  static Result<std::unique_ptr<BlobReader>> open(const Content& content, const std::string& digest, bool plain) {
-    TRY_ASSIGN(sys::Fd file, open_kept(content, digest));
-    codec::Compression compression = codec::Compression::kNone;
-    if (plain) {
-      std::array<std::byte, 4> head{};
-      FdSource raw(file.get());
-      TRY_ASSIGN(std::size_t n, codec::read_full(raw, head));
-      compression = codec::detect_compression(std::span(head).first(n));
-      if (::lseek(file.get(), 0, SEEK_SET) < 0) return fail_errno("rewind blob");
-    }
-    return std::unique_ptr<BlobReader>(new BlobReader(std::move(file), compression));
-  }
-  codec::ByteSource& source() { return *plain_; }
-
- private:
-  BlobReader(sys::Fd file, codec::Compression compression) : file_(std::move(file)), raw_(file_.get()), plain_(codec::make_decompressor(compression, raw_)) {}
-  sys::Fd file_;
-  FdSource raw_;
-  std::unique_ptr<codec::ByteSource> plain_;
-};
-
 // name: its digest in the archive.
-Result<> put_blob(TarWriter& tar, const Content& content, const std::string& digest, const std::string& name, std::uint64_t size, bool plain) {
-  TRY_ASSIGN(auto reader, BlobReader::open(content, digest, plain));
+Result<> put_blob(TarWriter& tar, const Content& content, const BlobName& blob, const std::string& name, std::uint64_t size, bool plain) {
+  TRY_ASSIGN(auto reader, BlobReader::open(content, blob, plain));
   TarEntry entry;
   entry.name = path_of(name);
   entry.mode = 0644;
@@ -74,7 +41,7 @@ Result<> put_blob(TarWriter& tar, const Content& content, const std::string& dig
   std::vector<std::byte> buffer(256U << 10);
   for (std::uint64_t rest = size; rest > 0;) {
     TRY_ASSIGN(std::size_t n, reader->source().read(std::span(buffer).first(static_cast<std::size_t>(std::min<std::uint64_t>(rest, buffer.size())))));
-    if (n == 0) return fail(Code::kDataLoss, cat("blob ", digest, " ended early"));
+    if (n == 0) return fail(Code::kDataLoss, cat("blob ", blob.digest, " ended early"));
     TRY(tar.write(std::span(buffer).first(n)));
     rest -= n;
   }
@@ -95,19 +62,20 @@ class Archive {
     if (manifest == nullptr) return fail(Code::kDataLoss, cat("manifest ", digest, " is an index"));
     TRY_ASSIGN(std::string config_text, content_.read_blob(item.image.id, limits_.document_bytes_max));
     json::Array layers, tags;
+    TRY_ASSIGN(ImageConfig config, parse_image_config(config_text));
+    const std::vector<BlobName> names = layer_names(*manifest, config);
     if (plain_) {
-      TRY_ASSIGN(ImageConfig config, parse_image_config(config_text));
-      for (std::size_t i = 0; i < manifest->layers.size() && i < config.diff_ids.size(); ++i) {
+      for (std::size_t i = 0; i < names.size(); ++i) {
         Descriptor& layer = manifest->layers[i];
-        const std::string came = std::exchange(layer.digest, config.diff_ids[i]);
-        TRY_ASSIGN(layer.size, add_layer(came, layer.digest));
+        layer.digest = names[i].diff_id;
+        TRY_ASSIGN(layer.size, add_layer(names[i], layer.digest));
         layer.media_type = kOciLayer;
       }
       text = format_manifest(*manifest);
       digest = digest_of(text);
       media_type = kOciManifest;
     } else {
-      for (const Descriptor& layer : manifest->layers) TRY(add_layer(layer.digest, layer.digest));
+      for (const BlobName& layer : names) TRY(add_layer(layer, layer.digest));
     }
     for (const Descriptor& layer : manifest->layers) layers.emplace_back(path_of(layer.digest));
     documents_[digest] = text;
@@ -151,11 +119,12 @@ class Archive {
 
  private:
   struct Layer {
-    std::string came, name;
+    BlobName came;
+    std::string name;
     std::uint64_t size;
   };
   // Its size in the archive; a tar says it before the content, so what is compressed is read twice.
-  Result<std::uint64_t> add_layer(const std::string& came, const std::string& name) {
+  Result<std::uint64_t> add_layer(const BlobName& came, const std::string& name) {
     for (const Layer& layer : layers_)
       if (layer.name == name) return layer.size;
     TRY_ASSIGN(auto reader, BlobReader::open(content_, came, plain_));

@@ -101,9 +101,20 @@ Result<std::unique_ptr<Content>> Content::open(const std::string& directory, boo
 }
 
 std::optional<LayerMeta> Content::find_layer(std::string_view diff_id, std::string_view chain, std::string_view blob) const {
-  if (keep_blobs_ && !has_blob(blob)) return std::nullopt;
+  if (keep_blobs_ && !has_blob(blob)) return blob == diff_id ? find_recorded(diff_id, chain) : std::nullopt;
+  return find_place(diff_id, chain);
+}
+
+std::optional<LayerMeta> Content::find_place(std::string_view diff_id, std::string_view chain) const {
+  if (!is_digest(diff_id) || !is_digest(chain)) return std::nullopt;
   auto known = find_layer(diff_id);
   return known && (!known->implicit || diff_id == chain) ? known : find_layer(chain);
+}
+
+std::optional<LayerMeta> Content::find_recorded(std::string_view diff_id, std::string_view chain) const {
+  auto known = find_place(diff_id, chain);
+  if (!known || known->diff_id != diff_id || !root_.open_file(layer_entry(known->key) + "/record", O_PATH | O_NOFOLLOW)) return std::nullopt;
+  return known;
 }
 
 std::optional<LayerMeta> Content::find_layer(std::string_view key) const {
@@ -140,6 +151,23 @@ Result<std::unique_ptr<Staged>> Content::make_staging() const {
   return std::make_unique<Staged>(root_, std::move(path));
 }
 
+Result<> Content::publish_layer(StagedLayer& layer) const {
+  const std::string from = layer.directory->path(), to = layer_entry(layer.meta.key);
+  if (layer.has_blob) TRY(move_into_place(root_, from + "/blob", blob_entry(layer.meta.digest)));
+  TRY_ASSIGN(bool moved, move_into_place(root_, from, to));
+  if (moved) {
+    layer.directory->release();
+    return {};
+  }
+  if (!layer.has_record || root_.open_file(to + "/record", O_PATH | O_NOFOLLOW)) return {};
+  // It is here from a process that keeps no records. The record last: it needs what is kept.
+  TRY(root_.remove_tree(to + "/kept"));  // of a process that was killed here
+  if (root_.open_file(from + "/kept", O_PATH | O_NOFOLLOW)) TRY(root_.rename(from + "/kept", to + "/kept"));
+  TRY(failpoint("image.between_kept_and_record"));
+  TRY(move_into_place(root_, from + "/record", to + "/record"));
+  return sync_directory(root_, to);
+}
+
 Result<> Content::publish(std::vector<StagedLayer>& layers, const std::vector<Blob>& blobs) const {
   TRY(failpoint("image.before_publish"));
   TRY_ASSIGN(std::unique_ptr<Staged> documents, make_staging());
@@ -147,11 +175,7 @@ Result<> Content::publish(std::vector<StagedLayer>& layers, const std::vector<Bl
   for (const Blob& blob : blobs) TRY(root_.write_file(cat(documents->path(), "/", digest_hex(blob.digest)), blob.bytes, 0600));
   // Contents before names: after a power cut a published layer has no empty files.
   if (::syncfs(lock_.get()) != 0) return fail_errno("sync image content");  // any real descriptor of the file system will do
-  for (StagedLayer& layer : layers) {
-    if (layer.has_blob) TRY(move_into_place(root_, layer.directory->path() + "/blob", blob_entry(layer.meta.digest)));
-    TRY_ASSIGN(bool moved, move_into_place(root_, layer.directory->path(), layer_entry(layer.meta.key)));
-    if (moved) layer.directory->release();
-  }
+  for (StagedLayer& layer : layers) TRY(publish_layer(layer));
   TRY(failpoint("image.between_layers_and_blobs"));
   for (const Blob& blob : blobs) {
     TRY_ASSIGN(bool moved, move_into_place(root_, cat(documents->path(), "/", digest_hex(blob.digest)), blob_entry(blob.digest)));

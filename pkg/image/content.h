@@ -46,7 +46,9 @@ struct StagedLayer {
   LayerMeta meta;
   std::vector<std::string> implicit_directories;
   std::unique_ptr<Staged> directory;  // holds fs/
-  bool has_blob = false;              // and blob, the bytes as they came
+  bool has_record = false;            // and record, with kept/ where there is need (layer_record.h)
+  bool has_blob = false;              // and blob, the bytes as they came, where they are compressed
+  std::uint64_t tar_bytes = 0;        // of the plain tar
 };
 
 struct Blob {
@@ -56,8 +58,8 @@ struct Blob {
 
 class Content {
  public:
-  // Makes what is missing, takes the lock, empties staging. keep_blobs: a layer's bytes are kept as they came too, so that its image can be
-  // pushed and saved; they take the disk and the writing a second time.
+  // Makes what is missing, takes the lock, empties staging. keep_blobs: a layer can be given out as it came too, so that its image can be
+  // pushed and saved: its record is kept (layer_record.h), and if it came compressed its blob, which no program makes again bit for bit.
   static Result<std::unique_ptr<Content>> open(const std::string& directory, bool keep_blobs = false);
   bool keeps_blobs() const { return keep_blobs_; }
 
@@ -65,8 +67,10 @@ class Content {
   std::string layer_path(std::string_view key) const;  // absolute, of its fs
   std::string snapshot_path(std::string_view id) const;  // absolute
 
-  // The layer of this diff id at this place of a chain, if it is published and whole and, with keep_blobs, so is the blob.
+  // The layer of this diff id at this place of a chain, if it is published and whole and, with keep_blobs, its blob can be given out.
   std::optional<LayerMeta> find_layer(std::string_view diff_id, std::string_view chain, std::string_view blob) const;
+  // The same, if its tar can be put together again.
+  std::optional<LayerMeta> find_recorded(std::string_view diff_id, std::string_view chain) const;
   // The key's layer if it is published and whole.
   std::optional<LayerMeta> find_layer(std::string_view key) const;
   // Verified against its digest: kDataLoss if it does not match, kNotFound.
@@ -92,6 +96,8 @@ class Content {
   static std::string snapshot_entry(std::string_view id);
 
  private:
+  std::optional<LayerMeta> find_place(std::string_view diff_id, std::string_view chain) const;
+  Result<> publish_layer(StagedLayer& layer) const;
   Content(std::string directory, sys::Root root, sys::Fd lock, bool keep_blobs)
       : directory_(std::move(directory)), root_(std::move(root)), lock_(std::move(lock)), keep_blobs_(keep_blobs) {}
   std::string directory_;

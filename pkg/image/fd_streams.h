@@ -1,7 +1,10 @@
 // A descriptor's bytes as a codec's source and sink. The descriptor stays its owner's and is read and written from where it stands.
 #pragma once
 
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 #include "codec/byte_stream.h"
 #include "sys/root.h"
@@ -15,6 +18,14 @@ class FdSource final : public codec::ByteSource {
     ssize_t n = ::read(fd_, into.data(), into.size());
     if (n < 0) return fail_errno("read blob");
     return static_cast<std::size_t>(n);
+  }
+  Result<std::uint64_t> skip(std::uint64_t count) override {
+    struct ::stat st;
+    off_t at = ::lseek(fd_, 0, SEEK_CUR);
+    if (at < 0 || ::fstat(fd_, &st) != 0 || !S_ISREG(st.st_mode)) return ByteSource::skip(count);
+    std::uint64_t n = std::min(count, static_cast<std::uint64_t>(std::max<off_t>(st.st_size - at, 0)));
+    if (::lseek(fd_, static_cast<off_t>(n), SEEK_CUR) < 0) return fail_errno("read blob");
+    return n;
   }
 
  private:

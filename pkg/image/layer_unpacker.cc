@@ -7,7 +7,9 @@
 
 #include "base/strings.h"
 #include "codec/compress.h"
+#include "image/block_source.h"
 #include "image/digest.h"
+#include "image/layer_record.h"
 
 namespace monopod::image {
 namespace {
@@ -44,31 +46,6 @@ class TeeSource final : public codec::ByteSource {
   sys::Fd file_;
 };
 
-// Large reads of what is below, whatever is asked for: a layer of small files would be hashed and kept in pieces of their size.
-class BlockSource final : public codec::ByteSource {
- public:
-  explicit BlockSource(codec::ByteSource& input) : input_(input), block_(kBlockBytes) {}
-  Result<std::size_t> read(std::span<std::byte> into) override {
-    if (begin_ == end_) {
-      if (into.size() >= block_.size()) return input_.read(into);
-      TRY_ASSIGN(end_, input_.read(block_));
-      begin_ = 0;
-    }
-    std::size_t n = std::min(into.size(), end_ - begin_);
-    std::memcpy(into.data(), block_.data() + begin_, n);
-    begin_ += n;
-    return n;
-  }
-
- private:
-  static constexpr std::size_t kBlockBytes = 256U << 10;
-
-  codec::ByteSource& input_;
-  std::vector<std::byte> block_;
-  std::size_t begin_ = 0;
-  std::size_t end_ = 0;
-};
-
 Result<> drain(codec::ByteSource& source) {
   std::array<std::byte, 65536> buffer;
   for (;;) {
@@ -77,55 +54,65 @@ Result<> drain(codec::ByteSource& source) {
   }
 }
 
+// The plain tar into the directory; with its record where layers are to be given out again.
+Result<> unpack_plain(codec::ByteSource& plain, const sys::Root& directory, bool keep, const Limits& limits, const std::atomic<bool>& stop, StagedLayer& out) {
+  TRY_ASSIGN(sys::Root root, directory.open_root("fs"));
+  std::unique_ptr<LayerRecorder> recorder;
+  if (keep) {
+    TRY_ASSIGN(recorder, LayerRecorder::open(plain, directory));
+  }
+  codec::ByteSource& source = recorder ? *recorder : plain;
+  TRY_ASSIGN(Unpacked unpacked, unpack_layer(source, root, {.bytes_max = limits.layer_bytes_max, .entries_max = limits.layer_entries_max}, stop, recorder.get()));
+  TRY(drain(source));
+  if (recorder) TRY(recorder->finish());
+  out.has_record = keep;
+  out.meta.bytes = unpacked.bytes;
+  out.meta.entries = unpacked.entries;
+  out.meta.has_root = unpacked.has_root;
+  out.implicit_directories = std::move(unpacked.implicit_directories);
+  return {};
+}
+
 }  // namespace
 
 Result<StagedLayer> stage_layer(const Content& content, codec::ByteSource& raw, const Limits& limits, const std::atomic<bool>& stop) {
   StagedLayer out;
   TRY_ASSIGN(out.directory, content.make_staging());
-  std::string fs = out.directory->path() + "/fs";
-  TRY(content.root().make_directory(fs, 0700));
-  TRY_ASSIGN(sys::Root root, content.root().open_root(fs));
+  TRY_ASSIGN(sys::Root directory, content.root().open_root(out.directory->path()));
+  TRY(directory.make_directory("fs", 0700));
 
-  sys::Fd kept;
-  if (content.keeps_blobs()) {
-    TRY_ASSIGN(kept, content.root().open_no_symlinks(out.directory->path() + "/blob", O_WRONLY | O_CREAT | O_EXCL, 0600));
-    out.has_blob = true;
-  }
-  TeeSource tee(raw, std::move(kept));
-  HashingSource blob(tee);
   std::array<std::byte, 4> head;
-  BlockSource blocks(blob);
-  TRY_ASSIGN(std::size_t n, codec::read_full(blocks, head));
-  Replay replay(std::span(head).first(n), blocks);
+  TRY_ASSIGN(std::size_t n, codec::read_full(raw, head));
   codec::Compression compression = codec::detect_compression(std::span(head).first(n));
-  auto plain = codec::make_decompressor(compression, replay,
+  Replay whole(std::span(head).first(n), raw);
+  sys::Fd kept;
+  out.has_blob = content.keeps_blobs() && compression != codec::Compression::kNone;
+  if (out.has_blob) {
+    TRY_ASSIGN(kept, directory.open_no_symlinks("blob", O_WRONLY | O_CREAT | O_EXCL, 0600));
+  }
+  TeeSource tee(whole, std::move(kept));
+  HashingSource blob(tee);
+  BlockSource blocks(blob);
+  auto plain = codec::make_decompressor(compression, blocks,
                                         {.bytes_max = limits.layer_bytes_max + (1ULL << 30),
                                          .ratio_max = limits.compression_ratio_max,
                                          .ratio_floor_bytes = limits.compression_floor_bytes});
   if (compression == codec::Compression::kNone) {
     // The same bytes: one hash serves as both digests.
-    TRY_ASSIGN(Unpacked unpacked, unpack_layer(*plain, root, {.bytes_max = limits.layer_bytes_max, .entries_max = limits.layer_entries_max}, stop));
-    TRY(drain(*plain));
-    out.meta.bytes = unpacked.bytes;
-    out.meta.entries = unpacked.entries;
-    out.meta.has_root = unpacked.has_root;
-    out.implicit_directories = std::move(unpacked.implicit_directories);
+    TRY(unpack_plain(*plain, directory, content.keeps_blobs(), limits, stop, out));
+    out.tar_bytes = blob.bytes();
   } else {
     HashingSource diff(*plain);
-    TRY_ASSIGN(Unpacked unpacked, unpack_layer(diff, root, {.bytes_max = limits.layer_bytes_max, .entries_max = limits.layer_entries_max}, stop));
-    TRY(drain(diff));
+    TRY(unpack_plain(diff, directory, content.keeps_blobs(), limits, stop, out));
+    out.tar_bytes = diff.bytes();
     out.meta.diff_id = diff.finish();
-    out.meta.bytes = unpacked.bytes;
-    out.meta.entries = unpacked.entries;
-    out.meta.has_root = unpacked.has_root;
-    out.implicit_directories = std::move(unpacked.implicit_directories);
   }
   out.meta.blob_bytes = blob.bytes();
   out.meta.digest = blob.finish();
   if (out.meta.diff_id.empty()) out.meta.diff_id = out.meta.digest;
   out.meta.implicit = !out.implicit_directories.empty();
   if (!out.meta.has_root) {
-    TRY_ASSIGN(sys::Fd fd, content.root().open_file(fs, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    TRY_ASSIGN(sys::Fd fd, directory.open_file("fs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
     if (::fchmod(fd.get(), 0755) != 0) return fail_errno("set mode of layer root");
   }
   return out;

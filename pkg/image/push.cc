@@ -3,11 +3,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <map>
 #include <set>
 
 #include "async/scope.h"
 #include "base/strings.h"
 #include "codec/json.h"
+#include "image/blob_reader.h"
 
 namespace monopod::image {
 namespace {
@@ -16,6 +18,33 @@ using async::Task;
 
 constexpr std::size_t kChunkBytes = 256U << 10;
 
+// Pieces of one blob, one after the other; from elsewhere when the registry has kept less of an upload, or more.
+struct ChunkReader {
+  const PushContext& context;
+  BlobName name;
+  std::unique_ptr<BlobReader> reader = nullptr;
+  std::uint64_t at = 0;
+
+  Task<Result<std::string>> operator()(std::uint64_t offset) {
+    co_return co_await context.pool.run([this, offset] { return read(offset); });
+  }
+
+ private:
+  Result<std::string> read(std::uint64_t offset) {
+    if (reader == nullptr || offset < at) {
+      TRY_ASSIGN(reader, BlobReader::open(context.content, name));
+      at = 0;
+    }
+    TRY_ASSIGN(std::uint64_t skipped, reader->source().skip(offset - at));
+    std::string bytes(kChunkBytes, '\0');
+    TRY_ASSIGN(std::size_t n, reader->source().read(std::as_writable_bytes(std::span(bytes))));
+    if (n == 0) return fail(Code::kDataLoss, "blob is shorter than its size");
+    at += skipped + n;
+    bytes.resize(n);
+    return bytes;
+  }
+};
+
 struct Push {
   const PushContext& context;
   const StoredImage& image;
@@ -23,6 +52,7 @@ struct Push {
   RegistryOptions options;
   std::string manifest, media_type;
   std::vector<Descriptor> blobs;
+  std::map<std::string, BlobName> names;  // of layers, by digest
   std::uint64_t done = 0, total = 0;
 
   Result<> read_documents() {
@@ -35,33 +65,27 @@ struct Push {
     if (document == nullptr) return fail(Code::kDataLoss, cat("manifest ", image.manifest_digest, " is an index"));
     blobs = document->layers;
     blobs.push_back(document->config);
+    TRY_ASSIGN(std::string config_text, context.content.read_blob(image.id, context.limits.document_bytes_max));
+    TRY_ASSIGN(ImageConfig config, parse_image_config(config_text));
+    for (BlobName& name : layer_names(*document, config)) names[name.digest] = name;
     std::set<std::string> seen;
     std::erase_if(blobs, [&seen](const Descriptor& blob) { return !seen.insert(blob.digest).second; });
     for (const Descriptor& blob : blobs) {
-      if (!context.content.has_blob(blob.digest)) return fail(Code::kFailedPrecondition, cat("layer ", blob.digest, " is not kept as it came: the image was loaded without keeping blobs; pull or load it again with monopod image"));
+      TRY(BlobReader::open(context.content, name_of(blob)));  // it can be given out
       total += blob.size;
     }
     return {};
   }
 
+  BlobName name_of(const Descriptor& blob) const {
+    auto layer = names.find(blob.digest);
+    return layer == names.end() ? BlobName{.digest = blob.digest, .diff_id = {}, .chain = {}} : layer->second;
+  }
+
   Task<Result<>> send_blob(RegistryClient& registry, const Descriptor& blob) {
     CO_TRY_ASSIGN(bool there, co_await registry.has_blob(blob.digest));
     if (!there) {
-      CO_TRY_ASSIGN(sys::Fd file, co_await context.pool.run([&] { return context.content.open_blob(blob.digest); }));
-      struct Reader {
-        const PushContext& context;
-        int fd;
-        Task<Result<std::string>> operator()(std::uint64_t offset) const {
-          co_return co_await context.pool.run([this, offset]() -> Result<std::string> {
-            std::string bytes(kChunkBytes, '\0');
-            ssize_t n = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-            if (n < 0) return fail_errno("read blob");
-            if (n == 0) return fail(Code::kDataLoss, "blob is shorter than its size");
-            bytes.resize(static_cast<std::size_t>(n));
-            return bytes;
-          });
-        }
-      } reader{context, file.get()};
+      ChunkReader reader{.context = context, .name = name_of(blob)};
       RegistryClient::BlobToPush sending{.digest = blob.digest, .size = blob.size, .read = [&reader](std::uint64_t offset) { return reader(offset); }};
       if (context.progress) sending.progress = [this, &blob](std::uint64_t sent) { context.progress(done + sent, total, "pushing " + blob.digest); };
       CO_TRY(co_await registry.push_blob(sending));

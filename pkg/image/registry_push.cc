@@ -84,7 +84,7 @@ Task<Result<>> RegistryClient::push_blob(const BlobToPush& blob) {
       break;
     }
     bool busy = response && (response->status == 401 || response->status == 416 || response->status == 429 || response->status >= 500);
-    bool lost = !response && response.error().code() != Code::kCancelled;
+    bool lost = !response && response.error().code() != Code::kCancelled && response.error().code() != Code::kDataLoss;  // that is said of the blob itself
     if ((!busy && !lost) || tries++ == kResumesMax) {
       if (!response) co_return fail(std::move(response).error().with(cat("blob ", blob.digest)));
       co_return co_await refused(*std::move(response), cat("blob ", blob.digest));

@@ -242,7 +242,7 @@ void expect_clean_import(World& world) {
 
 TEST(ImageStore, CrashOrErrorAtEveryStepLeavesNothingHalfDone) {
   for (std::string_view name : failpoint_names()) {
-    if (!name.starts_with("image.")) continue;
+    if (!name.starts_with("image.") || name == "image.between_kept_and_record") continue;  // that one: layer_record_test.cc
     for (const char* action : {"error", "crash"}) {
       SCOPED_TRACE(cat(name, "=", action));
       World world;
@@ -256,7 +256,7 @@ TEST(ImageStore, CrashOrErrorAtEveryStepLeavesNothingHalfDone) {
         async::Loop loop;
         struct Run {
           static Task<Result<>> go(World& w, std::string dir, int& out) {
-            ImageStore::Options options{.data_dir = dir, .import_drop_ins = false};
+            ImageStore::Options options{.data_dir = dir, .import_drop_ins = false, .keep_blobs = true};
             CO_TRY_ASSIGN(auto store, co_await ImageStore::open(options, w.pool, w.time, w.state));
             auto images = co_await store->import_file(dir + "/image.tar", {});
             out = images || store->find("test:1") ? 1 : 0;

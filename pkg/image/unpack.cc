@@ -10,6 +10,7 @@
 #include <set>
 
 #include "base/strings.h"
+#include "image/layer_record.h"
 #include "image/snapshot.h"
 #include "image/tar.h"
 
@@ -67,7 +68,7 @@ struct DirectoryTime {
 
 class Unpacker {
  public:
-  Unpacker(TarReader& reader, const sys::Root& root, const UnpackLimits& limits) : reader_(reader), root_(root), limits_(limits), buffer_(kCopyBytes) {}
+  Unpacker(TarReader& reader, const sys::Root& root, const UnpackLimits& limits, LayerRecorder* recorder) : reader_(reader), root_(root), limits_(limits), recorder_(recorder), buffer_(kCopyBytes) {}
 
   Result<> apply(const TarEntry& entry);
   Result<> finish();
@@ -79,7 +80,7 @@ class Unpacker {
   Result<> white_out(std::string_view directory, std::string_view leaf);
   Result<> make_opaque(int parent, const std::string& leaf);
   Result<> make_directory(int parent, const std::string& path, const std::string& leaf, const TarEntry& entry);
-  Result<> make_file(int parent, const std::string& leaf, const TarEntry& entry);
+  Result<> make_file(int parent, const std::string& path, const std::string& leaf, const TarEntry& entry);
   Result<> make_special(int parent, const std::string& leaf, const TarEntry& entry);
   Result<> make_link(int parent, const std::string& leaf, const TarEntry& entry);
   Result<> set_attributes(int fd, const TarEntry& entry);
@@ -93,6 +94,7 @@ class Unpacker {
   TarReader& reader_;
   const sys::Root& root_;
   const UnpackLimits& limits_;
+  LayerRecorder* recorder_;
   std::vector<std::byte> buffer_;
   Unpacked result_;
   std::set<std::string> implicit_;
@@ -165,8 +167,9 @@ Result<> Unpacker::white_out(std::string_view directory, std::string_view leaf) 
 Result<> Unpacker::clear(const std::string& path, int parent, const std::string& leaf) {
   struct ::stat st;
   if (::fstatat(parent, leaf.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return {};
+  if (recorder_ != nullptr) TRY(recorder_->keep(parent, leaf));
   if (!S_ISDIR(st.st_mode)) {
-    if (::unlinkat(parent, leaf.c_str(), 0) != 0) return fail_errno("replace");
+    if (::unlinkat(parent, leaf.c_str(), 0) != 0 && errno != ENOENT) return fail_errno("replace");
     return {};
   }
   return root_.remove_tree(path);
@@ -187,7 +190,7 @@ Result<> Unpacker::make_directory(int parent, const std::string& path, const std
   bool exists = ::fstatat(parent, leaf.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
   bool opaque = exists && is_whiteout(st);
   if (exists && !S_ISDIR(st.st_mode)) {
-    if (::unlinkat(parent, leaf.c_str(), 0) != 0) return fail_errno("replace");
+    TRY(clear(path, parent, leaf));
     exists = false;
   }
   if (!exists && ::mkdirat(parent, leaf.c_str(), 0700) != 0) return fail_errno("make directory");
@@ -219,14 +222,20 @@ Result<> Unpacker::copy(int fd, std::uint64_t offset, std::uint64_t bytes) {
   return {};
 }
 
-Result<> Unpacker::make_file(int parent, const std::string& leaf, const TarEntry& entry) {
+Result<> Unpacker::make_file(int parent, const std::string& path, const std::string& leaf, const TarEntry& entry) {
   sys::Fd fd(::openat(parent, leaf.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd) return fail_errno("create");
+  struct ::stat st;
+  if (recorder_ != nullptr && ::fstat(fd.get(), &st) != 0) return fail_errno("stat");
+  auto take = [&](std::uint64_t offset, std::uint64_t bytes) -> Result<> {
+    if (recorder_ != nullptr) TRY(recorder_->expect_file(path, st.st_ino, offset, bytes));
+    return copy(fd.get(), offset, bytes);
+  };
   if (entry.sparse) {
     if (::ftruncate(fd.get(), static_cast<off_t>(entry.size)) != 0) return fail_errno("set size");
-    for (const auto& extent : entry.extents) TRY(copy(fd.get(), extent.offset, extent.bytes));
+    for (const auto& extent : entry.extents) TRY(take(extent.offset, extent.bytes));
   } else {
-    TRY(copy(fd.get(), 0, entry.size));
+    TRY(take(0, entry.size));
   }
   TRY(set_attributes(fd.get(), entry));
   ::timespec times[2] = {mtime_of(entry), mtime_of(entry)};
@@ -297,7 +306,7 @@ Result<> Unpacker::apply(const TarEntry& entry) {
   }
   if (!same_name) TRY(clear(path, parent, leaf));
   if (entry.type == TarEntry::Type::kHardLink) return make_link(parent, leaf, entry);
-  return entry.type == TarEntry::Type::kFile ? make_file(parent, leaf, entry) : make_special(parent, leaf, entry);
+  return entry.type == TarEntry::Type::kFile ? make_file(parent, path, leaf, entry) : make_special(parent, leaf, entry);
 }
 
 // Directory times last: every entry made inside changed them.
@@ -322,9 +331,9 @@ Result<> Unpacker::finish() {
 
 }  // namespace
 
-Result<Unpacked> unpack_layer(codec::ByteSource& tar, const sys::Root& root, const UnpackLimits& limits, const std::atomic<bool>& stop) {
+Result<Unpacked> unpack_layer(codec::ByteSource& tar, const sys::Root& root, const UnpackLimits& limits, const std::atomic<bool>& stop, LayerRecorder* recorder) {
   TarReader reader(tar);
-  Unpacker unpacker(reader, root, limits);
+  Unpacker unpacker(reader, root, limits, recorder);
   TarEntry entry;
   for (;;) {
     if (stop.load(std::memory_order_relaxed)) return fail(Code::kCancelled, "unpack: stopped");

@@ -16,6 +16,8 @@
 
 namespace monopod::image {
 
+class LayerRecorder;
+
 struct UnpackLimits {
   std::uint64_t bytes_max = Limits{}.layer_bytes_max;  // sum of file sizes, holes included
   std::size_t entries_max = Limits{}.layer_entries_max;
@@ -30,8 +32,9 @@ struct Unpacked {
 };
 
 // Blocking; reads tar to its end. stop is polled between entries (kCancelled). Errors name the entry. What was written
-// before an error stays: the caller throws the directory away.
-Result<Unpacked> unpack_layer(codec::ByteSource& tar, const sys::Root& root, const UnpackLimits& limits, const std::atomic<bool>& stop);
+// before an error stays: the caller throws the directory away. recorder, where there is one, is what tar reads from.
+Result<Unpacked> unpack_layer(codec::ByteSource& tar, const sys::Root& root, const UnpackLimits& limits, const std::atomic<bool>& stop,
+                              LayerRecorder* recorder = nullptr);
 
 // Gives each implicit directory the owner, mode, xattrs and mtime that it has in the topmost of the parents that has it.
 Result<> adopt_attributes(const sys::Root& root, const std::vector<std::string>& implicit_directories,

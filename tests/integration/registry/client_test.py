@@ -168,6 +168,27 @@ class AgainstRegistries(Client):
         self.run_image("prune", "--all", data="second")
         self.assertEqual(self.left_over("second"), [])
 
+    def test_a_plain_layer_is_kept_once_and_given_out_as_it_came(self):
+        layer = tar_of(big=os.urandom(3 << 20), small=b"x")
+        config = json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [digest(layer)]}}).encode()
+        with open(self.folder + "/plain.tar", "wb") as f:
+            f.write(tar_of(**{"c.json": config, "l/layer.tar": layer, "manifest.json": json.dumps([{"Config": "c.json", "RepoTags": ["plain:1"], "Layers": ["l/layer.tar"]}]).encode()}))
+        self.run_image("load", self.folder + "/plain.tar")
+        self.assertLess(sum(map(os.path.getsize, self.left_over())), 1.05 * len(layer))
+        self.run_image("save", self.folder + "/saved.tar", "plain:1")
+        with tarfile.open(self.folder + "/saved.tar") as tar:
+            self.assertEqual(tar.extractfile("blobs/" + digest(layer).replace(":", "/")).read(), layer)
+        self.run_image("push", "plain:1", self.registry.name("plain:1"))
+        self.run_image("pull", self.registry.name("plain:1"), data="second")
+        big = next(path for path in self.left_over() if path.endswith("/fs/big"))
+        with open(big, "r+b") as f:
+            f.write(b"changed")
+        for words in (("save", self.folder + "/changed.tar", "plain:1"), ("push", "plain:1", self.registry.name("changed:1"))):
+            self.assertIn("a file of its directory was changed", self.run_image(*words, ok=False))
+        self.assertNotIn("changed", self.registry.request("GET", "/v2/_catalog").body.decode())
+        self.run_image("rm", "plain:1")
+        self.assertEqual(self.left_over(), [])
+
     def test_saved_archives_are_read_by_others(self):
         if shutil.which("skopeo") is None:
             self.skipTest("needs skopeo")
