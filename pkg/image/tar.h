@@ -43,7 +43,7 @@ class TarReader {
   explicit TarReader(codec::ByteSource& input) : input_(input) {}
 
   // Goes to the next entry, past what is left of the current one. False at the end of the archive; then the input is read to its
-  // end, and anything but zeros there is an error.
+  // end, and anything but zeros there is an error. The blocks of zeros may be missing, and the last file's padding.
   Result<bool> next(TarEntry& entry);
   // Bytes of the current entry's data; 0 at their end. A short input is an error.
   Result<std::size_t> read(std::span<std::byte> into);

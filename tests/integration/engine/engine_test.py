@@ -383,6 +383,11 @@ def build():
     same(docker("run", "--rm", "built:1"), "built for me\n")
     contains(docker("build", "-t", "built:1", "--build-arg", "WHO=me", context), "Using cache")
     check(docker("build", "-q", "--build-arg", "WHO=me", context).startswith("sha256:"), "a quiet build says more than the id")
+    # The client adds a Dockerfile from elsewhere to the context's tar, and ends that without padding.
+    with open(engine.dir + "/elsewhere", "w", encoding="ascii") as f:
+        f.write("FROM hello:1\nCOPY file /other\n")
+    contains(docker("build", "-t", "built:2", "-f", engine.dir + "/elsewhere", context), "Successfully tagged built:2")
+    docker("rmi", "built:2")
     with open(context + "/Dockerfile", "a", encoding="ascii") as f:
         f.write("RUN exit 9\n")
     p = docker("build", context, check=False)
