@@ -5,6 +5,7 @@
 #include "base/duration.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "build/builder.h"
 #include "cri/engine.h"
 #include "docker/engine.h"
 #include "engine.h"
@@ -149,7 +150,12 @@ Task<Result<>> EngineProcess::start() {
   containers_ = std::make_unique<container::Runtime>(executor_, time_, pool_, store_->state(), *supervisor_, *cgroups_, container::Runtime::Options{.run_dir = command_.run_dir + "/containers"});
   CO_TRY(co_await containers_->open());
   docker::EngineOptions options{.data_dir = command_.data_dir, .run_dir = command_.run_dir, .version = MONOPOD_VERSION, .network = {.bridge = command_.bridge}};
-  options.run_bundle = [root = command_.data_dir + "/build/run"](const std::string& bundle, const std::string& id, int output) { return run_bundle(root, bundle, id, output); };
+  const std::string builds = command_.data_dir + "/build";
+  co_await pool_.run([&builds] { end_bundles(builds + "/run"); });
+  CO_TRY(co_await build::clear_work(*images_, pool_, builds));
+  options.run_bundle = [root = builds + "/run"](const std::string& bundle, const std::string& id, int output) { return run_bundle(root, bundle, id, output); };
+  options.tls = tls_.get();
+  options.resolver = &resolver_;
   CO_TRY_ASSIGN(options.network.subnet, network::parse_cidr(command_.subnet));
   options.network.upstreams = read_upstreams("/etc/resolv.conf");
   if (rootless()) sys::use_socket_broker(sys::Fd(kSocketBrokerFd));

@@ -115,16 +115,15 @@ Result<> build(BuildCommand command) {
       build::BuildOptions& options;
       std::string& id;
       Task<Result<>> operator()() {
-        if (::mkdir(options.work_dir.c_str(), 0700) != 0 && errno != EEXIST) co_return fail_errno(cat("make directory ", options.work_dir));
-        // What a killed build left here, but for the caches; the store's lock says that none runs now.
-        CO_TRY_ASSIGN(sys::Root work, sys::Root::open(options.work_dir));
-        CO_TRY_ASSIGN(auto entries, work.read_directory("."));
-        for (const sys::DirEntry& entry : entries)
-          if (entry.name != "cache") CO_TRY(work.remove_tree(entry.name));
+        // The store's lock says that no build runs now.
+        const std::string run = options.work_dir + "/run";
+        co_await store.pool.run([&run] { end_bundles(run); });
+        CO_TRY(co_await build::clear_work(store.images, store.pool, options.work_dir));
         build::BuildParts parts{store.images, store.state, store.pool, store.time, store.rng,
-                                [root = options.work_dir + "/run"](const std::string& bundle, const std::string& container) { return run_bundle(root, bundle, container, STDOUT_FILENO); },
+                                [root = run](const std::string& bundle, const std::string& container) { return run_bundle(root, bundle, container, STDOUT_FILENO); },
                                 [this](std::string reference, image::Platform platform) -> Task<Result<>> { return pull(std::move(reference), std::move(platform)); },
-                                [quiet = command.quiet](const build::StepReport& step) { print_step(step, quiet); }};
+                                [quiet = command.quiet](const build::StepReport& step) { print_step(step, quiet); },
+                                store.tls, store.resolver};
         CO_TRY_ASSIGN(id, co_await build::build_image(parts, options));
         co_return Result<>();
       }

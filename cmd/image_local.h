@@ -45,6 +45,8 @@ struct LocalStore {
   async::Pool& pool;
   async::Time& time;
   Rng& rng;
+  http::TlsClient* tls;  // null without root certificates
+  http::Resolver* resolver;
 };
 Result<> with_local_store(ImageOptions options, std::function<async::Task<Result<>>(LocalStore&, const ImageOptions&)> use);
 // With the credentials and at the registries that the options say. Prints nothing.

@@ -9,5 +9,7 @@ namespace monopod::cmd {
 
 // Blocking: the container's exit code. Standard input is empty, both outputs go to the descriptor. root: where the runtime keeps its state.
 Result<int> run_bundle(const std::string& root, const std::string& bundle, const std::string& id, int output);
+// Blocking: what a process that was killed left running there.
+void end_bundles(const std::string& root);
 
 }  // namespace monopod::cmd

@@ -56,7 +56,12 @@ struct BuildParts {
   RunBundle run;
   PullImage pull;
   std::function<void(const StepReport&)> report;
+  http::TlsClient* tls = nullptr;      // for ADD of addresses: null, https cannot be reached
+  http::Resolver* resolver = nullptr;  // null: only literals and localhost
 };
+
+// What a build that was killed left: mounts and files of work_dir but its caches, and snapshots. While no build runs; work_dir is made where it is missing.
+async::Task<Result<>> clear_work(image::ImageStore& images, async::Pool& pool, std::string work_dir);
 
 // The image's id. Errors of the Dockerfile are "Dockerfile:line:column: what is wrong".
 async::Task<Result<std::string>> build_image(BuildParts& parts, BuildOptions options);

@@ -28,6 +28,8 @@ struct ApiParts {
   std::string version;       // of the program
   std::string data_dir;
   RunBundle run_bundle;
+  http::TlsClient* tls;      // for ADD of addresses; both may be null
+  http::Resolver* resolver;
 };
 
 class Api final : public http::Handler {

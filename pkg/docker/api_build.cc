@@ -101,7 +101,8 @@ struct Api::Building {
     scope.spawn(relay(std::move(pipe.read)));
     build::BuildParts parts{api.p_.parts.images, api.p_.parts.state, api.p_.parts.pool, api.p_.parts.time, api.p_.parts.rng,
                             [this, output](const std::string& bundle, const std::string& container) { return api.p_.run_bundle(bundle, container, output); },
-                            [this](std::string reference, image::Platform platform) { return pull(std::move(reference), std::move(platform)); }, [this](const build::StepReport& step) { report(step); }};
+                            [this](std::string reference, image::Platform platform) { return pull(std::move(reference), std::move(platform)); }, [this](const build::StepReport& step) { report(step); },
+                            api.p_.tls, api.p_.resolver};
     auto built = co_await build::build_image(parts, options);
     pipe.write.reset();
     if (!built) co_return fail(std::move(built).error());
@@ -158,12 +159,8 @@ Task<Result<>> Api::build(Call& call) {
       if (auto removed = sys::remove_tree(directory); !removed) log::warn("cannot remove a build's context", {{"path", directory}, {"error", removed.error()}});
     }
   } done{*this, building.directory};
-  CO_TRY(co_await p_.parts.pool.run([&]() -> Result<> {
-    for (const std::string& name : sys::list_directory(work_dir))
-      if (name != "cache") TRY(sys::remove_tree(cat(work_dir, "/", name)));
-    TRY(sys::make_directories(work_dir, 0700));
-    return sys::make_directories(building.directory, 0700);
-  }));
+  CO_TRY(co_await build::clear_work(p_.parts.images, p_.parts.pool, work_dir));
+  CO_TRY(co_await p_.parts.pool.run([&] { return sys::make_directories(building.directory, 0700); }));
   CO_TRY(co_await with_body(call.exchange, [&](int fd) {
     return p_.parts.pool.run([fd, &building]() -> Result<> {
       TRY_ASSIGN(sys::Root root, sys::Root::open(building.directory));

@@ -14,7 +14,7 @@ Engine::Engine(EngineParts parts, EngineOptions options)
       networks_({parts.executor, parts.time, parts.pool, parts.rng, parts.state}, options.network),
       volumes_(options.data_dir + "/volumes", parts.time, parts.pool, parts.rng, parts.state),
       containers_(parts_, directories_, networks_, volumes_, events_),
-      api_({parts_, parts.cgroups, containers_, networks_, volumes_, events_, options.version, options.data_dir, options.run_bundle}) {}
+      api_({parts_, parts.cgroups, containers_, networks_, volumes_, events_, options.version, options.data_dir, options.run_bundle, options.tls, options.resolver}) {}
 
 async::Task<Result<>> Engine::open() {
   containers_.on_started = [this](ContainerPtr c) { scope_.spawn(watch_health(parts_, containers_, std::move(c))); };

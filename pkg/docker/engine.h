@@ -28,6 +28,8 @@ struct EngineOptions {
   std::string run_dir;    // <run-dir>: docker/ below it
   std::string version;    // of the program
   RunBundle run_bundle;   // for RUN of builds
+  http::TlsClient* tls = nullptr;      // for ADD of addresses in builds; both may be null, and outlive the engine
+  http::Resolver* resolver = nullptr;
   NetworkOptions network;
 };
 

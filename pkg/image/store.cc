@@ -380,6 +380,7 @@ Task<Result<>> Store::tag(std::string name, std::string text) {
   if (!id) co_return fail(Code::kNotFound, cat("image ", name, ": not found"));
   CO_TRY_ASSIGN(Reference reference, parse_reference(text));
   if (!reference.digest.empty()) co_return fail(Code::kInvalidArgument, "refusing to create a tag with a digest reference");
+  if (auto known = state_.references.find(reference.text()); known != state_.references.end() && known->second == *id) co_return Result<>{};
   CO_TRY(co_await records_.put(kBucket, "ref/" + reference.text(), *id));
   state_.references.insert_or_assign(reference.text(), *id);
   co_return Result<>{};

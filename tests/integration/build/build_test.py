@@ -1,4 +1,6 @@
 """`monopod image build` over Debian's busybox."""
+import hashlib
+import http.server
 import io
 import json
 import os
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 import unittest
 
@@ -274,6 +277,45 @@ COPY a.tar.gz /packed/
         self.assertEqual(out.files["unpacked/in/side"][2:], (5, 0, b"y"))
         self.assertIn("packed/a.tar.gz", out.files)
 
+    def test_files_from_addresses(self):
+        asked = []
+
+        class Files(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def do_GET(self):
+                asked.append(self.path)
+                found = {"/a/file.bin?v=1": b"content", "/archive.tar": archive.getvalue()}.get(self.path)
+                self.send_response(200 if found else 302 if self.path == "/moved" else 404)
+                self.send_header("Content-Length", str(len(found or b"")))
+                if self.path == "/moved":
+                    self.send_header("Location", "/a/file.bin?v=1")
+                self.end_headers()
+                self.wfile.write(found or b"")
+
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            tar.addfile(tarfile.TarInfo("inside"))
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        at = f"http://127.0.0.1:{server.server_port}"
+        out = self.build(f"FROM base:1\nADD {at}/a/file.bin?v=1 {at}/archive.tar /in/\nADD --chmod=644 --chown=7 {at}/moved /moved\n")
+        self.assertEqual(out.files["in/file.bin"][1:], (0o600, 0, 0, b"content"))
+        self.assertEqual(out.files["in/archive.tar"][4], archive.getvalue())  # as it is
+        self.assertEqual(out.files["moved"][1:], (0o644, 7, 7, b"content"))
+        checked = f"FROM base:1\nADD --checksum=sha256:{hashlib.sha256(b'content').hexdigest()} {at}/a/file.bin?v=1 /x\n"
+        self.assertEqual(self.build(checked).text("x"), "content")
+        del asked[:]
+        self.assertEqual(self.build(checked).text("x"), "content")
+        self.assertEqual(asked, [])  # it says itself what it is
+        self.assertIn("its content is sha256:", self.build(checked.replace("=sha256:" + checked.split("sha256:")[1][:64], "=sha256:" + 64 * "0"), ok=False))
+        self.assertIn(f"Dockerfile:2:1: {at}/none: status 404", self.build(f"FROM base:1\nADD {at}/none /x\n", ok=False))
+        self.assertIn("cannot determine a file name", self.build(f"FROM base:1\nADD {at}/a/ /x\n", ok=False))
+        self.assertEqual(self.leftovers(), [])
+
     def test_errors_say_where(self):
         self.write(a="1", hidden="h", **{".dockerignore": "hidden"})
         os.symlink("/etc/shadow", self.context + "/out")
@@ -290,7 +332,11 @@ COPY a.tar.gz /packed/
                 ("FROM base:1 AS a\nCOPY --from=b x y\nFROM base:1 AS b\n", "Dockerfile:2:1: stage \"b\" is defined later"),
                 ("FROM base:1\nENV A=\"${B:?must be set}\"\n", "Dockerfile:2:1: B: must be set"),
                 ("FROM base:1\nUSER nobody\nRUN true\n", "unable to find user nobody"),
-                ("FROM base:1\nADD https://example.org/x /x\n", "Dockerfile:2:1: ADD https://example.org/x: addresses are not supported"),
+                ("FROM base:1\nADD https://example.org/x.git#main /x\n", "Dockerfile:2:1: ADD https://example.org/x.git#main: repositories of git are not supported"),
+                ("FROM base:1\nADD git@example.org:x /x\n", "Dockerfile:2:1: ADD git@example.org:x: repositories of git are not supported"),
+                ("FROM base:1\nADD http://127.0.0.1:1/x /x\n", "Dockerfile:2:1: http://127.0.0.1:1/x: "),
+                ("FROM base:1\nADD --checksum=sha256:1 http://127.0.0.1:1/x /x\n", "Dockerfile:2:1: --checksum=sha256:1: want sha256: and 64 hex digits"),
+                ("FROM base:1\nADD --checksum=sha256:" + 64 * "0" + " a /x\n", "Dockerfile:2:1: --checksum is for one address"),
                 ("FROM 127.0.0.1:1/none:1\n", "Dockerfile:1:1: pull 127.0.0.1:1/none:1")):
             self.assertIn(text, self.build(dockerfile, ok=False), dockerfile)
         self.assertEqual(self.leftovers(), [])
@@ -305,6 +351,22 @@ COPY a.tar.gz /packed/
 
     def test_killed_in_a_step_it_leaves_nothing(self):
         dockerfile = "FROM base:1\nRUN touch /made\nRUN sleep 1000\n"
+        self.kill_in_a_step(dockerfile, os.killpg)
+        self.build(dockerfile.replace("1000", "0"))
+        self.assertEqual([s.endswith(" cached") for s in self.steps], [True, False])
+        self.assertEqual(self.leftovers(), [])
+        # The command alone: the step goes on until the next build.
+        self.kill_in_a_step(dockerfile.replace("1000", "100123"), os.kill)
+        self.build("FROM base:1\nRUN touch /other\n")
+        self.assertEqual(self.leftovers(), [])
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as f:
+                    self.assertNotIn("100123", f.read())
+            except (FileNotFoundError, ProcessLookupError):
+                pass
+
+    def kill_in_a_step(self, dockerfile, kill):
         build = subprocess.Popen([BINARY, "image", "build", "--data-dir", self.folder + "/data", "-f", "-", self.context], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
         build.stdin.write(dockerfile)
         build.stdin.close()
@@ -314,12 +376,9 @@ COPY a.tar.gz /packed/
         deadline = time.monotonic() + DEADLINE_S
         while not os.listdir(self.folder + "/data/content/snapshots") and time.monotonic() < deadline:
             pass
-        os.killpg(build.pid, signal.SIGKILL)
+        kill(build.pid, signal.SIGKILL)
         build.wait()
         build.stderr.close()
-        self.build(dockerfile.replace("1000", "0"))
-        self.assertEqual([s.endswith(" cached") for s in self.steps], [True, False])
-        self.assertEqual(self.leftovers(), [])
 
     def test_buildah_makes_the_same_of_it(self):
         if shutil.which("buildah") is None:

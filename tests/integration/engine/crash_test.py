@@ -38,6 +38,32 @@ def dies_at(point, words):
     engine.stop()
 
 
+def runs(word):
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as f:
+                if word in f.read().split("\0"):
+                    return True
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return False
+
+
+def a_step_of_a_killed_build_ends():
+    engine.start()
+    context, word = engine.dir + "/context", str(10_000_000 + os.getpid())
+    os.makedirs(context)
+    with open(context + "/Dockerfile", "w", encoding="ascii") as f:
+        f.write(f"FROM hello:1\nRUN sleep {word}\n")
+    p = subprocess.Popen([engine.client, "build", context], env=engine.env(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until("the step runs", lambda: runs(word))
+    engine.kill_child()
+    p.wait(timeout=30)
+    until("the step has ended", lambda: not runs(word))
+    until("its files are gone", lambda: not os.listdir(engine.dir + "/data/build") and not os.listdir(engine.dir + "/data/content/snapshots"))
+    engine.stop()
+
+
 offset = [0]
 
 
@@ -55,6 +81,7 @@ def main():
         with open(engine.load_image(), "rb") as f:
             engine.docker("load", stdin=f.read())
         engine.stop()
+        checks.run("build", a_step_of_a_killed_build_ends)
         if not checks.only and "MONOPOD_LONG" not in os.environ:
             names = random.sample(names, 4)
         for point in names:
