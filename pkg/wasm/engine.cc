@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/strings.h"
+#include "wasm/backtrace.h"
 #include "wasm/interpreter/code.h"
 #if defined(__x86_64__) || defined(__aarch64__)
 #include "wasm/jit/jit.h"
@@ -434,7 +435,7 @@ Error Store::error() {
   Trap trap = machine_.trap;
   Code code = trap == Trap::kFuel || trap == Trap::kLimit ? Code::kResourceExhausted : trap == Trap::kInterrupted ? Code::kCancelled : trap == Trap::kExit ? Code::kOutOfRange : Code::kAborted;
   if (trap == Trap::kExit) return Error(code, cat("the guest ended itself with status ", machine_.exit_code));
-  return Error(code, cat("wasm trap: ", machine_.message.empty() ? trap_text(trap) : machine_.message, machine_.backtrace));
+  return Error(code, cat("wasm trap: ", machine_.message.empty() ? trap_text(trap) : machine_.message, format_backtrace(machine_.backtrace)));
 }
 
 Result<std::vector<Value>> Store::call(const FunctionObject& function, std::span<const Value> arguments) {

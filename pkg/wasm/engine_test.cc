@@ -323,7 +323,7 @@ TEST_P(Run, EndlessRecursionIsATrapAndTheStoreGoesOn) {
   Guest guest(Builder().type({}, {}).type({}, {I32}).function(0, {0x10, 0}, "f").function(1, {0x41, 7}, "g").custom("name", names).build());
   for (int i = 0; i < 3; ++i) {
     std::string error = guest.trap("f");
-    EXPECT_TRUE(error.starts_with("wasm trap: call stack exhausted\n  at $deeper (byte 0x")) << error;
+    EXPECT_TRUE(error.starts_with("wasm trap: call stack exhausted\n  #0 $deeper at 0x")) << error;
     EXPECT_LT(error.size(), 6000U);
     EXPECT_EQ(guest.number("g"), 7);
   }
@@ -387,7 +387,7 @@ TEST_P(Run, TheHostMayCallBackAndTrapsPassThroughIt) {
   EXPECT_NE(deep.error().message().find("call stack exhausted"), std::string::npos);
   Result<std::vector<Value>> failed = store.call(*(*instance)->function("bad"), {});
   ASSERT_FALSE(failed);
-  EXPECT_EQ(failed.error().message().substr(0, 62), "wasm trap: the host is out of order\n  at h.broken\n  at functio");
+  EXPECT_EQ(failed.error().message().substr(0, 62), "wasm trap: the host is out of order\n  #0 h.broken\n  #1 functio");
   EXPECT_EQ((*store.call(*self.back, {Value::i32(3)}))[0].as_i32(), 4);
 }
 

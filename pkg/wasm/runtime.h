@@ -98,6 +98,15 @@ struct TrapFrame {
 };
 inline constexpr std::size_t kTrapFramesMax = 10'000;
 
+// The same for people: what repeats, as recursion does, is counted.
+struct BacktraceLine {
+  const ModuleData* module = nullptr;
+  std::uint32_t function = 0, offset = 0;
+  std::uint64_t repeats = 0;
+  const FunctionObject* host = nullptr;  // of the host; else null
+};
+inline constexpr std::size_t kBacktraceLinesMax = 50;
+
 // A store's thread of execution.
 struct Machine {
   std::uint64_t* stack = nullptr;
@@ -113,7 +122,7 @@ struct Machine {
   std::uint64_t* trap_fp = nullptr;
   ExceptionObject* exception = nullptr;
   std::string message;               // of kHost and kLimit
-  std::string backtrace;
+  std::vector<BacktraceLine> backtrace;  // the innermost first; one more than the most where there are others
   std::vector<TrapFrame> trap_frames;  // the innermost first
   std::int32_t exit_code = 0;
   Store* store = nullptr;

@@ -4,10 +4,13 @@
 #include <charconv>
 
 #include "base/strings.h"
+#include "wasm/dwarf/source_map.h"
 #include "wasm/ops.h"
 
 namespace monopod::wasm {
 namespace {
+
+constexpr std::size_t kSourcesShown = 1'000;
 
 std::string quoted(std::string_view text) {
   static constexpr char kHex[] = "0123456789abcdef";
@@ -272,6 +275,7 @@ std::string describe(const Module& module) {
     out += "\n";
   }
   for (const auto& [name, range] : m.custom) out += cat("custom     ", quoted(name), " ", range.to - range.from, " bytes\n");
+  for (const dwarf::SourceUnit& unit : dwarf::SourceMap(dwarf::find_sections(m)).units(kSourcesShown)) out += cat("source     ", quoted(unit.name), " (DWARF ", unit.version, ")\n");
   return out;
 }
 

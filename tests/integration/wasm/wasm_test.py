@@ -105,9 +105,23 @@ class Programs:
         lines = done.stderr.splitlines()
         self.assertEqual(lines[0], "monopod: wasm trap: unreachable")
         recursion = self.run_program("limits", "recurse").stderr.splitlines()
-        self.assertRegex("\n".join(recursion[:4]), r"exhausted\n  at \$recurse .*\n  at \$recurse .*\n  … [0-9]+ times more$")
-        self.assertRegex(lines[1], r"^  at \$inner \(byte 0x[0-9a-f]+\)$")
-        self.assertRegex(lines[2], r"^  at \$outer \(byte 0x[0-9a-f]+\)$")
+        self.assertRegex("\n".join(recursion[:4]), r"exhausted\n  #0 \$recurse .*\n  #1 \$recurse .*\n  … [0-9]+ times more$")
+        self.assertRegex(lines[1], r"^  #0 \$inner at 0x[0-9a-f]+$")
+        self.assertRegex(lines[2], r"^  #1 \$outer at 0x[0-9a-f]+$")
+
+    def test_a_trap_is_told_with_files_and_lines_where_the_module_has_them(self):
+        path = os.path.join(self.folder, "limits-debug.wasm")
+        source = os.path.join(HERE, "programs", "limits.c")
+        subprocess.run([CLANG, "--target=wasm32-wasi", "-O1", "-g", "-mbulk-memory", "-o", path, source], check=True, capture_output=True)
+        lines = self.run_program("limits-debug", "trap").stderr.splitlines()
+        with open(source, encoding="utf-8") as f:
+            text = f.read().splitlines()
+        for line, function in ((lines[1], "inner"), (lines[2], "outer")):
+            at = re.match(r"^  #[01] \$" + function + r" \([^ ]*programs/limits\.c:([0-9]+):[0-9]+\) at 0x[0-9a-f]+$", line)
+            self.assertIsNotNone(at, line)
+            self.assertIn("__builtin_trap" if function == "inner" else "inner(", text[int(at[1]) - 1])
+        inspect = subprocess.run([BINARY, "wasm", "inspect", path], capture_output=True, text=True).stdout
+        self.assertRegex(inspect, r'source     "[^ ]*programs/limits\.c" \(DWARF [45]\)')
 
     def test_tools(self):
         path = os.path.join(self.folder, "streams.wasm")
