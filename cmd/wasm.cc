@@ -111,6 +111,7 @@ void add_wasm(CLI::App& parent, Invocation& invocation) {
   run_app->add_option("--cache-dir", options->cache_directory, "Keep compiled code here; without it, that of modules from 256 KiB on is kept in the user's cache");
   run_app->add_flag("--no-cache", options->no_cache, "Neither use nor keep compiled code");
   run_app->add_option("--coredump", options->coredump, "Where a trap leaves its stack, memory and globals (tool-conventions' Coredump.md)");
+  run_app->add_option("--profile", options->profile, "Tell perf(1) of compiled code: perfmap writes names to /tmp/perf-PID.map, jitdump names, code and lines to ./jit-PID.dump")->check(CLI::IsMember({"perfmap", "jitdump"}));
   run_app->add_flag("--sandbox", options->sandbox, "In a process of its own without files, network, privileges or system calls that were not granted: for what is not trusted");
   run_app->add_option("--sandboxed", options->sandboxed, "")->group("");
   run_app->add_option("--cpu-quota", options->cpu_quota, "Share of a processor, such as 50%");
@@ -121,6 +122,7 @@ void add_wasm(CLI::App& parent, Invocation& invocation) {
     if (arguments.empty()) throw CLI::RequiredError("FILE");
     if (arguments[0].starts_with("-")) throw CLI::ExtrasError({arguments[0]});
     if (options->sandbox && !options->coredump.empty()) throw CLI::ExcludesError("--sandbox", "--coredump");
+    if (options->sandbox && !options->profile.empty()) throw CLI::ExcludesError("--sandbox", "--profile");
     options->command_line = invocation.argv;
     invocation.run = [options, arguments] { return run_wasm(*options, arguments); };
   });

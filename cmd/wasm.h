@@ -17,7 +17,7 @@ inline constexpr int kTrapExit = 134;  // as a native program that aborts: 128 +
 
 struct WasmRunOptions {
   std::vector<std::string> directories, environment, listen, connect;
-  std::string memory_max, timeout, invoke, cache_directory, cpu_quota, coredump;
+  std::string memory_max, timeout, invoke, cache_directory, cpu_quota, coredump, profile;
   bool no_cache = false;
   bool sandbox = false;
   int sandboxed = -1;                     // hidden: this is the child; so many listeners are open from descriptor 3 on

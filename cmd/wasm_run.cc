@@ -18,6 +18,7 @@
 #include "sys/files.h"
 #include "wasm.h"
 #include "wasm/coredump.h"
+#include "wasm/profile/perf.h"
 #include "wasm/sandbox.h"
 #include "wasm/wasi/wasi.h"
 #include "wasm_quota.h"
@@ -205,6 +206,9 @@ Result<int> run_guest(const WasmRunOptions& options, const std::vector<std::stri
   }
   wasm::EngineOptions engine_options{.fuel = options.fuel > 0, .engine = engine_kind(options.engine)};
   TRY(use_code_store(options, arguments[0], engine_options));
+  if (!options.profile.empty()) {
+    TRY_ASSIGN(engine_options.code_listener, options.profile == "perfmap" ? wasm::make_perf_map(wasm::perf_map_path()) : wasm::make_jit_dump("."));
+  }
   wasm::Engine engine(engine_options);
   TRY_ASSIGN(std::shared_ptr<const wasm::Module> module, load_wasm_module(engine, arguments[0]));
   std::optional<CodeKeeper> keeper;

@@ -46,7 +46,8 @@ Engine::Engine(EngineOptions options) : options_(options), registry_(std::make_s
   if (options_.engine == EngineKind::kAuto && options_.background) worker_ = jit::make_worker();
 }
 static std::unique_ptr<Tier> make_tier(const ModuleData& module, CodeCache& code, const EngineOptions& options, std::shared_ptr<Worker> worker) {
-  return jit::make_tier(module, code, {.fuel = options.fuel, .at_first_call = options.engine != EngineKind::kAuto, .optimise = options.engine == EngineKind::kJit}, std::move(worker));
+  return jit::make_tier(module, code, {.fuel = options.fuel, .at_first_call = options.engine != EngineKind::kAuto, .optimise = options.engine == EngineKind::kJit, .listener = options.code_listener},
+                        std::move(worker));
 }
 #else
 std::string_view jit_unavailable() { return "compiled code is for x86-64 and arm64 only"; }

@@ -33,6 +33,7 @@
 #include "wasm/code_store.h"
 #include "wasm/limits.h"
 #include "wasm/pool.h"
+#include "wasm/profile/code_listener.h"
 #include "wasm/runtime.h"
 
 namespace monopod::wasm {
@@ -54,6 +55,7 @@ struct EngineOptions {
   // Where compiled code is looked for, and what is smaller is not; null: nowhere. Module::keep_code() adds to it.
   std::shared_ptr<const CodeStore> code_store;
   std::size_t stored_module_bytes_min = 0;
+  std::shared_ptr<CodeListener> code_listener;  // told of machine code as it comes to be; null: nobody
 };
 // Why kJit would be refused on this machine: "compiled code is for x86-64 and arm64 only"; empty where it is not.
 std::string_view jit_unavailable();

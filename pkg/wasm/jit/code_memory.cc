@@ -29,7 +29,21 @@ std::uint8_t* map(int fd, std::size_t bytes, int protection) {
 
 }  // namespace
 
-std::unique_ptr<CodeMemory> CodeMemory::make() {
+std::unique_ptr<CodeMemory> CodeMemory::make_nameless() {
+  std::unique_ptr<CodeMemory> out(new CodeMemory);
+  out->bytes_ = kMachineCodeBytesMax;
+  out->nameless_ = true;
+  void* at = ::mmap(nullptr, out->bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at == MAP_FAILED) return nullptr;
+  out->write_ = static_cast<std::uint8_t*>(at);
+  void* again = ::mremap(at, 0, out->bytes_, MREMAP_MAYMOVE);  // of size 0: a second mapping of the same pages
+  if (again == MAP_FAILED) return nullptr;
+  out->run_ = static_cast<std::uint8_t*>(again);
+  return ::mprotect(again, out->bytes_, PROT_READ | PROT_EXEC) == 0 ? std::move(out) : nullptr;
+}
+
+std::unique_ptr<CodeMemory> CodeMemory::make(Options options) {
+  if (options.nameless) return make_nameless();
   sys::Fd fd = make_file();
   if (!fd) return nullptr;
   for (std::size_t bytes : {kMachineCodeBytesMax, kLessBytes}) {  // the second where addresses are scarce
@@ -59,7 +73,7 @@ bool CodeMemory::adopt(std::span<const std::uint8_t> code, int fd, std::uint64_t
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   std::size_t whole = (code.size() + page - 1) / page * page;
   if (used_ != 0 || whole > bytes_) return false;
-  if (::mmap(run_, code.size(), PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd, static_cast<off_t>(offset)) == MAP_FAILED) std::memcpy(write_, code.data(), code.size());
+  if (nameless_ || ::mmap(run_, code.size(), PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd, static_cast<off_t>(offset)) == MAP_FAILED) std::memcpy(write_, code.data(), code.size());
   used_ = whole;
   publish();
   return true;

@@ -10,7 +10,12 @@ namespace monopod::wasm::jit {
 class CodeMemory {
  public:
   // Null where the kernel does not give executable memory (or no addresses).
-  static std::unique_ptr<CodeMemory> make();
+  // nameless: in no file, so that perf takes names from its map; code is then copied where it would be mapped.
+  struct Options {
+    bool nameless = false;
+  };
+  static std::unique_ptr<CodeMemory> make(Options options);
+  static std::unique_ptr<CodeMemory> make() { return make({}); }
   ~CodeMemory();
   CodeMemory(const CodeMemory&) = delete;
   CodeMemory& operator=(const CodeMemory&) = delete;
@@ -34,11 +39,13 @@ class CodeMemory {
 
  private:
   CodeMemory() = default;
+  static std::unique_ptr<CodeMemory> make_nameless();
   std::uint8_t* run_ = nullptr;
   std::uint8_t* write_ = nullptr;
   std::size_t bytes_ = 0;
   std::size_t used_ = 0;
   std::size_t published_ = 0;
+  bool nameless_ = false;
 };
 
 }  // namespace monopod::wasm::jit

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string_view>
 
+#include "wasm/profile/code_listener.h"
 #include "wasm/runtime.h"
 
 namespace monopod::wasm {
@@ -22,6 +23,7 @@ struct Options {
   bool fuel = false;
   bool at_first_call = false;  // compile each function when it is first called; else when it is warm
   bool optimise = false;       // by the optimising compiler where a body is small enough; else all by the baseline compiler
+  std::shared_ptr<CodeListener> listener;  // told of what can run; null: nobody
 };
 
 std::string_view missing_features();  // why nothing can be compiled for this processor; empty where it can

@@ -60,6 +60,7 @@ std::unique_ptr<Compilation> attempt(NativeCode& native, const Job& job, Compile
 std::unique_ptr<Compilation> compile_function(NativeCode& native, const Job& job, CompiledFunction& out) {
   const Function& f = native.module.functions[job.function];
   if (native.optimise && f.body.to - f.body.from <= kCompiledBodyBytesMax) {
+    out.optimised = true;
     if (std::unique_ptr<Compilation> made = attempt(native, job, out, make_optimising_compiler)) return made;
     out = {.function = job.function};
   }

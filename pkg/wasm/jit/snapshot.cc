@@ -140,6 +140,7 @@ bool NativeCode::adopt(std::span<const std::uint8_t> bytes, int fd, std::uint64_
   }
   by_slots_ = reinterpret_cast<Enter>(address(s.head.by_slots));
   adopted_ = s;
+  tell_adopted();
   return true;
 }
 

@@ -38,6 +38,7 @@ NativeCode::NativeCode(const ModuleData& data, const Options& options, bool for_
       fuel(options.fuel),
       guarded(for_guarded),
       optimise(!target::kBaseline || (options.optimise && !options.fuel)),
+      listener(options.listener),
       natives_(std::make_unique<std::atomic<const void*>[]>(data.functions.size())),
       enters_(std::make_unique<std::atomic<Enter>[]>(data.functions.size())),
       states_(std::make_unique<std::atomic<State>[]>(data.functions.size())),
@@ -57,7 +58,7 @@ bool NativeCode::begin() {
 }
 
 bool NativeCode::make_memory() {
-  memory_ = CodeMemory::make();
+  memory_ = CodeMemory::make({.nameless = listener != nullptr});
   if (memory_ != nullptr && !add_code(memory_->from(), memory_->to(), *this)) memory_.reset();
   if (memory_ == nullptr) return false;
   // Room for the stubs of every type and function: where code has no place it is interpreted, but stubs are always found.
@@ -88,6 +89,7 @@ const std::uint8_t* NativeCode::emit(F body) {
   CodeMemory::Room room = memory_->take(code.codeSize());
   if (room.run == nullptr || code.flatten() != 0 || code.resolveUnresolvedLinks() != 0 || code.relocateToBase(reinterpret_cast<std::uintptr_t>(room.run)) != 0) return nullptr;
   code.copyFlattenedData(room.write, code.codeSize());
+  if (listener != nullptr) listener->on_code({.module = &module, .code = {room.run, code.codeSize()}});
   return room.run;
 }
 
@@ -153,6 +155,7 @@ void NativeCode::compile(const Job& job) {
   made.near_calls = {};
   made.from = reinterpret_cast<std::uintptr_t>(room.run);
   made.to = made.from + bytes;
+  tell(made, job.loop != Job::kEntry ? "loop" : made.optimised ? "jit" : "baseline");
   by_address_.emplace(made.from, std::move(made));
   if (job.loop != Job::kEntry) {
     memory_->publish();

@@ -61,6 +61,7 @@ class NativeCode : public CodeOwner {
   const ModuleData& module;
   const bool fuel, guarded;
   const bool optimise;
+  const std::shared_ptr<CodeListener> listener;  // told of what can run; null: nobody
 
  private:
   // Of a function that was compiled here, or of one that was adopted.
@@ -77,6 +78,8 @@ class NativeCode : public CodeOwner {
   template <typename F>
   const std::uint8_t* emit(F body);
   const std::uint8_t* jump_stub(std::uint32_t function, const void* to);
+  void tell(const CompiledFunction& made, std::string_view tier) const;
+  void tell_adopted() const;
 
   mutable std::mutex mutex_;
   std::unique_ptr<CodeMemory> memory_;

@@ -245,6 +245,52 @@ class Cache(unittest.TestCase):
         self.assertIn("others may write to it", self.monopod("run", "--cache-dir", self.cache, module).stderr)
 
 
+class Profiles(unittest.TestCase):
+    def setUp(self):
+        for tool in ("perf",) if CLANG and HAVE_LIBC else ("clang-19 with wasi-libc",):
+            if not shutil.which(tool):
+                self.skipTest(f"needs {tool}")
+        self.folder = tempfile.mkdtemp(prefix="wasm-perf-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        compile_all(self.folder)
+        allowed = self.perf("record", "-q", "-e", "cpu-clock", "-o", "try.data", "true")
+        if allowed.returncode != 0:
+            self.skipTest(f"perf may not record here: {allowed.stderr.strip()}")
+
+    def perf(self, *arguments):
+        return subprocess.run(["perf", *arguments], cwd=self.folder, capture_output=True, text=True, timeout=120)
+
+    def record(self, *options):
+        done = self.perf("record", "-q", "-k", "mono", "-e", "cpu-clock", "-o", "perf.data", BINARY, "wasm", "run", *options, "hot.wasm")
+        self.assertEqual((done.returncode, done.stdout), (0, "3524578\n"), done.stderr)
+
+    def hottest(self, data):
+        report = self.perf("report", "-i", data, "--stdio", "--sort", "symbol").stdout
+        line = next(line for line in report.splitlines() if "%" in line and not line.startswith("#"))
+        return float(line.split("%")[0]), line
+
+    def test_perf_names_compiled_functions_also_from_the_cache(self):
+        cache = os.path.join(self.folder, "cache")
+        for tier in ("jit", "cached"):
+            self.record("--engine", "jit", "--profile=perfmap", "--cache-dir", cache)
+            share, line = self.hottest("perf.data")
+            self.assertIn(f"$fib [wasm {tier}]", line)
+            self.assertGreater(share, 50)
+            for name in (n for n in os.listdir("/tmp") if re.fullmatch(r"perf-[0-9]+\.map", n)):
+                path = os.path.join("/tmp", name)
+                with open(path, encoding="utf-8") as f:
+                    if "$fib [wasm" in f.read():
+                        os.unlink(path)
+
+    def test_a_jitdump_gives_perf_names_and_code(self):
+        self.record("--engine", "jit", "--profile=jitdump")
+        injected = self.perf("inject", "--jit", "-i", "perf.data", "-o", "jit.data")
+        self.assertEqual(injected.returncode, 0, injected.stderr)
+        share, line = self.hottest("jit.data")
+        self.assertIn("$fib [wasm jit]", line)
+        self.assertGreater(share, 50)
+
+
 class Modules(unittest.TestCase):
     def check(self, content, *arguments, code, text, command="run"):
         with tempfile.NamedTemporaryFile(suffix=".wasm") as f:
