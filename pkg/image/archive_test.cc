@@ -142,13 +142,22 @@ TEST(Archive, BombsStopAtTheCaps) {
   other.expect_empty();
 }
 
-TEST(Archive, EveryTruncationIsAnError) {
+// Padding and what no image needs may be missing: a tar may end behind any file.
+TEST(Archive, EveryTruncationThatTakesAnythingIsAnError) {
   const std::string tar = sample().tar();
-  Imported world;
+  const std::string whole = Imported().bytes(tar)->at(0).manifest_digest;
+  std::size_t refused = 0;
   for (std::size_t n = 0; n + 1024 < tar.size(); n += 509) {
-    EXPECT_FALSE(world.bytes(std::string_view(tar).substr(0, n))) << n;
+    Imported world;
+    auto cut = world.bytes(std::string_view(tar).substr(0, n));
+    if (cut) {
+      EXPECT_EQ(cut->at(0).manifest_digest, whole) << n;
+      continue;
+    }
     world.expect_empty();
+    ++refused;
   }
+  EXPECT_GT(refused, 8U);
 }
 
 TEST(Archive, DamageNeverCrashes) {

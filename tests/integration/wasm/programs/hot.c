@@ -7,6 +7,6 @@ __attribute__((noinline)) static int fib(int n) {
 }
 
 int main(void) {
-  printf("%d\n", fib(33));
+  printf("%d\n", fib(40));
   return 0;
 }
