@@ -105,6 +105,7 @@ void add_wasm(CLI::App& parent, Invocation& invocation) {
   run_app->add_option("--engine", options->engine, "auto: interpret, compile what runs often; baseline: compile functions when called first; jit: small ones with care; interpreter")->check(CLI::IsMember({"auto", "interpreter", "baseline", "jit"}))->capture_default_str();
   run_app->add_option("--memory-max", options->memory_max, "Most bytes of one linear memory, such as 64Mi");
   run_app->add_option("--fuel", options->fuel, "Most instructions; a run is then the same everywhere")->check(CLI::PositiveNumber);
+  run_app->add_flag("--deterministic", options->deterministic, "The same at every run, engine and processor: one NaN, clocks that only the guest moves, random numbers from a seed");
   run_app->add_option("--timeout", options->timeout, "Longest run, such as 5s");
   run_app->add_option("--stack-kib", options->stack_kib, "Size of the guest's call stack")->check(CLI::Range(64, 1 << 20))->capture_default_str();
   run_app->add_option("--invoke", options->invoke, "Call this export with the arguments as numbers, and print what it gives");

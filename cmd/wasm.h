@@ -22,6 +22,7 @@ struct WasmRunOptions {
   bool sandbox = false;
   int sandboxed = -1;                     // hidden: this is the child; so many listeners are open from descriptor 3 on
   std::vector<std::string> command_line;  // the whole
+  bool deterministic = false;             // one NaN, virtual clocks, seeded random numbers
   std::string engine = "auto";
   std::int64_t fuel = 0;
   std::uint64_t stack_kib = wasm::kStackBytesDefault >> 10;

@@ -189,7 +189,7 @@ Result<int> run_guest(const WasmRunOptions& options, const std::vector<std::stri
     TRY_ASSIGN(limits.memory_bytes_max, parse_byte_count(options.memory_max));
   }
   if (options.fuel > 0) limits.fuel = options.fuel;
-  wasm::WasiOptions grants{.arguments = arguments};
+  wasm::WasiOptions grants{.arguments = arguments, .deterministic = options.deterministic};
   for (const std::string& pair : options.environment) {
     const char* own = pair.find('=') == std::string::npos ? std::getenv(pair.c_str()) : nullptr;
     if (pair.find('=') != std::string::npos) grants.environment.push_back(pair);
@@ -204,7 +204,7 @@ Result<int> run_guest(const WasmRunOptions& options, const std::vector<std::stri
     TRY_ASSIGN(wasm::WasiEndpoint endpoint, parse_endpoint(to));
     grants.connect.push_back(std::move(endpoint));
   }
-  wasm::EngineOptions engine_options{.fuel = options.fuel > 0, .engine = engine_kind(options.engine)};
+  wasm::EngineOptions engine_options{.fuel = options.fuel > 0, .deterministic = options.deterministic, .engine = engine_kind(options.engine)};
   TRY(use_code_store(options, arguments[0], engine_options));
   if (!options.profile.empty()) {
     TRY_ASSIGN(engine_options.code_listener, options.profile == "perfmap" ? wasm::make_perf_map(wasm::perf_map_path()) : wasm::make_jit_dump("."));

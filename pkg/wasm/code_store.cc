@@ -110,11 +110,10 @@ Result<std::string> make_key(const std::string& directory) {
 
 }  // namespace
 
-CodeKey code_key(const ModuleData& module, bool fuel, bool optimised) {
+CodeKey code_key(const ModuleData& module, const CodeVariant& variant) {
   std::string text = pki::sha256(as_text(module.bytes));
   text += as_text(this_build());
-  text += fuel ? 'f' : '-';
-  text += optimised ? 'o' : '-';
+  for (bool is : {variant.fuel, variant.optimised, variant.deterministic, variant.interruptible}) text += is ? '+' : '-';
   text.append(reinterpret_cast<const char*>(module.types.data()), module.types.size() * sizeof module.types[0]);
   return as_key(pki::sha256(text));
 }

@@ -27,8 +27,12 @@ inline constexpr std::uint64_t kCodeFileBytesMax = std::uint64_t{256} << 20;
 inline constexpr std::size_t kCachedModuleBytesMin = 256 << 10;  // smaller ones are compiled in less time than is worth a file, unless it is asked for
 
 using CodeKey = std::array<std::uint8_t, 32>;
-// Of a module's bytes and the numbers of its types, this build, this processor, whether code counts fuel, and which compiler made it.
-CodeKey code_key(const ModuleData& module, bool fuel, bool optimised);
+// What else code of a module depends on.
+struct CodeVariant {
+  bool fuel = false, optimised = false, deterministic = false, interruptible = true;
+};
+// Of a module's bytes and the numbers of its types, this build and this processor.
+CodeKey code_key(const ModuleData& module, const CodeVariant& variant);
 
 // A file that was authenticated, mapped.
 class MappedCode {

@@ -46,8 +46,9 @@ Engine::Engine(EngineOptions options) : options_(options), registry_(std::make_s
   if (options_.engine == EngineKind::kAuto && options_.background) worker_ = jit::make_worker();
 }
 static std::unique_ptr<Tier> make_tier(const ModuleData& module, CodeCache& code, const EngineOptions& options, std::shared_ptr<Worker> worker) {
-  return jit::make_tier(module, code, {.fuel = options.fuel, .at_first_call = options.engine != EngineKind::kAuto, .optimise = options.engine == EngineKind::kJit, .listener = options.code_listener},
-                        std::move(worker));
+  jit::Options out{.fuel = options.fuel, .at_first_call = options.engine != EngineKind::kAuto, .deterministic = options.deterministic, .interruptible = options.interruptible, .optimise = options.engine == EngineKind::kJit};
+  out.listener = options.code_listener;
+  return jit::make_tier(module, code, std::move(out), std::move(worker));
 }
 #else
 std::string_view jit_unavailable() { return "compiled code is for x86-64 and arm64 only"; }
@@ -65,12 +66,12 @@ Result<std::shared_ptr<const Module>> Module::load(const Engine& engine, std::ve
   if (compiles_at_first_call(options.engine) && !jit_unavailable().empty()) return fail(Code::kUnimplemented, cat("wasm engine jit: ", jit_unavailable()));
   std::shared_ptr<Module> out(new Module);
   TRY_ASSIGN(out->data_, decode_module(engine.registry(), std::move(bytes), options.level));
-  out->code_ = std::make_unique<CodeCache>(*out->data_, CodeOptions{.fuel = options.fuel, .counted = options.engine == EngineKind::kAuto, .diverted = compiles_at_first_call(options.engine)});
+  out->code_ = std::make_unique<CodeCache>(*out->data_, CodeOptions{.fuel = options.fuel, .deterministic = options.deterministic, .counted = options.engine == EngineKind::kAuto, .diverted = compiles_at_first_call(options.engine)});
   out->warm_ = options.warm;
   if (options.engine != EngineKind::kInterpreter) out->tier_ = make_tier(*out->data_, *out->code_, options, engine.worker_);
   if (out->tier_ != nullptr && options.code_store != nullptr && out->data_->bytes.size() >= options.stored_module_bytes_min) {
     out->store_ = options.code_store;
-    out->code_key_ = code_key(*out->data_, options.fuel, options.engine == EngineKind::kJit);
+    out->code_key_ = code_key(*out->data_, {.fuel = options.fuel, .optimised = options.engine == EngineKind::kJit, .deterministic = options.deterministic, .interruptible = options.interruptible});
     // What is not there, or not to be trusted, is compiled.
     Result<std::shared_ptr<const MappedCode>> found = out->store_->find(out->code_key_);
     if (found && out->tier_->adopt((*found)->snapshot(), (*found)->fd(), MappedCode::offset())) out->mapped_ = std::move(*found);

@@ -48,6 +48,10 @@ enum class EngineKind : std::uint8_t {
 struct EngineOptions {
   Level level = Level::kCurrent;
   bool fuel = false;  // code counts what it executes; needed for StoreOptions::fuel, costs about a tenth
+  // One NaN for each type (the specification's deterministic profile): results depend on neither processor nor engine. Costs float operations a comparison.
+  bool deterministic = false;
+  // Loops of compiled code see Store::interrupt(). False: it waits for the next call, or for fuel; for guests that are known.
+  bool interruptible = true;
   EngineKind engine = EngineKind::kAuto;
   // kAuto: compiles on a thread of its own; else where the heat was noticed. And what is warm: so many rounds of a loop, or a tenth of them in calls.
   bool background = true;

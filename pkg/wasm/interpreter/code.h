@@ -33,6 +33,7 @@ struct RegisterCode {
 
 struct CodeOptions {
   bool fuel = false;
+  bool deterministic = false;  // one NaN for each type (wasm/determinism.h)
   bool counted = false;   // calls and loops heat their function up, for a tier
   bool diverted = false;  // every call asks the tier first
 };

@@ -58,6 +58,8 @@ enum Pair : std::uint8_t { kSS, kSI, kLS, kSL, kLI, kPairs };
 const Handler* binary_handlers(std::uint8_t op);  // null: no such row; [kPairs * 2]: a = to, b = left, i = right (slot or immediate)
 // [kPairs * 2 * 2]: [pair][branches when false][backwards]; a = left, b = right (slot or 16-bit immediate), i = offset
 const Handler* branch_handlers(std::uint8_t op);
+// Beside instructions, behind their numbers: the one NaN of a type for every other.
+enum : std::uint16_t { kCanonicalFloat = 0x1f0, kCanonicalDouble, kCanonicalF32x4, kCanonicalF64x2 };
 const Handler* unary_handlers(std::uint16_t op);  // [source kSlot, kLast][register alone]: a = to, b = from
 const Handler* load_handlers(std::uint8_t op);    // [slot, last, raw, sum of two slots][register alone]: a = to, b = address, i = offset (sum: c, d = 16-bit offset)
 const Handler* store_handlers(std::uint8_t op);   // [address slot or last or raw or sum][value slot, immediate, last]: a = value, b = address, i = offset

@@ -110,6 +110,7 @@ MONOPOD_UN(Floor, , round_with<T>(x, [](T y) { return std::floor(y); }))
 MONOPOD_UN(Trunc, , round_with<T>(x, [](T y) { return std::trunc(y); }))
 MONOPOD_UN(Nearest, , nearest(x))
 MONOPOD_UN(Sqrt, , std::sqrt(x))
+MONOPOD_UN(Canonical, , x == x ? x : std::numeric_limits<T>::quiet_NaN())
 
 template <typename From, typename To>
 struct Convert {

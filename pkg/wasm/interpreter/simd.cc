@@ -217,6 +217,7 @@ UNARY_OP(Neg, -x)
 UNARY_LANES(IntAbs, static_cast<T>(x < 0 ? Bits<T>{0} - static_cast<Bits<T>>(x) : static_cast<Bits<T>>(x)))
 UNARY_LANES(FloatAbs, std::fabs(x))
 UNARY_LANES(Sqrt, std::sqrt(x))
+UNARY_LANES(Canonical, x == x ? x : std::numeric_limits<T>::quiet_NaN())
 UNARY_LANES(Ceil, numeric::round_with<T>(x, [](T v) { return std::ceil(v); }))
 UNARY_LANES(Floor, numeric::round_with<T>(x, [](T v) { return std::floor(v); }))
 UNARY_LANES(Trunc, numeric::round_with<T>(x, [](T v) { return std::trunc(v); }))
@@ -411,6 +412,8 @@ Handler simd_handler(std::uint32_t op, bool raw_address) {
   if (Handler memory = raw_address ? memory_handler<true>(op) : memory_handler<false>(op); memory != nullptr) return memory;
   switch (op) {
     case kI8x16Shuffle: return shuffle;
+    case kCanonicalF32x4: return unary<Canonical<float>>;
+    case kCanonicalF64x2: return unary<Canonical<double>>;
     case 14: case 256: return binary<Swizzle>;
     case 15: return splat<u8>;
     case 16: return splat<u16>;

@@ -41,6 +41,7 @@ Translator::Translator(const ModuleData& module, std::uint32_t function, CodeOpt
     : module_(module),
       type_(*module.function_types[function]),
       fuel_(options.fuel),
+      deterministic_(options.deterministic),
       counted_(options.counted),
       reader_(module.bytes.data(), module.bytes.data() + module.functions[function].body.from, module.bytes.data() + module.functions[function].body.to),
       code_(std::make_unique<RegisterCode>()) {
@@ -338,11 +339,27 @@ void Translator::simd(u32 code, const Op& op) {
   }
 }
 
+void Translator::canonicalise(NanShape shape) {
+  Entry e = pop();
+  u16 from = in_slot(e), to = narrow(top_);
+  if (shape == NanShape::kF32x4 || shape == NanShape::kF64x2) {
+    emit(simd_handler(shape == NanShape::kF32x4 ? kCanonicalF32x4 : kCanonicalF64x2, false), to, from);
+    push(kV128);
+    return produced(to, kV128, nullptr);
+  }
+  const Handler* row = unary_handlers(shape == NanShape::kF32 ? kCanonicalFloat : kCanonicalDouble);
+  bool last = take_last(e);
+  emit(row[last ? 2 : 0], to, from);
+  push(e.type);
+  produced(to, e.type, row[last ? 3 : 1]);
+}
+
 void Translator::simple(u32 code, const Op& op) {
   if (is_memory(op.immediates)) return memory_access(code, op);
-  if (code >= kPrefixSimd) return simd(code, op);
-  if (op.operand_count == 2) return binary(static_cast<std::uint8_t>(code), op);
-  unary(code, op);
+  if (code >= kPrefixSimd) simd(code, op);
+  else if (op.operand_count == 2) binary(static_cast<std::uint8_t>(code), op);
+  else unary(code, op);
+  if (NanShape shape = deterministic_ ? nan_shape(code) : NanShape::kNone; shape != NanShape::kNone) canonicalise(shape);
 }
 
 void Translator::select(ValType type) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "wasm/determinism.h"
 #include "wasm/interpreter/code.h"
 #include "wasm/ops.h"
 
@@ -83,6 +84,7 @@ class Translator {
   void simple(std::uint32_t code, const Op& op);
   void binary(std::uint8_t code, const Op& op);
   void unary(std::uint32_t code, const Op& op);
+  void canonicalise(NanShape shape);
   void memory_access(std::uint32_t code, const Op& op);
   void simd(std::uint32_t code, const Op& op);
   void select(ValType type);
@@ -110,6 +112,7 @@ class Translator {
   const ModuleData& module_;
   const FuncType& type_;
   const bool fuel_;
+  const bool deterministic_;
   const bool counted_;
   Reader reader_;
   std::unique_ptr<RegisterCode> code_;

@@ -49,10 +49,7 @@ void FunctionCompiler::begin_block(std::uint8_t opcode) {
     cc_.align(AlignMode::kCode, target::kLoopAlignment);
     cc_.bind(block.start);
     ++loop_depth_;
-    Gp epoch = make_int();
-    load_word(epoch, at(vm_, offsetof(Vm, epoch)));
-    place(Trap::kInterrupted);
-    read(epoch);
+    check_interruption();
     charge();
   }
   blocks_.push_back(std::move(block));

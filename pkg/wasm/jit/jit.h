@@ -22,6 +22,8 @@ namespace monopod::wasm::jit {
 struct Options {
   bool fuel = false;
   bool at_first_call = false;  // compile each function when it is first called; else when it is warm
+  bool deterministic = false;  // one NaN for each type
+  bool interruptible = true;   // loops look whether the machine was interrupted
   bool optimise = false;       // by the optimising compiler where a body is small enough; else all by the baseline compiler
   std::shared_ptr<CodeListener> listener;  // told of what can run; null: nobody
 };

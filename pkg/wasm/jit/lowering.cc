@@ -205,13 +205,18 @@ Label Lowering::trap_label(Trap trap) {
 // ---- instructions
 
 void Lowering::simple(u32 code, const Op& op) {
-  if (code >= kPrefixSimd) {
-    if (!vector(code, op)) unsupported();
-  } else if (is_memory(op.immediates)) {
-    if (!memory_access(code, op)) unsupported();
-  } else if (!scalar(code)) {
-    unsupported();
-  }
+  bool done = code >= kPrefixSimd ? vector(code, op) : is_memory(op.immediates) ? memory_access(code, op) : scalar(code);
+  if (!done) return unsupported();
+  if (NanShape shape = native_.deterministic ? nan_shape(code) : NanShape::kNone; shape != NanShape::kNone) canonicalise(shape);
+}
+
+// A load that faults once somebody has interrupted.
+void Lowering::check_interruption() {
+  if (!native_.interruptible) return;
+  Gp epoch = make_int();
+  load_word(epoch, at(vm_, offsetof(Vm, epoch)));
+  place(Trap::kInterrupted);
+  read(epoch);
 }
 
 void Lowering::step() {

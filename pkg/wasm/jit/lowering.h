@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "wasm/determinism.h"
 #include "wasm/jit/target.h"
 #include "wasm/jit/tier.h"
 #include "wasm/ops.h"
@@ -122,6 +123,7 @@ class Lowering {
   virtual void foresee_call(const FuncType&, bool /*imported*/) {}
   void step();
   void simple(u32 code, const Op& op);
+  void check_interruption();
   void push_condition(Condition c);
   asmjit::Label trap_label(Trap trap);  // a jump there traps as the current instruction
   void emit_trap_sites();
@@ -176,6 +178,7 @@ class Lowering {
   bool vector_access(u32 code, const Op& op);
 
   // scalar.cc
+  void canonicalise(NanShape shape);  // of the operand on top, which has a register of its own
   void compare(u32 code, bool wide);
   void compare_float(u32 code, bool is_double);
   void alu(asmjit::InstId id, ValType type, bool commutative);

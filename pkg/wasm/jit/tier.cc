@@ -37,6 +37,8 @@ NativeCode::NativeCode(const ModuleData& data, const Options& options, bool for_
     : module(data),
       fuel(options.fuel),
       guarded(for_guarded),
+      deterministic(options.deterministic),
+      interruptible(options.interruptible),
       optimise(!target::kBaseline || (options.optimise && !options.fuel)),
       listener(options.listener),
       natives_(std::make_unique<std::atomic<const void*>[]>(data.functions.size())),

@@ -60,7 +60,7 @@ class NativeCode : public CodeOwner {
 
   const ModuleData& module;
   const bool fuel, guarded;
-  const bool optimise;
+  const bool deterministic, interruptible, optimise;
   const std::shared_ptr<CodeListener> listener;  // told of what can run; null: nobody
 
  private:

@@ -14,12 +14,6 @@ using namespace wasi;
 
 constexpr u32 kSubscriptionBytes = 48, kEventBytes = 32;
 
-u64 now(clockid_t clock) {
-  timespec t{};
-  ::clock_gettime(clock, &t);
-  return static_cast<u64>(t.tv_sec) * 1'000'000'000 + static_cast<u64>(t.tv_nsec);
-}
-
 u32 poll_oneoff(Wasi& w, Caller& caller, u32 in, u32 out, u32 count, u32 events_at) {
   MONOPOD_WASI_MEMORY(caller);
   if (count == 0 || count > kWasiSubscriptionsMax) return kInvalid;
@@ -48,7 +42,7 @@ u32 poll_oneoff(Wasi& w, Caller& caller, u32 in, u32 out, u32 count, u32 events_
       u64 timeout = memory.read<u64>(at + 24);
       if (id > 1) s.error = id > 3 ? u16{kInvalid} : u16{kNotSupported};
       s.clock = id == 0 ? CLOCK_REALTIME : CLOCK_MONOTONIC;
-      u64 t = now(s.clock);
+      u64 t = w.now_ns(s.clock);
       s.due = (memory.read<u16>(at + 40) & 1) != 0 ? timeout : timeout > ~u64{0} - t ? ~u64{0} : t + timeout;
     } else if (s.tag <= 2) {
       u16 error = kSuccess;
@@ -67,18 +61,20 @@ u32 poll_oneoff(Wasi& w, Caller& caller, u32 in, u32 out, u32 count, u32 events_
     i64 wait_ns = -1;
     for (Subscription& s : list) {
       if (s.tag != 0 || s.error != kSuccess) continue;
-      u64 t = now(s.clock);
+      u64 t = w.now_ns(s.clock);
       s.ready = t >= s.due;
       any_ready = any_ready || s.ready;
       i64 left = s.ready ? 0 : static_cast<i64>(std::min<u64>(s.due - t, u64{1} << 60));
       wait_ns = wait_ns < 0 ? left : std::min(wait_ns, left);
     }
-    timespec limit{any_ready || wait_ns < 0 ? 0 : wait_ns / 1'000'000'000, any_ready || wait_ns < 0 ? 0 : wait_ns % 1'000'000'000};
+    const bool looks = any_ready || wait_ns < 0 || w.options().deterministic;
+    timespec limit{looks ? 0 : wait_ns / 1'000'000'000, looks ? 0 : wait_ns % 1'000'000'000};
     int n = ::ppoll(set.data(), set.size(), any_ready || wait_ns >= 0 ? &limit : nullptr, nullptr);
     if (n < 0 && errno != EINTR) return last_errno();
     if (n > 0 && set[0].revents != 0) return kInterrupted;
     if (n > 0 || (any_ready && !first)) break;
     if (any_ready) break;
+    if (w.options().deterministic && n == 0) w.sleep_virtually(static_cast<u64>(std::max<i64>(wait_ns, 0)));
   }
   u32 events = 0;
   for (Subscription& s : list) {

@@ -49,26 +49,34 @@ std::optional<clockid_t> clock_of(u32 id) {
   return kClocks[id];
 }
 
-u32 clock_call(Caller& caller, u32 id, u32 at, int (*call)(clockid_t, timespec*) noexcept) {
+template <typename F>
+u32 clock_call(Caller& caller, u32 id, u32 at, F read_ns) {
   MONOPOD_WASI_MEMORY(caller);
   MONOPOD_WASI_HOLDS(at, 8);
   std::optional<clockid_t> clock = clock_of(id);
   if (!clock) return kInvalid;
-  timespec t{};
-  if (call(*clock, &t) != 0) return last_errno();
-  memory.write<u64>(at, static_cast<u64>(t.tv_sec) * 1'000'000'000 + static_cast<u64>(t.tv_nsec));
+  memory.write<u64>(at, read_ns(*clock));
   return kSuccess;
 }
-u32 clock_res_get(Wasi&, Caller& c, u32 id, u32 at) { return clock_call(c, id, at, ::clock_getres); }
-u32 clock_time_get(Wasi&, Caller& c, u32 id, u64, u32 at) { return clock_call(c, id, at, ::clock_gettime); }
+u32 clock_res_get(Wasi& w, Caller& c, u32 id, u32 at) {
+  return clock_call(c, id, at, [&w](clockid_t clock) -> u64 {
+    timespec t{};
+    ::clock_getres(clock, &t);
+    return w.options().deterministic ? 1'000 : static_cast<u64>(t.tv_sec) * 1'000'000'000 + static_cast<u64>(t.tv_nsec);
+  });
+}
+u32 clock_time_get(Wasi& w, Caller& c, u32 id, u64, u32 at) {
+  return clock_call(c, id, at, [&w](clockid_t clock) { return w.now_ns(clock); });
+}
 
-u32 random_get(Wasi&, Caller& caller, u32 at, u32 count) {
+u32 random_get(Wasi& w, Caller& caller, u32 at, u32 count) {
   MONOPOD_WASI_MEMORY(caller);
   MONOPOD_WASI_HOLDS(at, count);
+  constexpr u32 kAtOnce = 64 << 10;  // between two looks at interruptions
   for (u32 done = 0; done < count;) {
-    ssize_t n = ::getrandom(memory.bytes().data() + at + done, count - done, 0);
-    if (n < 0 && errno != EINTR) return last_errno();
-    if (n > 0) done += static_cast<u32>(n);
+    u32 n = std::min(kAtOnce, count - done);
+    if (!w.fill_random(memory.bytes().subspan(at + done, n))) return last_errno();
+    done += n;
     if (caller.interrupted()) return kInterrupted;
   }
   return kSuccess;
@@ -88,6 +96,27 @@ constexpr HostFunction kProcessRows[] = {
 };
 
 }  // namespace
+
+std::uint64_t Wasi::now_ns(clockid_t clock) {
+  if (options_.deterministic) return (virtual_ns_ += 1'000) + (clock == CLOCK_REALTIME ? kWasiVirtualEpochNs : 0);
+  timespec t{};
+  ::clock_gettime(clock, &t);
+  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
+}
+
+bool Wasi::fill_random(std::span<std::uint8_t> bytes) {
+  if (options_.deterministic) {
+    if (random_ == nullptr) random_ = std::make_unique<SeededRng>(1);
+    for (std::uint8_t& b : bytes) b = static_cast<std::uint8_t>(random_->next());
+    return true;
+  }
+  while (!bytes.empty()) {
+    ssize_t n = ::getrandom(bytes.data(), bytes.size(), 0);
+    if (n < 0 && errno != EINTR) return false;
+    if (n > 0) bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+  return true;
+}
 
 std::span<const HostFunction> wasi_process_rows() { return kProcessRows; }
 

@@ -5,12 +5,15 @@
 // somebody swaps components. Source: WebAssembly/WASI, legacy/preview1/docs.md.
 #pragma once
 
+#include <time.h>
+
 #include <atomic>
 #include <map>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/rng.h"
 #include "sys/fd.h"
 #include "sys/root.h"
 #include "wasm/engine.h"
@@ -21,6 +24,7 @@ inline constexpr std::uint32_t kWasiFilesMax = 4096;          // open at once
 inline constexpr std::uint32_t kWasiVectorsMax = 1024;        // of one read or write, as Linux has it
 inline constexpr std::uint32_t kWasiSubscriptionsMax = 4096;  // of one poll
 inline constexpr std::uint32_t kWasiPathBytesMax = 4096;
+inline constexpr std::uint64_t kWasiVirtualEpochNs = 1'577'836'800'000'000'000;  // 2020-01-01T00:00:00Z, of CLOCK_REALTIME; the others begin at 0
 
 struct WasiDirectory {
   std::string guest;  // the name the guest sees: "/data", "."
@@ -38,6 +42,9 @@ struct WasiOptions {
   std::vector<sys::Fd> listeners;        // sockets to accept on
   std::vector<WasiEndpoint> connect;     // where sock_connect may go; empty: nowhere
   bool inherit_stdio = true;             // else the three are empty and swallow
+  // The same at every run: random numbers from a fixed seed; clocks that begin at kWasiVirtualEpochNs, go on by a microsecond when they are read, and
+  // by what a guest sleeps, at once. What files and sockets say is the world's all the same.
+  bool deterministic = false;
 };
 
 class Wasi {
@@ -68,11 +75,16 @@ class Wasi {
   const WasiOptions& options() const { return options_; }
   std::map<std::uint32_t, File>& files() { return files_; }
   int wake_fd() const { return wake_.get(); }
+  std::uint64_t now_ns(clockid_t clock);
+  void sleep_virtually(std::uint64_t ns) { virtual_ns_ += ns; }  // where deterministic
+  bool fill_random(std::span<std::uint8_t> bytes);               // false: errno says why
 
  private:
   WasiOptions options_;
   std::map<std::uint32_t, File> files_;
   sys::Fd wake_;
+  std::uint64_t virtual_ns_ = 0;
+  std::unique_ptr<SeededRng> random_;
 };
 
 // The groups' tables.

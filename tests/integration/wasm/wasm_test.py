@@ -99,6 +99,14 @@ class Programs:
                 if code == 134 or code == 3:
                     self.assertEqual(done.returncode, code)
 
+    def test_a_deterministic_guest_finds_the_same_world_at_every_run(self):
+        for _ in range(2):
+            start = time.monotonic()
+            done = self.run_program("world", options=["--deterministic"])
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertEqual(done.stdout, "1577836800 slept 3600 random RANDOM nan 7ff8000000000000\n")
+            self.assertLess(time.monotonic() - start, 60)
+
     def test_a_trap_is_told_with_names(self):
         done = self.run_program("limits", "trap")
         self.assertEqual(done.returncode, 134)

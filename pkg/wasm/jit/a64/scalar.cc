@@ -230,6 +230,27 @@ void Lowering::float_operation(u32 k, ValType type) {
 
 // ---- conversions
 
+void Lowering::canonicalise(NanShape shape) {
+  Vec v = vec(pop());
+  bool doubles = shape == NanShape::kF64 || shape == NanShape::kF64x2;
+  if (shape == NanShape::kF32 || shape == NanShape::kF64) {
+    ValType type = doubles ? kF64 : kF32;
+    Label over = cc_.newLabel();
+    cc_.fcmp(sized(v, type), sized(v, type));
+    cc_.b(CondCode::kVC, over);
+    cc_.ldr(sized(v, type), doubles ? constant64(kCanonicalF64) : constant32(kCanonicalF32));
+    cc_.bind(over);
+    return push_register(type, v);
+  }
+  u64 bits = doubles ? kCanonicalF64 : u64{kCanonicalF32} << 32 | kCanonicalF32;
+  Vec ordered = make_vec(), nan = make_vec();
+  cc_.ldr(nan.q(), constant128(bits, bits));
+  if (doubles) cc_.fcmeq(ordered.d2(), v.d2(), v.d2());
+  else cc_.fcmeq(ordered.s4(), v.s4(), v.s4());
+  cc_.bif(v.b16(), nan.b16(), ordered.b16());
+  push_register(kV128, v);
+}
+
 void Lowering::wrap() {
   Gp s = gp(pop()), d = result_gp(kI32);
   cc_.mov(d.w(), s.w());

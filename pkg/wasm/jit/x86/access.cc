@@ -44,6 +44,7 @@ bool Lowering::load_into_next(u32 code, const x86::Mem& from, ValType type) {
   static constexpr InstId kFloats[2][4] = {{Id::kIdVaddss, Id::kIdVsubss, Id::kIdVmulss, Id::kIdVdivss}, {Id::kIdVaddsd, Id::kIdVsubsd, Id::kIdVmulsd, Id::kIdVdivsd}};
   u32 next = reader_.peek();
   if (type == kF32 || type == kF64) {
+    if (native_.deterministic) return false;
     u32 kind = next - (type == kF32 ? 0x92 : 0xa0);
     if (kind >= 4) return false;
     reader_.byte();

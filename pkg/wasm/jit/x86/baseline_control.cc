@@ -46,10 +46,7 @@ void BaselineCompiler::begin_block(std::uint8_t opcode) {
     cc_.align(AlignMode::kCode, target::kLoopAlignment);
     cc_.bind(block.start);
     pinned_ = 0;
-    x86::Gp epoch = make_int();
-    cc_.mov(epoch, at(vm_, offsetof(Vm, epoch)));
-    place(Trap::kInterrupted);
-    cc_.test(x86::dword_ptr(epoch), epoch.r32());
+    check_interruption();
     charge();
   }
   blocks_.push_back(std::move(block));

@@ -281,6 +281,27 @@ void Lowering::float_operation(u32 k, ValType type) {
 
 // ---- conversions
 
+void Lowering::canonicalise(NanShape shape) {
+  x86::Xmm v = vec(pop());
+  bool doubles = shape == NanShape::kF64 || shape == NanShape::kF64x2;
+  if (shape == NanShape::kF32 || shape == NanShape::kF64) {
+    Label over = cc_.newLabel();
+    cc_.emit(doubles ? Id::kIdVucomisd : Id::kIdVucomiss, v, v);
+    cc_.jnp(over);
+    if (doubles) cc_.vmovsd(v, constant64(kCanonicalF64));
+    else cc_.vmovss(v, constant32(kCanonicalF32));
+    cc_.bind(over);
+    return push_register(doubles ? kF64 : kF32, v);
+  }
+  u64 nan = doubles ? kCanonicalF64 : u64{kCanonicalF32} << 32 | kCanonicalF32;
+  x86::Xmm ordered = make_vec();
+  cc_.emit(doubles ? Id::kIdVcmppd : Id::kIdVcmpps, ordered, v, v, 7);
+  cc_.vandps(v, v, ordered);
+  cc_.vandnps(ordered, ordered, constant128(nan, nan));
+  cc_.vorps(v, v, ordered);
+  push_register(kV128, v);
+}
+
 void Lowering::wrap() {
   x86::Gp s = gp(pop()), d = make_int();
   cc_.mov(d.r32(), s.r32());
