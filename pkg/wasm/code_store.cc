@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 
 #include "base/bytes.h"
 #include "base/strings.h"
@@ -22,6 +23,7 @@ namespace monopod::wasm {
 namespace {
 
 constexpr std::size_t kPage = 4096;
+constexpr std::time_t kTouchedEachSeconds = 60;  // how exactly a file says when it was last used
 constexpr char kMagic[8] = {'m', 'p', 'w', 'c', 'o', 'd', 'e', '1'};
 constexpr std::string_view kSuffix = ".code";
 #if defined(__x86_64__)
@@ -114,6 +116,7 @@ CodeKey code_key(const ModuleData& module, const CodeVariant& variant) {
   std::string text = pki::sha256(as_text(module.bytes));
   text += as_text(this_build());
   for (bool is : {variant.fuel, variant.optimised, variant.deterministic, variant.interruptible}) text += is ? '+' : '-';
+  text += module.level == Level::kCore2 ? '2' : '-';  // what was validated
   text.append(reinterpret_cast<const char*>(module.types.data()), module.types.size() * sizeof module.types[0]);
   return as_key(pki::sha256(text));
 }
@@ -165,10 +168,44 @@ Result<std::shared_ptr<const MappedCode>> CodeStore::open_file(const std::string
 static std::string name_of(const CodeKey& key) { return format_hex(std::as_bytes(std::span(key)).first(20)) + std::string(kSuffix); }
 
 Result<std::shared_ptr<const MappedCode>> CodeStore::find(const CodeKey& key) const {
-  bool of_this_build = false;
-  TRY_ASSIGN(std::shared_ptr<const MappedCode> out, open_file(name_of(key), &key, of_this_build));
+  struct ::stat now {};
+  std::string name = name_of(key);
+  bool there = ::lstat(path_of(name).c_str(), &now) == 0;
+  std::shared_ptr<const MappedCode> out = there ? find_verified(key, now) : nullptr;
+  if (out == nullptr) {
+    bool of_this_build = false;
+    TRY_ASSIGN(out, open_file(name, &key, of_this_build));
+  } else if (::time(nullptr) - now.st_mtim.tv_sec < kTouchedEachSeconds) {
+    return out;
+  }
   (void)::futimens(out->fd(), nullptr);  // what is used stays; where it may not be written it only looks older
+  remember(key, out);
   return out;
+}
+
+std::shared_ptr<const MappedCode> CodeStore::find_verified(const CodeKey& key, const struct ::stat& now) const {
+  auto same = [](const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; };
+  std::lock_guard lock(mutex_);
+  auto at = std::ranges::find(verified_, key, &Verified::key);
+  if (at == verified_.end()) return nullptr;
+  const struct ::stat& then = at->status;
+  if (then.st_dev != now.st_dev || then.st_ino != now.st_ino || then.st_size != now.st_size || !same(then.st_mtim, now.st_mtim) || !same(then.st_ctim, now.st_ctim)) {
+    verified_.erase(at);
+    return nullptr;
+  }
+  verified_.splice(verified_.begin(), verified_, at);
+  return at->code;
+}
+
+void CodeStore::remember(const CodeKey& key, std::shared_ptr<const MappedCode> code) const {
+  Verified made{.key = key, .code = std::move(code)};
+  if (::fstat(made.code->fd(), &made.status) != 0) return;
+  std::lock_guard lock(mutex_);
+  std::erase_if(verified_, [&key](const Verified& v) { return v.key == key; });
+  verified_.push_front(std::move(made));
+  std::uint64_t bytes = 0;
+  std::size_t count = 0;
+  std::erase_if(verified_, [&](const Verified& v) { return ++count > kVerifiedFilesMax || (bytes += static_cast<std::uint64_t>(v.status.st_size)) > kVerifiedBytesMax; });
 }
 
 Result<> CodeStore::put(const CodeKey& key, std::string_view snapshot) const {

@@ -8,9 +8,13 @@
 // directory at once: a file that is removed while it runs stays mapped.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <array>
 #include <cstdint>
+#include <list>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,6 +28,8 @@ struct ModuleData;
 
 inline constexpr std::uint64_t kCodeStoreBytesMax = std::uint64_t{512} << 20;
 inline constexpr std::uint64_t kCodeFileBytesMax = std::uint64_t{256} << 20;
+inline constexpr std::size_t kVerifiedFilesMax = 64;                       // that a process remembers, and keeps mapped,
+inline constexpr std::uint64_t kVerifiedBytesMax = std::uint64_t{64} << 20;  // for as many bytes
 inline constexpr std::size_t kCachedModuleBytesMin = 256 << 10;  // smaller ones are compiled in less time than is worth a file, unless it is asked for
 
 using CodeKey = std::array<std::uint8_t, 32>;
@@ -31,7 +37,7 @@ using CodeKey = std::array<std::uint8_t, 32>;
 struct CodeVariant {
   bool fuel = false, optimised = false, deterministic = false, interruptible = true;
 };
-// Of a module's bytes and the numbers of its types, this build and this processor.
+// Of a module's bytes and the numbers of its types, what it was validated as, this build and this processor.
 CodeKey code_key(const ModuleData& module, const CodeVariant& variant);
 
 // A file that was authenticated, mapped.
@@ -66,6 +72,7 @@ class CodeStore {
   static std::string default_directory();
 
   // kNotFound where there is none; kDataLoss where it is damaged, forged, or for another module, build or processor.
+  // What was authenticated once is not again while its file is the same (inode, size, times of its content and its status).
   Result<std::shared_ptr<const MappedCode>> find(const CodeKey& key) const;
   Result<> put(const CodeKey& key, std::string_view snapshot) const;
   std::vector<Entry> list() const;  // the most recently used first
@@ -80,8 +87,19 @@ class CodeStore {
   std::size_t remove_oldest(std::uint64_t keep_bytes) const;
   Result<std::shared_ptr<const MappedCode>> open_file(const std::string& name, const CodeKey* wanted, bool& of_this_build) const;
 
+  // A file as it was when it was authenticated.
+  struct Verified {
+    CodeKey key{};
+    struct ::stat status {};
+    std::shared_ptr<const MappedCode> code;
+  };
+  std::shared_ptr<const MappedCode> find_verified(const CodeKey& key, const struct ::stat& now) const;
+  void remember(const CodeKey& key, std::shared_ptr<const MappedCode> code) const;
+
   std::string directory_, key_;
   std::uint64_t bytes_max_;
+  mutable std::mutex mutex_;
+  mutable std::list<Verified> verified_;  // the last used first
 };
 
 }  // namespace monopod::wasm

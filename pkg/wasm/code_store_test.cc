@@ -194,6 +194,42 @@ TEST_F(CodeStoreTest, CodeOfAnotherModuleKeyOrOptionIsRefused) {
   EXPECT_FALSE(load(sample(7))->code_found()) << "another key";
 }
 
+TEST_F(CodeStoreTest, WhatWasAuthenticatedIsSoUntilItsFileChanges) {
+  Bytes bytes = sample(7);
+  compile(bytes);
+  CodeKey key = code_key(load(bytes)->data(), false);
+  std::shared_ptr<const MappedCode> first = *store_->find(key);
+  EXPECT_EQ(*store_->find(key), first) << "the same mapping";
+  // A byte, with size and time of the content as they were.
+  std::string path = only_file();
+  struct ::stat st {};
+  ASSERT_EQ(::stat(path.c_str(), &st), 0);
+  int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  ASSERT_EQ(::pwrite(fd, "?", 1, st.st_size - 1), 1);
+  timespec times[2] = {st.st_atim, st.st_mtim};
+  ASSERT_EQ(::futimens(fd, times), 0);
+  ::close(fd);
+  EXPECT_EQ(store_->find(key).error().code(), Code::kDataLoss);
+  compile(bytes);
+  EXPECT_NE(*store_->find(key), first);
+  ASSERT_EQ(::unlink(path.c_str()), 0);
+  EXPECT_EQ(store_->find(key).error().code(), Code::kNotFound);
+}
+
+TEST_F(CodeStoreTest, BodiesAreCheckedWhereNoCodeVouchesForThem) {
+  Bytes bad = Builder().type({}, {I32}).function(0, {0x42, 1}, "f").build();  // an i64 for an i32
+  for (int round = 0; round < 2; ++round) {
+    Result<std::shared_ptr<const Module>> module = Module::load(Engine({.code_store = store_}), bad);
+    ASSERT_FALSE(module);
+    EXPECT_NE(module.error().message().find("type mismatch"), std::string::npos);
+  }
+  // Two memories are no module of version 2.0: what was kept for a laxer engine does not vouch for it there.
+  Bytes two = Builder().type({}, {I32}).memory(1).memory(1).function(0, {0x41, 1}, "f").build();
+  compile(two);
+  EXPECT_TRUE(load(two)->code_found());
+  EXPECT_FALSE(Module::load(Engine({.level = Level::kCore2, .code_store = store_}), two));
+}
+
 TEST_F(CodeStoreTest, DirectoriesThatOthersMayWriteToAreRefused) {
   ASSERT_EQ(::chmod(folder_.c_str(), 0777), 0);
   EXPECT_EQ(CodeStore::open(folder_).error().code(), Code::kPermissionDenied);

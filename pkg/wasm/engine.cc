@@ -41,7 +41,7 @@ std::string_view trap_text(Trap trap) {
 
 #if defined(__x86_64__) || defined(__aarch64__)
 std::string_view jit_unavailable() { return jit::unavailable(); }
-Engine::Engine(EngineOptions options) : options_(options), registry_(std::make_shared<TypeRegistry>()) {
+Engine::Engine(EngineOptions options) : options_(options), registry_(std::make_shared<TypeRegistry>()), loaded_(std::make_unique<LoadedModules>()) {
   if (options_.engine == EngineKind::kAuto && !jit::missing_features().empty()) options_.engine = EngineKind::kInterpreter;
   if (options_.engine == EngineKind::kAuto && options_.background) worker_ = jit::make_worker();
 }
@@ -52,7 +52,7 @@ static std::unique_ptr<Tier> make_tier(const ModuleData& module, CodeCache& code
 }
 #else
 std::string_view jit_unavailable() { return "compiled code is for x86-64 and arm64 only"; }
-Engine::Engine(EngineOptions options) : options_(options), registry_(std::make_shared<TypeRegistry>()) {
+Engine::Engine(EngineOptions options) : options_(options), registry_(std::make_shared<TypeRegistry>()), loaded_(std::make_unique<LoadedModules>()) {
   if (options_.engine == EngineKind::kAuto) options_.engine = EngineKind::kInterpreter;
 }
 static std::unique_ptr<Tier> make_tier(const ModuleData&, CodeCache&, const EngineOptions&, const std::shared_ptr<Worker>&) { return nullptr; }
@@ -61,24 +61,83 @@ Engine::~Engine() = default;
 
 static bool compiles_at_first_call(EngineKind kind) { return kind == EngineKind::kJit || kind == EngineKind::kBaseline; }
 
+namespace {
+
+// Code on disk vouches for its module: it was written after the module had been validated, and is authenticated.
+class StoredCode : public KnownBodies {
+ public:
+  StoredCode(const CodeStore& store, const EngineOptions& options) : store_(store), options_(options) {}
+  bool were_checked(const ModuleData& module) override {
+    key = code_key(module, {.fuel = options_.fuel, .optimised = options_.engine == EngineKind::kJit, .deterministic = options_.deterministic, .interruptible = options_.interruptible});
+    if (Result<std::shared_ptr<const MappedCode>> found = store_.find(key); found) code = std::move(*found);
+    return code != nullptr;
+  }
+  CodeKey key{};
+  std::shared_ptr<const MappedCode> code;  // null: what is not there, or not to be trusted, is compiled
+
+ private:
+  const CodeStore& store_;
+  const EngineOptions& options_;
+};
+
+}  // namespace
+
 Result<std::shared_ptr<const Module>> Module::load(const Engine& engine, std::vector<std::uint8_t> bytes) {
   const EngineOptions& options = engine.options();
   if (compiles_at_first_call(options.engine) && !jit_unavailable().empty()) return fail(Code::kUnimplemented, cat("wasm engine jit: ", jit_unavailable()));
+  if (std::shared_ptr<const Module> known = engine.loaded_->find(bytes); known != nullptr) return known;
+  bool may_store = options.code_store != nullptr && options.engine != EngineKind::kInterpreter && bytes.size() >= options.stored_module_bytes_min;
+  std::optional<StoredCode> stored;
+  if (may_store) stored.emplace(*options.code_store, options);
   std::shared_ptr<Module> out(new Module);
-  TRY_ASSIGN(out->data_, decode_module(engine.registry(), std::move(bytes), options.level));
+  TRY_ASSIGN(out->data_, decode_module(engine.registry(), std::move(bytes), options.level, stored ? &*stored : nullptr));
   out->code_ = std::make_unique<CodeCache>(*out->data_, CodeOptions{.fuel = options.fuel, .deterministic = options.deterministic, .counted = options.engine == EngineKind::kAuto, .diverted = compiles_at_first_call(options.engine)});
   out->warm_ = options.warm;
   if (options.engine != EngineKind::kInterpreter) out->tier_ = make_tier(*out->data_, *out->code_, options, engine.worker_);
-  if (out->tier_ != nullptr && options.code_store != nullptr && out->data_->bytes.size() >= options.stored_module_bytes_min) {
+  if (stored && out->tier_ != nullptr) {
     out->store_ = options.code_store;
-    out->code_key_ = code_key(*out->data_, {.fuel = options.fuel, .optimised = options.engine == EngineKind::kJit, .deterministic = options.deterministic, .interruptible = options.interruptible});
-    // What is not there, or not to be trusted, is compiled.
-    Result<std::shared_ptr<const MappedCode>> found = out->store_->find(out->code_key_);
-    if (found && out->tier_->adopt((*found)->snapshot(), (*found)->fd(), MappedCode::offset())) out->mapped_ = std::move(*found);
+    out->code_key_ = stored->key;
+    if (stored->code != nullptr && out->tier_->adopt(stored->code->snapshot(), stored->code->fd(), MappedCode::offset())) out->mapped_ = std::move(stored->code);
   }
+  engine.loaded_->add(out);
   return std::shared_ptr<const Module>(std::move(out));
 }
 Module::~Module() = default;
+
+// Of a few words all over it: which ones are the same is told by comparing.
+static std::uint64_t sample_of(std::span<const std::uint8_t> bytes) {
+  std::uint64_t out = bytes.size();
+  std::size_t step = std::max<std::size_t>(bytes.size() / 64, 8);
+  for (std::size_t at = 0; at + 8 <= bytes.size(); at += step) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, bytes.data() + at, 8);
+    out = (out ^ word) * 0x9e37'79b9'7f4a'7c15;
+    out ^= out >> 29;
+  }
+  return out;
+}
+
+std::shared_ptr<const Module> LoadedModules::find(std::span<const std::uint8_t> bytes) {
+  std::uint64_t sample = sample_of(bytes);
+  std::vector<std::shared_ptr<const Module>> candidates;  // their bytes are compared, and the last of them may end, while nobody waits
+  {
+    std::lock_guard lock(mutex_);
+    for (auto [at, end] = modules_.equal_range(sample); at != end; ++at)
+      if (std::shared_ptr<const Module> held = at->second.lock()) candidates.push_back(std::move(held));
+  }
+  for (std::shared_ptr<const Module>& module : candidates)
+    if (std::ranges::equal(module->data().bytes, bytes)) return std::move(module);
+  return nullptr;
+}
+
+void LoadedModules::add(const std::shared_ptr<const Module>& module) {
+  std::uint64_t sample = sample_of(module->data().bytes);
+  std::lock_guard lock(mutex_);
+  modules_.emplace(sample, module);
+  if (modules_.size() < sweep_at_) return;
+  std::erase_if(modules_, [](const auto& row) { return row.second.expired(); });
+  sweep_at_ = std::max<std::size_t>(16, modules_.size() * 2);
+}
 
 Result<bool> Module::keep_code() const {
   if (store_ == nullptr) return false;

@@ -22,6 +22,7 @@
 #include <initializer_list>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -66,6 +67,20 @@ std::string_view jit_unavailable();
 
 class Worker;
 
+class Module;
+
+// The modules of an engine that somebody holds: the same bytes are one module, however often they are loaded. Any thread.
+class LoadedModules {
+ public:
+  std::shared_ptr<const Module> find(std::span<const std::uint8_t> bytes);
+  void add(const std::shared_ptr<const Module>& module);
+
+ private:
+  std::mutex mutex_;
+  std::multimap<std::uint64_t, std::weak_ptr<const Module>> modules_;  // by a sample of their bytes
+  std::size_t sweep_at_ = 16;
+};
+
 class Engine {
  public:
   explicit Engine(EngineOptions options);
@@ -77,11 +92,13 @@ class Engine {
   friend class Module;
   EngineOptions options_;
   std::shared_ptr<TypeRegistry> registry_;
+  std::unique_ptr<LoadedModules> loaded_;
   std::shared_ptr<Worker> worker_;  // compiles in the background; shared with the modules
 };
 
 class Module {
  public:
+  // Bytes that the engine has loaded before, of a module that somebody still holds, are compared and nothing else: it is the same module.
   // Errors as decode_module() in module.h; kUnimplemented where kJit is asked for and unavailable.
   static Result<std::shared_ptr<const Module>> load(const Engine& engine, std::vector<std::uint8_t> bytes);
   ~Module();

@@ -317,6 +317,21 @@ TEST_P(Run, AnotherThreadInterruptsLoopsAndRecursion) {
   }
 }
 
+TEST(Engine, TheSameBytesAreOneModuleWhileSomebodyHoldsIt) {
+  Engine engine({}), another({});
+  Bytes bytes = Builder().type({}, {I32}).function(0, {0x41, 7}, "f").build(), other = bytes;
+  other[other.size() - 2] = 8;
+  std::shared_ptr<const Module> first = *Module::load(engine, bytes);
+  EXPECT_EQ(*Module::load(engine, bytes), first);
+  EXPECT_NE(*Module::load(engine, other), first);
+  EXPECT_NE(*Module::load(another, bytes), first);
+  std::weak_ptr<const Module> gone = first;
+  first.reset();
+  EXPECT_TRUE(gone.expired()) << "the engine itself holds none";
+  for (std::uint32_t i = 0; i < 100; ++i) EXPECT_TRUE(Module::load(engine, Builder().type({}, {}).data(0, cat(i)).memory(1).build()));
+  EXPECT_TRUE(Module::load(engine, bytes));
+}
+
 TEST_P(Run, EndlessRecursionIsATrapAndTheStoreGoesOn) {
   Bytes names = Bytes{1} + leb(10) + Bytes{1, 0} + name("deeper");
   names[1] = static_cast<std::uint8_t>(names.size() - 2);

@@ -114,9 +114,16 @@ struct ModuleData {
   mutable std::vector<std::string_view> names_;
 };
 
+// Asked once, when everything before the Code section is read: whether these very bytes were validated before, by this build. Bodies are not checked again then.
+class KnownBodies {
+ public:
+  virtual ~KnownBodies() = default;
+  virtual bool were_checked(const ModuleData& module) = 0;
+};
+
 // Decodes and validates in one pass over the bytes. Errors: kInvalidArgument "… at byte 0x1f in $name: type mismatch: …"; kUnimplemented for proposals that are
 // recognised but not supported (garbage collection, threads, legacy exceptions) and for components; kResourceExhausted past a limit of limits.h.
-Result<std::shared_ptr<ModuleData>> decode_module(std::shared_ptr<TypeRegistry> registry, std::vector<std::uint8_t> bytes, Level level = Level::kCurrent);
+Result<std::shared_ptr<ModuleData>> decode_module(std::shared_ptr<TypeRegistry> registry, std::vector<std::uint8_t> bytes, Level level = Level::kCurrent, KnownBodies* known = nullptr);
 
 // Reads a value type or fails the reader. Type indices become numbers.
 ValType read_value_type(Reader& reader, const ModuleData& module);
