@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "base/strings.h"
+#include "sys/resolve.h"
 
 namespace monopod::sys {
 namespace {
@@ -21,21 +22,6 @@ Result<> check_path(std::string_view path) {
   if (path.size() > kPathBytesMax) return fail(Code::kInvalidArgument, "path is too long");
   if (path.find('\0') != std::string_view::npos) return fail(Code::kInvalidArgument, "path contains a NUL byte");
   return {};
-}
-
-Result<Fd> open_below(int directory, std::string_view path, int flags, mode_t mode, std::uint64_t resolve) {
-  TRY(check_path(path));
-  std::string text(path.empty() ? "." : path);
-  struct open_how how = {};
-  how.flags = static_cast<std::uint64_t>(flags) | O_CLOEXEC;
-  how.mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? mode : 0;
-  how.resolve = resolve;
-  for (int tries = 0;; ++tries) {
-    long fd = ::syscall(SYS_openat2, directory, text.c_str(), &how, sizeof how);
-    if (fd >= 0) return Fd(static_cast<int>(fd));
-    if ((errno == EAGAIN && tries < kAgainMax) || errno == EINTR) continue;
-    return fail_errno(cat("open ", text));
-  }
 }
 
 // Walks dir (owned), removing everything that is on device.
@@ -73,6 +59,30 @@ Result<> remove_below(Fd dir, dev_t device) {
 }
 
 }  // namespace
+
+Result<Fd> open_resolved(int directory, std::string_view path, int flags, mode_t mode, std::uint64_t resolve) {
+  TRY(check_path(path));
+  std::string text(path.empty() ? "." : path);
+  struct open_how how = {};
+  how.flags = static_cast<std::uint64_t>(flags) | O_CLOEXEC;
+  how.mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? mode : 0;
+  how.resolve = resolve;
+  for (int tries = 0;; ++tries) {
+    long fd = ::syscall(SYS_openat2, directory, text.c_str(), &how, sizeof how);
+    if (fd >= 0) return Fd(static_cast<int>(fd));
+    if ((errno == EAGAIN && tries < kAgainMax) || errno == EINTR) continue;
+    return fail_errno(cat("open ", text));
+  }
+}
+
+Result<std::pair<std::string_view, std::string_view>> split_parent(std::string_view path) {
+  TRY(check_path(path));
+  while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
+  std::size_t slash = path.rfind('/');
+  std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
+  if (name.empty() || name == "." || name == "..") return fail(Code::kInvalidArgument, cat("path \"", path, "\" has no last component"));
+  return std::pair(slash == std::string_view::npos ? std::string_view() : path.substr(0, slash + 1), name);
+}
 
 std::string fd_path(int fd) { return cat("/proc/self/fd/", fd); }
 
@@ -135,11 +145,11 @@ Result<Root> Root::duplicate() const {
 }
 
 Result<Fd> Root::open_file(std::string_view path, int flags, mode_t mode) const {
-  return open_below(fd(), path, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+  return open_resolved(fd(), path, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 }
 
 Result<Fd> Root::open_no_symlinks(std::string_view path, int flags, mode_t mode) const {
-  return open_below(fd(), path, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS);
+  return open_resolved(fd(), path, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS);
 }
 
 Result<Root> Root::open_root(std::string_view path) const {
@@ -148,14 +158,9 @@ Result<Root> Root::open_root(std::string_view path) const {
 }
 
 Result<Root::Parent> Root::open_parent(std::string_view path) const {
-  TRY(check_path(path));
-  while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
-  std::size_t slash = path.rfind('/');
-  std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
-  std::string_view parent = slash == std::string_view::npos ? std::string_view() : path.substr(0, slash + 1);
-  if (name.empty() || name == "." || name == "..") return fail(Code::kInvalidArgument, cat("path \"", path, "\" has no last component"));
-  TRY_ASSIGN(Fd directory, open_file(parent, O_PATH | O_DIRECTORY));
-  return Parent{std::move(directory), std::string(name)};
+  TRY_ASSIGN(auto parts, split_parent(path));
+  TRY_ASSIGN(Fd directory, open_file(parts.first, O_PATH | O_DIRECTORY));
+  return Parent{std::move(directory), std::string(parts.second)};
 }
 
 Result<Fd> Root::make_directories(std::string_view path, mode_t mode) const {

@@ -144,6 +144,7 @@ u32 fd_filestat_get(Wasi& w, Caller& caller, u32 fd, u32 at) {
   MONOPOD_WASI_HOLDS(at, 64);
   struct ::stat st {};
   if (::fstat(host_fd(*f), &st) != 0) return last_errno();
+  if (f->standard) st.st_size = 0, st.st_atim = st.st_mtim = st.st_ctim = {};
   write_stat(memory, at, st);
   return kSuccess;
 }

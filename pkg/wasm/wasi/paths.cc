@@ -2,7 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "wasm/wasi/abi.h"
+#include "wasm/wasi/beneath.h"
 
 namespace monopod::wasm {
 namespace {
@@ -32,8 +32,8 @@ struct Name {
 };
 u16 find_name(const Place& place, Name& out) {
   out.slash = place.path.ends_with('/');
-  Result<sys::Root::Parent> parent = place.directory->root->open_parent(place.path);
-  if (!parent) return errno_of(parent.error());
+  Result<sys::Root::Parent> parent = open_parent_beneath(*place.directory->root, place.path);
+  if (!parent) return lookup_errno(parent.error());
   out.parent = std::move(*parent);
   return kSuccess;
 }
@@ -68,9 +68,9 @@ u32 path_open(Wasi& w, Caller& caller, u32 fd, u32 lookup, u32 at, u32 bytes, u3
   if ((oflags & kTruncate) != 0) flags |= O_TRUNC;
   if ((oflags & kOpenDirectory) != 0) flags |= O_DIRECTORY;
   if ((lookup & 1) == 0) flags |= O_NOFOLLOW;
-  Result<sys::Fd> opened = from.root->open_file(place.path, flags, (oflags & kCreate) != 0 ? 0666 : 0);
-  if (!opened && opened.error().os_errno() == EISDIR && (oflags & (kCreate | kTruncate)) == 0) opened = from.root->open_file(place.path, (flags & ~O_ACCMODE) | O_RDONLY | O_DIRECTORY, 0);
-  if (!opened) return opened.error().os_errno() == ELOOP && (lookup & 1) == 0 ? u16{32} : errno_of(opened.error());
+  Result<sys::Fd> opened = open_beneath(*from.root, place.path, flags, (oflags & kCreate) != 0 ? 0666 : 0);
+  if (!opened && opened.error().os_errno() == EISDIR && (oflags & (kCreate | kTruncate)) == 0) opened = open_beneath(*from.root, place.path, (flags & ~O_ACCMODE) | O_RDONLY | O_DIRECTORY);
+  if (!opened) return opened.error().os_errno() == ELOOP && (lookup & 1) == 0 ? u16{32} : lookup_errno(opened.error());
   struct ::stat st {};
   if (::fstat(opened->get(), &st) != 0) return last_errno();
   Wasi::File file;
@@ -183,8 +183,8 @@ u32 path_filestat_get(Wasi& w, Caller& caller, u32 fd, u32 lookup, u32 at, u32 b
   MONOPOD_WASI_MEMORY(caller);
   PLACE(place, fd, kPathStat, at, bytes);
   MONOPOD_WASI_HOLDS(to, 64);
-  Result<sys::Fd> opened = place.directory->root->open_file(place.path, O_PATH | ((lookup & 1) == 0 ? O_NOFOLLOW : 0));
-  if (!opened) return errno_of(opened.error());
+  Result<sys::Fd> opened = open_beneath(*place.directory->root, place.path, O_PATH | ((lookup & 1) == 0 ? O_NOFOLLOW : 0));
+  if (!opened) return lookup_errno(opened.error());
   struct ::stat st {};
   if (::fstat(opened->get(), &st) != 0) return last_errno();
   write_stat(memory, to, st);
@@ -201,8 +201,8 @@ u32 path_filestat_set_times(Wasi& w, Caller& caller, u32 fd, u32 lookup, u32 at,
     if (u16 bad = find_name(place, name); bad != kSuccess) return bad;
     return done(::utimensat(name.parent.directory.get(), name.parent.name.c_str(), times, AT_SYMLINK_NOFOLLOW));
   }
-  Result<sys::Fd> opened = place.directory->root->open_file(place.path, O_PATH);
-  if (!opened) return errno_of(opened.error());
+  Result<sys::Fd> opened = open_beneath(*place.directory->root, place.path, O_PATH);
+  if (!opened) return lookup_errno(opened.error());
   return done(set_times(opened->get(), times));
 }
 

@@ -46,7 +46,10 @@ u32 poll_oneoff(Wasi& w, Caller& caller, u32 in, u32 out, u32 count, u32 events_
       s.due = (memory.read<u16>(at + 40) & 1) != 0 ? timeout : timeout > ~u64{0} - t ? ~u64{0} : t + timeout;
     } else if (s.tag <= 2) {
       u16 error = kSuccess;
-      Wasi::File* f = w.file(memory.read<u32>(at + 16), kPollFd, error);
+      // The right to read or write is one to wait for it, too.
+      u32 fd = memory.read<u32>(at + 16);
+      Wasi::File* f = w.file(fd, s.tag == 1 ? u64{kFdRead} : u64{kFdWrite}, error);
+      if (f == nullptr && error != kBadFile) f = w.file(fd, kPollFd, error);
       s.error = f == nullptr ? error : u16{kSuccess};
       if (f != nullptr) {
         s.slot = set.size();
@@ -57,6 +60,8 @@ u32 poll_oneoff(Wasi& w, Caller& caller, u32 in, u32 out, u32 count, u32 events_
     }
     any_ready = any_ready || s.error != kSuccess;
   }
+  // Nothing that could be waited for: the call itself fails then, as in other implementations.
+  if (std::ranges::all_of(list, [](const Subscription& s) { return s.error == kBadFile; })) return kBadFile;
   for (bool first = true;; first = false) {
     i64 wait_ns = -1;
     for (Subscription& s : list) {

@@ -133,8 +133,10 @@ Wasi::Wasi(WasiOptions options) : options_(std::move(options)), wake_(::eventfd(
     bool known = ::fstat(file.fd.get(), &st) == 0;
     file.type = known ? type_of(st.st_mode) : u8{kUnknown};
     file.kind = known && S_ISREG(st.st_mode) ? Kind::kFile : Kind::kStream;
+    file.standard = file.kind == Kind::kStream;
     file.rights = file.kind == Kind::kFile ? kFileRights : kStreamRights;
-    if (file.type == kCharacter) file.rights &= ~(kFdSeek | kFdTell);
+    // Libraries take a character device that cannot seek for a terminal.
+    if (file.type == kCharacter && ::isatty(file.fd.get()) == 0) file.rights |= kFdSeek | kFdTell;
     files_.emplace(i, std::move(file));
   }
   std::uint32_t next = 3;

@@ -2,7 +2,7 @@
 // given, clocks, random numbers and nothing else.
 //
 // Paths: every directory is a sys::Root; a guest's path is relative to one, and neither "..", nor an absolute path, nor a symlink leads out of it, also while
-// somebody swaps components. Source: WebAssembly/WASI, legacy/preview1/docs.md.
+// somebody swaps components: a lookup that would is an error (beneath.h). Source: WebAssembly/WASI, legacy/preview1/docs.md.
 #pragma once
 
 #include <time.h>
@@ -62,6 +62,7 @@ class Wasi {
     Kind kind = Kind::kFile;
     std::uint8_t type = 0;       // WASI filetype
     std::uint16_t flags = 0;     // WASI fdflags
+    bool standard = false;       // one of the first three that is no file: its size and times are the host's affair
     bool read_only = false;      // of directories: nothing below may be changed
     std::uint64_t rights = 0, inheriting = 0;
     std::string preopened;       // guest's name; of the first ones

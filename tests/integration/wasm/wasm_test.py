@@ -283,7 +283,7 @@ class Profiles(unittest.TestCase):
             self.record("--engine", "jit", "--profile=perfmap", "--cache-dir", cache)
             share, line = self.hottest("perf.data")
             self.assertIn(f"$fib [wasm {tier}]", line)
-            self.assertGreater(share, 50)
+            self.assertGreater(share, 30)
             for name in (n for n in os.listdir("/tmp") if re.fullmatch(r"perf-[0-9]+\.map", n)):
                 path = os.path.join("/tmp", name)
                 with open(path, encoding="utf-8") as f:
@@ -296,7 +296,7 @@ class Profiles(unittest.TestCase):
         self.assertEqual(injected.returncode, 0, injected.stderr)
         share, line = self.hottest("jit.data")
         self.assertIn("$fib [wasm jit]", line)
-        self.assertGreater(share, 50)
+        self.assertGreater(share, 30)
 
 
 class Modules(unittest.TestCase):
