@@ -40,6 +40,7 @@ test: test-deps ## Build and run unit and integration tests (bounded sample, wit
 
 test-long: test-deps ## The full counts: kills, histories, soaks; compiled WebAssembly on arm64 too
 	@packaging/scripts/install-deps arm64 test-arm64
+	@packaging/scripts/get-npm tests/integration/wasm/real_programs $(BUILD)/tools/wasm-programs
 	@MONOPOD_LONG=1 tests/run build-test
 
 vm-test: test-deps ## Run the hello example on a bare virtual machine (qemu)

@@ -67,7 +67,10 @@ std::optional<Memory> memory_of(Caller& caller);
 u16 read_vectors(const Memory& memory, u32 at, u32 count, std::vector<iovec>& out);
 // A path of the guest: UTF-8, no NUL, not absolute, not leading above its start.
 u16 read_path(const Memory& memory, u32 at, u32 bytes, std::string& out);
-void write_stat(const Memory& memory, u32 at, const struct ::stat& st);
+// wasi_unstable (snapshot 0), which programs of 2019 import: the same calls, but for the order of fd_seek's origins and these layouts.
+enum class Snapshot : u8 { kUnstable, kPreview1 };
+constexpr u32 stat_bytes(Snapshot s) { return s == Snapshot::kUnstable ? 56 : 64; }
+void write_stat(const Memory& memory, u32 at, const struct ::stat& st, Snapshot snapshot);
 // fst_flags to what utimensat takes.
 u16 read_times(u64 atim, u64 mtim, u32 flags, timespec out[2]);
 int set_times(int fd, const timespec times[2]);  // as utimensat, also of what was opened O_PATH

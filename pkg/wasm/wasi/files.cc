@@ -82,6 +82,9 @@ u32 fd_seek(Wasi& w, Caller& caller, u32 fd, u64 offset, u32 whence, u32 at) {
   memory.write<u64>(at, static_cast<u64>(now));
   return kSuccess;
 }
+u32 fd_seek_unstable(Wasi& w, Caller& caller, u32 fd, u64 offset, u32 whence, u32 at) {
+  return fd_seek(w, caller, fd, offset, whence > 2 ? whence : (whence + 1) % 3, at);  // there: from here, from the end, from the start
+}
 u32 fd_tell(Wasi& w, Caller& c, u32 fd, u32 at) { return fd_seek(w, c, fd, 0, 1, at); }
 
 u32 synchronise(Wasi& w, u32 fd, u64 right, int (*call)(int)) {
@@ -138,14 +141,15 @@ u32 fd_fdstat_set_rights(Wasi& w, Caller&, u32 fd, u64 rights, u64 inheriting) {
   return kSuccess;
 }
 
+template <Snapshot S>
 u32 fd_filestat_get(Wasi& w, Caller& caller, u32 fd, u32 at) {
   MONOPOD_WASI_MEMORY(caller);
   MONOPOD_WASI_FILE(f, fd, kFdStat);
-  MONOPOD_WASI_HOLDS(at, 64);
+  MONOPOD_WASI_HOLDS(at, stat_bytes(S));
   struct ::stat st {};
   if (::fstat(host_fd(*f), &st) != 0) return last_errno();
   if (f->standard) st.st_size = 0, st.st_atim = st.st_mtim = st.st_ctim = {};
-  write_stat(memory, at, st);
+  write_stat(memory, at, st, S);
   return kSuccess;
 }
 u32 fd_filestat_set_size(Wasi& w, Caller&, u32 fd, u64 size) {
@@ -223,12 +227,15 @@ constexpr HostFunction kFileRows[] = {
     host<fd_read>("fd_read"), host<fd_write>("fd_write"), host<fd_pread>("fd_pread"), host<fd_pwrite>("fd_pwrite"), host<fd_close>("fd_close"), host<fd_renumber>("fd_renumber"),
     host<fd_seek>("fd_seek"), host<fd_tell>("fd_tell"), host<fd_sync>("fd_sync"), host<fd_datasync>("fd_datasync"), host<fd_advise>("fd_advise"), host<fd_allocate>("fd_allocate"),
     host<fd_fdstat_get>("fd_fdstat_get"), host<fd_fdstat_set_flags>("fd_fdstat_set_flags"), host<fd_fdstat_set_rights>("fd_fdstat_set_rights"),
-    host<fd_filestat_get>("fd_filestat_get"), host<fd_filestat_set_size>("fd_filestat_set_size"), host<fd_filestat_set_times>("fd_filestat_set_times"),
+    host<fd_filestat_get<Snapshot::kPreview1>>("fd_filestat_get"), host<fd_filestat_set_size>("fd_filestat_set_size"), host<fd_filestat_set_times>("fd_filestat_set_times"),
     host<fd_prestat_get>("fd_prestat_get"), host<fd_prestat_dir_name>("fd_prestat_dir_name"), host<fd_readdir>("fd_readdir"),
 };
+
+constexpr HostFunction kUnstableFileRows[] = {host<fd_seek_unstable>("fd_seek"), host<fd_filestat_get<Snapshot::kUnstable>>("fd_filestat_get")};
 
 }  // namespace
 
 std::span<const HostFunction> wasi_file_rows() { return kFileRows; }
+std::span<const HostFunction> wasi_unstable_file_rows() { return kUnstableFileRows; }
 
 }  // namespace monopod::wasm

@@ -179,15 +179,16 @@ u32 path_readlink(Wasi& w, Caller& caller, u32 fd, u32 at, u32 bytes, u32 buffer
   return kSuccess;
 }
 
+template <Snapshot S>
 u32 path_filestat_get(Wasi& w, Caller& caller, u32 fd, u32 lookup, u32 at, u32 bytes, u32 to) {
   MONOPOD_WASI_MEMORY(caller);
   PLACE(place, fd, kPathStat, at, bytes);
-  MONOPOD_WASI_HOLDS(to, 64);
+  MONOPOD_WASI_HOLDS(to, stat_bytes(S));
   Result<sys::Fd> opened = open_beneath(*place.directory->root, place.path, O_PATH | ((lookup & 1) == 0 ? O_NOFOLLOW : 0));
   if (!opened) return lookup_errno(opened.error());
   struct ::stat st {};
   if (::fstat(opened->get(), &st) != 0) return last_errno();
-  write_stat(memory, to, st);
+  write_stat(memory, to, st, S);
   return kSuccess;
 }
 
@@ -209,11 +210,14 @@ u32 path_filestat_set_times(Wasi& w, Caller& caller, u32 fd, u32 lookup, u32 at,
 constexpr HostFunction kPathRows[] = {
     host<path_open>("path_open"), host<path_create_directory>("path_create_directory"), host<path_remove_directory>("path_remove_directory"), host<path_unlink_file>("path_unlink_file"),
     host<path_rename>("path_rename"), host<path_link>("path_link"), host<path_symlink>("path_symlink"), host<path_readlink>("path_readlink"),
-    host<path_filestat_get>("path_filestat_get"), host<path_filestat_set_times>("path_filestat_set_times"),
+    host<path_filestat_get<Snapshot::kPreview1>>("path_filestat_get"), host<path_filestat_set_times>("path_filestat_set_times"),
 };
+
+constexpr HostFunction kUnstablePathRows[] = {host<path_filestat_get<Snapshot::kUnstable>>("path_filestat_get")};
 
 }  // namespace
 
 std::span<const HostFunction> wasi_path_rows() { return kPathRows; }
+std::span<const HostFunction> wasi_unstable_path_rows() { return kUnstablePathRows; }
 
 }  // namespace monopod::wasm

@@ -12,12 +12,14 @@ namespace {
 
 using namespace wasi;
 
-constexpr u32 kSubscriptionBytes = 48, kEventBytes = 32;
+constexpr u32 kEventBytes = 32;
 
-u32 poll_oneoff(Wasi& w, Caller& caller, u32 in, u32 out, u32 count, u32 events_at) {
+u32 poll(Wasi& w, Caller& caller, u32 in, u32 out, u32 count, u32 events_at, Snapshot snapshot) {
+  // Of a clock there is a name before the rest in the unstable snapshot, which says nothing.
+  const u32 shift = snapshot == Snapshot::kUnstable ? 8 : 0, subscription_bytes = 48 + shift;
   MONOPOD_WASI_MEMORY(caller);
   if (count == 0 || count > kWasiSubscriptionsMax) return kInvalid;
-  MONOPOD_WASI_HOLDS(in, u64{count} * kSubscriptionBytes);
+  MONOPOD_WASI_HOLDS(in, u64{count} * subscription_bytes);
   MONOPOD_WASI_HOLDS(out, u64{count} * kEventBytes);
   MONOPOD_WASI_HOLDS(events_at, 4);
   struct Subscription {
@@ -33,17 +35,17 @@ u32 poll_oneoff(Wasi& w, Caller& caller, u32 in, u32 out, u32 count, u32 events_
   std::vector<pollfd> set{{w.wake_fd(), POLLIN, 0}};
   bool any_ready = false;
   for (u32 i = 0; i < count; ++i) {
-    u32 at = in + i * kSubscriptionBytes;
+    u32 at = in + i * subscription_bytes;
     Subscription& s = list[i];
     s.userdata = memory.read<u64>(at);
     s.tag = memory.read<u8>(at + 8);
     if (s.tag == 0) {
-      u32 id = memory.read<u32>(at + 16);
-      u64 timeout = memory.read<u64>(at + 24);
+      u32 id = memory.read<u32>(at + shift + 16);
+      u64 timeout = memory.read<u64>(at + shift + 24);
       if (id > 1) s.error = id > 3 ? u16{kInvalid} : u16{kNotSupported};
       s.clock = id == 0 ? CLOCK_REALTIME : CLOCK_MONOTONIC;
       u64 t = w.now_ns(s.clock);
-      s.due = (memory.read<u16>(at + 40) & 1) != 0 ? timeout : timeout > ~u64{0} - t ? ~u64{0} : t + timeout;
+      s.due = (memory.read<u16>(at + shift + 40) & 1) != 0 ? timeout : timeout > ~u64{0} - t ? ~u64{0} : t + timeout;
     } else if (s.tag <= 2) {
       u16 error = kSuccess;
       // The right to read or write is one to wait for it, too.
@@ -102,10 +104,16 @@ u32 poll_oneoff(Wasi& w, Caller& caller, u32 in, u32 out, u32 count, u32 events_
   return kSuccess;
 }
 
-constexpr HostFunction kPollRows[] = {host<poll_oneoff>("poll_oneoff")};
+template <Snapshot S>
+u32 poll_oneoff(Wasi& w, Caller& caller, u32 in, u32 out, u32 count, u32 events_at) {
+  return poll(w, caller, in, out, count, events_at, S);
+}
+
+constexpr HostFunction kPollRows[] = {host<poll_oneoff<Snapshot::kPreview1>>("poll_oneoff")}, kUnstablePollRows[] = {host<poll_oneoff<Snapshot::kUnstable>>("poll_oneoff")};
 
 }  // namespace
 
 std::span<const HostFunction> wasi_poll_rows() { return kPollRows; }
+std::span<const HostFunction> wasi_unstable_poll_rows() { return kUnstablePollRows; }
 
 }  // namespace monopod::wasm

@@ -90,12 +90,17 @@ u16 read_path(const Memory& memory, u32 at, u32 bytes, std::string& out) {
   return kSuccess;
 }
 
-void write_stat(const Memory& memory, u32 at, const struct ::stat& st) {
+void write_stat(const Memory& memory, u32 at, const struct ::stat& st, Snapshot snapshot) {
   auto nanos = [](const timespec& t) { return static_cast<u64>(t.tv_sec) * 1'000'000'000 + static_cast<u64>(t.tv_nsec); };
   memory.write<u64>(at, st.st_dev);
   memory.write<u64>(at + 8, st.st_ino);
   memory.write<u64>(at + 16, type_of(st.st_mode));
-  memory.write<u64>(at + 24, st.st_nlink);
+  if (snapshot == Snapshot::kUnstable) {
+    memory.write<u32>(at + 20, static_cast<u32>(st.st_nlink));
+    at -= 8;  // what follows is that much nearer
+  } else {
+    memory.write<u64>(at + 24, st.st_nlink);
+  }
   memory.write<u64>(at + 32, static_cast<u64>(st.st_size));
   memory.write<u64>(at + 40, nanos(st.st_atim));
   memory.write<u64>(at + 48, nanos(st.st_mtim));
@@ -164,6 +169,9 @@ Wasi::Wasi(WasiOptions options) : options_(std::move(options)), wake_(::eventfd(
 }
 
 void Wasi::link(Linker& linker) {
+  // What differs comes first: the first row of a name is taken.
+  for (std::span<const HostFunction> rows : {wasi_unstable_file_rows(), wasi_unstable_path_rows(), wasi_unstable_poll_rows(), wasi_process_rows(), wasi_file_rows(), wasi_path_rows(), wasi_poll_rows(), wasi_socket_rows()})
+    linker.add("wasi_unstable", rows, this);
   for (std::span<const HostFunction> rows : {wasi_process_rows(), wasi_file_rows(), wasi_path_rows(), wasi_poll_rows(), wasi_socket_rows()}) linker.add("wasi_snapshot_preview1", rows, this);
 }
 

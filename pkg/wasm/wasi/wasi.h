@@ -50,7 +50,7 @@ struct WasiOptions {
 class Wasi {
  public:
   explicit Wasi(WasiOptions options);
-  // Under wasi_snapshot_preview1 and its older name wasi_unstable where they agree. The linker borrows this object.
+  // Under wasi_snapshot_preview1 and its predecessor wasi_unstable. The linker borrows this object.
   void link(Linker& linker);
   // Ends waits of the guest now and from now on. Any thread. Use beside Store::interrupt().
   void interrupt();
@@ -94,5 +94,9 @@ std::span<const HostFunction> wasi_file_rows();
 std::span<const HostFunction> wasi_path_rows();
 std::span<const HostFunction> wasi_poll_rows();
 std::span<const HostFunction> wasi_socket_rows();
+// Of wasi_unstable: those that differ.
+std::span<const HostFunction> wasi_unstable_file_rows();
+std::span<const HostFunction> wasi_unstable_path_rows();
+std::span<const HostFunction> wasi_unstable_poll_rows();
 
 }  // namespace monopod::wasm

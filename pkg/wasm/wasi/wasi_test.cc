@@ -38,7 +38,7 @@ std::vector<HostFunction> all_rows() {
 }
 
 // A module whose exports pass their arguments on to each WASI call.
-Bytes trampolines() {
+Bytes trampolines(std::string_view snapshot) {
   Builder b;
   std::vector<HostFunction> rows = all_rows();
   std::vector<u32> counts;
@@ -52,7 +52,7 @@ Bytes trampolines() {
     counts.push_back(static_cast<u32>(params.size()));
     b.type(params, results);
   }
-  for (u32 i = 0; i < rows.size(); ++i) b.import("wasi_snapshot_preview1", rows[i].name, i);
+  for (u32 i = 0; i < rows.size(); ++i) b.import(snapshot, rows[i].name, i);
   b.memory(2);
   for (u32 i = 0; i < rows.size(); ++i) {
     Bytes code;
@@ -81,7 +81,7 @@ class WasiTest : public ::testing::Test {
     wasi_ = std::make_unique<Wasi>(std::move(options));
     Linker linker;
     wasi_->link(linker);
-    Result<std::shared_ptr<const Module>> module = Module::load(Engine({}), trampolines());
+    Result<std::shared_ptr<const Module>> module = Module::load(Engine({}), trampolines(snapshot_));
     ASSERT_TRUE(module) << module.error().message();
     Result<Instance*> instance = store_.instantiate(*module, linker);
     ASSERT_TRUE(instance) << instance.error().message();
@@ -120,6 +120,7 @@ class WasiTest : public ::testing::Test {
   }
   u32 opened() { return memory_->read<u32>(2000); }
 
+  std::string_view snapshot_ = "wasi_snapshot_preview1";
   fs::path folder_;
   Store store_{StoreOptions{}};
   std::unique_ptr<Wasi> wasi_;
@@ -499,6 +500,47 @@ TEST_F(WasiTest, ADirectoryIsNotOpenedToBeWritten) {
   EXPECT_EQ(call("path_open", {3, 1, 1000, put(1000, "."), wasi::kOpenDirectory, kReadWrite, 0, 0, 2000}), wasi::kIsDirectory);
   EXPECT_EQ(call("path_open", {3, 1, 1000, put(1000, "."), wasi::kOpenDirectory, wasi::kFdRead, 0, 0, 2000}), wasi::kSuccess);
   EXPECT_EQ(call("path_open", {3, 1, 1000, put(1000, "."), 0, 0, 0, wasi::kNonblock, 2000}), wasi::kSuccess);
+}
+
+TEST_F(WasiTest, TheUnstableSnapshotDiffersInFourCalls) {
+  snapshot_ = "wasi_unstable";
+  start({});
+  ASSERT_EQ(open("file"), 0);
+  u32 fd = opened();
+  // Origins: 0 is from here, 1 from the end, 2 from the start.
+  for (auto [offset, whence, expected] : {std::array<u64, 3>{2, 2, 2}, {3, 0, 5}, {0, 1, 11}}) {
+    EXPECT_EQ(call("fd_seek", {fd, offset, whence, 200}), 0);
+    EXPECT_EQ(memory_->read<u64>(200), expected);
+  }
+  EXPECT_EQ(call("fd_seek", {fd, 0, 3, 200}), wasi::kInvalid);
+  struct ::stat st {};
+  ASSERT_EQ(::stat((folder_ / "inside/file").c_str(), &st), 0);
+  for (bool by_path : {false, true}) {
+    clear();
+    u32 length = put(1000, "file");
+    EXPECT_EQ(by_path ? call("path_filestat_get", {3, 1, 1000, length, 512}) : call("fd_filestat_get", {fd, 512}), 0);
+    EXPECT_EQ(memory_->read<u64>(520), st.st_ino);
+    EXPECT_EQ(memory_->read<u8>(528), wasi::kRegular);
+    EXPECT_EQ(memory_->read<u32>(532), 1U);
+    EXPECT_EQ(memory_->read<u64>(536), 11U);
+    EXPECT_EQ(memory_->read<u64>(552), static_cast<u64>(st.st_mtim.tv_sec) * 1'000'000'000 + static_cast<u64>(st.st_mtim.tv_nsec));
+    expect_untouched_but(512, 56);
+  }
+  EXPECT_EQ(call("fd_filestat_get", {fd, kMemoryBytes - 56}), 0);
+  EXPECT_EQ(call("fd_filestat_get", {fd, kMemoryBytes - 55}), wasi::kFault);
+  // Two subscriptions, each of 56 bytes: a clock that is due, and a file.
+  clear();
+  std::memset(memory_->bytes().data() + 512, 0, 112);
+  memory_->write<u64>(512, 7);
+  memory_->write<u32>(512 + 24, 1);
+  memory_->write<u64>(568, 8);
+  memory_->write<u8>(568 + 8, 1);
+  memory_->write<u32>(568 + 16, fd);
+  EXPECT_EQ(call("poll_oneoff", {512, 1024, 2, 200}), 0);
+  EXPECT_EQ(memory_->read<u32>(200), 2U);
+  EXPECT_EQ(memory_->read<u64>(1024), 7U);
+  EXPECT_EQ(memory_->read<u64>(1024 + 32), 8U);
+  EXPECT_EQ(call("poll_oneoff", {kMemoryBytes - 111, 1024, 2, 200}), wasi::kFault);
 }
 
 TEST_F(WasiTest, StreamsHaveNoPosition) {
