@@ -42,7 +42,7 @@ constexpr std::array kGlobalOptions = {
     RuntimeOption{"log-format", kValue, "text or json"},
     RuntimeOption{"log-level", kValue, "debug, info, warn or error"},
     RuntimeOption{"debug", kFlag, "the same as --log-level debug"},
-    RuntimeOption{"systemd-cgroup", kFlag, "refused: control groups are made in the file system"},
+    RuntimeOption{"systemd-cgroup", kFlag, "control groups are scopes of systemd's: cgroupsPath is slice:prefix:name"},
     RuntimeOption{"rootless", kValue, "auto, true or false: taken, found out by itself"},
     RuntimeOption{"criu", kIgnored, ""},
     RuntimeOption{"version v", kFlag, "print the version"},
@@ -105,6 +105,7 @@ constexpr std::array kUpdateOptions = {RuntimeOption{"resources r", kValue, "fil
 
 struct Call {
   Runtime& runtime;
+  const RuntimeArguments& global;
   const RuntimeArguments& arguments;
   std::vector<std::string> words;
 
@@ -125,6 +126,7 @@ Result<container::oci::CreateOptions> create_options(const Call& call) {
     if (::fcntl(3 + i, F_GETFD) < 0) return fail_errno(cat("option --preserve-fds: descriptor ", 3 + i));
   }
   out.pivot = !call.arguments.flag("no-pivot");
+  out.systemd = call.global.flag("systemd-cgroup");
   out.new_keyring = !call.arguments.flag("no-new-keyring");
   return out;
 }
@@ -405,13 +407,12 @@ Result<int> dispatch(RuntimeArguments& global, std::vector<std::string>& words, 
   words.erase(words.begin());
   if (!words.empty() && (words[0] == "--help" || words[0] == "-h")) return print_help(&*command);
   is_exec = command->name == "exec";
-  if (global.flag("systemd-cgroup")) return fail(Code::kUnimplemented, "option --systemd-cgroup is not supported: use the cgroupfs driver (podman --cgroup-manager=cgroupfs)");
   RuntimeArguments arguments;
   TRY(arguments.parse(command->options, words, command->words_max != kAny));
   if (words.size() < command->words_min || words.size() > command->words_max)
     return fail(Code::kInvalidArgument, cat("want: monopod runtime ", command->name, " [OPTIONS] ", command->usage));
   runtime.emplace(global.value("root", "/run/monopod/runtime"));
-  Call call{*runtime, arguments, std::move(words)};
+  Call call{*runtime, global, arguments, std::move(words)};
   return command->run(call);
 }
 

@@ -74,6 +74,7 @@ struct Creation {
   std::optional<FirstStage>& stage;
   Bundle bundle;
   Record record;
+  std::optional<Systemd> manager;  // with its driver
   bool hooked = false;  // the hooks' phase was reached: poststop belongs to its undoing
 
   // What start and delete would have to look for in the config.
@@ -130,6 +131,18 @@ struct Creation {
     return spec;
   }
 
+  // Somebody else's: not ours to undo.
+  void disown_group() {
+    record.group.clear();
+    record.scope.clear();
+  }
+
+  Result<> on_born(const sys::Pidfd& process) {
+    Result<> started = start_scope(record, bundle, *manager, process.pid());
+    if (!started && started.error().code() == Code::kAlreadyExists) disown_group();
+    return started;
+  }
+
   Result<> on_hooks(const sys::Pidfd& process) {
     hooked = true;
     Record shown = record;
@@ -159,16 +172,27 @@ struct Creation {
     record.owner = ::geteuid();
     record.annotations = bundle.config.annotations;
     record.plain = is_plain();
-    TRY(plan_group(record, bundle));
+    if (options.systemd) {
+      TRY_ASSIGN(manager, Systemd::connect());
+    }
+    TRY(plan_group(record, bundle, manager ? &*manager : nullptr));
+    std::unique_ptr<sys::Cgroups> groups;
+    if (!record.group.empty()) {
+      TRY_ASSIGN(groups, open_groups(record.controllers));
+      Result<> unused = check_unused(*groups, record);
+      if (!unused) disown_group();
+      TRY(std::move(unused));
+    }
     TRY(directory.write_config(bundle.config));
     TRY(directory.write(record));
     TRY(failpoint("runtime.after_record"));
 
     LaunchOptions launch;
-    TRY_ASSIGN(MadeGroup group, make_group(record, bundle, find_namespace(bundle.config, NamespaceType::kUser) == nullptr));
+    TRY_ASSIGN(MadeGroup group, make_group(groups.get(), record, bundle, find_namespace(bundle.config, NamespaceType::kUser) == nullptr));
     TRY(failpoint("runtime.after_group"));
     launch.cgroup = std::move(group.entry.cgroup);
     launch.procs = std::move(group.entry.procs);
+    if (!record.scope.empty()) launch.on_born = [this](const sys::Pidfd& child) { return on_born(child); };
     launch.console_socket = options.console_socket;
     launch.preserve_fds = options.preserve_fds;
     sys::Fd pid_namespace;
@@ -205,7 +229,7 @@ Result<> Runtime::create(const CreateOptions& options) {
     bundle.config.process.env.emplace_back("LISTEN_PID=1");
   }
   Result<> done = failpoint("runtime.after_directory");
-  Creation creation{options, directory, stage_, std::move(bundle), {}, false};
+  Creation creation{options, directory, stage_, std::move(bundle), {}, std::nullopt, false};
   if (done) done = creation.go();
   if (done) return {};
   // As if it had never been.

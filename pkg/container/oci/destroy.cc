@@ -42,6 +42,13 @@ std::unique_ptr<sys::Cgroups> groups_of(const Record& record) {
   return groups ? std::move(*groups) : nullptr;
 }
 
+// What it leaves is removed with the group.
+void stop_scope(const Record& record) {
+  Result<Systemd> manager = Systemd::connect();
+  Result<> stopped = manager ? manager->stop_scope(record.scope) : fail(std::move(manager).error());
+  if (!stopped) log::warn("a scope is not stopped", {{"container", record.id}, {"error", stopped.error()}});
+}
+
 }  // namespace
 
 Result<> kill_everything(const Record& record) {
@@ -53,6 +60,7 @@ Result<> destroy(const StateDirectory& directory, const Record& record, const sy
   std::unique_ptr<sys::Cgroups> groups = groups_of(record);
   TRY(kill_in(groups.get(), record, process));
   TRY(failpoint("runtime.after_kill"));
+  if (!record.scope.empty()) stop_scope(record);
   if (groups) TRY(groups->remove(record.group));
   TRY(failpoint("runtime.after_remove_group"));
   return directory.remove();

@@ -19,7 +19,7 @@ json::Value features() {
                        {"supportedFlags", list(seccomp_flag_names())}};
   json::Object of_linux{{"namespaces", json::Array{"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"}},
                         {"capabilities", list(sys::capability_names())},
-                        {"cgroup", json::Object{{"v1", true}, {"v2", true}, {"systemd", false}, {"systemdUser", false}, {"rdma", true}}},
+                        {"cgroup", json::Object{{"v1", true}, {"v2", true}, {"systemd", true}, {"systemdUser", true}, {"rdma", true}}},
                         {"seccomp", std::move(seccomp)},
                         {"apparmor", json::Object{{"enabled", true}}},
                         {"selinux", json::Object{{"enabled", true}}},

@@ -39,6 +39,12 @@ std::vector<sys::DeviceRule> all_device_rules(std::vector<sys::DeviceRule> rules
   return rules;
 }
 
+Result<> limit_group(sys::Cgroups& groups, const Record& record, const Bundle& bundle, const std::vector<Setting>& settings) {
+  TRY(apply_resources(groups, record.group, settings));
+  TRY_ASSIGN(std::vector<sys::DeviceRule> rules, parse_device_rules(bundle.resources));
+  return groups.set_devices(record.group, all_device_rules(std::move(rules), bundle.config.devices));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<sys::Cgroups>> open_groups(const std::vector<std::string>& controllers) {
@@ -60,7 +66,7 @@ std::string group_path(const std::string& cgroups_path, const std::string& id) {
   return std::string(path);
 }
 
-Result<> plan_group(Record& record, const Bundle& bundle) {
+Result<> plan_group(Record& record, const Bundle& bundle, Systemd* manager) {
   Kind kind = kind_of_groups();
   if (kind == Kind::kNone) {
     log::warn("this machine has no control groups", {});
@@ -70,13 +76,28 @@ Result<> plan_group(Record& record, const Bundle& bundle) {
   record.controllers = controllers_of(settings);
   record.group = group_path(bundle.config.cgroup_path, record.id);
   record.resources = bundle.resources;
+  if (manager != nullptr) {
+    TRY_ASSIGN(Scope scope, plan_scope(bundle.config.cgroup_path, record.id, manager->of_user()));
+    TRY_ASSIGN(std::string above, manager->control_group());
+    record.scope = scope.unit;
+    record.group = group_path(cat(above, "/", scope.group), record.id);
+  }
   if (record.group.empty()) return fail(Code::kInvalidArgument, "config: linux.cgroupsPath is the top of all control groups");
   return {};
 }
 
-Result<MadeGroup> make_group(Record& record, const Bundle& bundle, bool host_ids) {
-  if (record.group.empty()) return MadeGroup();
-  TRY_ASSIGN(std::unique_ptr<sys::Cgroups> groups, open_groups(record.controllers));
+Result<> check_unused(sys::Cgroups& groups, const Record& record) {
+  if (::access(groups.path(record.group).c_str(), F_OK) < 0) return {};
+  Result<std::vector<int>> pids = groups.processes(record.group);
+  if (!pids || pids->empty()) return {};  // it went meanwhile
+  return fail(Code::kFailedPrecondition, cat("container's cgroup is not empty: ", pids->size(), " process(es) found"));
+}
+
+Result<MadeGroup> make_group(sys::Cgroups* groups, Record& record, const Bundle& bundle, bool host_ids) {
+  if (groups == nullptr) return MadeGroup();
+  MadeGroup out;
+  out.views = groups->views(record.group);
+  if (!record.scope.empty()) return out;
   TRY_ASSIGN(std::vector<Setting> settings, plan_resources(bundle.resources, groups->mode() == sys::CgroupMode::kV2));
   Result<> made = groups->create(record.group);
   if (!made) {
@@ -85,11 +106,7 @@ Result<MadeGroup> make_group(Record& record, const Bundle& bundle, bool host_ids
     record.group.clear();
     return MadeGroup();
   }
-  TRY(apply_resources(*groups, record.group, settings));
-  TRY_ASSIGN(std::vector<sys::DeviceRule> rules, parse_device_rules(bundle.resources));
-  TRY(groups->set_devices(record.group, all_device_rules(std::move(rules), bundle.config.devices)));
-  MadeGroup out;
-  out.views = groups->views(record.group);
+  TRY(limit_group(*groups, record, bundle, settings));
   out.by_path = host_ids;
   if (!host_ids) {
     TRY_ASSIGN(out.entry, groups->open_entry(record.group));
@@ -101,6 +118,22 @@ Result<MadeGroup> make_group(Record& record, const Bundle& bundle, bool host_ids
     if (!out.entry.cgroup) return fail_errno(cat("open ", path));
   }
   return out;
+}
+
+Result<> start_scope(const Record& record, const Bundle& bundle, Systemd& manager, int pid) {
+  TRY_ASSIGN(std::unique_ptr<sys::Cgroups> groups, open_groups(record.controllers));
+  TRY_ASSIGN(std::vector<Setting> settings, plan_resources(bundle.resources, groups->mode() == sys::CgroupMode::kV2));
+  TRY_ASSIGN(Scope scope, plan_scope(bundle.config.cgroup_path, record.id, manager.of_user()));
+  TRY(manager.start_scope(scope, cat("container ", record.id), pid, settings));
+  // v1: systemd removes the empty groups that it has no use for, and knows of few hierarchies.
+  Result<> made = groups->create(record.group);
+  if (!made && may_go_without(made.error()) && settings.empty()) return {};  // an ordinary user has what the user's manager gave
+  TRY(std::move(made));
+  TRY(limit_group(*groups, record, bundle, settings));
+  for (const auto& [name, path] : groups->views(record.group)) {
+    if (!name.empty() && name != "unified") TRY(sys::write_host_file(cat(path, "/cgroup.procs"), cat(pid)));
+  }
+  return {};
 }
 
 Result<> enter_controller(const Record& record, const std::string& controller) {

@@ -84,8 +84,10 @@ Result<FirstStage> FirstStage::launch(InitSpec spec, LaunchOptions options, cons
   spawn.user_namespace_fd = options.user_namespace;
   spawn.become_root = options.new_user_namespace || options.user_namespace >= 0;
   spawn.set_groups = spec.setgroups;
-  if (options.new_user_namespace) {
+  if (options.new_user_namespace || options.on_born) {
     spawn.before_exec = [&](const sys::Pidfd& child) -> Result<> {
+      if (options.on_born) TRY(options.on_born(child));
+      if (!options.new_user_namespace) return {};
       TRY(sys::write_id_maps(child.pid(), options.uid_maps, options.gid_maps));
       // What it may no longer do from inside.
       if (auto score = spec.config.process.oom_score_adj) (void)sys::write_host_file(cat("/proc/", child.pid(), "/oom_score_adj"), cat(*score));

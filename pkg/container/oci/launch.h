@@ -24,6 +24,7 @@ struct LaunchOptions {
   bool new_user_namespace = false;
   std::vector<sys::IdMap> uid_maps;     // of the new one
   std::vector<sys::IdMap> gid_maps;
+  std::function<Result<>(const sys::Pidfd&)> on_born;  // before it does anything; may be empty
   std::string console_socket;           // gets the terminal's master side
 };
 

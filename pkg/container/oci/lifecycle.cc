@@ -220,6 +220,10 @@ Result<> Runtime::update(const std::string& id, const json::Value& resources) {
     c.record.controllers.push_back(controller);
   }
   TRY_ASSIGN(std::unique_ptr<sys::Cgroups> groups, open_groups(c.record.controllers));
+  if (!c.record.scope.empty()) {
+    TRY_ASSIGN(Systemd manager, Systemd::connect());
+    TRY(manager.set_limits(c.record.scope, changed));
+  }
   TRY(apply_resources(*groups, c.record.group, changed));
   c.record.resources = std::move(all);
   return c.directory.write(c.record);

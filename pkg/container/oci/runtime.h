@@ -24,6 +24,7 @@ struct CreateOptions {
   int preserve_fds = 0;
   bool pivot = true;
   bool new_keyring = true;
+  bool systemd = false;        // its control group driver
   std::function<Result<>(sys::Fd)> on_terminal;  // instead of a console socket: the caller stays
 };
 

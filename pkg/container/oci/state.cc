@@ -135,6 +135,7 @@ Result<> StateDirectory::write(const Record& record) const {
                    {"pid", record.pid},
                    {"startTicks", record.start_ticks},
                    {"group", record.group},
+                   {"scope", record.scope},
                    {"controllers", json::Array(record.controllers.begin(), record.controllers.end())},
                    {"resources", record.resources},
                    {"owner", record.owner},
@@ -155,6 +156,7 @@ Result<Record> StateDirectory::read() const {
   out.pid = static_cast<int>(json::get_int(value, {"pid"}));
   out.start_ticks = static_cast<std::uint64_t>(json::get_int(value, {"startTicks"}));
   out.group = json::get_string(value, {"group"});
+  out.scope = json::get_string(value, {"scope"});
   out.owner = static_cast<std::uint32_t>(json::get_int(value, {"owner"}));
   if (const json::Value* resources = json::find(value, {"resources"})) out.resources = *resources;
   if (const json::Array* controllers = json::get_array(value, {"controllers"})) {

@@ -25,6 +25,7 @@ struct Record {
   int pid = 0;                            // 0: the first stage was not there when this was written
   std::uint64_t start_ticks = 0;          // with the pid: which process that was
   std::string group;                      // control group below the root of every hierarchy; empty: none
+  std::string scope;                      // systemd's unit of the group; empty: the group is ours alone
   std::vector<std::string> controllers;   // besides the usual ones
   json::Value resources;                  // as last set
   std::uint32_t owner = 0;                // uid

@@ -139,6 +139,13 @@ class Cgroups(RuntimeTest):
         self.assertIn("c 1:3 rwm", rules)
         self.assertNotIn("a *:* rwm", rules)
 
+    def test_a_group_that_is_in_use_is_refused_and_left_alone(self):
+        self.start_sleeping()
+        config = self.config("true", name="c2")
+        config["linux"]["cgroupsPath"] = f"/{GROUP}/c1"
+        self.assertIn("container's cgroup is not empty: 1 process(es) found", self.create(config, "c2").err)
+        self.assertEqual(self.status(), "running")
+
     def test_a_shared_parent_group_is_left_to_its_owner(self):
         self.start_sleeping()
         self.start_sleeping(self.config("sleep", "1000", name="c2"), "c2")

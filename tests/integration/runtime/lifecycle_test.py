@@ -173,7 +173,7 @@ class Lifecycle(RuntimeTest):
     def test_wrong_command_lines_are_refused(self):
         for words, text in ((["nothing"], "unknown command"), (["state"], "want: monopod runtime state"), (["state", "a", "b"], "want:"),
                             (["delete", "--forced", "a"], "unknown option --forced"), (["create", "--bundle"], "needs a value"),
-                            (["create", "--preserve-fds", "x", "a"], "not a number"), (["--systemd-cgroup", "state", "a"], "--systemd-cgroup is not supported"),
+                            (["create", "--preserve-fds", "x", "a"], "not a number"),
                             (["delete", "--force=maybe", "a"], "not true or false")):
             self.fails(text, *words)
 

@@ -121,10 +121,10 @@ class RuntimeTest(unittest.TestCase):
             self.assertEqual([line for line in f if self.dir in line], [], "mounts are left")
         shutil.rmtree(self.dir)
 
-    def call(self, *words, env=None, stdin=subprocess.DEVNULL, cwd=None, pass_fds=()):
+    def call(self, *words, env=None, stdin=subprocess.DEVNULL, cwd=None, pass_fds=(), before=()):
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             # To files: the container inherits them, and a pipe would be waited for until it ends.
-            done = subprocess.run([BINARY, "runtime", "--root", self.root, *words], stdin=stdin, stdout=out, stderr=err, timeout=DEADLINE_S, cwd=cwd,
+            done = subprocess.run([*before, BINARY, "runtime", "--root", self.root, *words], stdin=stdin, stdout=out, stderr=err, timeout=DEADLINE_S, cwd=cwd,
                                   env={**os.environ, **(env or {})}, pass_fds=pass_fds)
             out.seek(0)
             err.seek(0)
@@ -190,5 +190,5 @@ class RuntimeTest(unittest.TestCase):
         wait_for(lambda: self.status(name) == status, f"{name} is {status}")
 
 
-__all__ = ["BINARY", "CGROUPS", "GROUP", "RuntimeTest", "groups_named", "hierarchies", "json", "main", "os", "read_file", "signal", "skip", "subprocess", "sys", "tempfile",
+__all__ = ["BINARY", "CGROUPS", "DEADLINE_S", "GROUP", "RuntimeTest", "groups_named", "hierarchies", "json", "main", "os", "read_file", "signal", "skip", "subprocess", "sys", "tempfile",
            "time", "unittest", "wait_for"]
