@@ -2,6 +2,8 @@
 """systemd's control group driver (--systemd-cgroup), with a systemd of the test's own as process 1 of a process namespace, over control groups v2 below a group
 of the test's own. It can do nothing to the machine: its root is read-only but for the test's folder, none of the machine's units and generators is there, and it
 starts a target that wants nothing."""
+import shutil
+
 from support import *
 
 SYSTEMD = "/lib/systemd/systemd"
@@ -54,7 +56,7 @@ class SystemdTest(RuntimeTest):
         cls.outside.wait(DEADLINE_S)
         for path in cls.groups:
             wait_for(lambda: "populated 0" in read_file(f"{path}/cgroup.events") if os.path.exists(f"{path}/cgroup.events") else True, "the group is empty")
-        os.rmdir(cls.folder)
+        shutil.rmtree(cls.folder)
 
     def call(self, *words, **more):
         if words[0] != "spec":
@@ -157,6 +159,32 @@ class SystemdTest(RuntimeTest):
         call("start", "c1")
         call("delete", "--force", "c1")
         self.assertEqual(state(), "inactive")
+
+    def test_podman_with_its_own_choice_of_driver(self):
+        if shutil.which("podman") is None or shutil.which("conmon") is None:
+            self.skipTest("needs podman and conmon")
+        runtime, tar = f"{self.dir}/monopod-runtime", f"{self.dir}/rootfs.tar"
+        os.symlink(BINARY, runtime)
+        subprocess.run(["tar", "-C", self.rootfs, "-cf", tar, "."], check=True)
+        with open(f"{self.dir}/containers.conf", "w") as f:
+            f.write('[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\npids_limit = 0\n[engine]\nevents_logger = "file"\n')
+        names = {"HOME": self.dir, "XDG_RUNTIME_DIR": f"{self.dir}/run", "TMPDIR": self.dir, "CONTAINERS_CONF": f"{self.dir}/containers.conf"}
+
+        def podman(*words):
+            done = subprocess.run([*self.enter, "env", *(f"{k}={v}" for k, v in names.items()), "podman", "--runtime", runtime, "--cgroup-manager", "systemd", "--root", f"{self.dir}/root",
+                                   "--runroot", "/run/podman", "--tmpdir", "/run/podman-tmp", "--storage-driver", "vfs", *words], capture_output=True, text=True,
+                                  stdin=subprocess.DEVNULL, timeout=120)
+            self.assertEqual(done.returncode, 0, f"podman {words}: {done.stdout}{done.stderr}")
+            return done.stdout.strip()
+
+        podman("import", tar, "busybox:test")
+        name = podman("run", "--network", "none", "--detach", "busybox:test", "sleep", "1000")
+        try:
+            self.assertEqual(podman("exec", name, "cat", "/proc/self/cgroup").splitlines()[-1], "0::/")
+            found = subprocess.run([*self.enter, "systemctl", "show", f"libpod-{name}.scope", "-pActiveState", "-pSlice"], capture_output=True, text=True).stdout
+            self.assertEqual(set(found.split()), {"ActiveState=active", "Slice=machine.slice"})
+        finally:
+            podman("rm", "--all", "--force", "--time", "0")
 
     def test_without_systemd_it_says_so(self):
         self.write(self.config("true"))
