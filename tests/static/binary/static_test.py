@@ -28,6 +28,11 @@ BANNED = re.compile(
 COLLECTED = re.compile(r"boost::asio::detail::socket_ops::(getaddrinfo|getnameinfo|background_getaddrinfo)\b")
 
 
+# What the OCI runtime and the first stage of containers are made of: they run before OpenSSL's and SQLite's tables are relocated (cmake/start.h).
+EARLY = re.compile(r"libpkg_(base|async|codec|sys|supervisor|container)\.a$")
+LATE_LIBRARIES = re.compile(r"^(SSL|TLS|EVP|OPENSSL|CRYPTO|BIO|BN|X509\w*|RAND|SHA\d*|HMAC|PEM|ERR|RSA|EC|ASN1|PKCS\w*|CMS|OSSL|sqlite3)_\w+$")
+
+
 def nm(*arguments):
     done = subprocess.run([NM, *arguments], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
@@ -55,6 +60,12 @@ class Reach(unittest.TestCase):
             elif line.strip() and BANNED.match(line.split()[-1]):
                 found.append(f"{where}: {line.split()[-1]}")
         self.assertEqual(found, [])
+
+    def test_what_runs_before_the_libraries_are_relocated_calls_neither(self):
+        early = [path for path in OBJECTS if EARLY.search(path)]
+        self.assertEqual(len(early), 6, early)
+        self.assertEqual([line.split()[-1] for line in nm("--undefined-only", "--no-demangle", *early) if line.strip() and LATE_LIBRARIES.match(line.split()[-1])], [])
+        self.assertTrue(any(LATE_LIBRARIES.match(line.split()[-1]) for line in nm("--undefined-only", "--no-demangle", *OBJECTS) if line.strip()))
 
     def test_asios_resolver_is_not_linked_in(self):
         symbols = nm("--defined-only", "--demangle", BINARY)
