@@ -63,6 +63,16 @@ function(monopod_lean_libc out)
     file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/lean)
     file(REMOVE ${lean})
     execute_process(COMMAND ${CMAKE_AR} p ${archive} libc-start.o OUTPUT_FILE ${lean}.libc ERROR_QUIET)
+    execute_process(COMMAND ${MONOPOD_OBJCOPY} -O binary --only-section=.text ${lean}.libc ${lean}.text ERROR_QUIET)
+    set(code)
+    if(EXISTS ${lean}.text)
+      file(SHA256 ${lean}.text code)
+    endif()
+    # Debian 12's, seen in 2.36-9+deb12u14. Another one may have the function do something else: look before adding it here.
+    if(NOT code STREQUAL 65d1ff038b3b23b223579636b24d794ce9a81a1c99b082fa2b4b77b6249207ee)
+      message(STATUS "libc-start.o stays as it is: it is not the one that is known")
+      return()
+    endif()
     execute_process(COMMAND ${MONOPOD_OBJCOPY} --globalize-symbol=${callee} --globalize-symbol=monopod_libc_cpu_cache
                             --redefine-sym=${callee}=monopod_libc_cpu_cache ${lean}.libc ERROR_QUIET) # GNU's takes the new name, LLVM's the old one
     execute_process(COMMAND ${MONOPOD_PYTHON} ${CMAKE_SOURCE_DIR}/cmake/redirect_calls.py ${lean}.libc ${lean} monopod_libc_cpu_cache monopod_cpu_cache
