@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "async/test_support.h"
@@ -17,10 +18,7 @@ struct LogFixture {
     std::ofstream(path) << "2026-01-01T00:00:01Z stdout F one\n2026-01-01T00:00:02Z stderr F two\n2026-01-01T00:00:03Z stdout P thr\n2026-01-01T00:00:03Z stdout F ee\n"
                            "2026-01-01T00:00:04Z stdout F four\n";
   }
-  ~LogFixture() {
-    ::unlink(path.c_str());
-    ::rmdir(dir.c_str());
-  }
+  ~LogFixture() { std::filesystem::remove_all(dir); }
   std::string dir, path;
 };
 
@@ -53,6 +51,44 @@ TEST(Logs, OptionsSelectWhatIsSent) {
   EXPECT_EQ(read(f, {.stream = "Stderr"}), "two\n");
   EXPECT_EQ(read(f, {.since = *parse_rfc3339("2026-01-01T00:00:03Z")}), "three\nfour\n");
   EXPECT_EQ(read(f, {.follow = true}), "one\ntwo\nthree\nfour\n") << "an ended container is not followed for ever";
+}
+
+TEST(Logs, RotatedFilesBelongToTheLog) {
+  LogFixture f;
+  auto write = [&f](const std::string& name, const std::string& text) { std::ofstream(f.path + name, std::ios::app) << "2026-01-01T00:00:00Z stdout F " << text << "\n"; };
+  write(".1", "zero");
+  write(".2", "oldest");
+  write(".2", "older");
+  EXPECT_EQ(read(f, {}), "one\ntwo\nthree\nfour\n") << "as a kubelet reads it";
+  EXPECT_EQ(read(f, {.rotated = true}), "oldest\nolder\nzero\none\ntwo\nthree\nfour\n");
+  EXPECT_EQ(read(f, {.rotated = true, .tail_lines = 4}), "two\nthree\nfour\n");
+  EXPECT_EQ(read(f, {.rotated = true, .tail_lines = 5}), "one\ntwo\nthree\nfour\n");
+  EXPECT_EQ(read(f, {.rotated = true, .tail_lines = 7}), "older\nzero\none\ntwo\nthree\nfour\n");
+  EXPECT_EQ(read(f, {.rotated = true, .tail_lines = 60}), "oldest\nolder\nzero\none\ntwo\nthree\nfour\n");
+}
+
+TEST(Logs, NothingIsLostToRotationsWhileItIsFollowed) {
+  LogFixture f;
+  async::RealTime time;
+  async::Pool pool(1);
+  std::string out;
+  struct Writer {
+    static async::Task<Result<>> add(LogFixture& at, std::string& to, SharedBytes bytes) {
+      if (to.empty()) {  // meanwhile: one more line, and two rotations
+        auto write = [&at](const std::string& name, const std::string& text) { std::ofstream(at.path + name, std::ios::app) << "2026-01-01T00:00:00Z stdout F " << text << "\n"; };
+        write("", "late");
+        std::filesystem::rename(at.path, at.path + ".2");
+        write(".1", "between");
+        write("", "last");
+      }
+      to += *bytes;
+      co_return Result<>();
+    }
+  };
+  async::run_test([&](async::Loop&) {
+    return stream_log({.time = time, .pool = pool, .path = f.path, .options = {.follow = true, .tail_lines = 1}, .write = [&](SharedBytes b) { return Writer::add(f, out, std::move(b)); }, .ended = [] { return true; }});
+  });
+  EXPECT_EQ(out, "four\nlate\nbetween\nlast\n");
 }
 
 TEST(Logs, QueryIsReadAndJudged) {

@@ -63,6 +63,7 @@ Task<Result<>> Api::attach(Call& call) {
       static Task<Result<>> to(async::Stream* stream, SharedBytes bytes) { co_return co_await stream->write_all(as_bytes(*bytes)); }
     };
     supervisor::LogOptions options;
+    options.rotated = true;
     options.frames = !c->tty();
     options.stream = out && err ? "" : out ? "Stdout" : "Stderr";
     async::Stream* to = &client->stream();
@@ -88,6 +89,7 @@ Task<Result<>> Api::logs(Call& call) {
   if (json::get_string(c->host_config, {"LogConfig", "Type"}) == "none") co_return fail(Code::kUnimplemented, "configured logging driver does not support reading");
   supervisor::LogOptions options;
   options.follow = call.flag("follow");
+  options.rotated = true;
   options.timestamps = call.flag("timestamps");
   options.frames = !c->tty();
   options.stream = out && err ? "" : out ? "Stdout" : "Stderr";

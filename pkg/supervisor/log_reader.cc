@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <deque>
 
 #include "base/strings.h"
 #include "sys/fd.h"
@@ -17,6 +18,7 @@ namespace {
 
 constexpr std::size_t kBlockBytes = 64U << 10;
 constexpr Duration kLookAgain = std::chrono::seconds(2);
+constexpr int kRotatedMax = 1000;
 
 struct LogFile {
   sys::Fd fd;
@@ -33,17 +35,35 @@ Result<LogFile> open_log(const std::string& path) {
   return out;
 }
 
-// Offset of the last `lines` whole entries (a line that comes in parts is one).
-Result<off_t> find_tail(int fd, std::int64_t lines) {
+// Files of a log, oldest first. One that is rotated between two looks is seen under its new name, too.
+Result<std::deque<LogFile>> open_all(const std::string& path) {
+  std::deque<LogFile> out;
+  TRY_ASSIGN(LogFile current, open_log(path));
+  out.push_front(std::move(current));
+  for (int i = 1; i < kRotatedMax; ++i) {
+    auto older = open_log(cat(path, ".", i));
+    if (!older) break;
+    if (older->inode != out.front().inode) out.push_front(*std::move(older));
+  }
+  return out;
+}
+
+// Those that were begun after one; all where that is gone.
+Result<std::deque<LogFile>> open_newer(const std::string& path, ino_t than) {
+  TRY_ASSIGN(auto all, open_all(path));
+  auto known = std::ranges::find(all, than, &LogFile::inode);
+  if (known != all.end()) all.erase(all.begin(), std::next(known));
+  return all;
+}
+
+// Offset of the last `lines` entries (of a line that comes in parts each is one, as for a kubelet); lines becomes how many are missing.
+Result<off_t> find_tail(int fd, std::int64_t& lines) {
   struct stat st{};
   if (::fstat(fd, &st) != 0) return fail_errno("stat log");
   if (lines <= 0) return st.st_size;
   off_t at = st.st_size;
   std::string block;
-  std::string rest;  // from `at`: begins at any byte
-  std::int64_t seen = 0;
-  off_t start = st.st_size;
-  std::string line_tail;
+  if (at > 0) --lines;  // the first, which no newline stands before
   while (at > 0) {
     std::size_t size = static_cast<std::size_t>(std::min<off_t>(at, static_cast<off_t>(kBlockBytes)));
     at -= static_cast<off_t>(size);
@@ -54,10 +74,10 @@ Result<off_t> find_tail(int fd, std::int64_t lines) {
     for (std::size_t i = block.size(); i-- > 0;) {
       off_t here = at + static_cast<off_t>(i);
       if (block[i] != '\n' || here + 1 >= st.st_size) continue;
-      // A line starts after this newline. Does it belong to an entry that began earlier?
-      off_t line = here + 1;
-      start = line;
-      if (++seen >= lines) return start;
+      if (lines-- == 0) {
+        lines = 0;
+        return here + 1;
+      }
     }
   }
   return 0;
@@ -92,7 +112,8 @@ void put_frame_head(std::uint8_t stream, std::size_t bytes, char* into) {
 std::string read_log_tail(const std::string& path, std::size_t lines_max, std::size_t bytes_max) {
   auto file = open_log(path);
   if (!file) return {};
-  auto from = find_tail(file->fd.get(), static_cast<std::int64_t>(lines_max));
+  auto lines = static_cast<std::int64_t>(lines_max);
+  auto from = find_tail(file->fd.get(), lines);
   if (!from) return {};
   std::string raw(1U << 20, '\0');
   ssize_t n = ::pread(file->fd.get(), raw.data(), raw.size(), *from);
@@ -165,6 +186,26 @@ class LogFormatter {
   bool inside_[2] = {false, false};  // of a line that comes in parts; with frames by stream
 };
 
+// The files to read, and where to begin in the first.
+Result<std::deque<LogFile>> open_start(const std::string& path, const LogOptions& options, off_t& offset) {
+  std::deque<LogFile> files;
+  if (options.rotated) {
+    TRY_ASSIGN(files, open_all(path));
+  } else {
+    TRY_ASSIGN(LogFile current, open_log(path));
+    files.push_back(std::move(current));
+  }
+  if (!options.tail_lines) return files;
+  std::int64_t missing = *options.tail_lines;
+  for (std::size_t i = files.size(); i-- > 0;) {
+    TRY_ASSIGN(offset, find_tail(files[i].fd.get(), missing));
+    if (missing > 0 && i > 0) continue;
+    files.erase(files.begin(), files.begin() + static_cast<std::ptrdiff_t>(i));
+    break;
+  }
+  return files;
+}
+
 Result<std::string> read_block(int fd, off_t offset) {
   std::string block(kBlockBytes, '\0');
   ssize_t n = ::pread(fd, block.data(), block.size(), offset);
@@ -190,11 +231,8 @@ void drain(int inotify) {
 }  // namespace
 
 async::Task<Result<>> stream_log(LogStream s) {
-  CO_TRY_ASSIGN(LogFile file, co_await s.pool.run([&] { return open_log(s.path); }));
   off_t offset = 0;
-  if (s.options.tail_lines) {
-    CO_TRY_ASSIGN(offset, co_await s.pool.run([&] { return find_tail(file.fd.get(), *s.options.tail_lines); }));
-  }
+  CO_TRY_ASSIGN(std::deque<LogFile> files, co_await s.pool.run([&] { return open_start(s.path, s.options, offset); }));
   sys::Fd inotify;
   if (s.options.follow) {
     CO_TRY_ASSIGN(inotify, watch_log(s.path));
@@ -202,7 +240,7 @@ async::Task<Result<>> stream_log(LogStream s) {
   LogFormatter formatter(s.options);
   while (!formatter.full()) {
     bool ended = !s.options.follow || s.ended();
-    CO_TRY_ASSIGN(std::string block, co_await s.pool.run([&] { return read_block(file.fd.get(), offset); }));
+    CO_TRY_ASSIGN(std::string block, co_await s.pool.run([&] { return read_block(files.front().fd.get(), offset); }));
     if (!block.empty()) {
       offset += static_cast<off_t>(block.size());
       std::string text = formatter.format(block);
@@ -210,10 +248,17 @@ async::Task<Result<>> stream_log(LogStream s) {
       continue;
     }
     // At the end of this file: rotated away, over, or more to come.
-    if (auto newer = co_await s.pool.run([&] { return open_log(s.path); }); s.options.follow && newer && newer->inode != file.inode) {
-      file = std::move(*newer);
+    if (files.size() > 1) {
+      files.pop_front();
       offset = 0;
       continue;
+    }
+    if (s.options.follow) {
+      auto newer = co_await s.pool.run([&] { return open_newer(s.path, files.front().inode); });
+      if (newer && !newer->empty()) {  // something may have come between the last look and the rotation: once more, then on to those
+        for (LogFile& file : *newer) files.push_back(std::move(file));
+        continue;
+      }
     }
     if (ended) break;
     auto woken = co_await async::with_timeout<void>(s.time, kLookAgain, "log", sys::wait_readable(inotify.get()));

@@ -24,6 +24,7 @@ std::optional<LogLine> parse_log_line(std::string_view line);
 
 struct LogOptions {
   bool follow = false;
+  bool rotated = false;  // from the oldest file that is left, not from the current one
   bool timestamps = false;
   std::optional<std::int64_t> tail_lines;
   std::optional<std::int64_t> limit_bytes;
@@ -38,7 +39,7 @@ void put_frame_head(std::uint8_t stream, std::size_t bytes, char* into);
 // Last lines of a log as plain text; blocking.
 std::string read_log_tail(const std::string& path, std::size_t lines_max, std::size_t bytes_max);
 
-// Sends what options ask for to write. With follow it goes on, woken by inotify, until ended() says that the container has
+// Sends what options ask for to write, across rotations. With follow it goes on, woken by inotify, until ended() says that the container has
 // ended and the file is read to its end (looked at when the file is closed, else every few seconds), or write fails.
 struct LogStream {
   async::Time& time;
