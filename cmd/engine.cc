@@ -74,6 +74,15 @@ Result<> listen_on_all(const EngineCommand& c) {
   return c.cri_socket.empty() ? Result<>() : listen(c.cri_socket, kCriSocketFd);
 }
 
+// An engine that left may have a successor by the time that its supervisor ends: that one's sockets are not ours.
+std::vector<std::pair<std::string, ::ino_t>> own_sockets(const EngineCommand& c) {
+  std::vector<std::pair<std::string, ::ino_t>> out;
+  struct ::stat st;
+  for (const std::string& path : {c.docker_socket, c.cri_socket})
+    if (::lstat(path.c_str(), &st) == 0) out.emplace_back(path, st.st_ino);
+  return out;
+}
+
 int run_engine(EngineCommand c, const std::vector<std::string>& log_arguments, std::vector<std::string> argv, bool only_check) {
   configure_logging();
   if (::geteuid() != 0) return run_rootless(argv);
@@ -95,9 +104,11 @@ int run_engine(EngineCommand c, const std::vector<std::string>& log_arguments, s
   supervisor.stop_timeout_ms = kEngineStopTimeoutMs;
   for (const char* name : {"PATH", "MONOPOD_FAILPOINTS", kRootlessVariable})
     if (const char* value = std::getenv(name); value != nullptr) supervisor.node_env.push_back(cat(name, "=", value));
+  const std::vector<std::pair<std::string, ::ino_t>> sockets = inherited.empty() ? own_sockets(c) : std::vector<std::pair<std::string, ::ino_t>>{};
   int code = supervisor::run_server(std::move(supervisor));
-  if (inherited.empty())
-    for (const std::string& path : {c.docker_socket, c.cri_socket}) ::unlink(path.c_str());
+  struct ::stat st;
+  for (const auto& [path, inode] : sockets)
+    if (::lstat(path.c_str(), &st) == 0 && st.st_ino == inode) ::unlink(path.c_str());
   return code;
 }
 

@@ -1,8 +1,13 @@
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
 #include <cstdlib>
 
 #include "async/broken_pipe.h"
 #include "async/loop.h"
 #include "base/duration.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "build/builder.h"
@@ -29,6 +34,8 @@ using async::Task;
 
 constexpr std::size_t kEngineThreads = 4;
 constexpr std::chrono::milliseconds kIdleLook{500};
+constexpr std::chrono::milliseconds kLastLook{50};  // what had connected is accepted by then
+constexpr std::string_view kHidden = ".leaving";    // the sockets' names meanwhile
 
 // Counts who is being answered; for an engine that leaves when nobody is.
 class Counted final : public http::Handler {
@@ -68,6 +75,8 @@ class EngineProcess {
   Task<Result<>> open_cri();
   Task<Result<>> stop();
   Task<Result<>> leave_when_idle(Duration after);
+  void hide_sockets();
+  void show_sockets();
 
   async::Executor executor_;
   EngineCommand command_;
@@ -94,12 +103,33 @@ class EngineProcess {
   std::unique_ptr<http::Server> cri_http_;
 };
 
-// The supervisor ends with a process that ends well.
+// Whoever connects finds nobody from here on, and may start an engine, which waits for this one; or finds us again.
+void EngineProcess::hide_sockets() {
+  for (const std::string& path : {command_.docker_socket, command_.cri_socket})
+    if (!path.empty()) (void)::rename(path.c_str(), cat(path, kHidden).c_str());
+}
+void EngineProcess::show_sockets() {
+  for (const std::string& path : {command_.docker_socket, command_.cri_socket})
+    if (!path.empty()) (void)::renameat2(AT_FDCWD, cat(path, kHidden).c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE);
+}
+
+// The supervisor ends with a process that ends well, and closes the sockets: who has connected by then would be cut off. So nobody can connect any
+// more before it is looked once more whether somebody has.
 Task<Result<>> EngineProcess::leave_when_idle(Duration after) {
-  for (;;) {  // forever: people decide
+  auto accepted = [this] { return http_->stats().accepted + (cri_http_ ? cri_http_->stats().accepted : 0); };
+  for (std::uint64_t known = 0;;) {  // forever: people decide
     CO_TRY(co_await time_.sleep_for(kIdleLook));
-    if (engine_->busy() || !containers_->list().empty()) counted_->touch();
+    if (engine_->busy() || !containers_->list().empty() || std::exchange(known, accepted()) != known) counted_->touch();
     if (!counted_->quiet_for(after)) continue;
+    hide_sockets();
+    CO_TRY(failpoint("engine.leaving"));
+    CO_TRY(co_await time_.sleep_for(kLastLook));
+    if (accepted() != known || !counted_->quiet_for(after)) {
+      show_sockets();
+      continue;
+    }
+    for (const std::string& path : {command_.docker_socket, command_.cri_socket})
+      if (!path.empty()) (void)::unlink(cat(path, kHidden).c_str());
     log::info("nothing runs and nobody asks: leaving");
     stopping_.set();
     co_return Result<>();
@@ -163,12 +193,13 @@ Task<Result<>> EngineProcess::start() {
   CO_TRY(co_await engine_->open());
   CO_TRY(co_await open_cri());
   counted_ = std::make_unique<Counted>(engine_->handler(), time_);
+  http_ = std::make_unique<http::Server>(executor_, time_, *counted_, http::ServerOptions{});
+  background_.spawn(http_->serve(std::move(socket_)));
   if (!command_.leave_after.empty()) {
+    show_sockets();  // of a process that was killed as it left
     CO_TRY_ASSIGN(Duration after, parse_duration(command_.leave_after));
     background_.spawn(leave_when_idle(after));
   }
-  http_ = std::make_unique<http::Server>(executor_, time_, *counted_, http::ServerOptions{});
-  background_.spawn(http_->serve(std::move(socket_)));
   CO_TRY(co_await supervisor_->notify_ready("serving the Docker API on " + command_.docker_socket));
   sys::forget_program_pages();
   log::info("engine is up", {{"socket", command_.docker_socket}, {"data_dir", command_.data_dir}});

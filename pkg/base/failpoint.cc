@@ -40,6 +40,7 @@ constexpr std::string_view kNames[] = {
     "docker.snapshot_made",             // create: the snapshot is there, no record
     "docker.snapshot_removed",          // remove: snapshot and record are gone, files are there
     "docker.started",                   // start: the program runs, the client has not heard
+    "engine.leaving",                   // an engine that nobody asks has hidden its sockets, and looks once more
     "image.after_publish",              // layers and blobs are visible and durable, no record names them
     "image.after_unpack",               // layers are verified in staging
     "image.before_publish",             // nothing of the import is synced or visible

@@ -98,6 +98,13 @@ def on_demand():
     until("the engine has left", lambda: not os.path.exists(place + "/docker.sock"), 60)
     contains(inside(engine.binary, "container", "ps", "-a").stdout, "Exited (0)")  # another one knows what there was
     until("that has left, too", lambda: not os.path.exists(place + "/docker.sock"), 60)
+    # Whoever comes just as it leaves is served all the same.
+    env.update(MONOPOD_ENGINE_LEAVE_AFTER="300ms", MONOPOD_FAILPOINTS="engine.leaving=delay(400)")
+    for i in range(16):
+        inside(engine.binary, "container", "ps")
+        time.sleep(0.3 + 0.08 * i)
+    del env["MONOPOD_FAILPOINTS"]
+    until("that has left again", lambda: not os.listdir(place) or not any("docker.sock" in name for name in os.listdir(place)), 60)
     env["MONOPOD_ENGINE_DATA_DIR"] = "/proc/none"
     p = inside(engine.binary, "container", "ps", check=False)
     check(p.returncode == 1 and "one that was started has ended" in p.stderr and len(p.stderr.strip().splitlines()) == 1, p)
