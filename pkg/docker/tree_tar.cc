@@ -297,7 +297,7 @@ Result<> extract_tree(codec::ByteSource& input, const sys::Root& root, const std
   TRY_ASSIGN(codec::Compression compression, peeked.detect());
   std::unique_ptr<codec::ByteSource> plain;
   if (compression != codec::Compression::kNone) plain = codec::make_decompressor(compression, peeked);
-  image::TarReader tar(plain ? *plain : peeked);
+  image::TarReader tar(plain ? *plain : peeked, {.may_lack_padding = true});
   return Extractor(tar, into, options).run();
 }
 

@@ -75,7 +75,6 @@ TEST(LayerRecord, GivesEveryTarBackBitForBit) {
       {"sparse", make_tar({sparse_entry("s"), file_entry("t", "x")})},
       {"padded", make_tar({file_entry("a", "x")}) + std::string(20 * 512, '\0')},
       {"no end blocks", make_tar({file_entry("a", std::string(512, 'x'))}).substr(0, 1024)},
-      {"no padding of the last file", make_tar({file_entry("a", "x")}).substr(0, 513)},
       {"empty", std::string(1024, '\0')},
   };
   for (const Case& c : cases) {

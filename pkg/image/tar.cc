@@ -276,9 +276,9 @@ Result<bool> TarReader::next(TarEntry& entry) {
   TRY(skip(rest_));
   TRY_ASSIGN(std::uint64_t padded, input_.skip(padding_));
   position_ += padded;
-  const bool cut = padded != padding_;  // docker's client ends a context without the last file's padding where it adds a Dockerfile to it
+  const bool cut = padded != padding_;
   rest_ = padding_ = 0;
-  if (cut) return false;
+  if (cut) return options_.may_lack_padding ? Result<bool>(false) : bad("", "truncated");
   Records records = global_;
   std::optional<std::string> long_name, long_link;
   std::array<std::byte, kTarBlock> block;

@@ -37,13 +37,18 @@ struct TarEntry {
   std::vector<Extent> extents;  // of a sparse file, ascending; their bytes follow each other in the data
 };
 
+struct TarReadOptions {
+  // The archive may end without its last file's padding: docker's client ends a context so where it adds a Dockerfile to it.
+  bool may_lack_padding = false;
+};
+
 class TarReader {
  public:
   // input outlives it.
-  explicit TarReader(codec::ByteSource& input) : input_(input) {}
+  explicit TarReader(codec::ByteSource& input, TarReadOptions options = {}) : input_(input), options_(options) {}
 
   // Goes to the next entry, past what is left of the current one. False at the end of the archive; then the input is read to its
-  // end, and anything but zeros there is an error. The blocks of zeros may be missing, and the last file's padding.
+  // end, and anything but zeros there is an error.
   Result<bool> next(TarEntry& entry);
   // Bytes of the current entry's data; 0 at their end. A short input is an error.
   Result<std::size_t> read(std::span<std::byte> into);
@@ -62,6 +67,7 @@ class TarReader {
   Result<bool> finish();
 
   codec::ByteSource& input_;
+  const TarReadOptions options_;
   std::uint64_t position_ = 0;
   std::uint64_t rest_ = 0;     // of the entry's data
   std::uint64_t padding_ = 0;  // after it
