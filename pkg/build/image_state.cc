@@ -42,23 +42,12 @@ Result<ImageState> ImageState::from_config(std::string_view text) {
   TRY_ASSIGN(out.config_, json::parse(text));
   if (!out.config_.is_object()) return wrong("the base's configuration is not an object");
   json::Object& root = out.config_.get_object();
-  const json::Array* ids = json::get_array(out.config_, {"rootfs", "diff_ids"});
-  const std::size_t layers = ids == nullptr ? 0 : ids->size();
   // Of the base alone: its docker build's container, and what is set anew.
-  for (const char* member : {"rootfs", "container", "container_config", "created", "id", "parent", "docker_version"}) root.erase(member);
-  out.fit_history(layers);
+  for (const char* member : {"container", "container_config", "id", "parent", "docker_version"}) root.erase(member);
+  image::fit_history(out.config_);
+  for (const char* member : {"rootfs", "created"})
+    if (auto found = root.find(member); found != root.end()) root.stable_erase(found);
   return out;
-}
-
-// Readers count: as many steps with a layer as there are layers. A base that says less of itself gets steps without a name before its own, one
-// that says more is not believed.
-void ImageState::fit_history(std::size_t layers) {
-  json::Value& history = json::at_path(config_, {"history"});
-  if (!history.is_array()) history = json::Array();
-  json::Array& steps = history.get_array();
-  auto told = static_cast<std::size_t>(std::ranges::count_if(steps, [](const json::Value& step) { return !json::get_bool(step, {"empty_layer"}); }));
-  if (told > layers) steps.clear();
-  for (std::size_t i = told > layers ? 0 : told; i < layers; ++i) steps.insert(steps.begin(), json::Object{{"comment", "layer of the base image"}});
 }
 
 json::Object& ImageState::settings() {

@@ -48,7 +48,6 @@ class ImageState {
 
  private:
   json::Object& settings();
-  void fit_history(std::size_t layers);
   void set_list(std::string_view member, const std::vector<std::string>& items);
   Result<> set_command(std::string_view member, const Instruction& instruction);
   Result<> set_health_check(const Instruction& instruction);

@@ -136,8 +136,8 @@ Task<Result<>> Api::commit(Call& call) {
   config.get_object()["config"] = std::move(own);
   config.get_object()["created"] = now;
   if (std::string_view author = call.text("author"); !author.empty()) config.get_object()["author"] = author;
+  image::fit_history(config);
   json::Value& history = config.get_object()["history"];
-  if (!history.is_array()) history = json::Array{};
   json::Object line{{"created", now}, {"created_by", join(strings_of(c->config, {"Cmd"}), " ")}};
   if (std::string_view comment = call.text("comment"); !comment.empty()) line["comment"] = comment;
   history.get_array().push_back(std::move(line));

@@ -186,7 +186,9 @@ Result<std::string> build_archive(const BuildOptions& options, const std::string
   if (config.platform.architecture.empty()) config.platform = host_platform();
   if (config.created.empty()) config.created = format_rfc3339(options.created);
   config.diff_ids = {plain.finish()};
-  std::string config_text = format_image_config(config);
+  TRY_ASSIGN(json::Value document, json::parse(format_image_config(config)));
+  fit_history(document, "monopod image pack");
+  std::string config_text = json::format(document);
   Manifest manifest;
   manifest.config = {.media_type = std::string(kOciConfig), .digest = digest_of(config_text), .size = config_text.size(), .platform = {}, .annotations = {}};
   manifest.layers.push_back({.media_type = std::string(kOciLayer) + "+gzip", .digest = digest_of(layer), .size = layer.size(), .platform = {}, .annotations = {}});

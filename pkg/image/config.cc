@@ -155,6 +155,21 @@ Result<ImageConfig> parse_image_config(std::string_view text) {
   return out;
 }
 
+void fit_history(Value& document, std::string_view created_by) {
+  const json::Array* ids = json::get_array(document, {"rootfs", "diff_ids"});
+  const std::size_t layers = ids == nullptr ? 0 : ids->size();
+  Value& history = json::at_path(document, {"history"});
+  if (!history.is_array()) history = json::Array();
+  json::Array& steps = history.get_array();
+  auto told = static_cast<std::size_t>(std::ranges::count_if(steps, [](const Value& step) { return !json::get_bool(step, {"empty_layer"}); }));
+  if (told > layers) steps.clear();
+  for (std::size_t i = told > layers ? 0 : told; i < layers; ++i) {
+    json::Object step{{"comment", "layer of the base image"}};
+    if (!created_by.empty()) step = json::Object{{"created", json::get_string(document, {"created"})}, {"created_by", created_by}};
+    steps.insert(steps.begin(), std::move(step));
+  }
+}
+
 std::string format_image_config(const ImageConfig& config) {
   Value root = boost::json::object();
   auto& object = root.get_object();

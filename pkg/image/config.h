@@ -51,4 +51,8 @@ struct ImageConfig {
 Result<ImageConfig> parse_image_config(std::string_view text);
 std::string format_image_config(const ImageConfig& config);
 
+// Readers of a configuration's history count: as many steps with a layer as there are layers (rootfs.diff_ids). A document that says less of itself
+// gets steps before its own, made by created_by or, where that is empty, by nobody known; one that says more is not believed.
+void fit_history(json::Value& document, std::string_view created_by = {});
+
 }  // namespace monopod::image

@@ -154,6 +154,12 @@ CMD cat out
         self.assertIn("RUN true", again.log)
         self.assertNotIn("OnBuild", again.config["config"])
 
+    def test_a_packed_image_has_a_history(self):
+        self.image("save", self.folder + "/base.tar", "base:1")
+        base = Image(self.folder + "/base.tar")
+        self.assertEqual([step["created_by"] for step in base.config["history"]], ["monopod image pack"])
+        self.assertEqual(len(base.layers), 1)
+
     def test_stages_are_built_where_they_are_needed(self):
         self.write(f="1")
         dockerfile = """FROM base:1 AS unused
