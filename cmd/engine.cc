@@ -38,6 +38,9 @@ void add_engine_options(CLI::App& app, EngineCommand& c) {
   app.add_option("--subnet", c.subnet, "Addresses of the default network")->capture_default_str();
   app.add_option("--hosts-dir", c.hosts_dir, "Mirrors and trust of registries: HOST/hosts.toml")->capture_default_str();
   app.add_option("--leave-after", c.leave_after, "End once no container has run and nobody has asked for so long: 10s")->envname("MONOPOD_ENGINE_LEAVE_AFTER");
+  app.add_option("--gc-after", c.collect_after, "Images without a name go once nobody used them for so long; 0s: never")->envname("MONOPOD_ENGINE_GC_AFTER")->capture_default_str();
+  app.add_option("--gc-disk-percent", c.collect_disk_percent, "They go, least recently used first, where the disk is fuller than this")->check(CLI::Range(1, 100))->capture_default_str();
+  app.add_flag("--gc-named", c.collect_named, "Where the disk is too full, images with a name go too that no container has");
   app.add_option("--store-sync", c.store_sync, "always: lose nothing acknowledged; batch: a power cut may lose 10 ms; os: seconds")->check(CLI::IsMember({"always", "batch", "os"}))->capture_default_str();
 }
 
@@ -48,6 +51,7 @@ Result<> check(EngineCommand& c) {
   for (std::string* path : {&c.data_dir, &c.run_dir, &c.docker_socket, &c.cri_socket})
     if (path != &c.cri_socket || !path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
   if (!c.leave_after.empty()) TRY(parse_duration(c.leave_after));
+  TRY(parse_duration(c.collect_after));
   TRY(network::parse_cidr(c.subnet));
   TRY(network::parse_cidr(c.pod_cidr));
   TRY(make_private_dir(c.data_dir));
@@ -96,7 +100,9 @@ int run_engine(EngineCommand c, const std::vector<std::string>& log_arguments, s
   supervisor.argv = std::move(argv);
   supervisor.run_dir = c.run_dir + "/supervisor";
   supervisor.node_argv = {"monopod", "engine-process", "--data-dir", c.data_dir, "--run-dir", c.run_dir, "--docker-socket", c.docker_socket, "--cri-socket", c.cri_socket, "--pod-cidr", c.pod_cidr, "--bridge", c.bridge, "--subnet", c.subnet,
-                          "--hosts-dir", c.hosts_dir, "--store-sync", c.store_sync, "--leave-after", c.leave_after};
+                          "--hosts-dir", c.hosts_dir, "--store-sync", c.store_sync, "--leave-after", c.leave_after,
+                          "--gc-after", c.collect_after, "--gc-disk-percent", std::to_string(c.collect_disk_percent)};
+  if (c.collect_named) supervisor.node_argv.push_back("--gc-named");
   supervisor.node_argv.insert(supervisor.node_argv.end(), log_arguments.begin(), log_arguments.end());
   supervisor.passed_fds = {kSocketFd};
   if (!c.cri_socket.empty()) supervisor.passed_fds.push_back(kCriSocketFd);

@@ -23,6 +23,9 @@ struct EngineCommand {
   std::string hosts_dir = "/etc/monopod/certs.d";
   std::string store_sync = "batch";
   std::string leave_after;  // a duration; empty: stays
+  std::string collect_after = "168h";  // a duration; 0s: never
+  unsigned collect_disk_percent = 85;
+  bool collect_named = false;
 };
 
 // Until the supervisor wants it to end. Sockets: listening already; cri_socket may be empty.

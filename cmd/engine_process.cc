@@ -184,6 +184,8 @@ Task<Result<>> EngineProcess::start() {
   co_await pool_.run([&builds] { end_bundles(builds + "/run"); });
   CO_TRY(co_await build::clear_work(*images_, pool_, builds));
   options.run_bundle = [root = builds + "/run"](const std::string& bundle, const std::string& id, int output) { return run_bundle(root, bundle, id, output); };
+  options.collect = {.disk_percent_max = command_.collect_disk_percent, .named = command_.collect_named};
+  CO_TRY_ASSIGN(options.collect.unused_max, parse_duration(command_.collect_after));
   options.tls = tls_.get();
   options.resolver = &resolver_;
   CO_TRY_ASSIGN(options.network.subnet, network::parse_cidr(command_.subnet));

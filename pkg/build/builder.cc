@@ -23,6 +23,7 @@ using async::Task;
 
 Task<Result<std::string>> Build::find_or_pull(std::string reference, image::Platform platform) {
   CO_TRY_ASSIGN(image::Reference parsed, image::parse_reference(reference));
+  parts_.images.mark_used(parsed.text());
   auto found = parts_.images.find(parsed.text());
   auto fits = [&] { return found && found->config.platform.os == platform.os && found->config.platform.architecture == platform.architecture; };
   if (!found || options_.pull || !fits()) {
@@ -286,7 +287,9 @@ Task<Result<std::string>> Build::find_known(std::string key) {
     if (!gone.empty()) CO_TRY(co_await parts_.state.apply(kBucket, std::move(gone), async::Lasts::kForever));
   }
   auto hit = known_->find(key);
-  co_return hit != known_->end() && parts_.images.find(image_of(hit->second)) ? hit->second : std::string();
+  if (hit == known_->end() || !parts_.images.find(image_of(hit->second))) co_return std::string();
+  parts_.images.mark_used(image_of(hit->second));
+  co_return hit->second;
 }
 
 Task<Result<std::string>> Build::run() {
@@ -309,6 +312,13 @@ Task<Result<std::string>> Build::run() {
   if (!done) co_return fail(std::move(done).error());
   CO_TRY(std::move(cleaned));
   co_return built_[plan_.order.back()].image_id();
+}
+
+Task<Result<std::set<std::string>>> list_cached(async::StateStore& state) {
+  CO_TRY_ASSIGN(auto all, co_await state.list(kBucket));
+  std::set<std::string> out;
+  for (const auto& [key, value] : all) out.emplace(image_of(value));
+  co_return out;
 }
 
 Task<Result<>> clear_work(image::ImageStore& images, async::Pool& pool, std::string work_dir) {

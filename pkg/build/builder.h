@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,9 @@ struct BuildParts {
 
 // What a build that was killed left: mounts and files of work_dir but its caches, and snapshots. While no build runs; work_dir is made where it is missing.
 async::Task<Result<>> clear_work(image::ImageStore& images, async::Pool& pool, std::string work_dir);
+
+// Ids of the images that steps made, of which the cache consists.
+async::Task<Result<std::set<std::string>>> list_cached(async::StateStore& state);
 
 // The image's id. Errors of the Dockerfile are "Dockerfile:line:column: what is wrong".
 async::Task<Result<std::string>> build_image(BuildParts& parts, BuildOptions options);

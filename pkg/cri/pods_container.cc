@@ -132,6 +132,7 @@ Task<Result<>> Pods::create_now(SandboxPtr s, ContainerPtr c) {
 Task<Result<>> Pods::make_container(SandboxPtr s, ContainerPtr c) {
   std::string id = c->id;
   std::string wanted(json::get_string(c->config, {"image", "image"}));
+  parts_.images.mark_used(wanted);
   std::optional<image::Image> image = parts_.images.find(wanted);
   if (!image) co_return refuse(Code::kNotFound, {"failed to resolve image \"", wanted, "\": not found"});
   c->image_id = image->id;

@@ -36,6 +36,7 @@ class Api final : public http::Handler {
  public:
   explicit Api(ApiParts parts) : p_(std::move(parts)), built_(p_.parts.executor) {}
   async::Task<Result<>> handle(http::Exchange& exchange) override;
+  bool builds() const { return building_; }
 
  private:
   using Answer = async::Task<Result<>>;

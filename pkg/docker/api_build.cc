@@ -13,6 +13,7 @@
 #include "docker/registry_auth.h"
 #include "docker/tree_tar.h"
 #include "image/fd_streams.h"
+#include "image/recover.h"
 #include "sys/files.h"
 #include "sys/stream.h"
 
@@ -188,6 +189,36 @@ Task<Result<>> Api::build(Call& call) {
   co_return co_await building.lines.finish({});
 }
 
-Task<Result<>> Api::prune_builds(Call& call) { co_return co_await call.answer(200, json::Object{{"CachesDeleted", nullptr}, {"SpaceReclaimed", 0}}); }
+// Steps' images, of which the cache is made; all: also those of images that have a name now, and cache mounts.
+Task<Result<>> Api::prune_builds(Call& call) {
+  CO_TRY_ASSIGN(Filters filters, Filters::parse(call.text("filters")));
+  CO_TRY(filters.only({"until", "unused-for"}));
+  image::GcPolicy policy{.bytes_max = parse_int<std::uint64_t>(call.text("keep-storage")).value_or(0), .unused_min = Duration(0), .keep = {}, .unnamed_only = true};
+  for (const char* name : {"until", "unused-for"})
+    if (filters.has(name)) {
+      CO_TRY_ASSIGN(WallTime until, parse_moment(filters.get(name).at(0), p_.parts.time.wall()));
+      policy.unused_min = std::chrono::duration_cast<Duration>(p_.parts.time.wall() - until);
+    }
+  while (building_) CO_TRY(co_await built_.wait());  // forever: a build ends, or its client goes away
+  CO_TRY_ASSIGN(std::set<std::string> made, co_await build::list_cached(p_.parts.state));
+  for (const image::Image& image : p_.parts.images.list())
+    if (!made.contains(image.id)) policy.keep.insert(image.id);
+  CO_TRY_ASSIGN(image::GcResult gone, co_await p_.parts.images.gc(std::move(policy)));
+  std::uint64_t bytes = gone.bytes_freed;
+  if (call.flag("all") && !building_) {
+    const std::string caches = p_.data_dir + "/build/cache";
+    CO_TRY_ASSIGN(std::uint64_t freed, co_await p_.parts.pool.run([&caches]() -> Result<std::uint64_t> {
+      if (!sys::path_exists(caches)) return 0;
+      TRY_ASSIGN(sys::Root root, sys::Root::open(caches));
+      TRY_ASSIGN(std::uint64_t used, image::tree_bytes(root, "."));
+      TRY(sys::remove_tree(caches));
+      return used;
+    }));
+    bytes += freed;
+  }
+  json::Array ids;
+  for (const std::string& id : gone.images_removed) ids.emplace_back(id);
+  co_return co_await call.answer(200, json::Object{{"CachesDeleted", ids.empty() ? json::Value(nullptr) : json::Value(std::move(ids))}, {"SpaceReclaimed", bytes}});
+}
 
 }  // namespace monopod::docker

@@ -195,6 +195,7 @@ Task<Result<ContainerPtr>> Containers::create(json::Value request, std::string n
   if (all_.size() >= kContainersMax) co_return fail(Code::kResourceExhausted, cat("more than ", kContainersMax, " containers"));
   std::string wanted(json::get_string(request, {"Image"}));
   if (wanted.empty()) co_return fail(Code::kInvalidArgument, "config cannot be empty in order to create a container");
+  parts_.images.mark_used(wanted);
   std::optional<image::Image> image = parts_.images.find(wanted);
   if (!image) co_return fail(Code::kNotFound, cat("No such image: ", wanted.find(':') == std::string::npos && wanted.find('@') == std::string::npos ? cat(wanted, ":latest") : wanted));
   auto c = std::make_shared<Container>(parts_.executor);

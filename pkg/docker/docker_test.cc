@@ -8,6 +8,7 @@
 #include "docker/call.h"
 #include "docker/events.h"
 #include "docker/health.h"
+#include "docker/housekeeping.h"
 #include "docker/names.h"
 #include "docker/plan.h"
 #include "docker/registry_auth.h"
@@ -18,6 +19,16 @@ namespace monopod::docker {
 namespace {
 
 json::Value parse(std::string_view text) { return *json::parse(text); }
+
+TEST(Housekeeping, LayersGiveWayToAFullDisk) {
+  const CollectOptions options{.disk_percent_max = 85};
+  EXPECT_EQ(layer_bytes_allowed(options, 1000, 150, 500), std::nullopt);
+  EXPECT_EQ(layer_bytes_allowed(options, 1000, 140, 500), 440U) << "down to 80 percent";
+  EXPECT_EQ(layer_bytes_allowed(options, 1000, 0, 100), 0U);
+  EXPECT_EQ(layer_bytes_allowed(options, 1000, 2000, 100), std::nullopt);
+  EXPECT_EQ(layer_bytes_allowed({.disk_percent_max = 100}, 1000, 0, 100), std::nullopt);
+  EXPECT_EQ(layer_bytes_allowed({.disk_percent_max = 1}, 1000, 0, 2000), 1000U);
+}
 
 image::ImageConfig web_image() {
   image::ImageConfig out;

@@ -14,14 +14,18 @@ Engine::Engine(EngineParts parts, EngineOptions options)
       networks_({parts.executor, parts.time, parts.pool, parts.rng, parts.state}, options.network),
       volumes_(options.data_dir + "/volumes", parts.time, parts.pool, parts.rng, parts.state),
       containers_(parts_, directories_, networks_, volumes_, events_),
-      api_({parts_, parts.cgroups, containers_, networks_, volumes_, events_, options.version, options.data_dir, options.run_bundle, options.tls, options.resolver}) {}
+      api_({parts_, parts.cgroups, containers_, networks_, volumes_, events_, options.version, options.data_dir, options.run_bundle, options.tls, options.resolver}),
+      collect_(options.collect),
+      data_dir_(options.data_dir) {}
 
 async::Task<Result<>> Engine::open() {
   containers_.on_started = [this](ContainerPtr c) { scope_.spawn(watch_health(parts_, containers_, std::move(c))); };
   CO_TRY(co_await networks_.open());
   CO_TRY(co_await volumes_.open());
   CO_TRY(co_await containers_.open());
-  co_return co_await containers_.start_all();
+  CO_TRY(co_await containers_.start_all());
+  scope_.spawn(collect_images(collect_, data_dir_, parts_.images, events_, parts_.time, [this] { return api_.builds(); }));
+  co_return Result<>{};
 }
 
 bool Engine::busy() const {

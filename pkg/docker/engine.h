@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "docker/api.h"
+#include "docker/housekeeping.h"
 
 namespace monopod::docker {
 
@@ -31,6 +32,7 @@ struct EngineOptions {
   http::TlsClient* tls = nullptr;      // for ADD of addresses in builds; both may be null, and outlive the engine
   http::Resolver* resolver = nullptr;
   NetworkOptions network;
+  CollectOptions collect = {};
 };
 
 class Engine {
@@ -56,6 +58,8 @@ class Engine {
   Volumes volumes_;
   Containers containers_;
   Api api_;
+  const CollectOptions collect_;
+  const std::string data_dir_;
 };
 
 }  // namespace monopod::docker

@@ -26,6 +26,7 @@ namespace {
 
 using async::Task;
 
+constexpr Duration kUsePrecision = std::chrono::hours(1);  // of what is remembered of an image's last use
 constexpr auto kProgressInterval = std::chrono::milliseconds(200);
 
 bool is_snapshot_id(std::string_view id) {
@@ -84,6 +85,7 @@ class Store final : public ImageStore {
   Task<Result<>> remove_snapshot(std::string container_id) override;
   Task<Result<std::uint64_t>> snapshot_bytes(std::string container_id) override;
   Task<Result<Usage>> usage() override;
+  void mark_used(std::string_view name) override;
   Task<Result<GcResult>> gc(GcPolicy policy) override;
   Task<Result<std::string>> read_blob(std::string digest) override;
   Task<Result<ImportedImage>> commit(CommitOptions options) override;
@@ -488,6 +490,7 @@ Task<Result<Snapshot>> Store::prepare_snapshot(std::string container_id, std::st
   }
   if (!id) co_return fail(Code::kNotFound, cat("image ", image_id, ": not found"));
   ImageRecord& image = state_.images.at(*id);
+  const bool told = time_.wall() - image.last_used < kUsePrecision;
   image.last_used = time_.wall();
   SnapshotRecord record{.image_id = *id, .layers = image.stored.layers};
   std::ranges::reverse(record.layers);
@@ -496,6 +499,7 @@ Task<Result<Snapshot>> Store::prepare_snapshot(std::string container_id, std::st
   guard.set_unrecorded(true);
   auto made = co_await pool_.run([&] { return make_snapshot_directory(*content_, container_id, record.layers); });
   if (made) made = co_await records_.put(kBucket, "snapshot/" + container_id, format_record(record), async::Lasts::kUntilReboot);
+  if (auto used = state_.images.find(*id); made && !told && used != state_.images.end()) made = co_await records_.put(kBucket, "image/" + *id, format_record(used->second), async::Lasts::kUntilReboot);
   if (!made) co_return fail(std::move(made).error().with(cat("snapshot ", container_id)));
   guard.set_unrecorded(false);
   co_return snapshot_of(container_id, record);
@@ -554,6 +558,10 @@ Task<Result<Usage>> Store::usage() {
   co_return out;
 }
 
+void Store::mark_used(std::string_view name) {
+  if (auto id = find_id(name)) state_.images.at(*id).last_used = time_.wall();
+}
+
 Task<Result<GcResult>> Store::gc(GcPolicy policy) {
   GcResult out;
   std::set<std::string> keep;
@@ -561,14 +569,22 @@ Task<Result<GcResult>> Store::gc(GcPolicy policy) {
     if (auto id = find_id(name)) keep.insert(*id);
   CO_TRY_ASSIGN(Usage now_used, co_await usage());
   std::vector<std::pair<WallTime, std::string>> candidates;
+  std::set<std::string, std::less<>> named;
+  if (policy.unnamed_only)
+    for (const auto& [reference, id] : state_.references) named.insert(id);
+  auto goes = [&](const std::string& id, const ImageRecord& record) {
+    if (policy.unnamed_only && (named.contains(id) || !record.stored.repo_digests.empty())) return false;
+    return !keep.contains(id) && !in_use(id) && time_.wall() - record.last_used >= policy.unused_min;
+  };
   for (const auto& [id, record] : state_.images)
-    if (!keep.contains(id) && !in_use(id) && time_.wall() - record.last_used >= policy.unused_min) candidates.emplace_back(record.last_used, id);
+    if (goes(id, record)) candidates.emplace_back(record.last_used, id);
   std::ranges::sort(candidates);
   std::uint64_t used = now_used.layer_bytes;
   for (const auto& [when, id] : candidates) {
-    if (used <= policy.bytes_max) break;
+    if (used <= policy.bytes_max && !(policy.unused_max && time_.wall() - when > *policy.unused_max)) break;
     auto found = state_.images.find(id);
-    if (found == state_.images.end() || in_use(id)) continue;  // changed while an earlier one was removed
+    if (found == state_.images.end() || found->second.last_used != when || in_use(id)) continue;  // changed while an earlier one was removed
+    if (policy.unnamed_only && !references_of(id).empty()) continue;
     std::vector<std::string> layers = found->second.stored.layers;
     CO_TRY(co_await remove_image(id));
     out.images_removed.push_back(id);

@@ -98,6 +98,8 @@ struct GcPolicy {
   std::uint64_t bytes_max = 0;             // images are removed, least recently used first, until they fit
   Duration unused_min = std::chrono::minutes(2);  // younger or more recently used images are kept
   std::set<std::string> keep;              // references or ids never removed
+  bool unnamed_only = false;               // those that have a reference, or were pulled by digest, are kept
+  std::optional<Duration> unused_max = {};  // what nobody used for longer goes though it fits
 };
 struct GcResult {
   std::vector<std::string> images_removed;  // ids
@@ -162,6 +164,8 @@ class ImageStore {
   virtual async::Task<Result<std::uint64_t>> snapshot_bytes(std::string container_id) = 0;  // of its writable layer
 
   virtual async::Task<Result<Usage>> usage() = 0;
+  // Somebody is about to use it: a collection that runs passes it over.
+  virtual void mark_used(std::string_view name) = 0;
   // Never removes an image that a snapshot, policy.keep or a running import uses.
   virtual async::Task<Result<GcResult>> gc(GcPolicy policy) = 0;
   // The raw manifest or configuration, for inspect.

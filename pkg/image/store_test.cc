@@ -328,6 +328,29 @@ TEST(ImageStore, GarbageCollectionKeepsWhatIsUsedOrNamed) {
   });
 }
 
+TEST(ImageStore, ACollectionByAgeTakesWhatHasNoNameAndNobodyUsed) {
+  World world;
+  world.save(two_layers().tar());
+  run(world, [](World& w, ImageStore& store) -> Task<Result<>> {
+    CO_TRY_ASSIGN(auto images, co_await store.import_file(w.directory / "image.tar", {}));
+    const std::string base = images.front().id;
+    std::vector<std::string> steps;
+    for (const char* text : {R"({"a":1})", R"({"a":2})", R"({"a":3})"}) {
+      CO_TRY_ASSIGN(ImportedImage step, co_await store.commit({.base_id = base, .changes = {}, .config = cat(R"({"architecture":"amd64","os":"linux",)", std::string_view(text).substr(1)), .references = {}, .mtime_max_seconds = {}}));
+      steps.push_back(step.id);
+    }
+    CO_TRY(co_await store.prepare_snapshot("c", steps[0]));
+    store.mark_used(steps[1]);
+    CO_TRY_ASSIGN(GcResult gone, co_await store.gc({.bytes_max = UINT64_MAX, .unused_min = Duration(0), .keep = {}, .unnamed_only = true, .unused_max = std::chrono::hours(1)}));
+    EXPECT_TRUE(gone.images_removed.empty()) << "all were used within the hour, and all fit";
+    CO_TRY_ASSIGN(gone, co_await store.gc({.bytes_max = UINT64_MAX, .unused_min = Duration(0), .keep = {}, .unnamed_only = true, .unused_max = Duration(0)}));
+    EXPECT_EQ(gone.images_removed, (std::vector<std::string>{steps[2], steps[1]})) << "least recently used first";
+    EXPECT_TRUE(store.find("test:1")) << "it has a name";
+    EXPECT_TRUE(store.find(steps[0])) << "a container has it";
+    co_return Result<>{};
+  });
+}
+
 // --- drop-in directory
 
 TEST(ImageStore, DropInFilesAreImportedOnce) {

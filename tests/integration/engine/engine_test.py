@@ -388,6 +388,16 @@ def build():
         f.write("FROM hello:1\nCOPY file /other\n")
     contains(docker("build", "-t", "built:2", "-f", engine.dir + "/elsewhere", context), "Successfully tagged built:2")
     docker("rmi", "built:2")
+    # The cache is images without a name: pruned, steps are done anew.
+    with open(context + "/step", "w", encoding="ascii") as f:
+        f.write("FROM hello:1\nRUN echo only > /here\nENV A=1\n")
+    docker("build", "-t", "built:3", "-f", context + "/step", context)
+    docker("rmi", "built:3")
+    status, answer = engine.request("POST", "/build/prune?keep-storage=0")
+    check(status == 200 and answer["CachesDeleted"] and answer["SpaceReclaimed"] > 0, answer)
+    check("Using cache" not in docker("build", "-t", "built:3", "-f", context + "/step", context), "the cache outlives a prune")
+    docker("rmi", "built:3")
+    contains(docker("run", "--rm", "built:1", "cat", "/who"), "built for me")
     with open(context + "/Dockerfile", "a", encoding="ascii") as f:
         f.write("RUN exit 9\n")
     p = docker("build", context, check=False)
