@@ -12,6 +12,7 @@
 #include "async/loop.h"
 #include "async/scope.h"
 #include "async/time.h"
+#include "base/block_cache.h"
 #include "base/duration.h"
 #include "base/log.h"
 #include "base/metrics_text.h"
@@ -54,6 +55,7 @@ class ProxyControl final : public http::Handler {
 
   // What is wrong is said and changes nothing.
   Result<> load() {
+    BlockCache gives_all_back(0);  // the loop's would keep what the tree was made of
     Result<proxy::Loaded> loaded = proxy::load_config(command_.config, proxy_.snapshot().get());
     if (!loaded) return fail(loaded.error());
     watch_.set(loaded->files);
