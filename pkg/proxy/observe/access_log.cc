@@ -31,7 +31,7 @@ Result<std::unique_ptr<AccessLogFile>> AccessLogFile::open(const std::string& pa
 
 bool AccessLogFile::append(const LogFormat& format, const LogRecord& record) {
   bool first = lines_.empty();
-  format.append(record, lines_);
+  format.append(record, start_, lines_);
   if (lines_.size() < kLogBytesBuffered) return first;
   flush();
   return false;

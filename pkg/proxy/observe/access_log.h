@@ -32,6 +32,7 @@ class AccessLogFile {
   std::string path_;
   sys::Fd fd_;
   std::string lines_;
+  StartTime start_;
   std::uint64_t dropped_ = 0;
 };
 

@@ -56,6 +56,18 @@ void append_escaped(std::string& out, std::string_view value) {
 
 }  // namespace
 
+std::string_view StartTime::format(WallTime time) {
+  std::int64_t micros = std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count();
+  if (micros < 0 || micros / 1'000'000 != second_) {
+    second_ = micros < 0 ? -1 : micros / 1'000'000;
+    text_ = format_rfc3339_micro(time);
+    return text_;
+  }
+  char* digit = text_.data() + text_.size() - 2;  // before the Z
+  for (std::int64_t rest = micros % 1'000'000, i = 0; i < 6; ++i, rest /= 10) *digit-- = static_cast<char>('0' + rest % 10);
+  return text_;
+}
+
 Result<> LogFormat::parse(std::string_view text, std::vector<Piece>& out) {
   while (!text.empty()) {
     std::size_t begin = std::min(text.find('%'), text.size());
@@ -109,11 +121,11 @@ Result<LogFormat> LogFormat::compile(const AccessLogSpec& spec) {
   return out;
 }
 
-void LogFormat::append_piece(const Piece& piece, const LogRecord& r, std::string& out) const {
+void LogFormat::append_piece(const Piece& piece, const LogRecord& r, StartTime& start, std::string& out) const {
   std::string_view value;
   switch (piece.op) {
     case kText: out += piece.text; return;
-    case kStart: out += format_rfc3339_micro(r.start); return;
+    case kStart: out += start.format(r.start); return;
     case kCode: append_number(out, static_cast<std::uint64_t>(r.status)); return;
     case kReceived: append_number(out, r.bytes_received); return;
     case kSent: append_number(out, r.bytes_sent); return;
@@ -137,8 +149,8 @@ void LogFormat::append_piece(const Piece& piece, const LogRecord& r, std::string
   else append_escaped(out, value);
 }
 
-void LogFormat::append(const LogRecord& record, std::string& out) const {
-  for (const Piece& piece : pieces_) append_piece(piece, record, out);
+void LogFormat::append(const LogRecord& record, StartTime& start, std::string& out) const {
+  for (const Piece& piece : pieces_) append_piece(piece, record, start, out);
   out += '\n';
 }
 

@@ -35,11 +35,22 @@ class LogHeaders {
   ~LogHeaders() = default;
 };
 
+// A time as text, of which most stays from one line to the next.
+class StartTime {
+ public:
+  // As format_rfc3339_micro(). Until the next call.
+  std::string_view format(WallTime time);
+
+ private:
+  std::int64_t second_ = -1;
+  std::string text_;
+};
+
 class LogFormat {
  public:
   static Result<LogFormat> compile(const AccessLogSpec& spec);
   // One line with its newline.
-  void append(const LogRecord& record, std::string& out) const;
+  void append(const LogRecord& record, StartTime& start, std::string& out) const;
   // The answer's headers that the template names: to be kept when the answer's head passes.
   const std::vector<std::string>& response_headers() const { return response_headers_; }
 
@@ -50,7 +61,7 @@ class LogFormat {
     std::size_t index = 0;
   };
   Result<> parse(std::string_view text, std::vector<Piece>& out);
-  void append_piece(const Piece& piece, const LogRecord& record, std::string& out) const;
+  void append_piece(const Piece& piece, const LogRecord& record, StartTime& start, std::string& out) const;
   std::vector<Piece> pieces_;
   std::vector<std::string> response_headers_;
   bool json_ = false;
