@@ -1,8 +1,6 @@
 #include "proxy/io/poller.h"
 
-
 namespace monopod::proxy {
-
 Result<Poller> Poller::make() {
   sys::Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll) return fail_errno("create epoll");
@@ -55,12 +53,11 @@ void Poller::dispatch(int count) {
     if (!pollable->retired_) pollable->on_ready(0);
   }
   running_.clear();
-  std::vector<Pollable*> dying;
   while (!retired_.empty()) {  // a destructor may retire others
-    dying.swap(retired_);
+    dying_.swap(retired_);
     std::erase_if(again_, [](Pollable* p) { return p->retired_; });
-    for (Pollable* p : dying) delete p;
-    dying.clear();
+    for (Pollable* p : dying_) delete p;
+    dying_.clear();
   }
 }
 

@@ -59,7 +59,7 @@ class Poller {
   sys::Fd epoll_;
   std::array<epoll_event, 128> events_;
   std::vector<Pollable*> again_, running_;
-  std::vector<Pollable*> retired_;
+  std::vector<Pollable*> retired_, dying_;
 };
 
 }  // namespace monopod::proxy
