@@ -384,7 +384,8 @@ bool is_trailer_line(std::string_view line) {
   if (find_control(line.data(), end) != end) return false;
   std::string_view name = line.substr(0, colon);
   if (classify(name) != FieldName::kOther) return false;
-  for (std::string_view denied : {"authorization", "cookie", "set-cookie", "content-encoding", "content-type", "content-range", "proxy-authorization", "cache-control"})
+  static constexpr std::string_view kDenied[] = {"authorization", "cookie", "set-cookie", "content-encoding", "content-type", "content-range", "proxy-authorization", "cache-control"};
+  for (std::string_view denied : kDenied)
     if (equals_lowercase(name, denied)) return false;
   return true;
 }

@@ -26,6 +26,7 @@ struct FieldSpan {
   std::uint16_t begin = 0, name_size = 0, value_begin = 0, value_size = 0, end = 0;  // end: behind the CRLF
   FieldName id = FieldName::kOther;
   bool dropped = false;  // does not go on
+  bool secret = false;   // came as what no table may keep (RFC 7541 section 7.1.3)
 };
 
 enum class Framing : std::uint8_t { kNone, kLength, kChunked, kUntilClose, kStream };  // kStream: frames say where it ends

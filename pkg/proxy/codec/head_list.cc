@@ -1,5 +1,6 @@
 #include "proxy/codec/head_list.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -20,6 +21,7 @@ void HeadList::begin() {
   size_ = 0;
   full_ = false;
   cookie_.clear();
+  cookie_secret_ = false;
   method_ = path_ = authority_ = status_ = {};
   list_bytes_ = fields_ = 0;
   in_fields_ = has_host_ = has_length_ = finished = false;
@@ -46,19 +48,24 @@ void HeadList::append(std::string_view bytes) {
   size_ += bytes.size();
 }
 
-void HeadList::add_line(std::string_view name, std::string_view value) {
-  auto offset = [this] { return static_cast<std::uint16_t>(size_); };
+void HeadList::add_line(std::string_view name, std::string_view value, bool secret) {
+  std::size_t need = name.size() + value.size() + 4;
+  full_ = full_ || need > kHeadBytesMax - size_;
+  if (full_) return;
   FieldSpan& f = head_.fields[head_.count++];
-  f = {.begin = offset(), .name_size = static_cast<std::uint16_t>(name.size()), .value_size = static_cast<std::uint16_t>(value.size()), .id = name_id(name)};
-  append(name);
-  append(": ");
-  f.value_begin = offset();
-  append(value);
-  append("\r\n");
-  f.end = offset();
+  std::size_t value_begin = size_ + name.size() + 2;
+  f = {.begin = static_cast<std::uint16_t>(size_), .name_size = static_cast<std::uint16_t>(name.size()), .value_begin = static_cast<std::uint16_t>(value_begin),
+       .value_size = static_cast<std::uint16_t>(value.size()), .end = static_cast<std::uint16_t>(size_ + need), .id = name_id(name), .secret = secret};
+  char* at = std::copy_n(name.data(), name.size(), text_.get() + size_);
+  *at++ = ':';
+  *at++ = ' ';
+  at = std::copy_n(value.data(), value.size(), at);
+  *at++ = '\r';
+  *at = '\n';
+  size_ += need;
 }
 
-bool HeadList::add(std::string_view name, std::string_view value) {
+bool HeadList::add(std::string_view name, std::string_view value, bool secret) {
   list_bytes_ += name.size() + value.size() + kFieldOverhead;
   ++fields_;
   if (oversized()) return true;
@@ -74,6 +81,7 @@ bool HeadList::add(std::string_view name, std::string_view value) {
   if (name == "cookie") {  // crumbs become one line again (RFC 9113 section 8.2.3)
     if (!cookie_.empty()) cookie_ += "; ";
     cookie_ += value;
+    cookie_secret_ = cookie_secret_ || secret;
     return true;
   }
   if (name == "host") {
@@ -81,7 +89,7 @@ bool HeadList::add(std::string_view name, std::string_view value) {
     has_host_ = true;
   }
   if (name == "content-length") has_length_ = true;
-  add_line(name, value);
+  add_line(name, value, secret);
   return true;
 }
 
@@ -91,7 +99,7 @@ bool HeadList::finish_request(bool ends) {
   if (!is_word(method) || !is_word(path) || (path[0] != '/' && path != "*") || (authority_.size > 0 && has_host_)) return false;
   bool star = path == "*";
   begin_fields();
-  if (!cookie_.empty()) add_line("cookie", cookie_);
+  if (!cookie_.empty()) add_line("cookie", cookie_, cookie_secret_);
   append("\r\n");
   head_.base = text_.get();
   head_.size = size_;

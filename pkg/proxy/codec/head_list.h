@@ -15,8 +15,8 @@ namespace monopod::proxy {
 class HeadList {
  public:
   void begin();
-  // nghttp2 sees to it that pseudo-fields come first, and to the bytes of names and values. False: the peer broke a rule.
-  bool add(std::string_view name, std::string_view value);
+  // MessageRules sees to it that pseudo-fields come first, and to the bytes of names and values. secret: FieldSpan's. False: the peer broke a rule.
+  bool add(std::string_view name, std::string_view value, bool secret = false);
   // False: malformed, the stream's end. Else head() is judged; its refusal, where it has one, is to be answered. ends: no content follows.
   bool finish_request(bool ends);
   bool finish_response(bool to_head, bool ends);
@@ -38,12 +38,13 @@ class HeadList {
   std::string_view text(Part part) const { return {text_.get() + part.at, part.size}; }
   void append(std::string_view bytes);
   void begin_fields();
-  void add_line(std::string_view name, std::string_view value);
+  void add_line(std::string_view name, std::string_view value, bool secret = false);
 
   std::unique_ptr<char[]> text_ = std::make_unique_for_overwrite<char[]>(kHeadBytesMax);
   std::size_t size_ = 0;
   bool full_ = false;
   std::string cookie_;
+  bool cookie_secret_ = false;
   Part method_{}, path_{}, authority_{}, status_{};
   std::size_t list_bytes_ = 0, fields_ = 0;
   bool in_fields_ = false, has_host_ = false, has_length_ = false;

@@ -15,7 +15,8 @@ bool is_http2(const ssl_st* ssl) {
 }
 
 void H2Downstream::begin(std::string_view initial) {
-  if (closed() || !open()) return close();
+  if (closed()) return close();
+  open();
   client_text();  // for all its streams
   feed(initial);
   worker_.poller().again(*this);
@@ -63,7 +64,7 @@ void H2Downstream::on_deadline() {
 }
 
 void H2Downstream::on_request(const std::shared_ptr<H2Stream>& stream) {
-  if (!slot_->current || !slot_->current->config->routes) return reset(*stream, NGHTTP2_REFUSED_STREAM);
+  if (!slot_->current || !slot_->current->config->routes) return reset(*stream, H2Error::kRefusedStream);
   if (runtime_ != slot_->current) runtime_ = slot_->current;
   auto* session = new (worker_.blocks()) HttpSession(*this, stream);  // closes itself, by retire()
   stream->set_user(session);

@@ -10,7 +10,6 @@
 namespace monopod::proxy {
 namespace {
 
-constexpr std::uint8_t kLiteral = NGHTTP2_NV_FLAG_NO_COPY_NAME;
 constexpr std::size_t kFieldOverhead = 32;  // RFC 9113 section 6.5.2
 
 // What a head of HTTP/1 says about its connection has no place in a frame (RFC 9113 section 8.2.2).
@@ -20,40 +19,78 @@ bool is_of_connection(FieldName id) {
 
 }  // namespace
 
+H2Stream::H2Stream(H2Core& core) : core_(&core), host_(core.worker()) {}
+
+H2Stream::~H2Stream() {
+  if (core_ != nullptr) core_->forget(*this);
+}
+
 Moved H2Stream::take_head(char* into, Head& head) {
   if (!heads_ || !heads_->finished) return {lost() ? Moved::kFailed : Moved::kBlocked};
   heads_->copy_to(into, head);
   std::unique_ptr<HeadList> taken = std::move(heads_);
   heads_ = std::move(taken->next);
   if (!heads_) last_ = nullptr;
-  if (core_ != nullptr) core_->worker().give_head(std::move(taken));
+  host_.give_head(std::move(taken));
   return {Moved::kBytes, head.size};
 }
 
-bool H2Stream::send_head(const Head& head, const HeadEdits& edits, std::string_view target, bool ends) {
-  if (lost()) return false;
+// f(name in lower case, value, secret) for each field that goes on.
+template <typename F>
+void H2Stream::each_field(const Head& head, const HeadEdits& edits, std::string_view target, F f) {
   bool server = core_->side() == H2Core::Side::kServer;
-  std::vector<nghttp2_nv>& fields = core_->scratch();
-  fields.clear();
   char status[4];
   if (server) {
     std::to_chars(status, status + sizeof status, head.status);
-    fields.push_back(h2_field(":status", {status, 3}, kLiteral));
+    f(":status", std::string_view(status, 3), false);
   } else {
-    fields.push_back(h2_field(":method", head.method, kLiteral));
-    fields.push_back(h2_field(":scheme", core_->socket().tls() ? "https" : "http", kLiteral | NGHTTP2_NV_FLAG_NO_COPY_VALUE));
-    fields.push_back(h2_field(":path", target, kLiteral));
-    fields.push_back(h2_field(":authority", edits.find(head, "host"), kLiteral));
-    to_head_ = head.method == "HEAD";
+    f(":method", head.method, false);
+    f(":scheme", core_->socket().tls() ? "https" : "http", false);
+    f(":path", target, false);
+    f(":authority", edits.find(head, "host"), false);
   }
-  edits.each(head, [&](std::string_view name, std::string_view value, FieldName id) {
+  std::string lower;
+  edits.each(head, [&](std::string_view name, std::string_view value, FieldName id, bool secret) {
     if (is_of_connection(id) || (id == FieldName::kHost && !server)) return;
-    fields.push_back(h2_field(name, value));  // nghttp2 copies it in lower case
+    if (!head.listed) name = lower = to_lower(name);
+    f(name, value, secret);
   });
-  if (server && head.status < 200) return core_->submit_interim(*this, fields);
-  head_sent_ = true;
-  output_done_ = ends;
-  return server ? core_->submit_response(*this, fields, !ends) : core_->submit_request(*this, fields, !ends);
+}
+
+bool H2Stream::send_head(const Head& head, const HeadEdits& edits, std::string_view target, bool ends) {
+  if (lost() || core_->terminated()) return false;
+  bool server = core_->side() == H2Core::Side::kServer;
+  bool interim = server && head.status < 200;
+  if (!interim) {
+    head_sent_ = true;
+    output_done_ = ends;
+  }
+  if (!server) to_head_ = head.method == "HEAD";
+  if (!server && !core_->has_room_for_stream()) {
+    each_field(head, edits, target, [this](std::string_view name, std::string_view value, bool secret) {
+      parked_.append(name).append(1, '\0').append(value).append(1, '\0').append(1, secret ? '1' : '0');
+    });
+    return true;
+  }
+  core_->begin_fields();
+  each_field(head, edits, target, [this](std::string_view name, std::string_view value, bool secret) { core_->add_field(name, value, secret); });
+  if (server) core_->end_response(*this, ends, interim);
+  else core_->end_request(*this, ends);
+  return true;
+}
+
+bool H2Stream::send_parked() {
+  if (parked_.empty() || lost()) return false;
+  core_->begin_fields();
+  for (std::string_view rest = parked_; !rest.empty();) {
+    std::size_t name = rest.find('\0'), value = rest.find('\0', name + 1);
+    core_->add_field(rest.substr(0, name), rest.substr(name + 1, value - name - 1), rest[value + 1] == '1');
+    rest.remove_prefix(value + 2);
+  }
+  parked_ = {};
+  core_->end_request(*this, output_done_);
+  want_output();
+  return true;
 }
 
 Moved H2Stream::read(char* into, std::size_t size) {
@@ -65,12 +102,16 @@ Moved H2Stream::read(char* into, std::size_t size) {
   return {Moved::kBytes, n};
 }
 
-// nghttp2 takes from parts what windows and the connection's output have room for, now or never.
+// Frames take from parts what windows and the connection's output have room for, now or never.
 Moved H2Stream::write(std::span<const iovec> parts, const Ending* ending) {
   if (lost() || !head_sent_) return {Moved::kFailed};
   std::size_t size = 0;
   for (const iovec& part : parts) size += part.iov_len;
   if (output_done_) return {size == 0 ? Moved::kBytes : Moved::kFailed};
+  if (id == 0) {  // its head waits
+    blocked_ = true;
+    return {Moved::kBlocked};
+  }
   lent_ = parts;
   lent_at_ = 0;
   lent_bytes_ = size;

@@ -1,7 +1,7 @@
 // One stream of HTTP/2 as the socket of a message each way: heads as spans (codec/head_list.h), content as bytes, trailers as lines. So a stream goes
 // through the very code that a connection of HTTP/1.1 goes through, on either side.
 //
-//   frames ─► HeadList, content_ ─► take_head(), read()        send_head() ─► nghttp2_submit_*        write() ─► borrowed_ ─► frames
+//   frames ─► HeadList, content_ ─► take_head(), read()        send_head() ─► a block of fields        write() ─► lent_ ─► frames
 //
 // Bounded both ways: content_ by the stream's window, which opens as the reader reads; write() takes what leaves at once and keeps nothing.
 #pragma once
@@ -13,12 +13,14 @@
 #include <vector>
 
 #include "proxy/codec/head_list.h"
+#include "proxy/h2/message_rules.h"
 #include "proxy/io/poller.h"
 #include "proxy/io/socket.h"
 
 namespace monopod::proxy {
 
 class H2Core;
+class Worker;
 
 // Bytes that come in at the end and leave at the front; what left is forgotten before long.
 class ByteQueue {
@@ -51,7 +53,8 @@ class ByteQueue {
 
 class H2Stream final : public StreamPeer, public std::enable_shared_from_this<H2Stream> {
  public:
-  explicit H2Stream(H2Core& core) : core_(&core) {}
+  explicit H2Stream(H2Core& core);
+  ~H2Stream() override;
 
   // StreamPeer: the user's side.
   Moved take_head(char* into, Head& head) override;
@@ -79,32 +82,43 @@ class H2Stream final : public StreamPeer, public std::enable_shared_from_this<H2
   // Input. The list that is being filled; a head is done once, or after interim ones.
   HeadList& begin_head(std::unique_ptr<HeadList> list);
   HeadList& list() { return *last_; }
-  // False: the peer broke a rule that nghttp2 does not know.
+  // False: the peer broke a rule that MessageRules does not know.
   bool finish_request_head(bool ends);
   bool finish_response_head(bool ends);
   bool add_trailer(std::string_view name, std::string_view value);
   void add_data(std::string_view bytes) { content_.tail().append(bytes); }
   void end_input() { input_ended_ = true; }
 
-  // Output, for nghttp2: what write() lends while it runs.
+  // Output: what write() lends while it runs.
   std::size_t lent_bytes() const { return lent_bytes_; }
   // The next bytes of it, of one part, no more than size.
   std::string_view take_lent(std::size_t size);
   const Ending* ending() const { return ending_; }
   void end_output() { output_done_ = true; }
-  // nghttp2 asks in vain: the user is told that there is room.
+  // There is room: the user is told so where it waits for it.
   void want_output();
-  bool deferred = false;       // nghttp2 waits for output
+  // Sends the head that waited for the endpoint to take another stream. False: there is none.
+  bool send_parked();
+  bool to_head() const { return to_head_; }
   void mark_closed() { closed_ = true; }
   bool closed() const { return closed_; }
   bool reset_by_us = false;
   bool discards = false;       // nobody reads what is still to come
+  bool waits = false;          // in the core's list of those who wait for room
+  MessageRules rules;          // of what comes
+  std::int64_t window_out = 0, window_in = 0;
+  std::size_t unannounced = 0;        // of window_in: what was read
+  H2Stream* next_in_slot = nullptr;   // of the core's
   std::uint64_t opened_ms = 0; // a client's
   std::uint32_t events = 0;    // to be told to the user
   bool queued = false;         // in the core's list of those
 
  private:
+  template <typename F>
+  void each_field(const Head& head, const HeadEdits& edits, std::string_view target, F f);
+
   H2Core* core_;
+  Worker& host_;
   Pollable* user_ = nullptr;
 
   // Input.
@@ -120,6 +134,7 @@ class H2Stream final : public StreamPeer, public std::enable_shared_from_this<H2
   std::span<const iovec> lent_{};
   std::size_t lent_at_ = 0, lent_bytes_ = 0;  // lent_at_: of its first part
   const Ending* ending_ = nullptr;
+  std::string parked_;  // a request's fields, "name\0value\0" and whether it is secret
   bool head_sent_ = false, output_done_ = false, blocked_ = false, closed_ = false;
 };
 

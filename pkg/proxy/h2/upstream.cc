@@ -1,5 +1,7 @@
 #include "proxy/h2/upstream.h"
 
+#include <sys/epoll.h>
+
 #include <algorithm>
 
 #include "proxy/h2/downstream.h"
@@ -15,27 +17,18 @@ H2Upstream::H2Upstream(UpstreamConnection& carrier) : H2Core(carrier.cluster().w
 
 H2Upstream::~H2Upstream() {
   worker().wheel().disarm(*this);
-  for (auto& weak : opened_)
-    if (auto stream = weak.lock()) stream->detach();
   if (carrier_ != nullptr) carrier_->cluster().give(carrier_, false);
 }
 
 bool H2Upstream::has_room() const {
   if (carrier_ == nullptr || leaving()) return false;
-  std::size_t taken = stream_count();
-  for (const auto& weak : opened_)
-    if (auto stream = weak.lock(); stream && stream->id == 0) ++taken;
-  return taken < std::min(kStreamsMax, connected_ ? peer_streams_max() : kStreamsMax);
+  return stream_count() + unsent_count() < std::min(kStreamsMax, connected_ ? peer_streams_max() : kStreamsMax);
 }
 
 std::shared_ptr<H2Stream> H2Upstream::open_stream() {
   if (connected_) worker().wheel().disarm(*this);
   auto stream = std::allocate_shared<H2Stream>(BlockAllocator<H2Stream>(worker().blocks()), static_cast<H2Core&>(*this));
-  std::erase_if(opened_, [](const auto& weak) {
-    auto other = weak.lock();
-    return !other || other->id != 0;
-  });
-  opened_.push_back(stream);
+  add_unsent(*stream);
   return stream;
 }
 
@@ -49,19 +42,15 @@ bool H2Upstream::set_up() {
     failure_ = "handshake: the endpoint does not speak HTTP/2";
     return false;
   }
-  if (!open()) return false;
+  open();
   connected_ = true;
   worker().wheel().disarm(*this);
-  for (auto& weak : opened_)
-    if (auto stream = weak.lock()) note(*stream, EPOLLOUT);
+  for (H2Stream* stream : unsent()) note(*stream, EPOLLOUT);
   return true;
 }
 
 bool H2Upstream::has_waiting() const {
-  return std::ranges::any_of(opened_, [](const auto& weak) {
-    auto stream = weak.lock();
-    return stream && stream->id == 0 && stream->user() != nullptr;
-  });
+  return std::ranges::any_of(unsent(), [](const H2Stream* stream) { return stream->user() != nullptr; });
 }
 
 void H2Upstream::drive() {
@@ -94,8 +83,6 @@ void H2Upstream::end() {
   auto cluster = carrier->shared_cluster();
   Endpoint& endpoint = carrier->endpoint();
   std::erase(endpoint.http2, this);
-  for (auto& weak : std::exchange(opened_, {}))
-    if (auto stream = weak.lock(); stream && stream->id == 0) adopt_unsent(std::move(stream));
   fail_all();
   cluster->give(carrier, false);
   worker().wheel().disarm(*this);

@@ -35,7 +35,6 @@ class H2Upstream final : public Pollable, private Timer, private H2Core, private
   void end();
 
   UpstreamConnection* carrier_;
-  std::vector<std::weak_ptr<H2Stream>> opened_;  // that have sent no head, perhaps
   std::string failure_;
   bool connected_ = false;
   int freed_ = 0;  // streams: there may be room

@@ -56,12 +56,12 @@ class HeadEdits {
   std::string_view find_added(std::string_view name) const;
   // Lines that stay, what was added, and the empty line. Runs of unchanged lines are one part.
   void write(const Head& head, Outbox& out) const;
-  // The same as names and values: f(name, value, id).
+  // The same as names and values: f(name, value, id, secret).
   template <typename F>
   void each(const Head& head, F f) const {
     for (std::size_t i = 0; i < head.count; ++i)
-      if (const FieldSpan& s = head.fields[i]; !s.dropped) f(head.name(s), head.value(s), s.id);
-    for (const Added& a : added_) f(a.line.substr(0, a.name_size), a.line.substr(a.name_size + 2, a.line.size() - a.name_size - 4), name_id(a.line.substr(0, a.name_size)));
+      if (const FieldSpan& s = head.fields[i]; !s.dropped) f(head.name(s), head.value(s), s.id, s.secret);
+    for (const Added& a : added_) f(a.line.substr(0, a.name_size), a.line.substr(a.name_size + 2, a.line.size() - a.name_size - 4), name_id(a.line.substr(0, a.name_size)), false);
   }
 
  private:

@@ -1,5 +1,5 @@
 // Frames from a client of the proxy: whatever comes, what a stream's user takes is a head that reads the same as lines of HTTP/1.1, or a refusal; and an
-// answer with a trailer can be written.
+// answer with a trailer can be written. Behind an "A", frames from an endpoint: heads of answers, content and trailers, to two requests.
 #include <sys/socket.h>
 
 #include "base/strings.h"
@@ -46,18 +46,54 @@ class Reader final : public proxy::Pollable {
   bool answered_ = false;
 };
 
+// Who asked: takes what comes.
+class Asker final : public proxy::Pollable {
+ public:
+  explicit Asker(std::shared_ptr<proxy::H2Stream> stream) : stream_(std::move(stream)) {
+    static proxy::Head head;
+    constexpr std::string_view kText = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    proxy::parse_request_head(kText.data(), kText.size(), head);
+    stream_->set_user(this);
+    fuzz::check(stream_->send_head(head, proxy::HeadEdits(), "/", true), "a request leaves");
+  }
+  ~Asker() override { stream_->on_closed(); }
+  void on_ready(std::uint32_t) override {
+    static proxy::Head head;
+    static char slab[proxy::kSlabBytes];
+    while (stream_->take_head(slab, head).kind == proxy::Moved::kBytes) {
+      bool good = head.status >= 100 && head.status != 101 && head.size <= proxy::kHeadBytesMax && head.framing != proxy::Framing::kChunked;
+      fuzz::check(good && !done_, "one answer, behind interim ones");
+      done_ = head.status >= 200;
+    }
+    while (stream_->read(slab, sizeof slab).kind == proxy::Moved::kBytes) fuzz::check(done_, "content comes behind a head");
+    for (std::string_view lines = stream_->trailers(); !lines.empty(); lines.remove_prefix(lines.find('\n') + 1))
+      fuzz::check(proxy::is_trailer_line(lines.substr(0, lines.find('\n') + 1)), "trailers are sound lines");
+  }
+
+ private:
+  std::shared_ptr<proxy::H2Stream> stream_;
+  bool done_ = false;
+};
+
 class Connection final : public proxy::Pollable, public proxy::H2Core {
  public:
-  Connection(proxy::Worker& worker, proxy::Socket& socket) : H2Core(worker, socket, *this, Side::kServer) {}
+  Connection(proxy::Worker& worker, proxy::Socket& socket, Side side) : H2Core(worker, socket, *this, side) {}
   void on_ready(std::uint32_t) override {}
   void on_request(const std::shared_ptr<proxy::H2Stream>& stream) override { readers_.emplace_back(std::make_unique<Reader>(stream))->on_ready(0); }
+  void ask() {
+    auto stream = std::make_shared<proxy::H2Stream>(static_cast<H2Core&>(*this));
+    add_unsent(*stream);
+    askers_.push_back(std::make_unique<Asker>(std::move(stream)));
+  }
   void end() {
     fail_all();
     readers_.clear();
+    askers_.clear();
   }
 
  private:
   std::vector<std::unique_ptr<Reader>> readers_;
+  std::vector<std::unique_ptr<Asker>> askers_;
 };
 
 }  // namespace
@@ -69,10 +105,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) return 0;
   sys::Fd peer(fds[1]);
   proxy::Socket socket{sys::Fd(fds[0])};
-  auto* connection = new Connection(*worker, socket);  // the poller, which may still name it, destroys it
-  fuzz::check(connection->open(), "there is memory");
-  connection->feed(proxy::kHttp2Preface);
-  connection->feed(fuzz::text_of(data, size));
+  std::string_view bytes = fuzz::text_of(data, size);
+  bool answers = bytes.starts_with('A');
+  auto* connection = new Connection(*worker, socket, answers ? proxy::H2Core::Side::kClient : proxy::H2Core::Side::kServer);  // the poller, which may still name it, destroys it
+  connection->open();
+  if (answers) {
+    connection->ask();
+    connection->ask();
+    bytes.remove_prefix(1);
+  } else {
+    connection->feed(proxy::kHttp2Preface);
+  }
+  connection->feed(bytes.substr(0, bytes.size() / 2));  // cut where it may
+  connection->feed(bytes.substr(bytes.size() / 2));
   if (connection->turn()) connection->turn();
   connection->end();
   worker->poller().retire(connection);
