@@ -55,6 +55,7 @@ void H2Core::add(std::shared_ptr<H2Stream> stream) {
   stream->window_in = kLimits.stream_window_bytes;
   stream->position = streams_.size();
   streams_.push_back(std::move(stream));
+  if (side_ == Side::kServer) ++host_.stream_load().open;
 }
 
 // Both ends are done with it, or one gave it up.
@@ -69,6 +70,7 @@ void H2Core::close_stream(H2Stream& stream, H2Error error) {
     streams_[stream.position]->position = stream.position;
   }
   streams_.pop_back();
+  if (side_ == Side::kServer) --host_.stream_load().open;
   if (std::exchange(stream.waits, false)) std::erase(waiting_, &stream);
   closed_.note_closed(stream.id);
   stream.mark_closed();
@@ -150,10 +152,12 @@ void H2Core::calm_down(std::string_view why) {
 void H2Core::deliver() {
   while (!requests_.empty() || !ready_.empty()) {
     running_.swap(requests_);
+    host_.stream_load().told += running_.size();
     for (H2Stream* stream : running_)
       if (!stream->closed()) on_request(streams_[stream->position]);
     running_.clear();
     running_.swap(ready_);
+    host_.stream_load().told += running_.size();
     for (std::size_t i = 0; i < running_.size(); ++i) {
       H2Stream* stream = running_[i];
       if (stream == nullptr) continue;  // destroyed by one before it
@@ -196,6 +200,7 @@ void H2Core::fail_all() {
   leaving_ = true;
   terminated_ = true;
   std::vector<std::shared_ptr<H2Stream>> all = std::exchange(streams_, {});
+  if (side_ == Side::kServer) host_.stream_load().open -= all.size();
   slots_ = {};
   waiting_.clear();
   requests_.clear();

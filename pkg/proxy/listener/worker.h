@@ -94,6 +94,11 @@ class Worker {
   Rng& rng() { return rng_; }
   std::uint64_t now_ms() const { return now_ms_; }
   bool draining() const { return draining_; }
+  // Of HTTP/2's clients; told: to users of streams, since the loop looked at it.
+  struct StreamLoad {
+    std::size_t open = 0, told = 0;
+  };
+  StreamLoad& stream_load() { return stream_load_; }
 
   void add(Downstream& downstream);
   void remove(Downstream& downstream);
@@ -117,6 +122,7 @@ class Worker {
   };
   Worker(Poller poller, sys::Fd wake, Rng& rng);
   void refresh_clock();
+  void rest();
   void run_posts();
   void append_tracing(std::string& out) const;
   void start_resolver(const std::shared_ptr<Cluster>& cluster);
@@ -136,6 +142,7 @@ class Worker {
   LogFlush log_flush_{*this};
   PeerSweep peer_sweep_{*this};
   bool draining_ = false;
+  StreamLoad stream_load_;
   std::atomic<bool> stopped_{false};
   std::unique_ptr<Posts> posts_;
   std::unique_ptr<Tracer> tracer_;
