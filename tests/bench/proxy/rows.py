@@ -1,5 +1,6 @@
 """What wrk and h2load do not measure: echoes through a WebSocket, added latency at a rate, memory, and how soon a changed route is seen."""
 import os
+import random
 import select
 import socket
 import ssl
@@ -9,6 +10,7 @@ import threading
 import time
 
 ECHO = 18110
+LATENCY_ROUNDS = 20
 FRAME = b"\x82\xc0\x00\x00\x00\x00" + b"x" * 64  # a masked binary message of 64 bytes; the mask is zero
 
 
@@ -111,21 +113,25 @@ def latencies_us(d, port, tls, seconds):
 
 
 def latency(bench, d, processes, args):
-    """Beyond that of the direct way, at 1,000 requests a second. mtls: to an endpoint; a client certificate weighs in the handshake alone."""
+    """Beyond that of the direct way, at 1,000 requests a second: of each round a pair, ours and nginx's, and the medians of their ratios with the quartiles, as single rounds on a shared
+    machine differ by more than the two do. mtls: to an endpoint; a client certificate weighs in the handshake alone."""
     at = lambda values, part: values[min(len(values) - 1, int(len(values) * part))]
+    rounds = max(args.rounds, LATENCY_ROUNDS)
     for name, kind in (("latency_h1", "plain"), ("latency_tls", "both")):
-        found = {}
-        for _ in range(args.rounds):
-            for who in ("direct", "monopod", "nginx", "haproxy"):
+        added = {"monopod": [], "nginx": []}
+        for _ in range(rounds):
+            found = {}
+            for who in random.sample(["direct", "monopod", "nginx"], 3):
                 port = bench.BACKEND if who == "direct" else bench.PORTS[who] + bench.OFFSETS[kind]
-                values = latencies_us(d, port, kind == "both" and who != "direct", max(args.seconds, 2))
-                found.setdefault(who, []).append((at(values, 0.5), at(values, 0.99)))
-        p50, p99 = ({who: statistics.median(v[i] for v in values) for who, values in found.items()} for i in (0, 1))
-        for who in ("monopod", "nginx", "haproxy"):
-            mine = [p[who] - p["direct"] for p in (p50, p99)]
-            nginx = [p["nginx"] - p["direct"] for p in (p50, p99)]
-            note = f"  {mine[0] / max(nginx[0], 1):.2f}, {mine[1] / max(nginx[1], 1):.2f} <= 1.00 x nginx" if who == "monopod" else ""
-            print(f"{name:<12} {who:<8} added p50 {mine[0]:>6.0f} us, p99 {mine[1]:>6.0f} us{note}", flush=True)
+                values = latencies_us(d, port, kind == "both" and who != "direct", args.seconds)
+                found[who] = (at(values, 0.5), at(values, 0.99))
+            for who, values in added.items():
+                values.append([max(mine - direct, 1) for mine, direct in zip(found[who], found["direct"])])
+        ratios = [statistics.quantiles([m[i] / n[i] for m, n in zip(added["monopod"], added["nginx"])], n=4) for i in (0, 1)]
+        for who, values in added.items():
+            p50, p99 = (statistics.median(v[i] for v in values) for i in (0, 1))
+            note = "".join(f"  {what} {r[1]:.2f} (quartiles {r[0]:.2f}, {r[2]:.2f})" for what, r in zip(("p50", "p99"), ratios)) + f" <= 1.00 x nginx, {rounds} rounds"
+            print(f"{name:<12} {who:<8} added p50 {p50:>6.0f} us, p99 {p99:>6.0f} us{note if who == 'monopod' else ''}", flush=True)
 
 
 def hold(port, count, tls):
