@@ -3,11 +3,14 @@
 #include <netinet/tcp.h>
 #include <nghttp2/nghttp2.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include <map>
 
 #include "base/strings.h"
+#include "proxy/h2/core.h"
+#include "proxy/stream/head_edits.h"
 #include "proxy/test_support.h"
 
 namespace monopod::proxy {
@@ -450,6 +453,87 @@ TEST(Http2, AnEndpointsLimitOfStreamsOpensAnotherConnection) {
     client.peer.send(id, "", true);
     EXPECT_EQ(client.peer.finish(id).body, "done");
   }
+}
+
+class ClientCore final : public Pollable, public H2Core {
+ public:
+  ClientCore(Worker& worker, Socket& socket) : H2Core(worker, socket, *this, Side::kClient) { open(); }
+  void on_ready(std::uint32_t) override {}
+  void on_request(const std::shared_ptr<H2Stream>&) override {}
+  std::shared_ptr<H2Stream> ask() {
+    constexpr std::string_view kText = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    parse_request_head(kText.data(), kText.size(), head_);
+    auto stream = std::make_shared<H2Stream>(static_cast<H2Core&>(*this));
+    add_unsent(*stream);
+    EXPECT_TRUE(stream->send_head(head_, HeadEdits(), "/", true));
+    return stream;
+  }
+
+ private:
+  Head head_;
+};
+
+// Slots are given by what is known of the endpoint; it may say less before their heads leave.
+TEST(Http2, AHeadWaitsWhereTheEndpointTakesNoMoreStreams) {
+  SystemRng rng;
+  std::unique_ptr<Worker> worker = std::move(*Worker::make(rng));
+  int fds[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+  sys::Fd peer_end(fds[1]);
+  Socket socket{sys::Fd(fds[0])};
+  auto* core = new ClientCore(*worker, socket);  // the poller, which may still name it, destroys it
+  auto turn = [&] {
+    socket.note(EPOLLIN | EPOLLOUT);
+    return core->turn();
+  };
+  Http2Peer peer(peer_end.get(), Http2Peer::Side::kServer);
+  nghttp2_settings_entry one{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 1};
+  nghttp2_submit_settings(peer.session, 0, &one, 1);
+  peer.flush();
+  ASSERT_TRUE(turn());
+  auto first = core->ask(), second = core->ask(), third = core->ask();
+  for (std::int32_t id : {1, 3, 5}) {
+    ASSERT_TRUE(turn());
+    ASSERT_TRUE(peer.run([&] { return peer.messages[id].ended; })) << id;
+    EXPECT_FALSE(peer.messages.contains(id + 2));
+    peer.answer(id, {{":status", "204"}}, "", true);
+    peer.flush();
+  }
+  ASSERT_TRUE(turn());
+  EXPECT_TRUE(first->closed() && second->closed() && third->closed());
+  core->fail_all();
+  worker->poller().retire(core);
+  worker->poller().poll(0);
+}
+
+TEST(Http2, WhatIsNeverIndexedStaysSo) {
+  std::atomic<int> kept{0};
+  TestEndpoint endpoint([&](TestClient& c, int) {
+    // Blocks of requests as they stand on the wire: the value is a literal each time.
+    c.send(std::string("\0\0\0\4\0\0\0\0\0", 9));
+    std::string all;
+    while (all.find("opaque-one") == std::string::npos || all.find("opaque-two") == std::string::npos) {
+      std::string more = c.read(1);
+      if (more.empty()) return;
+      all += more;
+    }
+    auto first_of = [&all](std::string_view value) { return static_cast<unsigned char>(all[all.find(value) - std::string_view("x-secret").size() - 3]); };
+    kept = (first_of("opaque-one") == 0x10 ? 1 : 0) + (first_of("opaque-two") == 0x40 ? 2 : 0);
+    kept.notify_all();
+  });
+  TestProxy proxy(simple_config(endpoint.address(), {}, {}, "  http2: true\n"));
+  Client client(proxy.port());
+  for (auto [value, flags] : {std::pair{"opaque-one", NGHTTP2_NV_FLAG_NO_INDEX}, std::pair{"opaque-two", NGHTTP2_NV_FLAG_NONE}}) {
+    std::vector<nghttp2_nv> nva;
+    Fields fields = Client::head("GET", "/");
+    fields.emplace_back(std::string_view(value) == "opaque-one" ? "x-secret" : "x-public", value);
+    for (const auto& [name, text] : fields)
+      nva.push_back({reinterpret_cast<std::uint8_t*>(const_cast<char*>(name.data())), reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data())), name.size(), text.size(), static_cast<std::uint8_t>(flags)});
+    nghttp2_submit_request(client.peer.session, nullptr, nva.data(), nva.size(), nullptr, nullptr);
+  }
+  client.peer.flush();
+  kept.wait(0);
+  EXPECT_EQ(kept, 3);
 }
 
 TEST(Http2, AnEndpointThatGoesAwayIsConnectedToAnew) {

@@ -158,7 +158,7 @@ Moved Socket::write(std::span<const iovec> parts, const Ending* ending) {
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(parts.data());
     message.msg_iovlen = std::min(parts.size(), kPartsMax);
-    ssize_t n = ::sendmsg(fd(), &message, MSG_NOSIGNAL);
+    ssize_t n = parts.size() == 1 ? ::send(fd(), parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL) : ::sendmsg(fd(), &message, MSG_NOSIGNAL);
     if (n >= 0) return {Moved::kBytes, static_cast<std::size_t>(n)};
     if (would_block(errno)) {
       mark_write_blocked();
