@@ -22,7 +22,7 @@ H2Core::H2Core(Worker& worker, Socket& socket, Pollable& wakes, Side side)
 
 H2Core::~H2Core() {
   for (auto& stream : streams_) stream->detach();
-  for (H2Stream* stream : unsent_) stream->detach();
+  for (auto& stream : unsent_) stream->detach();
 }
 
 void H2Core::open() {
@@ -101,11 +101,17 @@ void H2Core::note(H2Stream& stream, std::uint32_t events) {
 }
 
 void H2Core::forget(H2Stream& stream) {
-  if (stream.queued) {
-    std::erase(ready_, &stream);
-    std::ranges::replace(running_, &stream, static_cast<H2Stream*>(nullptr));
-  }
-  if (stream.id == 0) std::erase(unsent_, &stream);
+  if (!stream.queued) return;
+  std::erase(ready_, &stream);
+  std::ranges::replace(running_, &stream, static_cast<H2Stream*>(nullptr));
+}
+
+std::shared_ptr<H2Stream> H2Core::take_unsent(H2Stream& stream) {
+  auto place = std::ranges::find_if(unsent_, [&stream](const auto& other) { return other.get() == &stream; });
+  if (place == unsent_.end()) return nullptr;
+  std::shared_ptr<H2Stream> out = std::move(*place);
+  unsent_.erase(place);
+  return out;
 }
 
 void H2Core::reset(H2Stream& stream, H2Error error) {
@@ -117,7 +123,7 @@ void H2Core::reset(H2Stream& stream, H2Error error) {
 
 void H2Core::user_gone(H2Stream& stream) {
   if (stream.closed() || stream.id == 0) {
-    std::erase(unsent_, &stream);
+    take_unsent(stream);
     schedule();
     return on_stream_gone();
   }
@@ -210,11 +216,11 @@ void H2Core::fail_all() {
     note(stream, EPOLLIN | EPOLLHUP);
   };
   for (auto& stream : all) fail(*stream);
-  for (H2Stream* stream : unsent_) fail(*stream);
+  for (auto& stream : unsent_) fail(*stream);
   deliver();
   in_turn_ = false;
   for (auto& stream : all) stream->detach();
-  for (H2Stream* stream : std::exchange(unsent_, {})) stream->detach();
+  for (auto& stream : std::exchange(unsent_, {})) stream->detach();
 }
 
 }  // namespace monopod::proxy

@@ -72,8 +72,8 @@ class H2Core {
   virtual void on_request(const std::shared_ptr<H2Stream>& stream) = 0;
   virtual void on_stream_gone() {}
   // Of a client: a stream that has no id yet. It says when it has one, or ends; fail_all() tells it, too.
-  void add_unsent(H2Stream& stream) { unsent_.push_back(&stream); }
-  const std::vector<H2Stream*>& unsent() const { return unsent_; }
+  void add_unsent(std::shared_ptr<H2Stream> stream) { unsent_.push_back(std::move(stream)); }
+  const std::vector<std::shared_ptr<H2Stream>>& unsent() const { return unsent_; }
   std::uint32_t peer_streams_max() const { return peer_streams_max_; }
 
   Worker& host_;
@@ -112,6 +112,7 @@ class H2Core {
 
   H2Stream* find(std::int32_t id) const;
   void add(std::shared_ptr<H2Stream> stream);
+  std::shared_ptr<H2Stream> take_unsent(H2Stream& stream);
   void close_stream(H2Stream& stream, H2Error error);
   bool done() const { return terminated_ || (streams_.empty() && (went_away_ || peer_went_away_)); }
   void deliver();
@@ -140,10 +141,10 @@ class H2Core {
   HpackDecoder decoder_;
   HpackEncoder encoder_;
 
-  std::vector<std::shared_ptr<H2Stream>> streams_;
+  std::vector<std::shared_ptr<H2Stream>> streams_, unsent_;
   std::array<H2Stream*, 64> slots_{};  // by id, of those
   std::vector<std::shared_ptr<H2Stream>> closed_streams_;  // that may stand in the lists below
-  std::vector<H2Stream*> ready_, running_, requests_, unsent_, waiting_;
+  std::vector<H2Stream*> ready_, running_, requests_, waiting_;
   std::int32_t last_id_ = 0;  // a server: the highest that came; a client: the last that it opened
 
   // A block of fields that is not whole.

@@ -67,9 +67,8 @@ void H2Core::end_request(H2Stream& stream, bool ends) {
   stream.id = last_id_ == 0 ? 1 : last_id_ + 2;
   last_id_ = stream.id;
   stream.opened_ms = host_.now_ms();
-  std::erase(unsent_, &stream);
   end_fields(stream.id, ends);
-  add(stream.shared_from_this());
+  add(take_unsent(stream));
   schedule();
   if (last_id_ > 0x7fffffff - 2) go_away();  // identifiers are used up
 }

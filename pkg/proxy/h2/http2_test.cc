@@ -464,7 +464,7 @@ class ClientCore final : public Pollable, public H2Core {
     constexpr std::string_view kText = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     parse_request_head(kText.data(), kText.size(), head_);
     auto stream = std::make_shared<H2Stream>(static_cast<H2Core&>(*this));
-    add_unsent(*stream);
+    add_unsent(stream);
     EXPECT_TRUE(stream->send_head(head_, HeadEdits(), "/", true));
     return stream;
   }

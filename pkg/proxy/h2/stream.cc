@@ -23,6 +23,13 @@ H2Stream::H2Stream(H2Core& core) : core_(&core), host_(core.worker()) {}
 
 H2Stream::~H2Stream() {
   if (core_ != nullptr) core_->forget(*this);
+  host_.give_text(std::move(content_.tail()));
+  host_.give_text(std::move(trailers_in_));
+}
+
+void H2Stream::add_data(std::string_view bytes) {
+  if (content_.size() == 0 && content_.tail().capacity() < bytes.size()) content_.assign(host_.take_text());
+  content_.tail().append(bytes);
 }
 
 Moved H2Stream::take_head(char* into, Head& head) {
@@ -177,6 +184,7 @@ bool H2Stream::finish_response_head(bool ends) {
 bool H2Stream::add_trailer(std::string_view name, std::string_view value) {
   trailer_bytes_ += name.size() + value.size() + kFieldOverhead;
   if (trailer_bytes_ > kHeadBytesMax) return false;
+  if (trailers_in_.empty()) trailers_in_ = host_.take_text();
   std::size_t before = trailers_in_.size();
   trailers_in_.append(name).append(": ").append(value).append("\r\n");
   if (!is_trailer_line(std::string_view(trailers_in_).substr(before))) trailers_in_.resize(before);

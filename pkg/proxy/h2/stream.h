@@ -51,7 +51,7 @@ class ByteQueue {
   std::size_t at_ = 0;
 };
 
-class H2Stream final : public StreamPeer, public std::enable_shared_from_this<H2Stream> {
+class H2Stream final : public StreamPeer {
  public:
   explicit H2Stream(H2Core& core);
   ~H2Stream() override;
@@ -86,7 +86,7 @@ class H2Stream final : public StreamPeer, public std::enable_shared_from_this<H2
   bool finish_request_head(bool ends);
   bool finish_response_head(bool ends);
   bool add_trailer(std::string_view name, std::string_view value);
-  void add_data(std::string_view bytes) { content_.tail().append(bytes); }
+  void add_data(std::string_view bytes);
   void end_input() { input_ended_ = true; }
 
   // Output: what write() lends while it runs.

@@ -28,7 +28,7 @@ bool H2Upstream::has_room() const {
 std::shared_ptr<H2Stream> H2Upstream::open_stream() {
   if (connected_) worker().wheel().disarm(*this);
   auto stream = std::allocate_shared<H2Stream>(BlockAllocator<H2Stream>(worker().blocks()), static_cast<H2Core&>(*this));
-  add_unsent(*stream);
+  add_unsent(stream);
   return stream;
 }
 
@@ -45,12 +45,12 @@ bool H2Upstream::set_up() {
   open();
   connected_ = true;
   worker().wheel().disarm(*this);
-  for (H2Stream* stream : unsent()) note(*stream, EPOLLOUT);
+  for (const auto& stream : unsent()) note(*stream, EPOLLOUT);
   return true;
 }
 
 bool H2Upstream::has_waiting() const {
-  return std::ranges::any_of(unsent(), [](const H2Stream* stream) { return stream->user() != nullptr; });
+  return std::ranges::any_of(unsent(), [](const auto& stream) { return stream->user() != nullptr; });
 }
 
 void H2Upstream::drive() {

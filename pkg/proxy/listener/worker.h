@@ -91,6 +91,9 @@ class Worker {
   ExchangePool& exchanges() { return *exchanges_; }
   std::unique_ptr<HeadList> take_head();
   void give_head(std::unique_ptr<HeadList> list);
+  // An empty text with the room that an earlier one had.
+  std::string take_text();
+  void give_text(std::string text);
   Rng& rng() { return rng_; }
   std::uint64_t now_ms() const { return now_ms_; }
   bool draining() const { return draining_; }
@@ -134,6 +137,7 @@ class Worker {
   BlockPool blocks_;
   SlabPool slabs_;
   std::vector<std::unique_ptr<HeadList>> heads_;  // to be used again
+  std::vector<std::string> texts_;
   PipePool pipes_;
   std::unique_ptr<ExchangePool> exchanges_;
   Poller poller_;

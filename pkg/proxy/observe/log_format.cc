@@ -1,5 +1,8 @@
 #include "proxy/observe/log_format.h"
 
+#include <algorithm>
+#include <charconv>
+
 #include "base/strings.h"
 
 namespace monopod::proxy {
@@ -22,36 +25,40 @@ constexpr Name kNames[] = {
     {"UPSTREAM_CLUSTER", kUpstreamCluster}, {"ROUTE_NAME", kRoute}, {"DOWNSTREAM_REMOTE_ADDRESS", kRemote}, {"DOWNSTREAM_PEER_URI_SAN", kPeerUri}, {"ATTEMPTS", kAttempts},
 };
 
-void append_number(std::string& out, std::uint64_t n) {
-  char text[20];
-  out.append(text, std::to_chars(text, text + sizeof text, n).ptr);
-}
-
 constexpr std::array<bool, 256> kEscaped = [] {
   std::array<bool, 256> out{};
   for (std::size_t c = 0; c < out.size(); ++c) out[c] = c < 0x20 || c >= 0x7f || c == '"' || c == '\\';
   return out;
 }();
 
-// The same escapes serve text and JSON.
-void append_escaped(std::string& out, std::string_view value) {
+constexpr std::size_t kEscapeBytesMax = 6;
+
+// Escaped, to room for kEscapeBytesMax for each byte; the end. The same escapes serve text and JSON.
+char* write_escaped(std::string_view value, char* to) {
   constexpr std::string_view kDigits = "0123456789abcdef";
-  std::size_t plain = 0;
-  for (std::size_t i = 0; i < value.size(); ++i) {
-    auto c = static_cast<unsigned char>(value[i]);
-    if (!kEscaped[c]) continue;
-    out += value.substr(plain, i - plain);
-    plain = i + 1;
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += static_cast<char>(c);
+  bool any = false;
+  for (char c : value) any |= kEscaped[static_cast<unsigned char>(c)];
+  if (!any) return std::copy_n(value.data(), value.size(), to);
+  for (char byte : value) {
+    auto c = static_cast<unsigned char>(byte);
+    if (!kEscaped[c]) {
+      *to++ = byte;
+    } else if (c == '"' || c == '\\') {
+      *to++ = '\\';
+      *to++ = byte;
     } else {
-      out += "\\u00";
-      out += kDigits[c >> 4];
-      out += kDigits[c & 15];
+      to = std::ranges::copy(std::string_view("\\u00"), to).out;
+      *to++ = kDigits[c >> 4];
+      *to++ = kDigits[c & 15];
     }
   }
-  out += value.substr(plain);
+  return to;
+}
+
+void append_escaped(std::string& out, std::string_view value) {
+  std::size_t before = out.size();
+  out.resize(before + kEscapeBytesMax * value.size());
+  out.resize(static_cast<std::size_t>(write_escaped(value, out.data() + before) - out.data()));
 }
 
 }  // namespace
@@ -121,16 +128,41 @@ Result<LogFormat> LogFormat::compile(const AccessLogSpec& spec) {
   return out;
 }
 
-void LogFormat::append_piece(const Piece& piece, const LogRecord& r, StartTime& start, std::string& out) const {
+// At the end of a text, with room ahead: what is added asks once for each piece whether there is enough.
+class LogFormat::Line {
+ public:
+  explicit Line(std::string& out) : out_(out), used_(out.size()) {}
+  ~Line() { out_.resize(used_); }
+  Line(const Line&) = delete;
+  Line& operator=(const Line&) = delete;
+  void add(std::string_view text) { used_ = end(std::copy_n(text.data(), text.size(), room(text.size()))); }
+  void add(std::uint64_t n) {
+    char* at = room(kDigitsMax);
+    used_ = end(std::to_chars(at, at + kDigitsMax, n).ptr);
+  }
+  void add_escaped(std::string_view text) { used_ = end(write_escaped(text, room(kEscapeBytesMax * text.size()))); }
+
+ private:
+  static constexpr std::size_t kDigitsMax = 20, kAhead = 512;
+  char* room(std::size_t bytes) {
+    if (out_.size() - used_ < bytes) out_.resize(used_ + bytes + kAhead);
+    return out_.data() + used_;
+  }
+  std::size_t end(const char* at) const { return static_cast<std::size_t>(at - out_.data()); }
+  std::string& out_;
+  std::size_t used_;
+};
+
+void LogFormat::append_piece(const Piece& piece, const LogRecord& r, StartTime& start, Line& line) const {
   std::string_view value;
   switch (piece.op) {
-    case kText: out += piece.text; return;
-    case kStart: out += start.format(r.start); return;
-    case kCode: append_number(out, static_cast<std::uint64_t>(r.status)); return;
-    case kReceived: append_number(out, r.bytes_received); return;
-    case kSent: append_number(out, r.bytes_sent); return;
-    case kDuration: append_number(out, r.duration_ms); return;
-    case kAttempts: append_number(out, r.attempts); return;
+    case kText: return line.add(piece.text);
+    case kStart: return line.add(start.format(r.start));
+    case kCode: return line.add(static_cast<std::uint64_t>(r.status));
+    case kReceived: return line.add(r.bytes_received);
+    case kSent: return line.add(r.bytes_sent);
+    case kDuration: return line.add(r.duration_ms);
+    case kAttempts: return line.add(std::uint64_t{r.attempts});
     case kMethod: value = r.method; break;
     case kPath: value = r.path; break;
     case kAuthority: value = r.authority; break;
@@ -145,13 +177,14 @@ void LogFormat::append_piece(const Piece& piece, const LogRecord& r, StartTime& 
     case kResp: if (r.headers != nullptr) value = r.headers->response_header(piece.index); break;
     default: break;
   }
-  if (value.empty()) out += '-';
-  else append_escaped(out, value);
+  if (value.empty()) line.add(std::string_view("-"));
+  else line.add_escaped(value);
 }
 
 void LogFormat::append(const LogRecord& record, StartTime& start, std::string& out) const {
-  for (const Piece& piece : pieces_) append_piece(piece, record, start, out);
-  out += '\n';
+  Line line(out);
+  for (const Piece& piece : pieces_) append_piece(piece, record, start, line);
+  line.add(std::string_view("\n"));
 }
 
 }  // namespace monopod::proxy

@@ -61,7 +61,8 @@ class LogFormat {
     std::size_t index = 0;
   };
   Result<> parse(std::string_view text, std::vector<Piece>& out);
-  void append_piece(const Piece& piece, const LogRecord& record, StartTime& start, std::string& out) const;
+  class Line;
+  void append_piece(const Piece& piece, const LogRecord& record, StartTime& start, Line& line) const;
   std::vector<Piece> pieces_;
   std::vector<std::string> response_headers_;
   bool json_ = false;

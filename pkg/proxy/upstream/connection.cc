@@ -17,16 +17,16 @@
 namespace monopod::proxy {
 
 UpstreamConnection::UpstreamConnection(std::shared_ptr<Cluster> cluster, Endpoint& endpoint, std::shared_ptr<H2Stream> stream)
-    : cluster_(std::move(cluster)), endpoint_(endpoint), stream_(std::move(stream)), step_(stream_->connected() ? Step::kReady : Step::kStream) {
+    : cluster_(std::move(cluster)), endpoint_(endpoint), stream_(stream.get()), step_(stream_->connected() ? Step::kReady : Step::kStream) {
   ++endpoint_.connections;
-  socket_.adopt(stream_, cluster_->config().tls != nullptr);
+  socket_.adopt(std::move(stream), cluster_->config().tls != nullptr);
 }
 
 UpstreamConnection::UpstreamConnection(std::shared_ptr<Cluster> cluster, Endpoint& endpoint) : cluster_(std::move(cluster)), endpoint_(endpoint) { ++endpoint_.connections; }
 
 UpstreamConnection::~UpstreamConnection() {
   --endpoint_.connections;
-  if (!stream_) cluster_->closed(this, in_list_);
+  if (stream_ == nullptr) cluster_->closed(this, in_list_);
 }
 
 Result<> UpstreamConnection::connect() {

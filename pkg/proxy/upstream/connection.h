@@ -72,7 +72,7 @@ class UpstreamConnection final : public Pooled, public Pollable, public Timer {
   std::shared_ptr<Cluster> cluster_;
   Endpoint& endpoint_;
   Socket socket_;
-  std::shared_ptr<H2Stream> stream_;  // null: a connection of its own
+  H2Stream* stream_ = nullptr;  // that socket_ holds; null: a connection of its own
   UpstreamUser* user_ = nullptr;
   std::string preface_, failure_;
   std::size_t preface_sent_ = 0;

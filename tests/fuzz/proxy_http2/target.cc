@@ -82,7 +82,7 @@ class Connection final : public proxy::Pollable, public proxy::H2Core {
   void on_request(const std::shared_ptr<proxy::H2Stream>& stream) override { readers_.emplace_back(std::make_unique<Reader>(stream))->on_ready(0); }
   void ask() {
     auto stream = std::make_shared<proxy::H2Stream>(static_cast<H2Core&>(*this));
-    add_unsent(*stream);
+    add_unsent(stream);
     askers_.push_back(std::make_unique<Asker>(std::move(stream)));
   }
   void end() {
