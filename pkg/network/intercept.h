@@ -1,10 +1,11 @@
 // Redirect rules in a pod's network namespace: its TCP connections go through a proxy that listens there, in or out, and learns where they were going
 // (SO_ORIGINAL_DST). The pod needs no privilege and has no part in it. A table of IPv4 and one of IPv6, "monopod-intercept" both.
 //
-//   prerouting   not from lo, no excluded port  ─► redirect to the inbound port
-//   output       not to lo, no excluded user, prefix, port ─► redirect to the outbound port
+//   prerouting   not from lo, no excluded port, a listed one              ─► redirect to the inbound port
+//   output       not to lo, no mark, no excluded user, prefix, port, a listed one ─► redirect to the outbound port
 //
-// What the proxy itself sends into the pod goes over lo, and what it sends out for the pod leaves from the node: neither comes here again.
+// What the proxy itself sends into the pod goes over lo. What it sends out for the pod leaves from the node, or from the pod's namespace with a mark:
+// neither comes here again.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +15,23 @@
 
 namespace monopod::network {
 
+// A port's connections go to another listener of the proxy than the rest: one that knows what is spoken there.
+struct PortListener {
+  std::uint16_t port = 0, listener = 0;
+  bool operator==(const PortListener&) const = default;
+};
+
 struct InterceptSpec {
   std::uint16_t inbound_port = 0, outbound_port = 0;  // where the proxy listens, on all addresses and on loopback; 0: that way is left alone
   // Left alone:
   std::vector<std::uint16_t> inbound_ports_excluded{}, outbound_ports_excluded{};  // by destination port
   std::vector<Cidr> cidrs_excluded{};                                             // outbound, by destination
   std::vector<std::uint32_t> uids_excluded{};                                     // outbound, by who sends
+  std::uint32_t mark_excluded = 0;                                                // outbound, sockets with any of these bits (SO_MARK); 0: none
+  // Where one of these has entries nothing else of that way is taken; outbound, what either names. What is excluded stays so.
+  std::vector<std::uint16_t> inbound_ports_included{}, outbound_ports_included{};
+  std::vector<Cidr> cidrs_included{};
+  std::vector<PortListener> inbound_listeners{}, outbound_listeners{};            // of those that are taken
   bool operator==(const InterceptSpec&) const = default;
 };
 

@@ -1,5 +1,6 @@
 #include "proxy/proxy.h"
 
+#include <algorithm>
 #include <csignal>
 
 #include "base/strings.h"
@@ -44,7 +45,7 @@ Result<std::unique_ptr<Proxy>> Proxy::start(ProxyOptions options) {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  for (unsigned i = 0; i < out->options_.workers; ++i) {
+  for (unsigned i = 0; i < std::max(1U, out->options_.workers); ++i) {
     auto running = std::make_unique<Running>();
     auto worker = Worker::make(running->rng);
     if (!worker) {
@@ -52,7 +53,7 @@ Result<std::unique_ptr<Proxy>> Proxy::start(ProxyOptions options) {
       return fail(worker.error());
     }
     running->worker = std::move(*worker);
-    running->thread = std::thread([w = running->worker.get()] { w->run(); });
+    if (out->options_.workers > 0) running->thread = std::thread([w = running->worker.get()] { w->run(); });
     out->running_.push_back(std::move(running));
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -61,8 +62,11 @@ Result<std::unique_ptr<Proxy>> Proxy::start(ProxyOptions options) {
 
 Proxy::~Proxy() {
   for (auto& running : running_) running->worker->stop();
-  for (auto& running : running_) running->thread.join();
+  for (auto& running : running_)
+    if (running->thread.joinable()) running->thread.join();
 }
+
+Worker& Proxy::own_worker() { return *running_.front()->worker; }
 
 Result<> Proxy::apply(std::shared_ptr<const Snapshot> snapshot) {
   std::vector<Update> updates(running_.size());

@@ -19,7 +19,7 @@
 namespace monopod::proxy {
 
 struct ProxyOptions {
-  unsigned workers = 1;
+  unsigned workers = 1;  // 0: one worker without a thread, on the caller's own loop: whoever runs that calls its turn()
   // Makes a listening socket for a listener; called once per worker. Whoever runs the proxy for pods opens it in the pod's network namespace. Empty:
   // in the process's own.
   std::function<Result<sys::Fd>(const ListenerConfig&)> open{};
@@ -30,6 +30,9 @@ class Proxy {
   static Result<std::unique_ptr<Proxy>> start(ProxyOptions options);
   // Cuts what is under way.
   ~Proxy();
+
+  // The one without a thread.
+  Worker& own_worker();
 
   // Opens what is new and hands the snapshot to the workers. Fails where an address cannot be listened on: nothing has changed then.
   Result<> apply(std::shared_ptr<const Snapshot> snapshot);

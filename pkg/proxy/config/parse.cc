@@ -86,6 +86,8 @@ void read_client_tls(MapReader& map, ClientTlsSpec& out, Files& files) {
 void read_access_log(MapReader& map, AccessLogSpec& out) {
   out.path = map.required_text("path");
   out.format = map.text("format");
+  out.rotate_mb = map.number("rotate_mb", 0, 0, 10'000);
+  out.old_files_max = map.number("old_files", out.old_files_max, 1, 1000);
   for (auto& [name, value] : map.pairs("json")) out.json.push_back({std::move(name), std::move(value)});
 }
 
@@ -142,6 +144,7 @@ void read_cluster(MapReader& map, ClusterSpec& out, Files& files) {
   out.name = map.required_text("name");
   out.original_destination = map.boolean("original_destination", false);
   out.netns = map.text("netns");
+  out.mark = map.number("mark", 0, 0, UINT32_MAX);
   if (!out.original_destination) read_endpoints(map, out);
   out.balancer = static_cast<ClusterSpec::Balancer>(map.choice("balancer", {"round_robin", "least_request", "ewma", "random", "ring_hash", "maglev"}));
   out.connect_timeout = map.duration("connect_timeout", out.connect_timeout);
@@ -225,6 +228,7 @@ void read_interception(MapReader& map, InterceptionSpec& out) {
     out.outbound_ports_excluded = read_numbers(exclude, "outbound_ports", 65535);
     out.uids_excluded = read_numbers(exclude, "uids", UINT32_MAX);
     out.cidrs_excluded = exclude.texts("cidrs");
+    out.mark_excluded = exclude.number("mark", 0, 0, UINT32_MAX);
   });
 }
 

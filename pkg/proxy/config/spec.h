@@ -273,6 +273,8 @@ struct AccessLogSpec {
   std::string path{};    // empty: none; "/dev/stdout" and "/dev/stderr" as well
   std::string format{};  // text with %OPERATORS%; empty: the default one
   std::vector<HeaderValue> json{};  // name and operators; instead of format
+  std::uint32_t rotate_mb = 0;      // a file that is larger is put aside; 0: whoever wants that tells us to reopen it
+  std::uint32_t old_files_max = 1;
   bool operator==(const AccessLogSpec&) const = default;
 };
 
@@ -336,6 +338,7 @@ struct OutlierSpec {
 struct ClusterSpec {
   bool original_destination = false;  // there are no endpoints: each connection goes where it was going (ListenerSpec::intercepts)
   std::string netns{};                // file of the network namespace to connect from; empty: the proxy's own
+  std::uint32_t mark = 0;             // SO_MARK of its sockets; 0: none
   enum class Balancer : std::uint8_t { kRoundRobin, kLeastRequest, kEwma, kRandom, kRingHash, kMaglev };
   std::string name{};
   std::vector<EndpointSpec> endpoints{};
@@ -370,6 +373,7 @@ struct InterceptionSpec {
   std::uint16_t inbound_port = 0, outbound_port = 0;  // of listeners there; 0: none
   std::vector<std::uint32_t> inbound_ports_excluded{}, outbound_ports_excluded{}, uids_excluded{};
   std::vector<std::string> cidrs_excluded{};
+  std::uint32_t mark_excluded = 0;
   bool operator==(const InterceptionSpec&) const = default;
 };
 

@@ -105,6 +105,10 @@ void Downstream::look_up_revocation() {
   peer_->cut_at_ms = std::min(peer_->cut_at_ms, cut_time_ms(socket_.ssl(), tls.revocations(), tls.spec().peers.grace, worker_.now_ms()));
 }
 
+void Downstream::cut_if_orphaned() {
+  if (!slot_->current && !runtime_->config->spec.netns.empty() && counted_ && !closed_) socket_.cut();
+}
+
 bool Downstream::cut_if_over() {
   if (!peer_ || peer_->cut_at_ms > worker_.now_ms() || !counted_ || closed_) return false;
   log::info("connection cut: the client's certificate expired or was revoked", {{"listener", runtime_->config->spec.name}, {"peer", client_text().address}});

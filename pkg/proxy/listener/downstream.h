@@ -32,6 +32,8 @@ class Downstream : public Pollable, public Timer {
     else if (idle()) runtime_ = slot_->current;
   }
 
+  // Ends it where its listener was in another network namespace and is gone.
+  void cut_if_orphaned();
   // Ends it where its peer's certificate has been over for longer than the grace. False: nothing to do.
   bool cut_if_over();
   // A new list of what is revoked may be there.

@@ -2,6 +2,7 @@
 
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -41,6 +42,25 @@ struct Worker::Posts final : Pollable {
   sys::Fd wake;
   std::mutex mutex;
   std::vector<std::move_only_function<void()>> queue;
+};
+
+// Makes poll_fd() readable when a timer is due. A deadline that moved away costs nothing: it goes off early, and is set anew.
+struct Worker::Alarm final : Pollable {
+  explicit Alarm(sys::Fd fd) : timer(std::move(fd)) {}
+  void on_ready(std::uint32_t) override {
+    std::uint64_t count = 0;
+    [[maybe_unused]] ssize_t n = ::read(timer.get(), &count, sizeof count);
+    due_ms = kNever;
+  }
+  void set(std::uint64_t now, std::uint64_t next) {
+    if (next >= due_ms) return;
+    due_ms = next;
+    std::uint64_t wait = next <= now ? 1 : next - now;
+    itimerspec when{.it_interval = {}, .it_value = {.tv_sec = static_cast<time_t>(wait / 1000), .tv_nsec = static_cast<long>(wait % 1000 * 1'000'000)}};
+    ::timerfd_settime(timer.get(), 0, &when, nullptr);
+  }
+  sys::Fd timer;
+  std::uint64_t due_ms = kNever;
 };
 
 Worker::Worker(Poller poller, sys::Fd wake, Rng& rng)
@@ -88,6 +108,17 @@ void Worker::run() {
     poller_.poll(timeout, [this] { refresh_clock(); });
     wheel_.advance(now_ms_);
   }
+}
+
+bool Worker::turn() {
+  if (!alarm_) {
+    auto alarm = std::make_unique<Alarm>(sys::Fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)));
+    if (alarm->timer && poller_.watch_readable(alarm->timer.get(), *alarm)) alarm_ = std::move(alarm);
+  }
+  poller_.poll(0, [this] { refresh_clock(); });
+  wheel_.advance(now_ms_);
+  if (alarm_) alarm_->set(now_ms_, wheel_.next_ms());
+  return poller_.has_work();
 }
 
 void Worker::post(std::move_only_function<void()> work) {
@@ -218,7 +249,7 @@ std::shared_ptr<const ListenerRuntime> Worker::bind_listener(const std::shared_p
     out->log = *open;
     return out;
   }
-  Result<std::unique_ptr<AccessLogFile>> log = AccessLogFile::open(path);
+  Result<std::unique_ptr<AccessLogFile>> log = AccessLogFile::open(config->spec.access_log);
   if (!log) {
     log::error("no access log", {{"listener", config->spec.name}, {"error", log.error()}});
     return out;
@@ -255,7 +286,10 @@ void Worker::apply(Update update) {
   tracer_->use(update.snapshot->tracing, update.snapshot->tracing ? clusters[update.snapshot->tracing_cluster] : nullptr);
   clusters_ = std::move(clusters);
   std::erase_if(logs_, [](const auto& log) { return log.use_count() == 1; });
+  // Pods come and go under ever new names: counters of what is configured no more, and used no more, go as well.
   std::erase_if(route_stats_, [](const auto& entry) { return entry.second.use_count() == 1; });
+  std::erase_if(listener_stats_, [](const auto& entry) { return entry.second.use_count() == 1; });
+  std::erase_if(cluster_stats_, [](const auto& entry) { return entry.second.use_count() == 1; });
   for (Downstream* downstream : std::vector<Downstream*>(downstreams_)) {
     downstream->look_up_revocation();
     downstream->on_update();
@@ -278,6 +312,10 @@ void Worker::PeerSweep::on_timer() {
   for (const auto& weak : worker.leaving_)
     if (auto cluster = weak.lock()) cluster->cut_what_is_over();
   if (verifies) worker.wheel_.arm(*this, worker.now_ms_ + kPeerSweepMs);
+}
+
+void Worker::cut_orphans() {
+  for (Downstream* downstream : std::vector<Downstream*>(downstreams_)) downstream->cut_if_orphaned();
 }
 
 void Worker::begin_drain() {

@@ -65,6 +65,10 @@ class Worker {
 
   // Serves on the calling thread until stop().
   void run();
+  // Instead of run(), for a worker on a loop of another kind: what there is to do when poll_fd() is readable. True: there is more, after the loop's
+  // other work has had its turn. Its thread is the loop's.
+  bool turn();
+  int poll_fd() const { return poller_.fd(); }
   // Any thread.
   void stop();
   void post(std::move_only_function<void()> work);
@@ -74,6 +78,8 @@ class Worker {
   void reopen_logs();
   // Closes listening sockets and idle connections; busy ones end with their request.
   void begin_drain();
+  // Cuts what came in through a listener of another network namespace that is gone: nothing there has anybody left to talk to.
+  void cut_orphans();
   std::size_t connections() const { return downstreams_.size(); }
   void append_metrics(std::string& out) const;
   std::string describe_clusters() const;
@@ -112,6 +118,7 @@ class Worker {
 
  private:
   struct Posts;
+  struct Alarm;
   struct LogFlush final : Timer {
     explicit LogFlush(Worker& owner) : worker(owner) {}
     void on_timer() override;
@@ -149,6 +156,7 @@ class Worker {
   StreamLoad stream_load_;
   std::atomic<bool> stopped_{false};
   std::unique_ptr<Posts> posts_;
+  std::unique_ptr<Alarm> alarm_;  // of turn(); null: run() waits for timers itself
   std::unique_ptr<Tracer> tracer_;
   std::vector<Downstream*> downstreams_;
   std::unordered_set<Pollable*> strays_;

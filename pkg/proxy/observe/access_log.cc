@@ -22,10 +22,14 @@ Result<sys::Fd> open_log(const std::string& path) {
 
 }  // namespace
 
-Result<std::unique_ptr<AccessLogFile>> AccessLogFile::open(const std::string& path) {
+Result<std::unique_ptr<AccessLogFile>> AccessLogFile::open(const AccessLogSpec& spec) {
   auto out = std::make_unique<AccessLogFile>();
-  out->path_ = path;
-  TRY_ASSIGN(out->fd_, open_log(path));
+  out->path_ = spec.path;
+  if (spec.rotate_mb == 0) {
+    TRY_ASSIGN(out->fd_, open_log(spec.path));
+    return out;
+  }
+  TRY_ASSIGN(out->rotating_, sys::RotatingFile::open(spec.path, {.bytes_max = std::uint64_t{spec.rotate_mb} << 20, .old_files_max = static_cast<int>(spec.old_files_max)}));
   return out;
 }
 
@@ -38,6 +42,10 @@ bool AccessLogFile::append(const LogFormat& format, const LogRecord& record) {
 }
 
 void AccessLogFile::flush() {
+  if (rotating_ && !lines_.empty()) {
+    if (!rotating_->write(lines_, RealClock().wall())) ++dropped_;
+    lines_.clear();
+  }
   for (std::size_t at = 0; at < lines_.size();) {
     ssize_t n = ::write(fd_.get(), lines_.data() + at, lines_.size() - at);
     if (n <= 0) {
@@ -52,6 +60,7 @@ void AccessLogFile::flush() {
 
 void AccessLogFile::reopen() {
   flush();
+  if (rotating_) return;
   if (Result<sys::Fd> fd = open_log(path_)) fd_ = std::move(*fd);
 }
 

@@ -1,4 +1,5 @@
-// Access logs of a worker: lines collect in memory and leave in one write, after 32 KB or a tenth of a second.
+// Access logs of a worker: lines collect in memory and leave in one write, after 32 KB or a tenth of a second. A file rotates itself, where that is
+// asked for, or somebody else does it and has it opened anew.
 #pragma once
 
 #include <memory>
@@ -7,6 +8,7 @@
 
 #include "proxy/observe/log_format.h"
 #include "sys/fd.h"
+#include "sys/rotating_file.h"
 
 namespace monopod::proxy {
 
@@ -15,8 +17,8 @@ inline constexpr std::uint64_t kLogFlushMs = 100;
 
 class AccessLogFile {
  public:
-  // Appends; made with mode 0640 where there is none. "/dev/stdout" and "/dev/stderr" are the process's own.
-  static Result<std::unique_ptr<AccessLogFile>> open(const std::string& path);
+  // Appends; made with mode 0640 where there is none (0600 where it rotates). "/dev/stdout" and "/dev/stderr" are the process's own.
+  static Result<std::unique_ptr<AccessLogFile>> open(const AccessLogSpec& spec);
   ~AccessLogFile() { flush(); }
 
   // True where the line is the first of what waits: flush() within kLogFlushMs.
@@ -31,6 +33,7 @@ class AccessLogFile {
  private:
   std::string path_;
   sys::Fd fd_;
+  std::optional<sys::RotatingFile> rotating_;  // instead of fd_
   std::string lines_;
   StartTime start_;
   std::uint64_t dropped_ = 0;

@@ -13,7 +13,7 @@ constexpr std::string_view kDefault =
     "%UPSTREAM_CLUSTER% %ROUTE_NAME% %DOWNSTREAM_REMOTE_ADDRESS%";
 
 enum Op : std::uint8_t {
-  kText, kStart, kMethod, kPath, kAuthority, kProtocol, kReq, kResp, kCode, kDetails, kReceived, kSent, kDuration, kUpstreamHost, kUpstreamCluster, kRoute, kRemote, kPeerUri, kAttempts,
+  kText, kStart, kMethod, kPath, kAuthority, kProtocol, kReq, kResp, kCode, kDetails, kReceived, kSent, kDuration, kUpstreamHost, kUpstreamCluster, kRoute, kRemote, kPeerUri, kAttempts, kListener,
 };
 struct Name {
   std::string_view name;
@@ -22,7 +22,7 @@ struct Name {
 constexpr Name kNames[] = {
     {"START_TIME", kStart}, {"METHOD", kMethod}, {"PATH", kPath}, {"AUTHORITY", kAuthority}, {"PROTOCOL", kProtocol}, {"RESPONSE_CODE", kCode},
     {"RESPONSE_CODE_DETAILS", kDetails}, {"BYTES_RECEIVED", kReceived}, {"BYTES_SENT", kSent}, {"DURATION", kDuration}, {"UPSTREAM_HOST", kUpstreamHost},
-    {"UPSTREAM_CLUSTER", kUpstreamCluster}, {"ROUTE_NAME", kRoute}, {"DOWNSTREAM_REMOTE_ADDRESS", kRemote}, {"DOWNSTREAM_PEER_URI_SAN", kPeerUri}, {"ATTEMPTS", kAttempts},
+    {"UPSTREAM_CLUSTER", kUpstreamCluster}, {"ROUTE_NAME", kRoute}, {"DOWNSTREAM_REMOTE_ADDRESS", kRemote}, {"DOWNSTREAM_PEER_URI_SAN", kPeerUri}, {"ATTEMPTS", kAttempts}, {"LISTENER", kListener},
 };
 
 constexpr std::array<bool, 256> kEscaped = [] {
@@ -173,6 +173,7 @@ void LogFormat::append_piece(const Piece& piece, const LogRecord& r, StartTime& 
     case kRoute: value = r.route; break;
     case kRemote: value = r.remote_address; break;
     case kPeerUri: value = r.peer_uri; break;
+    case kListener: value = r.listener; break;
     case kReq: if (r.headers != nullptr) value = r.headers->request_header(piece.text); break;
     case kResp: if (r.headers != nullptr) value = r.headers->response_header(piece.index); break;
     default: break;

@@ -1,7 +1,7 @@
 // The access log's line as a template: text with %OPERATORS%, or a JSON object of them. Operators are Envoy's names:
 //
 //   %START_TIME% %METHOD% %PATH% %AUTHORITY% %PROTOCOL% %REQ(name)% %RESP(name)% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS% %BYTES_RECEIVED% %BYTES_SENT%
-//   %DURATION% (ms) %UPSTREAM_HOST% %UPSTREAM_CLUSTER% %ROUTE_NAME% %DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_PEER_URI_SAN% %ATTEMPTS% %%
+//   %DURATION% (ms) %UPSTREAM_HOST% %UPSTREAM_CLUSTER% %ROUTE_NAME% %DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_PEER_URI_SAN% %ATTEMPTS% %LISTENER% %%
 //
 // What is absent is "-". Control characters, quotes and backslashes of values are escaped: a value cannot forge a line.
 #pragma once
@@ -20,7 +20,7 @@ namespace monopod::proxy {
 // What a finished request or connection leaves behind. Views last for the call.
 struct LogRecord {
   WallTime start{};
-  std::string_view method{}, path{}, authority{}, protocol{}, details{}, upstream_host{}, upstream_cluster{}, route{}, remote_address{}, peer_uri{};
+  std::string_view method{}, path{}, authority{}, protocol{}, details{}, upstream_host{}, upstream_cluster{}, route{}, remote_address{}, peer_uri{}, listener{};
   int status = 0;
   std::uint64_t bytes_received = 0, bytes_sent = 0, duration_ms = 0;
   std::uint32_t attempts = 0;

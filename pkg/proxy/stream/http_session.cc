@@ -328,7 +328,7 @@ void HttpSession::record() {
               {.start = RealClock().wall() - Milliseconds(duration), .method = e.request.method, .path = e.target, .authority = e.host, .protocol = socket_.is_stream() ? "HTTP/2" : e.request.http_1_0 ? "HTTP/1.0" : "HTTP/1.1",
                .details = e.details, .upstream_host = host, .upstream_cluster = e.cluster ? std::string_view(e.cluster->config().spec.name) : std::string_view(),
                .route = e.route != nullptr ? std::string_view(e.route->name) : std::string_view(), .remote_address = client_text().address,
-               .peer_uri = peer_ && !peer_->uris.empty() ? std::string_view(peer_->uris.front()) : std::string_view(), .status = e.status, .bytes_received = e.received,
+               .peer_uri = peer_ && !peer_->uris.empty() ? std::string_view(peer_->uris.front()) : std::string_view(), .listener = runtime_->config->spec.name, .status = e.status, .bytes_received = e.received,
                .bytes_sent = e.sent, .duration_ms = duration, .attempts = e.attempts, .headers = this});
 }
 

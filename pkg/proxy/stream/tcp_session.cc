@@ -121,6 +121,7 @@ void TcpSession::pump() {
   if (duplex_->up.moved() + duplex_->down.moved() != before) last_moved_ms_ = worker_.now_ms();
   if (up == Lane::Outcome::kFailed || down == Lane::Outcome::kFailed) return finish("reset");
   if (up == Lane::Outcome::kEnded && down == Lane::Outcome::kEnded) return finish("closed");
+  if (up == Lane::Outcome::kEnded && socket_.peer_lost()) return finish("cut");  // nothing that comes down has anywhere to go
   if (up == Lane::Outcome::kBusy || down == Lane::Outcome::kBusy) worker_.poller().again(*this);
 }
 
@@ -146,7 +147,7 @@ void TcpSession::finish(std::string_view details) {
     worker_.log(*runtime_->log, runtime_->config->log_format,
                 {.start = RealClock().wall() - Milliseconds(duration), .protocol = "TCP", .details = details, .upstream_host = endpoint_ != nullptr ? std::string_view(endpoint_->label) : std::string_view(),
                  .upstream_cluster = cluster_ ? std::string_view(cluster_->config().spec.name) : std::string_view(), .remote_address = client_text().address,
-                 .peer_uri = peer_ && !peer_->uris.empty() ? std::string_view(peer_->uris.front()) : std::string_view(), .bytes_received = up, .bytes_sent = down, .duration_ms = duration,
+                 .peer_uri = peer_ && !peer_->uris.empty() ? std::string_view(peer_->uris.front()) : std::string_view(), .listener = runtime_->config->spec.name, .bytes_received = up, .bytes_sent = down, .duration_ms = duration,
                  .attempts = attempts_});
   }
   if (upstream_ != nullptr) cluster_->give(std::exchange(upstream_, nullptr), false);

@@ -20,6 +20,8 @@ class TcpSession final : public Downstream, private UpstreamUser, private Waiter
   void on_established() override;
   void drive() override;
   void on_deadline() override;
+  // What it does from here on any later runtime of its listener will do for: a connection of days does not hold every pod's clusters of its first day.
+  bool idle() const override { return phase_ == Phase::kOpen; }
   void on_upstream_ready() override { drive(); }
   void on_capacity() override;
 

@@ -34,6 +34,8 @@ Result<> UpstreamConnection::connect() {
   TRY_ASSIGN(sys::Fd fd, make_socket(to.storage.ss_family, cluster_->config().netns.get()));
   int one = 1;
   ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  const std::uint32_t& mark = cluster_->config().spec.mark;
+  if (mark != 0 && ::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) return fail_errno("mark socket");
   if (::connect(fd.get(), to.get(), to.size) != 0 && errno != EINPROGRESS) return fail_errno("connect");
   TRY(cluster_->worker().poller().add(fd.get(), *this));
   socket_.adopt(std::move(fd));

@@ -86,7 +86,7 @@ class InterceptTest(unittest.TestCase):
         pipe.close()
 
     @classmethod
-    def text(cls, exclude="inbound_ports: [8081], outbound_ports: [9091], uids: [4321], cidrs: [10.99.0.0/16, \"fd99::/16\"]"):
+    def text(cls, outside="", exclude="inbound_ports: [8081], outbound_ports: [9091], uids: [4321], cidrs: [10.99.0.0/16, \"fd99::/16\"]"):
         log = f"access_log: {{path: {cls.log}, json: {{listener: LISTENER, to: \"%UPSTREAM_HOST%\", from: \"%DOWNSTREAM_REMOTE_ADDRESS%\"}}}}"
         return f"""
 interceptions: [{{netns: /run/netns/{POD}, inbound_port: 15006, outbound_port: 15001, exclude: {{{exclude}}}}}]
@@ -95,13 +95,18 @@ listeners:
 - {{name: out, address: "[::]:15001", netns: /run/netns/{POD}, intercepts: true, protocol: tcp, cluster: outside, {log.replace("LISTENER", "out")}}}
 clusters:
 - {{name: app, original_destination: true, netns: /run/netns/{POD}}}
-- {{name: outside, original_destination: true}}
+- {{name: outside, original_destination: true{outside}}}
 """
 
     def get(self, namespace, url, *more):
         command = ["curl", "-sS", "-m", "5", *more, url]
         done = subprocess.run(inside(namespace, *command), capture_output=True, text=True)
         return done.stdout if done.returncode == 0 else f"error: {done.stderr.strip()}"
+
+    def reload(self, text):
+        with open(self.config + ".new", "w", encoding="utf-8") as f:
+            f.write(text)
+        os.rename(self.config + ".new", self.config)
 
     def logged(self, count):
         """The last lines of the log, once there are so many more than before."""
@@ -149,15 +154,23 @@ clusters:
         self.assertTrue(self.get(POD, "http://[::1]:15006/").startswith("error: "))
 
     def test_when_the_configuration_changes_or_the_proxy_ends_rules_follow(self):
-        with open(self.config + ".new", "w", encoding="utf-8") as f:
-            f.write(self.text("inbound_ports: [8080]"))
-        os.rename(self.config + ".new", self.config)
+        self.reload(self.text(exclude="inbound_ports: [8080]"))
         for _ in range(100):
             if "10.77.0.3" in self.get(PEER, "http://10.77.0.2:8080/"):
                 break
             threading.Event().wait(0.05)
         self.assertEqual(self.get(PEER, "http://10.77.0.2:8080/"), "pod:8080 sees 10.77.0.3")
         self.assertEqual(self.get(POD, "http://10.77.0.3:9091/"), "peer:9091 sees 10.77.0.1")
+        # From the pod's own namespace and address, past the rules by a mark.
+        self.reload(self.text(f", netns: /run/netns/{POD}, mark: 16", "mark: 16"))
+        for _ in range(100):
+            if self.get(POD, "http://10.77.0.3:9090/") == "peer:9090 sees 10.77.0.2":
+                break
+            threading.Event().wait(0.05)
+        self.setUp()
+        self.assertEqual(self.get(POD, "http://10.77.0.3:9090/"), "peer:9090 sees 10.77.0.2")
+        self.assertEqual(self.get(POD, "http://[fd77::3]:9090/"), "peer:9090 sees fd77::2")
+        self.assertEqual([(line["listener"], line["to"]) for line in self.logged(2)], [("out", "10.77.0.3:9090"), ("out", "[fd77::3]:9090")])
         self.proxy.terminate()
         self.assertEqual(self.proxy.wait(20), 0)
         self.assertEqual(self.get(POD, "http://10.77.0.3:9090/"), "peer:9090 sees 10.77.0.2")
