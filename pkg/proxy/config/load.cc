@@ -38,6 +38,7 @@ Result<Loaded> load_with(std::string yaml, const std::string& name, const Snapsh
   ConfigError error;
   out.snapshot = compile(parsed->spec, previous, error);
   if (!out.snapshot) return fail(Code::kInvalidArgument, cat(name, ": ", locate(yaml, error.path, error.why)));
+  out.spec = std::move(parsed->spec);
   out.files = std::move(parsed->files);
   out.sources.yaml = std::move(yaml);
   return out;

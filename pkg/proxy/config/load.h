@@ -19,6 +19,7 @@ struct Sources {
 
 struct Loaded {
   std::shared_ptr<const Snapshot> snapshot;
+  Spec spec;                       // that it was compiled from
   std::vector<std::string> files;  // the file itself and those it names
   Sources sources;
 };
