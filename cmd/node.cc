@@ -30,6 +30,7 @@
 #include "network/dns/server.h"
 #include "network/network.h"
 #include "network/service_table.h"
+#include "node_proxy.h"
 #include "pki/random.h"
 #include "resolver.h"
 #include "scheduler/scheduler.h"
@@ -139,6 +140,7 @@ class Node {
   std::unique_ptr<client::InformerFactory> informers_;
   std::unique_ptr<scheduler::Scheduler> scheduler_;
   std::unique_ptr<LocalVolumes> volumes_;  // null: nothing runs here
+  std::unique_ptr<NodeProxy> proxy_;
   std::unique_ptr<agent::Agent> agent_;
 };
 
@@ -287,7 +289,9 @@ Task<Result<>> Node::start_agent() {
   containers_ = std::make_unique<container::Runtime>(executor_, time_, pool_, store_->state(), *supervisor_, *cgroups_, container::Runtime::Options{.run_dir = options_.run_dir + "/containers"});
   CO_TRY(co_await containers_->open());
   agent_api_ = std::make_unique<client::LocalApi>(api_->local(api::system_user("system:node:" + host_.node_name)));
-  agent::AgentDependencies parts{.executor = executor_, .api = *agent_api_, .containers = *containers_, .images = *images_, .network = *network_, .services = services_.get(), .dns = dns_.get(),
+  proxy_ = std::make_unique<NodeProxy>(executor_, time_, pool_, options_.data_dir);
+  background_.spawn(proxy_->run());
+  agent::AgentDependencies parts{.executor = executor_, .api = *agent_api_, .containers = *containers_, .images = *images_, .network = *network_, .services = services_.get(), .dns = dns_.get(), .sidecars = proxy_.get(),
                                  .cgroups = *cgroups_, .time = time_, .pool = pool_, .rng = rng_};
   agent::AgentOptions options{.node_name = host_.node_name, .data_dir = options_.data_dir, .run_dir = options_.run_dir, .pod_cidr = options_.pod_cidr, .cluster_dns = options_.cluster_dns,
                               .cluster_domain = options_.cluster_domain, .pod_manifests_dir = options_.pod_manifests_dir, .pods_max = options_.pods_max};

@@ -40,6 +40,8 @@ class Handler;
 
 namespace monopod::agent {
 
+class SidecarProxy;
+
 // All outlive the agent and live on its loop.
 struct AgentDependencies {
   async::Executor executor;
@@ -49,6 +51,7 @@ struct AgentDependencies {
   network::Network& network;
   network::ServiceProgrammer* services = nullptr;  // null: cluster IPs are somebody else's business
   network::dns::Server* dns = nullptr;             // null: no cluster DNS here; else the agent feeds its table
+  SidecarProxy* sidecars = nullptr;                // null: no pod's connections go through a proxy here (sidecar.h)
   sys::Cgroups& cgroups;
   async::Time& time;
   async::Pool& pool;
@@ -88,7 +91,7 @@ class Agent {
   // Ends every pod with at most this grace (systemctl stop). Call beside run(), which then starts no container any more.
   async::Task<Result<>> stop_pods(Duration grace_max);
 
-  // The kubelet's paths: /containerLogs /exec /attach /run /pods /healthz /stats/summary /metrics/resource. Authorisation
+  // The kubelet's paths: /containerLogs /exec /attach /run /pods /healthz /stats/summary /metrics/resource /metrics/proxy. Authorisation
   // is the caller's business. Valid as long as the agent.
   http::Handler& handler();
 

@@ -1,7 +1,7 @@
 // PodRuntime over the engines: sandboxes from pinned namespaces and the network engine, containers from image snapshots
 // and the container engine.
 //
-//   start_sandbox: directories -> cgroups -> namespaces -> address -> /etc files -> pause (shared process namespace only)
+//   start_sandbox: directories -> cgroups -> namespaces -> address -> proxy, where one is asked for -> /etc files -> pause (shared process namespace only)
 //   create_container: snapshot -> root mount -> user -> sub paths -> config -> engine
 //
 // Each step is idempotent and recorded by what it leaves (a record in <data>/pods/<uid>/pod.json, annotations of containers), so
@@ -16,6 +16,7 @@
 #include "agent/container_config.h"
 #include "agent/paths.h"
 #include "agent/pod_runtime.h"
+#include "agent/sidecar.h"
 #include "async/scope.h"
 #include "container/runtime.h"
 #include "image/store.h"
@@ -56,6 +57,7 @@ class Machine final : public PodRuntime {
     std::string group;
     std::string pause_id;
     Sandbox sandbox;
+    std::optional<SidecarWish> sidecar;  // as it was decided when the sandbox was made
   };
   struct ContainerEntry {
     std::string pod_uid;
@@ -67,6 +69,8 @@ class Machine final : public PodRuntime {
   async::Task<Result<>> make_groups(const Pod& pod, std::string group);
   async::Task<Result<Sandbox>> build_sandbox(const Pod& pod, PodEntry& entry);
   async::Task<Result<>> start_pause(const Pod& pod, PodEntry& entry);
+  async::Task<Result<std::optional<SidecarWish>>> decide_on_sidecar(const Pod& pod);
+  async::Task<Result<>> attach_sidecar(std::string uid, std::string netns_path);
   async::Task<Result<>> write_record(std::string uid);
   async::Task<Result<>> load_records();
   async::Task<Result<>> write_etc_files(const Pod& pod, std::vector<std::string> ips);

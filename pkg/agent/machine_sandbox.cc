@@ -6,6 +6,7 @@
 #include "agent/machine.h"
 #include "agent/resources.h"
 #include "base/log.h"
+#include "client/api.h"
 #include "sys/root.h"
 
 namespace monopod::agent {
@@ -88,6 +89,7 @@ async::Task<Result<Sandbox>> Machine::build_sandbox(const Pod& pod, PodEntry& en
   container::SandboxNamespaces made = co_await deps_.pool.run([&] { return container::find_sandbox_namespaces(make.directory); });
   bool complete = (!make.network || !made.network_path.empty()) && (!make.ipc || !made.ipc_path.empty()) && (!make.uts || !made.uts_path.empty());
   if (!complete && (make.network || make.ipc || make.uts)) {
+    if (deps_.sidecars != nullptr) deps_.sidecars->detach(uid);  // of namespaces that will be replaced
     CO_TRY(co_await deps_.pool.run([&]() -> Result<> {
       TRY(container::remove_sandbox_namespaces(make.directory));
       TRY_ASSIGN(made, container::create_sandbox_namespaces(make));
@@ -104,11 +106,37 @@ async::Task<Result<Sandbox>> Machine::build_sandbox(const Pod& pod, PodEntry& en
     request.host_ports = host_ports(pod);
     CO_TRY_ASSIGN(auto status, co_await deps_.network.add_pod(std::move(request)));
     out.ips = {network::format_ip(status.ip)};
+    if (!complete || entry.sandbox.created_at == WallTime{}) {  // the record of a sandbox that was finished has it
+      CO_TRY_ASSIGN(entry.sidecar, co_await decide_on_sidecar(pod));
+    }
+    CO_TRY(co_await attach_sidecar(uid, made.network_path));
   }
   CO_TRY(co_await write_etc_files(pod, out.ips));
   if (pod.share_process && !pod.host_pid) CO_TRY(co_await start_pause(pod, entry));
   out.ready = true;
   co_return out;
+}
+
+// A namespace is asked only where the pod leaves it open. The nodes of some control planes may not read namespaces: there pods decide for themselves.
+async::Task<Result<std::optional<SidecarWish>>> Machine::decide_on_sidecar(const Pod& pod) {
+  if (deps_.sidecars == nullptr) co_return std::optional<SidecarWish>();
+  Labels labels;
+  if (!decides_on_sidecar(pod)) {
+    auto object = co_await deps_.api.get(client::resources::kNamespaces, "", pod.namespace_name);
+    if (!object && object.error().code() != Code::kNotFound && object.error().code() != Code::kPermissionDenied) co_return fail(std::move(object).error());
+    json::Value tree = object ? object->tree() : json::Value();
+    if (const json::Object* found = json::get_object(tree, {"metadata", "labels"}))
+      for (const auto& label : *found)
+        if (label.value().is_string()) labels.emplace(label.key(), label.value().get_string());
+  }
+  co_return find_sidecar_wish(pod, labels);
+}
+
+async::Task<Result<>> Machine::attach_sidecar(std::string uid, std::string netns_path) {
+  const PodEntry& entry = pods_.at(uid);
+  if (deps_.sidecars == nullptr || !entry.sidecar) co_return Result<>();
+  CO_TRY_ASSIGN(SidecarRules rules, parse_sidecar_rules(*entry.sidecar));
+  co_return co_await deps_.sidecars->attach({.uid = uid, .name = entry.name, .namespace_name = entry.namespace_name, .netns_path = std::move(netns_path), .rules = std::move(rules)});
 }
 
 async::Task<Result<>> Machine::make_groups(const Pod& pod, std::string group) {
@@ -169,6 +197,7 @@ async::Task<Result<>> Machine::stop_sandbox(std::string uid) {
   for (const auto& [id, entry] : containers_)
     if (entry.pod_uid == uid) dead.push_back(id);
   for (const std::string& id : dead) co_await discard(id, uid);  // nobody looks into a dead container's files: only its log stays
+  if (deps_.sidecars != nullptr) deps_.sidecars->detach(uid);
   CO_TRY(co_await deps_.network.remove_pod(uid));
   CO_TRY(co_await deps_.pool.run([&]() -> Result<> {
     TRY(container::remove_sandbox_namespaces(paths_.namespaces(uid)));
@@ -207,6 +236,10 @@ async::Task<Result<>> Machine::write_record(std::string uid) {
   const PodEntry& entry = pods_.at(uid);
   json::Object o{{"name", entry.name}, {"namespace", entry.namespace_name}, {"hostNetwork", entry.host_network}, {"group", entry.group}};
   if (entry.sandbox.created_at != WallTime{}) o["created"] = format_rfc3339_nano(entry.sandbox.created_at);
+  if (entry.sidecar) {
+    json::Object& wish = o["sidecar"].emplace_object();
+    for (const auto& [name, text] : *entry.sidecar) wish[name] = text;
+  }
   std::string text = json::format(json::Value(std::move(o)));
   std::string path = paths_.record(uid);
   co_return co_await deps_.pool.run([&] { return sys::replace_file(path, text, 0600); });
@@ -247,6 +280,11 @@ async::Task<Result<>> Machine::load_records() {
     entry.host_network = json::get_bool(*tree, {"hostNetwork"});
     entry.group = json::get_string(*tree, {"group"});
     if (auto at = parse_rfc3339(json::get_string(*tree, {"created"}))) entry.sandbox.created_at = *at;
+    if (const json::Object* wish = json::get_object(*tree, {"sidecar"})) {
+      entry.sidecar.emplace();
+      for (const auto& member : *wish)
+        if (member.value().is_string()) entry.sidecar->emplace(member.key(), member.value().get_string());
+    }
     live.push_back(f.uid);
     auto status = deps_.network.find_pod(f.uid);
     bool complete = entry.host_network || (!f.namespaces.network_path.empty() && status);
@@ -260,6 +298,15 @@ async::Task<Result<>> Machine::load_records() {
   }
   auto gone = co_await deps_.network.retain(live);
   if (!gone) log::warn("cannot clean up pod networks", {{"error", gone.error()}});
+  // Rules are there yet, and nobody has listened since the process before: a sandbox whose proxy does not come back is made anew.
+  for (const Found& f : found) {
+    auto entry = pods_.find(f.uid);
+    if (entry == pods_.end() || !entry->second.sandbox.ready) continue;
+    auto attached = co_await attach_sidecar(f.uid, f.namespaces.network_path);
+    if (attached) continue;
+    log::error("the proxy of a pod does not come back", {{"pod", cat(entry->second.namespace_name, "/", entry->second.name)}, {"error", attached.error()}});
+    entry->second.sandbox.ready = false;
+  }
   co_return Result<>();
 }
 

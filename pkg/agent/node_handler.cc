@@ -1,6 +1,7 @@
 #include "agent/node_handler.h"
 
 #include "agent/logs.h"
+#include "agent/sidecar.h"
 #include "base/strings.h"
 
 namespace monopod::agent {
@@ -26,6 +27,7 @@ async::Task<Result<>> NodeHandler::handle(http::Exchange& exchange) {
   if (verb == "pods" && parts.size() == 1) co_return co_await list_pods(exchange);
   if (verb == "stats" && parts.size() == 2 && parts[1] == "summary") co_return co_await stats_summary(exchange);
   if (verb == "metrics" && parts.size() == 2 && parts[1] == "resource") co_return co_await resource_metrics(exchange);
+  if (verb == "metrics" && parts.size() == 2 && parts[1] == "proxy" && deps_.sidecars != nullptr) co_return co_await exchange.respond(200, plain(), deps_.sidecars->metrics());
   if (verb == "portForward" && (parts.size() == 3 || parts.size() == 4)) co_return co_await port_forward(exchange, parts);
   bool of_container = verb == "containerLogs" || verb == "exec" || verb == "attach" || verb == "run";
   if (!of_container || parts.size() < 4) co_return fail(Code::kNotFound, "404 page not found");

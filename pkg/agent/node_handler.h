@@ -5,7 +5,7 @@
 //   GET  /exec|/attach/{ns}/{pod}/{container}    WebSocket, v5/v4.channel.k8s.io
 //   GET|POST /portForward/{ns}/{pod}             WebSocket or SPDY/3.1, see http/port_forward.h
 //   POST /run/{ns}/{pod}/{container}?cmd=        output as text
-//   GET  /pods /healthz /stats/summary /metrics/resource
+//   GET  /pods /healthz /stats/summary /metrics/resource /metrics/proxy
 #pragma once
 
 #include <functional>
