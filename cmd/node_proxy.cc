@@ -47,13 +47,14 @@ Result<> install_rules(const std::string& netns_path, const network::InterceptSp
 
 }  // namespace
 
-std::string default_node_proxy_config(const std::string& data_dir) {
+std::string default_node_proxy_config(const std::string& data_dir, const std::vector<std::string>& local_prefixes) {
+  std::string joined = cat("sockmap: true, sockmap_peers: [\"", join(local_prefixes, "\", \""), "\"], ");
   std::string log = cat("access_log: {path: \"", data_dir, "/proxy-access.log\", rotate_mb: 10, old_files: 2, json: {time: \"%START_TIME%\", listener: \"%LISTENER%\", from: \"%DOWNSTREAM_REMOTE_ADDRESS%\", "
                         "to: \"%UPSTREAM_HOST%\", protocol: \"%PROTOCOL%\", method: \"%METHOD%\", path: \"%PATH%\", status: \"%RESPONSE_CODE%\", details: \"%RESPONSE_CODE_DETAILS%\", "
                         "received: \"%BYTES_RECEIVED%\", sent: \"%BYTES_SENT%\", ms: \"%DURATION%\"}}");
   return cat("listeners:\n"
-             "- {name: inbound, address: \"[::]:15006\", intercepts: true, protocol: tcp, cluster: pod, ", log, "}\n"
-             "- {name: outbound, address: \"[::]:15001\", intercepts: true, protocol: tcp, cluster: passthrough, ", log, "}\n"
+             "- {name: inbound, address: \"[::]:15006\", intercepts: true, protocol: tcp, cluster: pod, ", joined, log, "}\n"
+             "- {name: outbound, address: \"[::]:15001\", intercepts: true, protocol: tcp, cluster: passthrough, ", joined, log, "}\n"
              "- {name: inbound-http, address: \"[::]:15007\", intercepts: true, http2: false, edge: false, virtual_hosts: [{routes: [{prefix: /, cluster: pod, timeout: 0}]}], ", log, "}\n"
              "- {name: outbound-http, address: \"[::]:15008\", intercepts: true, http2: false, edge: false, virtual_hosts: [{routes: [{prefix: /, cluster: passthrough, timeout: 0}]}], ", log, "}\n"
              "clusters:\n"
@@ -62,14 +63,14 @@ std::string default_node_proxy_config(const std::string& data_dir) {
              "admin: {socket: \"", node_proxy_socket_path(data_dir), "\"}\n");
 }
 
-NodeProxy::NodeProxy(async::Executor executor, async::Time& time, async::Pool& pool, std::string data_dir)
-    : executor_(executor), time_(time), pool_(pool), data_dir_(std::move(data_dir)), config_path_(data_dir_ + "/proxy.yaml"), started_(executor), tried_(executor) {}
+NodeProxy::NodeProxy(async::Executor executor, async::Time& time, async::Pool& pool, std::string data_dir, std::vector<std::string> local_prefixes)
+    : executor_(executor), time_(time), pool_(pool), data_dir_(std::move(data_dir)), config_path_(data_dir_ + "/proxy.yaml"), local_prefixes_(std::move(local_prefixes)), started_(executor), tried_(executor) {}
 
 NodeProxy::~NodeProxy() = default;
 
 Result<proxy::Loaded> NodeProxy::read() const {
   if (::access(config_path_.c_str(), F_OK) == 0) return config_->read(nullptr);
-  Result<proxy::Loaded> own = proxy::load_sources({.yaml = default_node_proxy_config(data_dir_)}, "the node's own configuration", nullptr);
+  Result<proxy::Loaded> own = proxy::load_sources({.yaml = default_node_proxy_config(data_dir_, local_prefixes_)}, "the node's own configuration", nullptr);
   if (own) own->files.push_back(config_path_);  // it may come yet
   return own;
 }

@@ -31,12 +31,13 @@ class ProxyAdmin;
 
 inline std::string node_proxy_socket_path(const std::string& data_dir) { return data_dir + "/proxy.sock"; }
 // Bytes through, a line in <data-dir>/proxy-access.log for each connection.
-std::string default_node_proxy_config(const std::string& data_dir);
+// local_prefixes: of pods and services; between these the kernel carries the bytes, where it can.
+std::string default_node_proxy_config(const std::string& data_dir, const std::vector<std::string>& local_prefixes);
 
 class NodeProxy final : public agent::SidecarProxy {
  public:
   // All outlive it.
-  NodeProxy(async::Executor executor, async::Time& time, async::Pool& pool, std::string data_dir);
+  NodeProxy(async::Executor executor, async::Time& time, async::Pool& pool, std::string data_dir, std::vector<std::string> local_prefixes);
   ~NodeProxy() override;
 
   // Serves until cancelled.
@@ -66,6 +67,7 @@ class NodeProxy final : public agent::SidecarProxy {
   async::Time& time_;
   async::Pool& pool_;
   std::string data_dir_, config_path_;
+  std::vector<std::string> local_prefixes_;
   proxy::Spec base_;
   std::map<std::string, Attached> pods_;  // by uid
   std::unique_ptr<proxy::Proxy> proxy_;   // null: no pod has been attached yet

@@ -1,37 +1,24 @@
 #include "sys/device_filter.h"
 
-#include <linux/bpf.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <cerrno>
-#include <cstring>
 
-#include "base/strings.h"
+#include "sys/bpf.h"
 
 namespace monopod::sys {
 namespace {
 
-using Instruction = struct bpf_insn;
+using bpf::Instruction;
+using bpf::instruction;
+using bpf::leave;
+using bpf::move;
+using bpf::set;
 
-Instruction instruction(unsigned code, unsigned dst, unsigned src, int offset, int immediate) {
-  Instruction out = {};
-  out.code = static_cast<__u8>(code);
-  out.dst_reg = dst & 0xf;
-  out.src_reg = src & 0xf;
-  out.off = static_cast<__s16>(offset);
-  out.imm = immediate;
-  return out;
-}
 Instruction load(unsigned dst, int offset) { return instruction(BPF_LDX | BPF_MEM | BPF_W, dst, 1, offset, 0); }
-Instruction move(unsigned dst, unsigned src) { return instruction(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0); }
-Instruction set(unsigned dst, int value) { return instruction(BPF_ALU64 | BPF_MOV | BPF_K, dst, 0, 0, value); }
 Instruction and_(unsigned dst, int value) { return instruction(BPF_ALU64 | BPF_AND | BPF_K, dst, 0, 0, value); }
 Instruction shift_right(unsigned dst, int bits) { return instruction(BPF_ALU64 | BPF_RSH | BPF_K, dst, 0, 0, bits); }
 Instruction jump_unless_equal(unsigned dst, int value) { return instruction(BPF_JMP | BPF_JNE | BPF_K, dst, 0, 0, value); }
 Instruction jump_unless_same(unsigned dst, unsigned src) { return instruction(BPF_JMP | BPF_JNE | BPF_X, dst, src, 0, 0); }
 Instruction jump_if_equal(unsigned dst, int value) { return instruction(BPF_JMP | BPF_JEQ | BPF_K, dst, 0, 0, value); }
-Instruction leave() { return instruction(BPF_JMP | BPF_EXIT, 0, 0, 0, 0); }
 
 int access_bits(const std::string& access) {
   int bits = 0;
@@ -82,18 +69,16 @@ std::vector<DeviceRule> reachable(const std::vector<DeviceRule>& rules) {
   return rules;
 }
 
-long bpf(int command, union bpf_attr& attr) { return ::syscall(SYS_bpf, command, &attr, sizeof attr); }
-
 Result<> detach(int cgroup_directory, __u32 id) {
   union bpf_attr get = {};
   get.prog_id = id;
-  Fd program(static_cast<int>(bpf(BPF_PROG_GET_FD_BY_ID, get)));
+  Fd program(static_cast<int>(bpf::call(BPF_PROG_GET_FD_BY_ID, get)));
   if (!program) return fail_errno("open device filter");
   union bpf_attr attr = {};
   attr.target_fd = static_cast<__u32>(cgroup_directory);
   attr.attach_bpf_fd = static_cast<__u32>(program.get());
   attr.attach_type = BPF_CGROUP_DEVICE;
-  if (bpf(BPF_PROG_DETACH, attr) < 0) return fail_errno("detach device filter");
+  if (bpf::call(BPF_PROG_DETACH, attr) < 0) return fail_errno("detach device filter");
   return {};
 }
 
@@ -106,7 +91,7 @@ Result<> attach_device_filter(int cgroup_directory, const std::vector<DeviceRule
   query.query.attach_type = BPF_CGROUP_DEVICE;
   query.query.prog_ids = reinterpret_cast<std::uintptr_t>(old.data());
   query.query.prog_cnt = static_cast<__u32>(old.size());
-  if (bpf(BPF_PROG_QUERY, query) < 0) return fail_errno("query device filter");
+  if (bpf::call(BPF_PROG_QUERY, query) < 0) return fail_errno("query device filter");
   old.resize(query.query.prog_cnt);
 
   std::vector<DeviceRule> rules = reachable(all_rules);
@@ -115,19 +100,13 @@ Result<> attach_device_filter(int cgroup_directory, const std::vector<DeviceRule
     std::vector<Instruction> code = compile(rules);
     // An unconditional allowance stands first in the list, hence last in the program: its successor is unreachable.
     if (!rules.empty() && rules[0].type == 'a' && access_bits(rules[0].access) == 7 && !rules[0].major && !rules[0].minor) code.resize(code.size() - 2);
-    union bpf_attr attr = {};
-    attr.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
-    attr.insns = reinterpret_cast<std::uintptr_t>(code.data());
-    attr.insn_cnt = static_cast<__u32>(code.size());
-    attr.license = reinterpret_cast<std::uintptr_t>("Apache-2.0");
-    Fd program(static_cast<int>(bpf(BPF_PROG_LOAD, attr)));
-    if (!program) return fail_errno("load device filter");
+    TRY_ASSIGN(Fd program, bpf::load_program(BPF_PROG_TYPE_CGROUP_DEVICE, code, "device filter"));
     union bpf_attr attach = {};
     attach.target_fd = static_cast<__u32>(cgroup_directory);
     attach.attach_bpf_fd = static_cast<__u32>(program.get());
     attach.attach_type = BPF_CGROUP_DEVICE;
     attach.attach_flags = BPF_F_ALLOW_MULTI;
-    if (bpf(BPF_PROG_ATTACH, attach) < 0) return fail_errno("attach device filter");
+    if (bpf::call(BPF_PROG_ATTACH, attach) < 0) return fail_errno("attach device filter");
   }
   for (__u32 id : old) TRY(detach(cgroup_directory, id));
   return {};

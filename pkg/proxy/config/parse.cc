@@ -107,6 +107,8 @@ void read_listener(MapReader& map, ListenerSpec& out, Files& files) {
   map.list("virtual_hosts", [&](MapReader& host) { read_virtual_host(host, out.virtual_hosts.emplace_back()); });
   map.list("filters", [&](MapReader& filter) { read_filter(filter, out.filters.emplace_back(), [&files](MapReader& at, std::string_view key) { return files.read(at, key); }); });
   out.cluster = map.text("cluster");
+  out.sockmap = map.boolean("sockmap", false);
+  out.sockmap_peers = map.texts("sockmap_peers");
   map.list("sni", [&](MapReader& route) { out.sni.push_back({.server_names = route.texts("server_names"), .cluster = route.required_text("cluster")}); });
   map.map("access_log", [&](MapReader& log) { read_access_log(log, out.access_log); });
   out.connections_max = map.number("connections_max", out.connections_max, 1, 10'000'000);

@@ -102,6 +102,11 @@ struct Compiler {
     auto speaks_http2 = [&](std::size_t index) { return index != kNoCluster && (*configs)[index]->spec.http2; };
     if (!error && speaks_http2(out.tcp_cluster)) refuse(cat(path, ".cluster"), "has http2, which goes with protocol: http");
     if (spec.tls && !spec.sni.empty()) refuse(cat(path, ".sni"), "passes TLS through: it does not go with tls");
+    for (const std::string& text : spec.sockmap_peers) {
+      Result<Cidr> cidr = Cidr::parse(text);
+      if (cidr) out.sockmap_peers.push_back(*cidr);
+      else refuse(cat(path, ".sockmap_peers"), cidr.error().message());
+    }
     for (std::size_t i = 0; i < spec.sni.size(); ++i) {
       std::size_t cluster = find_cluster(spec.sni[i].cluster, cat(path, ".sni[", i, "].cluster"));
       if (!error && speaks_http2(cluster)) refuse(cat(path, ".sni[", i, "].cluster"), "has http2, which goes with protocol: http");
@@ -124,6 +129,7 @@ struct Compiler {
       if (!spec.virtual_hosts.empty() || !spec.filters.empty()) refuse(path, "virtual_hosts and filters go with protocol: http");
     } else {
       if (!spec.cluster.empty() || !spec.sni.empty()) refuse(path, "cluster and sni go with protocol: tcp; routes name clusters");
+      if (spec.sockmap || !spec.sockmap_peers.empty()) refuse(cat(path, ".sockmap"), "goes with protocol: tcp");
       out->routes = RouteTable::compile(spec.virtual_hosts, cat(path, ".virtual_hosts"), clusters, error);
       for (std::size_t i = 0; i < spec.filters.size() && !error; ++i) {
         auto filter = make_filter(spec.filters[i], {.find_cluster = [this](const std::string& name) -> Result<std::size_t> {

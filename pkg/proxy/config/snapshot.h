@@ -14,6 +14,7 @@
 #include "proxy/io/address.h"
 #include "proxy/io/tls.h"
 #include "proxy/observe/log_format.h"
+#include "proxy/route/match.h"
 #include "proxy/route/table.h"
 
 namespace monopod::proxy {
@@ -53,6 +54,7 @@ struct ListenerConfig {
   std::size_t tcp_cluster = kNoCluster;
   std::unordered_map<std::string, std::size_t> sni;  // exact, or "*.suffix"
   LogFormat log_format;
+  std::vector<Cidr> sockmap_peers;
 };
 
 struct Snapshot {

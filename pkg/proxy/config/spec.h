@@ -293,6 +293,8 @@ struct ListenerSpec {
   bool explain_header = false;  // a request with x-monopod-explain gets an answer with it, which says where it went and why
   std::vector<VirtualHostSpec> virtual_hosts{};
   std::vector<FilterSpec> filters{};
+  bool sockmap = false;   // kTcp: plain connections are joined inside the kernel, where it can; for peers on this node
+  std::vector<std::string> sockmap_peers{};  // CIDRs: only where client and endpoint are of these; empty: any
   std::string cluster{};  // kTcp: where all goes that no SNI route takes
   std::vector<SniRoute> sni{};
   AccessLogSpec access_log{};

@@ -23,6 +23,12 @@ Result<> Poller::move(int fd, Pollable& pollable) {
   return {};
 }
 
+Result<> Poller::watch_end(int fd, Pollable& pollable) {
+  epoll_event event{.events = EPOLLRDHUP | EPOLLET, .data = {.ptr = &pollable}};
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) != 0) return fail_errno("watch socket");
+  return {};
+}
+
 Result<> Poller::watch_readable(int fd, Pollable& pollable) {
   epoll_event event{.events = EPOLLIN, .data = {.ptr = &pollable}};
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) return fail_errno("watch listening socket");

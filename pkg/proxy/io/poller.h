@@ -35,6 +35,8 @@ class Poller {
   Result<> add(int fd, Pollable& pollable);
   // What was told to another is told to pollable from now on, what is ready already too.
   Result<> move(int fd, Pollable& pollable);
+  // Of a socket that was added: tells of the peer's end and of errors alone from now on.
+  Result<> watch_end(int fd, Pollable& pollable);
   // Level-triggered, readable only: listening sockets. on: whether it is watched now.
   Result<> watch_readable(int fd, Pollable& pollable);
   void unwatch(int fd);

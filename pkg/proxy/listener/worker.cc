@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/metrics_text.h"
 #include "base/strings.h"
+#include "proxy/io/sockmap.h"
 #include "proxy/listener/downstream.h"
 #include "proxy/limits.h"
 #include "proxy/listener/listen_socket.h"
@@ -143,6 +144,15 @@ void Worker::run_posts() {
     work.swap(posts_->queue);
   }
   for (auto& item : work) item();
+}
+
+Sockmap* Worker::sockmap() {
+  if (!std::exchange(sockmap_tried_, true)) {
+    Result<std::unique_ptr<Sockmap>> made = Sockmap::make(poller_);
+    if (made) sockmap_ = std::move(*made);
+    else log::info("connections are not joined in the kernel: bytes are spliced and copied", {{"why", made.error()}});
+  }
+  return sockmap_.get();
 }
 
 std::unique_ptr<HeadList> Worker::take_head() {

@@ -32,6 +32,7 @@ class ExchangePool;
 class ListenSocket;
 class ClusterResolver;
 class HealthChecker;
+class Sockmap;
 class Tracer;
 
 // A snapshot's listener as a worker runs it. Requests hold the one they began with.
@@ -94,6 +95,8 @@ class Worker {
   BlockPool& blocks() { return blocks_; }
   SlabPool& slabs() { return slabs_; }
   PipePool& pipes() { return pipes_; }
+  // Null where the kernel, or what we may do, has none: said once, in the log.
+  Sockmap* sockmap();
   ExchangePool& exchanges() { return *exchanges_; }
   std::unique_ptr<HeadList> take_head();
   void give_head(std::unique_ptr<HeadList> list);
@@ -158,6 +161,8 @@ class Worker {
   std::unique_ptr<Posts> posts_;
   std::unique_ptr<Alarm> alarm_;  // of turn(); null: run() waits for timers itself
   std::unique_ptr<Tracer> tracer_;
+  std::unique_ptr<Sockmap> sockmap_;
+  bool sockmap_tried_ = false;
   std::vector<Downstream*> downstreams_;
   std::unordered_set<Pollable*> strays_;
   std::vector<std::shared_ptr<AccessLogFile>> logs_;

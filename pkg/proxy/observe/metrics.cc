@@ -48,6 +48,7 @@ void Worker::append_metrics(std::string& out) const {
   auto listener = [&](std::string_view name, std::string_view type, std::string_view help, Counter L::*member) {
     append_counters(out, cat("monopod_proxy_", name), type, help, "listener", listener_stats_, [member](const L& s) -> const Counter& { return s.*member; });
   };
+  listener("joined_total", "counter", "TCP connections that the kernel carries (sockmap).", &L::joined);
   listener("connections_total", "counter", "Accepted connections.", &L::connections_total);
   listener("connections_active", "gauge", "Open client connections.", &L::connections_active);
   listener("requests_active", "gauge", "Requests under way.", &L::requests_active);

@@ -23,7 +23,7 @@ inline constexpr std::array<std::uint32_t, 12> kDurationBoundsMs{1, 2, 5, 10, 25
 
 // Of a listener; by name, so that they outlive reloads.
 struct ListenerStats {
-  Counter connections_total, connections_active, requests_active, bytes_received, bytes_sent, refused_heads, handshakes, handshakes_resumed, handshake_failures, peers_cut, overloaded;
+  Counter connections_total, connections_active, requests_active, bytes_received, bytes_sent, refused_heads, handshakes, handshakes_resumed, handshake_failures, peers_cut, overloaded, joined;
   std::array<Counter, 6> by_class;  // [1] is 1xx … [5] is 5xx
   std::array<Counter, kDurationBoundsMs.size() + 1> duration;
   Counter duration_sum_ms;

@@ -29,6 +29,8 @@ class Lane {
   Outcome pump(Socket& from, Socket& to);
   std::uint64_t moved() const { return moved_; }
   bool ended() const { return ended_; }
+  // All that was read has been written.
+  bool is_empty() const { return slab_ == nullptr && !pipe_ && !source_ended_; }
 
  private:
   // kBytes: empty again.

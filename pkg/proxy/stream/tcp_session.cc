@@ -1,5 +1,7 @@
 #include "proxy/stream/tcp_session.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "base/strings.h"
 #include "proxy/codec/client_hello.h"
@@ -8,6 +10,12 @@
 
 namespace monopod::proxy {
 namespace {
+
+bool is_among(const std::vector<Cidr>& prefixes, const Address& address) {
+  unsigned char ip[16];
+  address.copy_ip(ip);
+  return prefixes.empty() || std::ranges::any_of(prefixes, [&ip](const Cidr& prefix) { return prefix.contains(ip); });
+}
 
 constexpr std::uint32_t kAttemptsMax = 3;
 
@@ -109,12 +117,42 @@ void TcpSession::drive() {
     }
     cluster_->observe(*endpoint_, 200);
     duplex_ = std::make_unique<Duplex>(worker_.slabs(), worker_.pipes());
-    arm(worker_.now_ms() + std::max(kTunnelIdleMsMin, count_ms(runtime_->config->spec.idle_timeout)));
+    arm(idle_due());
   }
   if (phase_ == Phase::kOpen) pump();
 }
 
+std::uint64_t TcpSession::idle_due() const { return last_moved_ms_ + std::max(kTunnelIdleMsMin, count_ms(runtime_->config->spec.idle_timeout)); }
+
+void TcpSession::try_to_join() {
+  Socket& upstream = upstream_->socket();
+  bool possible = runtime_->config->spec.sockmap && !join_refused_ && !runtime_->config->spec.proxy_protocol && socket_.can_splice() && upstream.can_splice();
+  if (!possible || !duplex_->up.is_empty() || !duplex_->down.is_empty() || socket_.peer_ended() || upstream.peer_ended()) return;
+  join_refused_ = true;  // one try
+  const std::vector<Cidr>& peers = runtime_->config->sockmap_peers;
+  Sockmap* map = is_among(peers, remote_) && is_among(peers, endpoint_->address) ? worker_.sockmap() : nullptr;
+  if (map == nullptr) return;
+  Result<std::unique_ptr<Joined>> joined = Joined::make(*map, socket_, upstream, {.first = duplex_->up.moved(), .second = duplex_->down.moved()}, *this);
+  if (!joined) return finish("reset");
+  if (!*joined) return;
+  joined_ = std::move(*joined);
+  // Segments no longer concern us; an end that comes now is told as the interest changes.
+  if (!worker_.poller().watch_end(socket_.fd(), *this) || !worker_.poller().watch_end(upstream.fd(), *upstream_)) return finish("reset");
+  stats_->joined.add();
+  pump_joined();
+}
+
+void TcpSession::pump_joined() {
+  switch (joined_->step()) {
+    case Joined::Outcome::kFailed: return finish("reset");
+    case Joined::Outcome::kEnded: return finish("closed");
+    case Joined::Outcome::kTick: return arm(worker_.now_ms() + kJoinTickMs);
+    case Joined::Outcome::kWaiting: return arm(idle_due());
+  }
+}
+
 void TcpSession::pump() {
+  if (joined_) return pump_joined();
   std::uint64_t before = duplex_->up.moved() + duplex_->down.moved();
   Lane::Outcome up = duplex_->up.pump(socket_, upstream_->socket());
   Lane::Outcome down = duplex_->down.pump(upstream_->socket(), socket_);
@@ -123,6 +161,7 @@ void TcpSession::pump() {
   if (up == Lane::Outcome::kEnded && down == Lane::Outcome::kEnded) return finish("closed");
   if (up == Lane::Outcome::kEnded && socket_.peer_lost()) return finish("cut");  // nothing that comes down has anywhere to go
   if (up == Lane::Outcome::kBusy || down == Lane::Outcome::kBusy) worker_.poller().again(*this);
+  else try_to_join();
 }
 
 void TcpSession::on_deadline() {
@@ -130,15 +169,17 @@ void TcpSession::on_deadline() {
     cluster_->stats().timeouts.add();
     return connect_failed("timed out");
   }
-  std::uint64_t due = last_moved_ms_ + std::max(kTunnelIdleMsMin, count_ms(runtime_->config->spec.idle_timeout));
-  if (phase_ == Phase::kOpen && worker_.now_ms() < due) return arm(due);
+  if (joined_) {
+    if (std::uint64_t now = joined_->up_bytes() + joined_->down_bytes(); now != std::exchange(joined_bytes_, now)) last_moved_ms_ = worker_.now_ms();
+    if (worker_.now_ms() < idle_due()) return pump_joined();
+  }
+  if (phase_ == Phase::kOpen && worker_.now_ms() < idle_due()) return arm(idle_due());
   finish("idle_timeout");
 }
 
 void TcpSession::finish(std::string_view details) {
   if (closed()) return;
-  std::uint64_t up = duplex_ ? duplex_->up.moved() : 0;
-  std::uint64_t down = duplex_ ? duplex_->down.moved() : 0;
+  std::uint64_t up = bytes_up(), down = bytes_down();
   stats_->bytes_received.add(up);
   stats_->bytes_sent.add(down);
   if (phase_ == Phase::kOpen && endpoint_ != nullptr) cluster_->end_request(*endpoint_);

@@ -3,7 +3,7 @@
 
   proxy_bench.py build/cmd/monopod [--rounds 5] [--seconds 2] [--scenario h1_1k]...
 
-After them latency, memory and reload (rows.py): --scenario latency, memory, reload, websocket. Peers write no access log and keep no metrics of routes; ours does both: the handicap is ours. `direct` is load straight to the backend in the same
+After them latency, memory and reload (rows.py): --scenario latency, memory, reload, websocket, sockmap. Peers write no access log and keep no metrics of routes; ours does both: the handicap is ours. `direct` is load straight to the backend in the same
 rounds: rps alone, as there is no proxy whose time could count.
 """
 import argparse
@@ -192,6 +192,7 @@ def monopod_config(d):
     return write(f"{d}/proxy.yaml", f"""
 listeners:{listeners}
 - {{name: tcp, address: "127.0.0.1:{p + 3}", protocol: tcp, cluster: plain}}
+- {{name: joined, address: "127.0.0.1:{p + 9}", protocol: tcp, cluster: plain, sockmap: true}}
 clusters:
 - {{name: plain, endpoints: ["127.0.0.1:{BACKEND}"]}}
 - {{name: h2, endpoints: ["127.0.0.1:{BACKEND_H2}"], http2: true}}

@@ -230,4 +230,29 @@ def reload(bench, d, processes, args):
           flush=True)
 
 
-ROWS = {"websocket": websocket, "latency": latency, "memory": memory, "reload": reload}
+def machine_ticks():
+    """What all processors did but wait, the kernel's own threads and interrupts included."""
+    with open("/proc/stat") as f:
+        fields = [int(field) for field in f.readline().split()[1:]]
+    return sum(fields) - fields[3] - fields[4]
+
+
+def sockmap(bench, d, processes, args):
+    """TCP spliced, and joined in the kernel: the proxy's own time, and with it that of the whole machine, client and endpoint too (a quiet machine, or it says little)."""
+    tick_s = 1 / os.sysconf("SC_CLK_TCK")
+    for name, path, connections, size in (("tcp_1m", "/1m", 16, 1 << 20), ("tcp_1k", "/1k", 1, 1024), ("tcp_1k", "/1k", 64, 1024)):
+        found = {}
+        for _ in range(args.rounds):
+            for who, port in (("direct", bench.BACKEND), ("splice", bench.PORTS["monopod"] + 3), ("sockmap", bench.PORTS["monopod"] + 9)):
+                before = bench.cpu_ticks(processes["monopod"].pid), machine_ticks()
+                requests, rps, bad, errors, _ = bench.load(f"http://127.0.0.1:{port}{path}", connections, args.seconds)
+                assert not bad and not errors, (who, bad, errors)
+                proxy, machine = bench.cpu_ticks(processes["monopod"].pid) - before[0], machine_ticks() - before[1]
+                gigabytes = max(requests, 1) * size / 1e9
+                found.setdefault(who, []).append((proxy * tick_s / gigabytes, machine * tick_s / gigabytes, rps, 1e6 * proxy * tick_s / max(requests, 1)))
+        for who, measured in found.items():
+            proxy, machine, rps, each = (statistics.median(m[i] for m in measured) for i in range(4))
+            print(f"{'sockmap':<12} {who:<8} {name} x{connections:<3} proxy {proxy:.3f} s/GB ({each:.1f} us/request), machine {machine:.3f} s/GB, {rps:.0f} rps, {1e6 * connections / rps:.0f} us each", flush=True)
+
+
+ROWS = {"websocket": websocket, "latency": latency, "memory": memory, "reload": reload, "sockmap": sockmap}
