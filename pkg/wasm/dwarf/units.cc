@@ -81,7 +81,7 @@ bool Unit::read_abbreviations(Steps& steps) {
     if (abbreviations_.size() == kAbbreviationsMax) return false;
     abbreviations_.push_back(a);
   }
-  std::ranges::stable_sort(abbreviations_, {}, &Abbreviation::code);
+  if (!std::ranges::is_sorted(abbreviations_, {}, &Abbreviation::code)) std::ranges::sort(abbreviations_, {}, &Abbreviation::code);
   return !r.failed();
 }
 

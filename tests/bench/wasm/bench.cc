@@ -284,6 +284,7 @@ int main(int argc, char** argv) {
   monopod::wasm::rest(argv[1], monopod::wasm::EngineKind::kInterpreter);
   if (monopod::wasm::jit_unavailable().empty()) monopod::wasm::rest(argv[1], monopod::wasm::EngineKind::kJit);
   if (monopod::wasm::jit_unavailable().empty())
-    for (const char* name : {"hello", "json"}) monopod::wasm::start_from_cache(std::filesystem::path(argv[1]) / "wasm" / (std::string(name) + ".wasm"));
+    for (const char* name : {"hello", "json"})
+      if (std::filesystem::path file = std::filesystem::path(argv[1]) / "wasm" / (std::string(name) + ".wasm"); std::filesystem::exists(file)) monopod::wasm::start_from_cache(file);
   monopod::wasm::kernels(argv[1], argc > 2 ? std::atoi(argv[2]) : 2);
 }

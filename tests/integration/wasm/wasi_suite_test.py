@@ -20,6 +20,7 @@ COVERS = {
     "descriptors_are_renumbered": "renumber",
     "standard_streams_may_be_moved": "stdio",
     "standard_streams_tell_nothing_of_the_host": "fd_filestat_get wasmtime:stdio_not_isatty",
+    "terminals_are_terminals": "wasmtime:stdio_isatty",
     "directories_are_no_files": "dir_fd_op_failures directory_seek",
     "a_file_is_no_directory": "path_open_dirfd_not_dir isatty sock_shutdown-invalid_fd sock_shutdown-not_sock node:notdir",
     "rights_can_be_given_up_and_not_taken_back": "fd_fdstat_set_rights",
@@ -43,6 +44,7 @@ COVERS = {
                                            "random_get-non-zero-length sched_yield node:getrusage node:getentropy",
     "waits_end_for_time_and_files": "poll_oneoff_stdio wasmtime:poll_oneoff_files",
 }
+WITHOUT_TERMINAL = [case for case in COVERS if case != "terminals_are_terminals"]
 # Of wasm_test.py: arguments, environment, exit codes, standard output (args_*, environ_*, fd_write-*, proc_exit-*, node:main_args, node:exitcode, node:stdin).
 KNOWN = {
     "node:cant_dotdot": "wants ENOTCAPABLE where wasmtime wants EPERM for a path with too many \"..\"",
@@ -73,13 +75,21 @@ class WasiSuite(unittest.TestCase):
 
     def test_calls_do_what_the_public_suites_want(self):
         for engine in ("interpreter", "jit"):
-            for case in COVERS:
+            for case in WITHOUT_TERMINAL:
                 with self.subTest(case=case, engine=engine):
                     done = self.run_case(case, engine=engine)
                     self.assertEqual((done.returncode, done.stderr), (0, ""))
 
+    def test_a_terminal_is_told_from_what_looks_like_one(self):
+        ours, theirs = os.openpty()
+        self.addCleanup(os.close, ours)
+        argv = [BINARY, "wasm", "run", self.program, "terminals_are_terminals"]
+        self.assertEqual(subprocess.run(argv, stdin=theirs, stdout=theirs, stderr=theirs, timeout=60).returncode, 0)
+        self.assertEqual(subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, timeout=60).returncode, 1)  # /dev/null is a device, too
+        os.close(theirs)
+
     def test_calls_do_the_same_in_a_sandbox(self):
-        for case in COVERS:
+        for case in WITHOUT_TERMINAL:
             with self.subTest(case=case):
                 done = self.run_case(case, sandbox=True)
                 if "gives no user namespace" in done.stderr:

@@ -145,6 +145,10 @@ static void standard_streams_tell_nothing_of_the_host(void) {
   }
 }
 
+static void terminals_are_terminals(void) {
+  for (int fd = 0; fd <= 2; ++fd) HOLDS(isatty(fd));
+}
+
 static void directories_are_no_files(void) {
   char data[8];
   __wasi_fd_t dir = OPEN(ROOT, ".", DIRECTORY, SEEK);
@@ -632,7 +636,7 @@ static const struct {
 } cases[] = {
 #define CASE(name) {#name, name}
     CASE(removed_things_may_be_made_again), CASE(grants_may_be_closed_and_replaced), CASE(descriptors_are_renumbered), CASE(standard_streams_may_be_moved),
-    CASE(standard_streams_tell_nothing_of_the_host), CASE(directories_are_no_files), CASE(a_file_is_no_directory), CASE(rights_can_be_given_up_and_not_taken_back),
+    CASE(standard_streams_tell_nothing_of_the_host), CASE(terminals_are_terminals), CASE(directories_are_no_files), CASE(a_file_is_no_directory), CASE(rights_can_be_given_up_and_not_taken_back),
     CASE(the_grant_has_the_rights_that_libraries_expect), CASE(truncation_needs_its_right), CASE(files_are_opened_for_what_was_asked), CASE(positions_move_as_posix_has_it),
     CASE(reading_and_writing_at_an_offset_leaves_the_position), CASE(what_one_descriptor_writes_another_reads), CASE(appending_is_a_flag_that_can_be_changed), CASE(sizes_and_times_are_set),
     CASE(directories_are_listed_in_pieces), CASE(directories_are_removed_when_empty), CASE(renaming_follows_posix), CASE(paths_are_interesting), CASE(symlinks_are_followed_where_that_is_asked),
