@@ -81,6 +81,7 @@ std::vector<SourceFrame> SourceMap::calls_at(std::uint64_t address) {
   if (function == nullptr) return out;
   std::vector<Line> callers;  // where each was called
   Reader r = unit_->entries_from(function->at);
+  std::vector<std::size_t> depths;
   std::size_t depth = 0;
   for (Entry entry; unit_->read_entry(r, entry, steps_);) {
     if (entry.null) {
@@ -92,8 +93,11 @@ std::vector<SourceFrame> SourceMap::calls_at(std::uint64_t address) {
     if (outermost || entry.tag == kInlinedSubroutine) {
       std::vector<AddressRange> ranges = unit_->ranges_of(entry, steps_);
       bool here = std::ranges::any_of(ranges, [address](const AddressRange& range) { return address >= range.from && address < range.to; });
+      // Calls beside each other overlap where an optimiser has moved code: the last one says where it is from.
+      while (here && !outermost && depths.back() >= depth) out.pop_back(), depths.pop_back(), callers.pop_back();
       if (here && out.size() < kInlinedMax) {
         out.push_back({.function = shown(unit_->name_of(entry, steps_)), .inlined = !outermost});
+        depths.push_back(depth);
         callers.push_back({entry.call_file.number, static_cast<std::uint32_t>(entry.call_line.number), static_cast<std::uint32_t>(entry.call_column.number)});
       }
     }

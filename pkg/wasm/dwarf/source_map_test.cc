@@ -46,11 +46,14 @@ struct Info {
                           + leb(2) + leb(kSubprogram) + Content{0, 0x03, 0x08, 0, 0}                                          // a declaration
                           + leb(3) + leb(kSubprogram) + Content{1, 0x03, 0x08, 0x11, 0x01, 0x12, 0x06, 0, 0}                  // a definition
                           + leb(4) + leb(kInlinedSubroutine) + Content{0, 0x31, 0x13, 0x11, 0x01, 0x12, 0x06, 0x58, 0x0b, 0x59, 0x0b, 0x57, 0x0b, 0, 0} + Content{0};
-  Content section() const {
+  // beside: a second call, of what is at 0x16 and 0x17, from line 13, next to the first.
+  Content section(bool beside = false) const {
     Content head = u16(4) + u32(0) + Content{4};
     Content root = leb(1) + text("src/a.c") + u32(0) + u32(0x10) + u32(0x10);
     auto declared_at = static_cast<std::uint32_t>(4 + head.size() + root.size());
-    Content children = leb(2) + text("lower") + leb(3) + text("outer") + u32(0x10) + u32(0x10) + leb(4) + u32(declared_at) + u32(0x14) + u32(4) + Content{1, 11, 3} + Content{0} + Content{0};
+    Content children = leb(2) + text("lower") + leb(3) + text("outer") + u32(0x10) + u32(0x10) + leb(4) + u32(declared_at) + u32(0x14) + u32(4) + Content{1, 11, 3};
+    if (beside) children = children + leb(4) + u32(declared_at) + u32(0x16) + u32(2) + Content{1, 13, 5};
+    children = children + Content{0} + Content{0};
     return with_length(head + root + children);
   }
 };
@@ -74,6 +77,13 @@ TEST(SourceMap, RowsAndInlinedCallsAreFound) {
   for (const auto& row : kRows) EXPECT_EQ(told(map.find(row.address)), row.expected) << row.address;
   ASSERT_EQ(map.units(10).size(), 1U);
   EXPECT_EQ(map.units(10)[0].name, "src/a.c");
+}
+
+TEST(SourceMap, OfCallsThatOverlapTheLastOneIsTold) {
+  Content line = line_section(), info = Info().section(true), abbreviations = Info().abbreviations;
+  SourceMap map({.info = info, .abbreviations = abbreviations, .line = line});
+  EXPECT_EQ(told(map.find(0x15)), "lower b.h:12:7 inlined < outer src/a.c:11:3");
+  EXPECT_EQ(told(map.find(0x16)), "lower b.h:12:7 inlined < outer src/a.c:13:5");
 }
 
 TEST(SourceMap, LinesAloneAreEnoughForLines) {
