@@ -113,7 +113,7 @@ void add_wasm(CLI::App& parent, Invocation& invocation) {
   run_app->add_option("--cache-dir", options->cache_directory, "Keep compiled code here; without it, that of modules from 256 KiB on is kept in the user's cache");
   run_app->add_flag("--no-cache", options->no_cache, "Neither use nor keep compiled code");
   run_app->add_option("--coredump", options->coredump, "Where a trap leaves its stack, memory and globals (tool-conventions' Coredump.md)");
-  run_app->add_option("--profile", options->profile, "Tell perf(1) of compiled code: perfmap writes names to /tmp/perf-PID.map, jitdump names, code and lines to ./jit-PID.dump")->check(CLI::IsMember({"perfmap", "jitdump"}));
+  run_app->add_option("--profile", options->profile, "For perf(1): perfmap (/tmp/perf-PID.map), jitdump (./jit-PID.dump); guest: samples of its own stacks (./wasm-PID.folded)")->check(CLI::IsMember({"perfmap", "jitdump", "guest"}));
   run_app->add_flag("--sandbox", options->sandbox, "In a process of its own without files, network, privileges or system calls that were not granted: for what is not trusted");
   run_app->add_option("--sandboxed", options->sandboxed, "")->group("");
   run_app->add_option("--cpu-quota", options->cpu_quota, "Share of a processor, such as 50%");

@@ -18,6 +18,7 @@
 #include "sys/files.h"
 #include "wasm.h"
 #include "wasm/coredump.h"
+#include "wasm/profile/guest.h"
 #include "wasm/profile/perf.h"
 #include "wasm/sandbox.h"
 #include "wasm/wasi/wasi.h"
@@ -160,6 +161,24 @@ class CodeKeeper {
   std::size_t before_;
 };
 
+// Samples the guest while it runs, and writes what was seen at the end of it.
+class Sampling {
+ public:
+  explicit Sampling(std::shared_ptr<wasm::GuestProfiler> profiler) : profiler_(std::move(profiler)) {}
+  ~Sampling() {
+    if (profiler_ == nullptr) return;
+    profiler_->stop();
+    std::string path = cat("wasm-", ::getpid(), ".folded");
+    Result<> written = sys::replace_file(path, profiler_->folded(), 0644);
+    if (written) std::fprintf(stderr, "monopod: profile in %s\n", path.c_str());
+    else std::fprintf(stderr, "monopod: %s\n", written.error().message().c_str());
+  }
+  Result<> start() { return profiler_ != nullptr ? profiler_->start() : Result<>(); }
+
+ private:
+  std::shared_ptr<wasm::GuestProfiler> profiler_;
+};
+
 // Those that were asked for, or, inside a sandbox, those that the parent has bound.
 Result<std::vector<sys::Fd>> open_listeners(const WasmRunOptions& options) {
   std::vector<sys::Fd> out;
@@ -206,7 +225,11 @@ Result<int> run_guest(const WasmRunOptions& options, const std::vector<std::stri
   }
   wasm::EngineOptions engine_options{.fuel = options.fuel > 0, .deterministic = options.deterministic, .engine = engine_kind(options.engine)};
   TRY(use_code_store(options, arguments[0], engine_options));
-  if (!options.profile.empty()) {
+  std::shared_ptr<wasm::GuestProfiler> profiler;
+  if (options.profile == "guest") {
+    TRY_ASSIGN(profiler, wasm::GuestProfiler::make());
+    engine_options.code_listener = profiler;
+  } else if (!options.profile.empty()) {
     TRY_ASSIGN(engine_options.code_listener, options.profile == "perfmap" ? wasm::make_perf_map(wasm::perf_map_path()) : wasm::make_jit_dump("."));
   }
   wasm::Engine engine(engine_options);
@@ -233,6 +256,8 @@ Result<int> run_guest(const WasmRunOptions& options, const std::vector<std::stri
   Result<wasm::Instance*> instance = store.instantiate(module, linker);
   if (!instance) return ended(instance.error());
   trapped = *instance;
+  Sampling sampling(std::move(profiler));
+  TRY(sampling.start());
   std::string name = options.invoke.empty() ? "_start" : options.invoke;
   wasm::FunctionObject* function = (*instance)->function(name);
   if (function == nullptr) {

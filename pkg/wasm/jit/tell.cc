@@ -14,7 +14,8 @@ std::vector<NativeBlock::Place> places_of(std::span<const Place> places) {
 
 void NativeCode::tell(const CompiledFunction& made, std::string_view tier) const {
   if (listener == nullptr) return;
-  listener->on_code({.module = &module, .function = made.function, .tier = tier, .code = {reinterpret_cast<const std::uint8_t*>(made.from), made.to - made.from}, .places = places_of(made.places)});
+  listener->on_code({.module = &module, .function = made.function, .tier = tier, .code = {reinterpret_cast<const std::uint8_t*>(made.from), made.to - made.from}, .places = places_of(made.places),
+                     .frame_bytes = made.frame_bytes, .link_bytes = made.link_bytes});
 }
 
 // What was found in a file: rows are functions, between them are stubs.
@@ -27,7 +28,8 @@ void NativeCode::tell_adopted() const {
   };
   for (const SnapshotRow& row : adopted_.rows) {
     stubs_up_to(row.from);
-    listener->on_code({.module = &module, .function = row.function, .tier = "cached", .code = {base + row.from, row.bytes}, .places = places_of(adopted_.places.subspan(row.places_from, row.places))});
+    listener->on_code({.module = &module, .function = row.function, .tier = "cached", .code = {base + row.from, row.bytes}, .places = places_of(adopted_.places.subspan(row.places_from, row.places)),
+                       .frame_bytes = row.frame_bytes, .link_bytes = row.link_bytes});
     at = std::uint64_t{row.from} + row.bytes;
   }
   stubs_up_to(adopted_.code.size());

@@ -20,6 +20,8 @@ struct NativeBlock {
     std::uint32_t native = 0, wasm = 0;  // from this byte of the code on it is of this byte of the module
   };
   std::vector<Place> places;  // ascending
+  // Of a function: from its stack pointer to its caller's, and to the return address (all ones: that is in the link register).
+  std::uint32_t frame_bytes = 0, link_bytes = 0;
 };
 
 // Any thread; it may not call the engine.

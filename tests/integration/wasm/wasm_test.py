@@ -299,6 +299,23 @@ class Profiles(unittest.TestCase):
         self.assertGreater(share, 30)
 
 
+@unittest.skipUnless(CLANG and HAVE_LIBC, "needs clang-19 with wasi-libc")
+class GuestProfile(unittest.TestCase):
+    def test_a_guests_own_stacks_are_written_for_flame_graphs(self):
+        folder = tempfile.mkdtemp(prefix="wasm-guest-profile-")
+        self.addCleanup(shutil.rmtree, folder)
+        compile_all(folder)
+        done = subprocess.run([BINARY, "wasm", "run", "--engine", "jit", "--profile=guest", "hot.wasm"], cwd=folder, capture_output=True, text=True, timeout=120)
+        self.assertEqual((done.returncode, done.stdout), (0, "39088169\n"), done.stderr)
+        name = re.fullmatch(r"monopod: profile in (wasm-[0-9]+\.folded)\n", done.stderr)[1]
+        with open(os.path.join(folder, name), encoding="utf-8") as f:
+            rows = [line.rsplit(" ", 1) for line in f.read().splitlines()]
+        together = sum(int(count) for _, count in rows)
+        recursive = sum(int(count) for stack, count in rows if stack.endswith(";$fib;$fib"))
+        self.assertGreater(together, 10)
+        self.assertGreater(recursive, together / 2)
+
+
 class Modules(unittest.TestCase):
     def check(self, content, *arguments, code, text, command="run"):
         with tempfile.NamedTemporaryFile(suffix=".wasm") as f:

@@ -223,7 +223,7 @@ void BaselineCompiler::charge() {
   patch_charge();
   cc_.sub(kFuel, 0x7fff'ffff);
   charge_at_ = assembler_.offset() - 4;
-  trap_if(x86::CondCode::kB, Trap::kFuel);  // one instruction with the subtraction
+  trap_if(x86::CondCode::kL, Trap::kFuel);  // one instruction with the subtraction; what was below zero before is still
 }
 
 void BaselineCompiler::load_fuel() {
