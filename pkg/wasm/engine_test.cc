@@ -363,6 +363,9 @@ TEST_P(Run, FuelIsCountedTheSameEveryTime) {
   EXPECT_EQ(got.error().code(), Code::kResourceExhausted);
   guest.store.set_fuel(100'000);
   EXPECT_NE(guest.trap("loop").find("all fuel consumed"), std::string::npos);
+  // What is used up stays so, however little is asked for, until there is more.
+  EXPECT_NE(guest.trap("loop").find("all fuel consumed"), std::string::npos);
+  EXPECT_FALSE(guest.call("count", {Value::i32(1)}));
 }
 
 struct Host {
