@@ -21,12 +21,12 @@ enum class FieldName : std::uint8_t {
   kXForwarded,  // x-forwarded-*, x-real-ip
 };
 
-// One line, as offsets from the head's begin. 16 bytes: 128 of them are kept per exchange.
+// One line, as offsets from the head's begin. 12 bytes: 128 of them are kept per exchange.
 struct FieldSpan {
   std::uint16_t begin = 0, name_size = 0, value_begin = 0, value_size = 0, end = 0;  // end: behind the CRLF
   FieldName id = FieldName::kOther;
-  bool dropped = false;  // does not go on
-  bool secret = false;   // came as what no table may keep (RFC 7541 section 7.1.3)
+  bool dropped : 1 = false;  // does not go on
+  bool secret : 1 = false;   // came as what no table may keep (RFC 7541 section 7.1.3)
 };
 
 enum class Framing : std::uint8_t { kNone, kLength, kChunked, kUntilClose, kStream };  // kStream: frames say where it ends
