@@ -22,6 +22,7 @@ inline constexpr std::int32_t kConnectionWindowBytes = 1 << 20;  // of HTTP/2; s
 inline constexpr std::uint64_t kSilenceMs = 1'000;             // a request that is given up after so long, with nothing heard meanwhile: its connection of HTTP/2 takes no more
 inline constexpr std::size_t kTextBytesKeptMax = 2U << 10;     // of a stream's content or trailer, whose room is used again
 inline constexpr std::size_t kRestStreamsMin = 32;             // streams of HTTP/2 that run at a time, where a worker rests when little came
+inline constexpr std::size_t kRestToldPerMsMin = 64;            // at such a rate
 inline constexpr std::size_t kRestToldMax = 64;                // and so many things that happened to them are much
 inline constexpr std::size_t kRestMicrosMax = 100;             // it rests no longer
 inline constexpr int kInformationalMax = 16;                   // 1xx answers of one request

@@ -93,9 +93,15 @@ void Worker::refresh_clock() { now_ms_ = read_clock_ms(); }
 // to be moved. Nothing waits for this that was there before, and who is alone does not come here: as network cards moderate their interrupts. A
 // microsecond for each stream is a small part of what its request takes at the least, as all of them pass here one after the other.
 void Worker::rest() {
-  bool worth = stream_load_.open >= kRestStreamsMin && stream_load_.told > 0 && stream_load_.told < kRestToldMax;
-  stream_load_.told = 0;
-  if (!worth) return;
+  std::size_t told = std::exchange(stream_load_.told, 0);
+  if (now_ms_ != told_ms_) {
+    told_before_ = now_ms_ == told_ms_ + 1 ? told_now_ : 0;
+    told_now_ = 0;
+    told_ms_ = now_ms_;
+  }
+  told_now_ += told;
+  bool rushes = std::max(told_now_, told_before_) >= kRestToldPerMsMin;  // streams may be open for long and have little to say
+  if (!rushes || stream_load_.open < kRestStreamsMin || told == 0 || told >= kRestToldMax) return;
   timespec pause{.tv_sec = 0, .tv_nsec = static_cast<long>(std::min(stream_load_.open, kRestMicrosMax)) * 1'000};
   ::clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
 }

@@ -157,6 +157,8 @@ class Worker {
   PeerSweep peer_sweep_{*this};
   bool draining_ = false;
   StreamLoad stream_load_;
+  std::uint64_t told_ms_ = 0;  // the millisecond of told_now_
+  std::size_t told_now_ = 0, told_before_ = 0;
   std::atomic<bool> stopped_{false};
   std::unique_ptr<Posts> posts_;
   std::unique_ptr<Alarm> alarm_;  // of turn(); null: run() waits for timers itself
