@@ -229,6 +229,9 @@ void add_image(CLI::App& parent, Invocation& invocation) {
   import_app->add_option("archive", options->archive, "The tar; - for standard input")->required();
   import_app->add_option("reference", options->reference, "Its name");
   import_app->add_option("--platform", options->platform, "os/architecture[/variant]; this machine's by default");
+  CLI::App* export_app = add("export", "Write an image's files as one tar, the way back of import; needs root", nullptr, local_export);
+  export_app->add_option("archive", options->archive, "Output file; - for standard output")->required();
+  export_app->add_option("name", options->name, "Reference or id")->required();
   CLI::App* list_app = add("ls", "List images", list, local_list);
   list_app->add_flag("-a,--all", options->all, "And what steps of builds left");
   add_output(list_app);

@@ -1,7 +1,5 @@
 // `monopod image build`: a Dockerfile and a directory become an image of a data directory that no node has open.
 #include <fcntl.h>
-#include <sched.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,7 +27,7 @@ struct BuildCommand {
   ImageOptions image;
   std::string context = ".";
   std::string file;
-  std::vector<std::string> tags, arguments, secrets, labels;
+  std::vector<std::string> tags, arguments, secrets, ssh, labels;
   std::string target, epoch, id_file;
   bool no_cache = false, pull = false, quiet = false;
 };
@@ -63,11 +61,20 @@ Result<std::map<std::string, std::string>> parse_secrets(const std::vector<std::
   return out;
 }
 
-// Mounts of the build are nobody else's, and go with the process.
-Result<> own_mounts() {
-  if (::unshare(CLONE_NEWNS) != 0) return fail_errno("make a mount namespace (a build needs root)");
-  if (::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return fail_errno("make mounts private");
-  return {};
+// ID or ID=SOCKET; without one the agent of who builds.
+Result<std::map<std::string, std::string>> parse_agents(const std::vector<std::string>& words) {
+  std::map<std::string, std::string> out;
+  for (const std::string& word : words) {
+    auto [id, path] = split_once(word, '=');
+    const char* own = std::getenv("SSH_AUTH_SOCK");
+    std::string socket = path ? std::string(*path) : own != nullptr ? own : "";
+    struct ::stat st;
+    if (id.empty() || socket.empty()) return fail(Code::kInvalidArgument, cat("--ssh ", word, ": want ID[=SOCKET], or SSH_AUTH_SOCK in the environment"));
+    if (::stat(socket.c_str(), &st) != 0) return fail_errno(cat("--ssh ", word, ": ", socket));
+    if (!S_ISSOCK(st.st_mode)) return fail(Code::kInvalidArgument, cat("--ssh ", word, ": ", socket, " is not a socket of an agent; keys are not read, add them to one"));
+    out[std::string(id)] = std::filesystem::absolute(socket).string();
+  }
+  return out;
 }
 
 void print_step(const build::StepReport& step, bool quiet) {
@@ -95,6 +102,7 @@ Result<> build(BuildCommand command) {
   options.tags = command.tags;
   TRY_ASSIGN(options.arguments, parse_arguments(command.arguments));
   TRY_ASSIGN(options.secrets, parse_secrets(command.secrets));
+  TRY_ASSIGN(options.ssh, parse_agents(command.ssh));
   TRY_ASSIGN(options.labels, parse_arguments(command.labels));
   TRY_ASSIGN(options.platform, image::parse_platform(command.image.platform));
   if (auto given = options.arguments.find("SOURCE_DATE_EPOCH"); command.epoch.empty() && given != options.arguments.end()) command.epoch = given->second;
@@ -158,6 +166,7 @@ void add_image_build(CLI::App& image, Invocation& invocation) {
   app->add_option("--target", command->target, "Stage to build");
   app->add_option("--build-arg", command->arguments, "NAME=value for an ARG; may be repeated")->allow_extra_args(false);
   app->add_option("--secret", command->secrets, "id=ID,src=FILE for RUN --mount=type=secret; may be repeated")->allow_extra_args(false);
+  app->add_option("--ssh", command->ssh, "ID[=SOCKET] of an agent for RUN --mount=type=ssh; SSH_AUTH_SOCK by default; may be repeated")->allow_extra_args(false);
   app->add_option("--label", command->labels, "NAME=value; may be repeated")->allow_extra_args(false);
   app->add_option("--platform", command->image.platform, "os/architecture[/variant] of the base images; this machine's by default");
   app->add_option("--source-date-epoch", command->epoch, "Seconds since 1970: the image's time, and the latest of its files; from SOURCE_DATE_EPOCH");

@@ -80,6 +80,9 @@ Result<> import(EngineClient& client, const ImageOptions& o) {
   std::printf("imported %s\n", o.reference.empty() ? id.c_str() : o.reference.c_str());
   return {};
 }
+Result<> export_files(EngineClient& client, const ImageOptions& o) {
+  return write_archive(o.archive, [&](int to) { return docker_client::export_image(client, o.name, to); });
+}
 Result<> save(EngineClient& client, const ImageOptions& o) {
   return write_archive(o.archive, [&](int to) { return docker_client::save_images(client, o.files, to); });
 }
@@ -118,7 +121,7 @@ Result<> engine_images(Result<> (*local)(const ImageOptions& options), const Ima
     Result<> (*local)(const ImageOptions& options);
     Result<> (*over_api)(EngineClient& client, const ImageOptions& options);
   };
-  static constexpr Row kRows[] = {{local_list, list}, {local_inspect, inspect}, {local_remove, remove}, {local_tag, tag}, {local_pull, pull}, {local_push, push}, {local_load, load}, {local_import, import}, {local_save, save}, {local_history, history}, {local_prune, prune}};
+  static constexpr Row kRows[] = {{local_list, list}, {local_inspect, inspect}, {local_remove, remove}, {local_tag, tag}, {local_pull, pull}, {local_push, push}, {local_load, load}, {local_import, import}, {local_export, export_files}, {local_save, save}, {local_history, history}, {local_prune, prune}};
   for (const Row& row : kRows)
     if (row.local == local) {
       EngineClient client(engine_socket());

@@ -1,6 +1,8 @@
 #include "image_local.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,6 +63,12 @@ struct Session {
 };
 
 }  // namespace
+
+Result<> own_mounts() {
+  if (::unshare(CLONE_NEWNS) != 0) return fail_errno("make a mount namespace (this needs root)");
+  if (::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return fail_errno("make mounts private");
+  return {};
+}
 
 Result<> with_local_store(ImageOptions options, std::function<Task<Result<>>(LocalStore&, const ImageOptions&)> use) {
   pki::initialise();
@@ -208,6 +216,33 @@ Task<Result<>> import_tar(LocalStore& store, const ImageOptions& options) {
   co_return cleared;
 }
 
+// An image's files as one tar: the way back of import.
+Task<Result<>> export_tar(LocalStore& store, const ImageOptions& options) {
+  // What a kill leaves, the next build or engine clears.
+  const std::string id = cat("build-export-", ::getpid()), at = cat(options.data_dir, "/build/", id);
+  std::optional<image::Image> found = store.images.find(options.name);
+  if (!found) co_return no_image(options.name);
+  CO_TRY(co_await store.images.prepare_snapshot(id, found->id));
+  Result<> done = co_await store.pool.run([&at] { return sys::make_directories(at, 0700); });
+  if (done) done = co_await store.images.mount(id, at);
+  if (done) {
+    done = co_await store.pool.run([&] {
+      return write_archive(options.archive, [&at](int to) -> Result<> {
+        TRY_ASSIGN(sys::Root root, sys::Root::open(at));
+        image::FdSink sink(to);
+        return docker::write_tree(root, "/", ".", sink);
+      });
+    });
+    Result<> unmounted = co_await store.images.unmount(at);
+    if (done) done = std::move(unmounted);
+  }
+  Result<> cleared = co_await store.pool.run([&at] { return sys::remove_tree(at); });
+  Result<> removed = co_await store.images.remove_snapshot(id);
+  CO_TRY(std::move(done));
+  CO_TRY(std::move(cleared));
+  co_return removed;
+}
+
 struct Archive {
   std::string temporary;
   sys::Fd file;
@@ -293,6 +328,10 @@ Result<> local_bundle(const ImageOptions& options) {
 }
 Result<> local_history(const ImageOptions& options) { return run(history, options); }
 Result<> local_import(const ImageOptions& options) { return with_local_store(options, import_tar); }
+Result<> local_export(const ImageOptions& options) {
+  TRY(own_mounts());
+  return with_local_store(options, export_tar);
+}
 Result<> local_prune(const ImageOptions& options) { return run(prune, options); }
 
 }  // namespace monopod::cmd

@@ -49,6 +49,8 @@ struct LocalStore {
   http::Resolver* resolver;
 };
 Result<> with_local_store(ImageOptions options, std::function<async::Task<Result<>>(LocalStore&, const ImageOptions&)> use);
+// Mounts from here on are nobody else's, and go with the process.
+Result<> own_mounts();
 // With the credentials and at the registries that the options say. Prints nothing.
 async::Task<Result<image::ImportedImage>> pull_one(image::ImageStore& images, const ImageOptions& options, std::string name);
 
@@ -67,5 +69,6 @@ Result<> local_bundle(const ImageOptions& options);
 Result<> local_history(const ImageOptions& options);
 Result<> local_prune(const ImageOptions& options);
 Result<> local_import(const ImageOptions& options);
+Result<> local_export(const ImageOptions& options);
 
 }  // namespace monopod::cmd

@@ -27,6 +27,7 @@ struct BuildOptions {
   std::string target;       // a stage's name or number; empty: the last
   std::map<std::string, std::string> arguments;  // --build-arg
   std::map<std::string, std::string> secrets;    // id -> path of a file
+  std::map<std::string, std::string> ssh;        // id -> path of an agent's socket
   std::map<std::string, std::string> labels;
   bool no_cache = false;
   bool pull = false;        // base images are fetched although they are here

@@ -29,7 +29,7 @@ Result<RunMount> parse_run_mount(std::string_view text, const std::string& work_
   if (type == "cache") out.type = RunMount::Type::kCache;
   else if (type == "tmpfs") out.type = RunMount::Type::kTmpfs;
   else if (type == "secret") out.type = RunMount::Type::kSecret;
-  else if (type == "ssh") return fail(Code::kUnimplemented, "mount: type=ssh is not supported");
+  else if (type == "ssh") out.type = RunMount::Type::kSsh;
   else if (type != "bind") return wrong(cat("mount: unsupported type \"", type, "\""));
   out.read_only = out.type == RunMount::Type::kBind;
   for (std::string_view part : split(text, ',')) {
@@ -65,6 +65,11 @@ Result<RunMount> parse_run_mount(std::string_view text, const std::string& work_
     if (out.id.empty()) out.id = out.source.empty() ? out.target.substr(out.target.rfind('/') + 1) : out.source;
     if (out.id.empty()) return wrong("mount: a secret needs an id");
     if (out.target.empty() && out.env.empty()) out.target = "/run/secrets/" + out.id;
+  }
+  if (out.type == RunMount::Type::kSsh) {
+    if (out.mode || out.uid || out.gid) return fail(Code::kUnimplemented, "mount: mode, uid and gid of type=ssh are not supported: the agent's socket is mounted as it is");
+    if (out.id.empty()) out.id = "default";
+    if (out.target.empty()) out.target = cat("/run/buildkit/ssh_agent.", out.id);
   }
   if (out.target.empty() && out.env.empty()) return wrong("mount: target is missing");
   if (!out.target.empty() && !out.target.starts_with('/')) out.target = cat(work_dir == "/" ? "" : work_dir, "/", out.target);

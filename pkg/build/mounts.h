@@ -1,4 +1,4 @@
-// RUN --mount=type=bind|cache|tmpfs|secret: its words. ssh is refused by name.
+// RUN --mount=type=bind|cache|tmpfs|secret|ssh: its words.
 #pragma once
 
 #include <optional>
@@ -10,12 +10,12 @@
 namespace monopod::build {
 
 struct RunMount {
-  enum class Type { kBind, kCache, kTmpfs, kSecret };
+  enum class Type { kBind, kCache, kTmpfs, kSecret, kSsh };
   Type type = Type::kBind;
   std::string target;  // absolute
   std::string from;    // stage or image; empty: the context (bind) or nothing (cache)
   std::string source;  // below it
-  std::string id;      // of a cache or secret
+  std::string id;      // of a cache, secret or agent of ssh
   std::string env;     // a secret as a variable; then target may be empty
   bool read_only = false;
   bool required = false;

@@ -76,6 +76,14 @@ Task<Result<>> Build::collect_mounts(Current& at, const Instruction& instruction
       CO_TRY(sys::write_all(file.get(), secret));
       if (::fchown(file.get(), mount.uid.value_or(0), mount.gid.value_or(0)) != 0 || ::fchmod(file.get(), mount.mode.value_or(0400)) != 0) co_return fail_errno(cat("set attributes of ", source.host_path));
       source.mount.read_only = true;
+    } else if (mount.type == RunMount::Type::kSsh) {
+      auto given = options_.ssh.find(mount.id);
+      if (given == options_.ssh.end()) {
+        if (mount.required) co_return fail(Code::kInvalidArgument, cat("ssh agent ", mount.id, ": not found: give it with --ssh ", mount.id, "[=SOCKET]"));
+        continue;
+      }
+      source.host_path = given->second;
+      step.env.push_back("SSH_AUTH_SOCK=" + mount.target);
     }
     step.mounts.push_back(std::move(source));
   }

@@ -123,7 +123,7 @@ TEST(RunMount, WordsAreRead) {
   struct Case {
     const char *text, *error;
   };
-  for (const Case& c : std::initializer_list<Case>{{"type=ssh", "mount: type=ssh is not supported"}, {"type=x,target=/", "mount: unsupported type \"x\""}, {"type=bind", "mount: target is missing"}, {"target=/x,foo=1", "mount: unexpected key \"foo\" for type bind"},
+  for (const Case& c : std::initializer_list<Case>{{"type=ssh,uid=1", "mount: mode, uid and gid of type=ssh are not supported: the agent's socket is mounted as it is"}, {"type=x,target=/", "mount: unsupported type \"x\""}, {"type=bind", "mount: target is missing"}, {"target=/x,foo=1", "mount: unexpected key \"foo\" for type bind"},
                                                    {"type=cache,target=/x,mode=9", "mount: mode=9: not a number"}, {"type=cache,target=/x,sharing=x", "mount: sharing=x: want shared, private or locked"}, {"target=/x,ro=maybe", "mount: ro=maybe: want true or false"}, {"type=secret", "mount: a secret needs an id"}}) {
     auto mount = parse_run_mount(c.text, "/");
     ASSERT_FALSE(mount) << c.text;

@@ -86,6 +86,16 @@ Result<> save_images(EngineClient& client, const std::vector<std::string>& names
   return client.run(client.download("/images/get?" + query.format(), to));
 }
 
+// By a container that never runs.
+Result<> export_image(EngineClient& client, const std::string& name, int to) {
+  TRY_ASSIGN(json::Value made, client.post("/containers/create", json::Object{{"Image", name}, {"Cmd", json::Array{"/"}}, {"NetworkDisabled", true}}));
+  const std::string id(json::get_string(made, {"Id"}));
+  Result<> sent = client.run(client.download(path_of("containers", id, "/export"), to));
+  auto removed = client.call("DELETE", path_of("containers", id, "?v=1"));
+  if (sent && !removed) return fail(std::move(removed).error());
+  return sent;
+}
+
 Result<json::Value> history_of_image(EngineClient& client, const std::string& name) { return client.get(path_of("images", name, "/history")); }
 
 Result<std::int64_t> prune_images(EngineClient& client, bool all, std::vector<std::string>& removed) {

@@ -22,6 +22,8 @@ Result<std::vector<std::string>> load_images(EngineClient& client, int from);
 // A tar of files as an image of one layer: its id.
 Result<std::string> import_image(EngineClient& client, int from, const std::string& reference);
 Result<> save_images(EngineClient& client, const std::vector<std::string>& names, int to);
+// The image's files as one tar.
+Result<> export_image(EngineClient& client, const std::string& name, int to);
 // GET /images/NAME/history
 Result<json::Value> history_of_image(EngineClient& client, const std::string& name);
 // Bytes that came free; removed gets ids.

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import socket
 import signal
 import subprocess
 import sys
@@ -252,7 +253,31 @@ RUN --network=none ls /sys/class/net > /nets
         self.assertNotIn(b"s3cret", b"".join(str(f).encode() for f in out.files.values()))
         self.assertEqual(self.build(dockerfile, "--no-cache", "--secret", f"id=key,src={self.context}/secret.txt").text("n"), "2\n")
         self.assertIn("secret absent: not found", self.build("FROM base:1\nRUN --mount=type=secret,id=absent,required true\n", ok=False))
-        self.assertIn("2:1: mount: type=ssh is not supported", self.build("FROM base:1\nRUN --mount=type=ssh true\n", ok=False))
+
+    def test_an_agent_of_ssh_is_there_for_its_step(self):
+        agent = socket.socket(socket.AF_UNIX)
+        self.addCleanup(agent.close)
+        agent.bind(self.folder + "/agent")
+        agent.listen()
+        dockerfile = "FROM base:1\nRUN --mount=type=ssh,required test -S $SSH_AUTH_SOCK && echo $SSH_AUTH_SOCK > /was\nRUN --mount=type=ssh,id=other test -z \"$SSH_AUTH_SOCK\"\n"
+        out = self.build(dockerfile, "--ssh", f"default={self.folder}/agent")
+        self.assertEqual(out.text("was"), "/run/buildkit/ssh_agent.default\n")
+        self.assertNotIn("run", out.files)
+        self.assertIn("ssh agent default: not found", self.build(dockerfile + "RUN --mount=type=ssh,required true\n", "--no-cache", ok=False))
+        self.assertIn("is not a socket", self.build(dockerfile, "--ssh", f"default={BUSYBOX}", ok=False))
+
+    def test_an_image_is_exported_as_the_files_it_shows(self):
+        self.write(a="x")
+        self.build("FROM base:1\nCOPY a /in/a\nRUN rm /etc/passwd && touch /in/b\n")
+        self.image("export", self.folder + "/files.tar", "out:1")
+        with tarfile.open(self.folder + "/files.tar") as tar:
+            names = {name.removeprefix("./") for name in tar.getnames()}
+        self.assertLessEqual({"in/a", "in/b", "bin/busybox"}, names)
+        self.assertNotIn("etc/passwd", names)
+        self.image("import", self.folder + "/files.tar", "again:1")
+        self.image("save", self.folder + "/again.tar", "again:1")
+        self.assertEqual(Image(self.folder + "/again.tar").text("in/a"), "x")
+        self.assertEqual(self.leftovers(), [])
 
     def test_heredocs_and_archives(self):
         with tarfile.open(self.context + "/a.tar.gz", "w:gz") as tar:

@@ -7,6 +7,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tarfile
 import termios
 import threading
 import time
@@ -396,6 +397,9 @@ def images():
     same(image("rm", "other:2"), "untagged other:2\n")
     same(image("rm", "other:2", check=False).returncode > 0, True)
     archive = engine.dir + "/saved.tar"
+    image("export", archive, "hello:1")
+    with tarfile.open(archive) as tar:
+        check("bin/busybox" in {name.removeprefix("./") for name in tar.getnames()}, tar.getnames())
     image("save", archive, "hello:1")
     same(image("load", archive), "loaded hello:1\n")
     contains(docker("load", "-i", archive), "Loaded image: hello:1")
