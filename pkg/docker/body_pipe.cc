@@ -1,12 +1,21 @@
 #include "docker/body_pipe.h"
 
+#include <fcntl.h>
+
 namespace monopod::docker {
 namespace {
 
 using async::Task;
 using UsePipe = std::function<Task<Result<>>(int fd)>;
 
-constexpr std::size_t kBlockBytes = 64U << 10;
+constexpr std::size_t kBlockBytes = 256U << 10;
+
+// Larger than the system's 64 KiB, so that loop and thread wake each other less often. Where a user's pipes may not be, it stays as it is.
+Result<sys::Pipe> make_body_pipe() {
+  TRY_ASSIGN(sys::Pipe pipe, sys::make_pipe());
+  (void)::fcntl(pipe.write.get(), F_SETPIPE_SZ, static_cast<int>(1U << 20));
+  return pipe;
+}
 
 Task<Result<>> feed(http::Exchange& exchange, sys::Fd pipe) {
   auto to = sys::make_stream(co_await async::this_executor(), std::move(pipe));
@@ -26,7 +35,7 @@ struct Reading {
   http::Exchange& exchange;
   UsePipe use;
   Task<Result<>> run(async::Scope& scope) {
-    CO_TRY_ASSIGN(sys::Pipe pipe, sys::make_pipe());
+    CO_TRY_ASSIGN(sys::Pipe pipe, make_body_pipe());
     scope.spawn(feed(exchange, std::move(pipe.write)));
     sys::Fd end = std::move(pipe.read);
     Result<> used = co_await use(end.get());
@@ -39,7 +48,7 @@ struct Writing {
   http::Exchange& exchange;
   UsePipe make;
   Task<Result<>> run(async::Scope& scope) {
-    CO_TRY_ASSIGN(sys::Pipe pipe, sys::make_pipe());
+    CO_TRY_ASSIGN(sys::Pipe pipe, make_body_pipe());
     scope.spawn(fill(make, std::move(pipe.write)));
     auto from = sys::make_stream(co_await async::this_executor(), std::move(pipe.read));
     std::vector<std::byte> buffer(kBlockBytes);
