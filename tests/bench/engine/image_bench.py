@@ -77,12 +77,14 @@ def run(words, **more):
 
 class Peer:
     def __init__(self, name):
-        self.name, self.loads, self.bytes, self.cold, self.warm = name, [], [], [], []
+        self.name, self.loads, self.bytes, self.cold, self.warm, self.floor = name, [], [], [], [], []
 
     def print(self):
         line = f"{self.name:16} load {statistics.median(self.loads):6.2f} s, {statistics.median(self.bytes) / 1e6:6.1f} MB written"
         if self.warm:
             line += f"; build cold {statistics.median(self.cold):6.3f} s, warm {statistics.median(self.warm):6.3f} s"
+        if self.floor:
+            line += f" (docker version: {statistics.median(self.floor):.3f} s)"
         print(line)
 
 
@@ -104,6 +106,7 @@ class ByEngine(Peer):
             if more:
                 self.engine.docker("build", "-q", "-t", "b:1", context)
             kept.append(run([self.engine.client, "build", *more, "-t", "b:1", context], env=self.engine.env())[0])
+        self.floor.append(run([self.engine.client, "version"], env=self.engine.env())[0])  # the client's own start, and an answer
 
 
 class ByCommand(Peer):
