@@ -47,6 +47,11 @@ Result<std::vector<std::string>> names_below(const sys::Root& root, const std::s
 
 bool ignored(const CopySource& from, const std::string& path) { return from.ignore != nullptr && path != "." && from.ignore->ignores(path); }
 
+const IgnoreList* excluded(const CopySource& from, const std::string& path, const std::string& relative, const struct ::stat& st) {
+  if (from.exclude == nullptr || (relative.empty() && S_ISDIR(st.st_mode))) return nullptr;
+  return from.exclude->ignores(relative.empty() ? path.substr(path.rfind('/') + 1) : relative) ? from.exclude : nullptr;
+}
+
 Result<> match(const CopySource& from, const std::string& at, const std::vector<std::string_view>& parts, std::size_t index, std::vector<std::string>& out) {
   if (index == parts.size()) {
     if (!ignored(from, at)) out.push_back(at);
@@ -66,9 +71,9 @@ Result<> walk(const CopySource& from, const std::string& path, const std::string
   if (++entries > kContextEntriesMax) return fail(Code::kResourceExhausted, cat("more than ", kContextEntriesMax, " files"));
   // What a word names is followed, what stands below it is not.
   TRY_ASSIGN(struct ::stat st, depth == 0 ? from.root.stat(path) : from.root.lstat(path));
-  bool skip = ignored(from, path);
-  if (skip && !(S_ISDIR(st.st_mode) && from.ignore->has_exceptions())) return {};
-  if (!skip) TRY(visit(path, relative, st));
+  const IgnoreList* by = ignored(from, path) ? from.ignore : excluded(from, path, relative, st);
+  if (by != nullptr && !(S_ISDIR(st.st_mode) && by->has_exceptions())) return {};
+  if (by == nullptr) TRY(visit(path, relative, st));
   if (!S_ISDIR(st.st_mode)) return {};
   TRY_ASSIGN(std::vector<std::string> names, names_below(from.root, path));
   for (const std::string& name : names) TRY(walk(from, join_path(path, name), join_path(relative, name), depth + 1, entries, visit));

@@ -19,6 +19,7 @@ struct CopySource {
   const sys::Root& root;
   const IgnoreList* ignore = nullptr;  // the context's; null elsewhere
   bool keep_owner = false;             // another stage's files keep theirs, the context's become root's
+  const IgnoreList* exclude = nullptr;  // --exclude: of paths below what a word names, or of the name of a file that it names
 };
 
 struct CopyOptions {

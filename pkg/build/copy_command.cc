@@ -92,6 +92,8 @@ struct Build::Copying {
   const Instruction& instruction;
   CopyOptions into{};
   std::string chown{}, from{}, checksum{};
+  std::string exclude_text{};
+  IgnoreList exclude{};
   std::vector<std::string> named{};      // patterns below the context or --from=
   std::vector<std::string> addresses{};  // not fetched yet
   std::string image{};                   // --from=: its id
@@ -104,12 +106,18 @@ struct Build::Copying {
 
 Result<> Build::read_copy_flags(Copying& copying, const FindVariable& find, const WordOptions& options) const {
   const Instruction& instruction = copying.instruction;
-  for (const char* flag : {"parents", "exclude", "unpack"})
+  for (const char* flag : {"parents", "unpack"})
     if (instruction.find_flag(flag) != nullptr) return fail(Code::kUnimplemented, cat(instruction.name, " --", flag, " is not supported"));
   for (auto [name, value] : {std::pair{"chown", &copying.chown}, {"from", &copying.from}, {"checksum", &copying.checksum}})
     if (const Flag* flag = instruction.find_flag(name)) {
       TRY_ASSIGN(*value, expand(flag->value, find, options));
     }
+  for (const Flag& flag : instruction.flags) {
+    if (flag.name != "exclude") continue;
+    TRY_ASSIGN(std::string pattern, expand(flag.value, find, options));
+    copying.exclude_text += cat(pattern, "\n");
+  }
+  TRY_ASSIGN(copying.exclude, IgnoreList::parse(copying.exclude_text));
   if (!copying.checksum.empty() && !image::is_digest(copying.checksum)) return fail(Code::kInvalidArgument, cat("--checksum=", copying.checksum.substr(0, 200), ": want sha256: and 64 hex digits"));
   if (const Flag* flag = instruction.find_flag("chmod")) {
     TRY_ASSIGN(std::string text, expand(flag->value, find, options));
@@ -184,14 +192,14 @@ Task<Result<>> Build::open_sources(Copying& copying) {
 }
 
 CopySource Build::source_of(const Copying& copying) const {
-  return {.root = *copying.root, .ignore = copying.image.empty() ? &ignore_ : nullptr, .keep_owner = !copying.image.empty()};
+  return {.root = *copying.root, .ignore = copying.image.empty() ? &ignore_ : nullptr, .keep_owner = !copying.image.empty(), .exclude = copying.exclude_text.empty() ? nullptr : &copying.exclude};
 }
 
 // What is copied, by content. An image does not change: what of it was found once is remembered, and it need not be mounted for a step that is known.
 Task<Result<>> Build::digest_content(Copying& copying) {
   std::string note;
   if (!copying.image.empty()) {
-    note = image::digest_of(cat("sources\n", copying.image, "\n", join(copying.named, "\n")));
+    note = image::digest_of(cat("sources\n", copying.image, "\n", join(copying.named, "\n"), "\n\n", copying.exclude_text));
     CO_TRY_ASSIGN(std::string known, co_await find_known(note));
     std::vector<std::string_view> words = split(known, ' ');
     if (auto count = words.size() == 3 ? parse_int<std::size_t>(words[1]) : std::nullopt; count && !options_.no_cache) {

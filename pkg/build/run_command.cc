@@ -10,8 +10,22 @@
 
 namespace monopod::build {
 namespace {
+
 constexpr std::size_t kSecretBytesMax = 500U << 10;
+
+// The last of the step's words becomes a file that its container runs instead.
+Result<> make_program(RunStep& step, const std::string& path, const std::string& name) {
+  sys::Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700));
+  if (!file) return fail_errno(cat("create ", path));
+  TRY(sys::write_all(file.get(), step.args.back()));
+  if (::fchmod(file.get(), 0755) != 0) return fail_errno(cat("set mode of ", path));
+  MountSource source{.mount = {.target = "/dev/pipes/" + name, .read_only = true}, .host_path = path};
+  step.args = {source.mount.target};
+  step.mounts.push_back(std::move(source));
+  return {};
 }
+
+}  // namespace
 
 using async::Task;
 
@@ -103,7 +117,6 @@ Task<Result<>> Build::run_command(Current& at, const Instruction& instruction, b
     // A heredoc alone is the script; else the shell gets it with its command.
     if (instruction.heredocs.size() == 1 && script.starts_with("<<") && split_words(script, file_.escape).size() == 1) {
       script = instruction.heredocs.front().content;
-      if (script.starts_with("#!")) co_return fail(Code::kUnimplemented, "a heredoc with an interpreter line is not supported; name the interpreter: RUN python3 <<EOF");
     } else if (!instruction.heredocs.empty()) {
       for (const Heredoc& document : instruction.heredocs) script += cat("\n", document.content, document.name);
       script += "\n";
@@ -111,8 +124,10 @@ Task<Result<>> Build::run_command(Current& at, const Instruction& instruction, b
     step.args = at.image.shell();
     step.args.push_back(std::move(script));
   }
+  const bool is_program = !instruction.is_json && step.args.back().starts_with("#!");
   for (const std::string& entry : at.image.env()) step.env.push_back(entry);
   std::string key = cat("RUN\n", join(step.args, "\n"), "\n", step.cwd, "\n", step.user, "\n", join(step.env, "\n"), "\n");
+  const std::string created_by = cat("RUN ", join(step.args, " "));
   for (const auto& [name, value] : at.arguments)
     if (!at.image.find_env(name)) {
       step.env.push_back(cat(name, "=", value));
@@ -120,13 +135,18 @@ Task<Result<>> Build::run_command(Current& at, const Instruction& instruction, b
     }
   for (std::string_view name : kProxyArguments)
     if (auto given = options_.arguments.find(std::string(name)); given != options_.arguments.end() && !at.arguments.contains(given->first)) step.env.push_back(cat(name, "=", given->second));
-  struct Secrets {  // files of secrets do not outlive the step
+  struct Secrets {  // files of secrets and programs do not outlive the step
     RunStep& step;
+    std::string program = {};
     ~Secrets() {
       for (const MountSource& source : step.mounts)
-        if (source.mount.type == RunMount::Type::kSecret) (void)::unlink(source.host_path.c_str());
+        if (source.mount.type == RunMount::Type::kSecret || source.host_path == program) (void)::unlink(source.host_path.c_str());
     }
-  } secrets{step};
+  } secrets{.step = step};
+  if (is_program) {  // the kernel runs it by its interpreter line
+    secrets.program = step.bundle + ".program";
+    CO_TRY(make_program(step, secrets.program, instruction.heredocs.empty() ? "script" : instruction.heredocs.front().name));
+  }
   CO_TRY(co_await collect_mounts(at, instruction, step, key));
   struct Step {
     Build& build;
@@ -146,7 +166,7 @@ Task<Result<>> Build::run_command(Current& at, const Instruction& instruction, b
       });
     }
   };
-  co_return co_await layer(at, std::move(key), cat("RUN ", join(step.args, " ")), cached, Step{*this, step, at.image.platform()});
+  co_return co_await layer(at, std::move(key), created_by, cached, Step{*this, step, at.image.platform()});
 }
 
 }  // namespace monopod::build

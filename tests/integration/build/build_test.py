@@ -102,7 +102,7 @@ class Build(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.image("save", self.folder + "/out.tar", "out:1")
         out = Image(self.folder + "/out.tar")
-        out.id, out.log = done.stdout.strip(), done.stderr
+        out.id, out.log, out.stdout = done.stdout.strip(), done.stderr, done.stdout
         return out
 
     def leftovers(self):
@@ -279,6 +279,15 @@ RUN --network=none ls /sys/class/net > /nets
         self.assertEqual(Image(self.folder + "/again.tar").text("in/a"), "x")
         self.assertEqual(self.leftovers(), [])
 
+    def test_excluded_files_are_not_copied(self):
+        self.write(**{"d__a.txt": "a", "d__b.md": "b", "d__deep__c.txt": "c", "one.txt": "1", "one.md": "2"})
+        out = self.build("FROM base:1 AS made\nCOPY d /d\nFROM base:1\nCOPY --exclude=*.txt d /x/\nCOPY --exclude=**/*.txt --exclude=!a.txt d /y/\nCOPY --exclude=*.md one.* /z/\n"
+                         "COPY --from=made --exclude=deep --link /d /w/\n")
+        under = {at: sorted(name[2:] for name, what in out.files.items() if name.startswith(at + "/") and what[0] != tarfile.DIRTYPE) for at in "xyzw"}
+        self.assertEqual(under, {"x": ["b.md", "deep/c.txt"], "y": ["a.txt", "b.md"], "z": ["one.txt"], "w": ["a.txt", "b.md"]})
+        self.build("FROM base:1 AS made\nCOPY d /d\nFROM base:1\nCOPY --from=made --exclude=*.md /d /w/\n")
+        self.assertEqual([step.endswith(" cached") for step in self.steps], [True, False])
+
     def test_heredocs_and_archives(self):
         with tarfile.open(self.context + "/a.tar.gz", "w:gz") as tar:
             info = tarfile.TarInfo("in/side")
@@ -303,6 +312,10 @@ b.txt
 ADD a.tar.gz /unpacked/
 COPY a.tar.gz /packed/
 """)
+        program = "FROM base:1\nUSER ann\nRUN <<EOF\n#!/bin/cat\nkept\nEOF\nRUN <<EOF\n#!/bin/sh -e\necho by $0 as $(id -u) > /out/by\nEOF\n"
+        made = self.build("FROM base:1\nRUN mkdir -m 1777 /out\n" + program.split("\n", 1)[1])
+        self.assertIn("kept\n", made.stdout)
+        self.assertEqual(made.text("out/by"), "by /dev/pipes/EOF as 7\n")
         self.assertEqual((out.text("one"), out.text("two"), out.text("three")), ("one val\n", "inner\n", "val $X\n"))
         self.assertEqual((out.text("docs/a.txt"), out.text("docs/b.txt")), ("val\n", "$X\n"))
         self.assertEqual(out.files["unpacked/in/side"][2:], (5, 0, b"y"))
