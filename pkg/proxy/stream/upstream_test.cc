@@ -1,6 +1,7 @@
 // Where requests go, through real sockets: names, priorities, zones, latency, slow starts, panic, what gRPC says.
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "base/strings.h"
@@ -15,17 +16,31 @@ constexpr std::string_view kGet = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
 // Answers every question for an A record with these addresses; none: as if the name were unknown. Silent: says nothing.
 class TestDns {
  public:
-  TestDns() : fd_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in at{.sin_family = AF_INET};
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ::bind(fd_.get(), reinterpret_cast<sockaddr*>(&at), sizeof at);
-    socklen_t size = sizeof at;
-    ::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&at), &size);
-    port_ = ntohs(at.sin_port);
+  TestDns() {
+    // The same port twice: one that is free for TCP need not be so for UDP.
+    for (Result<sys::Fd> stream = listen_on(*Address::parse("127.0.0.1:0"), false); !fd_; stream = listen_on(*Address::parse("127.0.0.1:0"), false)) {
+      sockaddr_in at{};
+      socklen_t size = sizeof at;
+      ::getsockname(stream->get(), reinterpret_cast<sockaddr*>(&at), &size);
+      sys::Fd packets(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+      if (::bind(packets.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) != 0) continue;
+      port_ = ntohs(at.sin_port);
+      fd_ = std::move(packets);
+      stream_ = std::move(*stream);
+    }
     thread_ = std::thread([this] { serve(); });
+  }
+  // The same by TCP, and by UDP what was said first alone, marked as truncated.
+  void truncate() {
+    truncates_ = true;
+    stream_thread_ = std::thread([this] { serve_stream(); });
   }
   ~TestDns() {
     stop_ = true;
+    if (stream_thread_.joinable()) {
+      ::shutdown(stream_.get(), SHUT_RDWR);
+      stream_thread_.join();
+    }
     sys::Fd wake(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     sockaddr_in at{.sin_family = AF_INET, .sin_port = htons(port_)};
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -38,9 +53,34 @@ class TestDns {
     addresses_ = std::move(addresses);
   }
   std::atomic<bool> silent{false};
-  std::atomic<int> asked{0};
+  std::atomic<int> asked{0}, asked_by_stream{0};
+  std::atomic<bool> refuses_streams{false};
 
  private:
+  std::string reply_to(const network::dns::ParsedQuery& parsed, std::size_t answers_max) {
+    std::lock_guard lock(mutex_);
+    network::dns::Reply reply{.rcode = addresses_.empty() ? network::dns::kNameError : network::dns::kNoError};
+    if (parsed.query.type == network::dns::kA)
+      for (const std::string& ip : addresses_)
+        if (reply.answers.size() < answers_max) reply.answers.push_back(network::dns::address_record(parsed.query.name, *network::parse_ip(ip), 1));
+    return network::dns::format_reply(parsed.query, reply, 65'535);
+  }
+  void serve_stream() {
+    for (pollfd look{stream_.get(), POLLIN, 0}; !stop_;) {
+      if (::poll(&look, 1, 100) != 1) continue;
+      sys::Fd fd(::accept4(stream_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (!fd) continue;
+      ++asked_by_stream;
+      if (refuses_streams) continue;
+      TestClient client(std::move(fd));
+      std::string size = client.read(2);
+      std::string query = client.read(static_cast<std::size_t>(static_cast<unsigned char>(size[0]) << 8 | static_cast<unsigned char>(size[1])));
+      std::string out = reply_to(network::dns::parse_query(query), 1000);
+      client.send(std::string{static_cast<char>(out.size() >> 8), static_cast<char>(out.size() & 0xff)});
+      client.send(out.substr(0, 20));  // in pieces
+      client.send(out.substr(20));
+    }
+  }
   void serve() {
     char packet[4096];
     for (;;) {
@@ -51,11 +91,8 @@ class TestDns {
       network::dns::ParsedQuery parsed = network::dns::parse_query({packet, static_cast<std::size_t>(n)});
       ++asked;
       if (silent || parsed.drop) continue;
-      std::lock_guard lock(mutex_);
-      network::dns::Reply reply{.rcode = addresses_.empty() ? network::dns::kNameError : network::dns::kNoError};
-      if (parsed.query.type == network::dns::kA)
-        for (const std::string& ip : addresses_) reply.answers.push_back(network::dns::address_record(parsed.query.name, *network::parse_ip(ip), 1));
-      std::string out = network::dns::format_reply(parsed.query, reply, 4096);
+      std::string out = reply_to(parsed, truncates_ ? 1 : 1000);
+      if (truncates_) out[2] = static_cast<char>(out[2] | 0x02);  // TC
       ::sendto(fd_.get(), out.data(), out.size(), 0, reinterpret_cast<sockaddr*>(&from), size);
     }
   }
@@ -63,8 +100,10 @@ class TestDns {
   std::uint16_t port_ = 0;
   std::mutex mutex_;
   std::vector<std::string> addresses_;
-  std::atomic<bool> stop_{false};
+  std::atomic<bool> stop_{false}, truncates_{false};
   std::thread thread_;
+  sys::Fd stream_;
+  std::thread stream_thread_;
 };
 
 std::string config(std::string_view endpoints, std::string_view cluster_fields = {}, std::string_view more = {}, std::string_view route_fields = {}) {
@@ -129,6 +168,29 @@ TEST(Names, AFailureKeepsWhatWasKnown) {
   ASSERT_TRUE(proxy.reload(yaml + "zone: z\n"));
   proxy.metric("x");
   EXPECT_TRUE(ask(proxy).ends_with("a")) << "and so over a reload";
+}
+
+TEST(Names, AnAnswerThatDidNotFitIsAskedForByTcp) {
+  TestEndpoint a(answering([](const std::string&) { return ok("a"); }));
+  TestDns server;
+  std::vector<std::string> addresses{"127.0.0.1"};
+  for (int i = 0; i < 100; ++i) addresses.push_back(cat("127.1.0.", i));
+  server.say(addresses);
+  server.truncate();
+  TestProxy proxy(config(cat("\"api.test:", a.port(), "\""), "", cat("dns: {servers: [", server.server(), "], ttl_min: 50ms, ttl_max: 50ms, timeout: 5s}\n")));
+  EXPECT_FALSE(ask(proxy).empty()) << "it waits for the first answer, which is the whole one";
+  EXPECT_GE(server.asked_by_stream, 1);
+  std::string clusters;
+  std::atomic<bool> done{false};
+  proxy.proxy().on_workers([&](Worker& worker) { clusters = worker.describe_clusters(); }, [&] { done = true, done.notify_all(); });
+  done.wait(false);
+  EXPECT_NE(clusters.find(cat("127.1.0.99:", a.port())), std::string::npos);
+  server.refuses_streams = true;  // what came is better than nothing
+  int before = server.asked_by_stream;
+  EXPECT_NE(ask_until(proxy, "200 OK").find("200 OK"), std::string::npos);
+  while (server.asked_by_stream < before + 2) std::this_thread::yield();
+  EXPECT_TRUE(ask_until(proxy, "200 OK").ends_with("a"));
+  EXPECT_EQ(proxy.metric("monopod_proxy_upstream_lookup_failures_total{cluster=\"x\"}"), 0);
 }
 
 TEST(Names, OneThatNobodyKnowsIs503) {

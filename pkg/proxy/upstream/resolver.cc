@@ -41,7 +41,7 @@ Address with_port(const network::IpAddress& ip, std::uint16_t port) {
 }  // namespace
 
 // One name's questions, one after the other. A socket of its own for each, so a random source port, with a random id; only an answer to exactly that
-// question is believed (CVE-2008-1447).
+// question is believed (CVE-2008-1447). One that did not fit into a datagram is asked for again by TCP (RFC 7766), and used as it is where that fails.
 class ClusterResolver::Lookup final : public Pollable, public Timer {
  public:
   Lookup(ClusterResolver& owner, std::size_t index)
@@ -54,6 +54,8 @@ class ClusterResolver::Lookup final : public Pollable, public Timer {
     retire();
   }
   void on_ready(std::uint32_t) override {
+    if (owner_ == nullptr || !fd_) return;
+    if (partial_) return on_stream_ready();
     char packet[network::dns::kUdpBytesMax];
     while (owner_ != nullptr && fd_) {
       ssize_t n = ::recv(fd_.get(), packet, sizeof packet, 0);
@@ -65,7 +67,9 @@ class ClusterResolver::Lookup final : public Pollable, public Timer {
     }
   }
   void on_timer() override {
-    if (owner_ != nullptr) next_server("no answer in time");
+    if (owner_ == nullptr) return;
+    if (partial_) return use_partial();
+    next_server("no answer in time");
   }
 
  private:
@@ -82,6 +86,46 @@ class ClusterResolver::Lookup final : public Pollable, public Timer {
     if (!fd_ || ::connect(fd_.get(), server.get(), server.size) != 0 || !worker_.poller().add(fd_.get(), *this)) return fail_later();
     if (::send(fd_.get(), query.data(), query.size(), MSG_NOSIGNAL) < 0) fail_later();
   }
+  void ask_by_stream(const network::dns::Response& partial) {
+    partial_ = partial;
+    received_.clear();
+    std::string query = network::dns::format_query(id_, question_, true);
+    unsent_ = {static_cast<char>(query.size() >> 8), static_cast<char>(query.size() & 0xff)};
+    unsent_ += query;
+    const Address& server = config_->dns_servers[server_ % config_->dns_servers.size()];
+    worker_.wheel().arm(*this, worker_.now_ms() + count_ms(config_->spec.dns.timeout));
+    fd_ = sys::Fd(::socket(server.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    bool begun = fd_ && (::connect(fd_.get(), server.get(), server.size) == 0 || errno == EINPROGRESS) && worker_.poller().add(fd_.get(), *this);
+    if (!begun) fail_later();
+  }
+  void on_stream_ready() {
+    while (!unsent_.empty()) {
+      ssize_t n = ::send(fd_.get(), unsent_.data(), unsent_.size(), MSG_NOSIGNAL);
+      if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINPROGRESS)) return;
+      if (n < 0) return use_partial();
+      unsent_.erase(0, static_cast<std::size_t>(n));
+    }
+    char bytes[4096];
+    for (;;) {
+      ssize_t n = ::recv(fd_.get(), bytes, sizeof bytes, 0);
+      if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+      if (n <= 0) return use_partial();
+      received_.append(bytes, static_cast<std::size_t>(n));
+      if (received_.size() < 2) continue;
+      std::size_t size = static_cast<std::size_t>(static_cast<std::uint8_t>(received_[0])) << 8 | static_cast<std::uint8_t>(received_[1]);
+      if (received_.size() < 2 + size) continue;
+      auto response = network::dns::parse_response(std::string_view(received_).substr(2, size), id_, question_);
+      if (!response || response->truncated) return use_partial();
+      partial_.reset();
+      return on_response(*response);
+    }
+  }
+  void use_partial() {
+    network::dns::Response partial = std::move(*partial_);
+    partial_.reset();
+    partial.truncated = false;
+    on_response(partial);
+  }
   // Not from within a caller that goes on with us.
   void fail_later() { worker_.wheel().arm(*this, worker_.now_ms()); }
 
@@ -96,6 +140,7 @@ class ClusterResolver::Lookup final : public Pollable, public Timer {
     end_failed("no such host");
   }
   void on_response(const network::dns::Response& response) {
+    if (response.truncated) return ask_by_stream(response);
     if (response.rcode == network::dns::kNameError) return next_candidate();
     if (response.rcode != network::dns::kNoError) return next_server("the server failed");
     std::vector<network::IpAddress> addresses = network::dns::addresses_of(response, *wire_);
@@ -130,6 +175,8 @@ class ClusterResolver::Lookup final : public Pollable, public Timer {
   std::string question_;
   std::uint16_t id_ = 0;
   sys::Fd fd_;
+  std::optional<network::dns::Response> partial_;  // while it is asked by TCP
+  std::string unsent_, received_;
 };
 
 ClusterResolver::ClusterResolver(Worker& worker, Cluster& cluster, const ClusterResolver* before) : worker_(worker), cluster_(cluster), names_(cluster.config().names.size()) {
