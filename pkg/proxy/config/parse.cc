@@ -262,6 +262,7 @@ Result<ParsedFile> parse_config(std::string_view yaml, const ReadFile& read) {
     cluster.dns = dns;
   }
   root.map("tracing", [&](MapReader& map) { read_tracing(map, out.spec.tracing.emplace()); });
+  out.spec.memory_mb = root.number("memory_mb", 0, 0, 1U << 20);
   root.map("admin", [&](MapReader& map) { out.spec.admin_socket = map.required_text("socket"); });
   root.finish();
   if (error) return fail(Code::kInvalidArgument, locate(yaml, error->path, error->why));

@@ -123,6 +123,10 @@ void read_filter(MapReader& map, FilterSpec& out, const ReadNamedFile& read) {
     out.cors.expose_headers = map.texts("expose_headers");
     out.cors.max_age_s = static_cast<std::uint32_t>(map.duration("max_age", Milliseconds(0)).count() / 1000);
     out.cors.allow_credentials = map.boolean("allow_credentials", false);
+  } else if (out.kind == "shed") {
+    out.shed.priority_header = to_lower(map.text("priority_header"));
+    out.shed.low_percent = map.number("low_percent", out.shed.low_percent, 1, 100);
+    out.shed.normal_percent = map.number("normal_percent", out.shed.normal_percent, 1, 100);
   } else if (out.kind == "rbac") {
     read_rbac(map, out.rbac);
   }  // a kind that nobody knows is refused by filters.cc, which has the list

@@ -177,6 +177,8 @@ struct Compiler {
     out->admin_socket = spec.admin_socket;
     out->shared = shared = previous == nullptr ? std::make_shared<Shared>() : previous->shared;
     out->interceptions = spec.interceptions;
+    out->memory = shared->find_or_make<MemoryGauge>("memory", "");
+    out->memory_bytes_max = std::uint64_t{spec.memory_mb} << 20;
     if (spec.clusters.size() > kClustersMax) refuse("clusters", cat("more than ", kClustersMax));
     if (spec.listeners.size() > kListenersMax) refuse("listeners", cat("more than ", kListenersMax));
     for (std::size_t i = 0; i < spec.clusters.size() && !error; ++i) {

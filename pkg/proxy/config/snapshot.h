@@ -12,6 +12,7 @@
 #include "proxy/filters/filter.h"
 #include "proxy/filters/shared.h"
 #include "proxy/io/address.h"
+#include "proxy/io/memory_gauge.h"
 #include "proxy/io/tls.h"
 #include "proxy/observe/log_format.h"
 #include "proxy/route/match.h"
@@ -65,6 +66,8 @@ struct Snapshot {
   std::optional<TracingSpec> tracing;
   std::size_t tracing_cluster = kNoCluster;
   std::shared_ptr<Shared> shared;  // from snapshot to snapshot
+  std::shared_ptr<MemoryGauge> memory;
+  std::uint64_t memory_bytes_max = 0;
   std::vector<InterceptionSpec> interceptions;
 };
 

@@ -254,6 +254,13 @@ struct ExtAuthzSpec {
   bool operator==(const ExtAuthzSpec&) const = default;
 };
 
+// Requests are refused from these shares of memory_mb on; high ones from 100.
+struct ShedSpec {
+  std::string priority_header{};  // "high" and "low" in it; anything else, and where it is empty all: normal. Lowercase
+  std::uint32_t low_percent = 80, normal_percent = 90;
+  bool operator==(const ShedSpec&) const = default;
+};
+
 // One element of a listener's list of filters: its kind's name and what that kind takes.
 struct FilterSpec {
   std::string kind{};
@@ -263,6 +270,7 @@ struct FilterSpec {
   JwtSpec jwt{};
   ExtAuthzSpec ext_authz{};
   LocalRateLimitSpec rate_limit{};
+  ShedSpec shed{};
   FaultSpec fault{};
   CorsSpec cors{};
   RbacSpec rbac{};
@@ -385,6 +393,7 @@ struct Spec {
   std::vector<ClusterSpec> clusters{};
   std::string admin_socket{};  // empty: none
   std::optional<TracingSpec> tracing{};
+  std::uint32_t memory_mb = 0;  // of the process: past it no connection is taken; 0: any
   bool operator==(const Spec&) const = default;
 };
 

@@ -20,6 +20,7 @@ constexpr Kind kKinds[] = {
     {"local_rate_limit", make_local_rate_limit},  // a token bucket per listener: 429
     {"rate_limit", make_rate_limit},              // token buckets by key, one table for the whole process: 429
     {"rbac", make_rbac},                          // who may do what: 403
+    {"shed", make_shed},                          // by priority, while memory runs short: 503
 };
 
 }  // namespace

@@ -32,5 +32,6 @@ Result<FilterPtr> make_jwt(const FilterSpec& spec, const FilterContext& context)
 Result<FilterPtr> make_local_rate_limit(const FilterSpec& spec, const FilterContext& context);  // local_rate_limit.cc
 Result<FilterPtr> make_rate_limit(const FilterSpec& spec, const FilterContext& context);        // rate_limit.cc
 Result<FilterPtr> make_rbac(const FilterSpec& spec, const FilterContext& context);              // rbac.cc
+Result<FilterPtr> make_shed(const FilterSpec& spec, const FilterContext& context);              // shed.cc
 
 }  // namespace monopod::proxy

@@ -41,7 +41,7 @@ void ListenSocket::on_timer() {
 void ListenSocket::accept_one(sys::Fd fd, const Address& remote) {
   const ListenerRuntime& runtime = *slot_->current;
   runtime.stats->connections_total.add();
-  if (slot_->connections >= runtime.config->spec.connections_max) {
+  if (slot_->connections >= runtime.config->spec.connections_max || runtime.snapshot->memory->percent(worker_.now_ms()) >= 100) {
     runtime.stats->overloaded.add();
     return;  // closed
   }

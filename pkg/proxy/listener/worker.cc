@@ -275,6 +275,7 @@ std::shared_ptr<const ListenerRuntime> Worker::bind_listener(const std::shared_p
 }
 
 void Worker::apply(Update update) {
+  update.snapshot->memory->allow(update.snapshot->memory_bytes_max);
   std::vector<std::shared_ptr<Cluster>> clusters = bind_clusters(*update.snapshot);
   std::unordered_map<std::string, std::unique_ptr<ListenSocket>> kept;
   for (std::size_t i = 0; i < update.snapshot->listeners.size(); ++i) {

@@ -59,7 +59,7 @@ void Worker::append_metrics(std::string& out) const {
   listener("handshakes_resumed_total", "counter", "Those that went on with a session of before.", &L::handshakes_resumed);
   listener("peers_cut_total", "counter", "Connections ended because the client's certificate expired or was revoked.", &L::peers_cut);
   listener("handshake_failures_total", "counter", "TLS handshakes with clients that failed.", &L::handshake_failures);
-  listener("overloaded_total", "counter", "Connections not accepted, for want of descriptors or past connections_max.", &L::overloaded);
+  listener("overloaded_total", "counter", "Connections not accepted, for want of descriptors or past connections_max or memory_mb.", &L::overloaded);
   append_classes(out, "monopod_proxy_requests_total", "Requests by the class of their answer's status.", "listener", listener_stats_);
   append_durations(out, listener_stats_);
   append_classes(out, "monopod_proxy_route_requests_total", "Requests by route.", "listener", route_stats_);

@@ -4,6 +4,7 @@
 #include "base/strings.h"
 #include "codec/proto_wire.h"
 #include "pki/jwks.h"
+#include "proxy/config/load.h"
 #include "proxy/config/parse.h"
 #include "proxy/stream/exchange.h"
 #include "proxy/test_support.h"
@@ -349,6 +350,38 @@ TEST(GrpcReplies, AreInTheCallersOwnTerms) {
   EXPECT_TRUE(contains(ask(proxy, "GET /x", type), "grpc-status: 14\r\n"));
   EXPECT_TRUE(contains(ask(proxy, "GET /x", "Content-Type: application/grpcish\r\n"), "429"));
   EXPECT_EQ(proxy.metric("monopod_proxy_requests_total{listener=\"web\",code=\"4xx\"}"), 3) << "the log and the metrics say what it was";
+}
+
+// What a process of this size may use, so that it uses so many percent of it.
+std::string memory_for(std::uint32_t percent) {
+  std::uint64_t rss = 0;
+  std::string text = *read_whole("/proc/self/statm", 1000);
+  rss = parse_int<std::uint64_t>(split(text, ' ')[1]).value_or(0) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return cat("memory_mb: ", std::max<std::uint64_t>(1, (rss * 100 / percent) >> 20), "\n");
+}
+
+TEST(Shed, WhatMattersLessIsRefusedFirst) {
+  TestEndpoint a(echo());
+  std::string filter = "  - {kind: shed, priority_header: X-Priority, low_percent: 40, normal_percent: 98}\n";
+  TestProxy proxy(config(filter, a.address(), memory_for(70)));
+  std::string low = ask(proxy, "GET /", "x-priority: low\r\n");
+  EXPECT_TRUE(contains(low, "HTTP/1.1 503") && contains(low, "retry-after: 1\r\n")) << low;
+  EXPECT_TRUE(contains(ask(proxy, "GET /"), "200 OK"));
+  ASSERT_TRUE(proxy.reload(config("  - {kind: shed, priority_header: x-priority, low_percent: 40, normal_percent: 50}\n", a.address(), memory_for(70))));
+  proxy.metric("x");
+  EXPECT_TRUE(contains(ask(proxy, "GET /"), "HTTP/1.1 503"));
+  EXPECT_TRUE(contains(ask(proxy, "GET /", "x-priority: high\r\n"), "200 OK"));
+  ASSERT_TRUE(proxy.reload(config(filter, a.address())));
+  proxy.metric("x");
+  EXPECT_TRUE(contains(ask(proxy, "GET /", "x-priority: low\r\n"), "200 OK")) << "there is no ceiling";
+}
+
+TEST(Shed, PastTheCeilingNoConnectionIsTaken) {
+  TestEndpoint a(echo());
+  TestProxy proxy(config("  - {kind: shed}\n", a.address(), "memory_mb: 1\n"));
+  TestClient client(proxy.port());
+  EXPECT_EQ(client.read_to_end(), "");
+  EXPECT_TRUE(proxy.wait_metric("monopod_proxy_overloaded_total{listener=\"web\"}", 1));
 }
 
 TEST(GrpcTimeout, IsReadAsItIsWritten) {
