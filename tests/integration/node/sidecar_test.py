@@ -29,8 +29,8 @@ def get(name, ns="default"):
     return json.loads(k("get", "pod", name, "-n", ns, "-o", "json"))
 
 
-def ready(*names, ns="default"):
-    k("wait", "--for=condition=Ready", *(f"pod/{name}" for name in names), "-n", ns, "--timeout=30s")
+def ready(*names, ns="default", seconds=30):
+    k("wait", "--for=condition=Ready", *(f"pod/{name}" for name in names), "-n", ns, f"--timeout={seconds}s")
 
 
 def ip(name, ns="default"):
@@ -307,7 +307,7 @@ def many():
         before = memory()
         for i in range(20):
             pod(f"{name}{i}", "sleep 100000", annotations)
-        ready(*(f"{name}{i}" for i in range(20)))
+        ready(*(f"{name}{i}" for i in range(20)), seconds=100)
         after = memory()
         k("delete", "pod", *(f"{name}{i}" for i in range(20)))
         return after - before
