@@ -107,6 +107,7 @@ void kernels(const fs::path& folder, int rounds) {
   std::vector<Way> ways{{"interpreter", {.engine = EngineKind::kInterpreter}, 3}, {"interpreter_fuel", {.fuel = true, .engine = EngineKind::kInterpreter}, 3}};
   if (jit_unavailable().empty()) {
     ways.push_back({"baseline", {.engine = EngineKind::kBaseline}, 11});
+    ways.push_back({"baseline_blind", {.interruptible = false, .engine = EngineKind::kBaseline}, 11});  // loops do not look whether they are interrupted
     ways.push_back({"baseline_fuel", {.fuel = true, .engine = EngineKind::kBaseline}, 11});
     ways.push_back({"jit", {.engine = EngineKind::kJit}, 11});
     ways.push_back({"jit_fuel", {.fuel = true, .engine = EngineKind::kJit}, 11});
