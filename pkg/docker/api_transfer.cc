@@ -9,6 +9,7 @@
 #include "docker/tree_tar.h"
 #include "image/fd_streams.h"
 #include "sys/files.h"
+#include "sys/text_pages.h"
 
 namespace monopod::docker {
 namespace {
@@ -97,6 +98,7 @@ Task<Result<>> Api::load_images(Call& call) {
     }
   };
   CO_TRY(co_await with_body(call.exchange, [this, &loaded](int fd) { return Load::from(p_.parts.images, fd, loaded); }));
+  sys::forget_program_pages();  // decompression and unpacking are rarely run, and 4 MB
   JsonLines lines(call.exchange);
   CO_TRY(co_await lines.start());
   for (const image::ImportedImage& image : loaded) {
@@ -145,6 +147,7 @@ Task<Result<>> Api::pull_image(Call& call) {
   Pull pull{p_.parts.images, progress, reference.text(), std::move(options)};
   Pull* p = &pull;
   CO_TRY(co_await async::run_scoped([p](async::Scope& scope) { return p->run(scope); }));
+  sys::forget_program_pages();
   if (!pull.pulled) co_return co_await lines.finish(fail(std::move(pull.pulled).error()));
   auto after = p_.parts.images.find(pull.pulled->id);
   if (after) CO_TRY(co_await lines.write(json::Object{{"status", cat("Digest: ", after->manifest_digest)}}));
