@@ -393,16 +393,33 @@ TEST(GrpcTimeout, IsReadAsItIsWritten) {
   for (std::string_view text : {"", "m", "100", "100x", "999999999m", "-1m", "1.5S"}) EXPECT_FALSE(parse_grpc_timeout(text)) << text;
 }
 
+// What a mirror was given, each on a connection of its own.
+class Copies {
+ public:
+  void add(const std::string& request) {
+    std::lock_guard lock(mutex_);
+    all_.push_back(request);
+    ++count_;
+    count_.notify_all();
+  }
+  std::vector<std::string> sorted(int count) {
+    for (int now = count_; now < count; now = count_) count_.wait(now);
+    std::lock_guard lock(mutex_);
+    std::ranges::sort(all_);
+    return all_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::string> all_;
+  std::atomic<int> count_{0};
+};
+
 TEST(Mirror, ACopyGoesThereAndItsAnswerNowhere) {
   TestEndpoint a(answering([](const std::string&) { return ok("a"); }));
-  std::mutex mutex;
-  std::vector<std::string> copies;
-  std::atomic<int> count{0};
+  Copies copies;
   TestEndpoint b(answering([&](const std::string& request) {
-    std::lock_guard lock(mutex);
-    copies.push_back(request);
-    ++count;
-    count.notify_all();
+    copies.add(request);
     return std::string("HTTP/1.1 500 No\r\ncontent-length: 3\r\n\r\nbad");
   }));
   TestProxy proxy(config("  - {kind: headers, request_headers: {set: {x-f: one}}}\n", a.address(), cat("- {name: b, endpoints: [\"", b.address(), "\"]}\n"), ", mirror: {cluster: b}"));
@@ -411,24 +428,17 @@ TEST(Mirror, ACopyGoesThereAndItsAnswerNowhere) {
   EXPECT_TRUE(client.read_answer().ends_with("\r\n\r\na"));
   client.send("POST /z HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmore\r\n0\r\n\r\n");
   EXPECT_TRUE(client.read_answer().ends_with("\r\n\r\na"));
-  while (count < 2) count.wait(count);
-  std::lock_guard lock(mutex);
-  std::ranges::sort(copies);  // each on a connection of its own
-  EXPECT_TRUE(copies[0].starts_with("POST /x?y HTTP/1.1\r\n") && contains(copies[0], "x-f: one\r\n") && copies[0].ends_with("\r\n\r\nbody")) << copies[0];
-  EXPECT_TRUE(contains(copies[1], "4\r\nmore\r\n0\r\n\r\n")) << copies[1];
+  std::vector<std::string> got = copies.sorted(2);
+  EXPECT_TRUE(got[0].starts_with("POST /x?y HTTP/1.1\r\n") && contains(got[0], "x-f: one\r\n") && got[0].ends_with("\r\n\r\nbody")) << got[0];
+  EXPECT_TRUE(contains(got[1], "4\r\nmore\r\n0\r\n\r\n")) << got[1];
   EXPECT_EQ(proxy.metric("monopod_proxy_requests_total{listener=\"web\",code=\"2xx\"}"), 2);
 }
 
 TEST(Mirror, OverHttp2ItsBodyIsContent) {
   TestEndpoint a(answering([](const std::string&) { return ok("a"); }));
-  std::mutex mutex;
-  std::vector<std::string> copies;
-  std::atomic<int> count{0};
+  Copies copies;
   TestEndpoint b(answering([&](const std::string& request) {
-    std::lock_guard lock(mutex);
-    copies.push_back(request);
-    ++count;
-    count.notify_all();
+    copies.add(request);
     return ok("b");
   }));
   TestProxy proxy(cat("listeners:\n- {name: web, address: PORT0, virtual_hosts: [{routes: [{prefix: /, cluster: a, mirror: {cluster: h2}}]}]}\n- {name: h2, address: PORT1, virtual_hosts: [{routes: [{prefix: /, cluster: b}]}]}\n",
@@ -438,12 +448,10 @@ TEST(Mirror, OverHttp2ItsBodyIsContent) {
     client.send(std::string(request));
     EXPECT_TRUE(client.read_answer().ends_with("\r\n\r\na"));
   }
-  while (count < 3) count.wait(count);
-  std::lock_guard lock(mutex);
-  std::ranges::sort(copies);
-  EXPECT_TRUE(copies[0].starts_with("GET /3 ") && copies[0].ends_with("\r\n\r\n")) << copies[0];
-  EXPECT_TRUE(copies[1].starts_with("POST /1 ") && contains(copies[1], "7\r\nmoreand\r\n0\r\n\r\n")) << copies[1];
-  EXPECT_TRUE(copies[2].starts_with("POST /2 ") && copies[2].ends_with("\r\n\r\nbody")) << copies[2];
+  std::vector<std::string> got = copies.sorted(3);
+  EXPECT_TRUE(got[0].starts_with("GET /3 ") && got[0].ends_with("\r\n\r\n")) << got[0];
+  EXPECT_TRUE(got[1].starts_with("POST /1 ") && contains(got[1], "7\r\nmoreand\r\n0\r\n\r\n")) << got[1];
+  EXPECT_TRUE(got[2].starts_with("POST /2 ") && got[2].ends_with("\r\n\r\nbody")) << got[2];
 }
 
 }  // namespace

@@ -177,12 +177,7 @@ void FunctionCompiler::branch_if(u32 depth) {
       return charge();
     }
   }
-  Label over = cc_.newLabel();
-  jump_if(negated(condition_of(condition)), over);
-  branch(depth);
-  dead_ = false;
-  cc_.bind(over);
-  charge();
+  branch_where(condition_of(condition), depth);
 }
 
 void FunctionCompiler::branch_table() {

@@ -194,6 +194,15 @@ void Lowering::push_condition(Condition c) {
   push_register(kI32, d);
 }
 
+void Lowering::branch_where(Condition c, u32 depth) {
+  Label over = cc_.newLabel();
+  jump_if(negated(c), over);
+  branch(depth);
+  dead_ = false;
+  cc_.bind(over);
+  charge();
+}
+
 // ---- traps
 
 Label Lowering::trap_label(Trap trap) {

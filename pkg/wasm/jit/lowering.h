@@ -125,6 +125,7 @@ class Lowering {
   void simple(u32 code, const Op& op);
   void check_interruption();
   void push_condition(Condition c);
+  void branch_where(Condition c, u32 depth);  // by branch(), behind a jump over it
   asmjit::Label trap_label(Trap trap);  // a jump there traps as the current instruction
   void emit_trap_sites();
   void emit_jump_tables();

@@ -160,12 +160,7 @@ void BaselineCompiler::branch_if(u32 depth) {
     return charge();
   }
   if (by_frame(depth)) settle_frame();  // on both paths
-  Label over = cc_.newLabel();
-  jump_if(negated(condition_of(condition)), over);
-  branch(depth);
-  dead_ = false;
-  cc_.bind(over);
-  charge();
+  branch_where(condition_of(condition), depth);
 }
 
 void BaselineCompiler::branch_table() {
