@@ -137,6 +137,26 @@ TEST_F(CodeStoreTest, CodeOfOneFunctionGrowsByTheOthers) {
   EXPECT_EQ(run(module), expected);
 }
 
+// Bodies that were checked before are not checked again: how large their frames are has to be known all the same.
+TEST_F(CodeStoreTest, WhatIsCompiledBesideKeptCodeHasRoomForItsOperands) {
+  constexpr int kOperands = 200;
+  Bytes deep;
+  for (int i = 0; i < kOperands; ++i) deep = deep + Bytes{0x20, 0} + i32_const(i) + Bytes{0x6c};
+  for (int i = 1; i < kOperands; ++i) deep = deep + Bytes{0x6a};
+  Bytes bytes = Builder().type({I32}, {I32}).function(0, Bytes{0x20, 0}, "same").function(0, deep, "deep").build();
+  for (const char* name : {"same", "deep", "deep"}) {
+    std::shared_ptr<const Module> module = load(bytes);
+    Store store({});
+    Instance& instance = **store.instantiate(module, Linker());
+    for (int i = 0; i < 3'000; ++i) {
+      Result<std::vector<Value>> got = store.call(*instance.function(name), {Value::i32(3)});
+      ASSERT_TRUE(got) << got.error().message();
+      ASSERT_EQ(got->at(0).as_i32(), name[0] == 's' ? 3 : 3 * kOperands * (kOperands - 1) / 2);
+    }
+    EXPECT_TRUE(*module->keep_code() || name[0] == 'd');
+  }
+}
+
 TEST_F(CodeStoreTest, LoopsAreEnteredWhereTheyWere) {
   Bytes bytes = sample(1);
   {

@@ -48,7 +48,8 @@ struct Export {
 struct Function {
   std::uint32_t type = 0;  // number in the engine's registry
   Range body;              // declarations of locals and code; empty for imports
-  std::uint32_t max_slots = 0;  // locals and operands at most, recorded by the validator
+  static constexpr std::uint32_t kSlotsUnknown = ~std::uint32_t{0};
+  std::uint32_t max_slots = kSlotsUnknown;  // locals and operands at most, recorded by the validator; unknown of a body that was checked before (KnownBodies)
   bool imported = false;
 };
 struct Global {

@@ -562,6 +562,14 @@ void Validator::check_function(Reader& r, Function& function, const FuncType& ty
   function.max_slots = static_cast<std::uint32_t>(slots);
 }
 
+std::uint32_t slots_of_function(const ModuleData& module, std::uint32_t index) {
+  Function function = module.functions[index];
+  if (function.max_slots != Function::kSlotsUnknown) return function.max_slots;
+  Reader body(module.bytes.data(), module.bytes.data() + function.body.from, module.bytes.data() + function.body.to);
+  Validator(const_cast<ModuleData&>(module)).check_function(body, function, *module.function_types[index]);  // only constants declare functions: nothing of it changes
+  return body.failed() ? Function::kSlotsUnknown : function.max_slots;
+}
+
 Range Validator::check_constant(Reader& r, ValType type, std::uint32_t globals) {
   Range out{static_cast<std::uint32_t>(r.offset()), 0};
   size_ = 0;

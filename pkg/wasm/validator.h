@@ -94,4 +94,7 @@ class Validator {
   const std::uint8_t* op_at_ = nullptr;
 };
 
+// Function::max_slots, counted now where nobody has. Any thread. kSlotsUnknown where the body is not valid, which then must not be compiled.
+std::uint32_t slots_of_function(const ModuleData& module, std::uint32_t function);
+
 }  // namespace monopod::wasm

@@ -6,6 +6,7 @@
 #include "wasm/function_body.h"
 #include "wasm/jit/stubs.h"
 #include "wasm/limits.h"
+#include "wasm/validator.h"
 
 namespace monopod::wasm::jit {
 
@@ -301,7 +302,9 @@ bool BaselineCompiler::start() {
     local_slots_.push_back(slot);
     slot += slots_of(t);
   }
-  slots_at_ = module_.functions[job_.function].max_slots + 1;
+  u32 slots = slots_of_function(module_, job_.function);
+  if (slots == Function::kSlotsUnknown) return false;
+  slots_at_ = slots + 1;
   saved_at_ = slots_at_ + 1;
   scratch_at_ = saved_at_ + static_cast<u32>(std::size(kPreserved));
   u64 bytes = out_bytes_ + u64{8} * (scratch_at_ + kScratchSlots);
