@@ -145,6 +145,12 @@ class Memory {
   std::span<std::uint8_t> bytes() const { return {memory_->base, static_cast<std::size_t>(memory_->bytes)}; }
   // kOutOfRange where any of it is outside.
   Result<std::span<std::uint8_t>> view(std::uint64_t offset, std::uint64_t count) const;
+  // Whole pages of a memfd that cannot shrink (F_SEAL_SHRINK) in the place of the guest's. Shared: the host, the guest and every other guest with them see one
+  // another's writes; else writes stay the guest's own. Nothing is copied: it pays from some MB on, or where little of much is looked at (a page costs a fault;
+  // below, write into bytes()). Until unmap(), the end of the memory, or another map() there; while no guest runs on another thread. kInvalidArgument: not whole
+  // pages; kOutOfRange: not within the memory or the file; kFailedPrecondition: the file may shrink.
+  Result<> map(std::uint64_t offset, int fd, std::uint64_t from, std::uint64_t count, bool shared) const { return memory_->map(offset, fd, from, count, shared); }
+  Result<> unmap(std::uint64_t offset, std::uint64_t count) const { return memory_->unmap(offset, count); }  // zeros again
   bool holds(std::uint64_t offset, std::uint64_t count) const { return offset <= memory_->bytes && count <= memory_->bytes - offset; }
   template <typename T>
   T read(std::uint64_t offset) const {  // holds(offset, sizeof(T)) was asked

@@ -1,13 +1,17 @@
 #include "wasm/engine.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <fstream>
 #include <thread>
 
 #include "base/strings.h"
+#include "sys/fd.h"
 #include "wasm/test_support.h"
 #include "wasm/text.h"
 
@@ -221,6 +225,45 @@ TEST_P(LinearMemory, GrowingEndsAtTheLimitsAndNewPagesAreZero) {
   Store small({.memory_bytes_max = kPageBytes});
   Result<Instance*> refused = small.instantiate(*load(Builder().memory(2).build()), Linker());
   EXPECT_EQ(refused.error().code(), Code::kResourceExhausted);
+}
+
+// ---- a host's pages in a guest's memory
+
+TEST_P(StoreLife, PagesOfTheHostAreMappedIntoAMemory) {
+  constexpr std::uint64_t kPage = 65536;
+  Bytes module = Builder().type({I32}, {I32}).type({I32, I32}, {}).memory(4).export_as("memory", 2, 0).function(0, Bytes{0x20, 0, 0x28, 2, 0}, "load").function(1, Bytes{0x20, 0, 0x20, 1, 0x36, 2, 0}, "store").build();
+  sys::Fd buffer(::memfd_create("buffer", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(::ftruncate(buffer.get(), 2 * kPage), 0);
+  auto* host = static_cast<std::int32_t*>(::mmap(nullptr, 2 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, buffer.get(), 0));
+  ASSERT_NE(host, MAP_FAILED);
+  host[0] = 11, host[kPage / 4] = 22;
+  Pool pool(4);
+  for (bool shared : {true, false}) {
+    Result<std::shared_ptr<const Module>> loaded = load(module);
+    Store store({.pool = &pool});
+    Instance& instance = **store.instantiate(*loaded, Linker());
+    Memory memory(*instance.memory("memory"));
+    auto load_at = [&](std::uint64_t at) { return store.call(*instance.function("load"), {Value::i32(static_cast<std::int32_t>(at))})->at(0).as_i32(); };
+    EXPECT_EQ(load_at(kPage), 0) << "a range that had pages of a host's is nobody's any more";
+    if (shared && host[1] == 0) {
+      EXPECT_EQ(memory.map(kPage, buffer.get(), 0, kPage, shared).error().code(), Code::kFailedPrecondition);
+      ASSERT_EQ(::fcntl(buffer.get(), F_ADD_SEALS, F_SEAL_SHRINK), 0);
+    }
+    EXPECT_EQ(memory.map(kPage + 1, buffer.get(), 0, kPage, shared).error().code(), Code::kInvalidArgument);
+    EXPECT_EQ(memory.map(kPage, buffer.get(), kPage, 2 * kPage, shared).error().code(), Code::kOutOfRange);
+    EXPECT_EQ(memory.map(3 * kPage, buffer.get(), 0, 2 * kPage, shared).error().code(), Code::kOutOfRange);
+    ASSERT_TRUE(memory.map(kPage, buffer.get(), 0, 2 * kPage, shared));
+    EXPECT_EQ(load_at(kPage), 11);
+    EXPECT_EQ(load_at(2 * kPage), 22);
+    ASSERT_TRUE(store.call(*instance.function("store"), {Value::i32(static_cast<std::int32_t>(kPage + 4)), Value::i32(33)}));
+    EXPECT_EQ(host[1], 33 * (shared ? 1 : 0));
+    EXPECT_EQ(load_at(kPage + 4), 33);
+    ASSERT_TRUE(memory.unmap(kPage, kPage));
+    EXPECT_EQ(load_at(kPage), 0);
+    EXPECT_EQ(load_at(2 * kPage), 22);
+    host[1] = 0;
+  }
+  ::munmap(host, 2 * kPage);
 }
 
 // ---- W5, leaks

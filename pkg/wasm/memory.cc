@@ -1,5 +1,8 @@
 // Memories and tables: allocation and growth.
 #include <sys/mman.h>
+#include <unistd.h>
+#include <sys/stat.h>
+#include <fcntl.h>
 
 #include <cstring>
 
@@ -27,7 +30,7 @@ void* reserve(std::uint64_t bytes) { return ::mmap(nullptr, bytes, PROT_NONE, MA
 
 MemoryObject::~MemoryObject() {
   if (base == nullptr) return;
-  if (pool == nullptr || !pool->give({base, reserved, accessible})) ::munmap(base, reserved);
+  if (pool == nullptr || maps_files || !pool->give({base, reserved, accessible})) ::munmap(base, reserved);
 }
 
 // All that it may ever take is reserved at once (addresses, no memory), so that growing is one mprotect and nothing moves.
@@ -83,6 +86,33 @@ bool MemoryObject::grow(std::uint64_t pages) {
   }
   bytes = size;
   return true;
+}
+
+// from: in a file
+static Result<> check_pages(const MemoryObject& m, std::uint64_t offset, std::uint64_t from, std::uint64_t count) {
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  if (count == 0 || offset % page != 0 || from % page != 0 || count % page != 0) return fail(Code::kInvalidArgument, cat("map ", count, " bytes at ", offset, ": whole pages of ", page, " bytes are mapped"));
+  if (offset > m.bytes || count > m.bytes - offset) return fail(Code::kOutOfRange, cat("map ", count, " bytes at ", offset, " of a memory of ", m.bytes));
+  return {};
+}
+
+Result<> MemoryObject::map(std::uint64_t offset, int fd, std::uint64_t from, std::uint64_t count, bool shared) {
+  TRY(check_pages(*this, offset, from, count));
+  struct ::stat st {};
+  if (::fstat(fd, &st) != 0) return fail_errno("map a file");
+  // A file that gets shorter under a mapping would end the process.
+  if (int seals = ::fcntl(fd, F_GET_SEALS); seals < 0 || (seals & F_SEAL_SHRINK) == 0) return fail(Code::kFailedPrecondition, "map a file: it may get shorter (want a memfd with F_SEAL_SHRINK)");
+  auto size = static_cast<std::uint64_t>(st.st_size);
+  if (from > size || count > size - from) return fail(Code::kOutOfRange, cat("map ", count, " bytes from ", from, " of a file of ", size));
+  if (::mmap(base + offset, count, PROT_READ | PROT_WRITE, (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, fd, static_cast<off_t>(from)) == MAP_FAILED) return fail_errno("map a file");
+  maps_files = true;
+  return {};
+}
+
+Result<> MemoryObject::unmap(std::uint64_t offset, std::uint64_t count) {
+  TRY(check_pages(*this, offset, 0, count));
+  if (::mmap(base + offset, count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED) return fail_errno("unmap from wasm memory");
+  return {};
 }
 
 std::uint64_t table_grow(TableObject& table, std::uint64_t count, std::uint64_t value) {

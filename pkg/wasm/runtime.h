@@ -66,6 +66,7 @@ struct MemoryObject {
   std::uint64_t pages_max = 0;
   std::uint64_t accessible = 0;  // bytes, or more of a range that was used before
   bool fresh = false;            // nobody has touched its pages before this instance
+  bool maps_files = false;       // some of its pages are a file's: nobody gets the range afterwards
   bool guarded = false;          // whatever 32 bits of address and kGuardBytes of offset reach is reserved: behind `bytes` is nothing but a fault
   Pool* pool = nullptr;
   ~MemoryObject();
@@ -74,6 +75,8 @@ struct MemoryObject {
   MemoryObject& operator=(const MemoryObject&) = delete;
   static Result<std::unique_ptr<MemoryObject>> make(const SizeLimits& type, std::uint64_t pages_max, Pool* pool);  // pool: may be null, outlives it
   bool grow(std::uint64_t pages);  // false: past the limit, or no memory; nothing changed
+  Result<> map(std::uint64_t offset, int fd, std::uint64_t from, std::uint64_t count, bool shared);  // Memory::map()
+  Result<> unmap(std::uint64_t offset, std::uint64_t count);
 };
 
 struct GlobalObject {

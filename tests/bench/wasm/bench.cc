@@ -3,11 +3,11 @@
 // engines cost: validation, compilation, instances, calls between host and guest, memory. WASM_BENCH_ENGINES="jit auto": on these only; WASM_BENCH_MODULE=FILE:
 // the module that is validated and compiled, instead of the largest kernel.
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -228,6 +228,11 @@ void rest(const fs::path& folder, EngineKind kind) {
     asm volatile("" : : "r"(span->data()));
   });
   std::printf("wasm_hand_1mb_in_place_us %.4f\n", view / 1e3);
+  constexpr std::uint64_t kMapped = 64 << 10;  // what the module's memory has, at least
+  sys::Fd buffer(::memfd_create("buffer", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (::ftruncate(buffer.get(), kMapped) != 0 || ::fcntl(buffer.get(), F_ADD_SEALS, F_SEAL_SHRINK) != 0) return;
+  double mapped = best_ns(20, 1'000, [&] { (void)memory.map(0, buffer.get(), 0, kMapped, true).has_value(); });
+  std::printf("wasm_map_64kb_of_the_host_us %.2f\n", mapped / 1e3);
 }
 
 // A start from the cache: from a module's bytes in memory to the end of its first call, in a process that runs, with its code on disk. cold: this process has not seen
