@@ -159,7 +159,9 @@ void TcpSession::pump() {
   if (duplex_->up.moved() + duplex_->down.moved() != before) last_moved_ms_ = worker_.now_ms();
   if (up == Lane::Outcome::kFailed || down == Lane::Outcome::kFailed) return finish("reset");
   if (up == Lane::Outcome::kEnded && down == Lane::Outcome::kEnded) return finish("closed");
-  if (up == Lane::Outcome::kEnded && socket_.peer_lost()) return finish("cut");  // nothing that comes down has anywhere to go
+  // Where one end's half is over, and then the end itself is gone, what comes from the other has nowhere to go: a lane with nothing to write does not see it.
+  if (up == Lane::Outcome::kEnded && socket_.peer_lost()) return finish("cut");
+  if (down == Lane::Outcome::kEnded && upstream_->socket().peer_lost()) return finish("reset");
   if (up == Lane::Outcome::kBusy || down == Lane::Outcome::kBusy) worker_.poller().again(*this);
   else try_to_join();
 }
