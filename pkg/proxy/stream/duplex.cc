@@ -68,4 +68,15 @@ Lane::Outcome Lane::pump(Socket& from, Socket& to) {
   return Outcome::kBusy;
 }
 
+Duplex::Outcome Duplex::pump(Socket& client, Socket& endpoint) {
+  Lane::Outcome u = up.pump(client, endpoint), d = down.pump(endpoint, client);
+  auto either = [u, d](Lane::Outcome what) { return u == what || d == what; };
+  if (either(Lane::Outcome::kFailed)) return Outcome::kFailed;
+  if (up.ended() && down.ended()) return Outcome::kEnded;
+  // A lane with nothing to write does not see that who it would write to is gone.
+  if (up.ended() && client.peer_lost()) return Outcome::kCut;
+  if (down.ended() && endpoint.peer_lost()) return Outcome::kFailed;
+  return either(Lane::Outcome::kBusy) ? Outcome::kBusy : Outcome::kWaiting;
+}
+
 }  // namespace monopod::proxy

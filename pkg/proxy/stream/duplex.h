@@ -48,6 +48,10 @@ class Lane {
 
 struct Duplex {
   Duplex(SlabPool& slabs, PipePool& pipes) : up(slabs, pipes), down(slabs, pipes) {}
+  // kCut: the client's half was over, and then the client gone: nothing that comes down has anywhere to go. The endpoint's likewise is kFailed.
+  enum class Outcome : std::uint8_t { kWaiting, kBusy, kEnded, kFailed, kCut };
+  Outcome pump(Socket& client, Socket& endpoint);
+  std::uint64_t moved() const { return up.moved() + down.moved(); }
   Lane up, down;
 };
 

@@ -201,18 +201,15 @@ void HttpSession::begin_tunnel() {
 
 bool HttpSession::pump_tunnel() {
   Exchange& e = *exchange_;
-  std::uint64_t before = duplex_->up.moved() + duplex_->down.moved();
-  Lane::Outcome up = duplex_->up.pump(socket_, e.upstream->socket());
-  Lane::Outcome down = duplex_->down.pump(e.upstream->socket(), socket_);
-  if (duplex_->up.moved() + duplex_->down.moved() != before) deadline_ms_ = worker_.now_ms() + kTunnelIdleMsMin;
-  bool failed = up == Lane::Outcome::kFailed || down == Lane::Outcome::kFailed;
-  if (failed || (up == Lane::Outcome::kEnded && down == Lane::Outcome::kEnded)) {
-    e.received += duplex_->up.moved();
-    e.sent += duplex_->down.moved();
-    e.details = failed ? "upgraded_reset" : "upgraded";
-    return abort(e.details), false;
-  }
-  if (up == Lane::Outcome::kBusy || down == Lane::Outcome::kBusy) worker_.poller().again(*this);
+  std::uint64_t before = duplex_->moved();
+  Duplex::Outcome outcome = duplex_->pump(socket_, e.upstream->socket());
+  if (duplex_->moved() != before) deadline_ms_ = worker_.now_ms() + kTunnelIdleMsMin;
+  if (outcome == Duplex::Outcome::kBusy) worker_.poller().again(*this);
+  if (outcome == Duplex::Outcome::kBusy || outcome == Duplex::Outcome::kWaiting) return false;
+  e.received += duplex_->up.moved();
+  e.sent += duplex_->down.moved();
+  e.details = outcome == Duplex::Outcome::kEnded ? "upgraded" : "upgraded_reset";
+  abort(e.details);
   return false;
 }
 

@@ -157,6 +157,29 @@ TEST(Http, AnUpgradeBecomesATunnel) {
   EXPECT_TRUE(proxy.wait_metric("monopod_proxy_requests_total{listener=\"web\",code=\"1xx\"}", 1));
 }
 
+TEST(Http, ATunnelEndsWhenOneThatEndedItsHalfIsGone) {
+  TestEndpoint endpoint([](TestClient& client, int number) {
+    client.read_until("\r\n\r\n");
+    client.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nhello");
+    if (number == 1) client.shutdown();
+    if (client.read(2) == "go" && number == 1) return client.reset();
+    client.read_to_end();
+  });
+  TestProxy proxy(simple_config(endpoint.address()));
+  auto upgrade = [](TestClient& client) {
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+    client.read_until("\r\n\r\n");
+    EXPECT_EQ(client.read(5), "hello");
+    client.send("go");
+  };
+  for (int turn = 0; turn < 2; ++turn) {
+    TestClient client(proxy.port());
+    upgrade(client);
+    if (turn == 0) client.shutdown(), client.reset();
+    EXPECT_TRUE(proxy.wait_metric_equals("monopod_proxy_connections_active{listener=\"web\"}", 0)) << (turn == 0 ? "the client" : "the endpoint");
+  }
+}
+
 TEST(Http, AnUpgradeThatIsRefusedEndsItsConnection) {
   TestEndpoint endpoint(answering([](const std::string&) { return ok("no"); }));
   TestProxy proxy(simple_config(endpoint.address()));

@@ -153,17 +153,16 @@ void TcpSession::pump_joined() {
 
 void TcpSession::pump() {
   if (joined_) return pump_joined();
-  std::uint64_t before = duplex_->up.moved() + duplex_->down.moved();
-  Lane::Outcome up = duplex_->up.pump(socket_, upstream_->socket());
-  Lane::Outcome down = duplex_->down.pump(upstream_->socket(), socket_);
-  if (duplex_->up.moved() + duplex_->down.moved() != before) last_moved_ms_ = worker_.now_ms();
-  if (up == Lane::Outcome::kFailed || down == Lane::Outcome::kFailed) return finish("reset");
-  if (up == Lane::Outcome::kEnded && down == Lane::Outcome::kEnded) return finish("closed");
-  // Where one end's half is over, and then the end itself is gone, what comes from the other has nowhere to go: a lane with nothing to write does not see it.
-  if (up == Lane::Outcome::kEnded && socket_.peer_lost()) return finish("cut");
-  if (down == Lane::Outcome::kEnded && upstream_->socket().peer_lost()) return finish("reset");
-  if (up == Lane::Outcome::kBusy || down == Lane::Outcome::kBusy) worker_.poller().again(*this);
-  else try_to_join();
+  std::uint64_t before = duplex_->moved();
+  Duplex::Outcome outcome = duplex_->pump(socket_, upstream_->socket());
+  if (duplex_->moved() != before) last_moved_ms_ = worker_.now_ms();
+  switch (outcome) {
+    case Duplex::Outcome::kFailed: return finish("reset");
+    case Duplex::Outcome::kEnded: return finish("closed");
+    case Duplex::Outcome::kCut: return finish("cut");
+    case Duplex::Outcome::kBusy: return worker_.poller().again(*this);
+    case Duplex::Outcome::kWaiting: return try_to_join();
+  }
 }
 
 void TcpSession::on_deadline() {
