@@ -22,6 +22,7 @@ namespace monopod::agent {
 namespace {
 
 constexpr Duration kMirrorRetry = std::chrono::seconds(2);
+constexpr auto kPodsKnownMax = std::chrono::seconds(10);
 
 client::InformerOptions pods_of(const std::string& node) {
   client::InformerOptions options;
@@ -57,6 +58,7 @@ struct Agent::Impl final : PodDirectory {
         handler(d, options, *this, machine),
         mirrors_changed(d.executor),
         manifests_read(d.executor),
+        pods_known(d.executor),
         worker_ended(d.executor),
         services(WorkerServices{
             .executor = d.executor,
@@ -86,6 +88,11 @@ struct Agent::Impl final : PodDirectory {
   }
 
   // --- PodDirectory
+  async::Task<Result<>> wait_complete() override {
+    CO_TRY_ASSIGN(bool known, co_await wait_until(deps.time, pods_known, deps.time.mono() + std::chrono::duration_cast<MonoTime::duration>(kPodsKnownMax)));
+    if (!known) co_return fail(Code::kUnavailable, "the node has just started, and the API has not told its pods yet: try again");
+    co_return Result<>();
+  }
   const PodWorker* find(std::string_view ns, std::string_view name) const override {
     auto found = by_name.find(cat(ns, "/", name));
     if (found == by_name.end()) return nullptr;
@@ -317,6 +324,7 @@ struct Agent::Impl final : PodDirectory {
       scope.spawn(watch_static_pods(deps.time, deps.pool, options.pod_manifests_dir, options.node_name, [this](std::map<std::string, Pod> pods) { on_static_pods(std::move(pods)); }));
     CO_TRY(co_await pod_informer.wait_synced());
     if (!options.pod_manifests_dir.empty()) CO_TRY(co_await manifests_read.wait());  // forever: the first reading always comes
+    pods_known.set();
     co_await remove_orphans();
     async::Event never(deps.executor);
     co_return co_await never.wait();  // forever: until cancelled
@@ -365,6 +373,7 @@ struct Agent::Impl final : PodDirectory {
   NodeHandler handler;
   async::Event mirrors_changed;
   async::Event manifests_read;
+  async::Event pods_known;
   async::Event worker_ended;
   WorkerServices services;
   std::map<std::string, std::shared_ptr<PodWorker>> workers;  // by uid

@@ -24,6 +24,7 @@ async::Task<Result<>> NodeHandler::handle(http::Exchange& exchange) {
   if (parts.empty()) co_return fail(Code::kNotFound, "404 page not found");
   const std::string& verb = parts[0];
   if (verb == "healthz") co_return co_await exchange.respond(200, plain(), std::string("ok"));
+  CO_TRY(co_await pods_.wait_complete());
   if (verb == "pods" && parts.size() == 1) co_return co_await list_pods(exchange);
   if (verb == "stats" && parts.size() == 2 && parts[1] == "summary") co_return co_await stats_summary(exchange);
   if (verb == "metrics" && parts.size() == 2 && parts[1] == "resource") co_return co_await resource_metrics(exchange);

@@ -27,6 +27,8 @@ namespace monopod::agent {
 class PodDirectory {
  public:
   virtual ~PodDirectory() = default;
+  // Until the API has told which there are, after a start. kUnavailable where that takes more than 10 s.
+  virtual async::Task<Result<>> wait_complete() = 0;
   virtual const PodWorker* find(std::string_view ns, std::string_view name) const = 0;
   virtual std::vector<const PodWorker*> all() const = 0;
 };
