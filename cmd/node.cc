@@ -289,7 +289,7 @@ Task<Result<>> Node::start_agent() {
   containers_ = std::make_unique<container::Runtime>(executor_, time_, pool_, store_->state(), *supervisor_, *cgroups_, container::Runtime::Options{.run_dir = options_.run_dir + "/containers"});
   CO_TRY(co_await containers_->open());
   agent_api_ = std::make_unique<client::LocalApi>(api_->local(api::system_user("system:node:" + host_.node_name)));
-  proxy_ = std::make_unique<NodeProxy>(executor_, time_, pool_, options_.data_dir, std::vector<std::string>{options_.pod_cidr, options_.service_cidr});
+  proxy_ = std::make_unique<NodeProxy>(executor_, time_, pool_, *supervisor_, options_.data_dir, std::vector<std::string>{options_.pod_cidr, options_.service_cidr});
   background_.spawn(proxy_->run());
   agent::AgentDependencies parts{.executor = executor_, .api = *agent_api_, .containers = *containers_, .images = *images_, .network = *network_, .services = services_.get(), .dns = dns_.get(), .sidecars = proxy_.get(),
                                  .cgroups = *cgroups_, .time = time_, .pool = pool_, .rng = rng_};

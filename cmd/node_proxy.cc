@@ -1,5 +1,8 @@
 #include "node_proxy.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -27,6 +30,22 @@ Result<sys::Fd> listen_in_pod(const std::string& text) {
   return proxy::listen_on(address, false);
 }
 
+// Whether kept sockets are these listeners' in this namespace: ports may have been changed in the configuration since, and namespaces made anew. Blocking.
+Result<bool> are_listeners(const std::vector<sys::Fd>& sockets, const proxy::Spec& part, const std::string& netns_path) {
+  if (sockets.size() != part.listeners.size()) return false;
+  struct stat wanted = {};
+  if (::stat(netns_path.c_str(), &wanted) < 0) return fail_errno(cat("stat ", netns_path));
+  for (std::size_t i = 0; i < sockets.size(); ++i) {
+    TRY_ASSIGN(proxy::Address configured, proxy::Address::parse(part.listeners[i].address));
+    TRY_ASSIGN(proxy::Address bound, proxy::Address::of(sockets[i].get()));
+    sys::Fd netns(::ioctl(sockets[i].get(), SIOCGSKNS));
+    struct stat found = {};
+    if (!netns || ::fstat(netns.get(), &found) < 0) return fail_errno("find the namespace of a kept socket");
+    if (bound.port() != configured.port() || found.st_dev != wanted.st_dev || found.st_ino != wanted.st_ino) return false;
+  }
+  return true;
+}
+
 // Blocking.
 Result<std::map<std::string, sys::Fd>> open_listeners(const proxy::Spec& part, const std::string& netns_path) {
   std::map<std::string, sys::Fd> out;
@@ -39,6 +58,8 @@ Result<std::map<std::string, sys::Fd>> open_listeners(const proxy::Spec& part, c
   }));
   return out;
 }
+
+std::string kept_name(const std::string& uid) { return cat("proxy/", uid); }
 
 Result<> install_rules(const std::string& netns_path, const network::InterceptSpec& spec) {
   TRY_ASSIGN(sys::Fd netns, sys::open_namespace(netns_path));
@@ -63,8 +84,8 @@ std::string default_node_proxy_config(const std::string& data_dir, const std::ve
              "admin: {socket: \"", node_proxy_socket_path(data_dir), "\"}\n");
 }
 
-NodeProxy::NodeProxy(async::Executor executor, async::Time& time, async::Pool& pool, std::string data_dir, std::vector<std::string> local_prefixes)
-    : executor_(executor), time_(time), pool_(pool), data_dir_(std::move(data_dir)), config_path_(data_dir_ + "/proxy.yaml"), local_prefixes_(std::move(local_prefixes)), started_(executor), tried_(executor) {}
+NodeProxy::NodeProxy(async::Executor executor, async::Time& time, async::Pool& pool, supervisor::Supervisor& supervisor, std::string data_dir, std::vector<std::string> local_prefixes)
+    : executor_(executor), time_(time), pool_(pool), supervisor_(supervisor), data_dir_(std::move(data_dir)), config_path_(data_dir_ + "/proxy.yaml"), local_prefixes_(std::move(local_prefixes)), started_(executor), tried_(executor) {}
 
 NodeProxy::~NodeProxy() = default;
 
@@ -182,26 +203,55 @@ Result<> NodeProxy::publish() {
 
 Task<Result<>> NodeProxy::attach(agent::SidecarPod pod) {
   CO_TRY(co_await start());
-  detach(pod.uid);
+  remove(pod.uid);
   proxy::Spec part;
   CO_TRY(add_pod(base_, pod, part));
   CO_TRY_ASSIGN(network::InterceptSpec rules, intercept_spec(base_, pod));
   std::string uid = pod.uid, netns = pod.netns_path;
-  Attached attached{.pod = std::move(pod), .sockets = {}};
-  auto opened = co_await pool_.run([&part, &netns] { return open_listeners(part, netns); });
+  auto opened = co_await open_sockets(pod, part);
   if (!opened) co_return fail(std::move(opened).error().with("proxy of the pod"));
-  attached.sockets = std::move(*opened);
-  pods_.insert_or_assign(uid, std::move(attached));
+  pods_.insert_or_assign(uid, Attached{.pod = std::move(pod), .sockets = std::move(*opened)});
   Result<> ready = publish();
   if (ready) ready = co_await pool_.run([&netns, &rules] { return install_rules(netns, rules); });
   if (!ready) {
-    detach(uid);
+    CO_TRY(co_await detach(uid));
     co_return fail(std::move(ready).error().with("proxy of the pod"));
   }
   co_return Result<>();
 }
 
-void NodeProxy::detach(const std::string& uid) {
+Task<Result<NodeProxy::Sockets>> NodeProxy::open_sockets(const agent::SidecarPod& pod, const proxy::Spec& part) {
+  Sockets out;
+  Result<std::vector<sys::Fd>> kept = co_await supervisor_.kept(kept_name(pod.uid));
+  if (kept && !kept->empty()) {
+    CO_TRY_ASSIGN(bool fit, co_await pool_.run([&] { return are_listeners(*kept, part, pod.netns_path); }));
+    if (fit) {
+      for (std::size_t i = 0; i < kept->size(); ++i) out[part.listeners[i].name] = std::move((*kept)[i]);
+      co_return out;
+    }
+    kept->clear();  // before the same ports are opened
+    CO_TRY(co_await supervisor_.drop(kept_name(pod.uid)));
+  }
+  CO_TRY_ASSIGN(out, co_await pool_.run([&] { return open_listeners(part, pod.netns_path); }));
+  std::vector<sys::Fd> copies;
+  for (const proxy::ListenerSpec& listener : part.listeners) {
+    CO_TRY_ASSIGN(sys::Fd copy, out[listener.name].duplicate());
+    copies.push_back(std::move(copy));
+  }
+  if (copies.empty()) co_return out;  // neither way is taken
+  Result<> keeps = co_await supervisor_.keep(kept_name(pod.uid), std::move(copies));
+  if (!keeps) log::warn("a pod's new connections will be refused while the node process starts again", {{"pod", cat(pod.namespace_name, "/", pod.name)}, {"error", keeps.error()}});
+  co_return out;
+}
+
+Task<Result<>> NodeProxy::detach(std::string uid) {
+  remove(uid);
+  Result<> dropped = co_await supervisor_.drop(kept_name(uid));
+  if (!dropped && dropped.error().code() != Code::kUnimplemented) co_return dropped;  // an older supervisor keeps nothing
+  co_return Result<>();
+}
+
+void NodeProxy::remove(const std::string& uid) {
   if (pods_.erase(uid) == 0) return;
   if (Result<> published = publish(); !published) log::error("the proxy keeps the listeners of a pod that is gone", {{"uid", uid}, {"error", published.error()}});
   proxy_->on_workers([](proxy::Worker& worker) { worker.cut_orphans(); }, [] {});

@@ -24,6 +24,7 @@
 #include "async/time.h"
 #include "proxy/proxy.h"
 #include "proxy_config.h"
+#include "supervisor/supervisor.h"
 
 namespace monopod::cmd {
 
@@ -37,20 +38,21 @@ std::string default_node_proxy_config(const std::string& data_dir, const std::ve
 class NodeProxy final : public agent::SidecarProxy {
  public:
   // All outlive it.
-  NodeProxy(async::Executor executor, async::Time& time, async::Pool& pool, std::string data_dir, std::vector<std::string> local_prefixes);
+  NodeProxy(async::Executor executor, async::Time& time, async::Pool& pool, supervisor::Supervisor& supervisor, std::string data_dir, std::vector<std::string> local_prefixes);
   ~NodeProxy() override;
 
   // Serves until cancelled.
   async::Task<Result<>> run();
 
   async::Task<Result<>> attach(agent::SidecarPod pod) override;
-  void detach(const std::string& uid) override;
+  async::Task<Result<>> detach(std::string uid) override;
   std::string metrics() override;
 
  private:
+  using Sockets = std::map<std::string, sys::Fd>;  // by listener
   struct Attached {
     agent::SidecarPod pod;
-    std::map<std::string, sys::Fd> sockets;  // by listener, until the proxy has them
+    Sockets sockets;  // until the proxy has them
   };
   async::Task<Result<>> start();
   async::Task<Result<>> begin();
@@ -62,10 +64,14 @@ class NodeProxy final : public agent::SidecarProxy {
   // Base and pods as one configuration, handed to the proxy.
   Result<> publish();
   Result<sys::Fd> take_socket(const proxy::ListenerConfig& config);
+  // The listening sockets of a pod: those that the supervisor keeps since the process before this one, else new ones, which it keeps from now on.
+  async::Task<Result<Sockets>> open_sockets(const agent::SidecarPod& pod, const proxy::Spec& part);
+  void remove(const std::string& uid);
 
   async::Executor executor_;
   async::Time& time_;
   async::Pool& pool_;
+  supervisor::Supervisor& supervisor_;
   std::string data_dir_, config_path_;
   std::vector<std::string> local_prefixes_;
   proxy::Spec base_;

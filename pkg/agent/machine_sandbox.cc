@@ -89,7 +89,7 @@ async::Task<Result<Sandbox>> Machine::build_sandbox(const Pod& pod, PodEntry& en
   container::SandboxNamespaces made = co_await deps_.pool.run([&] { return container::find_sandbox_namespaces(make.directory); });
   bool complete = (!make.network || !made.network_path.empty()) && (!make.ipc || !made.ipc_path.empty()) && (!make.uts || !made.uts_path.empty());
   if (!complete && (make.network || make.ipc || make.uts)) {
-    if (deps_.sidecars != nullptr) deps_.sidecars->detach(uid);  // of namespaces that will be replaced
+    if (deps_.sidecars != nullptr) CO_TRY(co_await deps_.sidecars->detach(uid));  // of namespaces that will be replaced
     CO_TRY(co_await deps_.pool.run([&]() -> Result<> {
       TRY(container::remove_sandbox_namespaces(make.directory));
       TRY_ASSIGN(made, container::create_sandbox_namespaces(make));
@@ -197,7 +197,7 @@ async::Task<Result<>> Machine::stop_sandbox(std::string uid) {
   for (const auto& [id, entry] : containers_)
     if (entry.pod_uid == uid) dead.push_back(id);
   for (const std::string& id : dead) co_await discard(id, uid);  // nobody looks into a dead container's files: only its log stays
-  if (deps_.sidecars != nullptr) deps_.sidecars->detach(uid);
+  if (deps_.sidecars != nullptr) CO_TRY(co_await deps_.sidecars->detach(uid));
   CO_TRY(co_await deps_.network.remove_pod(uid));
   CO_TRY(co_await deps_.pool.run([&]() -> Result<> {
     TRY(container::remove_sandbox_namespaces(paths_.namespaces(uid)));
@@ -298,7 +298,7 @@ async::Task<Result<>> Machine::load_records() {
   }
   auto gone = co_await deps_.network.retain(live);
   if (!gone) log::warn("cannot clean up pod networks", {{"error", gone.error()}});
-  // Rules are there yet, and nobody has listened since the process before: a sandbox whose proxy does not come back is made anew.
+  // Rules are there yet, and connections wait since the process before: a sandbox whose proxy does not come back is made anew.
   for (const Found& f : found) {
     auto entry = pods_.find(f.uid);
     if (entry == pods_.end() || !entry->second.sandbox.ready) continue;

@@ -55,10 +55,11 @@ struct SidecarPod {
 class SidecarProxy {
  public:
   virtual ~SidecarProxy() = default;
-  // When this returns connections of the pod go through the proxy. The same pod again replaces what was there.
+  // When this returns connections of the pod go through the proxy. The same pod again replaces what was there. Connections that are made while no node
+  // process runs wait for the next one's attach().
   virtual async::Task<Result<>> attach(SidecarPod pod) = 0;
   // The pod's programs are gone. What is left of its connections is cut, so that nothing holds its namespace. Unknown is no error.
-  virtual void detach(const std::string& uid) = 0;
+  virtual async::Task<Result<>> detach(std::string uid) = 0;
   // In Prometheus' text; empty while it has no pods.
   virtual std::string metrics() = 0;
 };

@@ -241,6 +241,30 @@ async::Task<Result<>> Supervisor::forget(std::string id) {
   co_return Result<>();
 }
 
+async::Task<Result<>> Supervisor::keep(std::string name, std::vector<sys::Fd> fds) {
+  std::uint32_t number = impl_->next_request++;
+  Writer writer(MessageType::kKeep, number);
+  writer.text(name);
+  CO_TRY(co_await impl_->call(std::move(writer), number, std::move(fds)));
+  co_return Result<>();
+}
+
+async::Task<Result<std::vector<sys::Fd>>> Supervisor::kept(std::string name) {
+  std::uint32_t number = impl_->next_request++;
+  Writer writer(MessageType::kKept, number);
+  writer.text(name);
+  CO_TRY_ASSIGN(std::shared_ptr<Call> call, co_await impl_->call(std::move(writer), number, {}));
+  co_return std::move(call->fds);
+}
+
+async::Task<Result<>> Supervisor::drop(std::string name) {
+  std::uint32_t number = impl_->next_request++;
+  Writer writer(MessageType::kDrop, number);
+  writer.text(name);
+  CO_TRY(co_await impl_->call(std::move(writer), number, {}));
+  co_return Result<>();
+}
+
 async::Task<Result<>> Supervisor::notify_ready(std::string status) {
   std::uint32_t number = impl_->next_request++;
   Writer writer(MessageType::kNotifyReady, number);

@@ -62,38 +62,64 @@ HandedProcess read_one(Reader& r) {
   return p;
 }
 
+void write_kept(Writer& w, const KeptDescriptors& kept) {
+  w.u32(static_cast<std::uint32_t>(kept.size()));
+  for (const auto& [name, fds] : kept) {
+    w.text(name).u8(static_cast<std::uint8_t>(fds.size()));
+    for (const sys::Fd& fd : fds) w.u32(static_cast<std::uint32_t>(fd.get()));
+  }
+}
+
+KeptDescriptors read_kept(Reader& r) {
+  KeptDescriptors kept;
+  for (std::uint32_t left = r.u32(); left > 0 && r.ok(); --left) {
+    std::vector<sys::Fd>& fds = kept[r.text(kIdBytesMax)];
+    for (int more = r.u8(); more > 0; --more) {
+      std::uint32_t number = r.u32();
+      if (r.ok()) fds.emplace_back(static_cast<int>(number));
+    }
+  }
+  return kept;
+}
+
+Result<> set_close_on_exec(const Handover& handover, int flag) {
+  for (const HandedProcess& p : handover.processes)
+    for (const sys::Fd* fd : descriptors(p)) TRY(set_close_on_exec(*fd, flag));
+  for (const auto& [name, fds] : handover.kept)
+    for (const sys::Fd& fd : fds) TRY(set_close_on_exec(fd, flag));
+  return {};
+}
+
 }  // namespace
 
-Result<sys::Fd> write_handover(const std::vector<const HandedProcess*>& processes) {
+Result<sys::Fd> write_handover(const Handover& handover) {
+  TRY(set_close_on_exec(handover, 0));
   std::string bytes;
   Writer writer(bytes);
-  writer.u16(kHandoverVersion).u32(static_cast<std::uint32_t>(processes.size()));
-  for (const HandedProcess* p : processes) {
-    for (const sys::Fd* fd : descriptors(*p)) TRY(set_close_on_exec(*fd, 0));
-    write_one(writer, *p);
-  }
+  writer.u16(kHandoverVersion).u32(static_cast<std::uint32_t>(handover.processes.size()));
+  for (const HandedProcess& p : handover.processes) write_one(writer, p);
+  write_kept(writer, handover.kept);
   TRY_ASSIGN(sys::Fd file, sys::sealed_memfd("monopod-handover", bytes));
   TRY(set_close_on_exec(file, 0));
   return file;
 }
 
-void retract_handover(const std::vector<const HandedProcess*>& processes) {
-  for (const HandedProcess* p : processes)
-    for (const sys::Fd* fd : descriptors(*p)) (void)set_close_on_exec(*fd, FD_CLOEXEC);
-}
+void retract_handover(const Handover& handover) { (void)set_close_on_exec(handover, FD_CLOEXEC); }
 
-Result<std::vector<HandedProcess>> read_handover(sys::Fd file) {
+Result<Handover> read_handover(sys::Fd file) {
   TRY_ASSIGN(std::string bytes, sys::read_all(file.get(), 256U << 20));
   Reader reader(bytes);
   if (std::uint16_t version = reader.u16(); version != kHandoverVersion) return fail(Code::kUnimplemented, cat("handover of version ", version, " cannot be read"));
   std::uint32_t count = reader.u32();
-  std::vector<HandedProcess> out;
+  Handover out;
   for (std::uint32_t i = 0; i < count; ++i) {
     HandedProcess p = read_one(reader);
     if (!reader.ok() || p.entry.process.id.empty()) return fail(Code::kDataLoss, "handover is damaged");
-    for (const sys::Fd* fd : descriptors(p)) TRY(set_close_on_exec(*fd, FD_CLOEXEC));
-    out.push_back(std::move(p));
+    out.processes.push_back(std::move(p));
   }
+  if (!reader.empty()) out.kept = read_kept(reader);
+  if (!reader.ok()) return fail(Code::kDataLoss, "handover is damaged");
+  TRY(set_close_on_exec(out, FD_CLOEXEC));
   return out;
 }
 

@@ -58,7 +58,7 @@ Result<> Server::prepare() {
   if (!null_) return fail_errno("open /dev/null");
   pump_ = make_pump();
   if (std::optional<sys::Fd> handover = inherited_handover()) {
-    Result<std::vector<HandedProcess>> handed = read_handover(std::move(*handover));
+    Result<Handover> handed = read_handover(std::move(*handover));
     if (handed) {
       take_over(std::move(*handed));
       return {};

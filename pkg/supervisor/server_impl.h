@@ -65,14 +65,15 @@ class Server {
   void reply(std::uint32_t request, const Result<>& result, std::string_view body = {}, const std::vector<int>& fds = {});
   void on_node();
   void on_request(const Header& header, Reader& reader, std::vector<sys::Fd> fds);
+  Result<> keep(std::string name, std::vector<sys::Fd> fds);
   void list(std::uint32_t request);
 
   // server_reload.cc
   void begin_reload();
   void on_checked(sys::ExitStatus status);
   void replace();
-  Result<> execute(const std::vector<HandedProcess>& handed);
-  void take_over(std::vector<HandedProcess> handed);
+  Result<> execute(const Handover& handed);
+  void take_over(Handover handed);
 
   ServerOptions options_;
   RealClock clock_;
@@ -87,6 +88,7 @@ class Server {
   sys::Pidfd node_;
   sys::Fd node_socket_;
   std::deque<sys::Packet> outgoing_;
+  KeptDescriptors kept_;      // by the node, for the next one
   MonoTime node_started_{};
   int delay_ms_ = 0;          // before the next restart
   std::optional<MonoTime> restart_at_;

@@ -74,28 +74,26 @@ void Server::replace() {
   reloading_ = false;
   std::map<std::string, PumpStreams> streams = pump_->release();
   on_pumped();
-  std::vector<HandedProcess> handed;
+  Handover handed{.processes = {}, .kept = std::move(kept_)};
   for (auto& [id, entry] : table_.all()) {
     HandedProcess p;
     p.entry = std::move(entry);
     auto found = streams.find(id);
     p.entry.has_output = found != streams.end();
     if (found != streams.end()) p.streams = std::move(found->second);
-    handed.push_back(std::move(p));
+    handed.processes.push_back(std::move(p));
   }
   table_.all().clear();
   Result<> done = execute(handed);
   log::error("reload failed: the new program cannot be executed", {{"program", program_path_}, {"error", done.error()}});
-  for (HandedProcess& p : handed) retract_handover({&p});
+  retract_handover(handed);
   pump_ = make_pump();
   take_over(std::move(handed));
   start_node();
 }
 
-Result<> Server::execute(const std::vector<HandedProcess>& handed) {
-  std::vector<const HandedProcess*> list;
-  for (const HandedProcess& p : handed) list.push_back(&p);
-  TRY_ASSIGN(sys::Fd file, write_handover(list));
+Result<> Server::execute(const Handover& handed) {
+  TRY_ASSIGN(sys::Fd file, write_handover(handed));
   std::vector<std::string> argv = options_.argv;
   std::vector<std::string> env = own_environment();
   env.push_back(cat(kHandoverVariable, "=", file.get()));
@@ -110,8 +108,9 @@ Result<> Server::execute(const std::vector<HandedProcess>& handed) {
 }
 
 // Processes of the program before this one, or ours again after all.
-void Server::take_over(std::vector<HandedProcess> handed) {
-  for (HandedProcess& p : handed) {
+void Server::take_over(Handover handed) {
+  kept_ = std::move(handed.kept);
+  for (HandedProcess& p : handed.processes) {
     Entry& entry = table_.add(std::move(p.entry));
     const std::string& id = entry.process.id;
     bool exited = entry.process.state == ProcessState::kExited;

@@ -141,6 +141,20 @@ void Server::on_request(const Header& header, Reader& reader, std::vector<sys::F
       table_.erase(std::string(entry->process.id));
       return checked({});
     }
+    case MessageType::kKeep: {
+      std::string name = reader.text(kIdBytesMax);
+      return checked(keep(std::move(name), std::move(fds)));
+    }
+    case MessageType::kKept: {
+      auto found = kept_.find(reader.text(kIdBytesMax));
+      std::vector<int> numbers;
+      if (found != kept_.end())
+        for (const sys::Fd& fd : found->second) numbers.push_back(fd.get());
+      return reply(header.request, {}, {}, numbers);
+    }
+    case MessageType::kDrop:
+      kept_.erase(reader.text(kIdBytesMax));
+      return checked({});
     case MessageType::kNotifyReady:
       was_ready_ = true;
       delay_ms_ = 0;  // it works: should it die now, the next one starts at once
@@ -153,6 +167,13 @@ void Server::on_request(const Header& header, Reader& reader, std::vector<sys::F
     default:
       return reply(header.request, fail(Code::kUnimplemented, cat("message type ", static_cast<int>(header.type))));
   }
+}
+
+Result<> Server::keep(std::string name, std::vector<sys::Fd> fds) {
+  if (name.empty() || fds.empty() || fds.size() > kKeptFdsMax) return fail(Code::kInvalidArgument, cat("keep ", fds.size(), " descriptors as \"", name, "\": want a name and 1 to ", kKeptFdsMax));
+  if (!kept_.contains(name) && kept_.size() >= kKeptNamesMax) return fail(Code::kResourceExhausted, cat("descriptors are kept under ", kKeptNamesMax, " names already"));
+  kept_.insert_or_assign(std::move(name), std::move(fds));
+  return {};
 }
 
 void Server::list(std::uint32_t request) {

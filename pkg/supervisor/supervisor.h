@@ -21,6 +21,9 @@ inline constexpr int kSpecFd = 3;   // sealed memfd with the init spec
 inline constexpr int kSyncFd = 4;   // packet socket: ready, start, error, terminal
 inline constexpr int kFirstPassedFd = 5;
 
+inline constexpr std::size_t kKeptNamesMax = 1024;
+inline constexpr std::size_t kKeptFdsMax = 16;  // under one name
+
 struct StdioOptions {
   std::string log_path;            // CRI log file; empty: output is kept from nobody but attached streams
   bool terminal = false;           // stdin, stdout and stderr are one pseudo-terminal
@@ -97,6 +100,13 @@ class Supervisor {
   async::Task<Result<>> reopen_log(std::string id);
   // Drops the record of an exited process. Absent is no error; kFailedPrecondition while it runs.
   async::Task<Result<>> forget(std::string id);
+
+  // Descriptors that the next node process goes on with (listening sockets: who connects in between waits). They are kept under a name, in place of what was
+  // under it, through the end of this process and through reloads, until drop(). kInvalidArgument, kResourceExhausted past the limits above;
+  // kUnimplemented from an older supervisor.
+  async::Task<Result<>> keep(std::string name, std::vector<sys::Fd> fds);
+  async::Task<Result<std::vector<sys::Fd>>> kept(std::string name);  // copies, in order; none where there is no such name
+  async::Task<Result<>> drop(std::string name);                      // absent is no error
 
   // Called on the loop for each exit after the process's output has been written to its log. Set before run().
   void on_exit(std::function<void(const Process&)> callback);

@@ -175,7 +175,8 @@ TEST_F(LogFileTest, AnotherPumpGoesOnInTheMiddleOfALine) {
 }
 
 TEST(Handover, RoundTripsAndRefusesWhatItDoesNotKnow) {
-  HandedProcess p;
+  Handover handover;
+  HandedProcess& p = handover.processes.emplace_back();
   p.entry.process = Process{"c1", 77, ProcessState::kRunning, 0, 0, kNow, {}};
   p.entry.stdio.log_path = "/l";
   p.entry.number = 5;
@@ -184,16 +185,18 @@ TEST(Handover, RoundTripsAndRefusesWhatItDoesNotKnow) {
   Result<sys::Pipe> pipe = sys::make_pipe();
   p.streams.stdout_ = std::move(pipe->read);
   p.streams.stdout_rest = "unfinished";
-  Result<sys::Fd> file = write_handover({&p});
+  handover.kept["proxy/1"].push_back(std::move(pipe->write));
+  Result<sys::Fd> file = write_handover(handover);
   ASSERT_TRUE(file);
   EXPECT_EQ(::fcntl(p.streams.stdout_.get(), F_GETFD), 0) << "survives execve";
   std::string bytes = sys::read_all(file->get(), 1 << 20).value();
   ASSERT_EQ(::lseek(file->get(), 0, SEEK_SET), 0);
   int number = p.streams.stdout_.release();  // as after execve: nobody but the handover owns it
-  Result<std::vector<HandedProcess>> back = read_handover(std::move(*file));
+  int kept = handover.kept["proxy/1"][0].release();
+  Result<Handover> back = read_handover(std::move(*file));
   ASSERT_TRUE(back);
-  ASSERT_EQ(back->size(), 1U);
-  const HandedProcess& one = back->front();
+  ASSERT_EQ(back->processes.size(), 1U);
+  const HandedProcess& one = back->processes.front();
   EXPECT_EQ(one.entry.process.id, "c1");
   EXPECT_EQ(one.entry.process.pid, 77);
   EXPECT_EQ(one.entry.number, 5U);
@@ -202,11 +205,24 @@ TEST(Handover, RoundTripsAndRefusesWhatItDoesNotKnow) {
   EXPECT_EQ(::fcntl(number, F_GETFD), FD_CLOEXEC);
   EXPECT_FALSE(one.streams.stdin_ || one.streams.terminal || one.entry.sync);
   EXPECT_EQ(one.streams.stdout_rest, "unfinished");
+  ASSERT_EQ(back->kept.size(), 1U);
+  ASSERT_EQ(back->kept["proxy/1"].size(), 1U);
+  EXPECT_EQ(back->kept["proxy/1"][0].get(), kept);
+  EXPECT_EQ(::fcntl(kept, F_GETFD), FD_CLOEXEC);
 
   bytes[0] = 99;
   EXPECT_EQ(read_handover(sys::sealed_memfd("test", bytes).value()).error().code(), Code::kUnimplemented);
   bytes[0] = 1;
   EXPECT_EQ(read_handover(sys::sealed_memfd("test", bytes.substr(0, 40)).value()).error().code(), Code::kDataLoss);
+
+  Handover only_kept;
+  only_kept.kept["n"].push_back(sys::make_pipe().value().read);
+  Result<sys::Fd> short_one = write_handover(only_kept);
+  ASSERT_TRUE(short_one);
+  bytes = sys::read_all(short_one->get(), 1 << 20).value();
+  EXPECT_EQ(read_handover(sys::sealed_memfd("test", bytes.substr(0, bytes.size() - 2)).value()).error().code(), Code::kDataLoss);
+  retract_handover(only_kept);
+  EXPECT_EQ(::fcntl(only_kept.kept["n"][0].get(), F_GETFD), FD_CLOEXEC);
 }
 
 TEST_F(LogFileTest, ServiceManagerHearsOverItsSocket) {

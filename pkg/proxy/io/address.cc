@@ -42,6 +42,13 @@ Result<Address> Address::parse(std::string_view text) {
   return fail(Code::kInvalidArgument, cat("\"", text, "\" is no ADDRESS:PORT (numeric: 10.0.0.1:80 or [::1]:80; names are not looked up)"));
 }
 
+Result<Address> Address::of(int socket) {
+  Address out;
+  out.size = sizeof out.storage;
+  if (::getsockname(socket, reinterpret_cast<sockaddr*>(&out.storage), &out.size) != 0) return fail_errno("address of a socket");
+  return out;
+}
+
 std::string Address::format_ip() const {
   char text[INET6_ADDRSTRLEN] = {};
   if (storage.ss_family == AF_INET) {
@@ -89,9 +96,8 @@ Result<sys::Fd> listen_on(const Address& address, bool reuse_port) {
 
 Result<Address> original_destination(int fd) {
   constexpr int kOriginalDst = 80;  // SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST
-  Address local, out;
-  local.size = sizeof local.storage;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&local.storage), &local.size) != 0) return fail_errno("original destination");
+  TRY_ASSIGN(Address local, Address::of(fd));
+  Address out;
   out.size = local.is_v6() ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
   bool mapped = local.is_v6() && IN6_IS_ADDR_V4MAPPED(&as_v6(local.storage).sin6_addr);
   if (mapped) out.size = sizeof(sockaddr_in);

@@ -17,6 +17,7 @@ struct Address {
 
   // "10.0.0.1:80", "[::1]:80". Names are not looked up: kInvalidArgument.
   static Result<Address> parse(std::string_view text);
+  static Result<Address> of(int socket);  // what it is bound to
   std::string format() const;     // with the port
   std::string format_ip() const;  // without
   std::uint16_t port() const;

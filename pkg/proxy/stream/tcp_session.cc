@@ -25,9 +25,7 @@ std::uint64_t count_ms(Milliseconds ms) { return static_cast<std::uint64_t>(ms.c
 
 std::string proxy_preface(const ClusterSpec& cluster, const Address& source, int client_fd) {
   if (cluster.proxy_protocol == ClusterSpec::ProxyProtocol::kNone) return {};
-  Address local;
-  local.size = sizeof local.storage;
-  ::getsockname(client_fd, reinterpret_cast<sockaddr*>(&local.storage), &local.size);
+  Address local = Address::of(client_fd).value_or(Address());
   return cluster.proxy_protocol == ClusterSpec::ProxyProtocol::kV1 ? format_proxy_v1(source, local) : format_proxy_v2(source, local);
 }
 

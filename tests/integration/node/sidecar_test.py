@@ -282,6 +282,19 @@ def after_kills():
     until(f"as many descriptors as {first}", lambda: abs(held()[0] - first[0]) <= 6 and held()[1] == first[1], 10)
 
 
+def connections_wait_for_the_next_process():
+    """What is under way ends with the process; whoever connects in between is served by the next one."""
+    pod("looper", f"while :; do wget -q -O /dev/null http://{ip('server')}:8080/ && echo fine; sleep 0.02; done 2>&1", INJECT)
+    ready("looper")
+    for _ in range(4):
+        kill()
+        count = k("logs", "looper").count("fine")
+        until("served again", lambda: k("logs", "looper").count("fine") > count + 5, 20)
+    log = k("logs", "looper")
+    assert "refused" not in log, log
+    k("delete", "pod", "looper")
+
+
 def gone_with_the_pod():
     """A connection that nobody ends does not hold the namespace of a pod that is gone."""
     before = held()
@@ -349,6 +362,7 @@ try:
     checks.run("metrics and top", admin_and_metrics)
     checks.run("it goes with its pod", gone_with_the_pod)
     checks.run("after kills of the node process all is there again, once", after_kills)
+    checks.run("connections that are made while the node process is away are served by the next one", connections_wait_for_the_next_process)
     checks.run("an operator's configuration", own_configuration)
     checks.run("memory of twenty", many)
     k("delete", "pod", "--all", timeout=60)
