@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <new>
+#include <system_error>
 
 #include "base/failpoint.h"
 #include "cmake/start.h"
@@ -46,6 +48,18 @@ int run(int argc, char** argv) {
   return invocation.run ? invocation.run() : 0;
 }
 
+// What nobody could do without: memory, threads.
+int run_in_want(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    std::fputs("monopod: not enough memory\n", stderr);
+  } catch (const std::system_error& e) {
+    std::fprintf(stderr, "monopod: %s\n", e.what());
+  }
+  return exit_code(Code::kResourceExhausted);
+}
+
 }  // namespace
 }  // namespace monopod::cmd
 
@@ -56,5 +70,5 @@ int main(int argc, char** argv) {
   std::span<char*> words(argv, static_cast<std::size_t>(argc));
   if (monopod::cmd::is_runtime_call(words)) return monopod::cmd::runtime_main(words);
   monopod::relocate_libraries();
-  return monopod::cmd::run(argc, argv);
+  return monopod::cmd::run_in_want(argc, argv);
 }

@@ -171,6 +171,8 @@ TEST_F(CodeStoreTest, LoopsAreEnteredWhereTheyWere) {
   EXPECT_EQ(run(load(bytes)), run(load(sample(1))));
 }
 
+// ---- W8: files that somebody changed, and those of another module, processor or key
+
 TEST_F(CodeStoreTest, ChangedFilesAreRefusedAndCompiledAnew) {
   Bytes bytes = sample(7);
   std::string expected = run(load(bytes));

@@ -227,6 +227,45 @@ TEST_P(LinearMemory, GrowingEndsAtTheLimitsAndNewPagesAreZero) {
   EXPECT_EQ(refused.error().code(), Code::kResourceExhausted);
 }
 
+// ---- W3: what a field of a machine instruction may be too narrow for
+
+// Every local is set from the parameter and read again, behind all the others: slots on either side of what an offset holds.
+Bytes body_of_locals(std::uint32_t locals) {
+  Bytes out;
+  auto put = [&out](const Bytes& part) { out.insert(out.end(), part.begin(), part.end()); };
+  for (std::uint32_t i = 1; i <= locals; ++i) put(Bytes{0x20, 0} + i64_const(static_cast<std::int64_t>(i) * 0x1'0001) + Bytes{0x7c, 0x21} + leb(i));
+  put(i64_const(0));
+  for (std::uint32_t i = 1; i <= locals; ++i) put(i64_const(31) + Bytes{0x7e, 0x20} + leb(i) + Bytes{0x7c});
+  return out;
+}
+
+TEST_P(Run, SlotsAreFoundHoweverFar) {
+  for (std::uint32_t locals : {1U, 14U, 15U, 16U, 30U, 31U, 32U, 62U, 63U, 64U, 126U, 127U, 128U, 254U, 255U, 256U, 510U, 511U, 512U, 4'090U, 4'095U, 4'096U, 4'097U, 8'190U, 8'192U, 20'000U, kLocalsMax - 1}) {
+    Guest guest(Builder().type({I64}, {I64}).function(0, body_of_locals(locals), "f", Bytes{1} + leb(locals) + Bytes{I64}).build(), {.stack_bytes = 4 << 20});
+    for (std::uint64_t start : {std::uint64_t{0}, std::uint64_t{1} << 33 | 5, ~std::uint64_t{0}}) {
+      std::uint64_t want = 0;
+      for (std::uint32_t i = 1; i <= locals; ++i) want = want * 31 + start + std::uint64_t{i} * 0x1'0001;
+      for (int call = 0; call < 3; ++call) ASSERT_EQ(static_cast<std::uint64_t>(guest.number("f", {Value::i64(static_cast<std::int64_t>(start))})), want) << locals;
+    }
+  }
+}
+
+TEST_P(Run, BranchesReachHoweverFar) {
+  // forth(n): over `steps` additions where n is not 0; back(n): that often around a loop with them in it
+  Bytes step{0x20, 1, 0x41, 1, 0x6a, 0x21, 1};
+  for (std::size_t steps : {1UZ, 2UZ, 3UZ, 4UZ, 5UZ, 6UZ, 7UZ, 8UZ, 9UZ, 10UZ, 11UZ, 12UZ, 14UZ, 16UZ, 20UZ, 30UZ, 40UZ, 1'000UZ, 2'700UZ, 5'000UZ, 40'000UZ, 200'000UZ}) {
+    Bytes many = repeat(step, steps);
+    Bytes forth = Bytes{0x02, 0x40, 0x20, 0, 0x0d, 0} + many + Bytes{0x0b, 0x20, 1};
+    Bytes back = Bytes{0x03, 0x40} + many + Bytes{0x20, 0, 0x41, 1, 0x6b, 0x22, 0, 0x0d, 0, 0x0b, 0x20, 1};
+    Guest guest(Builder().type({I32}, {I32}).function(0, forth, "forth", Bytes{1, 1, I32}).function(0, back, "back", Bytes{1, 1, I32}).build());
+    for (int call = 0; call < 3; ++call) {
+      ASSERT_EQ(guest.number("forth", {Value::i32(1)}), 0) << steps;
+      ASSERT_EQ(guest.number("forth", {Value::i32(0)}), static_cast<std::int64_t>(steps));
+      ASSERT_EQ(guest.number("back", {Value::i32(3)}), static_cast<std::int64_t>(3 * steps));
+    }
+  }
+}
+
 // ---- a host's pages in a guest's memory
 
 TEST_P(StoreLife, PagesOfTheHostAreMappedIntoAMemory) {

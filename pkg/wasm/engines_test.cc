@@ -1,5 +1,5 @@
 // The engines against each other: random modules, of every instruction that ops.def has and of all control flow that compiles, do the same on each: results,
-// traps, memory, globals, fuel. SEED=n runs that one; MONOPOD_LONG more of them.
+// traps, memory, globals, fuel. SEED=n runs that one; MONOPOD_LONG more of them. Hardening row W4, with spec_test.cc.
 #include <gtest/gtest.h>
 
 #include <cstdlib>

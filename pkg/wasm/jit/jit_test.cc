@@ -102,6 +102,8 @@ void other_signals() {
   std::_Exit(trapped && seen == 2 ? 7 : 1);
 }
 
+// ---- W9: signals and pages
+
 TEST_F(Jit, SignalsOfTheHostReachItsOwnHandler) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(other_signals(), ::testing::ExitedWithCode(7), "");

@@ -142,7 +142,12 @@ void NativeCode::compile(const Job& job) {
     return;
   }
   CompiledFunction made{.function = job.function};
-  std::unique_ptr<Compilation> compilation = compile_function(*this, job, made);
+  std::unique_ptr<Compilation> compilation;
+  try {
+    compilation = compile_function(*this, job, made);
+  } catch (const std::bad_alloc&) {
+    compilation = nullptr;  // it stays interpreted
+  }
   std::lock_guard lock(mutex_);
   std::size_t bytes = compilation != nullptr ? compilation->code.codeSize() : 0;
   CodeMemory::Room room = bytes != 0 && memory_->left() > bytes + reserve_ ? memory_->take(bytes, target::kLoopAlignment) : CodeMemory::Room{};

@@ -1,6 +1,7 @@
 #include "wasm/jit/worker.h"
 
 #include <algorithm>
+#include <system_error>
 
 namespace monopod::wasm {
 
@@ -14,10 +15,23 @@ Worker::~Worker() {
 }
 
 void Worker::add(jit::JitTier& tier, jit::NativeCode& code, const jit::Job& job) {
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
+  if (!thread_.joinable() && !start()) {
+    lock.unlock();
+    return tier.work(code, job);
+  }
   queue_.push_back({&tier, &code, job});
-  if (!thread_.joinable()) thread_ = std::thread([this] { loop(); });
   changed_.notify_all();
+}
+
+// False: no thread is to be had, for lack of memory or by a limit.
+bool Worker::start() {
+  try {
+    thread_ = std::thread([this] { loop(); });
+    return true;
+  } catch (const std::system_error&) {
+    return false;
+  }
 }
 
 void Worker::forget(jit::JitTier& tier) {

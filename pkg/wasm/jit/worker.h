@@ -1,4 +1,4 @@
-// A thread that compiles what is warm, for all modules of an engine; started when there is something.
+// A thread that compiles what is warm, for all modules of an engine; started when there is something. Where there can be none, whoever asks compiles.
 #pragma once
 
 #include <condition_variable>
@@ -23,6 +23,7 @@ class Worker {
     jit::Job job;
   };
   void loop();
+  bool start();
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Item> queue_;

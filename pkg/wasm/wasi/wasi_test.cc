@@ -205,6 +205,8 @@ TEST_F(WasiTest, FilesAreReadWrittenAndMeasured) {
   EXPECT_EQ(call("fd_read", {fd, 100, 1, 200}), wasi::kBadFile);
 }
 
+// ---- W6: vectors and paths that ask for more than was granted
+
 TEST_F(WasiTest, VectorsAreCheckedBeforeAnythingIsMoved) {
   start({});
   ASSERT_EQ(open("file"), 0);

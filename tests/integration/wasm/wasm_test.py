@@ -3,6 +3,7 @@
 hold, traps are told with the functions' names."""
 import os
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -106,6 +107,23 @@ class Programs:
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertEqual(done.stdout, "1577836800 slept 3600 random 09b449388e9a4e68 nan 7ff8000000000000\n")
             self.assertLess(time.monotonic() - start, 60)
+
+    def test_where_memory_is_scarce_less_is_compiled_or_it_is_said(self):
+        """Within every size of address space: the guest's answer, or what there was not the memory for; never an end by a signal."""
+        def run(mebibytes, *command):
+            limit = mebibytes << 20
+            return subprocess.run([BINARY, *command], capture_output=True, text=True, timeout=60, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+        least = next(size for size in range(16, 1024, 8) if run(size, "version").returncode == 0)
+        outcomes = []
+        for size in range(least, least + 120, 6):
+            done = run(size, "wasm", "run", "--engine", self.ENGINE, "--no-cache", os.path.join(self.folder, "hot.wasm"), "24")
+            outcomes.append((done.returncode == 0, size, done))
+            if done.returncode == 0:
+                self.assertEqual((done.stdout, done.stderr), ("46368\n", ""), size)
+            else:
+                self.assertRegex(done.stderr, r"\Amonopod: .*(memory|unavailable)", (size, done))
+                self.assertGreater(done.returncode, 0, (size, done))
+        self.assertEqual({good for good, _, _ in outcomes}, {True, False}, outcomes)
 
     def test_a_trap_is_told_with_names(self):
         done = self.run_program("limits", "trap")
