@@ -106,7 +106,7 @@ async::Task<Result<>> Api::handle(http::Exchange& exchange) {
   Call call{.exchange = exchange, .minor = kApiMinorMax};
   std::string_view path = exchange.request().raw_path();
   if (int minor = take_version(path); minor > 0) call.minor = minor;
-  if (call.minor < kApiMinorMin)
+  if (call.minor < (path.starts_with("/images/") ? kImagesMinorMin : kApiMinorMin))
     co_return co_await call.answer_error(Error(Code::kInvalidArgument, cat("client version 1.", call.minor, " is too old. Minimum supported API version is 1.", kApiMinorMin, ", please upgrade your client to a newer version")));
   if (call.minor > kApiMinorMax)
     co_return co_await call.answer_error(Error(Code::kInvalidArgument, cat("client version 1.", call.minor, " is too new. Maximum supported API version is 1.", kApiMinorMax)));

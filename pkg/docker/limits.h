@@ -10,6 +10,7 @@ namespace monopod::docker {
 
 inline constexpr int kApiMinorMax = 50;  // 1.50: advertised
 inline constexpr int kApiMinorMin = 41;  // 1.41: Docker 20.10
+inline constexpr int kImagesMinorMin = 22;  // 1.22: what skopeo, buildah and podman of Debian 12 say for docker-daemon: images; those answers have not changed
 inline constexpr std::size_t kBodyBytesMax = 512U << 10;       // a JSON body; a container's record has to fit the StateStore's value
 inline constexpr std::size_t kAuthBytesMax = 64U << 10;        // X-Registry-Auth, decoded
 inline constexpr std::size_t kContainersMax = 1'000;

@@ -16,7 +16,7 @@ class Client(RuntimeTest):
 
     def setUp(self):
         if missing := have(*self.needs):
-            print(f"SKIPPED: {type(self).__name__}: needs {' '.join(missing)} (packaging/scripts/install-deps clients)")
+            print(f"SKIPPED: {type(self).__name__}: needs {' '.join(missing)} (packaging/scripts/install-deps test)")
             self.skipTest("needs " + " ".join(missing))
         super().setUp()
         self.binary = f"{self.dir}/{RUNTIME_NAME}"
