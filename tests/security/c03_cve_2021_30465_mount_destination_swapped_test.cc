@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 #include <atomic>
@@ -15,7 +16,7 @@
 namespace monopod::container {
 namespace {
 
-constexpr int kRounds = 60;
+int rounds() { return ::getenv("MONOPOD_LONG") != nullptr ? 10'000 : 60; }
 
 MONOPOD_NODE_TEST(C03MountDestination, SwappedForASymlinkNeverLeavesTheRoot) {
   std::string volume = node.dir + "/volume";
@@ -28,7 +29,7 @@ MONOPOD_NODE_TEST(C03MountDestination, SwappedForASymlinkNeverLeavesTheRoot) {
     while (!stop) ::renameat2(AT_FDCWD, (volume + "/a").c_str(), AT_FDCWD, (volume + "/s").c_str(), RENAME_EXCHANGE);
   });
   int started = 0;
-  for (int i = 0; i < kRounds; ++i) {
+  for (int i = 0, end = rounds(); i < end; ++i) {
     ContainerConfig config = node.config({"true"});
     config.mounts.push_back({"/volume", "bind", volume, {"rbind"}, {}});
     config.mounts.push_back({"/volume/a/deep", "tmpfs", "tmpfs", {}, {}});

@@ -22,7 +22,7 @@ def layer(entries):
     return out.getvalue()
 
 
-def archive(path, layer_bytes, reference="hostile:1", damage=None):
+def archive(path, layer_bytes, reference="hostile:1", damage=None, config=None):
     """damage(blobs): changes blobs by name after their digests were taken."""
     blobs = {}
 
@@ -31,7 +31,7 @@ def archive(path, layer_bytes, reference="hostile:1", damage=None):
         blobs[digest] = data
         return {"mediaType": media_type, "digest": "sha256:" + digest, "size": len(data)}
     layer_descriptor = blob(layer_bytes, "application/vnd.oci.image.layer.v1.tar")
-    config = blob(json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [layer_descriptor["digest"]]}}).encode(),
+    config = blob(json.dumps({"architecture": "amd64", "os": "linux", "config": config or {}, "rootfs": {"type": "layers", "diff_ids": [layer_descriptor["digest"]]}}).encode(),
                   "application/vnd.oci.image.config.v1+json")
     manifest = blob(json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "layers": [layer_descriptor]}).encode(),
                     "application/vnd.oci.image.manifest.v1+json")

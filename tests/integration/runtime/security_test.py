@@ -52,6 +52,23 @@ class Security(RuntimeTest):
             f.write("planted")
         self.assertIn("is not the device that it should be", self.run_container(config).err)
 
+    def test_c05_settings_are_written_to_the_kernel_and_nowhere_else(self):
+        # What lies over /proc/sys may be a volume that somebody else fills: a file there takes no word meant for the kernel.
+        volume = f"{self.dir}/volume"
+        os.makedirs(f"{volume}/net/ipv4")
+        with open(f"{volume}/net/ipv4/ip_forward", "w") as f:
+            f.write("of the volume")
+        config = self.config("cat", "/proc/sys/net/ipv4/ip_forward", "/second/sys/net/ipv4/ip_forward")
+        config["linux"]["sysctl"] = {"net.ipv4.ip_forward": "1"}
+        config["linux"]["readonlyPaths"] = []
+        config["mounts"] += [{"destination": "/proc/sys", "type": "bind", "source": volume, "options": ["rbind"]}, {"destination": "/second", "type": "proc", "source": "proc"}]
+        self.assertEqual(self.output(config), "of the volume1\n")
+        # All of /proc covered by a directory of files: refused, or what it says of the kernel is not believed.
+        config["mounts"] = [m for m in config["mounts"] if not m["destination"].startswith("/proc")] + [{"destination": "/proc", "type": "bind", "source": volume, "options": ["rbind"]}]
+        done = self.run_container(config)
+        self.assertTrue(done.code != 0 or done.out.endswith("1\n"), done)
+        self.assertEqual(read_file(f"{volume}/net/ipv4/ip_forward"), "of the volume")
+
     def test_c06_nothing_is_made_outside_of_the_root(self):
         outside = f"{self.dir}/outside"
         os.makedirs(outside)
@@ -124,6 +141,15 @@ class Security(RuntimeTest):
             self.create(config, "c1", "--console-socket", path)
             listener.accept()[0].close()
             self.ok("delete", "--force", "c1")
+
+    def test_c14_nothing_is_made_of_a_checkpoint(self):
+        self.start_sleeping()
+        for words in (("checkpoint", "--image-path", f"{self.dir}/image", "c1"), ("restore", "--image-path", f"{self.dir}/image", "--bundle", self.bundle, "c2")):
+            done = self.call(*words)
+            self.assertNotEqual(done.code, 0)
+            self.assertIn("checkpoint" if words[0] == "checkpoint" else "restore", done.err)
+        self.assertFalse(os.path.exists(f"{self.dir}/image"))
+        self.fails("does not exist", "state", "c2")
 
     def test_c15_an_exec_whose_caller_is_gone_leaves_nothing(self):
         self.start_sleeping()
