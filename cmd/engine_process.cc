@@ -23,6 +23,7 @@
 #include "run_bundle.h"
 #include "store/sqlite_backend.h"
 #include "sys/cgroup_host.h"
+#include "sys/files.h"
 #include "sys/text_pages.h"
 #include "sys/world_socket.h"
 #include "vital.h"
@@ -166,7 +167,10 @@ Task<Result<>> EngineProcess::start() {
   });
   background_.spawn(vital("engine", supervisor_->run()));
   CO_TRY_ASSIGN(cgroups_, co_await pool_.run([]() -> Result<std::unique_ptr<sys::Cgroups>> {
-    auto own = sys::open_cgroups();
+    // Limits of huge pages: on v1 another hierarchy that every process would have to be moved into, hence not there.
+    sys::CgroupOptions groups;
+    if (sys::path_exists("/sys/fs/cgroup/cgroup.controllers")) groups.controllers = {"hugetlb"};
+    auto own = sys::open_cgroups(groups);
     if (rootless() && (!own || !sys::may_make_groups(**own, "docker"))) {
       log::warn("no control group may be made here: limits are not applied, and containers cannot be paused");
       return sys::make_no_cgroups();

@@ -169,7 +169,14 @@ void close_passed(const InitSpec& spec, const sys::Root& root, const Channel& ch
 // Nobody in the container may look at us or trace us while we hold what it must not have (CVE-2016-9962).
 void hide_from_others() { ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 
+// A supervisor of another version may not know how: then nothing here may run as the host's root.
+Result<> check_user_namespace(const ContainerConfig& config) {
+  if (find_namespace(config, NamespaceType::kUser) == nullptr || !sys::in_initial_user_namespace()) return {};
+  return fail(Code::kInternal, "not born into the user namespace that it belongs to");
+}
+
 Result<sys::Root> prepare_container(const InitSpec& spec, const Channel& channel) {
+  TRY(check_user_namespace(spec.config));
   TRY(enter_groups(spec, supervisor::kFirstPassedFd));
   hide_from_others();
   set_oom_score(spec.config.process);
@@ -188,6 +195,7 @@ Result<sys::Root> prepare_container(const InitSpec& spec, const Channel& channel
 }
 
 Result<sys::Root> prepare_exec(const InitSpec& spec) {
+  TRY(check_user_namespace(spec.config));
   hide_from_others();
   TRY(set_cpu_affinity(spec.config.process.exec_cpus_initial));
   TRY(enter_groups(spec, supervisor::kFirstPassedFd + 1));

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <map>
@@ -14,9 +15,11 @@
 #include "container/exec_session.h"
 #include "container/init_spec.h"
 #include "container/mount_options.h"
+#include "container/prepared_mounts.h"
 #include "container/seccomp.h"
 #include "sys/capabilities.h"
 #include "sys/namespaces.h"
+#include "sys/root.h"
 #include "sys/stream.h"
 
 namespace monopod::container {
@@ -27,6 +30,7 @@ constexpr std::size_t kIdBytesMax = 128;
 constexpr auto kKillWait = std::chrono::seconds(30);      // a killed process that does not end is stuck in the kernel
 constexpr auto kDrainWait = std::chrono::milliseconds(500);  // of an exec whose children keep its pipes open
 constexpr std::size_t kSeccompCacheMax = 32;
+constexpr std::size_t kPassedMax = 240;  // the kernel takes 253 descriptors in a message
 
 bool valid_id(std::string_view id) {
   if (id.empty() || id.size() > kIdBytesMax || id[0] == '.') return false;
@@ -51,12 +55,50 @@ Result<> check_supported(const ContainerConfig& config) {
   for (const auto* list : {&hooks.prestart, &hooks.create_runtime, &hooks.create_container, &hooks.start_container, &hooks.poststart, &hooks.poststop}) {
     if (!list->empty()) return fail(Code::kUnimplemented, "hooks are not supported here");
   }
-  if (has_namespace(config, NamespaceType::kUser)) return fail(Code::kUnimplemented, "user namespaces are not supported here yet");
+  const Namespace* user = find_namespace(config, NamespaceType::kUser);
+  if (user != nullptr && (user->path.empty() || config.uid_mappings.empty())) return fail(Code::kUnimplemented, "a new user namespace is not supported here: one that is there is, with its maps");
   if (!config.net_devices.empty()) return fail(Code::kUnimplemented, "linux.netDevices is not supported here");
   if (config.seccomp && uses_notify(*config.seccomp)) return fail(Code::kUnimplemented, "SCMP_ACT_NOTIFY is not supported here");
-  for (const Mount& mount : config.mounts) {
-    if (parse_mount_options(mount).id_map) return fail(Code::kUnimplemented, cat("mount ", mount.destination, ": id-mapped mounts are not supported here"));
+  return {};
+}
+
+// Where id 0 is outside.
+std::uint32_t root_outside(const std::vector<sys::IdMap>& maps) {
+  for (const sys::IdMap& line : maps)
+    if (line.inside == 0) return line.outside;
+  return 0;
+}
+
+bool needs_preparing(const ContainerConfig& config) {
+  return has_namespace(config, NamespaceType::kUser) || std::any_of(config.mounts.begin(), config.mounts.end(), [](const Mount& m) { return parse_mount_options(m).id_map; });
+}
+
+// What only we can open or mount for it, as descriptors that it finds. Blocking.
+Result<> add_prepared(InitSpec& spec, supervisor::SpawnRequest& request) {
+  ContainerConfig& config = spec.config;
+  bool mapped = has_namespace(config, NamespaceType::kUser);
+  auto pass = [&](sys::Fd fd) {
+    request.fds.push_back(std::move(fd));
+    return supervisor::kFirstPassedFd + static_cast<int>(request.fds.size()) - 1;
+  };
+  std::vector<sys::Fd> mounts;
+  TRY(prepare_mounts(config, mapped, mounts));
+  auto next = mounts.begin();
+  for (Mount& mount : config.mounts)
+    if (mount.source_fd >= 0) mount.source_fd = pass(std::move(*next++));
+  if (mapped) {
+    TRY_ASSIGN(sys::Fd root, prepare_root(config.rootfs));
+    if (root) spec.root_fd = pass(std::move(root));
+    for (Namespace& ns : config.namespaces) {
+      if (ns.path.empty()) continue;
+      TRY_ASSIGN(sys::Fd fd, sys::open_namespace(ns.path));
+      if (ns.type == NamespaceType::kUser) request.user_namespace = std::move(fd);
+      else ns.path = sys::fd_path(pass(std::move(fd)));
+    }
+    request.output_owner = root_outside(config.uid_mappings);
+    request.output_group = root_outside(config.gid_mappings);
   }
+  if (request.fds.size() > kPassedMax) return fail(Code::kResourceExhausted, cat("more than ", kPassedMax, " mounts that are handed over"));
   return {};
 }
 
@@ -255,15 +297,19 @@ struct Runtime::Impl {
     spec.rows = c->stdio.rows;
     supervisor::SpawnRequest request;
     request.id = c->state.id;
-    request.spec = format_init_spec(spec);
     if (has_own_pid_namespace(c->config)) request.clone_flags |= CLONE_NEWPID;
     request.pid_namespace_of = c->config.pid_namespace_of;
     request.cgroup = std::move(prepared.entry.cgroup);
     request.fds = std::move(prepared.entry.procs);
     request.stdio = c->stdio;
     request.hold = true;
+    if (needs_preparing(c->config)) CO_TRY(co_await pool.run([&] { return add_prepared(spec, request); }));
+    request.spec = format_init_spec(spec);
     CO_TRY_ASSIGN(supervisor::SpawnResult spawned, co_await supervisor.spawn(std::move(request)));
     c->state.pid = spawned.pid;
+    // What it may not do from inside of a user namespace.
+    if (auto score = c->config.process.oom_score_adj; score && has_namespace(c->config, NamespaceType::kUser))
+      (void)sys::write_host_file(cat("/proc/", spawned.pid, "/oom_score_adj"), cat(*score));
     c->state.status = Status::kCreated;
     co_return Result<>();
   }
@@ -479,6 +525,10 @@ async::Task<Result<std::unique_ptr<ExecSession>>> Runtime::exec(std::string id, 
   ExecStreams streams;
   if (!options.terminal) {
     CO_TRY_ASSIGN(request.streams, make_exec_pipes(impl_->executor, options.stdin_open, streams));
+  }
+  if (const Namespace* user = find_namespace(config, NamespaceType::kUser)) {
+    CO_TRY_ASSIGN(request.user_namespace, sys::open_namespace(user->path));
+    for (sys::Fd& fd : request.streams) (void)::fchown(fd.get(), root_outside(config.uid_mappings), root_outside(config.gid_mappings));
   }
   std::string exec_id = request.id;
   auto exit = std::make_shared<ExecExit>(impl_->executor);

@@ -6,22 +6,25 @@
 #include <vector>
 
 #include "base/error.h"
+#include "sys/namespaces.h"
 
 namespace monopod::container {
 
 struct SandboxOptions {
-  std::string directory;   // made; gets files net, ipc, uts
+  std::string directory;   // made; gets files net, ipc, uts, and user with maps
   std::string hostname;    // set in the new uts namespace; empty: the host's name
   bool network = true;
   bool ipc = true;
   bool uts = true;
   // Values set inside (allow-list of namespaced sysctls: net.*, kernel.shm*, kernel.msg*, kernel.sem, fs.mqueue.*).
   std::vector<std::pair<std::string, std::string>> sysctls;
+  sys::IdMaps maps;        // of a new user namespace that the others belong to; empty: the host's
 };
 struct SandboxNamespaces {
   std::string network_path;  // empty where not made
   std::string ipc_path;
   std::string uts_path;
+  std::string user_path;
 };
 
 // Blocking (about a millisecond): on async::Pool. On error nothing is left.

@@ -97,7 +97,14 @@ TEST(CriRequests, OfSandboxesAreCheckedWhole) {
         R"({"linux":{"security_context":{"run_as_group":{"value":1}}}})", R"({"linux":{"security_context":{"namespace_options":{"network":2}},"sysctls":{"net.ipv4.ip_forward":"1"}}})"})
     EXPECT_EQ(with(wrong).error().code(), Code::kInvalidArgument) << wrong;
   EXPECT_TRUE(with(R"({"linux":{"sysctls":{"net.ipv4.ip_forward":"1"},"security_context":{"namespace_options":{"userns_options":{"mode":2}}}},"port_mappings":[{"host_port":65535,"container_port":65535}]})"));
-  EXPECT_EQ(with(R"({"linux":{"security_context":{"namespace_options":{"userns_options":{}}}}})").error().code(), Code::kUnimplemented);
+  auto users = [&](std::string_view options) { return with(cat(R"({"linux":{"security_context":{"namespace_options":)", options, "}}}")); };
+  constexpr std::string_view kMaps = R"("uids":[{"host_id":9,"length":4}],"gids":[{"host_id":8,"length":4}])";
+  EXPECT_TRUE(users(cat(R"({"userns_options":{)", kMaps, "}}")));
+  for (const std::string& wrong : {std::string(R"({"userns_options":{}})"), cat(R"({"userns_options":{"mode":1,)", kMaps, "}}"), cat(R"({"ipc":2,"userns_options":{)", kMaps, "}}"),
+                                   std::string(R"({"userns_options":{"uids":[{"host_id":9,"length":4,"container_id":1}],"gids":[{"host_id":9,"length":4}]}})")})
+    EXPECT_EQ(users(wrong).error().code(), Code::kInvalidArgument) << wrong;
+  sys::IdMaps maps = user_maps(tree(cat(R"({"linux":{"security_context":{"namespace_options":{"userns_options":{)", kMaps, "}}}}}")));
+  EXPECT_EQ(maps, (sys::IdMaps{{{0, 9, 4}}, {{0, 8, 4}}}));
   EXPECT_EQ(with(R"({"linux":{"cgroup_parent":"kubepods-pod1.slice"}})").error().code(), Code::kUnimplemented);
   EXPECT_TRUE(with(cat(R"({"hostname":")", std::string(64, 'h'), "\"}")));
   EXPECT_FALSE(with(cat(R"({"hostname":")", std::string(65, 'h'), "\"}")));
@@ -124,13 +131,14 @@ TEST(CriRequests, OfContainersAreCheckedWhole) {
         R"({"linux":{"security_context":{"seccomp_profile_path":"localhost/relative"}}})", R"({"mounts":[{"container_path":"/b","image":{"image":"i"}}]})",
         R"({"mounts":[{"container_path":"/b","readonly":true,"image":{}}]})", R"({"mounts":[{"container_path":"/b","readonly":true,"propagation":1,"image":{"image":"i"}}]})",
         R"({"mounts":[{"container_path":"/b","readonly":true,"image":{"image":"i"},"image_sub_path":"/etc"}]})", R"({"mounts":[{"container_path":"/b","readonly":true,"image":{"image":"i"},"image_sub_path":"a/../../b"}]})",
-        R"({"linux":{"security_context":{"cgroup_mount_mode":3}}})"})
+        R"({"linux":{"security_context":{"cgroup_mount_mode":3}}})", R"({"mounts":[{"host_path":"/a","container_path":"/b","gidMappings":[{}]}]})",
+        R"({"linux":{"security_context":{"namespace_options":{"userns_options":{"uids":[{"host_id":9,"length":1}],"gids":[{"host_id":9,"length":1}]}}}}})"})
     EXPECT_EQ(with(wrong).error().code(), Code::kInvalidArgument) << wrong;
   EXPECT_TRUE(with(R"({"linux":{"security_context":{"seccomp_profile_path":"localhost//profile","cgroup_mount_mode":1}}})"));
   EXPECT_TRUE(with(R"({"mounts":[{"container_path":"/b","readonly":true,"image":{"image":"i"},"image_sub_path":"etc/x"}]})"));
   sandbox.config = tree(R"({"linux":{"security_context":{"privileged":true}}})");
   EXPECT_EQ(with(R"({"linux":{"security_context":{"privileged":true,"cgroup_mount_mode":1}}})").error().code(), Code::kInvalidArgument);
-  for (std::string_view unknown : {R"({"CDI_devices":[{"name":"x"}]})", R"({"mounts":[{"host_path":"/a","container_path":"/b","gidMappings":[{}]}]})"}) EXPECT_EQ(with(unknown).error().code(), Code::kUnimplemented) << unknown;
+  EXPECT_EQ(with(R"({"CDI_devices":[{"name":"x"}]})").error().code(), Code::kUnimplemented);
 }
 
 TEST(CriPlan, CommandsAndEnvironmentAreTheImagesUnlessAskedOtherwise) {

@@ -18,6 +18,10 @@ namespace monopod::cri {
 Result<> check_sandbox(const json::Value& config);
 Result<> check_container(const Sandbox& sandbox, const json::Value& config);
 
+// Of the user namespace that a sandbox asks for; empty: the node's. check_sandbox has seen them.
+sys::IdMaps user_maps(const json::Value& sandbox_config);
+sys::IdMaps mount_maps(const json::Value& mount);
+
 // "PodSandboxMetadata.name_namespace_uid_attempt": what no two sandboxes share; of a container within its sandbox, "name_attempt".
 std::string sandbox_name(const json::Value& config);
 std::string container_name(const json::Value& config);

@@ -30,6 +30,11 @@ void add_namespaces(const Sandbox& sandbox, const Container& c, const Place& pla
   if (mode_of(c, "ipc") == NamespaceMode::kContainer) add(NamespaceType::kIpc, "");
   else if (mode_of(c, "ipc") == NamespaceMode::kPod && !place.namespaces.ipc_path.empty()) add(NamespaceType::kIpc, place.namespaces.ipc_path);
   if (mode_of(c, "pid") != NamespaceMode::kNode) add(NamespaceType::kPid, "");
+  if (sys::IdMaps maps = user_maps(sandbox.config); !maps.empty()) {
+    add(NamespaceType::kUser, place.namespaces.user_path);
+    config.uid_mappings = std::move(maps.uids);
+    config.gid_mappings = std::move(maps.gids);
+  }
   config.pid_namespace_of = place.pid_of;
   config.hostname.clear();  // of the sandbox
 }
@@ -40,6 +45,9 @@ Mount make_mount(const json::Value& m, const std::string& source) {
   out.options.emplace_back(kPropagations[json::get_int(m, {"propagation"})]);
   out.options.emplace_back(json::get_bool(m, {"readonly"}) ? "ro" : "rw");
   if (json::get_bool(m, {"recursive_read_only"})) out.options.emplace_back("rro");
+  sys::IdMaps maps = mount_maps(m);
+  out.uid_mappings = std::move(maps.uids);
+  out.gid_mappings = std::move(maps.gids);
   return out;
 }
 
@@ -52,6 +60,10 @@ void add_mounts(const Container& c, const image::ImageConfig& image, const Place
   std::vector<Mount> own;
   for (std::string_view name : {"hosts", "hostname", "resolv.conf"})
     own.push_back(Mount{cat("/etc/", name), "bind", cat(place.files, "/", name), {"rbind", "rprivate", config.rootfs_readonly ? "ro" : "rw"}, ""});
+  for (Mount& m : own) {  // its root may write them
+    m.uid_mappings = config.uid_mappings;
+    m.gid_mappings = config.gid_mappings;
+  }
   for (const std::string& path : declared_volumes(c.config, image)) own.push_back(Mount{path, "bind", place.volumes, {"rbind", "rprivate", "rw"}, path.substr(1)});
   if (const json::Array* mounts = json::get_array(c.config, {"mounts"}))
     for (std::size_t i = 0; i < mounts->size(); ++i) {

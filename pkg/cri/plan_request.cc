@@ -20,6 +20,44 @@ constexpr std::int64_t kRealTimeFirst = 35;
 constexpr int kLinuxRealTimeFirst = 34;
 constexpr int kSignalMax = 64;
 
+std::vector<sys::IdMap> read_maps(const json::Value& root, std::string_view which) {
+  std::vector<sys::IdMap> out;
+  const json::Array* lines = json::get_array(root, {which});
+  for (std::size_t i = 0; lines != nullptr && i < lines->size(); ++i) {
+    auto number = [&](std::string_view name) { return static_cast<std::uint32_t>(json::get_int((*lines)[i], {name})); };
+    out.push_back({.inside = number("container_id"), .outside = number("host_id"), .size = number("length")});
+  }
+  return out;
+}
+
+sys::IdMaps user_maps_of(const json::Value& options) {
+  json::Value user = member_of(options, {"userns_options"});
+  if (json::find(options, {"userns_options"}) == nullptr || static_cast<NamespaceMode>(json::get_int(user, {"mode"})) == NamespaceMode::kNode) return {};
+  return {read_maps(user, "uids"), read_maps(user, "gids")};
+}
+
+// One line from 0 on, as the field has it: a kubelet gives no others.
+Result<> check_maps(const json::Value& root, std::string_view which) {
+  const json::Array* lines = json::get_array(root, {which});
+  if (lines == nullptr || lines->size() != 1) return refuse(Code::kInvalidArgument, {"userns_options.", which, ": want one mapping"});
+  auto number = [&](std::string_view name) { return json::get_int((*lines)[0], {name}); };
+  if (number("container_id") != 0) return refuse(Code::kInvalidArgument, {"userns_options.", which, ": container_id is not 0"});
+  if (number("length") <= 0 || number("host_id") < 0 || number("host_id") + number("length") > 0xffffffffLL) return refuse(Code::kInvalidArgument, {"userns_options.", which, ": host_id and length are out of range"});
+  if (number("host_id") == 0) return refuse(Code::kInvalidArgument, {"userns_options.", which, ": host_id is the host's root"});
+  return {};
+}
+
+Result<> check_user_namespace(const json::Value& user, const json::Value& options) {
+  auto mode = static_cast<NamespaceMode>(json::get_int(user, {"mode"}));
+  if (mode == NamespaceMode::kNode) return {};
+  if (mode != NamespaceMode::kPod) return fail(Code::kInvalidArgument, "userns_options.mode: want POD or NODE");
+  for (std::string_view which : {"uids", "gids"}) TRY(check_maps(user, which));
+  for (std::string_view which : {"network", "pid", "ipc"})
+    if (static_cast<NamespaceMode>(json::get_int(options, {which})) == NamespaceMode::kNode)
+      return refuse(Code::kInvalidArgument, {"userns_options: a pod with a user namespace has no ", which, " namespace of the node"});
+  return {};
+}
+
 Result<> check_namespaces(const json::Value& options, std::string_view where) {
   for (std::string_view which : {"network", "pid", "ipc"}) {
     std::int64_t mode = json::get_int(options, {which});
@@ -27,9 +65,7 @@ Result<> check_namespaces(const json::Value& options, std::string_view where) {
     if (mode == 3 && which != "pid") return refuse(Code::kInvalidArgument, {where, ".namespace_options.", which, ": TARGET is for pid alone"});
   }
   const json::Value* user = json::find(options, {"userns_options"});
-  if (user != nullptr && static_cast<NamespaceMode>(json::get_int(*user, {"mode"})) != NamespaceMode::kNode)
-    return refuse(Code::kUnimplemented, {where, ".namespace_options.userns_options: user namespaces are not supported by this runtime"});
-  return {};
+  return user == nullptr ? Result<>() : check_user_namespace(*user, options);
 }
 
 Result<> check_id(const json::Value& root, std::string_view name) {
@@ -66,8 +102,7 @@ Result<> check_mounts(const json::Value& config) {
   for (const json::Value& m : *mounts) {
     std::string_view path = json::get_string(m, {"container_path"});
     if (!path.starts_with('/')) return refuse(Code::kInvalidArgument, {"mount: container_path \"", path, "\" is not absolute"});
-    if (json::find(m, {"uidMappings"}) != nullptr || json::find(m, {"gidMappings"}) != nullptr)
-      return refuse(Code::kUnimplemented, {"mount ", path, ": id-mapped mounts are not supported by this runtime"});
+    if ((json::get_array(m, {"uidMappings"}) != nullptr) != (json::get_array(m, {"gidMappings"}) != nullptr)) return refuse(Code::kInvalidArgument, {"mount ", path, ": uidMappings and gidMappings go together"});
     bool image = json::find(m, {"image"}) != nullptr;
     std::string_view host = json::get_string(m, {"host_path"});
     if (image && !host.empty()) return refuse(Code::kInvalidArgument, {"mount ", path, ": host_path and image exclude each other"});
@@ -94,7 +129,10 @@ Result<> check_devices(const json::Value& config) {
 }
 
 Result<> check_security(const Sandbox& sandbox, const json::Value& security) {
-  TRY(check_namespaces(member_of(security, {"namespace_options"}), "linux.security_context"));
+  json::Value options = member_of(security, {"namespace_options"});
+  TRY(check_namespaces(options, "linux.security_context"));
+  if (json::find(options, {"userns_options"}) != nullptr && !(user_maps_of(options) == user_maps_of(member_of(sandbox.config, {"linux", "security_context", "namespace_options"}))))
+    return fail(Code::kInvalidArgument, "userns_options are not those of the sandbox");
   for (std::string_view id : {"run_as_user", "run_as_group"}) TRY(check_id(security, id));
   bool user = json::find(security, {"run_as_user"}) != nullptr;
   bool name = !json::get_string(security, {"run_as_username"}).empty();
@@ -167,6 +205,10 @@ Result<> check_container(const Sandbox& sandbox, const json::Value& config) {
   TRY(check_devices(config));
   return check_security(sandbox, member_of(config, {"linux", "security_context"}));
 }
+
+sys::IdMaps user_maps(const json::Value& sandbox_config) { return user_maps_of(member_of(sandbox_config, {"linux", "security_context", "namespace_options"})); }
+
+sys::IdMaps mount_maps(const json::Value& mount) { return {read_maps(mount, "uidMappings"), read_maps(mount, "gidMappings")}; }
 
 std::string sandbox_name(const json::Value& config) {
   auto text = [&](std::string_view name) { return json::get_string(config, {"metadata", name}); };

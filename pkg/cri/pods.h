@@ -73,6 +73,8 @@ class Pods {
   Result<ContainerPtr> find_container(std::string_view id) const;
   std::vector<SandboxPtr> sandboxes() const;    // newest first
   std::vector<ContainerPtr> containers() const;
+  // Whether pods may have some; the error says what they lack here.
+  const Result<>& user_namespaces() const { return user_namespaces_; }
   std::vector<ContainerPtr> containers_of(std::string_view sandbox) const;
 
   // A client that goes away leaves none of these half done.
@@ -143,9 +145,10 @@ class Pods {
   async::Task<Result<>> take_exit(ContainerPtr c, container::ContainerState state);
 
   // pods_volumes.cc
-  async::Task<Result<>> mount_volumes(ContainerPtr c);
-  async::Task<Result<>> mount_image(std::string snapshot, std::string image_id, std::string target);
-  async::Task<Result<std::string>> mount_declared(std::string id, std::string image_id, std::vector<std::string> volumes);
+  async::Task<Result<>> mount_volumes(ContainerPtr c, const sys::IdMaps& maps);
+  async::Task<Result<>> mount_image(std::string snapshot, std::string image_id, std::string target, const sys::IdMaps& maps);
+  async::Task<Result<>> mount_snapshot(std::string snapshot, std::string target, const sys::IdMaps& maps);
+  async::Task<Result<std::string>> mount_declared(std::string id, std::string image_id, std::vector<std::string> volumes, const sys::IdMaps& maps);
   async::Task<> unmount(std::string id);
   async::Task<> remove_snapshots(std::string id);
 
@@ -160,6 +163,7 @@ class Pods {
   PodNetwork& network_;
   std::map<std::string, SandboxPtr> sandboxes_;    // by id
   std::map<std::string, ContainerPtr> containers_;
+  Result<> user_namespaces_;
   std::map<std::string, std::unique_ptr<network::PortProxy>> proxies_;  // of host ports, by sandbox
 };
 

@@ -85,6 +85,14 @@ std::string seccomp_file(const json::Value& security) {
   return json::find(security, {"seccomp"}) == nullptr && old.starts_with("localhost/") ? std::string(old.substr(10)) : std::string();
 }
 
+// A machine without the controller has no limits of them: a kubelet asks for all sizes, most of them for 0.
+void add_huge_pages(const sys::Cgroups& groups, const json::Value& resources, std::map<std::string, std::string>& files) {
+  const json::Array* limits = json::get_array(resources, {"hugepage_limits"});
+  if (limits == nullptr || !groups.has("hugetlb")) return;
+  std::string_view name = groups.mode() == sys::CgroupMode::kV2 ? ".max" : ".limit_in_bytes";
+  for (const json::Value& limit : *limits) files[cat("hugetlb.", json::get_string(limit, {"page_size"}), name)] = cat(json::get_int(limit, {"limit"}));
+}
+
 }  // namespace
 
 Result<> Pods::check_new_container(const Sandbox& s, const json::Value& config) const {
@@ -152,11 +160,12 @@ Task<Result<>> Pods::make_container(SandboxPtr s, ContainerPtr c) {
   CO_TRY(co_await parts_.images.prepare_snapshot(runtime_id(id), image->id));
   CO_TRY(failpoint("cri.snapshot_made"));
   CO_TRY(co_await on_pool([&] { return sys::make_directories(place.rootfs, 0711); }));
-  CO_TRY(co_await parts_.images.mount(runtime_id(id), place.rootfs));
+  sys::IdMaps maps = user_maps(s->config);
+  CO_TRY(co_await mount_snapshot(runtime_id(id), place.rootfs, maps));
   CO_TRY(failpoint("cri.mounted"));
-  CO_TRY(co_await mount_volumes(c));
+  CO_TRY(co_await mount_volumes(c, maps));
   if (std::vector<std::string> declared = declared_volumes(c->config, image->config); !declared.empty()) {
-    CO_TRY_ASSIGN(place.volumes, co_await mount_declared(id, image->id, std::move(declared)));
+    CO_TRY_ASSIGN(place.volumes, co_await mount_declared(id, image->id, std::move(declared), maps));
   }
   CO_TRY(co_await on_pool([&]() -> Result<> {
     TRY(fill_place(*s, *c, image->config, place));
@@ -216,6 +225,7 @@ Result<> Pods::prepare_group(const Container& c, const std::string& group) const
   if (!files.empty() && parts_.cgroups.mode() != sys::CgroupMode::kV2) return fail(Code::kFailedPrecondition, "linux.resources.unified: this host has no control groups v2");
   std::string mems(json::get_string(resources, {"cpuset_mems"}));
   if (!mems.empty()) files["cpuset.mems"] = mems;
+  add_huge_pages(parts_.cgroups, resources, files);
   if (files.empty()) return {};
   TRY(parts_.cgroups.create(group));
   for (const auto& [file, value] : files) {

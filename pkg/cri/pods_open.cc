@@ -5,6 +5,7 @@
 #include "base/strings.h"
 #include "cri/messages.h"
 #include "cri/pods.h"
+#include "image/snapshot.h"
 #include "sys/files.h"
 
 namespace monopod::cri {
@@ -20,6 +21,7 @@ constexpr Duration kStopGrace = std::chrono::seconds(10);
 Task<Result<>> Pods::open() {
   CO_TRY(co_await on_pool([&]() -> Result<> {
     TRY(sys::make_directories(directories_.data, 0711));
+    user_namespaces_ = image::check_mapped_snapshots(directories_.data);
     return sys::make_directories(directories_.run, 0700);
   }));
   CO_TRY(co_await load());
@@ -84,6 +86,7 @@ Task<Result<>> Pods::match_sandboxes() {
     if (!s->ready) continue;
     container::SandboxNamespaces there = container::find_sandbox_namespaces(directories_.namespaces(id));
     bool whole = !s->own_network() || (!there.network_path.empty() && !there.uts_path.empty() && network_.find(id));
+    if (!user_maps(s->config).empty()) whole = whole && !there.user_path.empty();
     if (s->mode("ipc") != NamespaceMode::kNode) whole = whole && !there.ipc_path.empty();
     if (s->mode("pid") == NamespaceMode::kPod) {
       auto pause = parts_.runtime.state(runtime_id(id));

@@ -31,6 +31,7 @@ Result<> write_files(const Sandbox& s, const std::string& directory) {
 
 Result<> Pods::check_new_sandbox(const json::Value& config, std::string_view handler) const {
   TRY(check_sandbox(config));
+  if (!user_maps(config).empty() && !user_namespaces_) return refuse(Code::kFailedPrecondition, {"userns_options: ", user_namespaces_.error().message()});
   if (!handler.empty()) return refuse(Code::kInvalidArgument, {"no runtime for \"", handler, "\" is configured"});
   if (sandboxes_.size() >= kSandboxesMax) return refuse(Code::kResourceExhausted, {"more than ", std::to_string(kSandboxesMax), " sandboxes"});
   std::string name = sandbox_name(config);
@@ -69,7 +70,7 @@ Task<Result<>> Pods::run_now(SandboxPtr s) {
 
 Task<Result<>> Pods::make_sandbox(SandboxPtr s) {
   container::SandboxOptions make{.directory = directories_.namespaces(s->id), .hostname = std::string(json::get_string(s->config, {"hostname"})), .network = s->own_network(),
-                                 .ipc = s->mode("ipc") != NamespaceMode::kNode, .uts = s->own_network()};
+                                 .ipc = s->mode("ipc") != NamespaceMode::kNode, .uts = s->own_network(), .maps = user_maps(s->config)};
   for (const auto& entry : map_of(s->config, {"linux", "sysctls"})) make.sysctls.push_back(entry);
   CO_TRY(co_await on_pool([&]() -> Result<> {
     TRY(sys::make_directories(directories_.files(s->id)));
@@ -116,7 +117,12 @@ Task<> Pods::unpublish(std::string id) {
 // Holds the process namespace of a pod, and is its PID 1.
 Task<Result<>> Pods::start_pause(const Sandbox& s) {
   std::string root = directories_.rootfs(s.id);
-  CO_TRY(co_await on_pool([&] { return sys::make_directories(root, 0711); }));
+  sys::IdMaps maps = user_maps(s.config);
+  CO_TRY(co_await on_pool([&]() -> Result<> {
+    TRY(sys::make_directories(root, 0711));
+    if (!maps.empty() && ::chown(root.c_str(), maps.uids[0].outside, maps.gids[0].outside) != 0) return fail_errno(cat("give away ", root));
+    return {};
+  }));
   container::SandboxNamespaces made = container::find_sandbox_namespaces(directories_.namespaces(s.id));
   container::ContainerConfig config = container::default_config();
   config.pause = true;
@@ -126,6 +132,11 @@ Task<Result<>> Pods::start_pause(const Sandbox& s) {
   if (!made.network_path.empty()) config.namespaces.push_back({container::NamespaceType::kNetwork, made.network_path});
   if (!made.ipc_path.empty()) config.namespaces.push_back({container::NamespaceType::kIpc, made.ipc_path});
   if (!made.uts_path.empty()) config.namespaces.push_back({container::NamespaceType::kUts, made.uts_path});
+  if (!maps.empty()) {
+    config.namespaces.push_back({container::NamespaceType::kUser, made.user_path});
+    config.uid_mappings = std::move(maps.uids);
+    config.gid_mappings = std::move(maps.gids);
+  }
   config.cgroup_path = cat(group(s), "/", s.id);
   std::string id = runtime_id(s.id);
   CO_TRY(co_await parts_.runtime.create(id, std::move(config), supervisor::StdioOptions{}));

@@ -17,11 +17,12 @@ Service::Later Service::status(const json::Value& request) {
     broken["message"] = network.error().message();
   }
   json::Object out{{"status", json::Object{{"conditions", json::Array{json::Object{{"type", "RuntimeReady"}, {"status", true}}, std::move(broken)}}}},
-                   {"runtime_handlers", json::Array{json::Object{{"name", ""}, {"features", json::Object{{"recursive_read_only_mounts", true}, {"user_namespaces", false}}}}}},
+                   {"runtime_handlers", json::Array{json::Object{{"name", ""}, {"features", json::Object{{"recursive_read_only_mounts", true}, {"user_namespaces", p_.pods.user_namespaces().has_value()}}}}}},
                    {"features", json::Object{{"supplemental_groups_policy", true}, {"cgroup_mount_mode", true}}}};
   if (json::get_bool(request, {"verbose"})) {
     json::Object config{{"dataDir", p_.data_dir}, {"podCIDR", network::format_cidr(p_.network.cidr())}, {"cgroup", sys::format_cgroup_mode(p_.parts.cgroups.mode())},
                         {"sandboxes", p_.pods.sandboxes().size()}, {"containers", p_.pods.containers().size()}, {"version", p_.version}};
+    if (!p_.pods.user_namespaces()) config["userNamespaces"] = p_.pods.user_namespaces().error().message();
     out["info"] = json::Object{{"config", json::format(config)}};
   }
   co_return out;

@@ -151,16 +151,18 @@ async::Task<Result<SpawnResult>> Supervisor::spawn(SpawnRequest request) {
   if (!request.streams.empty() && request.streams.size() != 3) co_return fail(Code::kInvalidArgument, "a process has three streams");
   SpawnMessage message{std::move(request.id),          request.clone_flags,      std::move(request.pid_namespace_of), std::move(request.pass_pidfd_of),
                        std::move(request.stdio),       static_cast<bool>(request.cgroup), !request.streams.empty(),   request.return_terminal,
-                       request.hold};
+                       request.hold,                   static_cast<bool>(request.user_namespace), request.output_owner, request.output_group};
   std::vector<sys::Fd> fds;
   CO_TRY_ASSIGN(sys::Fd spec, sys::sealed_memfd("init-spec", request.spec));
   fds.push_back(std::move(spec));
   if (request.cgroup) fds.push_back(std::move(request.cgroup));
   for (sys::Fd& fd : request.streams) fds.push_back(std::move(fd));
   for (sys::Fd& fd : request.fds) fds.push_back(std::move(fd));
+  if (request.user_namespace) fds.push_back(std::move(request.user_namespace));
   std::uint32_t number = impl_->next_request++;
   Writer writer(MessageType::kSpawn, number);
   write_spawn(writer, message);
+  write_spawn_owner(writer, message);
   CO_TRY_ASSIGN(std::shared_ptr<Call> call, co_await impl_->call(std::move(writer), number, std::move(fds)));
   Reader reader(call->body);
   SpawnResult result;

@@ -75,6 +75,17 @@ SpawnMessage read_spawn(Reader& r) {
   return m;
 }
 
+void write_spawn_owner(Writer& w, const SpawnMessage& m) {
+  if (m.has_user_namespace) w.u8(1).u32(m.output_owner).u32(m.output_group);
+}
+
+void read_spawn_owner(Reader& r, SpawnMessage& m) {
+  if (r.empty()) return;
+  m.has_user_namespace = r.u8() != 0;
+  m.output_owner = r.u32();
+  m.output_group = r.u32();
+}
+
 void write_process(Writer& w, const Process& p) {
   w.text(p.id).u32(static_cast<std::uint32_t>(p.pid)).u8(static_cast<std::uint8_t>(p.state));
   w.u32(static_cast<std::uint32_t>(p.exit_code)).u32(static_cast<std::uint32_t>(p.signal));

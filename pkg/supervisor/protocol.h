@@ -86,7 +86,7 @@ struct Header {
 };
 Header read_header(Reader& reader);
 
-// A spawn request less its descriptors, which travel with the packet: spec, [cgroup], [3 streams], rest.
+// A spawn request less its descriptors, which travel with the packet: spec, [cgroup], [3 streams], rest, [user namespace].
 struct SpawnMessage {
   std::string id;
   std::uint64_t clone_flags = 0;
@@ -97,9 +97,15 @@ struct SpawnMessage {
   bool has_streams = false;
   bool return_terminal = false;
   bool hold = false;
+  bool has_user_namespace = false;
+  std::uint32_t output_owner = 0;
+  std::uint32_t output_group = 0;
 };
 void write_spawn(Writer& writer, const SpawnMessage& message);
 SpawnMessage read_spawn(Reader& reader);
+// What follows in a request, and is kept nowhere. A supervisor that does not know it spawns without; the first stage notices.
+void write_spawn_owner(Writer& writer, const SpawnMessage& message);
+void read_spawn_owner(Reader& reader, SpawnMessage& message);
 
 void write_process(Writer& writer, const Process& process);
 Process read_process(Reader& reader);

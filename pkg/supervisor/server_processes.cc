@@ -24,7 +24,7 @@ void Server::adopt(Entry& entry) {
 Result<> Server::spawn_process(std::uint32_t request, const SpawnMessage& message, std::vector<sys::Fd> fds) {
   if (message.id.empty()) return fail(Code::kInvalidArgument, "process id is empty");
   if (table_.find(message.id) != nullptr) return fail(Code::kAlreadyExists, cat("process ", message.id, " exists"));
-  std::size_t wanted = 1U + (message.has_cgroup ? 1U : 0U) + (message.has_streams ? 3U : 0U);
+  std::size_t wanted = 1U + (message.has_cgroup ? 1U : 0U) + (message.has_streams ? 3U : 0U) + (message.has_user_namespace ? 1U : 0U);
   if (fds.size() < wanted) return fail(Code::kInvalidArgument, "descriptors are missing");
   TRY_ASSIGN(sys::SocketPair sync, sys::make_packet_pair());
 
@@ -42,6 +42,13 @@ Result<> Server::spawn_process(std::uint32_t request, const SpawnMessage& messag
     PumpStreams pumped;
     std::vector<sys::Fd> child_ends;
     spawn.fds = {null_.get(), null_.get(), null_.get(), fds[0].get(), sync.second.get()};
+    sys::Fd user_namespace;
+    if (message.has_user_namespace) {
+      user_namespace = std::move(fds.back());
+      fds.pop_back();
+      spawn.user_namespace_fd = user_namespace.get();
+      spawn.become_root = true;
+    }
     std::size_t next = 1;
     if (message.has_cgroup) spawn.cgroup_fd = fds[next++].get();
     if (message.has_streams) {
@@ -49,7 +56,10 @@ Result<> Server::spawn_process(std::uint32_t request, const SpawnMessage& messag
     } else if (!message.stdio.terminal) {
       TRY(make_fifos(entry, child_ends, pumped));
       for (std::size_t i = 0; i < 3; ++i) {
-        if (child_ends[i]) spawn.fds[i] = child_ends[i].get();
+        if (!child_ends[i]) continue;
+        spawn.fds[i] = child_ends[i].get();
+        // So that it can open them again by /dev/stdout.
+        if (message.has_user_namespace && ::fchown(child_ends[i].get(), message.output_owner, message.output_group) < 0) return fail_errno("give away output");
       }
     }
     if (!message.pass_pidfd_of.empty()) {

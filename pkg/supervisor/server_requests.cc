@@ -75,6 +75,7 @@ void Server::on_request(const Header& header, Reader& reader, std::vector<sys::F
     }
     case MessageType::kSpawn: {
       SpawnMessage message = read_spawn(reader);
+      read_spawn_owner(reader, message);
       if (!reader.ok()) return checked({});
       Result<> spawned = spawn_process(header.request, message, std::move(fds));
       if (!spawned) reply(header.request, spawned);

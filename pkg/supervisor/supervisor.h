@@ -42,6 +42,9 @@ struct SpawnRequest {
   std::string pid_namespace_of;       // id of a process whose pid namespace to be born into; empty: none
   std::string pass_pidfd_of;          // id of a process whose pidfd to hand over as the first passed descriptor (exec)
   sys::Fd cgroup;                     // for CLONE_INTO_CGROUP; may be empty
+  sys::Fd user_namespace;             // to be born into, as root there; may be empty
+  std::uint32_t output_owner = 0;     // user and group that the streams belong to: root of that namespace, where there is one
+  std::uint32_t output_group = 0;
   std::vector<sys::Fd> fds;           // handed over from kFirstPassedFd on, after the pidfd if any
   StdioOptions stdio;
   std::vector<sys::Fd> streams;       // three: stdin, stdout, stderr of the process, instead of log and attach (exec without terminal)

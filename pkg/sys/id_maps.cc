@@ -92,13 +92,18 @@ Result<> write_id_maps(pid_t pid, const std::vector<IdMap>& uids, const std::vec
 }
 
 Result<Fd> make_user_namespace(const std::vector<IdMap>& uids, const std::vector<IdMap>& gids) {
+  TRY_ASSIGN(std::vector<Fd> made, make_mapped_namespaces(0, {uids, gids}, {"user"}));
+  return std::move(made[0]);
+}
+
+Result<std::vector<Fd>> make_mapped_namespaces(int flags, const IdMaps& maps, const std::vector<const char*>& names) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) < 0) return fail_errno("make pipe");
   Fd wait(ends[0]);
   Fd hold(ends[1]);
   int pidfd = -1;
   struct clone_args args = {};
-  args.flags = CLONE_NEWUSER | CLONE_PIDFD;
+  args.flags = static_cast<std::uint64_t>(flags) | CLONE_NEWUSER | CLONE_PIDFD;
   args.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
   args.exit_signal = SIGCHLD;
   long pid = ::syscall(SYS_clone3, &args, sizeof args);
@@ -112,10 +117,16 @@ Result<Fd> make_user_namespace(const std::vector<IdMap>& uids, const std::vector
   }
   if (pid < 0) return fail_errno("make user namespace");
   Pidfd child(static_cast<pid_t>(pid), Fd(pidfd));
-  Result<> written = write_id_maps(child.pid(), uids, gids);
-  Result<Fd> out = written ? open_namespace(cat("/proc/", child.pid(), "/ns/user")) : Result<Fd>(fail(std::move(written).error()));
+  Result<> done = write_id_maps(child.pid(), maps.uids, maps.gids);
+  std::vector<Fd> out;
+  for (std::size_t i = 0; done && i < names.size(); ++i) {
+    Result<Fd> fd = open_namespace(cat("/proc/", child.pid(), "/ns/", names[i]));
+    if (fd) out.push_back(std::move(*fd));
+    else done = fail(std::move(fd).error());
+  }
   (void)child.send_signal(SIGKILL);
   (void)child.reap();
+  if (!done) return fail(std::move(done).error());
   return out;
 }
 

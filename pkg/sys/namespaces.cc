@@ -25,7 +25,7 @@ struct Kind {
   int flag;
   const char* name;
 };
-constexpr std::array kPinnable = {Kind{CLONE_NEWNET, "net"}, Kind{CLONE_NEWIPC, "ipc"}, Kind{CLONE_NEWUTS, "uts"}};
+constexpr std::array kPinnable = {Kind{CLONE_NEWUSER, "user"}, Kind{CLONE_NEWNET, "net"}, Kind{CLONE_NEWIPC, "ipc"}, Kind{CLONE_NEWUTS, "uts"}};
 
 Result<> on_own_thread(std::function<Result<>()> work) {
   Result<> result;
@@ -58,17 +58,51 @@ Result<> run_in_namespace(int namespace_fd, int nstype, std::function<Result<>()
   });
 }
 
-Result<> pin_new_namespaces(int flags, const std::string& directory, std::function<Result<>()> prepare) {
+Result<> run_with_private_mounts(std::function<Result<>()> work) {
+  return on_own_thread([&]() -> Result<> {
+    if (::unshare(CLONE_NEWNS | CLONE_FS) < 0) return fail_errno("make mount namespace");
+    if (::syscall(SYS_mount, nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) return fail_errno("part from the host's mounts");
+    return work();
+  });
+}
+
+namespace {
+
+// Those of flags, in the order of kPinnable: of the calling thread from here on, or with maps, where the one of users is not.
+Result<std::vector<Fd>> make_pinned(int flags, const IdMaps& maps) {
+  std::vector<const char*> names;
+  for (const Kind& kind : kPinnable)
+    if ((flags & kind.flag) != 0) names.push_back(kind.name);
+  std::vector<Fd> out;
+  if (maps.empty()) {
+    if (::unshare(flags) < 0) return fail_errno("make namespaces");
+    for (const char* name : names) {
+      TRY_ASSIGN(Fd fd, own_namespace(name));
+      out.push_back(std::move(fd));
+    }
+    return out;
+  }
+  TRY_ASSIGN(out, make_mapped_namespaces(flags, maps, names));
+  for (std::size_t i = 0; i < out.size(); ++i)
+    if (std::string_view(names[i]) != "user" && ::setns(out[i].get(), 0) < 0) return fail_errno("enter namespace");
+  return out;
+}
+
+}  // namespace
+
+Result<> pin_new_namespaces(int flags, const std::string& directory, std::function<Result<>()> prepare, const IdMaps& maps) {
+  if (!maps.empty()) flags |= CLONE_NEWUSER;
   if (::mkdir(directory.c_str(), 0700) < 0 && errno != EEXIST) return fail_errno(cat("make directory ", directory));
   Result<> result = on_own_thread([&]() -> Result<> {
-    if (::unshare(flags) < 0) return fail_errno("make namespaces");
+    TRY_ASSIGN(std::vector<Fd> made, make_pinned(flags, maps));
     if (prepare) TRY(prepare());
+    auto next = made.begin();
     for (const Kind& kind : kPinnable) {
       if ((flags & kind.flag) == 0) continue;
       std::string path = cat(directory, "/", kind.name);
       Fd file(::open(path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400));
       if (!file) return fail_errno(cat("make ", path));
-      std::string source = cat("/proc/thread-self/ns/", kind.name);
+      std::string source = fd_path((next++)->get());
       if (::syscall(SYS_mount, source.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) < 0) return fail_errno(cat("pin namespace at ", path));
     }
     return {};

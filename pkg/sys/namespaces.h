@@ -32,11 +32,20 @@ struct IdMap {
   std::uint32_t inside = 0;
   std::uint32_t outside = 0;
   std::uint32_t size = 0;
+  bool operator==(const IdMap&) const = default;
+};
+struct IdMaps {
+  std::vector<IdMap> uids;
+  std::vector<IdMap> gids;
+  bool empty() const { return uids.empty(); }
+  bool operator==(const IdMaps&) const = default;
 };
 // The maps of a child's new user namespace, before it does anything else. Where we may not write more than our own id, newuidmap(1) and newgidmap(1) do.
 Result<> write_id_maps(pid_t pid, const std::vector<IdMap>& uids, const std::vector<IdMap>& gids);
 // A user namespace with these maps and no process: what id-mapped mounts are made from.
 Result<Fd> make_user_namespace(const std::vector<IdMap>& uids, const std::vector<IdMap>& gids);
+// The same, with other new namespaces (CLONE_NEWNET, ...) that belong to it: those of these names ("user", "net", ...), in their order.
+Result<std::vector<Fd>> make_mapped_namespaces(int flags, const IdMaps& maps, const std::vector<const char*>& names);
 
 // Runs work on a thread of its own that has entered the namespace (setns with nstype, e.g. CLONE_NEWNET), waits for it and ends
 // the thread: nothing of it sticks to the caller. Blocking: call on async::Pool when on the loop. Sockets made inside belong to that namespace.
@@ -45,9 +54,14 @@ inline Result<> run_in_network_namespace(int namespace_fd, std::function<Result<
   return run_in_namespace(namespace_fd, 0x40000000 /* CLONE_NEWNET */, std::move(work));
 }
 
+// Runs work on a thread of its own in a mount namespace of its own, a copy of ours that shares nothing with it: what work mounts goes with it, but for what it
+// keeps a descriptor of.
+Result<> run_with_private_mounts(std::function<Result<>()> work);
+
 // Makes new namespaces (CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) on a helper thread, runs prepare inside (bring lo up, set the
-// host name), and pins each by a bind mount on directory/{net,ipc,uts}. No process stays. On error nothing is left.
-Result<> pin_new_namespaces(int flags, const std::string& directory, std::function<Result<>()> prepare);
+// host name), and pins each by a bind mount on directory/{net,ipc,uts}. No process stays. On error nothing is left. With maps they belong to a new
+// user namespace, pinned as "user"; prepare stays ours, outside of it.
+Result<> pin_new_namespaces(int flags, const std::string& directory, std::function<Result<>()> prepare, const IdMaps& maps = {});
 // Lazily unmounts and removes the pins, and the directory if then empty. Absent is no error.
 Result<> unpin_namespaces(const std::string& directory);
 

@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "container/hooks.h"
-#include "container/mount_options.h"
 #include "container/oci/bundle.h"
 #include "container/oci/destroy.h"
 #include "container/oci/group.h"
@@ -18,6 +17,7 @@
 #include "container/oci/net_devices.h"
 #include "container/oci/pid_file.h"
 #include "container/oci/runtime.h"
+#include "container/prepared_mounts.h"
 #include "container/seccomp.h"
 #include "sys/namespaces.h"
 
@@ -28,44 +28,6 @@ Result<> check_terminal(const ContainerConfig& config, const CreateOptions& opti
   if (config.process.terminal && options.console_socket.empty() && !options.on_terminal) return fail(Code::kInvalidArgument, "cannot allocate tty if monopod will detach without setting console socket");
   if (!config.process.terminal && !options.console_socket.empty()) return fail(Code::kInvalidArgument, "cannot use console socket if monopod will not allocate tty");
   return {};
-}
-
-// Mounts that only we can make: mapped ones, and sources that the root of a user namespace could not reach.
-Result<> prepare_mounts(ContainerConfig& config, bool new_user_namespace, std::vector<sys::Fd>& out) {
-  for (Mount& mount : config.mounts) {
-    MountOptions options = parse_mount_options(mount);
-    if (options.remount || !options.bind || (!options.id_map && !new_user_namespace)) continue;
-    sys::Fd source(::open(mount.source.c_str(), O_PATH | O_CLOEXEC));
-    if (!source) return fail_errno(cat("mount ", mount.destination, ": open ", mount.source));
-    Result<sys::Fd> copy = sys::clone_mount(source.get(), options.bind_recursive);
-    if (!copy) {
-      if (!options.id_map) continue;  // rootless: the first stage may do in its own namespace what we may not
-      return fail(std::move(copy).error().with(cat("mount ", mount.destination)));
-    }
-    Result<> set;
-    if (options.id_map) {
-      bool own = !mount.uid_mappings.empty();
-      TRY_ASSIGN(sys::Fd maps, sys::make_user_namespace(own ? mount.uid_mappings : config.uid_mappings, own ? mount.gid_mappings : config.gid_mappings));
-      sys::MountAttributes mapped;
-      mapped.id_map = maps.get();
-      set = sys::set_mount_attributes(copy->get(), mapped, options.id_map_recursive);
-    }
-    if (set) set = set_bind_attributes(copy->get(), options);
-    if (!set) return fail(std::move(set).error().with(cat("mount ", mount.destination)));
-    mount.source_fd = 0;  // its number comes with the launch
-    out.push_back(std::move(*copy));
-  }
-  return {};
-}
-
-// Its path may lead through directories that the root of a user namespace cannot enter. Empty where we may not mount (rootless): its path it is.
-Result<sys::Fd> prepare_root(const std::string& path) {
-  sys::Fd directory(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!directory) return fail_errno(cat("open root file system ", path));
-  Result<sys::Fd> mount = sys::clone_mount(directory.get(), true);
-  if (!mount) return sys::Fd();
-  TRY(sys::set_mount_attributes(mount->get(), {0, 0, kPropagationPrivate}, true));
-  return mount;
 }
 
 struct Creation {

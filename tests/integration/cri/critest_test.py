@@ -446,10 +446,11 @@ def privileges():
 
 
 def user_namespaces():
-    """Not offered: the suite skips what needs them. What it would have refused is."""
-    handlers = e.cri.call("Status")["runtime_handlers"]
-    eq([(h["name"], h["features"]["user_namespaces"]) for h in handlers], [("", False)])
     one = {"host_id": 1000, "container_id": 0, "length": 100000}
+    if e.cri.call("Status")["runtime_handlers"][0]["features"]["user_namespaces"]:
+        s = e.run_sandbox(linux={"security_context": {"namespace_options": {"userns_options": {"mode": POD, "uids": [one], "gids": [one]}}}})
+        eq(e.output_of(s, ["cat", "/proc/self/uid_map"], security={"namespace_options": {"userns_options": {"mode": POD, "uids": [one], "gids": [one]}}}).split(), ["0", "1000", "100000"])
+        remove(s)
     for options in ({"mode": POD, "uids": [one, one], "gids": [one, one]}, {"mode": POD, "uids": [{**one, "container_id": 1}], "gids": [one]}, {"mode": CONTAINER}, {"mode": TARGET}):
         e.cri.refused("RunPodSandbox", config=e.sandbox_config(linux={"security_context": {"namespace_options": {"userns_options": options}}}))
     s = e.run_sandbox(linux={"security_context": {"namespace_options": {"userns_options": {"mode": NODE}}}})
