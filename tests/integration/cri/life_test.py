@@ -398,6 +398,52 @@ def another_engine():
     e.cri.call("RemovePodSandbox", pod_sandbox_id=s[0])
 
 
+def huge_pages():
+    """On control groups v2 alone: an engine that sees nothing else, in a group of its own."""
+    root = next((p for p in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified") if os.path.exists(p + "/cgroup.controllers")), None)
+    if root is None or "hugetlb" not in open(root + "/cgroup.controllers", encoding="ascii").read().split():
+        print("SKIPPED: huge pages: no control group v2 has hugetlb")
+        return
+    with open(root + "/cgroup.subtree_control", encoding="ascii") as f:
+        had = "hugetlb" in f.read().split()
+    own = f"{root}/huge-{os.getpid()}"
+
+    def write(path, text):
+        with open(path, "w", encoding="ascii") as f:
+            f.write(text)
+    write(root + "/cgroup.subtree_control", "+hugetlb")
+    os.mkdir(own)
+    other = CriEngine()
+    try:
+        other.inside("umount", "--recursive", "--lazy", "/sys/fs/cgroup")
+        other.inside("mount", "-t", "cgroup2", "none", "/sys/fs/cgroup")
+        write(own + "/cgroup.procs", str(os.getpid()))  # what is started next is there, too
+        try:
+            other.start()
+        finally:
+            write(root + "/cgroup.procs", str(os.getpid()))
+        with open(other.load_image(), "rb") as f:
+            other.docker("load", stdin=f.read())
+        s = other.run_sandbox()
+        limits = [{"page_size": "2MB", "limit": 4194304}, {"page_size": "1GB", "limit": 0}]
+        c = other.run(s, resources={"hugepage_limits": limits})
+        pid = json.loads(other.cri.call("ContainerStatus", container_id=c, verbose=True)["info"]["info"])["pid"]
+        with open(f"/proc/{pid}/cgroup", encoding="ascii") as f:
+            group = root + next(line.split("::", 1)[1] for line in f if line.startswith("0::")).strip()
+        read = lambda size: open(f"{group}/hugetlb.{size}.max", encoding="ascii").read()  # noqa: E731
+        eq((read("2MB"), read("1GB")), ("4194304\n", "0\n"))
+        other.cri.call("UpdateContainerResources", container_id=c, linux={"hugepage_limits": [{"page_size": "2MB", "limit": 2097152}]})
+        eq(read("2MB"), "2097152\n")
+        eq(other.cri.refused("UpdateContainerResources", container_id=c, linux={"hugepage_limits": [{"page_size": "../x", "limit": 1}]}).code, INVALID)
+        other.cri.call("RemovePodSandbox", pod_sandbox_id=s[0])
+    finally:
+        other.close()
+        for base, _, _ in os.walk(own, topdown=False):
+            os.rmdir(base)
+        if not had:
+            write(root + "/cgroup.subtree_control", "-hugetlb")
+
+
 def nothing_left():
     def gone():
         left = e.cri_leftovers()
@@ -412,7 +458,7 @@ def main():
     with e.serving(checks):
         for name, function in (("the runtime tells what it is", tell_runtime), ("sandboxes live and die, each call again too", sandboxes), ("containers live and die", containers),
                                ("ExecSync: output, exit code, timeout, limit", exec_sync), ("namespaces of pod, container, node and target", namespaces), ("the security context", security),
-                               ("mounts, devices, environment, DNS", mounts), ("resources, OOM, stats and metrics", resources), ("logs are CRI's, and reopened", logs),
+                               ("mounts, devices, environment, DNS", mounts), ("resources, OOM, stats and metrics", resources), ("limits of huge pages", huge_pages), ("logs are CRI's, and reopened", logs),
                                ("host ports, also on loopback and after a crash", host_ports), ("images: pulled, shown, removed, shared with docker", images), ("events of a life", events),
                                ("many at once", many_at_once), ("another engine sweeps nothing of this one's", another_engine), ("nothing is left", nothing_left)):
             checks.run(name, function)
