@@ -202,22 +202,21 @@ clusters:
 """)
 
 
-def cpu_ticks(pid):
-    """User and system time of a process and its children."""
+def cpu_us(pid):
+    """Time on a processor of a process and its children, all threads: as the scheduler counts it, since ticks miss what runs in short pieces."""
     total = 0
     todo = [pid]
     while todo:
         p = todo.pop()
         try:
-            with open(f"/proc/{p}/stat") as f:
-                fields = f.read().rsplit(")", 1)[1].split()
-            total += int(fields[11]) + int(fields[12])
             for task in os.listdir(f"/proc/{p}/task"):
+                with open(f"/proc/{p}/task/{task}/schedstat") as f:
+                    total += int(f.read().split()[0])
                 with open(f"/proc/{p}/task/{task}/children") as f:
                     todo += [int(c) for c in f.read().split()]
         except OSError:
             pass
-    return total
+    return total / 1000
 
 
 def wait_for(port):
@@ -264,18 +263,17 @@ def measure(scenario, d, processes, args):
     kind, _, _, must, against = SCENARIOS[scenario]
     results = {}
     present = [who for who in PORTS if who != "nghttpx" or kind in NGHTTPX_KINDS]
-    tick_us = 1e6 / os.sysconf("SC_CLK_TCK")
     for _ in range(args.rounds):
         order = ["direct", *present]
         random.shuffle(order)
         for who in order:
             process = processes.get(f"nghttpx-{kind}" if who == "nghttpx" else who)
-            before = cpu_ticks(process.pid) if process else 0
+            before = cpu_us(process.pid) if process else 0
             requests, rps, bad, errors, p99 = run_load(scenario, who, d, args.seconds)
-            used = cpu_ticks(process.pid) - before if process else 0
+            used = cpu_us(process.pid) - before if process else 0
             if bad or (errors and scenario != "handshake"):  # a closed connection is wrk's read error
                 print(f"{scenario}: {who}: {bad} bad answers {errors}")
-            results.setdefault(who, []).append((used * tick_us / max(requests, 1), rps, p99))
+            results.setdefault(who, []).append((used / max(requests, 1), rps, p99))
     median = {who: statistics.median(r[0] for r in measured) for who, measured in results.items()}
     direct = statistics.median(r[1] for r in results["direct"])
     base = median[against] if against else min(median["nginx"], median["haproxy"])

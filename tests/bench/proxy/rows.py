@@ -92,9 +92,9 @@ def websocket(bench, d, processes, args):
     found = {}
     for _ in range(args.rounds):
         for who in ("monopod", "nginx", "haproxy"):
-            before = bench.cpu_ticks(processes[who].pid)
+            before = bench.cpu_us(processes[who].pid)
             count = echo_for(bench.PORTS[who] + 8, 32, args.seconds)
-            found.setdefault(who, []).append((bench.cpu_ticks(processes[who].pid) - before) * 1e6 / os.sysconf("SC_CLK_TCK") / max(count, 1))
+            found.setdefault(who, []).append((bench.cpu_us(processes[who].pid) - before) / max(count, 1))
     os.sched_setaffinity(0, {0, 1})
     listening.close()
     median = {who: statistics.median(times) for who, times in found.items()}
@@ -244,12 +244,12 @@ def sockmap(bench, d, processes, args):
         found = {}
         for _ in range(args.rounds):
             for who, port in (("direct", bench.BACKEND), ("splice", bench.PORTS["monopod"] + 3), ("sockmap", bench.PORTS["monopod"] + 9)):
-                before = bench.cpu_ticks(processes["monopod"].pid), machine_ticks()
+                before = bench.cpu_us(processes["monopod"].pid), machine_ticks()
                 requests, rps, bad, errors, _ = bench.load(f"http://127.0.0.1:{port}{path}", connections, args.seconds)
                 assert not bad and not errors, (who, bad, errors)
-                proxy, machine = bench.cpu_ticks(processes["monopod"].pid) - before[0], machine_ticks() - before[1]
+                proxy, machine = (bench.cpu_us(processes["monopod"].pid) - before[0]) / 1e6, (machine_ticks() - before[1]) * tick_s
                 gigabytes = max(requests, 1) * size / 1e9
-                found.setdefault(who, []).append((proxy * tick_s / gigabytes, machine * tick_s / gigabytes, rps, 1e6 * proxy * tick_s / max(requests, 1)))
+                found.setdefault(who, []).append((proxy / gigabytes, machine / gigabytes, rps, 1e6 * proxy / max(requests, 1)))
         for who, measured in found.items():
             proxy, machine, rps, each = (statistics.median(m[i] for m in measured) for i in range(4))
             print(f"{'sockmap':<12} {who:<8} {name} x{connections:<3} proxy {proxy:.3f} s/GB ({each:.1f} us/request), machine {machine:.3f} s/GB, {rps:.0f} rps, {1e6 * connections / rps:.0f} us each", flush=True)
