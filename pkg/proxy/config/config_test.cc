@@ -69,6 +69,10 @@ TEST(Config, EachFaultIsNamedWithItsLineAndField) {
       {"name: web\n", "name: web\n  filters: [{kind: ext_authz, cluster: two}]\n", "line 3: listeners[0].filters[0]: there is no cluster \"two\""},
       {"name: web\n", "name: web\n  filters: [{kind: rate_limit, name: x}]\n", "line 3: listeners[0].filters[0]: tokens is missing"},
       {"cluster: one", "cluster: one\n      mirror: {cluster: two}", "line 9: listeners[0].virtual_hosts[0].routes[0].mirror.cluster: there is no cluster \"two\""},
+      {"cluster: one", "cluster: one\n      hedge: {max: 2}", "line 9: listeners[0].virtual_hosts[0].routes[0].hedge: want a delay, or the route's retry.per_try_timeout"},
+      {"cluster: one", "cluster: one\n      hedge: {delay: 1s, max: 4}", "line 9: listeners[0].virtual_hosts[0].routes[0].hedge.max: want a number from 1 to 3"},
+      {"name: one\n", "name: one\n  retry_budget: {window: 1ms}\n", "line 11: clusters[0].retry_budget.window: want 100ms at least"},
+      {"name: one\n", "name: one\n  outlier: {success_rate: {percent: 1}}\n", "line 11: clusters[0].outlier.success_rate.percent: unknown field"},
       {"clusters:\n", "tracing: {cluster: two}\nclusters:\n", "line 9: tracing.cluster: there is no cluster \"two\""},
       {"name: web\n", "name: web\n  access_log: {path: /dev/null, format: \"%WHAT%\"}\n", "line 3: listeners[0].access_log.format: unknown operator %WHAT%"},
   };

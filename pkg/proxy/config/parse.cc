@@ -142,6 +142,25 @@ void read_health_check(MapReader& map, HealthCheckSpec& out) {
   out.unhealthy_threshold = map.number("unhealthy_threshold", out.unhealthy_threshold, 1, 100);
 }
 
+void read_outlier(MapReader& map, OutlierSpec& out) {
+  out.consecutive_5xx = map.number("consecutive_5xx", out.consecutive_5xx, 0, 1000);
+  out.consecutive_gateway_errors = map.number("consecutive_gateway_errors", 0, 0, 1000);
+  out.consecutive_local_errors = map.number("consecutive_local_errors", 0, 0, 1000);
+  auto read_rate = [&map](std::string_view name, std::string_view field, std::optional<OutlierRateSpec>& rate, OutlierRateSpec fallback, std::uint32_t max) {
+    map.map(name, [&](MapReader& item) {
+      rate = OutlierRateSpec{.percent = item.number(field, fallback.percent, 1, max), .endpoints_min = item.number("endpoints_min", fallback.endpoints_min, 1, 10'000),
+                             .requests_min = item.number("requests_min", fallback.requests_min, 1, 1'000'000)};
+    });
+  };
+  read_rate("success_rate", "deviations_percent", out.success_rate, {.percent = 190}, 10'000);
+  read_rate("failure_rate", "percent", out.failure_rate, {.percent = 85, .requests_min = 50}, 100);
+  out.interval = map.duration("interval", out.interval);
+  if (out.interval < Milliseconds(100)) map.fail_at("interval", "want 100ms at least");
+  out.base_ejection = map.duration("base_ejection", out.base_ejection);
+  out.ejection_max = map.duration("ejection_max", out.ejection_max);
+  out.ejected_percent_max = map.number("ejected_percent_max", out.ejected_percent_max, 0, 100);
+}
+
 void read_cluster(MapReader& map, ClusterSpec& out, Files& files) {
   out.name = map.required_text("name");
   out.original_destination = map.boolean("original_destination", false);
@@ -151,11 +170,19 @@ void read_cluster(MapReader& map, ClusterSpec& out, Files& files) {
   out.balancer = static_cast<ClusterSpec::Balancer>(map.choice("balancer", {"round_robin", "least_request", "ewma", "random", "ring_hash", "maglev"}));
   out.connect_timeout = map.duration("connect_timeout", out.connect_timeout);
   out.idle_timeout = map.duration("idle_timeout", out.idle_timeout);
+  map.map("retry_budget", [&](MapReader& budget) {
+    RetryBudgetSpec& b = out.retry_budget.emplace();
+    b.percent = budget.number("percent", b.percent, 0, 100);
+    b.min = budget.number("min", b.min, 0, 1'000'000);
+    b.window = budget.duration("window", b.window);
+    if (b.window < Milliseconds(100)) budget.fail_at("window", "want 100ms at least");
+    out.retries_max = UINT32_MAX;  // but for what limits say
+  });
   map.map("limits", [&](MapReader& limits) {
     out.connections_max = limits.number("connections", out.connections_max, 1, 1'000'000);
     out.pending_max = limits.number("pending", out.pending_max, 0, 1'000'000);
     out.requests_max = limits.number("requests", out.requests_max, 1, 1'000'000);
-    out.retries_max = limits.number("retries", out.retries_max, 0, 1'000'000);
+    if (limits.has("retries")) out.retries_max = limits.number("retries", 0, 0, 1'000'000);
   });
   map.map("tls", [&](MapReader& tls) { read_client_tls(tls, out.tls.emplace(), files); });
   out.http2 = map.boolean("http2", false);
@@ -163,12 +190,7 @@ void read_cluster(MapReader& map, ClusterSpec& out, Files& files) {
   map.map("health_check", [&](MapReader& check) { read_health_check(check, out.health_check.emplace()); });
   out.slow_start = map.duration("slow_start", out.slow_start);
   out.panic_percent = map.number("panic_percent", 0, 0, 100);
-  map.map("outlier", [&](MapReader& outlier) {
-    OutlierSpec& o = out.outlier.emplace();
-    o.consecutive_5xx = outlier.number("consecutive_5xx", o.consecutive_5xx, 1, 1000);
-    o.base_ejection = outlier.duration("base_ejection", o.base_ejection);
-    o.ejected_percent_max = outlier.number("ejected_percent_max", o.ejected_percent_max, 0, 100);
-  });
+  map.map("outlier", [&](MapReader& outlier) { read_outlier(outlier, out.outlier.emplace()); });
 }
 
 void read_tracing(MapReader& map, TracingSpec& out) {

@@ -74,6 +74,10 @@ void read_route(MapReader& map, RouteSpec& out) {
   out.timeout = map.duration("timeout", out.timeout);
   out.idle_timeout = map.duration("idle_timeout", out.idle_timeout);
   map.map("retry", [&](MapReader& item) { read_retry(item, out.retry); });
+  map.map("hedge", [&](MapReader& item) {
+    out.hedge = {.max = item.number("max", 1, 1, 3), .delay = item.duration("delay", Milliseconds(0))};
+    if (out.hedge.delay.count() == 0 && out.retry.per_try_timeout.count() == 0) item.fail_at("", "want a delay, or the route's retry.per_try_timeout");
+  });
   map.list("hash", [&](MapReader& item) {
     HashKey key{.kind = static_cast<HashKey::Kind>(item.choice("key", {"header", "source_address", "path"})), .name = to_lower(item.text("name"))};
     if (key.kind == HashKey::Kind::kHeader && key.name.empty()) item.fail_at("", "name is missing");

@@ -76,6 +76,13 @@ struct RetrySpec {
   bool operator==(const RetrySpec&) const = default;
 };
 
+// A second try beside the first; the first answer wins, the others are reset. For requests that are all in their buffer: the endpoints may see them twice.
+struct HedgeSpec {
+  std::uint32_t max = 0;  // tries beside the first; 0: none
+  Milliseconds delay{0};  // without an answer, from the whole request on; then each as much later. 0: only where a try takes longer than per_try_timeout
+  bool operator==(const HedgeSpec&) const = default;
+};
+
 // What a hash balancer hashes.
 struct HashKey {
   enum class Kind : std::uint8_t { kHeader, kSourceAddress, kPath } kind = Kind::kSourceAddress;
@@ -96,6 +103,7 @@ struct RouteSpec {
   Milliseconds timeout{15'000};     // from the whole request to the whole answer; 0: none
   Milliseconds idle_timeout{60'000};  // nothing moved either way; 0: none
   RetrySpec retry{};
+  HedgeSpec hedge{};
   std::vector<HashKey> hash{};
   std::string mirror_cluster{};     // gets a copy of requests whose body fits into a buffer; its answers go nowhere
   std::uint32_t mirror_percent = 100;
@@ -338,11 +346,31 @@ struct DnsSpec {
   bool operator==(const DnsSpec&) const = default;
 };
 
+// Endpoints are compared by their requests of an interval.
+struct OutlierRateSpec {
+  std::uint32_t percent = 0;  // success_rate: of a standard deviation below the mean; failure_rate: of requests that failed
+  std::uint32_t endpoints_min = 5, requests_min = 100;  // so many endpoints have had so many requests each; else nobody is judged
+  bool operator==(const OutlierRateSpec&) const = default;
+};
+
+// In a row, each 0: not looked at. Those gRPC statuses count as 503 that say the server failed.
 struct OutlierSpec {
-  std::uint32_t consecutive_5xx = 5;  // those gRPC statuses count that say the server failed
+  std::uint32_t consecutive_5xx = 5;
+  std::uint32_t consecutive_gateway_errors = 0;  // 502, 503, 504
+  std::uint32_t consecutive_local_errors = 0;    // no connection, or one that was lost, or no answer in time; 0: these count as 5xx and as gateway errors
+  std::optional<OutlierRateSpec> success_rate{}, failure_rate{};
+  Milliseconds interval{10'000};  // of the rates
   Milliseconds base_ejection{30'000};
+  Milliseconds ejection_max{300'000};  // base_ejection times how often in a row, and no more than this
   std::uint32_t ejected_percent_max = 50;
   bool operator==(const OutlierSpec&) const = default;
+};
+
+// Retries and hedges of a window: no more than percent of its other requests, or min.
+struct RetryBudgetSpec {
+  std::uint32_t percent = 20, min = 3;
+  Milliseconds window{10'000};
+  bool operator==(const RetryBudgetSpec&) const = default;
 };
 
 struct ClusterSpec {
@@ -356,6 +384,7 @@ struct ClusterSpec {
   Milliseconds connect_timeout{1000};
   Milliseconds idle_timeout{60'000};  // of a pooled connection
   std::uint32_t connections_max = 1024, pending_max = 1024, requests_max = 1024, retries_max = 3;
+  std::optional<RetryBudgetSpec> retry_budget{};
   std::optional<ClientTlsSpec> tls{};
   bool http2 = false;  // endpoints speak HTTP/2 and nothing else: by ALPN with tls, else by prior knowledge
   enum class ProxyProtocol : std::uint8_t { kNone, kV1, kV2 } proxy_protocol = ProxyProtocol::kNone;

@@ -75,6 +75,9 @@ void Worker::append_metrics(std::string& out) const {
   cluster("requests_active", "gauge", "Requests at endpoints.", &C::requests_active);
   cluster("pending", "gauge", "Requests that wait for a connection.", &C::pending);
   cluster("retries_total", "counter", "Retries.", &C::retries);
+  cluster("retry_overflows_total", "counter", "Retries and hedges that limits.retries or retry_budget did not allow.", &C::retry_overflows);
+  cluster("hedges_total", "counter", "Tries beside one that was under way.", &C::hedges);
+  cluster("hedges_won_total", "counter", "Those that answered first.", &C::hedges_won);
   cluster("overflows_total", "counter", "Requests refused by a limit.", &C::overflows);
   cluster("timeouts_total", "counter", "Attempts and requests that took too long.", &C::timeouts);
   cluster("resets_total", "counter", "Connections lost before an answer.", &C::resets);

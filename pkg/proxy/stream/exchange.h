@@ -75,6 +75,16 @@ struct BodyProgress {
   std::string message_;  // of the trailer, until it is sent
 };
 
+// A try beside the exchange's own: of a request that is whole and in its buffer. Its connection is given back before it goes.
+struct Hedge {
+  EndpointPin endpoint{};
+  UpstreamConnection* upstream = nullptr;
+  Outbox up;
+  BodyProgress body;
+  std::uint64_t sent = 0, begun_ms = 0;
+  bool begun = false, all_sent = false;  // the request's head is in up; all of it has left
+};
+
 // What every exchange begins with anew.
 struct ExchangeState {
   // What is asked, normalised.
@@ -93,6 +103,10 @@ struct ExchangeState {
   bool counted = false;        // begin_request() was called
   bool retry_counted = false;  // begin_retry() was called
   bool fresh = false;          // the next attempt takes no pooled connection
+
+  std::vector<std::unique_ptr<Hedge>> hedges;
+  std::uint32_t hedged = 0;            // how many there were
+  std::uint64_t hedge_at_ms = kNever;  // the next
 
   // A filter's question.
   SideCall::Handle call;

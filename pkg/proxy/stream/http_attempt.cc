@@ -70,7 +70,8 @@ void HttpSession::start_request() {
   e.reply_at = e.reply_end = 0;
   e.unparsed = false;
   e.up.clear();
-  write_request_head();
+  e.send_failed = !write_request_head(*e.upstream, *e.endpoint, e.up, e.request_body.done);
+  if (e.upstream->socket().is_stream()) e.sent_up = e.request.size;
   // What of the body came with the head leaves with it.
   e.received = e.request.size;
   if (!e.request_body.done && e.body_at < input_end_) {
@@ -82,21 +83,20 @@ void HttpSession::start_request() {
   rearm();
 }
 
-void HttpSession::write_request_head() {
+bool HttpSession::write_request_head(UpstreamConnection& to, const Endpoint& endpoint, Outbox& out, bool ends) {
   Exchange& e = *exchange_;
   const Head& head = e.request;
-  if (e.host.empty()) e.request_edits.set(e.request, e.arena, "host", e.endpoint->label);  // HTTP/1.0 need not say; the others must
-  if (StreamPeer* stream = e.upstream->socket().stream()) {
+  if (e.host.empty()) e.request_edits.set(e.request, e.arena, "host", endpoint.label);  // HTTP/1.0 need not say; the others must
+  if (StreamPeer* stream = to.socket().stream()) {
     keep_te(e.request);
-    e.send_failed = !stream->send_head(head, e.request_edits, e.target, e.request_body.done);
-    e.sent_up = head.size;
-    return;
+    return stream->send_head(head, e.request_edits, e.target, ends);
   }
   if (head.framing == Framing::kStream) e.request_edits.set(e.request, e.arena, "transfer-encoding", "chunked");
   bool as_it_came = !head.http_1_0 && !head.listed && e.target.data() == head.target.data() && e.target.size() == head.target.size();
-  if (as_it_came) e.up.add({head.base, head.line_end});
-  else e.up.add(e.arena.join({head.method, " ", e.target, " HTTP/1.1\r\n"}));
-  e.request_edits.write(e.request, e.up);
+  if (as_it_came) out.add({head.base, head.line_end});
+  else out.add(e.arena.join({head.method, " ", e.target, " HTTP/1.1\r\n"}));
+  e.request_edits.write(e.request, out);
+  return true;
 }
 
 bool HttpSession::may_retry(bool before_sending) const {
@@ -111,6 +111,10 @@ void HttpSession::attempt_failed(std::string_view details, bool timed_out) {
   bool connected = e.phase == Exchange::Phase::kForwarding;
   bool reused = e.upstream != nullptr && e.upstream->reused();
   bool stale = connected && reused && !timed_out && e.reply_end == 0;
+  if (Endpoint* lost = e.endpoint.get(); !e.hedges.empty() && promote_hedge()) {
+    (connected ? e.cluster->stats().resets : e.cluster->stats().connect_failures).add();
+    return e.cluster->observe(*lost, 0);
+  }
   log::debug("attempt failed", {{"cluster", e.cluster->config().spec.name}, {"endpoint", e.endpoint->label}, {"why", details},
                                 {"reason", e.upstream != nullptr ? std::string_view(e.upstream->failure()) : std::string_view()}});
   release_upstream(false);
@@ -125,7 +129,7 @@ void HttpSession::attempt_failed(std::string_view details, bool timed_out) {
   e.cluster->observe(*e.endpoint, 0);
   const RetrySpec& retry = e.route->spec.retry;
   bool wanted = connected ? retry.on_reset : retry.on_connect_failure;
-  if (wanted && e.retries < retry.attempts && may_retry(!connected || e.sent_up == 0) && (e.retry_counted || e.cluster->begin_retry())) return schedule_retry();
+  if (wanted && e.retries < retry.attempts && may_retry(!connected || e.sent_up == 0) && e.cluster->begin_retry(!e.retry_counted)) return schedule_retry();
   if (timed_out) return reply(504, "upstream timed out\n", details);
   reply(connected ? 502 : 503, connected ? "upstream closed the connection\n" : "upstream connect error\n", details);
 }
@@ -134,6 +138,7 @@ void HttpSession::attempt_failed(std::string_view details, bool timed_out) {
 void HttpSession::schedule_retry() {
   Exchange& e = *exchange_;
   e.retry_counted = true;
+  e.hedge_at_ms = kNever;
   e.fresh = false;
   auto base = static_cast<std::uint64_t>(e.route->spec.retry.backoff.count());
   std::uint64_t ceiling = std::min(base << std::min(e.retries, 10U), base * 10);
@@ -189,9 +194,13 @@ void HttpSession::on_response_head() {
   e.grpc_awaited = outlier && grpc < 0 && is_grpc(e.response);
   if (!e.grpc_awaited) e.cluster->observe(*e.endpoint, is_grpc_failure(grpc) ? 503 : status, worker_.now_ms() - e.try_begun_ms);
   if (retry_status(grpc)) {
-    release_upstream(false);
-    return schedule_retry();
+    if (promote_hedge()) return;
+    if (e.retries < e.route->spec.retry.attempts && e.cluster->begin_retry(!e.retry_counted)) {
+      release_upstream(false);
+      return schedule_retry();
+    }
   }
+  if (!e.hedges.empty()) drop_hedges();
   e.status = status;
   e.reply_at += e.response.size;
   e.response_body.begin(e.response, e.request.http_1_0 || socket_.is_stream());
@@ -202,13 +211,12 @@ void HttpSession::on_response_head() {
   forward_response_head();
 }
 
-bool HttpSession::retry_status(int grpc) {
-  Exchange& e = *exchange_;
+bool HttpSession::retry_status(int grpc) const {
+  const Exchange& e = *exchange_;
   const RetrySpec& retry = e.route->spec.retry;
   int status = e.response.status;
-  if ((status < 400 && grpc < 0) || e.retries >= retry.attempts || !e.replayable || !e.request_sent) return false;
-  bool wanted = std::ranges::find(retry.on_grpc_statuses, grpc) != retry.on_grpc_statuses.end() || (retry.on_5xx && status >= 500) || (retry.on_gateway_error && status >= 502 && status <= 504) || std::ranges::find(retry.on_statuses, status) != retry.on_statuses.end();
-  return wanted && (e.retry_counted || e.cluster->begin_retry());
+  if ((status < 400 && grpc < 0) || (e.retries >= retry.attempts && e.hedges.empty()) || !e.replayable || !e.request_sent) return false;
+  return std::ranges::find(retry.on_grpc_statuses, grpc) != retry.on_grpc_statuses.end() || (retry.on_5xx && status >= 500) || (retry.on_gateway_error && status >= 502 && status <= 504) || std::ranges::find(retry.on_statuses, status) != retry.on_statuses.end();
 }
 
 void HttpSession::forward_informational() {

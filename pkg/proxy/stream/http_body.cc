@@ -32,6 +32,7 @@ bool HttpSession::pump_request() {
   if (!e.request_body.done) return read_request_body();
   e.request_sent = true;
   if (e.pipe_up) worker_.pipes().give(std::move(e.pipe_up));
+  if (e.route->spec.hedge.max > 0) plan_hedge();
   rearm();  // now the time of the whole request counts
   return true;
 }

@@ -81,7 +81,7 @@ bool HttpSession::step() {
         case UpstreamConnection::Progress::kReady: start_request(); return true;
       }
       return false;
-    case Exchange::Phase::kForwarding: return pump_exchange();
+    case Exchange::Phase::kForwarding: return (!e.hedges.empty() && pump_hedges()) || pump_exchange();
   }
   return false;
 }
@@ -189,6 +189,7 @@ void HttpSession::on_capacity() {
 
 void HttpSession::release_upstream(bool reusable) {
   Exchange& e = *exchange_;
+  if (!e.hedges.empty()) drop_hedges();
   if (e.upstream != nullptr) e.cluster->give(std::exchange(e.upstream, nullptr), reusable);
   if (std::exchange(e.counted, false)) e.cluster->end_request(*e.endpoint);
 }
@@ -264,7 +265,10 @@ std::uint64_t HttpSession::deadline() const {
   limit(e.moved_ms, e.route->spec.idle_timeout);
   if (e.phase == Exchange::Phase::kConnecting) limit(e.try_begun_ms, e.cluster->config().spec.connect_timeout);
   if (e.request_body.done) limit(e.begun_ms, e.timeout);
-  if (!e.head_done && e.attempts > 0 && e.phase == Exchange::Phase::kForwarding) limit(e.try_begun_ms, e.route->spec.retry.per_try_timeout);
+  if (!e.head_done && e.attempts > 0 && e.phase == Exchange::Phase::kForwarding) {
+    limit(e.try_begun_ms, e.route->spec.retry.per_try_timeout);
+    due = std::min(due, e.hedge_at_ms);
+  }
   return due;
 }
 
@@ -289,15 +293,23 @@ void HttpSession::on_deadline() {
   Exchange& e = *exchange_;
   if (e.wake_ms <= worker_.now_ms()) return drive();
   if (e.phase == Exchange::Phase::kReplying || e.head_done) return abort("timeout");
+  if (e.hedge_at_ms <= worker_.now_ms()) {
+    e.hedge_at_ms = kNever;
+    if (may_hedge()) start_hedge();
+    rearm();
+    return drive();
+  }
   bool overall = e.request_body.done && e.timeout.count() > 0 && worker_.now_ms() >= e.begun_ms + count_ms(e.timeout);
   bool client_slow = !e.request_body.done && e.up.empty();
   if (e.cluster && !client_slow) e.cluster->stats().timeouts.add();
   if (!overall && !client_slow && e.attempts > 0 && e.upstream != nullptr) {
-    attempt_failed(e.phase == Exchange::Phase::kConnecting ? "connect_timeout" : "try_timeout", true);
+    if (may_hedge() && start_hedge()) e.try_begun_ms = worker_.now_ms();  // instead of a reset: both may yet answer
+    else attempt_failed(e.phase == Exchange::Phase::kConnecting ? "connect_timeout" : "try_timeout", true);
+    if (exchange_) rearm();
     return drive();
   }
   if (e.cluster) e.cluster->stop_waiting(*this);
-  if (e.endpoint != nullptr && e.upstream != nullptr && !client_slow) e.cluster->observe(*e.endpoint, 504);
+  if (e.endpoint != nullptr && e.upstream != nullptr && !client_slow) e.cluster->observe(*e.endpoint, 0);
   release_upstream(false);
   if (client_slow) reply(408, "request body took too long\n", "body_timeout");
   else reply(504, "upstream request timeout\n", "request_timeout");

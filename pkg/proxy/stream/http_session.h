@@ -83,7 +83,8 @@ class HttpSession final : public Pooled, public Downstream, private UpstreamUser
   // http_attempt.cc
   void attempt();
   void start_request();
-  void write_request_head();
+  // ends: nothing follows. False: the stream is lost.
+  bool write_request_head(UpstreamConnection& to, const Endpoint& endpoint, Outbox& out, bool ends);
   void attempt_failed(std::string_view details, bool timed_out);
   bool may_retry(bool before_sending) const;
   void schedule_retry();
@@ -92,11 +93,26 @@ class HttpSession final : public Pooled, public Downstream, private UpstreamUser
   void on_response_head();
   void answer_grpc_web();
   void mirror();  // after the answer
-  bool retry_status(int grpc);  // grpc: status of an answer without a message; -1: none
+  bool retry_status(int grpc) const;  // whether the route wants that. grpc: status of an answer without a message; -1: none
   void forward_response_head();
   void forward_informational();
   void add_status_line();
   void keep_logged_headers();
+
+  // http_hedge.cc
+  void plan_hedge();  // the whole request is sent
+  bool may_hedge() const;
+  bool start_hedge();
+  bool begin_hedge(Hedge& hedge);
+  enum class HedgeStep : std::uint8_t { kWaits, kFailed, kAnswers };
+  HedgeStep step_hedge(Hedge& hedge);
+  // True: one answers, and is the exchange's own try now.
+  bool pump_hedges();
+  // The exchange's own try came to nothing: a hedge that is under way takes its place. False: there is none.
+  bool promote_hedge();
+  void promote(std::size_t index);
+  void drop_hedge(Hedge& hedge);
+  void drop_hedges();
 
   // http_body.cc: true where something moved.
   bool pump_exchange();

@@ -197,6 +197,7 @@ void Cluster::wake_waiter() {
 
 bool Cluster::begin_request(Endpoint& endpoint) {
   if (requests_ >= config_->spec.requests_max) return false;
+  if (config_->spec.retry_budget) retry_budget_.note_request(*config_->spec.retry_budget, worker_.now_ms());
   ++requests_;
   ++endpoint.active;
   stats_->requests_active.add();
@@ -210,8 +211,13 @@ void Cluster::end_request(Endpoint& endpoint) {
   stats_->requests_active.subtract();
 }
 
-bool Cluster::begin_retry() {
-  if (retries_ >= config_->spec.retries_max) return false;
+bool Cluster::begin_retry(bool first) {
+  const ClusterSpec& spec = config_->spec;
+  if ((first && retries_ >= spec.retries_max) || (spec.retry_budget && !retry_budget_.take(*spec.retry_budget, worker_.now_ms()))) {
+    stats_->retry_overflows.add();
+    return false;
+  }
+  if (!first) return true;
   ++retries_;
   stats_->retries.add();
   return true;
@@ -226,25 +232,6 @@ bool Cluster::wait(Waiter& waiter) {
 
 void Cluster::stop_waiting(Waiter& waiter) {
   if (std::erase(waiting_, &waiter) > 0) stats_->pending.subtract();
-}
-
-void Cluster::observe(Endpoint& endpoint, int status, std::uint64_t latency_ms) {
-  if (latency_ms != kNever && config_->spec.balancer == ClusterSpec::Balancer::kEwma) note_latency(endpoint, latency_ms);
-  if (!config_->spec.outlier) return;
-  if (status != 0 && status < 500) {
-    endpoint.consecutive_5xx = 0;
-    if (endpoint.ejections > 0 && endpoint.available(worker_.now_ms())) endpoint.ejections = 0;
-    return;
-  }
-  const OutlierSpec& spec = *config_->spec.outlier;
-  if (++endpoint.consecutive_5xx < spec.consecutive_5xx || !endpoint.available(worker_.now_ms())) return;
-  auto ejected = static_cast<std::size_t>(std::ranges::count_if(endpoints_, [this](const auto& e) { return !e->available(worker_.now_ms()); }));
-  if ((ejected + 1) * 100 > endpoints_.size() * spec.ejected_percent_max) return;
-  endpoint.consecutive_5xx = 0;
-  ++endpoint.ejections;
-  endpoint.ejected_until_ms = worker_.now_ms() + static_cast<std::uint64_t>(spec.base_ejection.count()) * std::min<std::uint32_t>(endpoint.ejections, 10);
-  stats_->ejections.add();
-  log::warn("endpoint ejected", {{"cluster", config_->spec.name}, {"endpoint", endpoint.label}, {"for_ms", endpoint.ejected_until_ms - worker_.now_ms()}});
 }
 
 void Cluster::drain() {

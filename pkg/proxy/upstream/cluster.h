@@ -15,6 +15,7 @@
 #include "proxy/io/wheel.h"
 #include "proxy/observe/metrics.h"
 #include "proxy/upstream/connection.h"
+#include "proxy/upstream/retry_budget.h"
 
 namespace monopod::proxy {
 
@@ -27,7 +28,8 @@ struct Endpoint {
   std::uint32_t weight = 1;
   std::uint32_t active = 0;            // requests or tunnels
   std::int64_t current_weight = 0;     // smooth round robin
-  std::uint32_t consecutive_5xx = 0;
+  std::uint32_t consecutive_5xx = 0, consecutive_gateway = 0, consecutive_local = 0;
+  std::uint32_t requests = 0, failures = 0;  // of the interval, for outliers by rate
   std::uint32_t ejections = 0;         // in a row: each is as long as the base times their number
   std::uint64_t ejected_until_ms = 0;
   bool healthy = true;                 // as active checks see it
@@ -129,7 +131,8 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   // limits.requests and limits.retries. False: full, answer 503.
   bool begin_request(Endpoint& endpoint);
   void end_request(Endpoint& endpoint);
-  bool begin_retry();
+  // Of a retry or a hedge; first: of its request, which counts once against limits.retries, while the budget counts each.
+  bool begin_retry(bool first);
   void end_retry() { --retries_; }
   // limits.pending. False: full.
   bool wait(Waiter& waiter);
@@ -142,6 +145,10 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
 
  private:
   void forget_unused();
+  // outlier.cc
+  void count_failure(Endpoint& endpoint, int status);
+  void judge_rates();
+  void eject(Endpoint& endpoint, std::string_view why);
   struct Level {
     std::uint32_t number = 0;
     std::vector<Endpoint*> members;
@@ -173,6 +180,8 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   std::vector<Level> levels_;
   std::vector<std::uint16_t> hash_table_;  // of a cluster with names
   std::uint64_t assessed_ms_ = 0;
+  std::uint64_t judged_ms_ = 0;  // outliers by rate
+  RetryBudget retry_budget_;
   std::unordered_map<std::string, Endpoint*> by_address_;  // by original destination
   std::vector<Waiter*> waiting_;  // the oldest first
   std::vector<UpstreamConnection*> shaken_;
