@@ -25,6 +25,7 @@ inline constexpr std::size_t kRestStreamsMin = 32;             // streams of HTT
 inline constexpr std::size_t kRestToldPerMsMin = 64;            // at such a rate
 inline constexpr std::size_t kRestToldMax = 64;                // and so many things that happened to them are much
 inline constexpr std::size_t kRestMicrosMax = 100;             // it rests no longer
+inline constexpr std::size_t kMirrorBytesMax = 16U << 20;      // of bodies that a worker keeps for mirrors while they pass; past it copies are not made
 inline constexpr int kInformationalMax = 16;                   // 1xx answers of one request
 inline constexpr std::uint64_t kSpliceBytesMin = 64U << 10;    // a body that is longer moves within the kernel
 inline constexpr int kPipeBytes = 1 << 20;                     // of a pipe that splices: the measured optimum

@@ -302,7 +302,7 @@ Parsed judge_response(bool to_head, Head& head) {
 }
 
 void begin_facts(Head& head) {
-  head.absolute_target = head.listed = head.http_1_0 = head.wants_upgrade = head.expects_continue = false;
+  head.absolute_target = head.listed = head.http_1_0 = head.wants_upgrade = head.expects_continue = head.extended_connect = false;
   head.keep_alive = true;
   head.framing = Framing::kNone;
   head.length = 0;

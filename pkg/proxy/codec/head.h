@@ -57,6 +57,7 @@ struct Head {
   bool keep_alive = true;       // the peer lets the connection live on
   bool wants_upgrade = false;   // Connection names Upgrade, and there is one
   bool expects_continue = false;
+  bool extended_connect = false;  // of a list: a WebSocket, asked for by CONNECT (RFC 8441); here a GET that wants an upgrade
   Framing framing = Framing::kNone;
   std::uint64_t length = 0;
   Refusal refusal{};

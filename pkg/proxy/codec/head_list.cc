@@ -22,7 +22,7 @@ void HeadList::begin() {
   full_ = false;
   cookie_.clear();
   cookie_secret_ = false;
-  method_ = path_ = authority_ = status_ = {};
+  method_ = path_ = authority_ = status_ = protocol_ = {};
   list_bytes_ = fields_ = 0;
   in_fields_ = has_host_ = has_length_ = finished = false;
   head_.count = 0;
@@ -31,7 +31,7 @@ void HeadList::begin() {
 }
 
 HeadList::Part* HeadList::pseudo(std::string_view name) {
-  return name == ":method" ? &method_ : name == ":path" ? &path_ : name == ":authority" ? &authority_ : name == ":status" ? &status_ : nullptr;
+  return name == ":method" ? &method_ : name == ":path" ? &path_ : name == ":authority" ? &authority_ : name == ":status" ? &status_ : name == ":protocol" ? &protocol_ : nullptr;
 }
 
 // Behind the pseudo-fields; Host comes first, as whoever reads HTTP/1 may expect (RFC 9110 section 7.2).
@@ -95,17 +95,26 @@ bool HeadList::add(std::string_view name, std::string_view value, bool secret) {
 
 bool HeadList::finish_request(bool ends) {
   std::string_view method = text(method_), path = text(path_);
-  if (method == "CONNECT") path = "*";
+  bool extended = protocol_.size > 0;  // of CONNECT alone (RFC 8441 section 4)
+  if (extended && method != "CONNECT") return false;
+  if (method == "CONNECT" && !extended) path = "*";
   if (!is_word(method) || !is_word(path) || (path[0] != '/' && path != "*") || (authority_.size > 0 && has_host_)) return false;
   bool star = path == "*";
   begin_fields();
   if (!cookie_.empty()) add_line("cookie", cookie_, cookie_secret_);
+  if (extended) add_line("upgrade", text(protocol_));
   append("\r\n");
   head_.base = text_.get();
   head_.size = size_;
-  head_.method = text(method_);
+  head_.method = extended ? std::string_view("GET") : text(method_);
   head_.target = star ? std::string_view("*") : text(path_);
   judge_listed_request(head_, ends);
+  head_.extended_connect = extended;
+  if (extended) {
+    head_.wants_upgrade = true;
+    head_.framing = Framing::kNone;  // what follows is the tunnel's
+    if (!equals_lowercase(text(protocol_), "websocket")) head_.refusal = {501, "no protocol but websocket"};
+  }
   if (full_) head_.refusal = {431, "head too large"};
   return finished = true;
 }
@@ -142,7 +151,9 @@ void HeadList::copy_to(char* into, Head& out) const {
   out.status = head_.status;
   out.reason = {};
   out.listed = true;
-  out.absolute_target = out.http_1_0 = out.keep_alive = out.wants_upgrade = false;
+  out.absolute_target = out.http_1_0 = out.keep_alive = false;
+  out.wants_upgrade = head_.wants_upgrade;
+  out.extended_connect = head_.extended_connect;
   out.expects_continue = head_.expects_continue;
   out.framing = head_.framing;
   out.length = head_.length;

@@ -45,7 +45,7 @@ class HeadList {
   bool full_ = false;
   std::string cookie_;
   bool cookie_secret_ = false;
-  Part method_{}, path_{}, authority_{}, status_{};
+  Part method_{}, path_{}, authority_{}, status_{}, protocol_{};
   std::size_t list_bytes_ = 0, fields_ = 0;
   bool in_fields_ = false, has_host_ = false, has_length_ = false;
   Head head_;

@@ -86,6 +86,7 @@ void read_route(MapReader& map, RouteSpec& out) {
   map.map("mirror", [&](MapReader& item) {
     out.mirror_cluster = item.required_text("cluster");
     out.mirror_percent = item.number("percent", 100, 0, 100);
+    out.mirror_body_kb_max = item.number("body_kb_max", out.mirror_body_kb_max, 0, 16U << 10);
   });
   out.allow_upgrade = map.boolean("allow_upgrade", true);
   out.request_bytes_max = map.number("request_bytes_max", 0, 0, UINT32_MAX);

@@ -105,7 +105,8 @@ struct RouteSpec {
   RetrySpec retry{};
   HedgeSpec hedge{};
   std::vector<HashKey> hash{};
-  std::string mirror_cluster{};     // gets a copy of requests whose body fits into a buffer; its answers go nowhere
+  std::string mirror_cluster{};     // gets a copy of requests whose body is no larger than that; its answers go nowhere
+  std::uint32_t mirror_body_kb_max = 64;
   std::uint32_t mirror_percent = 100;
   bool allow_upgrade = true;
   std::uint64_t request_bytes_max = 0;  // of a body; 413 past it; 0: any

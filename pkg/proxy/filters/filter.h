@@ -16,6 +16,7 @@
 
 #include "base/rng.h"
 #include "codec/pattern.h"
+#include "proxy/filters/grpc_web.h"
 #include "proxy/io/address.h"
 #include "proxy/io/tls.h"
 #include "proxy/stream/head_edits.h"
@@ -42,7 +43,7 @@ struct RequestView {
   std::uint64_t now_ms;
   Rng& rng;
   MatchBudget& budget;
-  bool& grpc_web;  // set: an answer of gRPC gets its trailers in its body
+  GrpcWeb& grpc_web;  // to be set
 };
 
 struct Verdict {

@@ -35,8 +35,12 @@ void H2Core::open() {
   };
   say(Setting::kInitialWindowSize, kLimits.stream_window_bytes);
   say(Setting::kMaxHeaderListSize, kHeadBytesMax);
-  if (side_ == Side::kServer) say(Setting::kMaxConcurrentStreams, kStreamsMax);
-  else say(Setting::kEnablePush, 0);
+  if (side_ == Side::kServer) {
+    say(Setting::kMaxConcurrentStreams, kStreamsMax);
+    say(Setting::kEnableConnectProtocol, 1);
+  } else {
+    say(Setting::kEnablePush, 0);
+  }
   append_frame(FrameType::kSettings, 0, 0, settings);
   append_window_update(0, kConnectionWindowBytes - kWindowInitial);
   window_in_ = kConnectionWindowBytes;

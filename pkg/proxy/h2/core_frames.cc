@@ -317,6 +317,7 @@ bool H2Core::apply_setting(Setting setting, std::uint32_t value) {
     case Setting::kInitialWindowSize: return (value <= kWindowMax && set_initial_window(value)) || refuse(H2Error::kFlowControl);
     case Setting::kMaxFrameSize: return (value >= kFrameBytesMax && value < 1U << 24U) || refuse(H2Error::kProtocol);  // ours are no larger than the least
     case Setting::kMaxHeaderListSize: break;
+    case Setting::kEnableConnectProtocol: return value <= 1 || refuse(H2Error::kProtocol);  // RFC 8441 section 3
   }
   return true;
 }

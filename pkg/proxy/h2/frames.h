@@ -17,7 +17,7 @@ enum class H2Error : std::uint32_t {
 };
 
 // RFC 9113 section 6.5.2.
-enum class Setting : std::uint16_t { kHeaderTableSize = 1, kEnablePush = 2, kMaxConcurrentStreams = 3, kInitialWindowSize = 4, kMaxFrameSize = 5, kMaxHeaderListSize = 6 };
+enum class Setting : std::uint16_t { kHeaderTableSize = 1, kEnablePush = 2, kMaxConcurrentStreams = 3, kInitialWindowSize = 4, kMaxFrameSize = 5, kMaxHeaderListSize = 6, kEnableConnectProtocol = 8 };
 
 inline constexpr std::size_t kFrameHeadBytes = 9;
 inline constexpr std::size_t kFrameBytesMax = 16384;  // of a payload, either way: what every peer takes

@@ -86,6 +86,7 @@ bool MessageRules::take_pseudo(std::string_view name, std::string_view value) {
   }
   if (name == ":path") return see(kPath) && !value.empty();
   if (name == ":scheme") return see(kScheme) && is_scheme(value);
+  if (name == ":protocol") return see(kProtocol) && is_method(value);  // a token (RFC 8441 section 4)
   return name == ":authority" && see(kAuthority);
 }
 
@@ -117,7 +118,9 @@ bool MessageRules::finish_block(bool to_head) {
     if (to_head || status_ == 204 || status_ == 304) length_ = 0;
     return status_ != 0;
   }
-  if (connect_) return (seen_ & kAuthority) != 0 && (seen_ & (kScheme | kPath)) == 0;
+  bool extended = (seen_ & kProtocol) != 0;
+  if (extended && !connect_) return false;
+  if (connect_ && !extended) return (seen_ & kAuthority) != 0 && (seen_ & (kScheme | kPath)) == 0;
   constexpr std::uint8_t kAll = kMethod | kScheme | kPath;
   return (seen_ & kAll) == kAll && (seen_ & (kAuthority | kHost)) != 0;
 }

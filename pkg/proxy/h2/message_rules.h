@@ -21,7 +21,7 @@ class MessageRules {
   bool finish() const { return length_ < 0 || length_ == received_; }
 
  private:
-  enum Seen : std::uint8_t { kMethod = 1, kScheme = 2, kPath = 4, kAuthority = 8, kStatus = 16, kHost = 32 };
+  enum Seen : std::uint8_t { kMethod = 1, kScheme = 2, kPath = 4, kAuthority = 8, kStatus = 16, kHost = 32, kProtocol = 64 };
   bool see(Seen what);
   bool take_pseudo(std::string_view name, std::string_view value);
   Verdict take_length(std::string_view value);

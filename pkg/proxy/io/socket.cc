@@ -218,6 +218,7 @@ bool Socket::is_quiet() {
 }
 
 void Socket::shutdown_write() {
+  if (Ending ending; peer_ && !peer_->ended()) peer_->write({}, &ending);
   if (!fd_) return;
   if (ssl_ != nullptr && !broken_ && SSL_is_init_finished(ssl_) == 1) {
     SSL_shutdown(ssl_);

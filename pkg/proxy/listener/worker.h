@@ -111,6 +111,8 @@ class Worker {
     std::size_t open = 0, told = 0;
   };
   StreamLoad& stream_load() { return stream_load_; }
+  // Of bodies that pass and go to a mirror as well.
+  std::size_t& mirror_bytes() { return mirror_bytes_; }
 
   void add(Downstream& downstream);
   void remove(Downstream& downstream);
@@ -157,6 +159,7 @@ class Worker {
   PeerSweep peer_sweep_{*this};
   bool draining_ = false;
   StreamLoad stream_load_;
+  std::size_t mirror_bytes_ = 0;
   std::uint64_t told_ms_ = 0;  // the millisecond of told_now_
   std::size_t told_now_ = 0, told_before_ = 0;
   std::atomic<bool> stopped_{false};

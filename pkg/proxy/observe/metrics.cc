@@ -78,6 +78,8 @@ void Worker::append_metrics(std::string& out) const {
   cluster("retry_overflows_total", "counter", "Retries and hedges that limits.retries or retry_budget did not allow.", &C::retry_overflows);
   cluster("hedges_total", "counter", "Tries beside one that was under way.", &C::hedges);
   cluster("hedges_won_total", "counter", "Those that answered first.", &C::hedges_won);
+  cluster("mirrors_total", "counter", "Copies of requests that this cluster got as a mirror.", &C::mirrors);
+  cluster("mirrors_skipped_total", "counter", "Requests that were too large for a copy, or there were too many.", &C::mirrors_skipped);
   cluster("overflows_total", "counter", "Requests refused by a limit.", &C::overflows);
   cluster("timeouts_total", "counter", "Attempts and requests that took too long.", &C::timeouts);
   cluster("resets_total", "counter", "Connections lost before an answer.", &C::resets);

@@ -34,7 +34,7 @@ struct RouteStats {
 };
 
 struct ClusterStats {
-  Counter connections_total, connections_active, connect_failures, requests_total, requests_active, pending, retries, retry_overflows, hedges, hedges_won, overflows, timeouts, resets, ejections, lookups, lookup_failures, handshakes, handshakes_resumed, peers_cut;
+  Counter connections_total, connections_active, connect_failures, requests_total, requests_active, pending, retries, retry_overflows, hedges, hedges_won, mirrors, mirrors_skipped, overflows, timeouts, resets, ejections, lookups, lookup_failures, handshakes, handshakes_resumed, peers_cut;
   std::array<Counter, 6> by_class;
 };
 

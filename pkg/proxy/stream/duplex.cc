@@ -41,7 +41,7 @@ Moved::Kind Lane::read_in(Socket& from, Socket& to) {
   Moved moved = from.read(slab_, kSlabBytes);
   at_ = 0;
   end_ = moved.bytes;
-  if (moved.kind == Moved::kBytes && moved.bytes == kSlabBytes && !from.tls() && !to.tls()) pipe_ = pipes_.take();
+  if (moved.kind == Moved::kBytes && moved.bytes == kSlabBytes && from.can_splice() && to.can_splice()) pipe_ = pipes_.take();
   return moved.kind;
 }
 

@@ -78,7 +78,55 @@ void BodyProgress::add_trailer_message(std::string_view lines, Outbox& out) {
   trailers = {};
 }
 
-BodyProgress::Taken BodyProgress::take(std::string_view input, Outbox& out) {
+BodyProgress::Taken BodyProgress::take(std::string_view input, Outbox& out) { return transforms() ? take_coded(input, out) : take_plain(input, out); }
+
+void BodyProgress::end_here(Outbox& out) {
+  done = true;
+  coded_.clear();
+  if (!transforms()) return;
+  bad = !finish_coding();
+  add_coded(out);
+}
+
+BodyProgress::Taken BodyProgress::take_coded(std::string_view input, Outbox& out) {
+  Outbox content;
+  bool unchunked = std::exchange(content_only, true);
+  Taken taken = take_plain(input, content);
+  content_only = unchunked;
+  coded_.clear();
+  content.each([this](std::string_view part) {
+    if (coding == Coding::kToBase64) encoder_.append(part, coded_);
+    else bad = bad || !decoder_.append(part, coded_);
+  });
+  if (done && !finish_coding()) bad = true;
+  taken.bad = bad;
+  if (bad) done = false;  // it is refused at the next look, where the first was with its head
+  else add_coded(out);
+  return taken;
+}
+
+bool BodyProgress::finish_coding() {
+  if (coding == Coding::kToBase64) encoder_.finish(coded_);
+  return coding == Coding::kToBase64 || decoder_.whole();
+}
+
+void BodyProgress::add_coded(Outbox& out) {
+  if (content_only) return out.add(coded_);
+  if (!coded_.empty()) {
+    char* end = std::to_chars(size_line.data(), size_line.data() + size_line.size() - 2, coded_.size(), 16).ptr;
+    *end++ = '\r';
+    *end++ = '\n';
+    out.add({size_line.data(), static_cast<std::size_t>(end - size_line.data())});
+    out.add(coded_);
+    out.add("\r\n");
+  }
+  if (!done) return;
+  out.add("0\r\n");
+  out.add(trailers);
+  out.add("\r\n");
+}
+
+BodyProgress::Taken BodyProgress::take_plain(std::string_view input, Outbox& out) {
   Taken taken{.bad = bad};
   if (bad) return taken;
   switch (framing) {

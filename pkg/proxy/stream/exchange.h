@@ -7,8 +7,10 @@
 #include <string>
 
 #include "codec/pattern.h"
+#include "proxy/codec/base64_stream.h"
 #include "proxy/codec/chunked.h"
 #include "proxy/codec/head.h"
+#include "proxy/filters/grpc_web.h"
 #include "proxy/io/pipe.h"
 #include "proxy/limits.h"
 #include "proxy/listener/worker.h"
@@ -44,6 +46,8 @@ struct BodyProgress {
   bool watches_trailer = false;
   bool trailer_as_message = false;  // gRPC-Web: the trailer becomes the last message
   int grpc_status = -1;            // of the trailers, where they are watched
+  // Where it is not kNone what goes on is content of another length: in chunks, but for content_only. To be set behind begin().
+  enum class Coding : std::uint8_t { kNone, kFromBase64, kToBase64 } coding = Coding::kNone;
 
   void begin(const Head& head, bool without_chunks) {
     framing = head.framing;
@@ -56,6 +60,7 @@ struct BodyProgress {
     done = framing == Framing::kNone;
     watches_trailer = trailer_as_message = false;
     grpc_status = -1;
+    coding = Coding::kNone;
   }
   // Of a stream's body, after a look at it.
   void note_end(const Socket& from);
@@ -67,12 +72,22 @@ struct BodyProgress {
   };
   // Moves on by what of the input belongs to the body. What out got before must be sent.
   Taken take(std::string_view input, Outbox& out);
-  Taken take_chunked(std::string_view input, Outbox& out);
+  // Its source ended: of a body that ends so.
+  void end_here(Outbox& out);
+  bool transforms() const { return coding != Coding::kNone; }
 
  private:
+  Taken take_plain(std::string_view input, Outbox& out);
+  Taken take_chunked(std::string_view input, Outbox& out);
+  Taken take_coded(std::string_view input, Outbox& out);
+  bool finish_coding();
+  void add_coded(Outbox& out);
   void note_trailer(std::string_view line);
   void add_trailer_message(std::string_view lines, Outbox& out);
   std::string message_;  // of the trailer, until it is sent
+  std::string coded_;    // likewise: the last that was taken
+  Base64Decoder decoder_;
+  Base64Encoder encoder_;
 };
 
 // A try beside the exchange's own: of a request that is whole and in its buffer. Its connection is given back before it goes.
@@ -83,6 +98,20 @@ struct Hedge {
   BodyProgress body;
   std::uint64_t sent = 0, begun_ms = 0;
   bool begun = false, all_sent = false;  // the request's head is in up; all of it has left
+};
+
+// What went by of a body that a mirror gets as well.
+struct MirrorCopy {
+  explicit MirrorCopy(std::size_t& all_bytes) : all(all_bytes) {}
+  ~MirrorCopy() { all -= bytes.size(); }
+  MirrorCopy(const MirrorCopy&) = delete;
+  MirrorCopy& operator=(const MirrorCopy&) = delete;
+  void add(std::string_view more) {
+    bytes += more;
+    all += more.size();
+  }
+  std::string bytes;
+  std::size_t& all;  // of the worker
 };
 
 // What every exchange begins with anew.
@@ -103,6 +132,9 @@ struct ExchangeState {
   bool counted = false;        // begin_request() was called
   bool retry_counted = false;  // begin_retry() was called
   bool fresh = false;          // the next attempt takes no pooled connection
+
+  std::unique_ptr<MirrorCopy> mirror;  // null: none is made
+  std::string_view websocket_accept;   // what an endpoint must answer to an extended CONNECT
 
   std::vector<std::unique_ptr<Hedge>> hedges;
   std::uint32_t hedged = 0;            // how many there were
@@ -130,7 +162,7 @@ struct ExchangeState {
   bool tunnel = false;         // 101
   bool has_source = false;
   unsigned char source[16] = {};  // where it is known
-  bool grpc_web = false;       // the client speaks gRPC-Web
+  GrpcWeb grpc_web;            // what the client speaks
   bool grpc_awaited = false;   // what came of it stands in the trailer
   int informational = 0;
   std::unique_ptr<Pipe> pipe_up, pipe_down;

@@ -1,6 +1,7 @@
 // Policy through real sockets: tokens, external authorisation, limits of the node, rules, mirrors.
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/strings.h"
 #include "codec/proto_wire.h"
 #include "pki/jwks.h"
@@ -336,8 +337,50 @@ TEST(GrpcWeb, TrailersBecomeTheLastMessage) {
     std::string message = std::string("\x80\0\0\0\x22", 5) + "grpc-status: 5\r\ngrpc-message: no\r\n";
     EXPECT_TRUE(contains(answer, "content-type: application/grpc-web+proto\r\n") && contains(answer, "5\r\nhello\r\n") && answer.ends_with("27\r\n" + message + "\r\n0\r\n\r\n")) << answer;
   }
-  client.send("POST /a.B/C HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc-web-text\r\nContent-Length: 4\r\n\r\nbody");
-  EXPECT_TRUE(contains(client.read_answer(), "415 Unsupported Media Type"));
+}
+
+// The content of an answer in chunks.
+std::string unchunk(const std::string& answer) {
+  std::string out;
+  for (std::string_view rest = std::string_view(answer).substr(answer.find("\r\n\r\n") + 4); !rest.empty() && rest[0] != '0';) {
+    std::size_t size = std::stoul(std::string(rest.substr(0, rest.find('\r'))), nullptr, 16);
+    rest.remove_prefix(rest.find('\n') + 1);
+    out += rest.substr(0, size);
+    rest.remove_prefix(size + 2);
+  }
+  return out;
+}
+
+TEST(GrpcWeb, AsTextItIsBytesToTheService) {
+  std::string large(60'000, 'r');
+  TestEndpoint service(answering([&](const std::string& request) {
+    bool chunked = contains(request, "ransfer-") && contains(request, "ncoding: chunked\r\n");
+    EXPECT_TRUE(contains(request, "application/grpc+proto\r\n") && chunked && !contains(request, "ontent-Length")) << request.substr(0, 300);
+    std::string content = unchunk(request);
+    return cat("HTTP/1.1 200 OK\r\ncontent-type: application/grpc+proto\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nea60\r\n", large, "\r\n0\r\ngrpc-status: ", content.size(), "\r\n\r\n");
+  }));
+  std::string yaml = cat("listeners:\n- {name: web, address: PORT0, filters: [{kind: grpc_web}], virtual_hosts: [{routes: [{path: /direct/C, cluster: service}, {prefix: /, cluster: h2}]}]}\n- {name: h2, address: PORT1, virtual_hosts: [{routes: [{prefix: /, cluster: service}]}]}\n",
+                         "clusters:\n- {name: h2, http2: true, endpoints: [PORT1]}\n- {name: service, endpoints: [\"", service.address(), "\"]}\n");
+  TestProxy proxy(yaml);
+  TestClient client(proxy.port());
+  std::string head = "Host: a\r\nContent-Type: application/grpc-web-text+proto\r\n";
+  for (std::string_view path : {"/a.B/C", "/direct/C"})
+    for (const std::string& bytes : {std::string("body"), std::string(50'000, 'q')}) {
+      std::string text = format_base64(bytes) + format_base64("x");  // two texts, each padded
+      std::string message = cat("grpc-status: ", bytes.size() + 1, "\r\n");
+      std::string want = cat("hello", large, std::string("\x80\0\0\0", 4), std::string(1, static_cast<char>(message.size())), message);
+      client.send(cat("POST ", path, " HTTP/1.1\r\n", head, "Content-Length: ", text.size(), "\r\n\r\n", text));
+      std::string answer = client.read_until("\r\n0\r\n\r\n");
+      EXPECT_TRUE(contains(answer, "content-type: application/grpc-web-text+proto\r\n")) << answer.substr(0, 200);
+      EXPECT_EQ(parse_base64(unchunk(answer)).value_or("no base64"), want) << path;
+      client.send(cat("POST ", path, " HTTP/1.1\r\n", head, "Accept: application/grpc-web+proto\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n", text.substr(0, 2), "\r\n6\r\n", text.substr(2, 6), "\r\n0\r\n\r\n"));
+      answer = client.read_until("\r\n0\r\n\r\n");
+      EXPECT_TRUE(contains(answer, "content-type: application/grpc-web+proto\r\n")) << answer.substr(0, 200);
+      EXPECT_TRUE(unchunk(answer).starts_with("hello"));
+    }
+  TestClient other(proxy.port());
+  other.send(cat("POST /a.B/C HTTP/1.1\r\n", head, "Content-Length: 4\r\n\r\nbo!y"));
+  EXPECT_TRUE(contains(other.read_until("\r\n\r\n"), "grpc-status: 13\r\n"));
 }
 
 TEST(GrpcReplies, AreInTheCallersOwnTerms) {
@@ -452,6 +495,36 @@ TEST(Mirror, OverHttp2ItsBodyIsContent) {
   EXPECT_TRUE(got[0].starts_with("GET /3 ") && got[0].ends_with("\r\n\r\n")) << got[0];
   EXPECT_TRUE(got[1].starts_with("POST /1 ") && contains(got[1], "7\r\nmoreand\r\n0\r\n\r\n")) << got[1];
   EXPECT_TRUE(got[2].starts_with("POST /2 ") && got[2].ends_with("\r\n\r\nbody")) << got[2];
+}
+
+TEST(Mirror, ABodyThatIsLargerThanTheBufferIsKeptAsItPasses) {
+  std::atomic<std::size_t> size{0};
+  TestEndpoint a(answering([&](const std::string& request) {
+    size = request.size() - request.find("\r\n\r\n") - 4;
+    return ok("a");
+  }));
+  Copies copies;
+  TestEndpoint b(answering([&](const std::string& request) {
+    copies.add(request);
+    return ok("b");
+  }));
+  TestProxy proxy(config("", a.address(), cat("- {name: b, endpoints: [\"", b.address(), "\"]}\n"), ", mirror: {cluster: b, body_kb_max: 200}"));
+  std::string body(190'000, 'm'), chunk = cat("1d4c0\r\n", std::string(120'000, 'n'), "\r\n0\r\n\r\n");
+  auto post = [&](std::string_view fields, std::string_view content) {
+    TestClient client(proxy.port());
+    client.send(cat("POST /", content.size(), " HTTP/1.1\r\nHost: a.test\r\n", fields, "\r\n", content));
+    EXPECT_TRUE(client.read_answer().ends_with("\r\n\r\na"));
+    EXPECT_EQ(size, content.size());
+  };
+  post(cat("Content-Length: ", body.size(), "\r\n"), body);
+  post("Transfer-Encoding: chunked\r\n", chunk);
+  std::vector<std::string> got = copies.sorted(2);
+  EXPECT_TRUE(got[0].ends_with(chunk) && got[1].ends_with("\r\n\r\n" + body));
+  std::string larger(205'001, 'l');
+  post(cat("Content-Length: ", larger.size(), "\r\n"), larger);
+  post("Transfer-Encoding: chunked\r\n", cat("493e0\r\n", std::string(300'000, 'k'), "\r\n0\r\n\r\n"));
+  EXPECT_EQ(proxy.metric("monopod_proxy_upstream_mirrors_skipped_total{cluster=\"b\"}"), 2);
+  EXPECT_EQ(proxy.metric("monopod_proxy_upstream_mirrors_total{cluster=\"b\"}"), 2);
 }
 
 }  // namespace

@@ -63,6 +63,7 @@ void HttpSession::start_request() {
   Exchange& e = *exchange_;
   e.phase = Exchange::Phase::kForwarding;
   e.request_body.begin(e.request, e.upstream->socket().is_stream());
+  if (e.grpc_web.text_request) e.request_body.coding = BodyProgress::Coding::kFromBase64;
   e.request_body.note_end(socket_);
   e.body_at = e.request.size;
   e.request_sent = e.send_failed = false;
@@ -91,7 +92,8 @@ bool HttpSession::write_request_head(UpstreamConnection& to, const Endpoint& end
     keep_te(e.request);
     return stream->send_head(head, e.request_edits, e.target, ends);
   }
-  if (head.framing == Framing::kStream) e.request_edits.set(e.request, e.arena, "transfer-encoding", "chunked");
+  bool recoded = e.grpc_web.text_request && head.framing == Framing::kLength;
+  if (head.framing == Framing::kStream || recoded) e.request_edits.set(e.request, e.arena, "transfer-encoding", "chunked");
   bool as_it_came = !head.http_1_0 && !head.listed && e.target.data() == head.target.data() && e.target.size() == head.target.size();
   if (as_it_came) out.add({head.base, head.line_end});
   else out.add(e.arena.join({head.method, " ", e.target, " HTTP/1.1\r\n"}));
@@ -188,6 +190,10 @@ void HttpSession::on_response_head() {
     return reply(502, "upstream switches protocols unasked\n", "unasked_upgrade");
   }
   if (status < 200 && status != 101) return forward_informational();
+  if (status == 101 && e.request.extended_connect && e.response_edits.find(e.response, "sec-websocket-accept") != e.websocket_accept) {
+    release_upstream(false);
+    return reply(502, "upstream accepts another WebSocket than was asked for\n", "invalid_answer");
+  }
   int grpc = -1;
   bool outlier = e.cluster->config().spec.outlier.has_value();
   if (outlier || !e.route->spec.retry.on_grpc_statuses.empty()) grpc = grpc_status_of(e.response);
@@ -205,7 +211,7 @@ void HttpSession::on_response_head() {
   e.reply_at += e.response.size;
   e.response_body.begin(e.response, e.request.http_1_0 || socket_.is_stream());
   e.response_body.watches_trailer = e.grpc_awaited;
-  if (e.grpc_web && is_grpc(e.response)) answer_grpc_web();
+  if (e.grpc_web.on && is_grpc(e.response)) answer_grpc_web();
   e.response_body.note_end(e.upstream->socket());
   e.tunnel = status == 101;
   forward_response_head();
@@ -257,7 +263,8 @@ void HttpSession::forward_response_head() {
   e.response_edits.apply(e.route->spec.response_headers, head, e.arena);
   const auto& filters = runtime_->config->filters;
   for (std::size_t i = filters.size(); i-- > 0;) filters[i]->on_response(head, e.response_edits, e.arena);
-  if (head.framing == Framing::kStream && !e.response_body.content_only) e.response_edits.add(e.arena, "transfer-encoding", "chunked");
+  bool recoded = e.response_body.transforms() && head.framing == Framing::kLength;
+  if ((head.framing == Framing::kStream || recoded) && !e.response_body.content_only) e.response_edits.add(e.arena, "transfer-encoding", "chunked");
   if ((head.framing == Framing::kChunked || head.framing == Framing::kStream) && e.request.http_1_0) {
     e.close_after = true;
     for (std::size_t i = 0; i < head.count; ++i)
@@ -266,7 +273,11 @@ void HttpSession::forward_response_head() {
   bool refused_upgrade = e.request.wants_upgrade && !e.tunnel;
   if (head.framing == Framing::kUntilClose || refused_upgrade || !slot_->current || worker_.draining()) e.close_after = true;
   if (!e.request_body.done) e.close_after = true;  // an early answer: what is left of the request is not waited for
-  if (e.tunnel) {
+  if (e.tunnel && socket_.is_stream()) {
+    head.status = e.status = 200;  // as an extended CONNECT is answered (RFC 8441 section 5)
+    for (std::size_t i = 0; i < head.count; ++i)
+      if (equals_lowercase(head.name(head.fields[i]), "sec-websocket-accept")) head.fields[i].dropped = true;
+  } else if (e.tunnel) {
     e.response_edits.add(e.arena, "connection", "upgrade");
     for (std::size_t i = 0; i < head.count; ++i)
       if (head.fields[i].id == FieldName::kUpgrade) head.fields[i].dropped = false;
@@ -279,7 +290,7 @@ void HttpSession::forward_response_head() {
   if (!runtime_->config->log_format.response_headers().empty()) keep_logged_headers();
   if (socket_.is_stream()) {
     e.sent += head.size;
-    socket_.stream()->send_head(head, e.response_edits, {}, e.response_body.done);  // a stream that is lost says so with the first byte
+    socket_.stream()->send_head(head, e.response_edits, {}, e.response_body.done && !e.tunnel);  // a stream that is lost says so with the first byte
   } else {
     add_status_line();
     e.response_edits.write(head, e.down);
@@ -290,22 +301,14 @@ void HttpSession::forward_response_head() {
 void HttpSession::answer_grpc_web() {
   Exchange& e = *exchange_;
   std::string_view type = e.response.value(*e.response.find("content-type"));
-  e.response_edits.set(e.response, e.arena, "content-type", e.arena.join({"application/grpc-web", type.substr(std::string_view("application/grpc").size())}));
+  bool text = e.grpc_web.text_answer;
+  e.response_edits.set(e.response, e.arena, "content-type", e.arena.join({text ? "application/grpc-web-text" : "application/grpc-web", type.substr(std::string_view("application/grpc").size())}));
   e.response_body.trailer_as_message = true;
-}
-
-// All of the request is still in the slab, or it is not worth a copy of what streams by.
-void HttpSession::mirror() {
-  Exchange& e = *exchange_;
-  const std::shared_ptr<Cluster>& cluster = runtime_->clusters[e.route->mirror_cluster];
-  bool whole = e.replayable && e.request_body.done && !e.tunnel && e.attempts > 0;
-  if (!whole || worker_.rng().below(100) >= e.route->spec.mirror_percent) return;
-  e.up.clear();
-  e.up.add(e.arena.join({e.request.method, " ", e.target, " HTTP/1.1\r\n"}));
-  e.request_edits.write(e.request, e.up);
-  e.up.add({input_ + e.request.size, e.body_at - e.request.size});
-  SideCall::send(cluster, e.up.text(), std::max(e.route->spec.timeout, Milliseconds(1000)));
-  e.up.clear();
+  if (!text || e.response.framing == Framing::kNone) return;
+  e.response_body.coding = BodyProgress::Coding::kToBase64;
+  if (e.response.framing == Framing::kUntilClose) e.response_body.content_only = true;
+  for (std::size_t i = 0; i < e.response.count; ++i)
+    if (e.response.fields[i].id == FieldName::kContentLength) e.response.fields[i].dropped = true;
 }
 
 }  // namespace monopod::proxy

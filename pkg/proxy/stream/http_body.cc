@@ -69,7 +69,8 @@ bool HttpSession::read_request_body() {
     if (taken.bytes > 0 || e.request_body.done) return true;
   }
   // All that came is sent, but for the begin of a line.
-  if (e.request_body.framing == Framing::kLength && e.request_body.left >= kSpliceBytesMin && socket_.can_splice() && e.upstream->socket().can_splice()) {
+  bool as_it_is = !e.request_body.transforms() && !e.mirror;
+  if (as_it_is && e.request_body.framing == Framing::kLength && e.request_body.left >= kSpliceBytesMin && socket_.can_splice() && e.upstream->socket().can_splice()) {
     e.replayable = false;
     bool failed = false;
     std::uint64_t before = e.request_body.left;
@@ -82,6 +83,7 @@ bool HttpSession::read_request_body() {
   if (!socket_.can_read()) return false;
   if (input_end_ == kSlabBytes) {
     std::size_t rest = input_end_ - e.body_at;
+    if (e.mirror) keep_for_mirror();
     std::memmove(input_ + e.request.size, input_ + e.body_at, rest);
     e.replayable = false;
     e.body_at = e.request.size;
@@ -148,7 +150,7 @@ bool HttpSession::read_response_body() {
     e.reply_at += taken.bytes;
     if (taken.bytes > 0 || e.response_body.done) return true;
   }
-  bool spliceable = e.head_done && socket_.can_splice() && upstream.can_splice() && e.reply_at == e.reply_end;
+  bool spliceable = e.head_done && !e.response_body.transforms() && socket_.can_splice() && upstream.can_splice() && e.reply_at == e.reply_end;
   if (spliceable && e.response_body.framing == Framing::kLength && (e.pipe_down || e.response_body.left >= kSpliceBytesMin)) {
     bool failed = false;
     bool moved = splice_body(upstream, socket_, e.pipe_down, e.response_body.left, e.sent, failed);
@@ -182,7 +184,7 @@ bool HttpSession::read_response_body() {
   }
   if (!e.head_done) return attempt_failed("upstream_reset", false), true;
   if (e.response_body.framing == Framing::kUntilClose && moved.kind == Moved::kEnd) {
-    e.response_body.done = true;
+    e.response_body.end_here(e.down);
     return true;
   }
   return abort("upstream_cut"), false;  // the client must see that it is not whole

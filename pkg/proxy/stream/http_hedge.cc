@@ -51,6 +51,7 @@ bool HttpSession::begin_hedge(Hedge& hedge) {
   Exchange& e = *exchange_;
   hedge.begun = true;
   hedge.body.begin(e.request, hedge.upstream->socket().is_stream());
+  if (e.grpc_web.text_request) hedge.body.coding = BodyProgress::Coding::kFromBase64;
   hedge.body.note_end(socket_);
   if (!write_request_head(*hedge.upstream, *hedge.endpoint, hedge.up, hedge.body.done)) return false;
   std::size_t at = e.request.size;

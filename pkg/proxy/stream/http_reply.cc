@@ -23,9 +23,9 @@ void HttpSession::reply_with(int status, std::string_view location, std::string_
   }
   if (!e.request_body.done || e.request.wants_upgrade || !slot_->current || worker_.draining()) e.close_after = true;
   bool no_body = status == 204 || status == 304;
-  if (e.request.count > 0 && location.empty() && (e.grpc_web || is_grpc(e.request))) {
+  if (e.request.count > 0 && location.empty() && (e.grpc_web.on || is_grpc(e.request))) {
     // Callers of gRPC read no status of HTTP: theirs, without a message.
-    e.response_edits.add(e.arena, "content-type", e.grpc_web ? "application/grpc-web+proto" : "application/grpc");
+    e.response_edits.add(e.arena, "content-type", e.grpc_web.text_answer ? "application/grpc-web-text+proto" : e.grpc_web.on ? "application/grpc-web+proto" : "application/grpc");
     e.response_edits.add(e.arena, "grpc-status", cat(grpc_status_for(status)));
     e.response_edits.add(e.arena, "grpc-message", trim(body));
     status = 200;

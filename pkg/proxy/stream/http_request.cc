@@ -1,5 +1,7 @@
 // From a head to a cluster: path, route, filters, and what the route says.
+#include "base/bytes.h"
 #include "base/strings.h"
+#include "pki/digest.h"
 #include "proxy/route/path.h"
 #include "proxy/stream/http_session.h"
 #include "proxy/upstream/hash_table.h"
@@ -151,6 +153,8 @@ void HttpSession::route_request() {
   }
   if (e.request.wants_upgrade && spec.allow_upgrade) e.request_edits.add(e.arena, "connection", "upgrade");
   else e.request.wants_upgrade = false;
+  if (e.request.extended_connect && !e.request.wants_upgrade) return reply(501, "the route takes no upgrades\n", "upgrade_refused");
+  if (e.route->mirror_cluster != kNoCluster) plan_mirror();
   e.hash = worker_.rng().next();
   for (const HashKey& key : spec.hash) {
     std::string_view text = key.kind == HashKey::Kind::kHeader ? e.request_edits.find(e.request, key.name) : key.kind == HashKey::Kind::kPath ? e.path : std::string_view();
@@ -160,7 +164,19 @@ void HttpSession::route_request() {
     break;
   }
   e.cluster = runtime_->clusters[e.route->cluster_for(e.route->targets.size() > 1 ? worker_.rng().next() : 0)];
+  if (e.request.extended_connect && !ask_for_websocket()) return reply(501, "the endpoints speak HTTP/2, where upgrades do not go on\n", "upgrade_refused");
   attempt();
+}
+
+// Of an endpoint of HTTP/1.1, what a client asked for by an extended CONNECT, which has no key (RFC 8441 section 5.1).
+bool HttpSession::ask_for_websocket() {
+  Exchange& e = *exchange_;
+  if (e.cluster->config().spec.http2) return false;
+  std::uint64_t bytes[2] = {worker_.rng().next(), worker_.rng().next()};
+  std::string key = format_base64({reinterpret_cast<const char*>(bytes), sizeof bytes});
+  e.request_edits.set(e.request, e.arena, "sec-websocket-key", key);
+  e.websocket_accept = e.arena.join({format_base64(pki::sha1(cat(key, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")))});  // RFC 6455 section 4.2.2
+  return true;
 }
 
 }  // namespace monopod::proxy

@@ -201,7 +201,7 @@ void HttpSession::finish() {
                   e.upstream != nullptr && !e.upstream->socket().is_stream() && e.upstream->socket().is_quiet();
   if (e.grpc_awaited) e.cluster->observe(*e.endpoint, is_grpc_failure(e.response_body.grpc_status) ? 503 : e.status);
   release_upstream(reusable);
-  if (e.route != nullptr && e.route->mirror_cluster != kNoCluster) mirror();
+  if (e.mirror) send_mirror();
   record();
   bool keep = !e.close_after && e.request_body.done;
   std::size_t next = e.body_at;

@@ -79,6 +79,8 @@ class HttpSession final : public Pooled, public Downstream, private UpstreamUser
   bool obey(Verdict& verdict);
   RequestView view();
   void route_request();
+  // False: there is no way to say it to the cluster's endpoints.
+  bool ask_for_websocket();
 
   // http_attempt.cc
   void attempt();
@@ -92,12 +94,16 @@ class HttpSession final : public Pooled, public Downstream, private UpstreamUser
   bool read_stream_head();
   void on_response_head();
   void answer_grpc_web();
-  void mirror();  // after the answer
   bool retry_status(int grpc) const;  // whether the route wants that. grpc: status of an answer without a message; -1: none
   void forward_response_head();
   void forward_informational();
   void add_status_line();
   void keep_logged_headers();
+
+  // http_mirror.cc
+  void plan_mirror();
+  void keep_for_mirror();  // what the buffer has no room for any more
+  void send_mirror();      // after the answer
 
   // http_hedge.cc
   void plan_hedge();  // the whole request is sent

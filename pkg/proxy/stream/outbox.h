@@ -30,6 +30,10 @@ class Outbox {
     for (std::size_t i = at_; i < parts_.size(); ++i) out.append(static_cast<const char*>(parts_[i].iov_base), parts_[i].iov_len);
     return out;
   }
+  template <typename F>
+  void each(F f) const {
+    for (std::size_t i = at_; i < parts_.size(); ++i) f(std::string_view(static_cast<const char*>(parts_[i].iov_base), parts_[i].iov_len));
+  }
   bool empty() const { return at_ == parts_.size(); }
   void clear() {
     parts_.clear();

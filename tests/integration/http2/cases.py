@@ -283,6 +283,13 @@ row("8.1.1", "a content-length that two DATA frames miss", lambda c: c.post(lite
 row("8.1.1", "a content-length that is not reached", lambda c: c.post(literal("content-length", "9")) + frame(DATA, END_STREAM, 1, b"test"), stream(PROTOCOL_ERROR))
 row("8.1.1", "a content-length without content", lambda c: c.headers(more=literal("content-length", "9")), stream(PROTOCOL_ERROR))
 row("8.4", "PUSH_PROMISE of a client", lambda c: frame(PUSH_PROMISE, END_HEADERS, 1, u32(2) + c.fields()), connection(PROTOCOL_ERROR))
+CONNECT = lambda c, *more: b"".join(literal(name, value) for name, value in ((":method", "CONNECT"), (":authority", "a.test:80"), *more))
+row("8.5", "CONNECT with a :path", lambda c: c.headers(block=CONNECT(c, (":scheme", c.scheme), (":path", "/"))), stream(PROTOCOL_ERROR))
+row("8.5", "CONNECT without an :authority", lambda c: c.headers(block=literal(":method", "CONNECT")), stream(PROTOCOL_ERROR))
+row("8441 3", "ENABLE_CONNECT_PROTOCOL of 2", lambda c: settings((8, 2)), connection(PROTOCOL_ERROR))
+row("8441 4", "a :protocol of GET", lambda c: c.headers(block=literal(":protocol", "websocket") + c.fields()), stream(PROTOCOL_ERROR))
+row("8441 4", "a :protocol without a :path", lambda c: c.headers(block=CONNECT(c, (":protocol", "websocket"), (":scheme", c.scheme))), stream(PROTOCOL_ERROR))
+row("8441 4", "two :protocol", lambda c: c.headers(block=CONNECT(c, (":protocol", "websocket"), (":protocol", "websocket"), (":scheme", c.scheme), (":path", "/"))), stream(PROTOCOL_ERROR))
 
 # --- RFC 7541: HPACK. Blocks of each representation; user-agent or x-test, plain and Huffman-coded.
 HUFFMAN_AGENT, HUFFMAN_TEST, HUFFMAN_VALUE = b"\x87\xb5\x05\xb1\x61\xcc\x5a\x93", b"\x85\xf2\xb2\x4a\x84\xff", b"\x84\x9c\x48\xac\xa4"
