@@ -203,6 +203,18 @@ void Lowering::branch_where(Condition c, u32 depth) {
   charge();
 }
 
+// The reference is what the label's last value is, or what is left where nothing branches.
+void Lowering::branch_on_null(u32 depth, bool when_not_null) {
+  Value reference = pop();
+  Gp r = gp(reference);
+  if (when_not_null) push(reference);
+  settle_for(depth);
+  Condition null = is_zero(r, kI64);
+  branch_where(when_not_null ? negated(null) : null, depth);
+  if (when_not_null) pop();
+  else push(reference.kind == Value::Kind::kLocal ? reference : Value{.type = reference.type, .reg = r});
+}
+
 // ---- traps
 
 Label Lowering::trap_label(Trap trap) {
@@ -289,6 +301,7 @@ void Lowering::step() {
       trap_if_zero(gp(stack_.back()), Trap::kNullReference);
       break;
     }
+    case kBrOnNull: case kBrOnNonNull: branch_on_null(reader_.u32(), code == kBrOnNonNull); break;
     case kPrefixByteMisc: if (!misc()) unsupported(); break;
     case kPrefixByteSimd: {
       u32 sub = reader_.u32();
@@ -296,7 +309,7 @@ void Lowering::step() {
       break;
     }
     default:
-      if (kOps.plain[code].name == nullptr) return other(code);
+      if (kOps.plain[code].name == nullptr) return unsupported();
       simple(code, kOps.plain[code]);
   }
 }

@@ -86,7 +86,7 @@ class Lowering {
   virtual void branch_if(u32 depth) = 0;
   virtual void branch_table() = 0;
   virtual void emit_return() = 0;
-  virtual void other(std::uint8_t) { unsupported(); }  // exceptions, tail calls, branches on null
+  virtual void settle_for(u32 /*depth*/) {}  // what a branch there takes, on the path that does not go there too
   // helper(vm, what comes before, the topmost operands); invalid where it returns nothing.
   virtual Gp help(const void* helper, std::initializer_list<Value> before, u32 operands, bool returns) = 0;
   // target: a register, address, label, or entry_at(), with a compiled function of the type, whose arguments are the topmost operands.
@@ -126,6 +126,7 @@ class Lowering {
   void check_interruption();
   void push_condition(Condition c);
   void branch_where(Condition c, u32 depth);  // by branch(), behind a jump over it
+  void branch_on_null(u32 depth, bool when_not_null);
   asmjit::Label trap_label(Trap trap);  // a jump there traps as the current instruction
   void emit_trap_sites();
   void emit_jump_tables();

@@ -332,6 +332,15 @@ void Lowering::multiply_64() {
   push_register(kV128, d);
 }
 
+// Products of signed bytes, those of each pair added, in 16 bits.
+target::Vec Lowering::relaxed_dot(const Vec& a, const Vec& b) {
+  Vec d = make_vec(), t = make_vec();
+  cc_.smull(t.h8(), a.b8(), b.b8());
+  cc_.smull2(d.h8(), a.b16(), b.b16());
+  cc_.addp(d.h8(), t.h8(), d.h8());
+  return d;
+}
+
 bool Lowering::special_unary(u32 code) {
   Vec s = vec(pop()), d = make_vec(), t = make_vec();
   switch (code) {
@@ -364,6 +373,10 @@ bool Lowering::special_binary(u32 code) {
   static constexpr u8 kOf64[] = {0, 1, 2, 4, 6, 8};
   if (code >= 0xd6 && code <= 0xdb) return compare_lanes(kOf64[code - 0xd6], 3);
   if (code == 0xd5) return multiply_64(), true;
+  if (code == 0x112) {
+    Vec b = vec(pop()), a = vec(pop());
+    return push_register(kV128, relaxed_dot(a, b)), true;
+  }
   Vec b = vec(pop()), a = vec(pop()), d = make_vec(), t = make_vec();
   switch (code) {
     case 0x65: case 0x85: case 0x66: case 0x86: {
@@ -405,6 +418,10 @@ bool Lowering::special_ternary(u32 code) {
       else cc_.fsub(whole(d, w), whole(c, w), whole(d, w));
       break;
     }
+    case 0x113:
+      cc_.saddlp(d.s4(), relaxed_dot(a, b).h8());
+      cc_.add(d.s4(), d.s4(), c.s4());
+      break;
     default: return false;
   }
   push_register(kV128, d);

@@ -95,10 +95,11 @@ class BaselineCompiler final : private AssemblerOwner, public Lowering {
   void branch(u32 depth) override;
   void branch_if(u32 depth) override;
   void branch_table() override;
-  void branch_on_null(u32 depth, bool when_not_null);
   void emit_return() override;
   void return_values();
-  void other(std::uint8_t code) override;
+  void settle_for(u32 depth) override {
+    if (by_frame(depth)) settle_frame();
+  }
   bool by_frame(u32 depth) const;        // whether what a branch there carries goes through memory
   asmjit::Label* plain_target(u32 depth);  // where a branch there jumps, if it carries nothing; else null
   void carry(const Block& block);

@@ -205,26 +205,4 @@ void BaselineCompiler::branch_table() {
   dead_ = true;
 }
 
-void BaselineCompiler::branch_on_null(u32 depth, bool when_not_null) {
-  Value reference = pop();
-  x86::Gp r = gp(reference);
-  if (when_not_null) push(reference);
-  if (by_frame(depth)) settle_frame();
-  Label over = cc_.newLabel();
-  cc_.test(r, r);
-  if (when_not_null) cc_.jz(over);
-  else cc_.jnz(over);
-  branch(depth);
-  dead_ = false;
-  cc_.bind(over);
-  if (when_not_null) pop();
-  else push(reference.kind == Value::Kind::kLocal ? reference : Value{.type = reference.type, .reg = r});
-  charge();
-}
-
-void BaselineCompiler::other(std::uint8_t code) {
-  if (code == kBrOnNull || code == kBrOnNonNull) branch_on_null(reader_.u32(), code == kBrOnNonNull);
-  else unsupported();
-}
-
 }  // namespace monopod::wasm::jit
