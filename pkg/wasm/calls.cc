@@ -1,5 +1,6 @@
 // Calls that leave an instance, and interruptions: what both engines share.
 #include <algorithm>
+#include <utility>
 
 #include "base/strings.h"
 #include "wasm/engine.h"
@@ -32,6 +33,11 @@ bool call_object(Vm& vm, const FunctionObject& function, std::uint64_t* slots) {
   return good;
 }
 
+static void call_guest(const FunctionObject& function, std::uint64_t* slots) {
+  Vm& vm = *function.vm;
+  if (vm.tier == nullptr || vm.tier->call(vm, function.index, slots) == Tier::Outcome::kNotReady) interpret(vm, function.index, slots);
+}
+
 bool call_function(Machine& m, const FunctionObject& function, std::uint64_t* slots) {
   if (m.depth >= kEntryDepthMax) {
     m.trap = Trap::kStack;
@@ -43,11 +49,28 @@ bool call_function(Machine& m, const FunctionObject& function, std::uint64_t* sl
     Caller caller(m, nullptr);
     function.host(caller, function.data, slots);
   } else {
-    Vm& vm = *function.vm;
-    if (vm.tier == nullptr || vm.tier->call(vm, function.index, slots) == Tier::Outcome::kNotReady) interpret(vm, function.index, slots);
+    call_guest(function, slots);
+    while (m.tail != nullptr) {
+      const FunctionObject& next = *std::exchange(m.tail, nullptr);
+      m.sp = slots + std::max(next.signature->param_slots, next.signature->result_slots);
+      if (m.sp > m.stack_end) m.trap = Trap::kStack;
+      else call_guest(next, slots);
+    }
   }
   --m.depth;
   return m.trap == Trap::kNone;
+}
+
+bool follow_tail(Machine& m, std::uint64_t* slots) {
+  if (m.tail == nullptr) return true;
+  const FunctionObject& next = *std::exchange(m.tail, nullptr);
+  std::uint64_t* sp = m.sp;
+  m.sp = slots + std::max(next.signature->param_slots, next.signature->result_slots);
+  bool good = m.sp <= m.stack_end;
+  if (good) good = call_function(m, next, slots);
+  else m.trap = Trap::kStack;
+  m.sp = sp;
+  return good;
 }
 
 void stop(Machine& machine) {

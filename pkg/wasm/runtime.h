@@ -91,6 +91,7 @@ struct TagObject {
 struct ExceptionObject {
   const TagObject* tag = nullptr;
   std::vector<std::uint64_t> payload;
+  const std::uint64_t* values = nullptr;  // the same, for compiled code
   bool marked = false;
 };
 
@@ -134,7 +135,11 @@ struct Machine {
   // Of compiled code, which runs on the host's stack.
   void* native_frame = nullptr;      // where the innermost entry into it saved what a trap restores
   std::uintptr_t native_floor = 0;   // its frames stay above
+  std::uintptr_t native_base = 0;    // where the outermost of its runs began
   std::uintptr_t fault_address = 0;  // of the last signal
+  bool rethrown = false;             // an exception, by the frame that the backtrace ends with
+  // What returned ended in a tail call, of this: its arguments are where the results would be. Whoever sees it calls it, without what returned on the stack.
+  const FunctionObject* tail = nullptr;
 };
 
 // What the engines see of an instance.
@@ -163,6 +168,11 @@ struct Vm {
   std::atomic<const void*> epoch{this};               // read at loop heads: an interruption makes it an address that cannot be
   std::atomic<std::uintptr_t> native_limit{~std::uintptr_t{0}};  // of the stack pointer, at function entries; all ones: stop
   const FunctionObject* callee = nullptr;             // of an indirect call under way
+  // Of a tail call under way: where to go, what is passed on the host's stack, where the caller's results belong.
+  const void* tail_target = nullptr;
+  std::uint64_t* tail_slots = nullptr;
+  std::uint64_t tail_words[8] = {};
+  ExceptionObject* caught = nullptr;                  // set where a call ends with it that stands in a try block of compiled code: asked for behind such calls
   std::int64_t fuel = 0;                              // the machine's, while compiled code of this instance runs
   Tier* tier = nullptr;                               // null: this module is interpreted only
   std::uint32_t warm = 0;
@@ -182,7 +192,7 @@ struct Vm {
 // through this. Code is of a module, shared by its instances. Any thread, but for what concerns one instance.
 class Tier {
  public:
-  enum class Outcome { kNotReady, kDone, kFailed };  // kFailed: machine.trap says why
+  enum class Outcome { kNotReady, kDone, kFailed, kTail };  // kFailed: machine.trap says why; kTail: machine.tail says how it goes on
   virtual ~Tier() = default;
   virtual void attach(Vm& vm) = 0;  // a new instance, its memories made
   // Runs a function with its arguments at slots, machine.sp beyond them; results replace them. kNotReady: there is no code for it, nothing was done.
@@ -203,7 +213,7 @@ class Tier {
 // Counted by the interpreter where a tier stands behind it: loop heads once, calls kCallHeat times. From Vm::warm on the tier is told.
 inline constexpr std::uint32_t kCallHeat = 10;
 
-// Interprets a function of vm's own module, as call_function does.
+// Interprets a function of vm's own module, as call_function does; but it may leave a machine.tail.
 bool interpret(Vm& vm, std::uint32_t function, std::uint64_t* slots);
 // Calls of the host (from: the calling instance), and of the host or another instance; arguments and results at slots, which may be anywhere.
 bool call_host(Machine& machine, Vm* from, const FunctionObject& function, std::uint64_t* slots);
@@ -218,6 +228,9 @@ void go_on(Machine& machine);
 // Runs a function with its arguments at slots (on the machine's stack, machine.sp beyond them); results replace them. The reason is in machine.trap
 // where it fails.
 bool call_function(Machine& machine, const FunctionObject& function, std::uint64_t* slots);
+
+// Where something left a machine.tail, calls it. slots: as call_function's, and what was left has its arguments there.
+bool follow_tail(Machine& machine, std::uint64_t* slots);
 
 // A constant expression, checked before. functions, globals: of the instance in the making.
 void evaluate(const Vm& vm, Range expression, std::uint64_t out[2]);

@@ -53,6 +53,7 @@ class Builder {
     return add(2, name(module) + name(field) + Bytes{0} + leb(type));
   }
   Builder& import_memory(std::string_view module, std::string_view field, std::uint32_t pages) { return add(2, name(module) + name(field) + Bytes{2, 0} + leb(pages)); }
+  Builder& import_table(std::string_view module, std::string_view field, std::uint32_t size) { return add(2, name(module) + name(field) + Bytes{1, FUNCREF, 0} + leb(size)); }
   Builder& table(std::uint32_t size) { return add(4, Bytes{FUNCREF, 0} + leb(size)); }
   Builder& memory(std::uint64_t pages, bool is64 = false) { return add(5, Bytes{static_cast<std::uint8_t>(is64 ? 4 : 0)} + leb(pages)); }
   Builder& tag(std::uint32_t type) { return add(13, Bytes{0} + leb(type)); }

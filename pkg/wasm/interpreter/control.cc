@@ -268,9 +268,24 @@ MONOPOD_WASM_HANDLER call_reference(MONOPOD_WASM_STATE) {
     MONOPOD_WASM_JUMP(to_caller_);               \
   } while (false)
 
+// Compiled code that was called from here made a tail call of what is not compiled, or not of this instance. acc: the return address.
+[[gnu::noinline]] MONOPOD_WASM_HANDLER tail_from_tier(MONOPOD_WASM_STATE) {
+  const FunctionObject* f = vm->machine->tail;
+  RELOAD_MEMORY();
+  if (f->vm != vm) {
+    if (is_halt(reinterpret_cast<const Insn*>(acc))) return;  // nothing is left here
+    vm->machine->tail = nullptr;
+    if (!call_out(vm, ip, fp, f, fp)) [[unlikely]] [[clang::musttail]] return failed_below(MONOPOD_WASM_PASS(ip));
+    RETURN_FROM_TIER(acc);
+  }
+  vm->machine->tail = nullptr;
+  MONOPOD_WASM_JUMP(vm->entries[f->index].load(std::memory_order_relaxed));
+}
+
 [[gnu::noinline]] MONOPOD_WASM_HANDLER to_tier(MONOPOD_WASM_STATE) {  // acc: the return address
   switch (call_tier(vm, ip->i, fp)) {
     case Tier::Outcome::kDone: RETURN_FROM_TIER(acc);
+    case Tier::Outcome::kTail: [[clang::musttail]] return tail_from_tier(MONOPOD_WASM_PASS(ip));
     case Tier::Outcome::kFailed: [[clang::musttail]] return failed_below(MONOPOD_WASM_PASS(ip));
     case Tier::Outcome::kNotReady: break;
   }
@@ -294,6 +309,7 @@ MONOPOD_WASM_HANDLER warm_call(MONOPOD_WASM_STATE) {
   acc = fp[ip->a];
   switch (enter_loop_in_tier(vm, ip, fp)) {
     case Tier::Outcome::kDone: RETURN_FROM_TIER(acc);
+    case Tier::Outcome::kTail: [[clang::musttail]] return tail_from_tier(MONOPOD_WASM_PASS(ip));
     case Tier::Outcome::kFailed: [[clang::musttail]] return failed_below(MONOPOD_WASM_PASS(ip));
     case Tier::Outcome::kNotReady: break;
   }
@@ -318,7 +334,13 @@ MONOPOD_WASM_HANDLER warm_loop(MONOPOD_WASM_STATE) {
 template <int kWords>
 [[gnu::noinline]] MONOPOD_WASM_HANDLER tail_call_out(MONOPOD_WASM_STATE) {
   const Insn* word = ip + kWords - 1;
-  if (!call_out(vm, ip, fp, reinterpret_cast<FunctionObject*>(acc), fp + word->a)) [[unlikely]] {
+  const FunctionObject* f = reinterpret_cast<FunctionObject*>(acc);
+  if (f->vm != nullptr && is_halt(reinterpret_cast<const Insn*>(fp[word->b]))) {  // nothing is left here
+    for (u32 k = 0; k < word->c(); ++k) fp[k] = fp[word->a + k];
+    vm->machine->tail = f;
+    return;
+  }
+  if (!call_out(vm, ip, fp, f, fp + word->a)) [[unlikely]] {
     if (vm->machine->trap != Trap::kException) return;
     ip = unwind_caller(vm, ip, fp);  // this frame is gone, as far as the exception is concerned
     if (ip == nullptr) return;

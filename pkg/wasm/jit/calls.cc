@@ -104,4 +104,56 @@ void FunctionCompiler::invoke(const Operand& target, const FuncType& type) {
   load_fuel();
 }
 
+// To the register allocator it is a call, behind which the function returns. What it is instead is known once registers are given out.
+void FunctionCompiler::tail_invoke(const TailSite& site, const FuncType& type) {
+  std::vector<Value> arguments = pop_arguments(type.params.size());
+  FuncSignatureBuilder signature(target::kCallConv);
+  signature.addArg(TypeId::kUInt64);
+  std::vector<BaseReg> registers;
+  if (in_registers(type)) {
+    FuncSignatureBuilder whole(target::kCallConv);
+    describe(type, whole);
+    std::size_t i = 0;
+    each_parameter(type, [&](ValType, u32, int reg, u32 stack) {
+      if (reg < 0) {
+        tail_word(arguments[i], stack);
+      } else {
+        signature.addArg(whole.args()[i + 1]);
+        registers.push_back(argument(arguments[i]));
+      }
+      ++i;
+    });
+    if (by_slots_) store_word(at(vm_, offsetof(Vm, tail_slots)), slots_);
+  } else {
+    Gp machine = make_int(), sp = make_int(), end = make_int();
+    load_word(machine, at(vm_, offsetof(Vm, machine)));
+    if (by_slots_) cc_.mov(sp, slots_);
+    else load_word(sp, at(machine, offsetof(Machine, sp)));
+    add_bytes(end, sp, std::max(type.param_slots, type.result_slots) * 8);
+    compare_with(end, at(machine, offsetof(Machine, stack_limit)));
+    trap_if(target::kAbove, Trap::kStack);
+    store_slots(at(sp, 0), arguments);
+    store_word(at(machine, offsetof(Machine, sp)), end);
+    signature.addArg(TypeId::kUInt64);
+    registers.push_back(sp);
+  }
+  InvokeNode* node = invoke_node(own_entry(), signature);
+  if (node == nullptr) return unsupported();
+  place_vm(node->detail());
+  node->setArg(0, vm_);
+  for (std::size_t i = 0; i < registers.size(); ++i) node->setArg(i + 1, registers[i]);
+  compiler_.ret();
+  tails_.emplace_back(site, node);
+}
+
+void FunctionCompiler::emit_tails() {
+  for (auto& [site, node] : tails_) {
+    compiler_.setCursor(node);
+    compiler_.emitEpilog(function_->frame());
+    compiler_.removeNode(compiler_.cursor());  // its return
+    emit_tail_jump(site);
+    compiler_.removeNode(node);
+  }
+}
+
 }  // namespace monopod::wasm::jit

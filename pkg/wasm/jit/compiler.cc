@@ -277,7 +277,7 @@ void FunctionCompiler::finish(CompiledFunction& out) {
   wasm_ = module_.functions[job_.function].body.from;
   Label too_deep;
   BaseNode* last = compiler_.cursor();
-  if (calls_) {
+  if (calls_ || !tails_.empty()) {
     too_deep = cc_.newLabel();
     cc_.bind(too_deep);
     place(Trap::kStack);
@@ -285,7 +285,7 @@ void FunctionCompiler::finish(CompiledFunction& out) {
     last = compiler_.cursor();
   }
   compiler_.setCursor(entry_);
-  if (calls_) {  // a function that calls nothing fits into what is kept free
+  if (too_deep.isValid()) {  // a function that calls nothing fits into what is kept free; tail calls alone may make a loop
     check_stack(too_deep);
   }
   if (memory_used_) load_word(memory_, at(vm_, offsetof(Vm, memory_base)));
@@ -295,6 +295,7 @@ void FunctionCompiler::finish(CompiledFunction& out) {
   emit_jump_tables();
   assembler_ = std::make_unique<PlacingAssembler>(code_, out.places);
   bool good = compiler_.runPasses() == kErrorOk;
+  if (good) emit_tails();
   if (good) describe_frame(out);
   if (!good || compiler_.serializeTo(assembler_.get()) != kErrorOk || code_.flatten() != kErrorOk || code_.resolveUnresolvedLinks() != kErrorOk) unsupported();
 }

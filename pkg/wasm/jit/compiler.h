@@ -90,6 +90,8 @@ class FunctionCompiler final : private CompilerOwner, public Lowering {
   Gp help(const void* helper, std::initializer_list<Value> before, u32 operands, bool returns) override;
   void invoke(const asmjit::Operand& target, const FuncType& type) override;
   asmjit::Operand own_entry() override { return function_->label(); }
+  void tail_invoke(const TailSite& site, const FuncType& type) override;
+  void emit_tails();
   Mem host_area(u32 slots) override;
   std::vector<Value> pop_arguments(std::size_t count);
   void store_slots(const Mem& to, const std::vector<Value>& values);
@@ -113,6 +115,7 @@ class FunctionCompiler final : private CompilerOwner, public Lowering {
   bool loop_entered_ = false;
   std::vector<Block> blocks_;
   asmjit::InstNode* charge_ = nullptr;
+  std::vector<std::pair<TailSite, asmjit::InvokeNode*>> tails_;
   Mem area_;
   u32 area_slots_ = 0;
 };

@@ -31,18 +31,34 @@ class FuelOutside {
   Vm& vm_;
 };
 
-}  // namespace
-
-Flag help_interpret(Vm* vm, std::uint32_t function, std::uint64_t* slots) {
-  if (out_of_stack(*vm)) return 0;
-  FuelOutside outside(*vm);
-  return interpret(*vm, function, slots);
+// A tail call into code that is not compiled, or not of this instance, by who was called from C++: goes on there. Else one would be called from the other for ever.
+void hand_over(Vm& vm, const FunctionObject& function, const std::uint64_t* slots, const std::uintptr_t* stack, std::uintptr_t link) {
+  while (std::uint32_t words = tail_frame_words(link)) {
+    link = stack[words - 1];
+    stack += words;
+  }
+  Machine& m = *vm.machine;
+  auto* entry = static_cast<std::uintptr_t*>(m.native_frame);
+  if (stack != entry - target::kEntryWords) return;
+  std::memmove(reinterpret_cast<void*>(entry[target::kEntrySlots]), slots, function.signature->param_slots * sizeof *slots);
+  m.tail = &function;
+  leave_code(m);
 }
 
-Flag help_foreign(Vm* vm, std::uint64_t* slots) {
+}  // namespace
+
+Flag help_interpret(Vm* vm, std::uint32_t function, std::uint64_t* slots, const std::uintptr_t* stack, std::uintptr_t link) {
+  hand_over(*vm, *vm->functions[function], slots, stack, link);
   if (out_of_stack(*vm)) return 0;
   FuelOutside outside(*vm);
+  return interpret(*vm, function, slots) && follow_tail(*vm->machine, slots);
+}
+
+Flag help_foreign(Vm* vm, std::uint32_t, std::uint64_t* slots, const std::uintptr_t* stack, std::uintptr_t link) {
   const FunctionObject& function = *vm->callee;
+  if (function.vm != nullptr) hand_over(*vm, function, slots, stack, link);
+  if (out_of_stack(*vm)) return 0;
+  FuelOutside outside(*vm);
   Machine& m = *vm->machine;
   std::uint64_t* sp = m.sp;
   m.sp = slots + std::max(function.signature->param_slots, function.signature->result_slots);
@@ -114,6 +130,10 @@ static const void* const kHelpers[] = {
     reinterpret_cast<const void*>(&help_memory_init), reinterpret_cast<const void*>(&help_memory_grow), reinterpret_cast<const void*>(&help_data_drop),
     reinterpret_cast<const void*>(&help_table_copy), reinterpret_cast<const void*>(&help_table_fill), reinterpret_cast<const void*>(&help_table_init),
     reinterpret_cast<const void*>(&help_table_grow), reinterpret_cast<const void*>(&help_elements_drop),
+    reinterpret_cast<const void*>(&monopod_wasm_tail_grow),
+#define MONOPOD_TAIL(kind) reinterpret_cast<const void*>(&monopod_wasm_tail_to_slots_##kind), reinterpret_cast<const void*>(&monopod_wasm_tail_to_registers_##kind),
+    MONOPOD_TAIL(none) MONOPOD_TAIL(int) MONOPOD_TAIL(float) MONOPOD_TAIL(vector)
+#undef MONOPOD_TAIL
 };
 const void* const* helper_table() { return kHelpers; }
 std::size_t helper_number(const void* helper) {

@@ -7,8 +7,10 @@ namespace monopod::wasm::jit {
 
 using Flag = std::uint32_t;  // a whole register, 0 or 1
 
-Flag help_interpret(Vm* vm, std::uint32_t function, std::uint64_t* slots);  // sets machine.trap; slots: at machine.sp
-Flag help_foreign(Vm* vm, std::uint64_t* slots);                            // the same, of vm->callee
+// Set machine.trap; slots: at machine.sp. stack, link: the stack pointer as it will be in who called, and the address there. Where that is who entered machine
+// code, as after a tail call, they do not return, but leave it to be called from there.
+Flag help_interpret(Vm* vm, std::uint32_t function, std::uint64_t* slots, const std::uintptr_t* stack, std::uintptr_t link);
+Flag help_foreign(Vm* vm, std::uint32_t, std::uint64_t* slots, const std::uintptr_t* stack, std::uintptr_t link);  // of vm->callee
 Flag help_import(Vm* vm, std::uint32_t function, std::uint64_t* slots);     // sets machine.trap; slots: anywhere
 const void* help_prepare(Vm* vm, std::uint32_t function);                   // where to go with a call that found no code
 

@@ -145,7 +145,15 @@ bool Lowering::look_ahead() {
       case kCallIndirect: calls(*module_.type_of[r.u32()], false), r.u32(); break;
       case kCallRef: calls(*module_.type_of[r.u32()], false); break;
       case kMemoryGrow: calls({}, false), r.u32(); break;
-      case kThrow: case kThrowRef: case kTryTable: case kReturnCall: case kReturnCallIndirect: case kReturnCallRef: return false;
+      case kReturnCall: {
+        u32 function = r.u32();
+        if (module_.functions[function].imported) calls(*module_.function_types[function], true);
+        else tails_ahead_ = true;
+        break;
+      }
+      case kReturnCallIndirect: r.u32(), r.u32(), tails_ahead_ = true; break;
+      case kReturnCallRef: r.u32(), tails_ahead_ = true; break;
+      case kThrow: case kThrowRef: case kTryTable: return false;
       // What is most frequent, without asking what it is.
       case kI32Const: case kI64Const:
         while ((r.byte() & 0x80) != 0) {}
@@ -256,6 +264,7 @@ void Lowering::step() {
     case kCall: if (!call(reader_.u32())) unsupported(); break;
     case kCallIndirect: if (!call_indirect()) unsupported(); break;
     case kCallRef: if (!call_reference()) unsupported(); break;
+    case kReturnCall: case kReturnCallIndirect: case kReturnCallRef: tail_call(code); break;
     case kDrop: pop(); break;
     case kSelect: select(kBottom); break;
     case kSelectTyped: reader_.u32(), select(read_value_type(reader_, module_)); break;

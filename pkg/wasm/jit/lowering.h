@@ -53,6 +53,14 @@ class Lowering {
     Gp object, target;
     u32 type_index = 0;
   };
+  // How a tail call is made, once the callee's arguments are where it takes them and the frame is gone.
+  struct TailSite {
+    const void* stub = nullptr;      // what is between, which goes on to vm->tail_target
+    u32 words = 0;                   // on the stack, from vm->tail_words
+    u32 slots = 0, room = 0;         // of what the stub may have to move
+    u32 function = kNoLocal;         // without a stub: of this module; else vm->tail_target again
+    bool own = false;                // the one that is compiled
+  };
   struct JumpTable {
     asmjit::Label at;
     std::vector<asmjit::Label> targets;
@@ -91,6 +99,8 @@ class Lowering {
   virtual Gp help(const void* helper, std::initializer_list<Value> before, u32 operands, bool returns) = 0;
   // target: a register, address, label, or entry_at(), with a compiled function of the type, whose arguments are the topmost operands.
   virtual void invoke(const asmjit::Operand& target, const FuncType& type) = 0;
+  // The frame goes, and the callee, whose arguments are the topmost operands, takes its place.
+  virtual void tail_invoke(const TailSite& site, const FuncType& type) = 0;
   virtual asmjit::Operand own_entry() = 0;
   virtual Mem host_area(u32 slots) = 0;  // of the frame, for this instruction
 
@@ -159,6 +169,7 @@ class Lowering {
   Condition is_zero(const Gp& r, ValType type);
   void select(ValType type);
   asmjit::Operand entry_at(const Gp& natives, u32 function);  // for invoke()
+  void emit_tail_jump(const TailSite& site);                  // as the last instruction of a function: registers are real ones
   // a64 alone
   Mem within_reach(const Mem& m, u32 bytes);      // m, or the same address otherwise where an instruction for that many bytes cannot have it
   void compare_number(const Gp& left, u64 bits);  // left: as wide as it is compared
@@ -169,7 +180,12 @@ class Lowering {
   void call_import(u32 function);
   bool call_indirect();
   bool call_reference();
+  void tail_call(std::uint8_t code);
+  TailSite tail_site(const FuncType& callee) const;
+  void tail_word(const Value& v, u32 word);  // to vm->tail_words
+  Gp table_function(u32 type_index, u32 table_index);
   void call_object(const Gp& object, u32 type_index, const FuncType& type);
+  Gp target_of(const Gp& object, u32 type_index);
   void emit_foreign_calls();
 
   // numeric.cc: which operation an instruction is
@@ -269,7 +285,7 @@ class Lowering {
   std::vector<ForeignCall> foreign_calls_;
   std::vector<u64> local_uses_;  // what look_ahead() found
   u64 calls_ahead_ = 0;
-  bool memory_ahead_ = false;
+  bool memory_ahead_ = false, tails_ahead_ = false;
   Gp address_;  // a64 alone: of memory 0 at address_local_
   u32 address_local_ = kNoLocal;
   u32 charged_ = 0;  // instructions of the block so far

@@ -3,6 +3,7 @@
 
 #include "wasm/jit/helpers.h"
 #include "wasm/jit/lowering.h"
+#include "wasm/jit/stubs.h"
 
 namespace monopod::wasm::jit {
 
@@ -51,9 +52,11 @@ void Lowering::call_import(u32 function) {
   load_fuel();
 }
 
+void Lowering::call_object(const Gp& object_at, u32 type_index, const FuncType& type) { invoke(target_of(object_at, type_index), type); }
+
 // A function of this instance by its entry; any other one, out of the way, by a stub that asks vm->callee.
-void Lowering::call_object(const Gp& object_at, u32 type_index, const FuncType& type) {
-  if (!native_.make_foreign(type_index)) return unsupported();
+target::Gp Lowering::target_of(const Gp& object_at, u32 type_index) {
+  if (!native_.make_foreign(type_index)) unsupported();
   ForeignCall foreign{.label = cc_.newLabel(), .back = cc_.newLabel(), .object = object_at, .target = make_int(), .type_index = type_index};
   load_word(foreign.target, at(object_at, offsetof(FunctionObject, native)));
   jump_if_foreign(object_at, foreign.label);
@@ -61,7 +64,7 @@ void Lowering::call_object(const Gp& object_at, u32 type_index, const FuncType& 
   cc_.bind(foreign.back);
   foreign_calls_.push_back(foreign);
   release(object_at);
-  invoke(foreign.target, type);
+  return foreign.target;
 }
 
 void Lowering::emit_foreign_calls() {
@@ -78,6 +81,11 @@ bool Lowering::call_indirect() {
   u32 type_index = reader_.u32(), table_index = reader_.u32();
   const FuncType& type = *module_.type_of[type_index];
   if (!supported(type.results)) return false;
+  call_object(table_function(type_index, table_index), type_index, type);
+  return true;
+}
+
+target::Gp Lowering::table_function(u32 type_index, u32 table_index) {
   Gp index = gp(pop());
   Gp from = table(table_index), function = make_int();
   compare_with(index, at(from, offsetof(TableObject, size)));
@@ -89,8 +97,7 @@ bool Lowering::call_indirect() {
   place(Trap::kUninitialized);  // a null element: nothing is mapped there
   compare_with(at(function, offsetof(FunctionObject, type), 4), module_.types[type_index]);
   trap_if(target::kNotEqual, Trap::kSignature);
-  call_object(function, type_index, type);
-  return true;
+  return function;
 }
 
 bool Lowering::call_reference() {
@@ -101,6 +108,76 @@ bool Lowering::call_reference() {
   trap_if_zero(function, Trap::kNullReference);
   call_object(function, type_index, type);
   return true;
+}
+
+// ---- tail calls
+
+Lowering::TailSite Lowering::tail_site(const FuncType& callee) const {
+  static constexpr void (*kToSlots[])() = {monopod_wasm_tail_to_slots_none, monopod_wasm_tail_to_slots_int, monopod_wasm_tail_to_slots_float, monopod_wasm_tail_to_slots_vector};
+  static constexpr void (*kToRegisters[])() = {monopod_wasm_tail_to_registers_none, monopod_wasm_tail_to_registers_int, monopod_wasm_tail_to_registers_float,
+                                               monopod_wasm_tail_to_registers_vector};
+  TailSite site;
+  bool to_slots = !in_registers(callee);
+  void (*stub)() = nullptr;
+  if (!to_slots) site.words = stack_words(callee);
+  if (to_slots && !by_slots_) {
+    stub = kToSlots[static_cast<std::size_t>(result_kind(callee))];
+    site.slots = callee.param_slots;
+    site.room = std::max(callee.param_slots, callee.result_slots);
+  } else if (!to_slots && by_slots_) {
+    stub = kToRegisters[static_cast<std::size_t>(result_kind(callee))];
+  } else if (!to_slots && site.words > stack_words(type_)) {
+    stub = monopod_wasm_tail_grow;
+  }
+  if (stub != nullptr) site.stub = reinterpret_cast<const void*>(stub);
+  return site;
+}
+
+void Lowering::tail_word(const Value& v, u32 word) {
+  BaseReg r = in_register(v);
+  store_slot(at(vm_, offsetof(Vm, tail_words) + std::size_t{word} * 8), v.type, r);
+  if (v.kind != Value::Kind::kRegister) release(r);
+}
+
+// The host's functions, which return, are called.
+void Lowering::tail_call(std::uint8_t code) {
+  const FuncType* type = nullptr;
+  TailSite site;
+  Gp target;
+  if (code == kReturnCall) {
+    u32 function = reader_.u32();
+    type = module_.function_types[function];
+    if (module_.functions[function].imported) {
+      call_import(function);
+      emit_return();
+      dead_ = true;
+      return;
+    }
+    site = tail_site(*type);
+    if (site.stub == nullptr) {
+      site.function = function;
+      site.own = function == job_.function && job_.loop == Job::kEntry;
+    } else {
+      target = make_int();
+      load_word(target, at(vm_, offsetof(Vm, natives)));
+      load_word(target, at(target, std::size_t{function} * 8));
+    }
+  } else {
+    u32 type_index = reader_.u32();
+    type = module_.type_of[type_index];
+    Gp object;
+    if (code == kReturnCallIndirect) {
+      object = table_function(type_index, reader_.u32());
+    } else {
+      object = gp(pop());
+      trap_if_zero(object, Trap::kNullReference);
+    }
+    site = tail_site(*type);
+    target = target_of(object, type_index);
+  }
+  if (target.isValid()) store_word(at(vm_, offsetof(Vm, tail_target)), target), release(target);
+  tail_invoke(site, *type);
+  dead_ = true;
 }
 
 }  // namespace monopod::wasm::jit

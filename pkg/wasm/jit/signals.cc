@@ -93,6 +93,8 @@ void remove_code(std::uintptr_t from) {
   }
 }
 
+void leave_code(Machine& machine) { leave(machine.native_frame); }
+
 Running::Running(Machine& machine) : outer_(running) { running = &machine; }
 Running::~Running() { running = outer_; }
 

@@ -30,6 +30,9 @@ inline constexpr std::uint32_t kCodeRangesMax = 1'024;
 bool add_code(std::uintptr_t from, std::uintptr_t to, CodeOwner& owner);
 void remove_code(std::uintptr_t from);
 
+// Ends the innermost run of machine code, which returns as after a trap.
+[[noreturn]] void leave_code(Machine& machine);
+
 // Around every run of machine code on this thread.
 class Running {
  public:

@@ -31,6 +31,24 @@ void each_parameter(const FuncType& type, F place) {
 
 std::uint32_t stack_words(const FuncType& type);  // of parameters on the stack, where they are in registers
 
+// Tail calls (<processor>/tail.cc). The caller's frame is gone, and what it was called with is in the callee's place. Where the callee takes words on the stack and
+// the caller took fewer, or takes slots and the caller registers, or the other way round, code jumps to one of these, with vm->tail_target to go on to.
+enum class ResultKind : std::uint8_t { kNone, kInt, kFloat, kVector };
+ResultKind result_kind(const FuncType& type);  // of a type of at most one
+extern "C" {
+void monopod_wasm_tail_grow();
+void monopod_wasm_tail_grown();
+#define MONOPOD_TAIL(kind)                     \
+  void monopod_wasm_tail_to_slots_##kind();     \
+  void monopod_wasm_tail_to_registers_##kind(); \
+  void monopod_wasm_result_kept_##kind();       \
+  void monopod_wasm_result_taken_##kind();
+MONOPOD_TAIL(none) MONOPOD_TAIL(int) MONOPOD_TAIL(float) MONOPOD_TAIL(vector)
+#undef MONOPOD_TAIL
+}
+// Of the frame that such a jump left, where it is what a function returns to: its words, of which the last is the next return address. 0: it is no such place.
+std::uint32_t tail_frame_words(std::uintptr_t link);
+
 // fuel: whether code counts it, which may be in a register then.
 // bool enter(Vm*, slots, code, void** native_frame): from C++; false after a trap.
 using Enter = bool (*)(Vm* vm, std::uint64_t* slots, const void* code, void** native_frame);

@@ -209,6 +209,10 @@ void NativeCode::on_trap(Machine& machine, const Failure& failure) {
     at_call = true;
   }
   for (bool first = true;; first = false, at_call = true) {
+    while (std::uint32_t words = tail_frame_words(pc)) {
+      pc = stack[words - 1];
+      stack += words;
+    }
     std::optional<Found> f = find(at_call ? pc - 1 : pc);
     if (!f) return;
     auto at = static_cast<std::uint32_t>(pc - f->from);
@@ -346,7 +350,7 @@ std::uintptr_t stack_end() {
   vm.fuel = m.fuel;
   bool good = enter(&vm, slots, code, &m.native_frame);
   m.fuel = vm.fuel;
-  return good ? Outcome::kDone : Outcome::kFailed;
+  return good ? Outcome::kDone : m.tail != nullptr ? Outcome::kTail : Outcome::kFailed;
 }
 
 Tier::Outcome JitTier::call(Vm& vm, std::uint32_t function, std::uint64_t* slots) {

@@ -1,6 +1,7 @@
 // What the shared files of the compilers ask of a processor: moves, conditions, traps.
 #include <bit>
 
+#include "wasm/jit/helpers.h"
 #include "wasm/jit/lowering.h"
 #include "wasm/jit/stubs.h"
 
@@ -208,6 +209,32 @@ Operand Lowering::entry_at(const Gp& natives, u32 function) {
   Gp target = make_int();
   load_word(target, at(natives, std::size_t{function} * 8));
   return target;
+}
+
+void Lowering::emit_tail_jump(const TailSite& site) {
+  if (site.stub != nullptr) {
+    cc_.mov(a64::w9, site.room != 0 ? site.slots : site.words);
+    if (site.room != 0) cc_.mov(a64::w10, site.room);
+    cc_.ldr(a64::x16, at(kVmRegister, offsetof(Vm, helpers)));
+    cc_.ldr(a64::x16, at(a64::x16, helper_number(site.stub) * 8));
+    cc_.br(a64::x16);
+    return;
+  }
+  for (u32 i = 0; i < site.words; ++i) {
+    cc_.ldr(a64::x16, at(kVmRegister, offsetof(Vm, tail_words) + std::size_t{i} * 8));
+    cc_.str(a64::x16, at(a64::sp, std::size_t{i} * 8));
+  }
+  if (site.own) return void(cc_.b(own_entry().as<Label>()));
+  std::size_t offset = std::size_t{site.function} * 8;
+  if (site.function == kNoLocal) {
+    cc_.ldr(a64::x16, at(kVmRegister, offsetof(Vm, tail_target)));
+  } else if (cc_.ldr(a64::x16, at(kVmRegister, offsetof(Vm, natives))); offset < 32'768) {
+    cc_.ldr(a64::x16, at(a64::x16, offset));
+  } else {
+    cc_.mov(a64::x17, offset);
+    cc_.ldr(a64::x16, a64::ptr(a64::x16, a64::x17));
+  }
+  cc_.br(a64::x16);
 }
 
 void Lowering::jump_if_foreign(const Gp& object_at, const Label& to) {

@@ -43,12 +43,10 @@ void emit_to_slots(a64::Assembler& a, const FuncType& type, const void* helper, 
     a.mov(a64::x19, a64::x1);
   }
   a.mov(a64::x0, kVmRegister);
-  if (passes_index) {
-    a.mov(a64::w1, a64::w17);
-    a.mov(a64::x2, a64::x19);
-  } else {
-    a.mov(a64::x1, a64::x19);
-  }
+  if (passes_index) a.mov(a64::w1, a64::w17);
+  a.mov(a64::x2, a64::x19);
+  a.add(a64::x3, a64::sp, 16);
+  a.ldr(a64::x4, a64::ptr(a64::sp, 8));
   call_helper(a, helper);
   a.cbz(a64::w0, failed);
   if (packs && !type.results.empty()) {
@@ -95,12 +93,9 @@ void emit_enter(a64::Assembler& a, const FuncType& type, bool by_slots, bool) {
   a.mov(a64::x16, a64::x2);
   a.mov(kVmRegister, a64::x0);
   bool packs = !by_slots && in_registers(type);
-  std::uint32_t words = 0;
+  a.sub(a64::sp, a64::sp, target::kEntryWords * 8);
   if (packs) {
     a.mov(a64::x9, a64::x1);
-    words = stack_words(type);
-    words += words & 1;
-    if (words != 0) a.sub(a64::sp, a64::sp, words * 8);
     each_parameter(type, [&a](ValType t, std::uint32_t slot, int reg, std::uint32_t stack) {
       if (reg < 0) {
         a.ldr(a64::x11, slot_of(a64::x9, slot));
@@ -113,7 +108,7 @@ void emit_enter(a64::Assembler& a, const FuncType& type, bool by_slots, bool) {
     });
   }
   a.blr(a64::x16);
-  if (words != 0) a.add(a64::sp, a64::sp, words * 8);
+  a.add(a64::sp, a64::sp, target::kEntryWords * 8);
   if (packs && !type.results.empty()) {
     a.ldr(a64::x9, a64::ptr(a64::sp, kSlotsAt));
     if (is_integer(type.results[0])) a.str(a64::x0, a64::ptr(a64::x9));

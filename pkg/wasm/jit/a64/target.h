@@ -34,6 +34,9 @@ inline constexpr bool kBaseline = false;  // whether it has a compiler of one pa
 inline constexpr bool kFuelRegister = false;  // whether fuel is in one, and in memory only where other code runs
 inline constexpr bool kLinkRegister = true;  // whether calls leave the return address in one
 
+// Words on the stack: of the frame that makes room for a tail call's, its return address last; below what an entry saved; and there the word that holds the slots.
+inline constexpr std::uint32_t kGrownWords = 8, kEntryWords = 8, kEntrySlots = 22;
+
 // sub, until registers are given out: asmjit's tables say that it reads its destination, which would be alive from the function's entry on. Instead it is what nobody
 // uses, of the same operands; a64/emit.cc puts it right.
 inline constexpr asmjit::InstId kSubtract = a64::Inst::kIdEon;

@@ -315,7 +315,7 @@ bool BaselineCompiler::start() {
   too_deep_ = cc_.newLabel();
   cc_.bind(entry_);
   cc_.sub(x86::rsp, frame_bytes_);
-  if (calls_ahead_ != 0) {  // a function that calls nothing fits into what is kept free
+  if (calls_ahead_ != 0 || tails_ahead_) {  // a function that calls nothing fits into what is kept free; tail calls alone may make a loop
     check_stack(too_deep_);
   }
   save_registers(false);

@@ -109,6 +109,8 @@ class BaselineCompiler final : private AssemblerOwner, public Lowering {
   // baseline_calls.cc
   x86::Gp help(const void* helper, std::initializer_list<Value> before, u32 operands, bool returns) override;
   void invoke(const asmjit::Operand& target, const FuncType& type) override;
+  void tail_invoke(const TailSite& site, const FuncType& type) override;
+  void store_arguments(const x86::Gp& slots, std::size_t first);
   void invoke_by_slots(const asmjit::Operand& target, const FuncType& type);
   void call_target(asmjit::Operand target);
   asmjit::Operand own_entry() override { return entry_; }

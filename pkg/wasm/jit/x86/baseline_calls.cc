@@ -116,6 +116,17 @@ void BaselineCompiler::invoke(const Operand& to, const FuncType& type) {
   if (!type.results.empty()) push_register(type.results[0], result_place(type.results[0]));
 }
 
+// Operands from that one on, as slots.
+void BaselineCompiler::store_arguments(const x86::Gp& slots, std::size_t first) {
+  u32 slot = 0;
+  for (std::size_t i = first; i < stack_.size(); ++i) {
+    BaseReg r = in_register(stack_[i]);
+    store_slot(x86::ptr(slots, static_cast<std::int32_t>(slot * 8)), stack_[i].type, r);
+    slot += slots_of(stack_[i].type);
+    if (stack_[i].kind != Value::Kind::kRegister) release(r);
+  }
+}
+
 // On the machine's stack, as in the interpreter.
 void BaselineCompiler::invoke_by_slots(const Operand& to, const FuncType& type) {
   std::size_t first = stack_.size() - type.params.size();
@@ -130,13 +141,7 @@ void BaselineCompiler::invoke_by_slots(const Operand& to, const FuncType& type) 
   release(machine);
   release(end);
   cc_.mov(frame(scratch_at_ + 2), sp);
-  u32 slot = 0;
-  for (std::size_t i = first; i < stack_.size(); ++i) {
-    BaseReg r = in_register(stack_[i]);
-    store_slot(x86::ptr(sp, static_cast<std::int32_t>(slot * 8)), stack_[i].type, r);
-    slot += slots_of(stack_[i].type);
-    if (stack_[i].kind != Value::Kind::kRegister) release(r);
-  }
+  store_arguments(sp, first);
   for (std::size_t n = type.params.size(); n > 0; --n) pop();
   moves_.push_back({{.type = kI64, .reg = sp}, x86::rsi});
   Operand target = to;
@@ -149,7 +154,7 @@ void BaselineCompiler::invoke_by_slots(const Operand& to, const FuncType& type) 
   cc_.mov(after, at(vm_, offsetof(Vm, machine)));
   cc_.mov(at(after, offsetof(Machine, sp)), sp);
   release(after);
-  slot = 0;
+  u32 slot = 0;
   for (ValType t : type.results) {
     BaseReg d = make_register(t);
     load_slot(d, t, x86::ptr(sp, static_cast<std::int32_t>(slot * 8)));
@@ -157,6 +162,46 @@ void BaselineCompiler::invoke_by_slots(const Operand& to, const FuncType& type) 
     release(d);
     slot += slots_of(t);
   }
+}
+
+// What is below the arguments is not needed any more.
+void BaselineCompiler::tail_invoke(const TailSite& site, const FuncType& type) {
+  std::size_t first = stack_.size() - type.params.size();
+  if (in_registers(type)) {
+    std::size_t i = first;
+    each_parameter(type, [&](ValType t, u32, int reg, u32 stack) {
+      if (reg < 0) tail_word(stack_[i], stack);
+      else moves_.push_back({{}, is_integer(t) ? BaseReg(target::kIntegers[reg]) : BaseReg(x86::xmm(static_cast<u32>(reg)))});
+      ++i;
+    });
+    std::size_t next = 0;
+    i = first;
+    each_parameter(type, [&](ValType, u32, int reg, u32) {
+      if (reg >= 0) moves_[next++].from = stack_[i];
+      ++i;
+    });
+  } else {
+    x86::Gp machine = make_int(), sp = make_int(), end = make_int();
+    cc_.mov(machine, at(vm_, offsetof(Vm, machine)));
+    cc_.mov(sp, by_slots_ ? frame(slots_at_) : at(machine, offsetof(Machine, sp)));
+    cc_.lea(end, x86::ptr(sp, static_cast<std::int32_t>(std::max(type.param_slots, type.result_slots) * 8)));
+    cc_.cmp(end, at(machine, offsetof(Machine, stack_limit)));
+    trap_if(x86::CondCode::kA, Trap::kStack);
+    cc_.mov(at(machine, offsetof(Machine, sp)), end);
+    release(machine);
+    release(end);
+    store_arguments(sp, first);
+    moves_.push_back({{.type = kI64, .reg = sp}, x86::rsi});
+  }
+  for (std::size_t n = type.params.size(); n > 0; --n) pop();
+  resolve_moves();
+  if (by_slots_ && in_registers(type)) {
+    cc_.mov(x86::rax, frame(slots_at_));
+    cc_.mov(at(vm_, offsetof(Vm, tail_slots)), x86::rax);
+  }
+  save_registers(true);
+  cc_.add(x86::rsp, frame_bytes_);
+  emit_tail_jump(site);
 }
 
 }  // namespace monopod::wasm::jit

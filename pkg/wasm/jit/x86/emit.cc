@@ -2,6 +2,7 @@
 #include <sys/platform/x86.h>
 
 #include "wasm/jit/jit.h"
+#include "wasm/jit/helpers.h"
 #include "wasm/jit/lowering.h"
 #include "wasm/jit/stubs.h"
 
@@ -175,6 +176,28 @@ void Lowering::check_stack(const Label& too_deep) {
 // ---- calls
 
 Operand Lowering::entry_at(const Gp& natives, u32 function) { return at(natives, std::size_t{function} * 8); }
+
+void Lowering::emit_tail_jump(const TailSite& site) {
+  if (site.stub != nullptr) {
+    if (site.room != 0) {
+      cc_.mov(x86::ecx, site.slots);
+      cc_.mov(x86::edx, site.room);
+    } else {
+      cc_.mov(x86::eax, site.words);
+    }
+    cc_.mov(x86::r11, at(kVmRegister, offsetof(Vm, helpers)));
+    cc_.jmp(at(x86::r11, helper_number(site.stub) * 8));
+    return;
+  }
+  for (u32 i = 0; i < site.words; ++i) {
+    cc_.mov(x86::rax, at(kVmRegister, offsetof(Vm, tail_words) + std::size_t{i} * 8));
+    cc_.mov(at(x86::rsp, 8 + std::size_t{i} * 8), x86::rax);
+  }
+  if (site.own) return void(cc_.jmp(own_entry().as<Label>()));
+  if (site.function == kNoLocal) return void(cc_.jmp(at(kVmRegister, offsetof(Vm, tail_target))));
+  cc_.mov(x86::rax, at(kVmRegister, offsetof(Vm, natives)));
+  cc_.jmp(at(x86::rax, std::size_t{site.function} * 8));
+}
 
 void Lowering::jump_if_foreign(const Gp& object_at, const Label& to) {
   cc_.cmp(at(object_at, offsetof(FunctionObject, vm)), vm_);

@@ -54,12 +54,10 @@ void emit_to_slots(x86::Assembler& a, const FuncType& type, const void* helper, 
   }
   a.mov(x86::rdi, kVmRegister);
   if (fuel) store_fuel(a);
-  if (passes_index) {
-    a.mov(x86::esi, x86::eax);
-    a.mov(x86::rdx, x86::rbx);
-  } else {
-    a.mov(x86::rsi, x86::rbx);
-  }
+  if (passes_index) a.mov(x86::esi, x86::eax);
+  a.mov(x86::rdx, x86::rbx);
+  a.lea(x86::rcx, x86::ptr(x86::rsp, 16));
+  a.mov(x86::r8, x86::ptr(x86::rsp, 8));
   call_helper(a, helper);
   a.test(x86::eax, x86::eax);
   a.jz(failed);
@@ -89,12 +87,9 @@ void emit_enter(x86::Assembler& a, const FuncType& type, bool by_slots, bool fue
   a.mov(kVmRegister, x86::rdi);
   if (fuel) load_fuel(a);
   bool packs = !by_slots && in_registers(type);
-  std::uint32_t words = 0;
+  a.sub(x86::rsp, target::kEntryWords * 8);
   if (packs) {
     a.mov(x86::rbx, x86::rsi);
-    words = stack_words(type);
-    words += words & 1;
-    if (words != 0) a.sub(x86::rsp, words * 8);
     each_parameter(type, [&a](ValType t, std::uint32_t slot, int reg, std::uint32_t stack) {
       if (reg < 0) {
         a.mov(x86::r11, slot_of(x86::rbx, slot));
@@ -108,7 +103,7 @@ void emit_enter(x86::Assembler& a, const FuncType& type, bool by_slots, bool fue
   }
   a.call(x86::rax);
   if (fuel) store_fuel(a);
-  if (words != 0) a.add(x86::rsp, words * 8);
+  a.add(x86::rsp, target::kEntryWords * 8);
   if (packs && !type.results.empty()) {
     if (is_integer(type.results[0])) a.mov(x86::ptr(x86::rbx), x86::rax);
     else store_float(a, type.results[0], x86::ptr(x86::rbx), x86::xmm0);

@@ -30,6 +30,9 @@ inline constexpr bool kBaseline = true;  // whether it has a compiler of one pas
 inline constexpr bool kFuelRegister = true;  // whether fuel is in one, and in memory only where other code runs
 inline constexpr bool kLinkRegister = false;  // whether calls leave the return address in one
 
+// Words on the stack: of the frame that makes room for a tail call's, its return address last; below what an entry saved; and there the word that holds the slots.
+inline constexpr std::uint32_t kGrownWords = 10, kEntryWords = 8, kEntrySlots = 0;
+
 inline constexpr asmjit::InstId kSubtract = x86::Inst::kIdSub, kAnd = x86::Inst::kIdAnd, kOr = x86::Inst::kIdOr, kXor = x86::Inst::kIdXor;
 
 inline Mem at(const Gp& base, std::size_t offset, std::uint32_t size = 8) { return x86::ptr(base, static_cast<std::int32_t>(offset), size); }
