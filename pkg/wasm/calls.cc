@@ -11,6 +11,7 @@ bool call_host(Machine& m, Vm* from, const FunctionObject& function, std::uint64
   Caller caller(m, from);
   function.host(caller, function.data, slots);
   if (m.trap == Trap::kNone) [[likely]] return true;
+  forget_caught(m);
   if (m.backtrace.size() <= kBacktraceLinesMax) m.backtrace.push_back({.host = &function});
   return false;
 }

@@ -24,7 +24,7 @@ namespace {
 
 constexpr std::size_t kPage = 4096;
 constexpr std::time_t kTouchedEachSeconds = 60;  // how exactly a file says when it was last used
-constexpr char kMagic[8] = {'m', 'p', 'w', 'c', 'o', 'd', 'e', '1'};
+constexpr char kMagic[8] = {'m', 'p', 'w', 'c', 'o', 'd', 'e', '2'};
 constexpr std::string_view kSuffix = ".code";
 #if defined(__x86_64__)
 constexpr std::string_view kProcessor = "x86-64-v3";

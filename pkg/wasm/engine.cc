@@ -524,6 +524,22 @@ Result<std::vector<Value>> Store::call(const FunctionObject& function, std::span
 // ---- exceptions: alive while something on the stack, in a global, a table or another exception may point to them. The stack's slots carry no types: whatever
 // looks like an exception there is kept.
 
+namespace {
+
+// Compiled code has them on the host's stack, and in registers.
+template <typename F>
+[[gnu::noinline, clang::no_sanitize("address")]] void each_word_above(const std::uint64_t* end, F& f) {
+  for (const auto* at = static_cast<const std::uint64_t*>(__builtin_frame_address(0)); at < end; ++at) f(*at);
+}
+template <typename F>
+[[gnu::noinline]] void each_native_word(const std::uint64_t* end, F& f) {
+  __builtin_unwind_init();  // registers too
+  each_word_above(end, f);
+  asm volatile("");  // no tail call: this frame holds them
+}
+
+}  // namespace
+
 void Store::collect_exceptions() {
   std::vector<std::uint64_t> known;
   for (auto& e : exceptions_) {
@@ -539,6 +555,8 @@ void Store::collect_exceptions() {
   };
   for (const std::uint64_t* at = machine_.stack; at < machine_.sp; ++at) mark(*at);
   mark(reinterpret_cast<std::uint64_t>(machine_.exception));
+  for (const Vm* vm = machine_.vms.load(); vm != nullptr; vm = vm->next) mark(reinterpret_cast<std::uint64_t>(vm->caught));
+  if (machine_.native_frame != nullptr) each_native_word(reinterpret_cast<const std::uint64_t*>(machine_.native_base), mark);
   for (auto& g : globals_) mark(g->value[0]);
   for (auto& t : tables_)
     for (std::uint64_t slot : t->elements) mark(slot);
@@ -556,8 +574,10 @@ ExceptionObject* make_exception(Machine& machine, const TagObject* tag, const st
     store.collect_exceptions();
     if (store.exceptions_.size() > store.options_.exceptions_max / 2) return nullptr;
   }
-  store.exceptions_.push_back(std::make_unique<ExceptionObject>(ExceptionObject{tag, {payload, payload + slots}}));
-  return store.exceptions_.back().get();
+  store.exceptions_.push_back(std::make_unique<ExceptionObject>(ExceptionObject{.tag = tag, .payload = {payload, payload + slots}}));
+  ExceptionObject* made = store.exceptions_.back().get();
+  made->values = made->payload.data();
+  return made;
 }
 
 }  // namespace monopod::wasm

@@ -31,15 +31,22 @@ class Generator {
   Bytes module() {
     Builder b;
     // Types: one for each function, of few or many parameters; then what is called through the table.
-    constexpr uint32_t kFunctions = 5;
     for (uint32_t i = 0; i < kFunctions; ++i) {
       Signature s;
       for (uint32_t n = below(below(4) == 0 ? 16 : 5); n-- > 0;) s.params.push_back(any_type());
       for (uint32_t n = below(5) == 0 ? 2 + below(3) : below(2); n-- > 0;) s.results.push_back(any_type());
+      if (i > 0 && below(2) == 0) s.results = signatures_[0].results;  // for tail calls
       signatures_.push_back(s);
       b.type(s.params, s.results);
     }
     b.memory(1).table(kFunctions + 1);
+    // Of each tag: its own type, then of a block that its payload comes out of, without and with the reference.
+    for (uint32_t i = 0; i < kTags; ++i) {
+      Bytes payload;
+      for (uint32_t n = below(4); n-- > 0;) payload.push_back(any_type());
+      tags_.push_back(payload);
+      b.type(payload, {}).type({}, payload).type({}, payload + Bytes{EXNREF}).tag(kFunctions + 3 * i);
+    }
     for (uint8_t type : kTypes) {
       Bytes init = type == V128 ? Bytes{0xfd, 12} + Bytes(16, 3) : constant(type);
       b.global(type, true, init);
@@ -59,6 +66,7 @@ class Generator {
   }
 
  private:
+  static constexpr uint32_t kFunctions = 5, kTags = 3;
   struct Signature {
     Bytes params, results;
   };
@@ -200,6 +208,42 @@ class Generator {
     pop(s.params.size());
     stack_.insert(stack_.end(), s.results.begin(), s.results.end());
   }
+  void tail_call() {
+    std::vector<uint32_t> same;
+    for (uint32_t f = 0; f < signatures_.size(); ++f)
+      if (signatures_[f].results == signatures_[self_].results) same.push_back(f);
+    uint32_t f = same[below(static_cast<uint32_t>(same.size()))];
+    want(signatures_[f].params);
+    if (below(2) == 0) emit(Bytes{0x12} + leb(f));
+    else emit(i32_const(static_cast<std::int32_t>(below(12) == 0 ? below(8) : f)) + Bytes{0x13} + leb(f) + Bytes{0});
+    dead_ = true;
+  }
+  void throw_one() {
+    uint32_t tag = below(kTags);
+    want(tags_[tag]);
+    emit(Bytes{0x08} + leb(tag));
+    dead_ = true;
+  }
+  // block $out (block $in (result payload) (try_table (catch tag $in) (catch_all $out) …) br $out) what is caught to globals, or thrown again
+  void try_block(int depth) {
+    uint32_t tag = below(kTags);
+    bool reference = below(2) == 0, all = below(2) == 0;
+    Bytes in = reference ? tags_[tag] + Bytes{EXNREF} : tags_[tag];
+    emit(Bytes{0x02, 0x40, 0x02} + leb(kFunctions + 3 * tag + (reference ? 2 : 1)));
+    emit(Bytes{0x1f, 0x40, static_cast<uint8_t>(all ? 2 : 1), reference} + leb(tag) + Bytes{0} + (all ? Bytes{2, 1} : Bytes{}));
+    labels_.push_back({{}});
+    labels_.push_back({in});
+    labels_.push_back({{}});
+    sequence(depth, 0, {});
+    emit({0x0b, 0x0c, 1, 0x0b});
+    if (reference) {
+      if (below(4) == 0) emit({0x0a});
+      else emit({0x1a});
+    }
+    for (auto t = tags_[tag].rbegin(); t != tags_[tag].rend(); ++t) emit(Bytes{0x24} + leb(static_cast<uint32_t>(std::ranges::find(kTypes, *t) - kTypes)));
+    emit({0x0b});
+    labels_.resize(labels_.size() - 3);
+  }
   void memory_operation() {
     switch (below(4)) {
       case 0: emit({0x3f, 0}), stack_.push_back(I32); break;
@@ -221,6 +265,7 @@ class Generator {
     auto depth = below(static_cast<uint32_t>(labels_.size()));
     auto target = [this](uint32_t d) -> const Bytes& { return labels_[labels_.size() - 1 - d].types; };
     const Bytes types = target(depth);
+    if (!types.empty() && types.back() == EXNREF) return;
     switch (below(3)) {
       case 0:
         want(types + Bytes{I32});
@@ -278,7 +323,7 @@ class Generator {
     std::size_t floor = std::exchange(floor_, stack_.size() - params);
     dead_ = false;
     for (uint32_t n = 2 + below(12); n-- > 0 && !dead_;) {
-      uint32_t what = below(24);
+      uint32_t what = below(26);
       if (code_.size() > 5'000) break;
       if (what < 2 && depth < 5) block(depth + 1);
       else if (what < 4) set_local();
@@ -287,6 +332,8 @@ class Generator {
       else if (what == 6) call();
       else if (what == 7) memory_operation();
       else if (what == 8 && labels_.size() > 1) branch();
+      else if (what == 24 && depth < 5) try_block(depth + 1);
+      else if (what == 25 && depth > 0 && below(3) == 0) below(2) == 0 ? tail_call() : throw_one();
       else operation();
     }
     if (!dead_) finish(results);
@@ -310,6 +357,7 @@ class Generator {
   const bool keeps_nans_;
   std::vector<Choice> ops_;
   std::vector<Signature> signatures_;
+  std::vector<Bytes> tags_;  // payloads
   uint32_t globals_ = 0, self_ = 0;
   Bytes code_, stack_, locals_;
   std::size_t floor_ = 0;

@@ -137,7 +137,7 @@ struct Machine {
   std::uintptr_t native_floor = 0;   // its frames stay above
   std::uintptr_t native_base = 0;    // where the outermost of its runs began
   std::uintptr_t fault_address = 0;  // of the last signal
-  bool rethrown = false;             // an exception, by the frame that the backtrace ends with
+  bool rethrown = false;             // the backtrace is of an exception that a frame of compiled code, its last line, caught, and may throw again
   // What returned ended in a tail call, of this: its arguments are where the results would be. Whoever sees it calls it, without what returned on the stack.
   const FunctionObject* tail = nullptr;
 };
@@ -239,6 +239,14 @@ void evaluate(const Vm& vm, Range expression, std::uint64_t out[2]);
 bool memory_init(Vm& vm, std::uint32_t segment, std::uint32_t memory, std::uint64_t to, std::uint64_t from, std::uint64_t count);
 bool table_init(Vm& vm, std::uint32_t segment, std::uint32_t table, std::uint64_t to, std::uint64_t from, std::uint64_t count);
 std::uint64_t table_grow(TableObject& table, std::uint64_t count, std::uint64_t value);  // the old size, or all ones
+
+// Before a failure is told that is none of an exception that was caught: what the backtrace has is of that one.
+inline void forget_caught(Machine& machine) {
+  if (!machine.rethrown) return;
+  machine.rethrown = false;
+  machine.backtrace.clear();
+  machine.trap_frames.clear();
+}
 
 ExceptionObject* make_exception(Machine& machine, const TagObject* tag, const std::uint64_t* payload, std::uint32_t slots);
 

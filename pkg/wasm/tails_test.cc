@@ -21,7 +21,7 @@ class Tails : public ::testing::TestWithParam<EngineKind> {
     if (GetParam() != EngineKind::kInterpreter && !jit_unavailable().empty()) GTEST_SKIP() << jit_unavailable();
   }
   Instance* instantiate(const Bytes& bytes, bool fuel = false) {
-    Result<std::shared_ptr<const Module>> module = Module::load(Engine({.fuel = fuel, .engine = GetParam(), .background = false, .warm = 3}), bytes);
+    Result<std::shared_ptr<const Module>> module = Module::load(engines_[fuel], bytes);
     EXPECT_TRUE(module) << module.error().message();
     Result<Instance*> instance = store.instantiate(*module, linker);
     EXPECT_TRUE(instance) << instance.error().message();
@@ -37,6 +37,9 @@ class Tails : public ::testing::TestWithParam<EngineKind> {
   bool compiles() const { return GetParam() == EngineKind::kBaseline || GetParam() == EngineKind::kJit; }
   Store store{{.stack_bytes = 256 << 10}};
   Linker linker;
+
+ private:
+  Engine engines_[2] = {Engine({.engine = GetParam(), .background = false, .warm = 3}), Engine({.fuel = true, .engine = GetParam(), .background = false, .warm = 3})};
 };
 
 // Of n parameters and as many results as named: all go on to the next function, the first one less by one, until it is 0; then the results are the parameters behind.

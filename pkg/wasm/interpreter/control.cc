@@ -346,10 +346,9 @@ template <int kWords>
     if (ip == nullptr) return;
     MONOPOD_WASM_JUMP(ip);
   }
-  RELOAD_MEMORY();
   u64 address = fp[word->b];
   for (u32 k = 0; k < word->d(); ++k) fp[k] = fp[word->a + k];
-  RETURN_TO(address);
+  RETURN_FROM_TIER(address);
 }
 MONOPOD_WASM_HANDLER tail_call(MONOPOD_WASM_STATE) {
   const Insn* entry = vm->entries[ip->i].load(std::memory_order_relaxed);

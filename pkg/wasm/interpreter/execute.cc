@@ -12,6 +12,7 @@ namespace {
 
 // The frames of one run, from the failing instruction down to where the host called.
 void add_frames(Machine& m, const Vm& vm, const Insn* ip, const std::uint64_t* fp) {
+  forget_caught(m);
   Backtrace trace(m);
   const Insn* before = nullptr;
   const RegisterCode* code = nullptr;
@@ -61,6 +62,8 @@ const Insn* unwind(Vm* vm, const Insn* ip, std::uint64_t*& fp) {
       if (clause->with_reference) *to = reinterpret_cast<std::uint64_t>(m.exception);
       m.trap = Trap::kNone;
       m.exception = nullptr;
+      m.backtrace.clear();
+      m.trap_frames.clear();
       return code->insns.data() + clause->target;
     }
     const Insn* back = reinterpret_cast<const Insn*>(fp[code->header]);

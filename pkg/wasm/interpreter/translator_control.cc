@@ -53,6 +53,7 @@ void Translator::block(std::uint8_t opcode) {
     }
     code_->insns[over].i = static_cast<u32>(code_->insns.size()) - over;
     last_.valid = false;
+    begin_block();
     region.from = static_cast<u32>(code_->insns.size());
     label.region = static_cast<std::int32_t>(open_regions_.size());
     open_regions_.push_back(std::move(region));

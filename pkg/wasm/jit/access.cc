@@ -39,7 +39,6 @@ bool Lowering::memory_access(u32 code, const Op& op) {
 
 void Lowering::global_get(u32 index) {
   ValType type = module_.globals[index].type.type;
-  if (!supported(type)) return unsupported();
   Gp global = object(offsetof(Vm, globals), index);
   BaseReg d = result_register(type);
   load_slot(d, type, at(global, 0));
@@ -48,7 +47,6 @@ void Lowering::global_get(u32 index) {
 
 void Lowering::global_set(u32 index) {
   ValType type = module_.globals[index].type.type;
-  if (!supported(type)) return unsupported();
   Value v = pop();
   Gp global = object(offsetof(Vm, globals), index);
   store_slot(at(global, 0), type, in_register(v));
@@ -64,7 +62,6 @@ void Lowering::memory_size(u32 index) {
 void Lowering::table_access(std::uint8_t code) {
   u32 index = reader_.u32();
   ValType type = module_.tables[index].type.element;
-  if (!supported(type)) return unsupported();
   Value v;
   if (code == kTableSet) v = pop();
   Gp i = gp(pop());

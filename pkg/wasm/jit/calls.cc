@@ -72,7 +72,8 @@ void FunctionCompiler::invoke(const Operand& target, const FuncType& type) {
       node->setRet(0, d);
       push_register(t, d);
     }
-    return load_fuel();
+    load_fuel();
+    return check_caught();
   }
   // On the machine's stack, as in the interpreter.
   Gp machine = make_int(), sp = make_int(), end = make_int();
@@ -94,6 +95,7 @@ void FunctionCompiler::invoke(const Operand& target, const FuncType& type) {
   Gp after = make_int();
   load_word(after, at(vm_, offsetof(Vm, machine)));
   store_word(at(after, offsetof(Machine, sp)), sp);
+  check_caught();
   u32 slot = 0;
   for (ValType t : type.results) {
     BaseReg d = make_register(t);

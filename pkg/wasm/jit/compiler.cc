@@ -146,14 +146,15 @@ target::Gp FunctionCompiler::memory_base() {
 }
 
 void FunctionCompiler::place(Trap trap) {
-  Place p{.wasm = wasm_, .trap = trap};
+  Place p{.wasm = wasm_, .trap = trap, .catches = static_cast<std::uint8_t>(trap == Trap::kNone && catches())};
   compiler_.comment(reinterpret_cast<const char*>(&p), sizeof p);
 }
 
 // ---- the whole
 
 bool FunctionCompiler::start() {
-  if (!read_locals(kCompiledLocalsMax) || !look_ahead()) return false;
+  if (!read_locals(kCompiledLocalsMax)) return false;
+  look_ahead();
   FuncSignatureBuilder signature(target::kCallConv);
   if (by_slots_) {
     signature.addArg(TypeId::kUInt64);
@@ -193,6 +194,13 @@ bool FunctionCompiler::start() {
   if (native_.fuel) {
     fuel_ = make_int();
     load_fuel();
+  }
+  if (tries_ahead_) {
+    Gp sp = make_int();
+    kept_sp_ = compiler_.newStack(8, 8);
+    load_word(sp, at(vm_, offsetof(Vm, machine)));
+    load_word(sp, at(sp, offsetof(Machine, sp)));
+    store_word(kept_sp_, sp);
   }
   entry_ = compiler_.cursor();
   if (job_.loop != Job::kEntry) {

@@ -74,7 +74,6 @@ class FunctionCompiler final : private CompilerOwner, public Lowering {
   void tidy_instructions();  // a64 alone
 
   // control.cc
-  bool read_block_type(Block& block);
   void begin_block(std::uint8_t opcode) override;
   void start_else() override;
   void end_block() override;
@@ -93,6 +92,7 @@ class FunctionCompiler final : private CompilerOwner, public Lowering {
   void tail_invoke(const TailSite& site, const FuncType& type) override;
   void emit_tails();
   Mem host_area(u32 slots) override;
+  Mem kept_sp() override { return kept_sp_; }
   std::vector<Value> pop_arguments(std::size_t count);
   void store_slots(const Mem& to, const std::vector<Value>& values);
 
@@ -116,7 +116,7 @@ class FunctionCompiler final : private CompilerOwner, public Lowering {
   std::vector<Block> blocks_;
   asmjit::InstNode* charge_ = nullptr;
   std::vector<std::pair<TailSite, asmjit::InvokeNode*>> tails_;
-  Mem area_;
+  Mem area_, kept_sp_;
   u32 area_slots_ = 0;
 };
 

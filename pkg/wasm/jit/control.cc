@@ -7,16 +7,12 @@ namespace monopod::wasm::jit {
 
 using namespace asmjit;
 
-bool FunctionCompiler::read_block_type(Block& block) {
-  wasm::read_block_type(reader_, module_, block.params, block.results);
-  return supported(block.params) && supported(block.results);
-}
-
 void FunctionCompiler::begin_block(std::uint8_t opcode) {
   Block block{.opcode = opcode, .end = cc_.newLabel()};
   Value condition;
   if (opcode == kIf) condition = pop();
-  if (!read_block_type(block)) return unsupported();
+  read_block_type(reader_, module_, block.params, block.results);
+  if (opcode == kTryTable) begin_try();
   settle_all();
   std::size_t count = block.params.size();
   block.height = static_cast<u32>(stack_.size() - count);
@@ -52,6 +48,7 @@ void FunctionCompiler::begin_block(std::uint8_t opcode) {
     check_interruption();
     charge();
   }
+  if (opcode == kTryTable) charge();
   blocks_.push_back(std::move(block));
 }
 
@@ -103,9 +100,10 @@ void FunctionCompiler::end_block() {
       else cc_.nop();
     }
   }
+  stack_.resize(block.height);
+  if (block.opcode == kTryTable) end_try(block.end);
   cc_.bind(block.end);
   dead_ = !reached;
-  stack_.resize(block.height);
   if (joins || results.size() != block.results.size()) {
     for (std::size_t i = 0; i < block.results.size(); ++i) push_register(block.results[i], block.out[i]);
   } else {

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
+#include "wasm/backtrace.h"
 #include "wasm/jit/tier.h"
 #include "wasm/limits.h"
 
@@ -72,6 +74,44 @@ Flag help_import(Vm* vm, std::uint32_t function, std::uint64_t* slots) {
   return call_object(*vm, *vm->functions[function], slots);
 }
 
+// Found by a frame as its own: if no clause there is for it, its backtrace goes on behind that.
+static void catch_here(Vm& vm, ExceptionObject* exception, std::uint64_t where) {
+  Machine& m = *vm.machine;
+  vm.caught = exception;
+  Backtrace(m).add(*vm.module, low(where), high(where));
+  m.rethrown = true;
+}
+
+static void on_its_way(Vm& vm, ExceptionObject* exception, bool in_try, std::uint64_t where) {
+  forget_caught(*vm.machine);
+  if (in_try) return catch_here(vm, exception, where);
+  vm.machine->exception = exception;
+  vm.machine->trap = Trap::kException;
+}
+
+Flag help_throw(Vm* vm, std::uint64_t tag, const std::uint64_t* slots, std::uint64_t where) {
+  const TagObject* object = vm->tags[low(tag)];
+  ExceptionObject* exception = make_exception(*vm->machine, object, slots, vm->module->registry->type(object->type).param_slots);
+  if (exception == nullptr) return 0;
+  on_its_way(*vm, exception, high(tag) != 0, where);
+  return 1;
+}
+
+void help_throw_reference(Vm* vm, std::uint64_t in_try, ExceptionObject* exception, std::uint64_t where) { on_its_way(*vm, exception, in_try != 0, where); }
+
+void help_rethrow(Vm* vm, ExceptionObject* exception) {
+  vm->machine->exception = exception;
+  vm->machine->trap = Trap::kException;
+}
+
+Flag help_caught(Vm* vm, std::uint64_t where) {
+  Machine& m = *vm->machine;
+  if (m.trap != Trap::kException) return 0;
+  m.trap = Trap::kNone;
+  catch_here(*vm, std::exchange(m.exception, nullptr), where);
+  return 1;
+}
+
 const void* help_prepare(Vm* vm, std::uint32_t function) { return static_cast<JitTier*>(vm->tier)->prepare(*vm, function); }
 
 Flag help_memory_copy(Vm* vm, std::uint64_t memories, std::uint64_t to, std::uint64_t from, std::uint64_t count) {
@@ -130,7 +170,8 @@ static const void* const kHelpers[] = {
     reinterpret_cast<const void*>(&help_memory_init), reinterpret_cast<const void*>(&help_memory_grow), reinterpret_cast<const void*>(&help_data_drop),
     reinterpret_cast<const void*>(&help_table_copy), reinterpret_cast<const void*>(&help_table_fill), reinterpret_cast<const void*>(&help_table_init),
     reinterpret_cast<const void*>(&help_table_grow), reinterpret_cast<const void*>(&help_elements_drop),
-    reinterpret_cast<const void*>(&monopod_wasm_tail_grow),
+    reinterpret_cast<const void*>(&help_throw), reinterpret_cast<const void*>(&help_throw_reference), reinterpret_cast<const void*>(&help_rethrow),
+    reinterpret_cast<const void*>(&help_caught), reinterpret_cast<const void*>(&monopod_wasm_tail_grow),
 #define MONOPOD_TAIL(kind) reinterpret_cast<const void*>(&monopod_wasm_tail_to_slots_##kind), reinterpret_cast<const void*>(&monopod_wasm_tail_to_registers_##kind),
     MONOPOD_TAIL(none) MONOPOD_TAIL(int) MONOPOD_TAIL(float) MONOPOD_TAIL(vector)
 #undef MONOPOD_TAIL

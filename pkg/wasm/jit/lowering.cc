@@ -96,10 +96,6 @@ target::Gp Lowering::result_over(const Value& operand) {
   return result_gp(operand.type);
 }
 
-bool Lowering::supported(std::span<const ValType> types) const {
-  return std::ranges::all_of(types, [this](ValType t) { return supported(t); });
-}
-
 bool Lowering::read_locals(u32 max) {
   local_types_.assign(type_.params.begin(), type_.params.end());
   for (u32 groups = reader_.u32(); groups-- > 0;) {
@@ -109,10 +105,10 @@ bool Lowering::read_locals(u32 max) {
   }
   for (ValType t : local_types_) operand_slot_ += slots_of(t);
   ++operand_slot_;  // the return address
-  return supported(local_types_) && supported(type_.results);
+  return true;
 }
 
-bool Lowering::look_ahead() {
+void Lowering::look_ahead() {
   Reader r = reader_;
   local_uses_.resize(local_types_.size());
   std::vector<bool> loops;
@@ -153,7 +149,18 @@ bool Lowering::look_ahead() {
       }
       case kReturnCallIndirect: r.u32(), r.u32(), tails_ahead_ = true; break;
       case kReturnCallRef: r.u32(), tails_ahead_ = true; break;
-      case kThrow: case kThrowRef: case kTryTable: return false;
+      case kThrow: foresee_call(module_.registry->type(module_.tags[r.u32()]), true), ++calls_ahead_; break;
+      case kThrowRef: foresee_call({}, false), ++calls_ahead_; break;
+      case kTryTable:
+        skip_block_type(r, module_);
+        for (u32 n = r.u32(); n-- > 0;) {
+          if (r.byte() < 2) r.u32();
+          r.u32();
+        }
+        tries_ahead_ = true;
+        ++calls_ahead_;
+        loops.push_back(false);
+        break;
       // What is most frequent, without asking what it is.
       case kI32Const: case kI64Const:
         while ((r.byte() & 0x80) != 0) {}
@@ -172,7 +179,6 @@ bool Lowering::look_ahead() {
         skip_immediates(r, module_, code);
     }
   }
-  return true;
 }
 
 void Lowering::emit_trap_sites() {
@@ -254,9 +260,11 @@ void Lowering::step() {
   switch (code) {
     case kUnreachable: jump(trap_label(Trap::kUnreachable)), dead_ = true; break;
     case kNop: break;
-    case kBlock: case kLoop: case kIf: begin_block(code); break;
+    case kBlock: case kLoop: case kIf: case kTryTable: begin_block(code); break;
     case kElse: start_else(); break;
     case kEnd: end_block(); break;
+    case kThrow: throw_tag(reader_.u32()); break;
+    case kThrowRef: throw_reference(); break;
     case kBr: branch(reader_.u32()); break;
     case kBrIf: branch_if(reader_.u32()); break;
     case kBrTable: branch_table(); break;
@@ -293,8 +301,7 @@ void Lowering::step() {
     case kF64Const: push_const(kF64, reader_.raw<u64>()); break;
     case kRefNull: {
       ValType type = make_ref(read_heap_type(reader_, module_), true);
-      if (!supported(type)) return unsupported();
-      push_const(type, 0);
+          push_const(type, 0);
       break;
     }
     case kRefIsNull: {

@@ -61,6 +61,11 @@ class Lowering {
     u32 function = kNoLocal;         // without a stub: of this module; else vm->tail_target again
     bool own = false;                // the one that is compiled
   };
+  struct Try {
+    asmjit::Label pad;  // where what is thrown in it arrives, in vm->caught
+    Reader clauses;
+    bool used = false;
+  };
   struct JumpTable {
     asmjit::Label at;
     std::vector<asmjit::Label> targets;
@@ -103,6 +108,7 @@ class Lowering {
   virtual void tail_invoke(const TailSite& site, const FuncType& type) = 0;
   virtual asmjit::Operand own_entry() = 0;
   virtual Mem host_area(u32 slots) = 0;  // of the frame, for this instruction
+  virtual Mem kept_sp() = 0;             // the machine's stack pointer at the entry, where there are try blocks
 
   // lowering.cc
   Gp make_int() { return make_register(kI64).as<Gp>(); }
@@ -124,12 +130,10 @@ class Lowering {
     return constant(both, sizeof both);
   }
   static Mem at(const Gp& base, std::size_t offset, u32 size = 8) { return target::at(base, offset, size); }
-  bool supported(ValType type) const { return !type.is_ref() || (type.heap() != kHeapExn && type.heap() != kHeapNoExn); }
-  bool supported(std::span<const ValType> types) const;
   void unsupported() { supported_ = false; }
-  bool read_locals(u32 max);  // their types; false where there are more, or of a type that does not compile
-  // Over the body: how often locals are used and calls are made, more inside of loops. False where it has what does not compile.
-  bool look_ahead();
+  bool read_locals(u32 max);  // their types; false where there are more
+  // Over the body: how often locals are used and calls are made, more inside of loops.
+  void look_ahead();
   virtual void foresee_call(const FuncType&, bool /*imported*/) {}
   void step();
   void simple(u32 code, const Op& op);
@@ -164,6 +168,7 @@ class Lowering {
   void read(const Gp& at);
   void compare_with(const Gp& left, const Mem& right);
   void compare_with(const Mem& left, u32 right);  // of 32 bits; nothing is emitted before the access that may fail
+  void jump_if_caught(const asmjit::Label& to);
   void jump_if_foreign(const Gp& object, const asmjit::Label& to);  // a function that is not of this instance
   Condition condition_of(const Value& v);
   Condition is_zero(const Gp& r, ValType type);
@@ -175,7 +180,20 @@ class Lowering {
   void compare_number(const Gp& left, u64 bits);  // left: as wide as it is compared
   Gp address_of_local(u32 local);                 // in memory 0; kept as long as nothing joins, calls, or sets the local
 
+  // exceptions.cc
+  void begin_try();                           // from the clauses on
+  void end_try(const asmjit::Label& behind);  // operands are as they were at its start
+  void catch_clauses(Reader clauses, const Gp& exception);
+  void throw_tag(u32 tag);
+  void throw_reference();
+  void check_caught();  // behind a call
+  void raise();         // what machine.exception says, or the trap that machine.trap says
+  Value place_value() const { return constant_value(u64{wasm_} << 32 | job_.function); }
+  bool catches() const { return !tries_.empty() && !leaves_; }
+  const asmjit::Label& catcher() { return tries_.back().used = true, tries_.back().pad; }
+
   // lowering_calls.cc
+  Gp host_arguments(const FuncType& type);  // the topmost operands as slots; their address
   bool call(u32 function);
   void call_import(u32 function);
   bool call_indirect();
@@ -285,7 +303,9 @@ class Lowering {
   std::vector<ForeignCall> foreign_calls_;
   std::vector<u64> local_uses_;  // what look_ahead() found
   u64 calls_ahead_ = 0;
-  bool memory_ahead_ = false, tails_ahead_ = false;
+  bool memory_ahead_ = false, tails_ahead_ = false, tries_ahead_ = false;
+  std::vector<Try> tries_;  // open ones
+  bool leaves_ = false;     // the call ends the function: no try block is around it
   Gp address_;  // a64 alone: of memory 0 at address_local_
   u32 address_local_ = kNoLocal;
   u32 charged_ = 0;  // instructions of the block so far

@@ -11,7 +11,6 @@ using namespace asmjit;
 
 bool Lowering::call(u32 function) {
   const FuncType& type = *module_.function_types[function];
-  if (!supported(type.results)) return false;
   if (module_.functions[function].imported) return call_import(function), true;
   if (function == job_.function && job_.loop == Job::kEntry) {
     invoke(own_entry(), type);
@@ -25,8 +24,7 @@ bool Lowering::call(u32 function) {
   return true;
 }
 
-void Lowering::call_import(u32 function) {
-  const FuncType& type = *module_.function_types[function];
+target::Gp Lowering::host_arguments(const FuncType& type) {
   Mem area = host_area(std::max(type.param_slots, type.result_slots));
   std::size_t first = stack_.size() - type.params.size();
   u32 slot = 0;
@@ -37,11 +35,27 @@ void Lowering::call_import(u32 function) {
     if (stack_[i].kind != Value::Kind::kRegister) release(r);
   }
   for (std::size_t i = stack_.size(); i > first; --i) pop();
-  store_fuel();
   Gp slots = make_int();
   address_of(slots, area);
-  check_flag(help(reinterpret_cast<const void*>(&help_import), {constant_value(function), {.type = kI64, .reg = slots}}, 0, true), Trap::kNone);
-  slot = 0;
+  return slots;
+}
+
+void Lowering::call_import(u32 function) {
+  const FuncType& type = *module_.function_types[function];
+  Gp slots = host_arguments(type);
+  store_fuel();
+  Gp good = help(reinterpret_cast<const void*>(&help_import), {constant_value(function), {.type = kI64, .reg = slots}}, 0, true);
+  if (catches()) {
+    Label over = cc_.newLabel();
+    jump_if(negated(is_zero(good, kI32)), over);
+    check_flag(help(reinterpret_cast<const void*>(&help_caught), {place_value()}, 0, true), Trap::kNone);
+    jump(catcher());
+    cc_.bind(over);
+  } else {
+    check_flag(good, Trap::kNone);
+  }
+  Mem area = host_area(std::max(type.param_slots, type.result_slots));
+  u32 slot = 0;
   for (ValType t : type.results) {
     BaseReg d = make_register(t);
     load_slot(d, t, area.cloneAdjusted(slot * 8));
@@ -80,7 +94,6 @@ void Lowering::emit_foreign_calls() {
 bool Lowering::call_indirect() {
   u32 type_index = reader_.u32(), table_index = reader_.u32();
   const FuncType& type = *module_.type_of[type_index];
-  if (!supported(type.results)) return false;
   call_object(table_function(type_index, table_index), type_index, type);
   return true;
 }
@@ -103,7 +116,6 @@ target::Gp Lowering::table_function(u32 type_index, u32 table_index) {
 bool Lowering::call_reference() {
   u32 type_index = reader_.u32();
   const FuncType& type = *module_.type_of[type_index];
-  if (!supported(type.results)) return false;
   Gp function = gp(pop());
   trap_if_zero(function, Trap::kNullReference);
   call_object(function, type_index, type);
@@ -148,7 +160,9 @@ void Lowering::tail_call(std::uint8_t code) {
     u32 function = reader_.u32();
     type = module_.function_types[function];
     if (module_.functions[function].imported) {
+      leaves_ = true;
       call_import(function);
+      leaves_ = false;
       emit_return();
       dead_ = true;
       return;

@@ -34,13 +34,6 @@ CodeOwner* owner_of(std::uintptr_t pc) {
   return nullptr;
 }
 
-// No longer in the signal handler, but as if the failing instruction had called it.
-[[noreturn]] void trapped(std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link, void* vm, std::int64_t fuel) {
-  Machine& machine = *running;
-  if (CodeOwner* owner = owner_of(pc); owner != nullptr) owner->on_trap(machine, {pc, stack, link, static_cast<Vm*>(vm), fuel});
-  leave(machine.native_frame);
-}
-
 void pass_on(int signal, siginfo_t* info, void* context, const struct sigaction& before) {
   if ((before.sa_flags & SA_SIGINFO) != 0) return before.sa_sigaction(signal, info, context);
   if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) return before.sa_handler(signal);
@@ -55,7 +48,7 @@ void on_signal(int signal, siginfo_t* info, void* context) {
   std::uintptr_t pc = pc_of(registers);
   if (running == nullptr || info->si_code <= 0 || owner_of(pc) == nullptr) return pass_on(signal, info, context, signal == SIGSEGV ? before_segv : before_ill);
   running->fault_address = signal == SIGSEGV ? reinterpret_cast<std::uintptr_t>(info->si_addr) : 0;
-  go_to(registers, trapped);
+  go_to(registers, monopod_wasm_trapped);
 }
 
 void install() {
@@ -91,6 +84,13 @@ void remove_code(std::uintptr_t from) {
     r.to.store(0, std::memory_order_relaxed);
     return;
   }
+}
+
+// No longer in the signal handler, but as if the failing instruction had called it. Returns where to go on with an exception.
+extern "C" void monopod_wasm_on_trap(std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link, void* vm, std::int64_t fuel, SavedRegisters* saved) {
+  Machine& machine = *running;
+  if (CodeOwner* owner = owner_of(pc); owner != nullptr && owner->on_trap(machine, {pc, stack, link, static_cast<Vm*>(vm), fuel, saved})) return;
+  leave(machine.native_frame);
 }
 
 void leave_code(Machine& machine) { leave(machine.native_frame); }

@@ -93,7 +93,7 @@ std::string NativeCode::snapshot() const {
   std::vector<Place> places(adopted_.places.begin(), adopted_.places.end());
   for (const auto& [from, f] : by_address_) {
     rows.push_back({f.function, offset(reinterpret_cast<const std::uint8_t*>(from)), static_cast<std::uint32_t>(f.to - from), f.frame_bytes, f.link_bytes, static_cast<std::uint32_t>(places.size()),
-                    static_cast<std::uint32_t>(f.places.size())});
+                    static_cast<std::uint32_t>(f.places.size()), f.saved, f.saved_bytes});
     places.insert(places.end(), f.places.begin(), f.places.end());
   }
   std::vector<SnapshotLoop> loops;
@@ -150,7 +150,7 @@ std::optional<NativeCode::Found> NativeCode::find_adopted(std::uintptr_t pc) con
   if (at == adopted_.rows.begin()) return std::nullopt;
   const SnapshotRow& row = *std::prev(at);
   if (pc - memory_->from() >= std::uintptr_t{row.from} + row.bytes) return std::nullopt;
-  return Found{row.function, memory_->from() + row.from, row.frame_bytes, row.link_bytes, adopted_.places.subspan(row.places_from, row.places)};
+  return Found{row.function, memory_->from() + row.from, row.frame_bytes, row.link_bytes, row.saved, row.saved_bytes, adopted_.places.subspan(row.places_from, row.places)};
 }
 
 }  // namespace monopod::wasm::jit

@@ -18,7 +18,7 @@ struct SnapshotHead {
   std::uint64_t code_at = 0, code_bytes = 0;
 };
 struct SnapshotRow {
-  std::uint32_t function = 0, from = 0, bytes = 0, frame_bytes = 0, link_bytes = 0, places_from = 0, places = 0;
+  std::uint32_t function = 0, from = 0, bytes = 0, frame_bytes = 0, link_bytes = 0, places_from = 0, places = 0, saved = 0, saved_bytes = 0;
 };
 struct SnapshotLoop {
   std::uint32_t function = 0, loop = 0, at = 0;

@@ -3,6 +3,8 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <bit>
+#include <utility>
 
 #include "wasm/backtrace.h"
 #include "wasm/jit/helpers.h"
@@ -195,10 +197,21 @@ std::optional<NativeCode::Found> NativeCode::find(std::uintptr_t pc) const {
   auto after = by_address_.upper_bound(pc);
   if (after == by_address_.begin()) return std::nullopt;
   const CompiledFunction& f = std::prev(after)->second;
-  return pc < f.to ? std::optional<Found>({f.function, f.from, f.frame_bytes, f.link_bytes, f.places}) : std::nullopt;
+  return pc < f.to ? std::optional<Found>({f.function, f.from, f.frame_bytes, f.link_bytes, f.saved, f.saved_bytes, f.places}) : std::nullopt;
 }
 
-void NativeCode::on_trap(Machine& machine, const Failure& failure) {
+// The call that was to return there does, with the exception.
+void NativeCode::land(Machine& machine, const Failure& failure, std::uintptr_t pc, const std::uintptr_t* stack) const {
+  failure.saved->pc = pc;
+  failure.saved->stack = reinterpret_cast<std::uintptr_t>(stack);
+  machine.trap = Trap::kNone;
+  failure.vm->caught = std::exchange(machine.exception, nullptr);
+  machine.rethrown = true;
+  if constexpr (target::kFuelRegister)
+    if (fuel) failure.saved->by_number[target::kFuelNumber] = static_cast<std::uintptr_t>(failure.vm->fuel);
+}
+
+bool NativeCode::on_trap(Machine& machine, const Failure& failure) {
   Backtrace trace(machine);
   std::uintptr_t pc = failure.pc;
   const std::uintptr_t* stack = failure.stack;
@@ -214,21 +227,34 @@ void NativeCode::on_trap(Machine& machine, const Failure& failure) {
       stack += words;
     }
     std::optional<Found> f = find(at_call ? pc - 1 : pc);
-    if (!f) return;
+    if (!f) return false;
     auto at = static_cast<std::uint32_t>(pc - f->from);
     auto after = std::ranges::upper_bound(f->places, at_call ? at - 1 : at, {}, &Place::native);
     Place place = after == f->places.begin() ? Place{} : *std::prev(after);
     if (first && !at_call && machine.fault_address == reinterpret_cast<std::uintptr_t>(forbidden_address())) place.trap = Trap::kInterrupted;
     if (first && place.trap == Trap::kStack && machine.interrupt.load() != 0) place.trap = Trap::kInterrupted;
     if (first && place.trap != Trap::kNone) {
+      forget_caught(machine);
       machine.trap = place.trap;
       if (target::kFuelRegister && fuel) failure.vm->fuel = failure.fuel;  // a helper that failed has left it in memory
     }
     if (first && machine.trap == Trap::kNone) std::abort();  // an access that the compiler did not mean to fail: going on would hide it
-    if (machine.trap == Trap::kExit || trace.full()) return;
-    if (pc == before) trace.again();
+    bool thrown = machine.trap == Trap::kException;
+    if (first && !thrown) forget_caught(machine);
+    if (machine.trap == Trap::kExit || (trace.full() && !thrown)) return false;
+    if (first && thrown && machine.rethrown) machine.rethrown = false;  // by the frame that the backtrace ends with
+    else if (pc == before) trace.again();
     else trace.add(module, f->function, place.wasm);
     before = pc;
+    if (thrown && at_call && place.catches) {
+      land(machine, failure, pc, stack);
+      return true;
+    }
+    for (std::uint32_t left = f->saved & ~CompiledFunction::kSavedDownwards, at_byte = f->saved_bytes; left != 0; left &= left - 1) {
+      failure.saved->by_number[std::countr_zero(left)] = stack[at_byte / sizeof *stack];
+      if ((f->saved & CompiledFunction::kSavedDownwards) != 0) at_byte -= sizeof *stack;
+      else at_byte += sizeof *stack;
+    }
     pc = f->link_bytes == CompiledFunction::kLinkKept ? failure.link : stack[f->link_bytes / sizeof *stack];
     stack += f->frame_bytes / sizeof *stack;
   }
@@ -337,6 +363,7 @@ std::uintptr_t stack_end() {
   bool outermost = m.native_frame == nullptr;
   auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   if (outermost) {
+    m.native_base = here;
     std::uintptr_t lowest = stack_end() + kHostStackReserveBytes;
     m.native_floor = std::max(lowest, here > m.stack_bytes ? here - m.stack_bytes : 0);
   }

@@ -56,7 +56,7 @@ class NativeCode : public CodeOwner {
   std::string snapshot() const;
   bool adopt(std::span<const std::uint8_t> bytes, int fd, std::uint64_t offset);
 
-  void on_trap(Machine& machine, const Failure& failure) override;
+  bool on_trap(Machine& machine, const Failure& failure) override;
 
   const ModuleData& module;
   const bool fuel, guarded;
@@ -68,9 +68,10 @@ class NativeCode : public CodeOwner {
   struct Found {
     std::uint32_t function = 0;
     std::uintptr_t from = 0;
-    std::uint32_t frame_bytes = 0, link_bytes = 0;
+    std::uint32_t frame_bytes = 0, link_bytes = 0, saved = 0, saved_bytes = 0;
     std::span<const Place> places;
   };
+  void land(Machine& machine, const Failure& failure, std::uintptr_t pc, const std::uintptr_t* stack) const;
   bool begin();
   bool make_memory();
   std::optional<Found> find(std::uintptr_t pc) const;

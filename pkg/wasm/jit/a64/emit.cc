@@ -237,6 +237,12 @@ void Lowering::emit_tail_jump(const TailSite& site) {
   cc_.br(a64::x16);
 }
 
+void Lowering::jump_if_caught(const Label& to) {
+  Gp t = make_int();
+  load_word(t, at(vm_, offsetof(Vm, caught)));
+  cc_.cbnz(t, to);
+}
+
 void Lowering::jump_if_foreign(const Gp& object_at, const Label& to) {
   compare_with(vm_, at(object_at, offsetof(FunctionObject, vm)));
   cc_.b(CondCode::kNE, to);

@@ -35,8 +35,10 @@ void FunctionCompiler::describe_frame(CompiledFunction& out) {
   tidy_instructions();
   u32 integers = frame.savedRegs(RegGroup::kGp);
   auto saved = static_cast<u32>(std::popcount(integers));
-  if (keep_vm_register()) saved = 0;
+  if (keep_vm_register()) integers = saved = 0;
   out.frame_bytes = frame.stackAdjustment() + 16 * ((saved + 1) / 2);
+  out.saved = integers;
+  out.saved_bytes = frame.stackAdjustment();
   out.link_bytes = (integers >> 30 & 1) != 0 ? frame.stackAdjustment() + 8 * (saved - 1) : CompiledFunction::kLinkKept;
 }
 

@@ -31,6 +31,7 @@ inline constexpr a64::GpX kFree[] = {a64::x0, a64::x8, a64::x9, a64::x10, a64::x
 inline constexpr std::size_t kJumpStubBytes = 16;
 inline constexpr std::uint32_t kLoopAlignment = 16;  // of loop heads, and so of functions
 inline constexpr bool kBaseline = false;  // whether it has a compiler of one pass
+inline constexpr std::uint32_t kFuelNumber = 0;
 inline constexpr bool kFuelRegister = false;  // whether fuel is in one, and in memory only where other code runs
 inline constexpr bool kLinkRegister = true;  // whether calls leave the return address in one
 

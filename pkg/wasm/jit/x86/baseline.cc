@@ -208,7 +208,7 @@ x86::Mem BaselineCompiler::constant(const void* bytes, std::size_t count) {
 // ---- places and fuel
 
 void BaselineCompiler::place(Trap trap) {
-  Place p{.native = static_cast<u32>(assembler_.offset()), .wasm = wasm_, .trap = trap};
+  Place p{.native = static_cast<u32>(assembler_.offset()), .wasm = wasm_, .trap = trap, .catches = static_cast<std::uint8_t>(trap == Trap::kNone && catches())};
   if (!places_->empty() && places_->back().native == p.native) places_->back() = p;
   else places_->push_back(p);
 }
@@ -292,7 +292,8 @@ void BaselineCompiler::save_registers(bool back) {
 }
 
 bool BaselineCompiler::start() {
-  if (!read_locals(kLocalsMax) || !look_ahead()) return false;
+  if (!read_locals(kLocalsMax)) return false;
+  look_ahead();
   plan();
   if (memory_ahead_) preserved_ |= bit_of(memory_);
   pending_.resize(local_types_.size());
@@ -307,7 +308,7 @@ bool BaselineCompiler::start() {
   slots_at_ = slots + 1;
   saved_at_ = slots_at_ + 1;
   scratch_at_ = saved_at_ + static_cast<u32>(std::size(kPreserved));
-  u64 bytes = out_bytes_ + u64{8} * (scratch_at_ + kScratchSlots);
+  u64 bytes = out_bytes_ + u64{8} * (scratch_at_ + kScratchSlots + 1);
   if (bytes > kFrameBytesMax) return false;
   frame_bytes_ = static_cast<u32>(bytes | 15) - 7;  // with the return address a multiple of 16
   entry_ = cc_.newLabel();
@@ -320,6 +321,11 @@ bool BaselineCompiler::start() {
   }
   save_registers(false);
   if (by_slots_) cc_.mov(frame(slots_at_), x86::rsi);
+  if (tries_ahead_) {
+    cc_.mov(x86::rax, at(vm_, offsetof(Vm, machine)));
+    cc_.mov(x86::rax, at(x86::rax, offsetof(Machine, sp)));
+    cc_.mov(kept_sp(), x86::rax);
+  }
   if (memory_ahead_) cc_.mov(memory_, at(vm_, offsetof(Vm, memory_base)));
   if (job_.loop != Job::kEntry) {
     loop_entry_ = cc_.newLabel();
@@ -444,6 +450,8 @@ void BaselineCompiler::finish(CompiledFunction& out) {
   }
   out.link_bytes = frame_bytes_;
   out.frame_bytes = frame_bytes_ + 8;
+  for (u32 id : kPreserved) out.saved |= preserved_ & 1u << id;
+  out.saved_bytes = out_bytes_ + saved_at_ * 8;
   if (code_.flatten() != kErrorOk || code_.resolveUnresolvedLinks() != kErrorOk) unsupported();
 }
 

@@ -115,6 +115,7 @@ class BaselineCompiler final : private AssemblerOwner, public Lowering {
   void call_target(asmjit::Operand target);
   asmjit::Operand own_entry() override { return entry_; }
   x86::Mem host_area(u32) override { return x86::ptr(x86::rsp); }
+  x86::Mem kept_sp() override { return frame(scratch_at_ + kScratchSlots); }
   void add_target(asmjit::Operand& target);
   void resolve_moves();
   void save_locals(bool back);  // those in registers that calls do not preserve

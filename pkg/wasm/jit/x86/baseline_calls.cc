@@ -114,6 +114,7 @@ void BaselineCompiler::invoke(const Operand& to, const FuncType& type) {
   resolve_moves();
   call_target(target);
   if (!type.results.empty()) push_register(type.results[0], result_place(type.results[0]));
+  check_caught();
 }
 
 // Operands from that one on, as slots.
@@ -154,6 +155,7 @@ void BaselineCompiler::invoke_by_slots(const Operand& to, const FuncType& type) 
   cc_.mov(after, at(vm_, offsetof(Vm, machine)));
   cc_.mov(at(after, offsetof(Machine, sp)), sp);
   release(after);
+  check_caught();
   u32 slot = 0;
   for (ValType t : type.results) {
     BaseReg d = make_register(t);

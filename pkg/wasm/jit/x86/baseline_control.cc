@@ -30,7 +30,7 @@ void BaselineCompiler::begin_block(std::uint8_t opcode) {
   Value condition;
   if (opcode == kIf) condition = pop();
   read_block_type(reader_, module_, block.params, block.results);
-  if (!supported(block.params) || !supported(block.results)) return unsupported();
+  if (opcode == kTryTable) begin_try();
   settle_frame();
   if (!block.params.empty()) settle_constants(block.params.size());
   block.height = static_cast<u32>(stack_.size() - block.params.size());
@@ -49,6 +49,7 @@ void BaselineCompiler::begin_block(std::uint8_t opcode) {
     check_interruption();
     charge();
   }
+  if (opcode == kTryTable) charge();
   blocks_.push_back(std::move(block));
 }
 
@@ -98,6 +99,8 @@ void BaselineCompiler::end_block() {
   bool open_if = block.opcode == kIf && !block.has_else;
   bool joins = (block.branched_to && !loop) || open_if;
   bool reached = !dead_ || joins;
+  bool tried = block.opcode == kTryTable && tries_.back().used;
+  joins = joins || (tried && !dead_);  // what is in registers would be in the way of what is caught
   if (!dead_ && joins) {
     if (by_memory) settle_frame();
     carry(block);
@@ -107,6 +110,10 @@ void BaselineCompiler::end_block() {
     if (one && !dead_) cc_.jmp(block.end);
     cc_.bind(block.other);
     if (one) load_slot(result_place(block.results[0]), block.results[0], operand_place(block.base));
+  }
+  if (block.opcode == kTryTable) {
+    if (joins || dead_) truncate_to(block.height);
+    end_try(block.end);
   }
   if (!loop) cc_.bind(block.end);
   if (joins || dead_) {

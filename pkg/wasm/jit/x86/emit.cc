@@ -199,6 +199,11 @@ void Lowering::emit_tail_jump(const TailSite& site) {
   cc_.jmp(at(x86::rax, std::size_t{site.function} * 8));
 }
 
+void Lowering::jump_if_caught(const Label& to) {
+  cc_.cmp(at(vm_, offsetof(Vm, caught)), 0);
+  cc_.jne(to);
+}
+
 void Lowering::jump_if_foreign(const Gp& object_at, const Label& to) {
   cc_.cmp(at(object_at, offsetof(FunctionObject, vm)), vm_);
   cc_.jne(to);

@@ -27,8 +27,13 @@ void FunctionCompiler::prepare_frame() { function_->frame().setAvxEnabled(); }
 
 void FunctionCompiler::describe_frame(CompiledFunction& out) {
   out.link_bytes = function_->frame().saOffsetFromSP() - 8;
-  if (keep_vm_register()) out.link_bytes -= 8;
+  bool kept = keep_vm_register();
+  if (kept) out.link_bytes -= 8;
   out.frame_bytes = out.link_bytes + 8;
+  // Pushed first.
+  out.saved = function_->frame().savedRegs(RegGroup::kGp) & ~(kept ? 1u << kVmRegister.id() : 0);
+  out.saved |= CompiledFunction::kSavedDownwards;
+  out.saved_bytes = out.link_bytes - 8;
 }
 
 // The allocator saves the instance's register where it is only read. In a function that calls nothing and has nothing on the stack it need not: true where that

@@ -27,6 +27,7 @@ inline constexpr Gp kFree[] = {x86::rdi, x86::r8, x86::r9, x86::r10, x86::r11, x
 inline constexpr std::size_t kJumpStubBytes = 16;
 inline constexpr std::uint32_t kLoopAlignment = 32;  // of loop heads, and so of functions
 inline constexpr bool kBaseline = true;  // whether it has a compiler of one pass
+inline constexpr std::uint32_t kFuelNumber = 13;
 inline constexpr bool kFuelRegister = true;  // whether fuel is in one, and in memory only where other code runs
 inline constexpr bool kLinkRegister = false;  // whether calls leave the return address in one
 

@@ -7,7 +7,7 @@
 
 namespace monopod::wasm::jit {
 
-using Trapped = void (*)(std::uintptr_t pc, const std::uintptr_t* stack, std::uintptr_t link, void* vm, std::int64_t fuel);
+using Trapped = void (*)();  // of monopod_wasm_on_trap()'s arguments in their registers, but the last
 
 inline std::uintptr_t pc_of(const mcontext_t& registers) { return static_cast<std::uintptr_t>(registers.gregs[REG_RIP]); }
 
