@@ -430,7 +430,10 @@ Result<Instance*> Store::instantiate(std::shared_ptr<const Module> module, const
     vm.table_list.push_back(table);
   }
   vm.tables = vm.table_list.data();
-  if (!vm.table_list.empty()) vm.table = vm.table_list[0];
+  if (!vm.table_list.empty()) {
+    vm.table = vm.table_list[0];
+    vm.table_data = vm.table->data;
+  }
   if (!vm.memory_list.empty()) {
     vm.memory = vm.memories[0];
     vm.memory_base = vm.memory->base;

@@ -162,6 +162,7 @@ struct Vm {
   std::uint8_t* memory_base = nullptr;  // of memory 0
   MemoryObject* memory = nullptr;
   TableObject* table = nullptr;         // 0
+  std::uint64_t* table_data = nullptr;  // its elements, for code of modules in which it cannot grow: there they never move
   const std::atomic<const void*>* natives = nullptr;  // entries by index over all functions; null for imports
   const std::atomic<const void*>* foreigns = nullptr; // by type index: for functions of the host and of other instances
   const void* const* helpers = nullptr;               // what machine code calls: it holds no address itself, so that it can be kept in a file

@@ -100,10 +100,17 @@ bool Lowering::call_indirect() {
 
 target::Gp Lowering::table_function(u32 type_index, u32 table_index) {
   Gp index = gp(pop());
-  Gp from = table(table_index), function = make_int();
-  compare_with(index, at(from, offsetof(TableObject, size)));
-  trap_if(target::kAboveEqual, Trap::kUndefined);
-  load_word(from, at(from, offsetof(TableObject, data)));
+  Gp from, function = make_int();
+  if (const SizeLimits& size = module_.tables[table_index].type.limits; table_index == 0 && !size.is64 && size.has_max && size.max == size.min) {  // what it is now it stays
+    from = make_int();
+    jump_unless_below(index, static_cast<u32>(size.min), trap_label(Trap::kUndefined));
+    load_word(from, at(vm_, offsetof(Vm, table_data)));
+  } else {
+    from = table(table_index);
+    compare_with(index, at(from, offsetof(TableObject, size)));
+    trap_if(target::kAboveEqual, Trap::kUndefined);
+    load_word(from, at(from, offsetof(TableObject, data)));
+  }
   load_element(function, from, index);
   release(from);
   release(index);
