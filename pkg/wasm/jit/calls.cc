@@ -58,13 +58,21 @@ void FunctionCompiler::invoke(const Operand& target, const FuncType& type) {
   std::vector<Value> arguments = pop_arguments(type.params.size());
   FuncSignatureBuilder signature(target::kCallConv);
   describe(type, signature);
+  const u32 memory_at = signature.argCount();
+  if (hands_on_memory()) signature.addArg(TypeId::kUInt64);
+  auto hand_on = [this, memory_at](InvokeNode& node) {
+    place_vm(node.detail());
+    node.setArg(0, vm_);
+    if (!hands_on_memory()) return;
+    place_memory(node.detail(), memory_at);
+    node.setArg(memory_at, memory_);
+  };
   if (in_registers(type)) {
     std::vector<BaseReg> registers;
     for (const Value& v : arguments) registers.push_back(argument(v));
     InvokeNode* node = invoke_node(target, signature);
     if (node == nullptr) return unsupported();
-    place_vm(node->detail());
-    node->setArg(0, vm_);
+    hand_on(*node);
     for (std::size_t i = 0; i < registers.size(); ++i) node->setArg(i + 1, registers[i]);
     if (!type.results.empty()) {
       ValType t = type.results[0];
@@ -89,8 +97,7 @@ void FunctionCompiler::invoke(const Operand& target, const FuncType& type) {
   cc_.mov(slots, sp);
   InvokeNode* node = invoke_node(target, signature);
   if (node == nullptr) return unsupported();
-  place_vm(node->detail());
-  node->setArg(0, vm_);
+  hand_on(*node);
   node->setArg(1, slots);
   Gp after = make_int();
   load_word(after, at(vm_, offsetof(Vm, machine)));

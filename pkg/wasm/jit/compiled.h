@@ -25,7 +25,7 @@ struct NearCall {
 struct CompiledFunction {
   std::uint32_t function = 0;
   std::uintptr_t from = 0, to = 0;
-  bool optimised = false;
+  bool optimised = false, has_loops = false;
   std::uint32_t frame_bytes = 0;  // from its stack pointer to its caller's
   static constexpr std::uint32_t kLinkKept = ~0u;
   std::uint32_t link_bytes = 0;   // from the stack pointer to the return address; kLinkKept: it is in the register that calls put it in

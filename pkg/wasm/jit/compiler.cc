@@ -95,7 +95,7 @@ void FunctionCompiler::set_local(u32 local, const Value& v) {
 
 void FunctionCompiler::add_wishes(FuncSignatureBuilder& signature) {
   first_wish_ = signature.argCount();
-  wishes_ = std::min<u32>(std::size(target::kPreserved), Globals::kMaxFuncArgs - first_wish_);
+  wishes_ = std::min<u32>(std::size(target::kPreserved) - (hands_on_memory() ? 1 : 0), Globals::kMaxFuncArgs - first_wish_);  // that is the last of them
   for (u32 i = 0; i < wishes_; ++i) signature.addArg(TypeId::kUInt64);
 }
 
@@ -124,7 +124,7 @@ void FunctionCompiler::grant_wishes() {
     wishes_ = free;
   }
   std::vector<std::pair<u64, Gp>> wanted;
-  if (memory_used_) wanted.emplace_back(memory_weight_, memory_);
+  if (memory_used_ && !hands_on_memory()) wanted.emplace_back(memory_weight_, memory_);
   if (native_.fuel && !calls_) wanted.emplace_back(fuel_weight_, fuel_);
   for (std::size_t i = 0; i < locals_.size(); ++i)
     if (local_weights_[i] != 0 && locals_[i].isValid() && is_integer(local_types_[i]) && (calls_ || by_slots_ || i >= type_.params.size())) wanted.emplace_back(local_weights_[i], locals_[i].as<Gp>());
@@ -162,9 +162,11 @@ bool FunctionCompiler::start() {
   } else {
     describe(type_, signature);
   }
+  if (hands_on_memory()) signature.addArg(TypeId::kUInt64);
   add_wishes(signature);
   function_ = compiler_.addFunc(signature);
   place_vm(function_->detail());
+  if (hands_on_memory()) place_memory(function_->detail(), first_wish_ - 1);
   place_wishes();
   prepare_frame();
   // Arguments keep the register they come in, and would be saved around every call: what lives longer has one of its own.
@@ -279,6 +281,7 @@ bool FunctionCompiler::run(CompiledFunction& out) {
 }
 
 void FunctionCompiler::finish(CompiledFunction& out) {
+  out.has_loops = has_loops_;
   settle_charge();
   emit_foreign_calls();
   emit_trap_sites();
@@ -296,12 +299,14 @@ void FunctionCompiler::finish(CompiledFunction& out) {
   if (too_deep.isValid()) {  // a function that calls nothing fits into what is kept free; tail calls alone may make a loop
     check_stack(too_deep);
   }
-  if (memory_used_) load_word(memory_, at(vm_, offsetof(Vm, memory_base)));
+  if (hands_on_memory() && (memory_used_ || calls_)) function_->setArg(first_wish_ - 1, memory_);
+  if (memory_used_ && !hands_on_memory()) load_word(memory_, at(vm_, offsetof(Vm, memory_base)));
   compiler_.setCursor(last);
   grant_wishes();
   compiler_.endFunc();
   emit_jump_tables();
   assembler_ = std::make_unique<PlacingAssembler>(code_, out.places);
+  assembler_->addEncodingOptions(EncodingOptions::kOptimizedAlign);  // one long instruction, where it would be many that do nothing
   bool good = compiler_.runPasses() == kErrorOk;
   if (good) emit_tails();
   if (good) describe_frame(out);

@@ -50,6 +50,7 @@ class FunctionCompiler final : private CompilerOwner, public Lowering {
   // compiler.cc: the whole
   bool start();
   void put_aside();
+  bool hands_on_memory() const { return target::kMemoryRegister && !module_.memories.empty(); }
   void argument_aside(std::size_t local);
   void load_local(std::size_t local, u32 slot);  // from the interpreter's frame
   void begin_loop_entry(const Block& loop);
@@ -68,7 +69,9 @@ class FunctionCompiler final : private CompilerOwner, public Lowering {
   void jump_by_table(const Gp& index, const asmjit::Label& table, asmjit::JumpAnnotation* annotation);
   void prepare_frame();
   void describe_frame(CompiledFunction& out);
-  bool keep_vm_register();
+  bool keep_vm_register();      // a64 alone
+  void leave_handed_on();       // x86 alone
+  std::uint32_t spare_saves();  // x86 alone
   void settle_charge();
   asmjit::InvokeNode* invoke_node(const asmjit::Operand& target, const asmjit::FuncSignatureBuilder& signature);
   void tidy_instructions();  // a64 alone

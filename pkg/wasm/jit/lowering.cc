@@ -126,7 +126,7 @@ void Lowering::look_ahead() {
       case kBlock: case kLoop: case kIf:
         skip_block_type(r, module_);
         loops.push_back(code == kLoop);
-        if (code == kLoop) ++depth, weigh();
+        if (code == kLoop) ++depth, weigh(), has_loops_ = true;
         break;
       case kEnd:
         if (!loops.empty() && loops.back()) --depth, weigh();
@@ -169,13 +169,11 @@ void Lowering::look_ahead() {
       default:
         if (code >= 0x45 && code <= 0xc4) break;
         if (code >= 0x28 && code <= 0x3e && plain_memory) {
-          memory_ahead_ = true;
           if (r.u32() < 0x40) r.u32();
           else r.u32(), r.u32();
           break;
         }
         if (code == kPrefixByteMisc && r.peek() >= 8) calls({}, false);
-        if (code == kPrefixByteSimd || (code >= 0x28 && code <= 0x3e)) memory_ahead_ = memory_ahead_ || !module_.memories.empty();
         skip_immediates(r, module_, code);
     }
   }
@@ -301,7 +299,7 @@ void Lowering::step() {
     case kF64Const: push_const(kF64, reader_.raw<u64>()); break;
     case kRefNull: {
       ValType type = make_ref(read_heap_type(reader_, module_), true);
-          push_const(type, 0);
+      push_const(type, 0);
       break;
     }
     case kRefIsNull: {

@@ -303,13 +303,14 @@ class Lowering {
   std::vector<ForeignCall> foreign_calls_;
   std::vector<u64> local_uses_;  // what look_ahead() found
   u64 calls_ahead_ = 0;
-  bool memory_ahead_ = false, tails_ahead_ = false, tries_ahead_ = false;
+  bool tails_ahead_ = false, tries_ahead_ = false;
   std::vector<Try> tries_;  // open ones
   bool leaves_ = false;     // the call ends the function: no try block is around it
   Gp address_;  // a64 alone: of memory 0 at address_local_
   u32 address_local_ = kNoLocal;
   u32 charged_ = 0;  // instructions of the block so far
   u32 wasm_ = 0;     // where in the module
+  bool has_loops_ = false;  // what look_ahead() found, too
   bool dead_ = false;
   bool supported_ = true;
 };

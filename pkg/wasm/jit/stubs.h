@@ -1,6 +1,6 @@
 // How functions are called in machine code, and the pieces between it and everything else.
 //
-// Compiled code: R f(Vm*, parameters…) by the System V or the AAPCS64 ABI, but that the Vm is in kVmRegister, which calls preserve, and no vector register is preserved; 32-bit
+// Compiled code: R f(Vm*, parameters…) by the System V or the AAPCS64 ABI, but that the Vm is in kVmRegister and, where target::kMemoryRegister, the base of memory 0 in kMemory, both of which calls preserve, and no vector register is preserved; 32-bit
 // integers zero extended, references as 64 bits, vectors in registers. Types of many parameters or several results: void f(Vm*, slots), results where the parameters were. The type alone says which.
 #pragma once
 
@@ -15,6 +15,7 @@ inline bool is_integer(ValType t) { return t != kF32 && t != kF64 && t != kV128;
 bool in_registers(const FuncType& type);
 void describe(const FuncType& type, asmjit::FuncSignatureBuilder& out);
 void place_vm(asmjit::FuncDetail& detail);  // of a function or call with such a signature
+void place_memory(asmjit::FuncDetail& detail, std::uint32_t argument);  // behind the parameters, where target::kMemoryRegister
 
 // Where parameters are: place(type, slot, register or -1, place on the stack).
 template <typename F>

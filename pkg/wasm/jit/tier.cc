@@ -30,6 +30,8 @@ std::unique_ptr<Tier> make_tier(const ModuleData& module, CodeCache& code, Optio
 // What stubs take at most, with what aligns them: of a function to two of its type, of a type three.
 static constexpr std::size_t kTypeStubBytes = 3 * 512;
 
+static constexpr std::size_t kFunctionAlignment = 16;
+
 // Of one function: each is the whole of it once more. A later call finds its code anyway.
 static constexpr std::ptrdiff_t kLoopEntriesMax = 8;
 
@@ -152,7 +154,7 @@ void NativeCode::compile(const Job& job) {
   }
   std::lock_guard lock(mutex_);
   std::size_t bytes = compilation != nullptr ? compilation->code.codeSize() : 0;
-  CodeMemory::Room room = bytes != 0 && memory_->left() > bytes + reserve_ ? memory_->take(bytes, target::kLoopAlignment) : CodeMemory::Room{};
+  CodeMemory::Room room = bytes != 0 && memory_->left() > bytes + reserve_ ? memory_->take(bytes, made.has_loops ? target::kLoopAlignment : kFunctionAlignment) : CodeMemory::Room{};
   if (room.run == nullptr || compilation->code.relocateToBase(reinterpret_cast<std::uintptr_t>(room.run)) != 0 || compilation->code.copyFlattenedData(room.write, bytes) != 0) {
     if (job.loop == Job::kEntry) states_[job.function].store(State::kImpossible, std::memory_order_release);
     return;

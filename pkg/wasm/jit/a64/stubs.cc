@@ -72,6 +72,8 @@ void each_saved_pair(F pair) {
 
 }  // namespace
 
+void place_memory(FuncDetail&, std::uint32_t) {}  // there is no such register
+
 void place_vm(FuncDetail& detail) {
   detail.arg(0).initReg(RegType::kARM_GpX, kVmRegister.id(), TypeId::kUInt64);
   // Each a word, as each_parameter() says; asmjit would leave a float half of one.

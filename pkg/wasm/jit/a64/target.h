@@ -33,6 +33,7 @@ inline constexpr std::uint32_t kLoopAlignment = 16;  // of loop heads, and so of
 inline constexpr bool kBaseline = false;  // whether it has a compiler of one pass
 inline constexpr std::uint32_t kFuelNumber = 0;
 inline constexpr bool kFuelRegister = false;  // whether fuel is in one, and in memory only where other code runs
+inline constexpr bool kMemoryRegister = false;  // whether calls hand on the base of memory 0 in one
 inline constexpr bool kLinkRegister = true;  // whether calls leave the return address in one
 
 // Words on the stack: of the frame that makes room for a tail call's, its return address last; below what an entry saved; and there the word that holds the slots.

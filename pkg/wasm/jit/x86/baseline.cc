@@ -40,7 +40,10 @@ BaseReg real(u32 bit) {
 
 std::unique_ptr<Lowering> make_baseline_compiler(NativeCode& native, const Job& job, CodeHolder& code) { return std::make_unique<BaselineCompiler>(native, job, code); }
 
-BaselineCompiler::BaselineCompiler(NativeCode& native, const Job& job, CodeHolder& code) : AssemblerOwner(code), Lowering(native, job, code, assembler_), temporaries_(kTemporaries) { vm_ = kVmRegister; }
+BaselineCompiler::BaselineCompiler(NativeCode& native, const Job& job, CodeHolder& code) : AssemblerOwner(code), Lowering(native, job, code, assembler_), temporaries_(kTemporaries) {
+  vm_ = kVmRegister;
+  assembler_.addEncodingOptions(EncodingOptions::kOptimizedAlign);  // see compiler.cc
+}
 
 // ---- registers
 
@@ -262,7 +265,7 @@ void BaselineCompiler::give_registers(std::vector<std::pair<u64, u32>>& by_weigh
   } else {
     if (calls_ahead_ == 0) for (u32 id : kScratched) add(id, false);
     for (u32 id : kPreserved)
-      if ((id != x86::Gp::kIdR14 || !memory_ahead_) && (id != kFuel.id() || !native_.fuel)) add(id, true);
+      if ((id != kMemory.id() || module_.memories.empty()) && (id != kFuel.id() || !native_.fuel)) add(id, true);
     if (calls_ahead_ != 0) for (u32 id : kScratched) add(id, false);
   }
   std::size_t next = 0;
@@ -295,7 +298,6 @@ bool BaselineCompiler::start() {
   if (!read_locals(kLocalsMax)) return false;
   look_ahead();
   plan();
-  if (memory_ahead_) preserved_ |= bit_of(memory_);
   pending_.resize(local_types_.size());
   local_slots_.reserve(local_types_.size());
   u32 slot = 0;
@@ -326,7 +328,6 @@ bool BaselineCompiler::start() {
     cc_.mov(x86::rax, at(x86::rax, offsetof(Machine, sp)));
     cc_.mov(kept_sp(), x86::rax);
   }
-  if (memory_ahead_) cc_.mov(memory_, at(vm_, offsetof(Vm, memory_base)));
   if (job_.loop != Job::kEntry) {
     loop_entry_ = cc_.newLabel();
     cc_.jmp(loop_entry_);
@@ -431,6 +432,7 @@ bool BaselineCompiler::run(CompiledFunction& out) {
 }
 
 void BaselineCompiler::finish(CompiledFunction& out) {
+  out.has_loops = has_loops_;
   patch_charge();
   cc_.bind(epilogue_);
   save_registers(true);

@@ -56,7 +56,7 @@ class BaselineCompiler final : private AssemblerOwner, public Lowering {
   void release(const asmjit::BaseReg& r) override { pinned_ &= ~bit_of(r); }
   void settle_local(u32 local) override;
   void set_local(u32 local, const Value& v) override;
-  x86::Gp memory_base() override { return memory_; }
+  x86::Gp memory_base() override { return kMemory; }
   x86::Mem constant(const void* bytes, std::size_t count) override;
   void push(const Value& v) override;
   Value pop() override;
@@ -122,7 +122,6 @@ class BaselineCompiler final : private AssemblerOwner, public Lowering {
 
   std::vector<Place>* places_ = nullptr;
   std::vector<NearCall>* near_calls_ = nullptr;
-  x86::Gp memory_ = x86::r14;
   asmjit::Label entry_, epilogue_, too_deep_, loop_entry_;
   bool loop_entered_ = false;
   u32 temporaries_ = 0;  // the registers that operands may have

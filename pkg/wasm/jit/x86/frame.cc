@@ -1,4 +1,7 @@
 // What the optimising compiler asks of a processor: virtual registers, the frame, calls.
+#include <algorithm>
+#include <bit>
+
 #include "wasm/jit/compiler.h"
 #include "wasm/jit/stubs.h"
 
@@ -25,33 +28,116 @@ void FunctionCompiler::jump_by_table(const Gp& index, const Label& table, JumpAn
 
 void FunctionCompiler::prepare_frame() { function_->frame().setAvxEnabled(); }
 
+namespace {
+
+// r, or a part of it, as an operand of its own.
+bool is_gp(const Operand& op, std::uint32_t id) { return op.isReg() && x86::Reg::isGp(op) && op.id() == id; }
+
+bool is_save(const InstNode& inst, std::uint32_t id) { return (inst.id() == x86::Inst::kIdPush || inst.id() == x86::Inst::kIdPop) && inst.opCount() == 1 && is_gp(inst.op(0), id); }
+
+// More than what is written, at most: a register that seems written is saved.
+bool may_write(const InstNode& inst, std::uint32_t id) {
+  if (inst.id() == x86::Inst::kIdCmp || inst.id() == x86::Inst::kIdTest || is_save(inst, id)) return false;
+  bool two = inst.id() == x86::Inst::kIdXchg || inst.id() == x86::Inst::kIdMulx;
+  return (inst.opCount() > 0 && is_gp(inst.op(0), id)) || (two && is_gp(inst.op(1), id));
+}
+
+template <typename F>
+void each_instruction(const x86::Compiler& compiler, F see) {
+  for (BaseNode *node = compiler.firstNode(), *next = nullptr; node != nullptr; node = next) {
+    next = node->next();
+    if (node->isInst()) see(*node->as<InstNode>());
+  }
+}
+
+constexpr x86::Gp kHandedOn[] = {kVmRegister, kMemory};
+
+bool has_gp_index(const x86::Mem& m) { return m.hasIndexReg() && m.indexType() <= RegType::kX86_Gpq; }
+
+std::uint32_t integers_of(const InstNode& inst) {
+  std::uint32_t out = 0;
+  auto add = [&out](std::uint32_t id) { out |= id < 16 ? 1u << id : 0; };
+  for (std::uint32_t i = 0; i < inst.opCount(); ++i) {
+    const Operand& op = inst.op(i);
+    if (op.isReg() && x86::Reg::isGp(op)) add(op.id());
+    if (op.isMem() && op.as<x86::Mem>().hasBaseReg()) add(op.as<x86::Mem>().baseId());
+    if (op.isMem() && has_gp_index(op.as<x86::Mem>())) add(op.as<x86::Mem>().indexId());
+  }
+  return out;
+}
+
+void rename(InstNode& inst, std::uint32_t from, std::uint32_t to) {
+  for (std::uint32_t i = 0; i < inst.opCount(); ++i) {
+    Operand& op = inst.op(i);
+    if (is_gp(op, from)) op.as<BaseReg>().setId(to);
+    if (!op.isMem()) continue;
+    auto& m = op.as<x86::Mem>();
+    if (m.hasBaseReg() && m.baseId() == from) m.setBaseId(to);
+    if (has_gp_index(m) && m.indexId() == from) m.setIndexId(to);
+  }
+}
+
+}  // namespace
+
 void FunctionCompiler::describe_frame(CompiledFunction& out) {
   out.link_bytes = function_->frame().saOffsetFromSP() - 8;
-  bool kept = keep_vm_register();
-  if (kept) out.link_bytes -= 8;
+  std::uint32_t spared = 0;
+  if (calls_) leave_handed_on();
+  else spared = spare_saves();
+  out.link_bytes -= 8 * static_cast<std::uint32_t>(std::popcount(spared));
   out.frame_bytes = out.link_bytes + 8;
   // Pushed first.
-  out.saved = function_->frame().savedRegs(RegGroup::kGp) & ~(kept ? 1u << kVmRegister.id() : 0);
+  out.saved = function_->frame().savedRegs(RegGroup::kGp) & ~spared;
   out.saved |= CompiledFunction::kSavedDownwards;
   out.saved_bytes = out.link_bytes - 8;
 }
 
-// The allocator saves the instance's register where it is only read. In a function that calls nothing and has nothing on the stack it need not: true where that
-// was undone.
-bool FunctionCompiler::keep_vm_register() {
-  u32 integers = 0, floats = 0;
-  for (ValType t : type_.params) ++(is_integer(t) ? integers : floats);
-  if (calls_ || function_->frame().stackAdjustment() != 0 || integers > 5 || floats > 8) return false;
-  std::vector<BaseNode*> saves;
-  for (BaseNode* node = compiler_.firstNode(); node != nullptr; node = node->next()) {
-    if (!node->isInst()) continue;
-    auto* inst = node->as<InstNode>();
-    if (inst->opCount() == 0 || !inst->op(0).isReg() || !x86::Reg::isGp(inst->op(0)) || inst->op(0).id() != kVmRegister.id()) continue;
-    if (inst->id() == x86::Inst::kIdPush || inst->id() == x86::Inst::kIdPop) saves.push_back(node);
-    else if (inst->id() != x86::Inst::kIdCmp && inst->id() != x86::Inst::kIdTest) return false;
+// The allocator saves what calls hand on where it is only read. In a function that calls it stays pushed, for the stack's alignment; that it is not loaded again spares
+// whoever called to wait for that.
+void FunctionCompiler::leave_handed_on() {
+  for (const Gp& r : kHandedOn) {
+    bool written = false;
+    each_instruction(compiler_, [&](InstNode& inst) { written = written || may_write(inst, r.id()); });
+    if (written) continue;
+    each_instruction(compiler_, [&r](InstNode& inst) {
+      if (inst.id() != x86::Inst::kIdPop || !is_save(inst, r.id())) return;
+      inst.setId(x86::Inst::kIdAdd);
+      inst.setOpCount(2);
+      inst.setOp(0, x86::rsp);
+      inst.setOp(1, Imm(8));
+    });
   }
-  for (BaseNode* node : saves) compiler_.removeNode(node);
-  return !saves.empty();
+}
+
+// In a function that calls nothing and has nothing on the stack what calls hand on need not be saved, and what lives in registers that are to be preserved can live in
+// others, which the allocator likes less. Whose saves that spared, as bits.
+std::uint32_t FunctionCompiler::spare_saves() {
+  std::uint32_t integers = 0, floats = 0, used = 0, saves = 0, spared = 0;
+  for (ValType t : type_.params) ++(is_integer(t) ? integers : floats);
+  if (function_->frame().stackAdjustment() != 0 || integers > std::size(target::kIntegers) || floats > target::kFloats) return 0;
+  std::uint32_t read_only = 0;
+  for (const Gp& r : kHandedOn) read_only |= 1u << r.id();
+  each_instruction(compiler_, [&](InstNode& inst) {
+    used |= integers_of(inst);
+    for (const Gp& r : kHandedOn)
+      if (may_write(inst, r.id())) read_only &= ~(1u << r.id());
+    if (inst.id() == x86::Inst::kIdPush) saves |= integers_of(inst);
+  });
+  spared = saves & read_only;
+  for (const Gp& preserved : target::kPreserved) {
+    if (((saves & ~spared) >> preserved.id() & 1) == 0) continue;
+    const auto* free = std::ranges::find_if(target::kFree, [used](const Gp& r) { return (used >> r.id() & 1) == 0; });
+    if (free == std::end(target::kFree)) break;
+    used |= 1u << free->id();
+    spared |= 1u << preserved.id();
+    each_instruction(compiler_, [&](InstNode& inst) {
+      if (!is_save(inst, preserved.id())) rename(inst, preserved.id(), free->id());
+    });
+  }
+  each_instruction(compiler_, [&](InstNode& inst) {
+    if (inst.opCount() == 1 && inst.op(0).isReg() && is_save(inst, inst.op(0).id()) && (spared >> inst.op(0).id() & 1) != 0) compiler_.removeNode(&inst);
+  });
+  return spared;
 }
 
 // The baseline compiler makes all code that counts fuel.

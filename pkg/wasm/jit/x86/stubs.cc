@@ -76,6 +76,7 @@ void emit_to_slots(x86::Assembler& a, const FuncType& type, const void* helper, 
 }  // namespace
 
 void place_vm(FuncDetail& detail) { detail.arg(0).initReg(RegType::kX86_Gpq, kVmRegister.id(), TypeId::kUInt64); }
+void place_memory(FuncDetail& detail, std::uint32_t argument) { detail.arg(argument).initReg(RegType::kX86_Gpq, kMemory.id(), TypeId::kUInt64); }
 
 // What is pushed here, in this order, is what leave() in signals.cc takes back.
 void emit_enter(x86::Assembler& a, const FuncType& type, bool by_slots, bool fuel) {
@@ -85,6 +86,7 @@ void emit_enter(x86::Assembler& a, const FuncType& type, bool by_slots, bool fue
   a.mov(x86::ptr(x86::rcx), x86::rsp);
   a.mov(x86::rax, x86::rdx);
   a.mov(kVmRegister, x86::rdi);
+  a.mov(kMemory, x86::ptr(kVmRegister, offsetof(Vm, memory_base)));
   if (fuel) load_fuel(a);
   bool packs = !by_slots && in_registers(type);
   a.sub(x86::rsp, target::kEntryWords * 8);

@@ -25,10 +25,11 @@ inline constexpr std::uint32_t kFloats = 8;
 inline constexpr Gp kPreserved[] = {x86::rbx, x86::rbp, x86::r12, x86::r13, x86::r14};  // by callees; and kVmRegister
 inline constexpr Gp kFree[] = {x86::rdi, x86::r8, x86::r9, x86::r10, x86::r11, x86::rsi};
 inline constexpr std::size_t kJumpStubBytes = 16;
-inline constexpr std::uint32_t kLoopAlignment = 32;  // of loop heads, and so of functions
+inline constexpr std::uint32_t kLoopAlignment = 64;  // of loop heads, and so of functions that have some: with less a small loop is in one line or in two, as luck has it, and up to a third slower
 inline constexpr bool kBaseline = true;  // whether it has a compiler of one pass
 inline constexpr std::uint32_t kFuelNumber = 13;
 inline constexpr bool kFuelRegister = true;  // whether fuel is in one, and in memory only where other code runs
+inline constexpr bool kMemoryRegister = true;  // whether calls hand on the base of memory 0 in one
 inline constexpr bool kLinkRegister = false;  // whether calls leave the return address in one
 
 // Words on the stack: of the frame that makes room for a tail call's, its return address last; below what an entry saved; and there the word that holds the slots.
@@ -41,6 +42,7 @@ inline Mem at(const Gp& base, std::size_t offset, std::uint32_t size = 8) { retu
 }  // namespace target
 
 inline constexpr x86::Gp kVmRegister = x86::r15;
+inline constexpr x86::Gp kMemory = x86::r14;  // base of memory 0, in all code of a module that has one: it never moves
 inline constexpr x86::Gp kFuel = x86::r13;  // of code that counts it, all of which the baseline compiler makes
 
 // Of the processor's flags after a comparison.
