@@ -54,7 +54,7 @@ struct Session {
   }
 
   Task<Result<>> run() {
-    Result<std::unique_ptr<store::SqliteBackend>> database = co_await store::SqliteBackend::open({.path = options.data_dir + "/state.db"}, pool, time, rng);
+    Result<std::unique_ptr<store::SqliteBackend>> database = co_await store::SqliteBackend::open({.path = options.data_dir + "/state.db", .brief = true}, pool, time, rng);
     if (!database) co_return fail(std::move(database).error());
     Result<> done = co_await use((*database)->state());
     Result<> closed = co_await (*database)->close();

@@ -78,8 +78,8 @@ class Content {
   bool has_blob(std::string_view digest) const;
 
   Result<std::unique_ptr<Staged>> make_staging() const;
-  // Makes layers and blobs durable and visible, layers first; those that exist already are dropped. One syncfs, a rename each, two
-  // directory fsyncs. On error some may be visible: whole, named by nothing.
+  // Makes layers and blobs durable and visible, layers first; those that exist already are dropped. One syncfs, a rename each, one
+  // more syncfs. On error some may be visible: whole, named by nothing.
   Result<> publish(std::vector<StagedLayer>& layers, const std::vector<Blob>& blobs) const;
   // One staged file, durable already, gets its name among the blobs, durably. One that is there already stays.
   Result<> publish_blob(const std::string& staged, std::string_view digest) const;
@@ -98,6 +98,7 @@ class Content {
  private:
   std::optional<LayerMeta> find_place(std::string_view diff_id, std::string_view chain) const;
   Result<> publish_layer(StagedLayer& layer) const;
+  Result<> sync_all() const;
   Content(std::string directory, sys::Root root, sys::Fd lock, bool keep_blobs)
       : directory_(std::move(directory)), root_(std::move(root)), lock_(std::move(lock)), keep_blobs_(keep_blobs) {}
   std::string directory_;

@@ -242,7 +242,7 @@ Task<Result<ImportedImage>> Store::pull(std::string text, PullOptions options) {
   co_return std::move(out.front());
 }
 
-// The image first, then the names: a name always finds its image.
+// The image with its names, in one commit: a name always finds its image.
 Task<Result<std::vector<ImportedImage>>> Store::record(std::vector<StoredImage> images) {
   std::vector<ImportedImage> out;
   for (StoredImage& image : images) {
@@ -261,13 +261,12 @@ Task<Result<std::vector<ImportedImage>>> Store::record(std::vector<StoredImage> 
       // Snapshots in use were made of these; content is equal by digest.
       fresh.stored.layers = old->second.stored.layers;
     }
-    CO_TRY(co_await records_.put(kBucket, "image/" + imported.id, format_record(fresh)));
+    std::vector<async::StateChange> changes{{.key = "image/" + imported.id, .value = format_record(fresh)}};
+    for (const std::string& reference : imported.references) changes.push_back({.key = "ref/" + reference, .value = imported.id});
+    CO_TRY(co_await records_.apply(kBucket, std::move(changes), async::Lasts::kForever));
     state_.images.insert_or_assign(imported.id, std::move(fresh));
     state_.configs.insert_or_assign(imported.id, std::move(config));
-    for (const std::string& reference : imported.references) {
-      CO_TRY(co_await records_.put(kBucket, "ref/" + reference, imported.id));
-      state_.references.insert_or_assign(reference, imported.id);
-    }
+    for (const std::string& reference : imported.references) state_.references.insert_or_assign(reference, imported.id);
     out.push_back(std::move(imported));
   }
   co_return out;

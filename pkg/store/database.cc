@@ -135,13 +135,15 @@ class Database::Reader {
 
 Database::~Database() {
   idle_readers_.clear();
+  // What the log holds is durable where it is.
+  if (struct ::stat st; brief_ && writer_ && ::stat((path_ + "-wal").c_str(), &st) == 0 && st.st_size <= kBriefLogBytesMax) sqlite3_db_config(writer_->get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   writer_.reset();
 }
 
 void Database::watch_writes(Durability durability) {
   sqlite3_wal_hook(writer_->get(), on_wal_commit, &wal_pages_);
   file_writes_.attach(writer_->get());
-  if (durability == Durability::kAlways) log_writer_.attach(writer_->get(), vfs_ == nullptr ? path_ + "-wal" : std::string());
+  if (durability == Durability::kAlways && !brief_) log_writer_.attach(writer_->get(), vfs_ == nullptr ? path_ + "-wal" : std::string());
 }
 
 Result<Meta> read_meta(Connection& connection) {

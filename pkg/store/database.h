@@ -149,6 +149,7 @@ class Database {
   bool open_log();
   void watch_writes(Durability durability);  // counts pages of the log and bytes of the file, joins writes into the log
   std::string path_;
+  bool brief_ = false;
   const char* vfs_ = nullptr;
   bool memory_ = false;  // or read-only: the one connection is for all threads
   sys::Fd lock_;

@@ -24,6 +24,7 @@ inline constexpr std::size_t kRangeSliceKeys = 4096;             // index steps 
 inline constexpr std::size_t kCommitBytesMax = 16 * 1024 * 1024; // of values in one group commit; the rest waits for the next
 inline constexpr std::size_t kCompactSliceRows = 500;            // log rows one compaction step deletes
 inline constexpr std::size_t kStateValueBytesMax = 1024 * 1024;  // StateStore value
+inline constexpr std::int64_t kBriefLogBytesMax = 1024 * 1024;   // of a log that a brief command leaves as it is: the next open reads it through
 
 inline constexpr std::chrono::seconds kLeaseTtlMax{9'000'000'000};  // etcd's
 inline constexpr std::chrono::seconds kLeaseTtlMin{1};              // less is raised to it, as etcd does

@@ -78,13 +78,16 @@ Result<> create(const std::string& path) {
   ::close(fd);
   {
     TRY_ASSIGN(auto connection, Connection::open(fresh, SQLITE_OPEN_READWRITE, nullptr));
-    TRY(connection->execute(cat("PRAGMA page_size=", kPageBytes, "; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA synchronous=FULL; PRAGMA application_id=",
+    TRY(connection->execute(cat("PRAGMA page_size=", kPageBytes, "; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA synchronous=OFF; PRAGMA application_id=",
                                 kApplicationId, "; PRAGMA user_version=", kSchemaVersion, "; BEGIN")
                                 .c_str(),
                             "create store"));
     for (const auto& table : kTables) TRY(connection->execute(table[1], "create store"));
     TRY(connection->execute("COMMIT; PRAGMA journal_mode=WAL", "create store"));
   }
+  // On disk as a whole, before it gets its name.
+  sys::Fd whole(::open(fresh.c_str(), O_RDWR | O_CLOEXEC));
+  if (!whole || ::fsync(whole.get()) < 0) return fail_errno(cat("fsync ", fresh));
   TRY(failpoint("store.before_create"));
   if (::rename(fresh.c_str(), path.c_str()) < 0) return fail_errno(cat("rename ", fresh));
   TRY(failpoint("store.after_create"));
@@ -208,18 +211,21 @@ struct DatabaseOpener {
     TRY(writer.execute(options.durability == Durability::kAlways ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL", "set synchronous"));
     TRY(writer.execute("PRAGMA cache_size=-1024; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=67108864", "set up store"));
     // What the log still holds moves into the file, so that its size can be checked and the log starts short.
-    int rc = sqlite3_wal_checkpoint_v2(writer.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+    TRY_ASSIGN(std::int64_t log, size_of(options.path + "-wal"));
+    const bool leave = options.brief && log > 0 && log <= kBriefLogBytesMax;
+    int rc = leave ? SQLITE_OK : sqlite3_wal_checkpoint_v2(writer.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
     if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_FULL) return fail(sqlite_error(writer.get(), rc, "recover the write-ahead log"));
     TRY(failpoint("store.after_recover"));
     TRY_ASSIGN(std::int64_t pages, writer.query_integer("PRAGMA page_count", "read file size"));
     TRY_ASSIGN(db.page_bytes_, writer.query_integer("PRAGMA page_size", "read file size"));
     TRY_ASSIGN(size, size_of(options.path));
-    if (rc == SQLITE_OK && size < pages * db.page_bytes_) return fail(Code::kDataLoss, "file is truncated");
+    if (rc == SQLITE_OK && !leave && size < pages * db.page_bytes_) return fail(Code::kDataLoss, "file is truncated");
     if (size <= kQuickCheckBytesMax) {
       TRY_ASSIGN(std::string found, writer.query_text("PRAGMA quick_check(1)", "check"));
       if (found != "ok") return fail(Code::kDataLoss, found);
     }
     db.file_bytes_ = pages * db.page_bytes_;
+    db.brief_ = options.brief;
     db.watch_writes(options.durability);
     return {};
   }

@@ -241,6 +241,37 @@ TEST(Open, TheLogIsLongerThanItsFramesAndAnyLengthWillDo) {
   }
 }
 
+Task<Result<>> put_one(StoreTest& t) {
+  CO_TRY(co_await t.store.state().put("image", cat("k", (co_await t.store.state().list("image"))->size()), noise(20'000, 7)));
+  co_return Result<>();
+}
+
+TEST(Open, ABriefCommandLeavesAShortLogToWhoeverOpensNext) {
+  TempDir dir;
+  std::string path = dir.file("state.db");
+  test_store({.path = path}, nothing);
+  std::string file = content_of(path);
+  std::size_t longest = 0;
+  for (std::size_t i = 1; i <= 60; ++i) {
+    test_store({.path = path, .brief = true}, put_one);
+    std::string log = content_of(path + "-wal");
+    longest = std::max(longest, log.size());
+    if (i == 1) {
+      EXPECT_GT(log.size(), 0u);
+      EXPECT_EQ(content_of(path), file) << "moved into the file";
+    }
+  }
+  EXPECT_GT(longest, 500'000u);
+  EXPECT_LE(longest, static_cast<std::size_t>(kBriefLogBytesMax) + 200'000) << "a log that has grown is moved into the file";
+  auto count = [](StoreTest& t) -> Task<Result<>> {
+    CO_TRY_ASSIGN(auto all, co_await t.store.state().list("image"));
+    EXPECT_EQ(all.size(), 60u);
+    co_return Result<>();
+  };
+  test_store({.path = path}, count);
+  EXPECT_EQ(content_of(path + "-wal"), "") << "who stays moves it into the file";
+}
+
 TEST(Open, AWeaklySyncedLogMayHaveHolesAfterAPowerCut) {
   TempDir dir;
   const std::string path = dir.file("copy.db"), log = path + "-wal";

@@ -41,6 +41,9 @@ struct SqliteOptions {
   // restart, reads and watches over them from an earlier revision fail with kOutOfRange compacted.
   std::vector<std::string> volatile_prefixes{};
   std::size_t value_cache_bytes = kValueCacheBytes;  // of values used last, expanded, in memory
+  // Of a command that makes a few commits and ends: while the log is short (limits.h) it is neither lengthened ahead nor moved into the file, but left to
+  // whoever opens next. Each of its commits is synced as any.
+  bool brief = false;
   const char* vfs = nullptr;  // SQLite VFS name; tests hand in the crash VFS
   async::Pool* commit_pool = nullptr;  // where commits run, one at a time, instead of on a thread of the store's own; for simulations
 };
