@@ -9,6 +9,7 @@ void add_node(CLI::App& parent, Invocation& invocation);        // node_command.
 void add_trial(CLI::App& parent, Invocation& invocation);       // trial.cc
 void add_image(CLI::App& parent, Invocation& invocation);       // image.cc
 void add_image_build(CLI::App& image, Invocation& invocation);  // image_build.cc
+void add_image_diff(CLI::App& image, Invocation& invocation);   // image_diff.cc
 void add_registry(CLI::App& parent, Invocation& invocation);    // registry.cc
 void add_engine(CLI::App& parent, Invocation& invocation);      // engine.cc
 void add_engine_process(CLI::App& parent, Invocation& invocation);  // engine.cc, hidden

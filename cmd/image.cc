@@ -1,7 +1,5 @@
 // `monopod image`: images of the running node, over its socket, or of a data directory that no node has open (image_local.h); pack makes a
 // small image from files.
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -151,16 +149,6 @@ Task<Result<>> with_node(async::Loop& loop, Verb verb, const ImageOptions& optio
   co_return co_await async::run_scoped([&body](async::Scope& scope) { return body(scope); });
 }
 
-// Whether something listens on the node's socket: else the directory is nobody's, and this process opens it itself.
-bool node_runs(const std::string& data_dir) {
-  std::string path = admin_socket_path(data_dir);
-  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
-  if (path.size() >= sizeof address.sun_path) return false;
-  path.copy(address.sun_path, path.size());
-  sys::Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  return socket && ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-}
-
 using LocalVerb = Result<> (*)(const ImageOptions&);
 
 // verb: null where the node has no such call yet.
@@ -258,6 +246,7 @@ void add_image(CLI::App& parent, Invocation& invocation) {
   add_output(history_app);
   add("prune", "Remove images without a reference, and what builds keep for the next time", nullptr, local_prune)->add_flag("-a,--all", options->all, "And all others that no container uses");
 
+  add_image_diff(*app, invocation);
   add_image_build(*app, invocation);
 
   CLI::App* pack_app = app->add_subcommand("pack", "Make an OCI archive from files, without a container");

@@ -1,11 +1,14 @@
 #include "image_engine.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 
+#include "admin.h"
 #include "base/strings.h"
 #include "docker_client/images.h"
 #include "docker_client/verbs.h"
@@ -109,9 +112,23 @@ Result<> prune(EngineClient& client, const ImageOptions& o) {
 
 }  // namespace
 
+Result<> engine_save(const std::vector<std::string>& names, int to) {
+  EngineClient client(engine_socket());
+  return docker_client::save_images(client, names, to);
+}
+
 std::string choose_image_directory(const std::string& data_dir, bool said) {
   std::string engine = engine_directory();
   return !said && ::access(cat(data_dir, "/state.db").c_str(), F_OK) != 0 && ::access(cat(engine, "/state.db").c_str(), F_OK) == 0 ? engine : data_dir;
+}
+
+bool node_runs(const std::string& data_dir) {
+  std::string path = admin_socket_path(data_dir);
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  if (path.size() >= sizeof address.sun_path) return false;
+  path.copy(address.sun_path, path.size());
+  sys::Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  return socket && ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
 }
 
 bool engine_serves(const std::string& data_dir) { return data_dir == engine_directory() && engine_listens(engine_socket()); }

@@ -10,26 +10,10 @@
 #include "image/block_source.h"
 #include "image/digest.h"
 #include "image/layer_record.h"
+#include "image/replay_source.h"
 
 namespace monopod::image {
 namespace {
-
-// The bytes read ahead, then the rest.
-class Replay final : public codec::ByteSource {
- public:
-  Replay(std::span<const std::byte> head, codec::ByteSource& rest) : head_(head), rest_(rest) {}
-  Result<std::size_t> read(std::span<std::byte> into) override {
-    if (head_.empty()) return rest_.read(into);
-    std::size_t n = std::min(head_.size(), into.size());
-    std::memcpy(into.data(), head_.data(), n);
-    head_ = head_.subspan(n);
-    return n;
-  }
-
- private:
-  std::span<const std::byte> head_;
-  codec::ByteSource& rest_;
-};
 
 // What is read goes to a file too.
 class TeeSource final : public codec::ByteSource {
@@ -84,7 +68,7 @@ Result<StagedLayer> stage_layer(const Content& content, codec::ByteSource& raw, 
   std::array<std::byte, 4> head;
   TRY_ASSIGN(std::size_t n, codec::read_full(raw, head));
   codec::Compression compression = codec::detect_compression(std::span(head).first(n));
-  Replay whole(std::span(head).first(n), raw);
+  ReplaySource whole(std::span(head).first(n), raw);
   sys::Fd kept;
   out.has_blob = content.keeps_blobs() && compression != codec::Compression::kNone;
   if (out.has_blob) {

@@ -279,6 +279,46 @@ RUN --network=none ls /sys/class/net > /nets
         self.assertEqual(Image(self.folder + "/again.tar").text("in/a"), "x")
         self.assertEqual(self.leftovers(), [])
 
+    def diff(self, *names):
+        done = subprocess.run([BINARY, "image", "diff", "--data-dir", self.folder + "/data", "-o", "json", *names], capture_output=True, text=True, timeout=DEADLINE_S)
+        return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
+
+    def test_images_and_layers_are_compared(self):
+        self.write(a="A", b="B")
+        self.build("FROM base:1\nCOPY a b /d/\nRUN rm /etc/passwd\n", "-t", "old:1")
+        self.write(b="CC", c="new")
+        self.build("FROM base:1\nCOPY . /d/\nRUN chmod 600 /d/a\nENV MORE=1\n", "-t", "new:1")
+        code, out = self.diff("old:1", "new:1")
+        self.assertEqual(code, 1, out)
+        self.assertEqual([(c["kind"], c["path"], c.get("what")) for c in out["changes"]],
+                         [("changed", "/d/a", ["mode"]), ("changed", "/d/b", ["content"]), ("added", "/d/c", None), ("added", "/etc/passwd", None)])
+        self.assertEqual(out["bytes"], 1 + 3 + len("root:x:0:0::/root:/bin/sh\nann:x:7:8::/home/ann:/bin/sh\n"))
+        code, out = self.diff("old:1")
+        self.assertEqual((code, len(out["layers"])), (0, 3), out)
+        self.assertEqual([(c["kind"], c["path"]) for c in out["layers"][2]["changes"]], [("removed", "/etc/passwd")])
+        self.assertEqual(out["layers"][2]["createdBy"], "RUN /bin/sh -c rm /etc/passwd")
+        self.build("FROM new:1\nENV ONE_MORE=2\n", "-t", "same:1")
+        self.assertEqual(self.diff("new:1", "same:1")[0], 0)
+        self.assertEqual(self.diff("new:1", "new:1")[0], 0)
+        code, out = self.diff("new:1", "none:1")
+        self.assertGreater(code, 1)
+        self.assertIn("none:1: not found", out)
+
+    def test_a_load_syncs_four_times_at_most(self):
+        if not shutil.which("strace"):
+            self.skipTest("counting needs strace")
+        layer = self.folder + "/one"
+        with open(layer, "w") as f:
+            f.write("1")
+        subprocess.run([BINARY, "image", "pack", "--reference", "one:1", "--copy", layer + ":/one", self.folder + "/one.tar"], check=True, stdout=subprocess.DEVNULL)
+        trace = self.folder + "/trace"
+        done = subprocess.run(["strace", "-f", "-e", "trace=fsync,fdatasync,syncfs,sync,msync,sync_file_range", "-o", trace, BINARY, "image", "load", "--data-dir", self.folder + "/data", self.folder + "/one.tar"],
+                              capture_output=True, text=True, timeout=DEADLINE_S)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with open(trace) as f:
+            calls = [line for line in f if "sync" in line and "resumed" not in line]
+        self.assertLessEqual(len(calls), 4, calls)
+
     def test_excluded_files_are_not_copied(self):
         self.write(**{"d__a.txt": "a", "d__b.md": "b", "d__deep__c.txt": "c", "one.txt": "1", "one.md": "2"})
         out = self.build("FROM base:1 AS made\nCOPY d /d\nFROM base:1\nCOPY --exclude=*.txt d /x/\nCOPY --exclude=**/*.txt --exclude=!a.txt d /y/\nCOPY --exclude=*.md one.* /z/\n"
