@@ -110,6 +110,17 @@ TEST(Service, KeysBecomeMembers) {
       {"deploy: {resources: {reservations: {devices: [{driver: nvidia}]}}}", {}, "services.web.deploy.resources.reservations.devices: devices (GPUs) are not supported"},
       {"label_file: app.env\n    labels: {OWN: here}", {"Labels"}, R"({"FROM_FILE":"1","OWN":"here","QUOTED":"a b"})"},
       {"annotations: {a: b}", {"HostConfig", "Annotations"}, R"({"a":"b"})"},
+      {"devices: [{source: /dev/null, target: /dev/x, permissions: r}, /dev/zero]", {"HostConfig", "Devices"}, R"([{"PathOnHost":"/dev/null","PathInContainer":"/dev/x","CgroupPermissions":"r"},{"PathOnHost":"/dev/zero","PathInContainer":"/dev/zero","CgroupPermissions":"rwm"}])"},
+      {"env_file: [{path: app.env, format: raw}]", {"Env"}, R"(["FROM_FILE=1","OWN=file","QUOTED=\"a b\" # comment"])"},
+      {"env_file: [{path: app.env, format: other}]", {}, "services.web.env_file.format: want raw"},
+      {"pid: service:nope", {}, "services.web.depends_on: there is no service \"nope\""},
+      {"ipc: host", {"HostConfig", "IpcMode"}, "\"host\""},
+      {"build: {context: ., platforms: [a, b]}", {}, "services.web.build.platforms: an image of several platforms is not supported"},
+      {"build: {context: ., ssh: [default]}", {}, "services.web.build: key \"ssh\" is not supported"},
+      {"tmpfs: [\"/run:size=1m\", /tmp]", {"HostConfig", "Tmpfs"}, R"({"/run":"size=1m","/tmp":""})"},
+      {"logging: {driver: json-file, options: {max-size: 1m}}", {"HostConfig", "LogConfig"}, R"({"Type":"json-file","Config":{"max-size":"1m"}})"},
+      {"sysctls: [net.ipv4.ip_forward=1]", {"HostConfig", "Sysctls"}, R"({"net.ipv4.ip_forward":"1"})"},
+      {"cap_add: [NET_ADMIN]\n    cap_drop: [ALL]", {"HostConfig", "CapDrop"}, R"(["ALL"])"},
       {"gpus: all", {}, "services.web: key \"gpus\" is not supported"},
       {"x-own: {anything: 1}", {"Image"}, "\"i\""},
       {"networks: [nope]", {}, "services.web.networks: network \"nope\" is not declared below networks"},
@@ -147,6 +158,41 @@ TEST(Project, NamesNetworksVolumesAndBuilds) {
   EXPECT_EQ(web.build->arguments, (std::map<std::string, std::string>{{"SET", "value"}, {"V", "1.2"}}));
   EXPECT_EQ(json::format(p->services.at("db").networks.at("back")), R"({"Aliases":["store"],"IPAMConfig":{"IPv4Address":"10.9.0.5"}})");
   EXPECT_TRUE(p->services.at("init").networks.empty());
+}
+
+TEST(Project, BuildsSayWhatTheEngineTakes) {
+  auto p = project_of(R"(
+services:
+  web: {build: {context: ./web, dockerfile_inline: "FROM a\n", tags: ["t:1"], pull: true, network: host, platforms: [linux/arm64], cache_from: [x]}, pid: "service:db", ipc: "service:db"}
+  db: {image: db}
+)");
+  ASSERT_TRUE(p) << p.error().message();
+  const Service& web = p->services.at("web");
+  EXPECT_EQ(web.build->inline_dockerfile, "FROM a\n");
+  EXPECT_EQ(web.build->tags, (std::vector<std::string>{"t:1"}));
+  EXPECT_TRUE(web.build->pull && web.build->network == "host" && web.platform == "linux/arm64");
+  EXPECT_EQ(web.shares, (std::map<std::string, std::string>{{"IpcMode", "db"}, {"PidMode", "db"}}));
+  EXPECT_EQ(*order_services(*p, *choose_services(*p, {}, {})), (std::vector<std::vector<std::string>>{{"db"}, {"web"}}));
+}
+
+// Anchors, merge keys and fields of one's own: what people share between services.
+TEST(Project, AnchorsAndExtensionFieldsAreSharedBetweenServices) {
+  auto p = project_of(R"(
+x-env: &env {A: "1", B: "2"}
+x-base: &base
+  image: i
+  restart: unless-stopped
+  environment: *env
+services:
+  one: {<<: *base, environment: {<<: *env, B: "3"}}
+  two: {<<: *base, restart: "no"}
+)");
+  ASSERT_TRUE(p) << p.error().message();
+  auto member_of = [&](const char* service, std::initializer_list<std::string_view> path) { return json::format(*json::find(json::Value(p->services.at(service).body), path)); };
+  EXPECT_EQ(member_of("one", {"Env"}), R"(["A=1","B=3"])");
+  EXPECT_EQ(member_of("two", {"Env"}), R"(["A=1","B=2"])");
+  EXPECT_EQ(member_of("one", {"HostConfig", "RestartPolicy", "Name"}), "\"unless-stopped\"");
+  EXPECT_EQ(member_of("two", {"HostConfig", "RestartPolicy", "Name"}), "\"no\"");
 }
 
 TEST(Project, OrderFollowsDependencies) {

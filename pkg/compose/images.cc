@@ -6,11 +6,15 @@
 #include "base/strings.h"
 #include "compose/load.h"
 #include "docker/call.h"
+#include "docker/tree_tar.h"
 #include "docker_client/images.h"
 #include "docker_client/show.h"
 #include "docker_client/transfer.h"
 #include "http/query.h"
+#include "image/fd_streams.h"
 #include "image/reference.h"
+#include "image/tar.h"
+#include "sys/root.h"
 
 namespace monopod::compose {
 namespace {
@@ -21,16 +25,38 @@ using docker_client::path_of;
 
 std::string image_of(const Service& service) { return std::string(json::get_string(json::Value(service.body), {"Image"})); }
 
+constexpr std::string_view kInlineName = ".compose.Dockerfile";
+constexpr std::size_t kTarBlock = 512;
+
+// The context; a Dockerfile that the compose file itself has goes before it.
+Result<std::string> send_context(EngineClient& client, const std::string& target, const Build& build) {
+  return docker_client::upload_from(client, "POST", target, [&](int to) -> Result<> {
+    TRY_ASSIGN(sys::Root root, sys::Root::open(build.context));
+    image::FdSink sink(to);
+    if (!build.inline_dockerfile.empty()) {
+      std::string text = build.inline_dockerfile + "\n";
+      text.resize((text.size() + kTarBlock - 1) / kTarBlock * kTarBlock, '\n');  // whole blocks: the next entry follows at once
+      image::TarWriter tar(sink);
+      TRY(tar.begin({.name = std::string(kInlineName), .mode = 0644, .size = text.size(), .data_bytes = text.size()}));
+      TRY(tar.write(std::as_bytes(std::span(text))));
+    }
+    return docker::write_tree(root, "/", ".", sink);
+  });
+}
+
 Result<> build_image(EngineClient& client, const std::string& image, const Build& build) {
   http::Query query;
   query.add("t", image);
-  query.add("dockerfile", build.dockerfile);
+  for (const std::string& tag : build.tags) query.add("t", tag);
+  query.add("dockerfile", build.inline_dockerfile.empty() ? build.dockerfile : std::string(kInlineName));
+  if (!build.network.empty()) query.add("networkmode", build.network);
+  if (build.pull) query.add("pull", "1");
   if (!build.target.empty()) query.add("target", build.target);
   if (!build.arguments.empty()) query.add("buildargs", json::format(docker::object_of(build.arguments)));
   if (!build.labels.empty()) query.add("labels", json::format(docker::object_of(build.labels)));
   if (build.no_cache) query.add("nocache", "1");
   say(cat("Image ", image, "  Building"));
-  TRY_ASSIGN(std::string answer, docker_client::upload_tree(client, "POST", "/build?" + query.format(), build.context, "/", "."));
+  TRY_ASSIGN(std::string answer, send_context(client, "/build?" + query.format(), build));
   TRY_ASSIGN(std::vector<json::Value> lines, docker_client::take_documents(answer));
   for (const json::Value& line : lines) {
     std::fputs(std::string(json::get_string(line, {"stream"})).c_str(), stderr);

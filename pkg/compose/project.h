@@ -18,9 +18,12 @@ namespace monopod::compose {
 struct Build {
   std::string context;  // absolute
   std::string dockerfile = "Dockerfile";
-  std::string target{};
+  std::string inline_dockerfile{};  // instead of a file
+  std::string target{}, network{};
+  std::vector<std::string> tags{};  // besides the service's image
   std::map<std::string, std::string> arguments{}, labels{};
   bool no_cache = false;
+  bool pull = false;
 };
 
 enum class Condition { kStarted, kHealthy, kCompleted };
@@ -49,6 +52,7 @@ struct Service {
   std::string platform{};
   std::map<std::string, json::Object> networks{};  // key of the file -> endpoint settings; empty with a network_mode
   std::string shares_network_of{};                 // the service of network_mode: service:NAME
+  std::map<std::string, std::string> shares;         // PidMode, IpcMode: the service of service:NAME
   std::set<std::string> volumes{};                 // keys of the file
   std::vector<OwnFile> files{};
   std::vector<std::pair<std::string, std::string>> links{};  // a service, or a container where it is none of the file; and its name here

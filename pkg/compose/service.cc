@@ -16,7 +16,7 @@ struct Row {
   const char* member;
 };
 constexpr Row kTexts[] = {{"hostname", "Hostname"}, {"domainname", "Domainname"}, {"user", "User"}, {"working_dir", "WorkingDir"}, {"stop_signal", "StopSignal"}, {"mac_address", "MacAddress"}, {"image", "Image"}};
-constexpr Row kHostTexts[] = {{"ipc", "IpcMode"}, {"uts", "UTSMode"}, {"userns_mode", "UsernsMode"}, {"cgroup_parent", "CgroupParent"}, {"runtime", "Runtime"}, {"cpuset", "CpusetCpus"}};
+constexpr Row kHostTexts[] = {{"uts", "UTSMode"}, {"userns_mode", "UsernsMode"}, {"cgroup_parent", "CgroupParent"}, {"runtime", "Runtime"}, {"cpuset", "CpusetCpus"}};
 constexpr Row kSwitches[] = {{"tty", "Tty"}, {"stdin_open", "OpenStdin"}};
 constexpr Row kHostSwitches[] = {{"privileged", "Privileged"}, {"read_only", "ReadonlyRootfs"}, {"init", "Init"}, {"oom_kill_disable", "OomKillDisable"}};
 constexpr Row kHostLists[] = {{"cap_add", "CapAdd"}, {"cap_drop", "CapDrop"}, {"security_opt", "SecurityOpt"}, {"group_add", "GroupAdd"}, {"dns", "Dns"}, {"dns_search", "DnsSearch"}, {"dns_opt", "DnsOptions"}};
@@ -82,7 +82,7 @@ class ServiceReader {
     static constexpr Own kOwn[] = {
         {"build", &ServiceReader::build}, {"command", &ServiceReader::command}, {"entrypoint", &ServiceReader::entrypoint}, {"environment", &ServiceReader::environment}, {"env_file", &ServiceReader::env_file},
         {"ports", &ServiceReader::ports}, {"expose", &ServiceReader::expose}, {"volumes", &ServiceReader::volumes}, {"tmpfs", &ServiceReader::tmpfs}, {"networks", &ServiceReader::networks},
-        {"network_mode", &ServiceReader::network_mode}, {"pid", &ServiceReader::pid}, {"depends_on", &ServiceReader::depends_on}, {"restart", &ServiceReader::restart}, {"healthcheck", &ServiceReader::healthcheck},
+        {"network_mode", &ServiceReader::network_mode}, {"pid", &ServiceReader::pid}, {"ipc", &ServiceReader::ipc}, {"depends_on", &ServiceReader::depends_on}, {"restart", &ServiceReader::restart}, {"healthcheck", &ServiceReader::healthcheck},
         {"labels", &ServiceReader::labels}, {"deploy", &ServiceReader::deploy}, {"profiles", &ServiceReader::profiles}, {"container_name", &ServiceReader::container_name}, {"scale", &ServiceReader::scale},
         {"pull_policy", &ServiceReader::pull_policy}, {"platform", &ServiceReader::platform}, {"stop_grace_period", &ServiceReader::stop_grace_period}, {"extra_hosts", &ServiceReader::extra_hosts},
         {"sysctls", &ServiceReader::sysctls}, {"ulimits", &ServiceReader::ulimits}, {"devices", &ServiceReader::devices}, {"logging", &ServiceReader::logging}, {"cpus", &ServiceReader::cpus},
@@ -113,16 +113,29 @@ class ServiceReader {
       if (value) environment_[name] = *value;
     }
   }
+  // Lines as docker's --env-file has them: no quotes, no variables.
+  static Result<std::map<std::string, std::string>> parse_raw(std::string_view text) {
+    std::map<std::string, std::string> out;
+    for (std::string_view line : split(text, '\n')) {
+      if (line.empty() || line.starts_with('#')) continue;
+      auto [name, value] = split_once(line, '=');
+      if (name.empty() || !value) return fail(Code::kInvalidArgument, cat("\"", line.substr(0, 200), "\": want NAME=VALUE"));
+      out[std::string(name)] = *value;
+    }
+    return out;
+  }
   void env_file(const At& at) {
     json::Array one{at.value};
     for (const json::Value& v : at.value.is_array() ? at.value.get_array() : one) {
       At file = at.item(v);
       std::string path;
-      bool required = true;
+      bool required = true, raw = false;
       if (v.is_object()) {
-        for (auto& [key, member] : file.members({"path", "required"})) {
+        for (auto& [key, member] : file.members({"path", "required", "format"})) {
           if (key == "path") path = member.text();
-          else required = member.truth();
+          else if (key == "required") required = member.truth();
+          else if (member.text() == "raw") raw = true;
+          else member.wrong("want raw");
         }
       } else {
         path = file.text();
@@ -130,7 +143,7 @@ class ServiceReader {
       auto text = context_.sources.read_file(docker_client::absolute_path(path, directory_));
       if (!text && required) at.wrong(text.error().message());
       if (!text) continue;
-      auto pairs = parse_dotenv(*text, context_.sources.variable);
+      auto pairs = raw ? parse_raw(*text) : parse_dotenv(*text, context_.sources.variable);
       if (!pairs) at.wrong(cat(path, ": ", pairs.error().message()));
       else
         for (const auto& [name, value] : *pairs) from_files_[name] = value;
@@ -153,18 +166,26 @@ class ServiceReader {
     build.context = directory_;
     if (!at.value.is_object()) build.context = docker_client::absolute_path(at.text(), directory_);
     else
-      for (auto& [key, member] : at.members({"context", "dockerfile", "args", "target", "labels", "no_cache"})) {
+      for (auto& [key, member] : at.members({"context", "dockerfile", "dockerfile_inline", "args", "target", "labels", "no_cache", "pull", "network", "tags", "platforms", "cache_from", "cache_to"})) {
         if (key == "args" || key == "labels") {
           for (auto& [name, value] : member.pairs()) {
             if (!value && key == "args") value = context_.sources.variable(name);
             if (value) (key == "args" ? build.arguments : build.labels)[name] = *value;
           }
-        } else if (key == "no_cache") {
-          build.no_cache = member.truth();
+        } else if (key == "no_cache" || key == "pull") {
+          (key == "pull" ? build.pull : build.no_cache) = member.truth();
+        } else if (key == "tags") {
+          build.tags = member.texts();
+        } else if (key == "platforms") {
+          std::vector<std::string> all = member.texts();
+          if (all.size() > 1) member.not_supported("an image of several platforms is not supported");
+          else if (all.size() == 1 && service_.platform.empty()) service_.platform = all[0];
+        } else if (key == "cache_from" || key == "cache_to") {
+          continue;  // where else layers may be found: the engine's own are looked at
         } else if (key == "context") {
           build.context = docker_client::absolute_path(member.text(), directory_);
         } else {
-          (key == "target" ? build.target : build.dockerfile) = member.text();
+          (key == "target" ? build.target : key == "network" ? build.network : key == "dockerfile" ? build.dockerfile : build.inline_dockerfile) = member.text();
         }
       }
     if (build.context.find(":/") != std::string::npos) at.wrong("contexts are directories: addresses are not supported");
@@ -213,10 +234,14 @@ class ServiceReader {
     mode_ = at.text();
     if (mode_.starts_with("service:")) service_.shares_network_of = mode_.substr(8);
   }
-  void pid(const At& at) {
+  void pid(const At& at) { share(at, "PidMode"); }
+  void ipc(const At& at) { share(at, "IpcMode"); }
+  void share(const At& at, const char* member) {
     std::string mode = at.text();
-    if (mode.starts_with("service:")) at.not_supported("service:NAME is not supported: container:NAME and host are");
-    host_["PidMode"] = mode;
+    host_[member] = mode;
+    if (!mode.starts_with("service:")) return;
+    service_.shares[member] = mode.substr(8);
+    depend_on(mode.substr(8));
   }
   // "name:address" in a list has no '=' and stays as it is.
   void extra_hosts(const At& at) { host_["ExtraHosts"] = array_of(lines_of(at.pairs(), ':')); }
@@ -335,7 +360,18 @@ class ServiceReader {
   void configs(const At& at) { declared_files(at, "configs", "/"); }
   void devices(const At& at) {
     json::Array out;
-    for (const std::string& text : at.texts()) out.push_back(taken(at, docker_client::parse_device(text)));
+    for (const json::Value& v : at.list()) {
+      At device = at.item(v);
+      std::string text;
+      if (v.is_object()) {
+        std::string target, permissions;
+        for (auto& [key, member] : device.members({"source", "target", "permissions"})) (key == "source" ? text : key == "target" ? target : permissions) = member.text();
+        text += cat(":", target.empty() ? text : target, permissions.empty() ? "" : ":", permissions);
+      } else {
+        text = device.text();
+      }
+      out.push_back(taken(at, docker_client::parse_device(text)));
+    }
     host_["Devices"] = std::move(out);
   }
 

@@ -193,6 +193,7 @@ class Up {
     } else if (!service.shares_network_of.empty()) {
       json::at_path(body, {"HostConfig", "NetworkMode"}) = cat("container:", id_of(service.shares_network_of));
     }
+    for (const auto& [member, other] : service.shares) json::at_path(body, {"HostConfig", member}) = cat("container:", id_of(other));
     docker_client::Flags flags;
     if (!service.platform.empty()) flags.add("platform", service.platform);
     flags.add("pull", "never");

@@ -226,6 +226,40 @@ def builds():
     same(p.returncode, 0)  # what is built is not pulled
 
 
+# name, the file, the service whose log is looked at, its log.
+SMALL = (
+    ("anchors and merge keys", "x-base: &base {image: 'hello:1', stop_grace_period: 0s, environment: &env {A: a, B: b}}\nservices:\n  one: {<<: *base, environment: {<<: *env, B: c}, command: [sh, -c, 'echo $$A$$B']}\n", "one", "ac"),
+    ("variables in all forms", "services: {one: {image: 'hello:1', command: [echo, '${NONE:-d}', '${SET}', '${SET:+t}', '$$x', '${EMPTY-e}']}}\n", "one", "d set t $x"),
+    ("two files", None, "one", "second"),
+    ("a dockerfile of its own", "services: {one: {build: {context: ., dockerfile_inline: \"FROM hello:1\\nRUN echo inline > /f\\n\", tags: ['small:2']}, command: [cat, /f]}}\n", "one", "inline"),
+    ("a process namespace of another", "services:\n  main: {image: 'hello:1', command: [sleep, '777'], stop_grace_period: 0s}\n  one: {image: 'hello:1', pid: 'service:main', command: [sh, -c, 'ps | grep -c [s]leep.777']}\n", "one", "1"),
+    ("waiting for an end", "services:\n  first: {image: 'hello:1', command: [sh, -c, 'sleep 0.2; echo done > /v/f'], volumes: ['v:/v']}\n  one: {image: 'hello:1', command: [cat, /v/f], volumes: ['v:/v'], depends_on: {first: {condition: service_completed_successfully}}}\nvolumes: {v: {}}\n", "one", "done"),
+    ("waiting for health", "services:\n  first: {image: 'hello:1', stop_grace_period: 0s, command: [sh, -c, 'sleep 0.3; echo up > /v/f; sleep 1000'], volumes: ['v:/v'], healthcheck: {test: [CMD, test, -f, /v/f], interval: 100ms, retries: 50}}\n  one: {image: 'hello:1', command: [cat, /v/f], volumes: ['v:/v'], depends_on: {first: {condition: service_healthy}}}\nvolumes: {v: {}}\n", "one", "up"),
+    ("secrets, configs and env files", "services: {one: {image: 'hello:1', env_file: [{path: raw.env, format: raw}], secrets: [s], configs: [{source: c, target: /etc/c}], command: [sh, -c, 'echo $$RAW $$(cat /run/secrets/s) $$(cat /etc/c)']}}\nsecrets: {s: {file: ./s.txt}}\nconfigs: {c: {content: conf}}\n", "one", "'q' secret conf"),
+    ("limits of the system", "services: {one: {image: 'hello:1', ulimits: {nofile: {soft: 100, hard: 200}}, sysctls: {net.ipv4.ip_forward: 1}, cap_drop: [ALL], tmpfs: ['/t:size=64k'], init: true, extra_hosts: ['peer:10.0.0.9'], deploy: {resources: {limits: {memory: 64m, pids: 20}}}, command: [sh, -c, 'ulimit -n; cat /proc/sys/net/ipv4/ip_forward; grep -c peer /etc/hosts; grep CapEff /proc/self/status | grep -c 0000000000000000']}}\n", "one", "100\n1\n1\n1"),
+    ("profiles, extends and aliases", "services:\n  base: {image: 'hello:1', profiles: [never], environment: {E: extended}}\n  server: {image: 'hello:1', stop_grace_period: 0s, networks: {back: {aliases: [other]}}, command: [sh, -c, 'mkdir /w; echo page > /w/index.html; httpd -f -p 80 -h /w']}\n  one: {extends: {service: base}, profiles: !reset [], networks: [back], depends_on: [server], command: [sh, -c, 'for i in 1 2 3 4 5 6 7 8 9; do wget -q -O - http://other/ && break; sleep 0.1; done; echo $$E']}\nnetworks: {back: {ipam: {config: [{subnet: 10.99.7.0/24}]}}}\n", "one", "page\nextended"),
+)
+
+
+def small_files():
+    """Each is a project of its own: up, the log of one service, down."""
+    for number, (name, text, service, want) in enumerate(SMALL):
+        directory = os.path.join(project, f"small{number}")
+        write(f"small{number}/raw.env", "RAW='q'\n")
+        write(f"small{number}/s.txt", "secret")
+        words = []
+        if text is None:
+            write(f"small{number}/a.yaml", "services: {one: {image: 'hello:1', command: [echo, first], environment: {A: 1}}}\n")
+            write(f"small{number}/b.yaml", "services: {one: {command: [sh, -c, 'echo second']}}\n")
+            words = ["-f", "a.yaml", "-f", "b.yaml"]
+        else:
+            write(f"small{number}/compose.yaml", text)
+        p = engine.monopod("compose", *words, "up", "-d", cwd=directory, timeout=120, check=False, SET="set", EMPTY="")
+        check(p.returncode == 0, f"{name}: {p.stdout}{p.stderr}")
+        until(f"{name}: {want!r}", lambda: engine.monopod("compose", *words, "logs", "--no-log-prefix", service, cwd=directory, SET="set", EMPTY="").strip() == want)
+        engine.monopod("compose", *words, "down", "-v", cwd=directory, SET="set", EMPTY="")
+
+
 def down():
     p = compose("down", check=False)
     check(p.returncode == 0, p.stderr)
@@ -247,4 +281,4 @@ def make_project():
     write("web/Dockerfile", "FROM hello:1\nARG WHO\nRUN echo built for $WHO | tee /index.html\nCMD [\"httpd\", \"-f\", \"-p\", \"80\", \"-h\", \"/\"]\n")
 
 
-sys.exit(run_checks(engine, (config, refusals, up, shown, again, unhealthy, foreground, tools, builds, down), make_project))
+sys.exit(run_checks(engine, (config, refusals, up, shown, again, unhealthy, foreground, tools, builds, down, small_files), make_project))
