@@ -31,6 +31,13 @@ const std::string* find(const Labels& among, const std::string& name) {
   return found == among.end() ? nullptr : &found->second;
 }
 
+// Words as Istio's injector takes them: any other says no, none at all leaves it to the namespace.
+std::optional<bool> istio_wants(const std::string* text) {
+  if (text == nullptr || text->empty()) return std::nullopt;
+  std::string word = to_lower(*text);
+  return word == "true" || word == "yes" || word == "y" || word == "on";
+}
+
 // An annotation, else a label.
 const std::string* find_in_pod(const Pod& pod, const std::string& name) {
   const std::string* annotation = find(pod.annotations, name);
@@ -44,7 +51,9 @@ std::optional<bool> wants(const std::string* text) {
 
 std::optional<bool> pod_wants(const Pod& pod) {
   if (std::optional<bool> ours = wants(find_in_pod(pod, cat(kPrefix, "inject")))) return ours;
-  return wants(find_in_pod(pod, "sidecar.istio.io/inject"));
+  constexpr const char* kIstio = "sidecar.istio.io/inject";  // there a label goes before an annotation
+  std::optional<bool> label = istio_wants(find(pod.labels, kIstio));
+  return label ? label : istio_wants(find(pod.annotations, kIstio));
 }
 
 std::optional<bool> namespace_wants(const Labels& labels) {
