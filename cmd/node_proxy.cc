@@ -1,5 +1,6 @@
 #include "node_proxy.h"
 
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -9,6 +10,7 @@
 #include <boost/asio/post.hpp>
 
 #include "async/as_result.h"
+#include "async/whole.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "node_proxy_spec.h"
@@ -115,7 +117,7 @@ Task<Result<>> NodeProxy::start() {
   }
   starting_ = true;
   tried_.reset();
-  Result<> begun = co_await begin();
+  Result<> begun = co_await async::whole(begin());  // also where the pod goes meanwhile: others wait for it
   starting_ = false;
   if (begun) {
     started_.set();
@@ -142,7 +144,9 @@ Task<Result<>> NodeProxy::begin() {
 // The worker's turns, between others' on this loop.
 Task<Result<>> NodeProxy::drive() {
   proxy::Worker& worker = proxy_->own_worker();
-  async::asio::posix::stream_descriptor events(executor_, ::dup(worker.poll_fd()));
+  sys::Fd own(::fcntl(worker.poll_fd(), F_DUPFD_CLOEXEC, 0));
+  if (!own) co_return fail_errno("watch the proxy's sockets");
+  async::asio::posix::stream_descriptor events(executor_, own.release());
   for (;;) {  // forever: until cancelled
     while (worker.turn()) co_await async::asio::post(executor_, async::use_task);
     auto [ec] = co_await events.async_wait(async::asio::posix::stream_descriptor::wait_read, async::as_tuple);
