@@ -13,7 +13,6 @@
 
 #include "base/strings.h"
 #include "sys/namespaces.h"
-#include "sys/root.h"
 
 namespace monopod::container::oci {
 namespace {
@@ -72,6 +71,17 @@ std::uint64_t number_or_infinity(std::string_view text) { return parse_int<std::
 std::uint64_t quota_per_second(std::uint64_t quota, std::uint64_t period) {
   constexpr std::uint64_t kStep = 10'000;
   return quota == kInfinity || period == 0 ? kInfinity : (quota * 1'000'000 / period + kStep - 1) / kStep * kStep;
+}
+
+// A manager that executes itself anew closes the connection: that is an error, not the end of us.
+Result<> send_all(int socket, std::string_view bytes) {
+  while (!bytes.empty()) {
+    ssize_t n = ::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno("write to systemd");
+    bytes.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return {};
 }
 
 struct PropertyRow {
@@ -205,7 +215,7 @@ Result<> Systemd::fill() {
 // The kernel says who we are, also from inside a user namespace, where our own number is another one. The answer is "DATA" and "OK <id>".
 Result<> Systemd::log_in() {
   constexpr char kWords[] = "\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
-  TRY(sys::write_all(socket_.get(), std::string_view(kWords, sizeof kWords - 1)));
+  TRY(send_all(socket_.get(), std::string_view(kWords, sizeof kWords - 1)));
   for (;;) {
     std::size_t end = received_.find("\r\n");
     if (end == std::string::npos) {
@@ -245,7 +255,7 @@ Result<BusMessage> Systemd::call(std::string_view interface, std::string_view me
   message.member = method;
   message.signature = signature;
   message.body = std::move(body);
-  TRY(sys::write_all(socket_.get(), format_bus_message(message)));
+  TRY(send_all(socket_.get(), format_bus_message(message)));
   for (;;) {
     TRY_ASSIGN(BusMessage answer, receive());
     note(answer);
