@@ -33,8 +33,7 @@ BEFORE_MAIN bool has_descriptor_ff(unsigned word) {
 BEFORE_MAIN void ask() {
   asked = true;
   unsigned a, b, c, d;
-  __cpuid(0, a, b, c, d);
-  if (a < 4) return;
+  // Leaf 0 need not be asked how many there are: libc asks of caches only where there are two, and descriptor FFH of leaf 2 says that there is leaf 4.
   __cpuid(2, a, b, c, d);
   if (!has_descriptor_ff(a & ~0xFFU) && !has_descriptor_ff(b) && !has_descriptor_ff(c) && !has_descriptor_ff(d)) return;
   for (; leaf_count < kCachesMax; ++leaf_count) {
