@@ -211,8 +211,10 @@ Task<Result<>> Api::push_image(Call& call) {
   if (!push.pushed) co_return co_await lines.finish(push.pushed);
   auto image = p_.parts.images.find(reference.text());
   std::string digest = image ? image->manifest_digest : "";
-  CO_TRY(co_await lines.write(json::Object{{"status", cat(reference.tag, ": digest: ", digest, " size: 0")}}));
-  CO_TRY(co_await lines.write(json::Object{{"progressDetail", json::Object{}}, {"aux", json::Object{{"Tag", reference.tag}, {"Digest", digest}, {"Size", 0}}}}));
+  Result<std::string> manifest = co_await p_.parts.images.read_blob(digest);
+  std::size_t size = manifest ? manifest->size() : 0;
+  CO_TRY(co_await lines.write(json::Object{{"status", cat(reference.tag, ": digest: ", digest, " size: ", size)}}));
+  CO_TRY(co_await lines.write(json::Object{{"progressDetail", json::Object{}}, {"aux", json::Object{{"Tag", reference.tag}, {"Digest", digest}, {"Size", size}}}}));
   p_.events.emit("image", "push", familiar_name(reference.text()), {{"name", familiar_name(reference.repository())}});
   co_return co_await lines.finish({});
 }

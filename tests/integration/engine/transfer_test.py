@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Images on their way between this engine and others' programs: skopeo, buildah and podman over the engine's socket (docker-daemon:), archives and OCI layouts both ways, and Debian's
 docker-registry as the peer that is pushed to and pulled from."""
+import hashlib
 import json
 import os
 import shutil
@@ -121,7 +122,9 @@ def docker_registry_is_a_peer():
     try:
         until("the registry answers", lambda: "{}" in engine.inside("busybox", "wget", "-qO-", "http://127.0.0.1:5000/v2/", check=False).stdout.decode())
         engine.docker("tag", "hello:1", "127.0.0.1:5000/team/hello:1")
-        contains(engine.docker("push", "127.0.0.1:5000/team/hello:1"), "digest: sha256:")
+        pushed = engine.docker("push", "127.0.0.1:5000/team/hello:1")
+        raw = engine.inside("skopeo", "inspect", "--raw", "--tls-verify=false", "docker://127.0.0.1:5000/team/hello:1")
+        contains(pushed, f"1: digest: sha256:{hashlib.sha256(raw.encode()).hexdigest()} size: {len(raw)}")
         engine.docker("rmi", "127.0.0.1:5000/team/hello:1")
         pulled = engine.docker("pull", "127.0.0.1:5000/team/hello:1")
         digest = pulled.split("Digest: ")[1].split()[0]
