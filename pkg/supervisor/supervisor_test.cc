@@ -113,6 +113,18 @@ TEST(Protocol, MessagesRoundTripAndTruncatedOnesAreNoticed) {
     read_spawn(cut);
     EXPECT_FALSE(cut.ok()) << size;
   }
+  message.has_user_namespace = true;
+  message.output_owner = 5;
+  message.output_group = 6;
+  std::string tail;
+  Writer owner(tail);
+  write_spawn_owner(owner, message);
+  Reader tail_reader(tail), none("");
+  SpawnMessage owned, plain;
+  read_spawn_owner(tail_reader, owned);
+  read_spawn_owner(none, plain);
+  EXPECT_TRUE(tail_reader.ok() && tail_reader.empty() && none.ok() && owned.has_user_namespace && !plain.has_user_namespace);
+  EXPECT_EQ(owned.output_group, 6U);
   Process process{"p", 7, ProcessState::kExited, -1, 9, kNow, kNow};
   std::string text;
   Writer more(text);

@@ -3,12 +3,15 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <fstream>
 
 #include "async/test_support.h"
 #include "base/bytes.h"
@@ -16,6 +19,7 @@
 #include "sys/capabilities.h"
 #include "sys/cgroup.h"
 #include "sys/features.h"
+#include "sys/mounts.h"
 #include "sys/namespaces.h"
 #include "sys/packet_socket.h"
 #include "sys/process.h"
@@ -173,6 +177,45 @@ TEST(Namespaces, PinnedWithoutAProcessAndEntered) {
   ASSERT_TRUE(unpin_namespaces(directory));
   ASSERT_TRUE(unpin_namespaces(directory));
   EXPECT_FALSE(std::filesystem::exists(directory));
+}
+
+TEST(Namespaces, OfAUserNamespaceAreItsOwn) {
+  if (!privileged("pinning namespaces")) GTEST_SKIP() << "needs root";
+  std::string directory = cat("/tmp/ns_test.", ::getpid());
+  IdMaps maps{{{0, 100000, 10}}, {{0, 200000, 10}}};
+  Result<> made = pin_new_namespaces(CLONE_NEWNET, directory, {}, maps);
+  ASSERT_TRUE(made) << made.error().message();
+  Result<Fd> user = open_namespace(directory + "/user"), net = open_namespace(directory + "/net");
+  ASSERT_TRUE(user && net);
+  Fd owner(::ioctl(net->get(), 0xb701 /* NS_GET_USERNS */));
+  struct stat a = {}, b = {};
+  ASSERT_TRUE(owner && ::fstat(owner.get(), &a) == 0 && ::fstat(user->get(), &b) == 0);
+  EXPECT_EQ(a.st_ino, b.st_ino);
+  user->reset();
+  net->reset();
+  owner.reset();
+  ASSERT_TRUE(unpin_namespaces(directory));
+  EXPECT_FALSE(std::filesystem::exists(directory));
+  Result<> refused = pin_new_namespaces(CLONE_NEWNET, directory, [] { return fail(Code::kInternal, "no"); }, maps);
+  EXPECT_FALSE(refused);
+  EXPECT_FALSE(std::filesystem::exists(directory));
+}
+
+TEST(Namespaces, MountsOfATaskOfItsOwnGoWithIt) {
+  if (!privileged("mounting")) GTEST_SKIP() << "needs root";
+  std::string directory = cat("/tmp/mounts_test.", ::getpid());
+  std::filesystem::create_directories(directory);
+  Fd kept;
+  Result<> done = run_with_private_mounts([&]() -> Result<> {
+    if (!mount_at_once("tmpfs", "x", {}, 0, directory)) return fail_errno("mount");
+    std::ofstream(directory + "/file") << "x";
+    TRY_ASSIGN(kept, clone_mount(directory, false));
+    return {};
+  });
+  ASSERT_TRUE(done) << done.error().message();
+  EXPECT_TRUE(std::filesystem::is_empty(directory)) << "nobody else sees it";
+  EXPECT_EQ(::faccessat(kept.get(), "file", F_OK, 0), 0) << "what was kept goes on";
+  std::filesystem::remove(directory);
 }
 
 TEST(Capabilities, NamesRoundTrip) {
