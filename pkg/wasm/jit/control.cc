@@ -92,16 +92,16 @@ void FunctionCompiler::end_block() {
       cc_.bind(block.other);
     }
   }
+  stack_.resize(block.height);
+  bool jumped = block.opcode == kTryTable && end_try(block.end);
   if (!block.pads.empty()) {
-    if (!dead_ || open_if) jump(block.end);
+    if ((!dead_ && !jumped) || open_if) jump(block.end);
     for (const Label& pad : block.pads) {  // labels beside each other would be one
       cc_.bind(pad);
       if (pad.id() != block.pads.back().id()) jump(block.end);
       else cc_.nop();
     }
   }
-  stack_.resize(block.height);
-  if (block.opcode == kTryTable) end_try(block.end);
   cc_.bind(block.end);
   dead_ = !reached;
   if (joins || results.size() != block.results.size()) {

@@ -17,10 +17,10 @@ void Lowering::begin_try() {
   }
 }
 
-void Lowering::end_try(const Label& behind) {
+bool Lowering::end_try(const Label& behind) {
   Try closed = tries_.back();
   tries_.pop_back();
-  if (!closed.used) return;
+  if (!closed.used) return false;
   bool dead = dead_;
   if (!dead) jump(behind);
   cc_.bind(closed.pad);
@@ -35,6 +35,7 @@ void Lowering::end_try(const Label& behind) {
   release(machine);
   catch_clauses(closed.clauses, exception);
   dead_ = dead;
+  return true;
 }
 
 // The first one that is for it; none: it goes on.

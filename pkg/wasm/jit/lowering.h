@@ -182,7 +182,7 @@ class Lowering {
 
   // exceptions.cc
   void begin_try();                           // from the clauses on
-  void end_try(const asmjit::Label& behind);  // operands are as they were at its start
+  bool end_try(const asmjit::Label& behind);  // operands are as they were at its start; false: nothing arrives, so nothing was emitted
   void catch_clauses(Reader clauses, const Gp& exception);
   void throw_tag(u32 tag);
   void throw_reference();
