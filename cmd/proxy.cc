@@ -21,6 +21,7 @@
 #include "proxy_admin.h"
 #include "proxy_config.h"
 #include "proxy_intercept.h"
+#include "proxy_ocsp.h"
 #include "sys/text_pages.h"
 
 namespace monopod::cmd {
@@ -47,7 +48,7 @@ class ProxyControl {
   ProxyControl(const ProxyCommand& command, async::Executor executor, async::Time& time, proxy::Proxy& proxy, proxy::FileWatch watch, Duration drain)
       : command_(command), executor_(executor), time_(time), proxy_(proxy), drain_(drain),
         config_(command.config, command.last_good_path(), std::move(watch), [this](proxy::Loaded& loaded) { return apply(loaded); }),
-        admin_(executor, proxy, config_, command.workers, [this] { return load_later(); }) {}
+        admin_(executor, proxy, config_, command.workers, [this] { return load_later(); }), ocsp_(executor, time, rng_, proxy) {}
 
   Result<> start() {
     BlockCache gives_all_back(0);  // the loop's would keep what the file's tree was made of
@@ -58,6 +59,7 @@ class ProxyControl {
     async::Scope scope(executor_);
     scope.spawn(watch_files());
     scope.spawn(handle_signals(scope));
+    scope.spawn(ocsp_.run());
     const std::string& admin = proxy_.snapshot()->admin_socket;
     http::Server server(executor_, time_, admin_, {});
     if (!admin.empty()) {
@@ -78,6 +80,7 @@ class ProxyControl {
     for (const proxy::InterceptionSpec& spec : loaded.snapshot->interceptions) TRY(intercept_spec(spec));
     if (Result<> applied = proxy_.apply(loaded.snapshot); !applied) return fail(Error(applied.error()).with(command_.config));
     TRY(interceptions_.apply(loaded.snapshot->interceptions));  // who is redirected finds the listener there
+    ocsp_.wake();
     loaded.spec = {};
     // The file's tree is several times what is kept of it, and by then the snapshot before is gone as well.
     proxy_.on_workers([](proxy::Worker&) {}, [executor = executor_] { async::asio::post(executor, [] { ::malloc_trim(0); }); });
@@ -133,6 +136,8 @@ class ProxyControl {
   Duration drain_;
   ProxyConfig config_;
   ProxyAdmin admin_;
+  SystemRng rng_;
+  OcspFetcher ocsp_;
 };
 
 Result<> run(const ProxyCommand& command) {

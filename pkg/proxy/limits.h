@@ -38,6 +38,9 @@ inline constexpr std::uint64_t kLingerMs = 2'000;              // an answer to a
 inline constexpr std::uint64_t kTunnelIdleMsMin = 3'600'000;   // an hour: WebSockets and TCP are quiet at times
 inline constexpr std::uint64_t kAcceptPauseMs = 100;           // out of descriptors: nothing is accepted for so long
 inline constexpr std::uint64_t kPeerSweepMs = 1'000;           // how often connections are looked at whose peer's certificate may be over
+inline constexpr std::size_t kOcspBytesMax = 64U << 10;         // of a responder's answer
+inline constexpr std::int64_t kOcspSkewS = 300;                // that its clock may be ahead of ours
+inline constexpr std::int64_t kOcspPauseS = 5, kOcspPauseMaxS = 600;  // behind a failure: doubles
 inline constexpr int kAcceptsPerTurn = 64;
 inline constexpr int kStepsPerTurn = 32;                       // reads of one connection before others have their turn
 

@@ -57,6 +57,12 @@ void read_server_tls(MapReader& map, ServerTlsSpec& out, Files& files) {
     if (certificate.certificate_pem.empty()) item.fail_at("", "certificate_file is missing or empty");
     if (certificate.key_pem.empty()) item.fail_at("", "key_file is missing or empty");
     certificate.ocsp_der = files.read(item, "ocsp_file");
+    certificate.ocsp_fetch = item.boolean("ocsp_fetch", false);
+    certificate.ocsp_url = item.text("ocsp_url");
+    certificate.ocsp_refresh = item.duration("ocsp_refresh", certificate.ocsp_refresh);
+    if (certificate.ocsp_fetch && !certificate.ocsp_der.empty()) item.fail_at("ocsp_fetch", "goes without ocsp_file");
+    if (!certificate.ocsp_fetch && !certificate.ocsp_url.empty()) item.fail_at("ocsp_url", "wants ocsp_fetch: true");
+    if (certificate.ocsp_refresh < Milliseconds(1000)) item.fail_at("ocsp_refresh", "want 1s at least");
     certificate.server_names = item.texts("server_names");
     out.certificates.push_back(std::move(certificate));
   });

@@ -157,16 +157,16 @@ struct Compiler {
     if ((!spec.spiffe_ids.empty() || spec.require_client_certificate) && spec.client_ca_pem.empty()) return refuse(cat(path, ".tls"), "client certificates want a client_ca_file");
     if (spec.tickets.enabled && spec.tickets.rotate < std::chrono::seconds(1)) return refuse(cat(path, ".tls.tickets.rotate"), "want a second at least");
     if (!spec.peers.crl_pem.empty() && spec.client_ca_pem.empty()) return refuse(cat(path, ".tls.crl_file"), "wants a client_ca_file");
-    std::shared_ptr<TicketKeys> tickets;
+    const ServerTls* before = nullptr;
     if (previous != nullptr)
       for (const auto& old : previous->listeners) {
-        if (old->tls && old->spec.name == out.spec.name) tickets = old->tls->tickets();
+        if (old->tls && old->spec.name == out.spec.name) before = old->tls.get();
         if (old->tls && old->tls->spec() == spec) {
           out.tls = old->tls;
           return;
         }
       }
-    auto made = ServerTls::make(spec, std::move(tickets));
+    auto made = ServerTls::make(spec, before);
     if (!made) return refuse(cat(path, ".tls"), made.error().message());
     out.tls = std::move(*made);
   }

@@ -123,6 +123,9 @@ struct VirtualHostSpec {
 struct CertificateSpec {
   std::string certificate_pem{}, key_pem{};
   std::string ocsp_der{};                   // stapled while it is valid; empty: nothing is
+  bool ocsp_fetch = false;                  // instead: asked for where the certificate says (AIA), or at ocsp_url, by HTTP, by whoever runs the proxy
+  std::string ocsp_url{};
+  Milliseconds ocsp_refresh{3'600'000};     // at the latest; sooner, so that half of an answer's time is left
   std::vector<std::string> server_names{};  // empty: those of the certificate
   bool operator==(const CertificateSpec&) const = default;
 };

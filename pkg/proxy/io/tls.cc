@@ -33,6 +33,7 @@ struct Extras {
   sys::Fd key_log;
   std::string ocsp;
   std::int64_t ocsp_until_s = 0;
+  std::shared_ptr<OcspStaple> staple;  // instead of these two
 };
 
 void free_extras(void*, void* extras, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<Extras*>(extras); }
@@ -88,12 +89,15 @@ void offer_tickets(ssl_ctx_st* context, const ServerTlsSpec& spec, std::shared_p
   SSL_CTX_set_tlsext_ticket_key_evp_cb(context, seal_ticket);
 }
 
-int staple(SSL* ssl, void*) {
+int staple_answer(SSL* ssl, void*) {
   const Extras& extras = extras_of(SSL_get_SSL_CTX(ssl));
-  if (extras.ocsp_until_s < std::time(nullptr)) return SSL_TLSEXT_ERR_NOACK;  // an old answer is worse than none
-  auto* copy = static_cast<unsigned char*>(OPENSSL_memdup(extras.ocsp.data(), extras.ocsp.size()));
+  std::int64_t now = std::time(nullptr);
+  std::string fetched = extras.staple ? extras.staple->answer(now) : std::string();
+  const std::string& answer = extras.staple ? fetched : extras.ocsp;
+  if (answer.empty() || (!extras.staple && extras.ocsp_until_s < now)) return SSL_TLSEXT_ERR_NOACK;  // an old answer is worse than none
+  auto* copy = static_cast<unsigned char*>(OPENSSL_memdup(answer.data(), answer.size()));
   if (copy == nullptr) return SSL_TLSEXT_ERR_NOACK;
-  SSL_set_tlsext_status_ocsp_resp(ssl, copy, static_cast<long>(extras.ocsp.size()));
+  SSL_set_tlsext_status_ocsp_resp(ssl, copy, static_cast<long>(answer.size()));
   return SSL_TLSEXT_ERR_OK;
 }
 
@@ -123,7 +127,7 @@ Result<> use_ocsp(ssl_ctx_st* context, const std::string& der) {
     Extras& extras = extras_of(context);
     extras.ocsp = der;
     extras.ocsp_until_s = std::time(nullptr) + left;
-    SSL_CTX_set_tlsext_status_cb(context, staple);
+    SSL_CTX_set_tlsext_status_cb(context, staple_answer);
     return {};
   }
   return fail(Code::kInvalidArgument, "ocsp_file: the answer is about another certificate");
@@ -171,10 +175,25 @@ bool is_over(ssl_st* ssl, const Revocations* revocations) {
   return leaf != nullptr && (seconds_from_now(X509_get0_notAfter(leaf)) < 0 || (revocations != nullptr && revocations->revoked(leaf)));
 }
 
-Result<std::shared_ptr<const ServerTls>> ServerTls::make(const ServerTlsSpec& spec, std::shared_ptr<TicketKeys> tickets) {
+Result<> ServerTls::add_staple(ssl_ctx_st* context, const CertificateSpec& spec, const ServerTls* before) {
+  if (!spec.ocsp_fetch) return use_ocsp(context, spec.ocsp_der);
+  std::shared_ptr<OcspStaple> staple;
+  if (before != nullptr)
+    for (const auto& old : before->staples_)
+      if (old->is_for(spec)) staple = old;
+  if (!staple) {
+    TRY_ASSIGN(staple, OcspStaple::make(spec));
+  }
+  extras_of(context).staple = staple;
+  SSL_CTX_set_tlsext_status_cb(context, staple_answer);
+  staples_.push_back(std::move(staple));
+  return {};
+}
+
+Result<std::shared_ptr<const ServerTls>> ServerTls::make(const ServerTlsSpec& spec, const ServerTls* before) {
   auto out = std::make_shared<ServerTls>();
   out->spec_ = spec;
-  if (tickets && tickets->spec() == spec.tickets) out->tickets_ = std::move(tickets);
+  if (before != nullptr && before->tickets_ && before->tickets_->spec() == spec.tickets) out->tickets_ = before->tickets_;
   if (!out->tickets_ && spec.tickets.enabled) {
     TRY_ASSIGN(out->tickets_, TicketKeys::make(spec.tickets, steady_ms()));
   }
@@ -193,7 +212,7 @@ Result<std::shared_ptr<const ServerTls>> ServerTls::make(const ServerTlsSpec& sp
     if (out->tickets_) offer_tickets(context.get(), spec, out->tickets_);
     if (out->revocations_) TRY(out->revocations_->add_to(context.get()));
     TRY(log_keys(context.get(), spec.peers.key_log_path));
-    if (Result<> used = use_ocsp(context.get(), c.ocsp_der); !used) return fail(Error(used.error()).with(cat("certificates[", i, "]")));
+    if (Result<> used = out->add_staple(context.get(), c, before); !used) return fail(Error(used.error()).with(cat("certificates[", i, "]")));
     std::vector<std::string> names = c.server_names;
     if (names.empty()) {
       TRY_ASSIGN(pki::Certificate leaf, pki::Certificate::parse_pem(c.certificate_pem));

@@ -8,6 +8,7 @@
 
 #include "http/tls.h"
 #include "proxy/config/spec.h"
+#include "proxy/io/ocsp.h"
 #include "proxy/io/revocation.h"
 #include "proxy/io/tickets.h"
 
@@ -19,18 +20,20 @@ namespace monopod::proxy {
 // Immutable: a rotation is another one, in the next snapshot; live connections go on with theirs.
 class ServerTls {
  public:
-  // tickets: those of the listener before this one, so that what clients keep outlives a rotation of certificates; may be null.
-  static Result<std::shared_ptr<const ServerTls>> make(const ServerTlsSpec& spec, std::shared_ptr<TicketKeys> tickets);
+  // before: of the listener before this one, so that what clients keep outlives a rotation of certificates, and OCSP's answers a change; may be null.
+  static Result<std::shared_ptr<const ServerTls>> make(const ServerTlsSpec& spec, const ServerTls* before);
   const std::shared_ptr<ssl_ctx_st>& context() const { return contexts_.front(); }
   const ServerTlsSpec& spec() const { return spec_; }
-  const std::shared_ptr<TicketKeys>& tickets() const { return tickets_; }
+  const std::vector<std::shared_ptr<OcspStaple>>& staples() const { return staples_; }  // that are to be asked for
   const Revocations* revocations() const { return revocations_.get(); }  // null: none
   // The context that answers for a name: exact, then "*." of its parent, then the first.
   ssl_ctx_st* find(const std::string& server_name) const;
 
  private:
+  Result<> add_staple(ssl_ctx_st* context, const CertificateSpec& spec, const ServerTls* before);
   ServerTlsSpec spec_;
   std::shared_ptr<TicketKeys> tickets_;
+  std::vector<std::shared_ptr<OcspStaple>> staples_;
   std::shared_ptr<const Revocations> revocations_;
   std::vector<std::shared_ptr<ssl_ctx_st>> contexts_;
   std::unordered_map<std::string, std::size_t> names_;

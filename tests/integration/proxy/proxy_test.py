@@ -195,6 +195,88 @@ clusters:"""))
             answer += chunk
         self.assertTrue(answer.endswith(b"\r\n\r\na"), answer)
 
+    def make_authority(self, aia):
+        """An authority, a certificate with the address of its responder, and an index for `openssl ocsp`."""
+        run = lambda *a: subprocess.run(["openssl", *a], check=True, capture_output=True, cwd=self.folder)
+        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+        run("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "30", "-subj", "/CN=authority")
+        with open(os.path.join(self.folder, "extensions"), "w", encoding="utf-8") as f:
+            f.write(f"authorityInfoAccess = OCSP;URI:{aia}\nsubjectAltName = DNS:a.test\n")
+        run("req", *key, "-keyout", "tls.key", "-out", "tls.csr", "-subj", "/CN=a.test")
+        run("x509", "-req", "-in", "tls.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", "0x1234", "-days", "30", "-extfile", "extensions", "-out", "leaf.pem")
+        with open(os.path.join(self.folder, "tls.pem"), "w", encoding="utf-8") as out:
+            for name in ("leaf.pem", "ca.pem"):
+                with open(os.path.join(self.folder, name), encoding="utf-8") as f:
+                    out.write(f.read())
+        self.index("V")
+
+    def index(self, status):
+        revoked = "260101000000Z" if status == "R" else ""
+        with open(os.path.join(self.folder, "index.txt"), "w", encoding="utf-8") as f:
+            f.write(f"{status}\t391231235959Z\t{revoked}\t1234\tunknown\t/CN=a.test\n")
+
+    def respond(self, port, signer="ca", **more):
+        command = ["openssl", "ocsp", "-port", str(port), "-index", "index.txt", "-CA", "ca.pem", "-rsigner", f"{signer}.pem", "-rkey", f"{signer}.key"]
+        for name, value in {"nmin": 5, **more}.items():
+            command += [f"-{name}", str(value)]
+        responder = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(lambda: (responder.kill(), responder.wait()))
+        return responder
+
+    def stapled(self):
+        """What `openssl s_client` says of the answer that it was shown."""
+        text = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{self.tls_port}", "-status", "-CAfile", "ca.pem"], cwd=self.folder, input="", capture_output=True, text=True, timeout=PATIENCE_S).stdout
+        return next((line.split(":")[1].strip() for line in text.splitlines() if "Cert Status:" in line), "none" if "no response sent" in text else "")
+
+    def write_tls(self, certificate):
+        self.tls_port = free_port()
+        self.write("a")
+        with open(self.config, encoding="utf-8") as f:
+            text = f.read()
+        with open(self.config, "w", encoding="utf-8") as f:
+            f.write(text.replace("clusters:", f"""- name: tls
+  address: 127.0.0.1:{self.tls_port}
+  tls: {{certificates: [{{certificate_file: tls.pem, key_file: tls.key, {certificate}}}]}}
+  virtual_hosts: [{{routes: [{{prefix: /, cluster: a}}]}}]
+clusters:"""))
+
+    def start_tls(self, certificate):
+        self.write_tls(certificate)
+        self.process = subprocess.Popen([BINARY, "proxy", "--config", self.config], stderr=subprocess.DEVNULL, text=True)
+        self.assertTrue(eventually(lambda: self.connect_tls().close() is None))
+
+    def test_an_ocsp_answer_is_fetched_where_the_certificate_says_and_again(self):
+        port = free_port()
+        self.make_authority(f"http://127.0.0.1:{port}/ocsp")
+        responder = self.respond(port)
+        self.start_tls("ocsp_fetch: true, ocsp_refresh: 1s")
+        self.assertTrue(eventually(lambda: self.stapled() == "good"), self.stapled())
+        self.index("R")  # `openssl ocsp` reads it when it starts
+        responder.kill()
+        responder.wait()
+        self.assertEqual(self.stapled(), "good")  # in its time, though the responder is gone
+        self.respond(port)
+        self.assertTrue(eventually(lambda: self.stapled() == "revoked"), self.stapled())
+
+    def test_an_ocsp_answer_that_is_wrong_is_not_stapled(self):
+        port = free_port()
+        self.make_authority("http://127.0.0.1:1/")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "other.key", "-out", "other.pem", "-days", "30", "-subj", "/CN=other"], check=True, capture_output=True, cwd=self.folder)
+        wrong = self.respond(port, "other")
+        self.start_tls(f'ocsp_fetch: true, ocsp_refresh: 1s, ocsp_url: "http://127.0.0.1:{port}"')
+        time.sleep(1)
+        self.assertEqual(self.stapled(), "none")
+        wrong.kill()
+        wrong.wait()
+        self.respond(port)
+        self.assertTrue(eventually(lambda: self.stapled() == "good"), self.stapled())  # behind the pause of a failure
+
+    def test_ocsp_wants_an_issuer_and_an_address(self):
+        self.make_certificate("alone")
+        self.write_tls("ocsp_fetch: true")
+        checked = subprocess.run([BINARY, "proxy", "--config", self.config, "--check"], capture_output=True, text=True)
+        self.assertIn("tls: certificates[0]: ocsp_fetch: the issuer does not stand behind the certificate in certificate_file", checked.stderr)
+
     def test_top_and_explain_ask_over_the_admin_socket(self):
         self.start()
         status, text = self.ask_admin("GET", "/explain?request=GET+http://any.test/x")
