@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "pki/random.h"
@@ -43,8 +44,24 @@ std::string hmac_sha256(std::string_view key, std::string_view data) {
   initialise();
   std::string out(32, '\0');
   unsigned size = 0;
-  if (HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), bytes_of(data), data.size(), bytes_of(out), &size) == nullptr)
+  if (HMAC(fetched_sha256(), key.data(), static_cast<int>(key.size()), bytes_of(data), data.size(), bytes_of(out), &size) == nullptr)
     std::abort();
+  return out;
+}
+
+std::string secret_gmac(std::string_view key, std::string_view data) {
+  initialise();
+  static const EVP_CIPHER* const algorithm = EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr);
+  constexpr std::size_t kPieceMax = std::size_t{1} << 30;  // lengths are int
+  static constexpr unsigned char kNonce[12] = {};
+  std::string out(16, '\0');
+  std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> context(EVP_CIPHER_CTX_new(), &EVP_CIPHER_CTX_free);
+  int count = 0;
+  bool good = key.size() == 32 && context != nullptr && EVP_EncryptInit_ex(context.get(), algorithm, nullptr, bytes_of(key), kNonce) == 1;
+  for (; good && !data.empty(); data.remove_prefix(std::min(data.size(), kPieceMax)))
+    good = EVP_EncryptUpdate(context.get(), nullptr, &count, bytes_of(data), static_cast<int>(std::min(data.size(), kPieceMax))) == 1;
+  good = good && EVP_EncryptFinal_ex(context.get(), bytes_of(out), &count) == 1 && EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_GET_TAG, 16, out.data()) == 1;
+  if (!good) std::abort();  // no memory
   return out;
 }
 

@@ -21,6 +21,10 @@ std::string sha1(std::string_view data);  // RFC 6455 handshake only; not for se
 
 std::string hmac_sha256(std::string_view key, std::string_view data);
 
+// AES-256-GMAC (NIST SP 800-38D) with zeros as the nonce: as a hash under a secret key of 32 bytes eight times as fast as SHA-256. Nobody else may see tags, as two of
+// one key tell what they were made with: they are compared within the process, or go into an HMAC.
+std::string secret_gmac(std::string_view key, std::string_view data);
+
 // Same time whatever differs; false when the lengths differ.
 bool equal_in_constant_time(std::string_view a, std::string_view b);
 

@@ -32,6 +32,21 @@ TEST(Digest, KnownAnswers) {
   // RFC 4231 test case 2.
   EXPECT_EQ(format_hex(as_bytes(hmac_sha256("Jefe", "what do ya want for nothing?"))),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+  // The GCM specification's test case 13.
+  EXPECT_EQ(format_hex(as_bytes(secret_gmac(std::string(32, '\0'), ""))), "530f8afbc74536b9a963b4f1c4cb738b");
+}
+
+TEST(Digest, GmacDependsOnKeyAndEveryByte) {
+  std::string key(32, 'k'), text(1000, 't');
+  std::string tag = secret_gmac(key, text);
+  EXPECT_EQ(tag, secret_gmac(key, text));
+  EXPECT_NE(tag, secret_gmac(std::string(32, 'l'), text));
+  EXPECT_NE(tag, secret_gmac(key, std::string_view(text).substr(1)));
+  for (std::size_t at : {0UL, 15UL, 16UL, 999UL}) {
+    std::string other = text;
+    other[at] ^= 1;
+    EXPECT_NE(tag, secret_gmac(key, other)) << at;
+  }
 }
 
 TEST(Digest, StreamedEqualsWholeAndStartsAnew) {

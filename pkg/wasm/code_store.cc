@@ -75,11 +75,11 @@ CodeKey this_build() {
   return build;
 }
 
-std::string mac_of(const std::string& key, const FileHead& head, std::span<const std::uint8_t> snapshot) {
+std::string mac_of(const std::string& key, const std::string& content_key, const FileHead& head, std::span<const std::uint8_t> snapshot) {
   FileHead blank = head;
   blank.mac = {};
-  // The content by its digest: authenticated all the same, and nothing is copied.
-  return pki::hmac_sha256(key, cat(std::string_view(reinterpret_cast<const char*>(&blank), sizeof blank), pki::sha256(as_text(snapshot))));
+  // The content by a hash whose key is secret: authenticated all the same, as nobody sees the hash, in an eighth of a digest's time.
+  return pki::hmac_sha256(key, cat(std::string_view(reinterpret_cast<const char*>(&blank), sizeof blank), pki::secret_gmac(content_key, as_text(snapshot))));
 }
 
 // Only its owner (us, or root) can have changed what a descriptor says of itself here, and will.
@@ -111,15 +111,6 @@ Result<std::string> make_key(const std::string& directory) {
 }
 
 }  // namespace
-
-CodeKey code_key(const ModuleData& module, const CodeVariant& variant) {
-  std::string text = pki::sha256(as_text(module.bytes));
-  text += as_text(this_build());
-  for (bool is : {variant.fuel, variant.optimised, variant.deterministic, variant.interruptible}) text += is ? '+' : '-';
-  text += module.level == Level::kCore2 ? '2' : '-';  // what was validated
-  text.append(reinterpret_cast<const char*>(module.types.data()), module.types.size() * sizeof module.types[0]);
-  return as_key(pki::sha256(text));
-}
 
 MappedCode::~MappedCode() { ::munmap(const_cast<std::uint8_t*>(whole_.data()), whole_.size()); }
 std::span<const std::uint8_t> MappedCode::snapshot() const { return whole_.subspan(kPage); }
@@ -159,10 +150,23 @@ Result<std::shared_ptr<const MappedCode>> CodeStore::open_file(const std::string
   std::memcpy(&head, at, sizeof head);
   if (std::memcmp(head.magic, kMagic, sizeof kMagic) != 0) return bad("is no compiled code");
   if (head.snapshot_bytes != bytes - kPage) return bad("is cut off");
-  if (!pki::equal_in_constant_time(as_text(head.mac), mac_of(key_, head, out->snapshot()))) return bad("was not written with this cache's key, or was changed");
+  if (!pki::equal_in_constant_time(as_text(head.mac), mac_of(key_, content_key_, head, out->snapshot()))) return bad("was not written with this cache's key, or was changed");
   of_this_build = head.build == this_build();
   if (wanted != nullptr && (head.key != *wanted || !of_this_build)) return bad("is of another module, build or processor");
   return out;
+}
+
+CodeStore::CodeStore(std::string directory, std::string key, std::uint64_t bytes_max)
+    : directory_(std::move(directory)), key_(std::move(key)), content_key_(pki::hmac_sha256(key_, "content of files")), module_key_(pki::hmac_sha256(key_, "bytes of modules")), bytes_max_(bytes_max) {}
+
+// As with a file's content: to find two modules with one hash takes its key.
+CodeKey CodeStore::key_of(const ModuleData& module, const CodeVariant& variant) const {
+  std::string text = pki::secret_gmac(module_key_, as_text(module.bytes));
+  text += as_text(this_build());
+  for (bool is : {variant.fuel, variant.optimised, variant.deterministic, variant.interruptible}) text += is ? '+' : '-';
+  text += module.level == Level::kCore2 ? '2' : '-';  // what was validated
+  text.append(reinterpret_cast<const char*>(module.types.data()), module.types.size() * sizeof module.types[0]);
+  return as_key(pki::hmac_sha256(key_, text));
 }
 
 static std::string name_of(const CodeKey& key) { return format_hex(std::as_bytes(std::span(key)).first(20)) + std::string(kSuffix); }
@@ -212,7 +216,7 @@ Result<> CodeStore::put(const CodeKey& key, std::string_view snapshot) const {
   if (snapshot.size() + kPage > std::min(kCodeFileBytesMax, bytes_max_)) return fail(Code::kResourceExhausted, cat("compiled code of ", snapshot.size(), " bytes is more than the cache takes"));
   FileHead head{.key = key, .build = this_build(), .snapshot_bytes = snapshot.size()};
   std::memcpy(head.magic, kMagic, sizeof kMagic);
-  head.mac = as_key(mac_of(key_, head, std::span(reinterpret_cast<const std::uint8_t*>(snapshot.data()), snapshot.size())));
+  head.mac = as_key(mac_of(key_, content_key_, head, std::span(reinterpret_cast<const std::uint8_t*>(snapshot.data()), snapshot.size())));
   std::string file(kPage, '\0');
   std::memcpy(file.data(), &head, sizeof head);
   file += snapshot;

@@ -37,8 +37,6 @@ using CodeKey = std::array<std::uint8_t, 32>;
 struct CodeVariant {
   bool fuel = false, optimised = false, deterministic = false, interruptible = true;
 };
-// Of a module's bytes and the numbers of its types, what it was validated as, this build and this processor.
-CodeKey code_key(const ModuleData& module, const CodeVariant& variant);
 
 // A file that was authenticated, mapped.
 class MappedCode {
@@ -71,6 +69,8 @@ class CodeStore {
   // Where it is without being told: below $XDG_CACHE_HOME or ~/.cache, for root in /var/cache. Empty where there is neither.
   static std::string default_directory();
 
+  // Of a module's bytes and the numbers of its types, what it was validated as, this build and this processor; each store has keys of its own.
+  CodeKey key_of(const ModuleData& module, const CodeVariant& variant) const;
   // kNotFound where there is none; kDataLoss where it is damaged, forged, or for another module, build or processor.
   // What was authenticated once is not again while its file is the same (inode, size, times of its content and its status).
   Result<std::shared_ptr<const MappedCode>> find(const CodeKey& key) const;
@@ -81,7 +81,7 @@ class CodeStore {
   const std::string& directory() const { return directory_; }
 
  private:
-  CodeStore(std::string directory, std::string key, std::uint64_t bytes_max) : directory_(std::move(directory)), key_(std::move(key)), bytes_max_(bytes_max) {}
+  CodeStore(std::string directory, std::string key, std::uint64_t bytes_max);
   std::string path_of(const std::string& name) const { return directory_ + "/" + name; }
   std::vector<Entry> list_files() const;
   std::size_t remove_oldest(std::uint64_t keep_bytes) const;
@@ -97,6 +97,7 @@ class CodeStore {
   void remember(const CodeKey& key, std::shared_ptr<const MappedCode> code) const;
 
   std::string directory_, key_;
+  std::string content_key_, module_key_;  // of hashes; derived from the other
   std::uint64_t bytes_max_;
   mutable std::mutex mutex_;
   mutable std::list<Verified> verified_;  // the last used first

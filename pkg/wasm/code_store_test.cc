@@ -219,7 +219,7 @@ TEST_F(CodeStoreTest, CodeOfAnotherModuleKeyOrOptionIsRefused) {
 TEST_F(CodeStoreTest, WhatWasAuthenticatedIsSoUntilItsFileChanges) {
   Bytes bytes = sample(7);
   compile(bytes);
-  CodeKey key = code_key(load(bytes)->data(), {});
+  CodeKey key = store_->key_of(load(bytes)->data(), {});
   std::shared_ptr<const MappedCode> first = *store_->find(key);
   EXPECT_EQ(*store_->find(key), first) << "the same mapping";
   // A byte, with size and time of the content as they were.

@@ -68,7 +68,7 @@ class StoredCode : public KnownBodies {
  public:
   StoredCode(const CodeStore& store, const EngineOptions& options) : store_(store), options_(options) {}
   bool were_checked(const ModuleData& module) override {
-    key = code_key(module, {.fuel = options_.fuel, .optimised = options_.engine == EngineKind::kJit, .deterministic = options_.deterministic, .interruptible = options_.interruptible});
+    key = store_.key_of(module, {.fuel = options_.fuel, .optimised = options_.engine == EngineKind::kJit, .deterministic = options_.deterministic, .interruptible = options_.interruptible});
     if (Result<std::shared_ptr<const MappedCode>> found = store_.find(key); found) code = std::move(*found);
     return code != nullptr;
   }
