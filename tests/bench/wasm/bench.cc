@@ -170,6 +170,59 @@ void compilation(const Module& module, const char* engine, const std::string& na
   std::printf("wasm_%s_compile_mb_s %.2f (%s, %zu of %u bytes of code, %zu of machine code)\n", engine, static_cast<double>(bytes) / ns * 1e3, name.c_str(), bytes, data.code_section.to - data.code_section.from, module.tier()->bytes());
 }
 
+std::uint32_t read_leb(std::span<const std::uint8_t> bytes, std::size_t& at) {
+  std::uint32_t out = 0;
+  for (unsigned shift = 0; at < bytes.size(); shift += 7) {
+    std::uint8_t byte = bytes[at++];
+    out |= static_cast<std::uint32_t>(byte & 0x7f) << shift;
+    if ((byte & 0x80) == 0) break;
+  }
+  return out;
+}
+void write_leb(std::vector<std::uint8_t>& out, std::size_t value) {
+  for (; value >= 0x80; value >>= 7) out.push_back(static_cast<std::uint8_t>(value | 0x80));
+  out.push_back(static_cast<std::uint8_t>(value));
+}
+
+// The module with all its functions so many times: their types and their bodies.
+std::vector<std::uint8_t> with_functions_again(std::span<const std::uint8_t> bytes, std::size_t times) {
+  constexpr std::uint8_t kFunctionSection = 3, kCodeSection = 10;
+  std::vector<std::uint8_t> out(bytes.begin(), bytes.begin() + 8);
+  for (std::size_t at = 8; at < bytes.size();) {
+    std::uint8_t id = bytes[at++];
+    std::size_t size = read_leb(bytes, at), end = at + size, from = at;
+    std::vector<std::uint8_t> content;
+    if (id == kFunctionSection || id == kCodeSection) {
+      write_leb(content, read_leb(bytes, from) * times);
+      for (std::size_t i = 0; i < times; ++i) content.insert(content.end(), bytes.begin() + static_cast<std::ptrdiff_t>(from), bytes.begin() + static_cast<std::ptrdiff_t>(end));
+    } else {
+      content.assign(bytes.begin() + static_cast<std::ptrdiff_t>(from), bytes.begin() + static_cast<std::ptrdiff_t>(end));
+    }
+    out.push_back(id);
+    write_leb(out, content.size());
+    out.insert(out.end(), content.begin(), content.end());
+    at = end;
+  }
+  return out;
+}
+
+// What a module of realistic size takes: one function after the other, each time as a process does it that sees the module first, into memory that nobody touched.
+void compilation_of_large(const std::vector<std::uint8_t>& bytes, std::size_t code_bytes, const std::string& name) {
+  constexpr std::size_t kCodeBytes = 2 << 20;
+  constexpr int kPasses = 15;
+  std::vector<std::uint8_t> large = with_functions_again(bytes, kCodeBytes / code_bytes + 1);
+  std::vector<double> speeds;
+  for (int i = 0; i < kPasses; ++i) {
+    Result<std::shared_ptr<const Module>> module = Module::load(Engine({.engine = EngineKind::kBaseline}), large);
+    if (!module) return void(std::printf("wasm_baseline_compile_large failed: %s\n", module.error().message().c_str()));
+    std::size_t compiled = 0;
+    double ns = best_ns(1, 1, [&] { compiled = (*module)->tier()->compile_all(); });
+    speeds.push_back(static_cast<double>(compiled) / ns * 1e3);
+  }
+  std::ranges::sort(speeds);
+  std::printf("wasm_baseline_compile_large_mb_s median %.1f least %.1f most %.1f (%d passes over %zu bytes: the functions of %s again and again)\n", speeds[kPasses / 2], speeds.front(), speeds.back(), kPasses, large.size(), name.c_str());
+}
+
 void rest(const fs::path& folder, EngineKind kind) {
   const char* name = kind == EngineKind::kJit ? "jit" : "interpreter";
   Engine engine({.engine = kind});
@@ -188,6 +241,7 @@ void rest(const fs::path& folder, EngineKind kind) {
     if (kind == EngineKind::kJit) {
       compilation(**module, "jit", largest.filename());
       if (auto quickly = Module::load(Engine({.engine = EngineKind::kBaseline}), bytes); quickly) compilation(**quickly, "baseline", largest.filename());
+      compilation_of_large(bytes, static_cast<std::size_t>(code), largest.filename());
     }
   }
   Result<std::shared_ptr<const Module>> calls = Module::load(engine, calling_module());
