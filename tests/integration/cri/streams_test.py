@@ -232,12 +232,21 @@ def points():
         return re.findall(r'"(cri\.[a-z_]+)"', f.read())
 
 
-def dies_at(point):
+def users_of_its_own():
+    """A security context with a user namespace; none where there may be none."""
+    if not e.cri.call("Status")["runtime_handlers"][0]["features"]["user_namespaces"]:
+        return {}
+    line = [{"host_id": 1 << 20, "container_id": 0, "length": 65536}]
+    return {"namespace_options": {"userns_options": {"mode": 0, "uids": line, "gids": line}}}
+
+
+def dies_at(point, mapped=False):
     passed = len(e.log())
     e.start({"MONOPOD_FAILPOINTS": f"{point}=crash"})
     try:
-        s = e.run_sandbox()
-        e.exited(e.run(s, ["true"], mounts=[{"container_path": "/image", "readonly": True, "image": {"image": "hello:1"}}]))
+        users = users_of_its_own() if mapped else {}
+        s = e.run_sandbox(linux={"security_context": users})
+        e.exited(e.run(s, ["true"], security=users, mounts=[{"container_path": "/image", "readonly": True, "image": {"image": "hello:1"}}]))
         e.cri.call("RemovePodSandbox", pod_sandbox_id=s[0])
     except Refused as refused:
         eq(refused.code in (14, DEADLINE), True)  # the connection broke, or nobody is there to answer the next one
@@ -267,10 +276,11 @@ def main():
         for name, function in (("exec", exec_streams), ("SPDY", spdy), ("attach", attach), ("port-forward", port_forward), ("pods outlive the engine's process", outlives)):
             checks.run(name, function)
         e.stop()
+        deaths = [(point, mapped) for point in names for mapped in (False, True)]
         if not checks.only and "MONOPOD_LONG" not in os.environ:
-            names = random.sample(names, 1)
-        for point in names:
-            checks.run(point, lambda p=point: dies_at(p))
+            deaths = random.sample(deaths, 1)
+        for point, mapped in deaths:
+            checks.run(f"{point}{', with a user namespace' if mapped else ''}", lambda p=point, m=mapped: dies_at(p, m))
             if e.process:
                 e.process.kill()
                 e.process.wait()
