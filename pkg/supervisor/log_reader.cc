@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <deque>
 
 #include "base/strings.h"
@@ -18,6 +19,7 @@ namespace {
 
 constexpr std::size_t kBlockBytes = 64U << 10;
 constexpr Duration kLookAgain = std::chrono::seconds(2);
+constexpr Duration kLookSoon = std::chrono::milliseconds(5);  // then twice as long each time
 constexpr int kRotatedMax = 1000;
 
 struct LogFile {
@@ -222,10 +224,18 @@ Result<sys::Fd> watch_log(const std::string& path) {
   return fd;
 }
 
-void drain(int inotify) {
-  char events[4096];
-  while (::read(inotify, events, sizeof events) > 0) {
+// Whether a file was closed, as a log is when its container has ended.
+bool drain(int inotify) {
+  alignas(struct inotify_event) char events[4096];
+  bool closed = false;
+  for (ssize_t n; (n = ::read(inotify, events, sizeof events)) > 0;) {
+    struct inotify_event event = {};
+    for (ssize_t at = 0; at + static_cast<ssize_t>(sizeof event) <= n; at += static_cast<ssize_t>(sizeof event + event.len)) {
+      std::memcpy(&event, events + at, sizeof event);
+      closed = closed || (event.mask & IN_CLOSE_WRITE) != 0;
+    }
   }
+  return closed;
 }
 
 }  // namespace
@@ -238,6 +248,7 @@ async::Task<Result<>> stream_log(LogStream s) {
     CO_TRY_ASSIGN(inotify, watch_log(s.path));
   }
   LogFormatter formatter(s.options);
+  Duration wait = kLookAgain;
   while (!formatter.full()) {
     bool ended = !s.options.follow || s.ended();
     CO_TRY_ASSIGN(std::string block, co_await s.pool.run([&] { return read_block(files.front().fd.get(), offset); }));
@@ -261,9 +272,10 @@ async::Task<Result<>> stream_log(LogStream s) {
       }
     }
     if (ended) break;
-    auto woken = co_await async::with_timeout<void>(s.time, kLookAgain, "log", sys::wait_readable(inotify.get()));
+    auto woken = co_await async::with_timeout<void>(s.time, wait, "log", sys::wait_readable(inotify.get()));
     if (!woken && woken.error().code() != Code::kDeadlineExceeded) co_return woken;
-    drain(inotify.get());
+    // The log is closed a moment before anybody is told that the container has ended.
+    wait = drain(inotify.get()) ? kLookSoon : std::min(wait * 2, Duration(kLookAgain));
   }
   co_return Result<>();
 }

@@ -40,7 +40,7 @@ void put_frame_head(std::uint8_t stream, std::size_t bytes, char* into);
 std::string read_log_tail(const std::string& path, std::size_t lines_max, std::size_t bytes_max);
 
 // Sends what options ask for to write, across rotations. With follow it goes on, woken by inotify, until ended() says that the container has
-// ended and the file is read to its end (looked at when the file is closed, else every few seconds), or write fails.
+// ended and the file is read to its end (looked at when the file is closed and soon after, else every few seconds), or write fails.
 struct LogStream {
   async::Time& time;
   async::Pool& pool;

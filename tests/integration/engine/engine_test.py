@@ -140,6 +140,11 @@ def detached():
 
 
 def follow():
+    docker("run", "-d", "--name", "short", "hello:1", "sh", "-c", "echo said; sleep 0.3")
+    began = time.monotonic()
+    same(docker("logs", "-f", "short"), "said\n")
+    check(time.monotonic() - began < 2, "the log goes on long after the container")
+    docker("rm", "short")
     p = subprocess.Popen([engine.client, "run", "--rm", "--name", "follow", "hello:1", "sh", "-c", "sleep 0.2; echo a; sleep 0.2; echo b"], env=engine.env(), stdout=subprocess.PIPE)
     until("it runs", lambda: docker("ps", "-q"))
     logs = docker("logs", "-f", "follow")
