@@ -95,6 +95,7 @@ Result<int> build(Command& c) {
     if (!service->build) continue;
     Build how = *service->build;
     how.no_cache = how.no_cache || c.flags.on("no-cache");
+    how.pull = how.pull || c.flags.on("pull");
     for (const std::string& text : c.flags.list("build-arg")) {
       auto [name, value] = split_once(text, '=');
       const char* own = value ? nullptr : std::getenv(std::string(name).c_str());

@@ -204,7 +204,8 @@ struct Logs {
   std::vector<bool> ttys{};
   std::size_t width = 0;
   sys::Fd signals{};
-  int signal = 0;
+  LogsEnd end{};
+  async::Scope* outer = nullptr;
 
   std::string prefix_of(const Member& m) const {
     if (!options.prefix) return "";
@@ -220,29 +221,36 @@ struct Logs {
     Prefixed lines(prefix_of(m), !ttys[i]);
     for (;;) {  // forever: with follow the container decides
       CO_TRY_ASSIGN(SharedBytes chunk, co_await response->body->read_chunk());
-      if (!chunk) co_return lines.finish();
+      if (!chunk) break;
       CO_TRY(lines.feed(*chunk));
     }
+    CO_TRY(lines.finish());
+    if (end.ended.empty() && options.enders.contains(m.service)) {
+      end.ended = m.id;
+      outer->cancel();
+    }
+    co_return Result<>();
   }
   Task<Result<>> all_of(async::Scope& scope) {
     for (std::size_t i = 0; i < members.size(); ++i) scope.spawn(one(i));
     co_return co_await scope.join();
   }
-  Task<Result<>> until_end(async::Scope& outer) {
+  Task<Result<>> until_end() {
     Result<> ended = co_await async::run_scoped([this](async::Scope& scope) { return all_of(scope); });
-    outer.cancel();
+    outer->cancel();
     co_return ended;
   }
-  Task<Result<>> until_signal(async::Scope& outer) {
+  Task<Result<>> until_signal() {
     CO_TRY(co_await sys::wait_readable(signals.get()));
     struct signalfd_siginfo info {};
-    if (::read(signals.get(), &info, sizeof info) == sizeof info) signal = static_cast<int>(info.ssi_signo);
-    outer.cancel();
+    if (::read(signals.get(), &info, sizeof info) == sizeof info) end.signal = static_cast<int>(info.ssi_signo);
+    outer->cancel();
     co_return Result<>();
   }
   Task<Result<>> both(async::Scope& scope) {
-    scope.spawn(until_end(scope));
-    scope.spawn(until_signal(scope));
+    outer = &scope;
+    scope.spawn(until_end());
+    scope.spawn(until_signal());
     co_return co_await scope.join();
   }
   Task<Result<>> run() {
@@ -259,7 +267,7 @@ Result<> change_all(EngineClient& client, std::vector<Change> changes) {
   return {};
 }
 
-Result<int> show_members_logs(EngineClient& client, const std::vector<Member>& members, LogsOptions options) {
+Result<LogsEnd> show_members_logs(EngineClient& client, const std::vector<Member>& members, LogsOptions options) {
   Logs logs{client, members, std::move(options)};
   for (const Member& m : members) {
     auto answer = client.get(docker_client::path_of("containers", m.id, "/json"));
@@ -272,7 +280,7 @@ Result<int> show_members_logs(EngineClient& client, const std::vector<Member>& m
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   logs.signals = sys::Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   TRY(client.run(logs.run()));
-  return logs.signal;
+  return logs.end;
 }
 
 // By their labels: without the file.

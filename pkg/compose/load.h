@@ -35,12 +35,17 @@ Result<> change_all(docker_client::EngineClient& client, std::vector<Change> cha
 // " Container web-1  Started" on standard error.
 void say(std::string_view what);
 
-// Follows or prints the members' logs, each line with its service before it, until all have ended or, if any_ends, one. A signal ends it: its number.
+// Follows or prints the members' logs, each line with its service before it, until all have ended, or one of enders. A signal ends it.
 struct LogsOptions {
   std::string query;      // of GET /containers/ID/logs, "follow=1&tail=10"
   bool prefix = true;
+  std::set<std::string> enders{};  // services: the end of a container of theirs is the end
 };
-Result<int> show_members_logs(docker_client::EngineClient& client, const std::vector<Member>& members, LogsOptions options);
+struct LogsEnd {
+  int signal = 0;     // the one that ended it
+  std::string ended;  // id of the container that did
+};
+Result<LogsEnd> show_members_logs(docker_client::EngineClient& client, const std::vector<Member>& members, LogsOptions options);
 
 // Steps of members, those that others depend on last.
 std::vector<std::vector<Member>> in_steps(std::vector<Member> left);

@@ -228,7 +228,7 @@ class Up {
 
   // Until the service it depends on is what the file wants of it. forever: its health check, or its program, decides.
   Result<> await(const Dependency& on) {
-    if (on.condition == Condition::kStarted || flags_.on("no-start")) return {};
+    if (on.condition == Condition::kStarted || flags_.on("no-start") || flags_.on("no-deps")) return {};
     bool found = false;
     for (const Member& m : chosen) {
       if (m.service != on.service) continue;
@@ -277,21 +277,52 @@ class Up {
 
 }  // namespace
 
+namespace {
+
+// Whose end is that of up: all but those that others wait for the end of.
+Result<std::set<std::string>> find_enders(const Project& project, const std::set<std::string>& chosen, const docker_client::Flags& flags) {
+  std::string from = flags.text("exit-code-from");
+  if (!from.empty() && !chosen.contains(from)) return fail(Code::kNotFound, cat("no such service: ", from));
+  if (from.empty() && !flags.on("abort-on-container-exit")) return std::set<std::string>();
+  if (flags.on("detach") || flags.on("wait")) return fail(Code::kInvalidArgument, "--abort-on-container-exit and --exit-code-from are not for the background");
+  std::set<std::string> out = chosen;
+  for (const std::string& name : chosen)
+    for (const Dependency& on : project.services.at(name).dependencies)
+      if (on.condition == Condition::kCompleted) out.erase(on.service);
+  return out;
+}
+
+Result<int> exit_code_of(EngineClient& client, const std::string& id) {
+  TRY_ASSIGN(json::Value now, client.get(path_of("containers", id, "/json")));
+  return static_cast<int>(json::get_int(now, {"State", "ExitCode"}));
+}
+
+// Stops what runs; the code of the service that was asked for, else of the container that ended.
+Result<int> end_up(Command& c, const Loaded& loaded, const std::set<std::string>& chosen, const LogsEnd& end) {
+  TRY_ASSIGN(std::vector<Member> members, find_members(c.client, loaded.project.name));
+  std::erase_if(members, [&](const Member& m) { return !chosen.contains(m.service); });
+  std::fprintf(stderr, end.signal != 0 ? "Gracefully stopping... (again: at once)\n" : "Aborting on container exit...\n");
+  TRY(stop_members(c.client, members, c.flags.text("timeout")));
+  if (end.signal != 0) return 128 + end.signal;
+  std::string from = c.flags.text("exit-code-from");
+  auto of_service = std::ranges::find(members, from, &Member::service);
+  return exit_code_of(c.client, of_service == members.end() ? end.ended : of_service->id);
+}
+
+}  // namespace
+
 Result<int> up(Command& c) {
   TRY_ASSIGN(Loaded loaded, load_project(c.flags));
   TRY_ASSIGN(std::set<std::string> chosen, choose_services(loaded.project, c.words, loaded.profiles));
+  if (c.flags.on("no-deps") && !c.words.empty()) chosen = std::set<std::string>(c.words.begin(), c.words.end());
+  TRY_ASSIGN(std::set<std::string> enders, find_enders(loaded.project, chosen, c.flags));
   std::string since = std::to_string(std::chrono::duration_cast<std::chrono::seconds>(RealClock().wall().time_since_epoch()).count());
   Up up(c, loaded.project);
   TRY(up.run(chosen));
   if (c.flags.on("wait")) TRY(up.await_all());
   if (c.flags.on("detach") || c.flags.on("wait") || c.flags.on("no-start")) return 0;
-  TRY_ASSIGN(int signal, show_members_logs(c.client, up.chosen, {.query = "follow=1&since=" + since, .prefix = !c.flags.on("no-log-prefix")}));
-  if (signal == 0) return 0;
-  std::fprintf(stderr, "Gracefully stopping... (again: at once)\n");
-  TRY_ASSIGN(std::vector<Member> members, find_members(c.client, loaded.project.name));
-  std::erase_if(members, [&](const Member& m) { return !chosen.contains(m.service); });
-  TRY(stop_members(c.client, members, c.flags.text("timeout")));
-  return 128 + signal;
+  TRY_ASSIGN(LogsEnd end, show_members_logs(c.client, up.chosen, {.query = "follow=1&since=" + since, .prefix = !c.flags.on("no-log-prefix"), .enders = std::move(enders)}));
+  return end.signal == 0 && end.ended.empty() ? Result<int>(0) : end_up(c, loaded, chosen, end);
 }
 
 Result<int> create(Command& c) {

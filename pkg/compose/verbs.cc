@@ -37,12 +37,16 @@ constexpr FlagRow kUpFlags[] = {
     {kSwitch, "--remove-orphans", "Remove containers of services that are not in the file"},
     {kList, "--scale", "SERVICE=N containers"},
     {kValue, "-t,--timeout", "Seconds until a container that is stopped is killed"},
+    {kSwitch, "--no-deps", "Without what the services depend on"},
+    {kSwitch, "--abort-on-container-exit", "Stop all when one ends; its exit code is that of the command"},
+    {kValue, "--exit-code-from", "The same, with the exit code of this service"},
     {kSwitch, "--wait", "Until all run and are healthy; in the background"},
 };
 constexpr FlagRow kDownFlags[] = {
     {kSwitch, "-v,--volumes", "With the volumes of the file"},
     {kSwitch, "--remove-orphans", "With containers of services that are not in the file"},
     {kValue, "-t,--timeout", "Seconds until they are killed"},
+    {kValue, "--rmi", "With images: local are those that are built here and have no name in the file, all are all"},
 };
 constexpr FlagRow kPsFlags[] = {
     {kSwitch, "-a,--all", "Also those that do not run"},
@@ -103,7 +107,7 @@ constexpr FlagRow kExecFlags[] = {
     {kValue, "-u,--user", "User, or user:group"},
     {kValue, "-w,--workdir", "Directory to run in"},
 };
-constexpr FlagRow kBuildFlags[] = {{kList, "--build-arg", "NAME=value, or NAME for our own value"}, {kSwitch, "--no-cache", "Every step anew"}};
+constexpr FlagRow kBuildFlags[] = {{kList, "--build-arg", "NAME=value, or NAME for our own value"}, {kSwitch, "--no-cache", "Every step anew"}, {kSwitch, "--pull", "Fetch base images anew"}};
 constexpr FlagRow kPullFlags[] = {{kSwitch, "--ignore-pull-failures", "Go on where an image is not to be had"}, {kSwitch, "-q,--quiet", "No progress"}};
 constexpr FlagRow kKillFlags[] = {{kValue, "-s,--signal", "Signal instead of SIGKILL"}};
 constexpr FlagRow kRmFlags[] = {{kSwitch, "-f,--force", "Do not ask"}, {kSwitch, "-s,--stop", "Stop them first"}, {kSwitch, "-v,--volumes", "With their anonymous volumes"}};
@@ -125,13 +129,28 @@ Result<std::vector<std::string>> labelled(docker_client::EngineClient& client, c
   return out;
 }
 
+// which: "", local or all.
+Result<std::vector<Change>> images_to_remove(const Project& project, std::string_view which) {
+  std::vector<Change> out;
+  if (which.empty()) return out;
+  if (which != "local" && which != "all") return fail(Code::kInvalidArgument, cat("--rmi ", which, ": want local or all"));
+  for (const auto& [name, service] : project.services) {
+    std::string image(json::get_string(json::Value(service.body), {"Image"}));
+    bool own = service.build && image == cat(project.name, "-", name);
+    if (own || which == "all") out.push_back({"DELETE", path_of("images", image), cat("Image ", image, "  Removed")});
+  }
+  return out;
+}
+
 Result<int> down(Command& c) {
   std::string project;
   std::set<std::string> services;
+  std::vector<Change> images;
   bool by_name = c.flags.has("project-name") && !c.flags.has("file");
   if (auto loaded = load_project(c.flags)) {
     project = loaded->project.name;
     for (const auto& [name, service] : loaded->project.services) services.insert(name);
+    TRY_ASSIGN(images, images_to_remove(loaded->project, c.flags.text("rmi")));
   } else if (by_name) {
     TRY_ASSIGN(project, load_name(c.flags));
   } else {
@@ -148,6 +167,7 @@ Result<int> down(Command& c) {
     TRY_ASSIGN(std::vector<std::string> volumes, labelled(c.client, "volumes", project));
     for (const std::string& name : volumes) changes.push_back({"DELETE", path_of("volumes", name), cat("Volume ", name, "  Removed")});
   }
+  changes.insert(changes.end(), images.begin(), images.end());
   TRY(change_all(c.client, std::move(changes)));
   return 0;
 }
@@ -183,8 +203,8 @@ Result<int> logs(Command& c) {
     if (c.flags.has(name)) query.add(name, c.flags.text(name));
   if (c.flags.on("follow")) query.add("follow", "1");
   if (c.flags.on("timestamps")) query.add("timestamps", "1");
-  TRY_ASSIGN(int signal, show_members_logs(c.client, members, {.query = query.format(), .prefix = !c.flags.on("no-log-prefix")}));
-  return signal == 0 ? 0 : 128 + signal;
+  TRY_ASSIGN(LogsEnd end, show_members_logs(c.client, members, {.query = query.format(), .prefix = !c.flags.on("no-log-prefix")}));
+  return end.signal == 0 ? 0 : 128 + end.signal;
 }
 
 Result<int> config(Command& c) {

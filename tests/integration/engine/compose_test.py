@@ -146,6 +146,29 @@ def foreground():
     same(docker("ps", "-aq", "--filter", "label=com.docker.compose.project=talk"), "")
 
 
+def ends():
+    """One container's end is that of all; the exit code is its own, or that of the service that was asked for."""
+    write("ends/compose.yaml", """
+services:
+  first: {image: 'hello:1', command: 'true'}
+  server: {image: 'hello:1', command: [sh, -c, 'trap "exit 4" TERM; while :; do sleep 0.1; done'], depends_on: {first: {condition: service_completed_successfully}}}
+  test: {build: {context: ., dockerfile_inline: "FROM hello:1\\n"}, command: [sh, -c, 'sleep 0.5; exit 3'], depends_on: [server]}
+""")
+    directory = os.path.join(project, "ends")
+    for words, code in ((["--abort-on-container-exit"], 3), (["--exit-code-from", "test"], 3), (["--exit-code-from", "server"], 4)):
+        p = engine.monopod("compose", "up", *words, cwd=directory, timeout=60, check=False)
+        check(p.returncode == code and "Aborting on container exit" in p.stderr, f"{words}: {p.returncode} {p.stderr}")
+        same(inspect("ends-server-1")["State"]["Running"], False)
+    for words, why in ((["--exit-code-from", "none"], "no such service: none"), (["-d", "--abort-on-container-exit"], "not for the background")):
+        contains(engine.monopod("compose", "up", *words, cwd=directory, check=False).stderr, why)
+    p = engine.monopod("compose", "up", "-d", "--no-deps", "server", cwd=directory, check=False)
+    same((p.returncode, "ends-test" in p.stderr, "ends-first" in p.stderr), (0, False, False))
+    check("ends-test" in docker("images"), "the image that was built is there")
+    contains(engine.monopod("compose", "down", "--rmi", "some", cwd=directory, check=False).stderr, "want local or all")
+    engine.monopod("compose", "down", "-t", "0", "--rmi", "local", cwd=directory)
+    check("ends-test" not in docker("images") and "hello" in docker("images"), docker("images"))
+
+
 TOOLS = """
 include: [part/compose.yaml]
 services:
@@ -281,4 +304,4 @@ def make_project():
     write("web/Dockerfile", "FROM hello:1\nARG WHO\nRUN echo built for $WHO | tee /index.html\nCMD [\"httpd\", \"-f\", \"-p\", \"80\", \"-h\", \"/\"]\n")
 
 
-sys.exit(run_checks(engine, (config, refusals, up, shown, again, unhealthy, foreground, tools, builds, down, small_files), make_project))
+sys.exit(run_checks(engine, (config, refusals, up, shown, again, unhealthy, foreground, ends, tools, builds, down, small_files), make_project))
