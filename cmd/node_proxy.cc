@@ -24,12 +24,12 @@ namespace {
 using async::Task;
 
 // Of a listener's "[::]:PORT"; IPv4 alone where the kernel has no IPv6.
-Result<sys::Fd> listen_in_pod(const std::string& text) {
+Result<sys::Fd> listen_in_pod(const std::string& text, bool transparent) {
   TRY_ASSIGN(proxy::Address address, proxy::Address::parse(text));
   if (address.is_v6() && ::access("/proc/sys/net/ipv6", F_OK) != 0) {
     TRY_ASSIGN(address, proxy::Address::parse(cat("0.0.0.0:", address.port())));
   }
-  return proxy::listen_on(address, false);
+  return proxy::listen_on(address, false, transparent);
 }
 
 // Whether kept sockets are these listeners' in this namespace: ports may have been changed in the configuration since, and namespaces made anew. Blocking.
@@ -54,7 +54,7 @@ Result<std::map<std::string, sys::Fd>> open_listeners(const proxy::Spec& part, c
   TRY_ASSIGN(sys::Fd netns, sys::open_namespace(netns_path));
   TRY(sys::run_in_network_namespace(netns.get(), [&]() -> Result<> {
     for (const proxy::ListenerSpec& listener : part.listeners) {
-      TRY_ASSIGN(out[listener.name], listen_in_pod(listener.address));
+      TRY_ASSIGN(out[listener.name], listen_in_pod(listener.address, listener.transparent));
     }
     return {};
   }));

@@ -29,6 +29,10 @@ std::vector<const char*> templates_of(const agent::SidecarRules& rules) {
   return out;
 }
 
+bool has(const std::vector<std::string>& among, const std::string& name) { return std::ranges::find(among, name) != among.end(); }
+
+bool is_inbound(std::string_view name) { return name == kInbound || name == kInboundHttp; }
+
 std::string suffix_of(const agent::SidecarPod& pod) { return cat("/", pod.namespace_name, "/", pod.name); }
 
 Result<std::uint16_t> port_of(const proxy::Spec& base, const char* name) {
@@ -55,6 +59,9 @@ Result<> check_templates(const proxy::Spec& base) {
   for (const proxy::ListenerSpec& listener : base.listeners)
     if (is_template(listener) && (!listener.intercepts || !listener.netns.empty()))
       return fail(Code::kFailedPrecondition, cat("the node's proxy.yaml: listener \"", listener.name, "\" is every pod's: want intercepts: true, and no netns"));
+  for (const proxy::ListenerSpec& listener : base.listeners)
+    for (const proxy::CertificateSpec& certificate : listener.tls ? listener.tls->certificates : std::vector<proxy::CertificateSpec>())
+      if (certificate.ocsp_fetch) return fail(Code::kFailedPrecondition, cat("the node's proxy.yaml: listener \"", listener.name, "\": OCSP's answers are fetched by monopod proxy alone: use ocsp_file"));
   if (!base.interceptions.empty()) return fail(Code::kFailedPrecondition, "the node's proxy.yaml: interceptions are made by the node: want none");
   return {};
 }
@@ -65,8 +72,31 @@ proxy::Spec shared_part(const proxy::Spec& base) {
   return out;
 }
 
+namespace {
+
+// What an inbound listener of a pod goes to comes from the client's address where that is asked for; what goes out of the pod cannot.
+Result<std::vector<std::string>> from_clients(const proxy::Spec& base, const agent::SidecarPod& pod) {
+  std::vector<std::string> in, out;
+  for (const proxy::ListenerSpec& listener : base.listeners) {
+    if (!is_template(listener)) continue;
+    std::vector<std::string>& to = is_inbound(listener.name) ? in : out;
+    to.push_back(listener.cluster);
+    for (const proxy::VirtualHostSpec& host : listener.virtual_hosts)
+      for (const proxy::RouteSpec& route : host.routes)
+        for (const proxy::WeightedCluster& cluster : route.clusters) to.push_back(cluster.cluster);
+  }
+  if (!pod.rules.spec.inbound_transparent) return std::vector<std::string>();
+  for (const proxy::ClusterSpec& cluster : base.clusters)
+    if (cluster.original_destination && has(in, cluster.name) && has(out, cluster.name))
+      return fail(Code::kFailedPrecondition, cat("the node's proxy.yaml: interception-mode TPROXY wants clusters by original destination of its own for what comes in, and \"", cluster.name, "\" is for both ways"));
+  return in;
+}
+
+}  // namespace
+
 Result<> add_pod(const proxy::Spec& base, const agent::SidecarPod& pod, proxy::Spec& out) {
   std::string suffix = suffix_of(pod);
+  TRY_ASSIGN(std::vector<std::string> from_client, from_clients(base, pod));
   std::vector<std::string> own;  // clusters that connect from the pod's namespace
   for (const proxy::ClusterSpec& cluster : base.clusters) {
     if (!cluster.original_destination) continue;
@@ -75,15 +105,17 @@ Result<> add_pod(const proxy::Spec& base, const agent::SidecarPod& pod, proxy::S
     made.name += suffix;
     made.netns = pod.netns_path;
     made.mark |= kProxyMark;
+    made.original_source = made.original_source || has(from_client, cluster.name);
   }
   auto rename = [&](std::string& cluster) {
-    if (std::ranges::find(own, cluster) != own.end()) cluster += suffix;
+    if (has(own, cluster)) cluster += suffix;
   };
   for (const char* name : templates_of(pod.rules)) {
     TRY_ASSIGN(const proxy::ListenerSpec* listener, find_template(base, name));
     proxy::ListenerSpec& made = out.listeners.emplace_back(*listener);
     made.name += suffix;
     made.netns = pod.netns_path;
+    made.transparent = pod.rules.spec.inbound_transparent && is_inbound(name);
     rename(made.cluster);
     for (proxy::SniRoute& route : made.sni) rename(route.cluster);
     for (proxy::VirtualHostSpec& host : made.virtual_hosts)

@@ -128,6 +128,10 @@ std::optional<SidecarWish> find_sidecar_wish(const Pod& pod, const Labels& names
     if (text == nullptr && !name.istio.empty()) text = find(pod.annotations, cat(kIstioTraffic, name.istio));
     if (text != nullptr) out.emplace(name.ours, *text);
   }
+  constexpr std::string_view kMode = "interception-mode";
+  const std::string* mode = find(pod.annotations, cat(kPrefix, kMode));
+  if (mode == nullptr) mode = find(pod.annotations, "sidecar.istio.io/interceptionMode");
+  if (mode != nullptr) out.emplace(kMode, *mode);
   return out;
 }
 
@@ -146,6 +150,10 @@ Result<SidecarRules> parse_sidecar_rules(const SidecarWish& wish) {
   out.inbound = !reader.is_nothing("include-inbound-ports");
   out.outbound = !reader.is_nothing("include-outbound-cidrs") || !out.spec.outbound_ports_included.empty();
   if (reader.error()) return fail(*reader.error());
+  if (auto mode = wish.find("interception-mode"); mode != wish.end()) {
+    out.spec.inbound_transparent = mode->second == "TPROXY";
+    if (mode->second != "TPROXY" && mode->second != "REDIRECT") return fail(Code::kInvalidArgument, cat("annotation ", kPrefix, "interception-mode: \"", mode->second, "\": want REDIRECT or TPROXY"));
+  }
   return out;
 }
 

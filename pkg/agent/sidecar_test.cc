@@ -1,6 +1,7 @@
 #include "agent/sidecar.h"
 
 #include "agent/test_pods.h"
+#include "base/strings.h"
 
 namespace monopod::agent {
 namespace {
@@ -51,6 +52,16 @@ TEST(Sidecar, OurNamesGoBeforeIstios) {
   EXPECT_TRUE(rules->inbound && rules->outbound);
 }
 
+TEST(Sidecar, TheModeIsRedirectUnlessItIsAskedFor) {
+  for (auto [annotation, transparent] : {std::pair("proxy.monopod.io/interception-mode", true), {"sidecar.istio.io/interceptionMode", true}, {"x", false}}) {
+    auto wish = wish_of(cat(R"("annotations":{"proxy.monopod.io/inject":"enabled",")", annotation, R"(":"TPROXY"})"));
+    ASSERT_TRUE(wish);
+    auto rules = parse_sidecar_rules(*wish);
+    ASSERT_TRUE(rules);
+    EXPECT_EQ(rules->spec.inbound_transparent, transparent) << annotation;
+  }
+}
+
 TEST(Sidecar, AnEmptyListOfWhatToIncludeIsNothing) {
   auto nothing = parse_sidecar_rules({{"include-inbound-ports", ""}, {"include-outbound-cidrs", " "}});
   ASSERT_TRUE(nothing);
@@ -69,6 +80,7 @@ TEST(Sidecar, WhatCannotBeReadIsNamed) {
       {"exclude-outbound-ports", "0", "\"0\": want ports"},
       {"exclude-outbound-ports", "*", "\"*\": want ports"},
       {"include-outbound-ports", "80;81", "\"80;81\": want ports"},
+      {"interception-mode", "tproxy", "annotation proxy.monopod.io/interception-mode: \"tproxy\": want REDIRECT or TPROXY"},
       {"exclude-uids", "root", "\"root\": want numbers of users"},
       {"exclude-outbound-cidrs", "10.0.0.1/33", "\"10.0.0.1/33\": "},
   };

@@ -20,10 +20,10 @@ class SeededOnce final : public Rng {
 };
 
 Result<sys::Fd> open_listener(const ListenerConfig& config, bool reuse_port) {
-  if (!config.netns) return listen_on(config.address, reuse_port);
+  if (!config.netns) return listen_on(config.address, reuse_port, config.spec.transparent);
   sys::Fd out;
   TRY(sys::run_in_network_namespace(config.netns.get(), [&]() -> Result<> {
-    TRY_ASSIGN(out, listen_on(config.address, reuse_port));
+    TRY_ASSIGN(out, listen_on(config.address, reuse_port, config.spec.transparent));
     return {};
   }));
   return out;

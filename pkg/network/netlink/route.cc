@@ -1,5 +1,6 @@
 #include "network/netlink/route.h"
 
+#include <linux/fib_rules.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_bridge.h>
@@ -276,6 +277,56 @@ Result<> RouteSocket::replace_route(const Route& route) {
 Result<> RouteSocket::delete_route(const Route& route) {
   Writer writer = route_message(RTM_DELROUTE, kAsk, socket_.next_sequence(), route);
   return ignore_errno(socket_.request(writer, cat("delete route ", route_name(route))), ESRCH, ENODEV);
+}
+
+namespace {
+constexpr std::uint32_t kMarkedPriority = 100;  // of the rule: behind the local table's, before all others
+constexpr std::uint32_t kLoopback = 1;          // lo's index, in every network namespace
+
+Writer mark_rule(std::uint16_t type, std::uint16_t flags, std::uint32_t sequence, bool ip6, std::uint32_t mark, std::uint32_t table) {
+  Writer writer;
+  writer.begin(type, flags, sequence);
+  fib_rule_hdr head{};
+  head.family = ip6 ? AF_INET6 : AF_INET;
+  head.action = FR_ACT_TO_TBL;
+  writer.header(head);
+  writer.put_u32(FRA_PRIORITY, kMarkedPriority);
+  writer.put_u32(FRA_FWMARK, mark);
+  writer.put_u32(FRA_FWMASK, mark);
+  writer.put_u32(FRA_TABLE, table);
+  writer.end();
+  return writer;
+}
+
+Writer local_default(std::uint16_t type, std::uint16_t flags, std::uint32_t sequence, bool ip6, std::uint32_t table) {
+  Writer writer;
+  writer.begin(type, flags, sequence);
+  rtmsg head{};
+  head.rtm_family = ip6 ? AF_INET6 : AF_INET;
+  head.rtm_table = RT_TABLE_UNSPEC;
+  head.rtm_protocol = RTPROT_STATIC;
+  head.rtm_scope = RT_SCOPE_HOST;
+  head.rtm_type = RTN_LOCAL;
+  writer.header(head);
+  writer.put_u32(RTA_TABLE, table);
+  writer.put_u32(RTA_OIF, kLoopback);
+  writer.end();
+  return writer;
+}
+}  // namespace
+
+Result<> RouteSocket::keep_marked(bool ip6, std::uint32_t mark, std::uint32_t table) {
+  Writer route = local_default(RTM_NEWROUTE, kReplace, socket_.next_sequence(), ip6, table);
+  TRY(socket_.request(route, cat("add local route, table ", table)));
+  Writer rule = mark_rule(RTM_NEWRULE, kCreate, socket_.next_sequence(), ip6, mark, table);
+  return ignore_errno(socket_.request(rule, cat("add rule for mark ", mark)), EEXIST);
+}
+
+Result<> RouteSocket::let_marked_go(bool ip6, std::uint32_t mark, std::uint32_t table) {
+  Writer rule = mark_rule(RTM_DELRULE, kAsk, socket_.next_sequence(), ip6, mark, table);
+  TRY(ignore_errno(socket_.request(rule, cat("delete rule for mark ", mark)), ENOENT, EAFNOSUPPORT));
+  Writer route = local_default(RTM_DELROUTE, kAsk, socket_.next_sequence(), ip6, table);
+  return ignore_errno(socket_.request(route, cat("delete local route, table ", table)), ESRCH, ENOENT);
 }
 
 Result<std::optional<Route>> RouteSocket::default_route() {

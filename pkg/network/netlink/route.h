@@ -69,6 +69,10 @@ class RouteSocket {
   // The IPv4 default route of the main table with the lowest metric.
   Result<std::optional<Route>> default_route();
   // A permanent neighbour: never asked for by ARP, so never spoofed.
+  // Packets with any bit of mark are this host's own, wherever they go: a rule for a table of that one route (ip rule, ip route add local default dev lo).
+  // Present is no error; nor, for the other, absent.
+  Result<> keep_marked(bool ip6, std::uint32_t mark, std::uint32_t table);
+  Result<> let_marked_go(bool ip6, std::uint32_t mark, std::uint32_t table);
   Result<> replace_neighbour(int link, const IpAddress& ip, const Mac& mac);
   Result<> delete_neighbour(int link, const IpAddress& ip);  // absent is no error
 

@@ -101,6 +101,9 @@ class Rule {
 
   Rule& destination_nat(Reg ip, Reg port);
   Rule& redirect(std::uint16_t port);  // to this namespace's own port
+  // To this namespace's listening socket at port, as it is: destination and source stay (TPROXY). Filter chains of prerouting; does not match where the
+  // packet's socket is another's, or nobody listens who may have it (IP_TRANSPARENT). After protocol_is(). ip6: of a table of family ip6.
+  Rule& transparent_proxy(std::uint16_t port, bool ip6);
   Rule& masquerade();
   Rule& reject();  // ICMP port unreachable: connect() fails at once with ECONNREFUSED
   Rule& reject_with_reset();  // after protocol_is(kTcp)

@@ -218,6 +218,14 @@ Rule& Rule::redirect(std::uint16_t port) {
   return add("redir", [](Writer& w) { w.put_be32(NFTA_REDIR_REG_PROTO_MIN, number(Reg::k0)); });
 }
 
+Rule& Rule::transparent_proxy(std::uint16_t port, bool ip6) {
+  load_immediate(Reg::k0, key_port(port).substr(0, 2));
+  return add("tproxy", [ip6](Writer& w) {
+    w.put_be32(NFTA_TPROXY_FAMILY, ip6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+    w.put_be32(NFTA_TPROXY_REG_PORT, number(Reg::k0));
+  });
+}
+
 Rule& Rule::masquerade() {
   return add("masq", [](Writer& w) { w.put_be32(NFTA_MASQ_FLAGS, 1U << 4); });  // NF_NAT_RANGE_PROTO_RANDOM_FULLY
 }

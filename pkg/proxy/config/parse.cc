@@ -102,6 +102,8 @@ void read_listener(MapReader& map, ListenerSpec& out, Files& files) {
   out.address = map.required_text("address");
   out.netns = map.text("netns");
   out.intercepts = map.boolean("intercepts", false);
+  out.transparent = map.boolean("transparent", false);
+  if (out.transparent && !out.intercepts) map.fail_at("transparent", "wants intercepts: true");
   out.protocol = static_cast<ListenerSpec::Protocol>(map.choice("protocol", {"http", "tcp"}));
   map.map("tls", [&](MapReader& tls) { read_server_tls(tls, out.tls.emplace(), files); });
   out.proxy_protocol = map.boolean("proxy_protocol", false);
@@ -170,6 +172,7 @@ void read_outlier(MapReader& map, OutlierSpec& out) {
 void read_cluster(MapReader& map, ClusterSpec& out, Files& files) {
   out.name = map.required_text("name");
   out.original_destination = map.boolean("original_destination", false);
+  out.original_source = map.boolean("original_source", false);
   out.netns = map.text("netns");
   out.mark = map.number("mark", 0, 0, UINT32_MAX);
   if (!out.original_destination) read_endpoints(map, out);
@@ -253,6 +256,7 @@ void read_interception(MapReader& map, InterceptionSpec& out) {
   out.netns = map.required_text("netns");
   out.inbound_port = static_cast<std::uint16_t>(map.number("inbound_port", 0, 1, 65535));
   out.outbound_port = static_cast<std::uint16_t>(map.number("outbound_port", 0, 1, 65535));
+  out.transparent = map.choice("mode", {"redirect", "tproxy"}) == 1;
   map.map("exclude", [&](MapReader& exclude) {
     out.inbound_ports_excluded = read_numbers(exclude, "inbound_ports", 65535);
     out.outbound_ports_excluded = read_numbers(exclude, "outbound_ports", 65535);

@@ -81,6 +81,8 @@ struct Compiler {
       if (!revocations) refuse(cat(path, ".tls"), revocations.error().message());
       else out->revocations = std::move(*revocations);
     }
+    if (spec.http2 && spec.original_source) refuse(cat(path, ".original_source"), "is of one client: it does not go with http2, whose connections are shared");
+    if (spec.health_check && spec.original_source) refuse(cat(path, ".health_check"), "has no client whose address it could come from (original_source)");
     if (spec.http2 && spec.proxy_protocol != ClusterSpec::ProxyProtocol::kNone) refuse(cat(path, ".proxy_protocol"), "says who one client is: it does not go with http2, whose connections are shared");
     if (spec.http2 && spec.health_check && !spec.health_check->path.empty()) refuse(cat(path, ".health_check.path"), "asks by HTTP/1.1: with http2 a check connects, without a path");
     if (spec.health_check && (!http::is_field_value(spec.health_check->host) || !http::is_field_value(spec.health_check->path) || spec.health_check->path.find(' ') != std::string::npos ||
@@ -200,7 +202,17 @@ struct Compiler {
       out->listeners.push_back(listener(spec.listeners[i], path));
       if (!error && !addresses.insert(out->listeners.back()->key()).second) refuse(cat(path, ".address"), cat(spec.listeners[i].address, " is the address of two listeners"));
     }
+    for (std::size_t i = 0; i < spec.interceptions.size() && !error; ++i) interception(spec, *out, spec.interceptions[i], cat("interceptions[", i, "]"));
     return out;
+  }
+
+  // Both sides of one way in: the rules, and the listener that they lead to.
+  void interception(const Spec& spec, const Snapshot& made, const InterceptionSpec& wanted, const std::string& path) {
+    for (std::size_t i = 0; i < spec.listeners.size(); ++i) {
+      const ListenerSpec& listener = spec.listeners[i];
+      if (listener.netns != wanted.netns || made.listeners[i]->address.port() != wanted.inbound_port || listener.transparent == wanted.transparent) continue;
+      refuse(cat(path, ".mode"), cat("listener \"", listener.name, "\" at port ", wanted.inbound_port, wanted.transparent ? " wants transparent: true" : " has transparent: true, which wants mode: tproxy"));
+    }
   }
 };
 

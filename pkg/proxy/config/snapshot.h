@@ -48,7 +48,7 @@ struct ListenerConfig {
   Address address;
   sys::Fd netns;  // of spec.netns
   // What its socket is known by.
-  std::string key() const { return spec.netns.empty() ? address.format() : address.format() + " in " + spec.netns; }
+  std::string key() const { return address.format() + (spec.netns.empty() ? "" : " in " + spec.netns); }
   std::shared_ptr<const ServerTls> tls;  // null: plain
   std::unique_ptr<RouteTable> routes;    // kHttp
   std::vector<std::unique_ptr<Filter>> filters;

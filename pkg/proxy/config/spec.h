@@ -304,6 +304,7 @@ struct ListenerSpec {
   std::string address{};  // "127.0.0.1:80", "[::]:80"
   std::string netns{};    // file of the network namespace to listen in; empty: the proxy's own
   bool intercepts = false;  // connections are redirected here; one whose original destination is not known is closed
+  bool transparent = false; // with intercepts: they come by TPROXY, and their own address is where they were going
   Protocol protocol = Protocol::kHttp;
   std::optional<ServerTlsSpec> tls{};
   bool proxy_protocol = false;  // every connection begins with a PROXY header, v1 or v2
@@ -379,6 +380,7 @@ struct RetryBudgetSpec {
 
 struct ClusterSpec {
   bool original_destination = false;  // there are no endpoints: each connection goes where it was going (ListenerSpec::intercepts)
+  bool original_source = false;       // each connection comes from its client's address (IP_TRANSPARENT), with network::kTransparentMark
   std::string netns{};                // file of the network namespace to connect from; empty: the proxy's own
   std::uint32_t mark = 0;             // SO_MARK of its sockets; 0: none
   enum class Balancer : std::uint8_t { kRoundRobin, kLeastRequest, kEwma, kRandom, kRingHash, kMaglev };
@@ -414,6 +416,7 @@ struct TracingSpec {
 struct InterceptionSpec {
   std::string netns{};
   std::uint16_t inbound_port = 0, outbound_port = 0;  // of listeners there; 0: none
+  bool transparent = false;                           // inbound, by TPROXY
   std::vector<std::uint32_t> inbound_ports_excluded{}, outbound_ports_excluded{}, uids_excluded{};
   std::vector<std::string> cidrs_excluded{};
   std::uint32_t mark_excluded = 0;

@@ -83,12 +83,54 @@ void Address::copy_ip(unsigned char (&out)[16]) const {
   }
 }
 
-Result<sys::Fd> listen_on(const Address& address, bool reuse_port) {
+Result<> set_transparent(int fd, bool is_v6, bool on) {
+  int value = on ? 1 : 0;
+  if (::setsockopt(fd, is_v6 ? SOL_IPV6 : SOL_IP, is_v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, &value, sizeof value) != 0) return fail_errno("make socket transparent");
+  return {};
+}
+
+namespace {
+
+// An address of IPv4 that came in through a socket of IPv6, as what it is.
+Address unmap(const Address& from) {
+  if (!from.is_v6() || !IN6_IS_ADDR_V4MAPPED(&as_v6(from.storage).sin6_addr)) return from;
+  Address out;
+  sockaddr_in to{.sin_family = AF_INET, .sin_port = htons(from.port())};
+  std::memcpy(&to.sin_addr, as_v6(from.storage).sin6_addr.s6_addr + 12, 4);
+  std::memcpy(&out.storage, &to, sizeof to);
+  out.size = sizeof to;
+  return out;
+}
+
+}  // namespace
+
+Result<Address> transparent_destination(int fd, std::uint16_t port) {
+  Address local;
+  local.size = sizeof local.storage;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&local.storage), &local.size) != 0) return fail_errno("original destination");
+  if (local.port() == port) return fail(Code::kNotFound, "original destination: not redirected");
+  return unmap(local);
+}
+
+Result<> come_from(int fd, const Address& client, const Address& to) {
+  Address source = unmap(client);
+  int one = 1;
+  if (source.is_v6() != to.is_v6()) return fail(Code::kInvalidArgument, cat("come from ", client.format_ip(), ": the endpoint's address is of the other family"));
+  if (source.is_v6()) reinterpret_cast<sockaddr_in6*>(&source.storage)->sin6_port = 0;
+  else reinterpret_cast<sockaddr_in*>(&source.storage)->sin_port = 0;
+  TRY(set_transparent(fd, source.is_v6(), true));
+  ::setsockopt(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+  if (::bind(fd, source.get(), source.size) != 0) return fail_errno(cat("come from ", client.format_ip()));
+  return {};
+}
+
+Result<sys::Fd> listen_on(const Address& address, bool reuse_port, bool transparent) {
   sys::Fd fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   std::string what = cat("listen on ", address.format());
   if (!fd) return fail_errno(what);
   int one = 1;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (transparent) TRY(set_transparent(fd.get(), address.is_v6(), true));
   if (reuse_port) ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
   if (::bind(fd.get(), address.get(), address.size) != 0 || ::listen(fd.get(), 4096) != 0) return fail_errno(what);
   return fd;

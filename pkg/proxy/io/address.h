@@ -28,10 +28,17 @@ struct Address {
 };
 
 // reuse_port: several sockets share the address, one per worker. kAlreadyExists, kPermissionDenied and so on, as bind(2) says.
-Result<sys::Fd> listen_on(const Address& address, bool reuse_port);
+// transparent: for addresses that are not this host's as well (IP_TRANSPARENT); wants CAP_NET_ADMIN there.
+Result<sys::Fd> listen_on(const Address& address, bool reuse_port, bool transparent = false);
+// Turns that on or off.
+Result<> set_transparent(int fd, bool is_v6, bool on);
+// Before connect(): the socket comes from the client's address, at a port of the kernel's choice. kInvalidArgument: it is of another family than to.
+Result<> come_from(int fd, const Address& client, const Address& to);
 
 // Where a redirected connection was going (SO_ORIGINAL_DST, of either family). kNotFound: it was not redirected.
 Result<Address> original_destination(int fd);
+// The same by TPROXY, where it is the socket's own address; port: the listener's, to which nobody else may connect.
+Result<Address> transparent_destination(int fd, std::uint16_t port);
 // A TCP socket in the network namespace; 0 <= namespace_fd, else the thread's own. The thread is back in its own when this returns.
 Result<sys::Fd> make_socket(int family, int namespace_fd);
 

@@ -47,7 +47,9 @@ void ListenSocket::accept_one(sys::Fd fd, const Address& remote) {
   }
   std::optional<Address> original;
   if (runtime.config->spec.intercepts) {
-    Result<Address> found = original_destination(fd.get());
+    const ListenerConfig& config = *runtime.config;
+    Result<Address> found = config.spec.transparent ? transparent_destination(fd.get(), config.address.port()) : fail(Code::kNotFound, "");
+    if (!found) found = original_destination(fd.get());  // the rules are changed behind the listener
     // Somebody connected to the proxy itself: it would go round in a circle.
     if (!found) return log::debug("connection was not redirected", {{"listener", runtime.config->spec.name}, {"peer", remote.format()}, {"why", found.error()}});
     original = *found;

@@ -15,6 +15,8 @@ class ListenSocket final : public Pollable, public Timer {
   Result<> start() { return worker_.poller().watch_readable(fd_.get(), *this); }
   // Listens no more, from now on.
   void stop() { fd_.reset(); }
+  // How it is to be from now on, where that is another way than it was opened.
+  Result<> be_transparent(bool is_v6, bool on) { return set_transparent(fd_.get(), is_v6, on); }
   ListenSlot& slot() { return *slot_; }
 
   void on_ready(std::uint32_t events) override;

@@ -289,6 +289,8 @@ void Worker::apply(Update update) {
       socket = std::make_unique<ListenSocket>(*this, std::move(update.sockets[i]));
     }
     bool fresh = !socket->slot().current;
+    if (!fresh && socket->slot().current->config->spec.transparent != config->spec.transparent)
+      if (Result<> set = socket->be_transparent(config->address.is_v6(), config->spec.transparent); !set) log::error("listener stays as it was", {{"listener", config->spec.name}, {"error", set.error()}});
     socket->slot().current = bind_listener(update.snapshot, config, clusters);
     if (fresh)
       if (Result<> started = socket->start(); !started) log::error("listener does not start", {{"listener", config->spec.name}, {"error", started.error()}});

@@ -39,7 +39,7 @@ void HttpSession::attempt() {
   e.counted = true;
   std::optional<std::string> failed;
   bool own_connection = spec.proxy_protocol != ClusterSpec::ProxyProtocol::kNone;  // it says who the client is: not another's
-  e.upstream = cluster.take(*e.endpoint, e.fresh || own_connection, failed);
+  e.upstream = cluster.take(*e.endpoint, e.fresh || own_connection, failed, &remote_);
   e.try_begun_ms = worker_.now_ms();
   if (e.upstream == nullptr) {
     release_upstream(false);

@@ -34,7 +34,7 @@ bool HttpSession::start_hedge() {
   if (!cluster.begin_request(*hedge->endpoint)) return false;
   std::optional<std::string> failed;
   bool own_connection = cluster.config().spec.proxy_protocol != ClusterSpec::ProxyProtocol::kNone;
-  hedge->upstream = cluster.take(*hedge->endpoint, own_connection, failed);
+  hedge->upstream = cluster.take(*hedge->endpoint, own_connection, failed, &remote_);
   if (hedge->upstream == nullptr) return cluster.end_request(*hedge->endpoint), false;
   hedge->upstream->set_user(this);
   if (own_connection && !hedge->upstream->ready()) hedge->upstream->set_preface(proxy_preface(cluster.config().spec, remote_, socket_.carrier_fd()));

@@ -68,7 +68,7 @@ bool TcpSession::connect() {
   if (endpoint_ == nullptr) return finish("no_endpoint"), false;
   ++attempts_;
   std::optional<std::string> failed;
-  upstream_ = cluster_->take(*endpoint_, true, failed);
+  upstream_ = cluster_->take(*endpoint_, true, failed, &remote_);
   if (failed) return connect_failed(*failed), false;
   if (upstream_ == nullptr) {
     phase_ = Phase::kCapacity;

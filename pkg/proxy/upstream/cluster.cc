@@ -101,16 +101,16 @@ void Cluster::forget_unused() {
   std::erase_if(endpoints_, [this](const auto& e) { return !by_address_.contains(e->label); });
 }
 
-UpstreamConnection* Cluster::take(Endpoint& endpoint, bool fresh, std::optional<std::string>& failed) {
+UpstreamConnection* Cluster::take(Endpoint& endpoint, bool fresh, std::optional<std::string>& failed, const Address* client) {
   if (config_->spec.http2) return take_stream(endpoint, fresh, failed);
-  if (!endpoint.idle.empty() && !fresh) {
+  if (!endpoint.idle.empty() && !fresh && !config_->spec.original_source) {
     UpstreamConnection* connection = endpoint.idle.back();
     endpoint.idle.pop_back();
     worker_.wheel().disarm(*connection);
     connection->mark_reused();
     return connection;
   }
-  return connect(endpoint, failed);
+  return connect(endpoint, failed, client);
 }
 
 // The first connection with room; the next one only where all are full.
@@ -130,7 +130,7 @@ UpstreamConnection* Cluster::take_stream(Endpoint& endpoint, bool fresh, std::op
   return out;
 }
 
-UpstreamConnection* Cluster::connect(Endpoint& endpoint, std::optional<std::string>& failed) {
+UpstreamConnection* Cluster::connect(Endpoint& endpoint, std::optional<std::string>& failed, const Address* client) {
   if (connections_ >= config_->spec.connections_max) {
     // Another endpoint's idle connection gives way.
     auto other = std::ranges::find_if(endpoints_, [](const auto& e) { return !e->idle.empty(); });
@@ -141,7 +141,7 @@ UpstreamConnection* Cluster::connect(Endpoint& endpoint, std::optional<std::stri
   ++connections_;
   stats_->connections_active.add();
   stats_->connections_total.add();
-  if (Result<> connected = connection->connect(); !connected) {
+  if (Result<> connected = connection->connect(config_->spec.original_source ? client : nullptr); !connected) {
     failed = connected.error().message();
     return nullptr;
   }
@@ -151,7 +151,7 @@ UpstreamConnection* Cluster::connect(Endpoint& endpoint, std::optional<std::stri
 void Cluster::give(UpstreamConnection* connection, bool reusable) {
   connection->set_user(nullptr);
   Endpoint& endpoint = connection->endpoint();
-  if (reusable && !draining_ && !endpoint.gone && !connection->socket().is_stream()) {
+  if (reusable && !draining_ && !config_->spec.original_source && !endpoint.gone && !connection->socket().is_stream()) {
     endpoint.idle.push_back(connection);
     worker_.wheel().arm(*connection, worker_.now_ms() + static_cast<std::uint64_t>(config_->spec.idle_timeout.count()));
   } else {

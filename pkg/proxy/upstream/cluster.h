@@ -110,7 +110,8 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   Endpoint* pick(std::uint64_t hash, const Endpoint* not_this, const Address* original);
   // An idle connection of the endpoint, or a new one that begins to connect. Null: limits.connections is reached. failed: the connection cannot even
   // be begun.
-  UpstreamConnection* take(Endpoint& endpoint, bool fresh, std::optional<std::string>& failed);
+  // client: whose address a new one comes from, where the cluster has original_source; that is another's never.
+  UpstreamConnection* take(Endpoint& endpoint, bool fresh, std::optional<std::string>& failed, const Address* client = nullptr);
   // Back to the pool; or, with reusable false, closed.
   void give(UpstreamConnection* connection, bool reusable);
   void closed(UpstreamConnection* connection, bool in_list);  // by ~UpstreamConnection
@@ -170,7 +171,7 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   void note_latency(Endpoint& endpoint, std::uint64_t latency_ms);
   bool usable(const Endpoint& endpoint, const Endpoint* not_this, bool any) const;
   void wake_waiter();
-  UpstreamConnection* connect(Endpoint& endpoint, std::optional<std::string>& failed);
+  UpstreamConnection* connect(Endpoint& endpoint, std::optional<std::string>& failed, const Address* client = nullptr);
   UpstreamConnection* take_stream(Endpoint& endpoint, bool fresh, std::optional<std::string>& failed);
 
   Worker& worker_;

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/strings.h"
+#include "network/intercept.h"
 #include "proxy/listener/worker.h"
 #include "proxy/h2/stream.h"
 #include "proxy/upstream/cluster.h"
@@ -29,13 +30,14 @@ UpstreamConnection::~UpstreamConnection() {
   if (stream_ == nullptr) cluster_->closed(this, in_list_);
 }
 
-Result<> UpstreamConnection::connect() {
+Result<> UpstreamConnection::connect(const Address* source) {
   const Address& to = endpoint_.address;
   TRY_ASSIGN(sys::Fd fd, make_socket(to.storage.ss_family, cluster_->config().netns.get()));
   int one = 1;
   ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  const std::uint32_t& mark = cluster_->config().spec.mark;
+  const std::uint32_t mark = cluster_->config().spec.mark | (source != nullptr ? network::kTransparentMark : 0);
   if (mark != 0 && ::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) return fail_errno("mark socket");
+  if (source != nullptr) TRY(come_from(fd.get(), *source, to));
   if (::connect(fd.get(), to.get(), to.size) != 0 && errno != EINPROGRESS) return fail_errno("connect");
   TRY(cluster_->worker().poller().add(fd.get(), *this));
   socket_.adopt(std::move(fd));

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "proxy/io/address.h"
 #include "proxy/io/block_pool.h"
 #include "proxy/io/poller.h"
 #include "proxy/io/socket.h"
@@ -33,7 +34,8 @@ class UpstreamConnection final : public Pooled, public Pollable, public Timer {
   UpstreamConnection(std::shared_ptr<Cluster> cluster, Endpoint& endpoint, std::shared_ptr<H2Stream> stream);
   ~UpstreamConnection() override;
 
-  Result<> connect();
+  // source: whose address it comes from; null: the kernel's choice.
+  Result<> connect(const Address* source);
   enum class Progress : std::uint8_t { kReady, kWaiting, kFailed };
   // Takes the next step of the set-up. kFailed: failure() says why.
   Progress advance();

@@ -1,4 +1,5 @@
-// Texts that the proxy reads beside heads and configurations: contexts of traces, metrics that are added and shown, kept configurations.
+// Texts that the proxy reads beside heads and configurations: contexts of traces, metrics that are added and shown, kept configurations, base64 in pieces.
+#include "proxy/codec/base64_stream.h"
 #include "proxy/config/last_good.h"
 #include "proxy/observe/merge.h"
 #include "proxy/observe/table.h"
@@ -21,5 +22,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     auto again = proxy::parse_last_good(proxy::format_last_good(*sources));
     fuzz::check(again && *again == *sources, "what is kept comes back");
   }
+  proxy::Base64Decoder whole, parts;
+  proxy::Base64Encoder encoder;
+  std::string at_once, in_parts, encoded, again;
+  bool good = whole.append(text, at_once), same = parts.append(text.substr(0, size / 3), in_parts) && parts.append(text.substr(size / 3), in_parts);
+  fuzz::check(good == same && (!good || at_once == in_parts), "pieces make no difference");
+  encoder.append(text, encoded);
+  encoder.finish(encoded);
+  proxy::Base64Decoder back;
+  fuzz::check(back.append(encoded, again) && back.whole() && again == text, "what is encoded comes back");
   return 0;
 }

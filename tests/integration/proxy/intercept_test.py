@@ -86,15 +86,15 @@ class InterceptTest(unittest.TestCase):
         pipe.close()
 
     @classmethod
-    def text(cls, outside="", exclude="inbound_ports: [8081], outbound_ports: [9091], uids: [4321], cidrs: [10.99.0.0/16, \"fd99::/16\"]"):
+    def text(cls, outside="", exclude="inbound_ports: [8081], outbound_ports: [9091], uids: [4321], cidrs: [10.99.0.0/16, \"fd99::/16\"]", mode="redirect", source=""):
         log = f"access_log: {{path: {cls.log}, json: {{listener: LISTENER, to: \"%UPSTREAM_HOST%\", from: \"%DOWNSTREAM_REMOTE_ADDRESS%\"}}}}"
         return f"""
-interceptions: [{{netns: /run/netns/{POD}, inbound_port: 15006, outbound_port: 15001, exclude: {{{exclude}}}}}]
+interceptions: [{{netns: /run/netns/{POD}, inbound_port: 15006, outbound_port: 15001, mode: {mode}, exclude: {{{exclude}}}}}]
 listeners:
-- {{name: in, address: "[::]:15006", netns: /run/netns/{POD}, intercepts: true, virtual_hosts: [{{routes: [{{prefix: /, cluster: app}}]}}], {log.replace("LISTENER", "in")}}}
+- {{name: in, address: "[::]:15006", netns: /run/netns/{POD}, intercepts: true, transparent: {"true" if mode == "tproxy" else "false"}, virtual_hosts: [{{routes: [{{prefix: /, cluster: app}}]}}], {log.replace("LISTENER", "in")}}}
 - {{name: out, address: "[::]:15001", netns: /run/netns/{POD}, intercepts: true, protocol: tcp, cluster: outside, {log.replace("LISTENER", "out")}}}
 clusters:
-- {{name: app, original_destination: true, netns: /run/netns/{POD}}}
+- {{name: app, original_destination: true, netns: /run/netns/{POD}{source}}}
 - {{name: outside, original_destination: true{outside}}}
 """
 
@@ -152,6 +152,40 @@ clusters:
     def test_who_connects_to_the_proxy_itself_is_closed(self):
         self.assertTrue(self.get(POD, "http://127.0.0.1:15001/").startswith("error: "))
         self.assertTrue(self.get(POD, "http://[::1]:15006/").startswith("error: "))
+
+    def test_by_tproxy_both_addresses_stay(self):
+        self.reload(self.text(mode="tproxy"))
+        for _ in range(100):
+            if "tproxy" in run(*inside(POD, "nft", "list", "ruleset")):
+                break
+            threading.Event().wait(0.05)
+        self.assertEqual(self.get(PEER, "http://10.77.0.2:8080/"), "pod:8080 sees 10.77.0.2")
+        self.setUp()
+        self.reload(self.text(mode="tproxy", source=", original_source: true"))
+        for _ in range(100):
+            if self.get(PEER, "http://10.77.0.2:8080/") == "pod:8080 sees 10.77.0.3":
+                break
+            threading.Event().wait(0.05)
+        threading.Event().wait(0.2)
+        self.setUp()
+        for _ in range(3):
+            self.assertEqual(self.get(PEER, "http://10.77.0.2:8080/"), "pod:8080 sees 10.77.0.3")
+            self.assertEqual(self.get(PEER, "http://[fd77::2]:8080/"), "pod:8080 sees fd77::3")
+        lines = self.logged(6)
+        self.assertEqual([line["to"] for line in lines[:2]], ["10.77.0.2:8080", "[fd77::2]:8080"])
+        self.assertEqual(self.get(PEER, "http://10.77.0.2:8081/"), "pod:8081 sees 10.77.0.3")  # excluded
+        self.assertEqual(self.get(POD, "http://10.77.0.3:9090/"), "peer:9090 sees 10.77.0.1")  # the other way is as it was
+        self.assertEqual(self.get(POD, "http://10.77.0.2:8080/"), "pod:8080 sees 10.77.0.2")
+        self.assertTrue(self.get(PEER, "http://10.77.0.2:15006/").startswith("error: "))
+        for family in ("-4", "-6"):
+            self.assertIn("fwmark 0x200000/0x200000", run("ip", family, "-n", POD, "rule"))
+        self.reload(self.text())
+        for _ in range(100):
+            if self.get(PEER, "http://10.77.0.2:8080/") == "pod:8080 sees 10.77.0.2":
+                break
+            threading.Event().wait(0.05)
+        self.assertEqual(self.get(PEER, "http://[fd77::2]:8080/"), "pod:8080 sees fd77::2")
+        self.assertNotIn("fwmark", run("ip", "-n", POD, "rule") + run("ip", "-6", "-n", POD, "rule"))
 
     def test_when_the_configuration_changes_or_the_proxy_ends_rules_follow(self):
         self.reload(self.text(exclude="inbound_ports: [8080]"))
