@@ -78,19 +78,21 @@ Result<StoredImage> Assembler::add(const Documents& documents, const LayerSource
   return out;
 }
 
-Result<StoredImage> Assembler::add_over(const std::optional<StoredImage>& base, const Documents& documents, std::optional<StagedLayer> layer) {
+Result<StoredImage> Assembler::add_over(const std::optional<StoredImage>& base, const Documents& documents, const std::vector<LayerSource>& above) {
   StoredImage out = base.value_or(StoredImage{});
   out.id = documents.manifest.config.digest;
   out.manifest_digest = documents.manifest_digest;
   out.index_digests.clear();
   out.references.clear();
-  if (layer) {
-    TRY_ASSIGN(ImageConfig config, parse_image_config(documents.config_text));
-    std::string chain;
-    for (const std::string& diff_id : config.diff_ids) chain = chain_id(chain, diff_id);
-    const Descriptor blob = documents.manifest.layers.back();
+  TRY_ASSIGN(ImageConfig config, parse_image_config(documents.config_text));
+  std::string chain;
+  const std::size_t first = config.diff_ids.size() - above.size();
+  for (std::size_t i = 0; i < config.diff_ids.size(); ++i) {
+    chain = chain_id(chain, config.diff_ids[i]);
+    if (i < first) continue;
+    const Descriptor& blob = documents.manifest.layers[i];
     std::uint64_t bytes = 0;
-    TRY_ASSIGN(std::string key, add_layer(blob, config.diff_ids.back(), chain, out.layers, [&layer](const Descriptor&) -> Result<StagedLayer> { return std::move(*layer); }, bytes));
+    TRY_ASSIGN(std::string key, add_layer(blob, config.diff_ids[i], chain, out.layers, above[i - first], bytes));
     std::erase(out.layers, key);
     out.layers.push_back(std::move(key));
     out.blobs.push_back(blob.digest);

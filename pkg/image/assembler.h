@@ -47,8 +47,8 @@ class Assembler {
   };
   Result<StoredImage> add(const Documents& documents, const LayerSource& source);
 
-  // An image whose lower layers are those of one that is here, under at most one new layer; published. The documents are ours.
-  Result<StoredImage> add_over(const std::optional<StoredImage>& base, const Documents& documents, std::optional<StagedLayer> layer);
+  // An image whose lower layers are those of one that is here, under others, lowest first; published. The documents are ours.
+  Result<StoredImage> add_over(const std::optional<StoredImage>& base, const Documents& documents, const std::vector<LayerSource>& above);
 
   Result<> publish();
 

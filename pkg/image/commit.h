@@ -10,6 +10,7 @@
 namespace monopod::image {
 
 // Blocking; publishes. The layer is packed to a gzip blob in staging, then taken as an import's: what is unpacked is what was packed.
-Result<StoredImage> commit_image(const Content& content, const Limits& limits, const std::optional<StoredImage>& base, const CommitOptions& options, const std::atomic<bool>& stop);
+// sources: the image of each of options.layers.
+Result<StoredImage> commit_image(const Content& content, const Limits& limits, const std::optional<StoredImage>& base, const std::vector<StoredImage>& sources, const CommitOptions& options, const std::atomic<bool>& stop);
 
 }  // namespace monopod::image

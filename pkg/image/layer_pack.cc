@@ -63,7 +63,7 @@ class Packer {
     if (S_ISDIR(st.st_mode)) {
       entry.type = TarEntry::Type::kDirectory;
       entry.name += '/';
-      TRY(put(entry));
+      if (!options_.undescribed.contains(path)) TRY(put(entry));
       if (opaque) TRY(whiteout(entry, path, ".wh..wh..opq"));
       return pack_directory(path, depth + 1);
     }

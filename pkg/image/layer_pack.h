@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cstdint>
 #include <optional>
+#include <set>
+#include <string>
 
 #include "codec/byte_stream.h"
 #include "sys/root.h"
@@ -15,6 +17,7 @@ namespace monopod::image {
 
 struct PackOptions {
   std::optional<std::int64_t> mtime_max_seconds;  // later times become this one (SOURCE_DATE_EPOCH)
+  std::set<std::string> undescribed = {};         // directories ("a/b") without an entry of their own
 };
 
 struct Packed {

@@ -611,7 +611,13 @@ Task<Result<ImportedImage>> Store::commit(CommitOptions options) {
       if (found == state_.images.end()) co_return fail(Code::kNotFound, cat("commit: image ", options.base_id, ": not found"));
       base = found->second.stored;
     }
-    auto image = co_await pool_.run([&] { return commit_image(*content_, options_.limits, base, options, stop_); });
+    std::vector<StoredImage> sources;
+    for (const LayerOf& layer : options.layers) {
+      auto found = state_.images.find(layer.image_id);
+      if (found == state_.images.end()) co_return fail(Code::kNotFound, cat("commit: image ", layer.image_id, ": not found"));
+      sources.push_back(found->second.stored);
+    }
+    auto image = co_await pool_.run([&] { return commit_image(*content_, options_.limits, base, sources, options, stop_); });
     if (!image) co_return fail(std::move(image).error().with("commit"));
     image->references = options.references;
     std::vector<StoredImage> images;

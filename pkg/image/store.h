@@ -85,13 +85,21 @@ struct PushOptions {
   ProgressCallback progress;
 };
 
+// A layer of an image that is here.
+struct LayerOf {
+  std::string image_id;
+  std::string diff_id;
+};
+
 // A new image over one that is here (a build's step).
 struct CommitOptions {
   std::string base_id;                     // empty: from nothing
+  std::vector<LayerOf> layers = {};        // put over the base as they are, lowest first; the changes come above them
   std::string changes;                     // host path of a directory (layer_pack.h) that becomes the topmost layer; empty: none
   std::string config;                      // the configuration as JSON; its rootfs is made here
   std::vector<std::string> references;     // canonical
   std::optional<std::int64_t> mtime_max_seconds;
+  std::set<std::string> undescribed = {};  // directories of the changes that the layer only passes through: they stay as the layers below have them
 };
 
 struct GcPolicy {
