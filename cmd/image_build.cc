@@ -12,6 +12,7 @@
 #include "build/builder.h"
 #include "build/limits.h"
 #include "commands.h"
+#include "image_cache.h"
 #include "image_local.h"
 #include "run_bundle.h"
 #include "sys/fd.h"
@@ -29,6 +30,8 @@ struct BuildCommand {
   std::string file;
   std::vector<std::string> tags, arguments, secrets, ssh, labels;
   std::string target, epoch, id_file;
+  std::vector<std::string> cache_from, cache_to;
+  std::vector<CachePlace> from, to;
   bool no_cache = false, pull = false, quiet = false;
 };
 
@@ -111,6 +114,17 @@ Result<> build(BuildCommand command) {
     options.source_date_epoch = parse_int<std::int64_t>(command.epoch);
     if (!options.source_date_epoch || *options.source_date_epoch < 0) return fail(Code::kInvalidArgument, cat("SOURCE_DATE_EPOCH ", command.epoch, ": want seconds since 1970"));
   }
+  for (const std::string& text : command.cache_from) {
+    TRY_ASSIGN(CachePlace place, parse_cache_place(text, false));
+    command.from.push_back(std::move(place));
+  }
+  for (const std::string& text : command.cache_to) {
+    TRY_ASSIGN(CachePlace place, parse_cache_place(text, true));
+    if (place.type == CachePlace::Type::kInline) options.cache_inline = true;
+    else options.cache_out = true;
+    options.cache_all = options.cache_all || place.all_stages;
+    command.to.push_back(std::move(place));
+  }
   TRY(own_mounts());
   command.image.data_dir = std::filesystem::absolute(command.image.data_dir).string();
   options.work_dir = command.image.data_dir + "/build";
@@ -132,8 +146,21 @@ Result<> build(BuildCommand command) {
                                 [this](std::string reference, image::Platform platform) -> Task<Result<>> { return pull(std::move(reference), std::move(platform)); },
                                 [quiet = command.quiet](const build::StepReport& step) { print_step(step, quiet); },
                                 store.tls, store.resolver};
-        CO_TRY_ASSIGN(id, co_await build::build_image(parts, options));
-        co_return Result<>();
+        ImportedCaches caches;
+        CO_TRY(co_await caches.fetch(store, image, command.from));
+        options.cache_images = caches.images();
+        Result<build::Built> built = co_await build::build_image(parts, options);
+        Result<> exported;
+        if (built) {
+          id = built->id;
+          for (const CachePlace& place : command.to)
+            if (exported) exported = co_await export_cache(store, image, place, built->cache_id);
+        }
+        CO_TRY(co_await caches.release(store, id));
+        CO_TRY(built);
+        // An image of the same records may have been here under a name.
+        if (auto made = store.images.find(built->cache_id); made && made->references.empty()) CO_TRY(co_await store.images.remove(built->cache_id));
+        co_return exported;
       }
       Task<Result<>> pull(std::string reference, image::Platform platform) {
         ImageOptions own = image;
@@ -174,6 +201,8 @@ void add_image_build(CLI::App& image, Invocation& invocation) {
   app->add_option("--creds", command->image.credentials, "user:password for the registry of base images");
   app->add_option("--authfile", command->image.auth_file, "A config.json of docker, or auth.json of podman");
   app->add_option("--hosts-dir", command->image.hosts_dir, "Mirrors and trust: HOST/hosts.toml")->capture_default_str();
+  app->add_option("--cache-from", command->cache_from, "Steps built elsewhere, trusted as FROM is: IMAGE, type=registry,ref=IMAGE or type=local,src=DIR; may be repeated")->allow_extra_args(false);
+  app->add_option("--cache-to", command->cache_to, "type=registry,ref=IMAGE[,mode=max], type=local,dest=DIR[,mode=max] or type=inline: for --cache-from; may be repeated")->allow_extra_args(false);
   app->add_flag("--no-cache", command->no_cache, "Do every step anew");
   app->add_flag("--pull", command->pull, "Fetch base images although they are here");
   app->add_flag("-q,--quiet", command->quiet, "Only the image's id");

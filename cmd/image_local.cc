@@ -167,6 +167,15 @@ Task<Result<image::ImportedImage>> pull_one(image::ImageStore& images, const Ima
   co_return pulled;
 }
 
+Task<Result<>> push_one(image::ImageStore& images, const ImageOptions& options, std::string name, std::string target) {
+  CO_TRY_ASSIGN(image::RegistryAuth auth, find_credentials(options, target));
+  CO_TRY_ASSIGN(Duration stall, parse_duration(options.stall_timeout));
+  sys::ProgressBar bar(target);
+  Result<> pushed = co_await images.push(std::move(name), target, {.username = auth.username, .password = auth.password, .token = auth.token, .plain_http = options.plain_http, .stall_timeout = stall, .progress = show(bar)});
+  bar.finish();
+  co_return pushed;
+}
+
 namespace {
 
 Task<Result<>> pull(image::ImageStore& images, const ImageOptions& options) {
@@ -180,13 +189,9 @@ Task<Result<>> pull(image::ImageStore& images, const ImageOptions& options) {
 Task<Result<>> push(image::ImageStore& images, const ImageOptions& options) {
   if (!images.find(options.name)) co_return no_image(options.name);
   const std::string& target = options.reference.empty() ? options.name : options.reference;
-  CO_TRY_ASSIGN(image::RegistryAuth auth, find_credentials(options, target));
-  CO_TRY_ASSIGN(Duration stall, parse_duration(options.stall_timeout));
-  sys::ProgressBar bar(target);
-  Result<> pushed = co_await images.push(options.name, target, {.username = auth.username, .password = auth.password, .token = auth.token, .plain_http = options.plain_http, .stall_timeout = stall, .progress = show(bar)});
-  bar.finish();
-  if (pushed) std::printf("pushed %s\n", target.c_str());
-  co_return pushed;
+  CO_TRY(co_await push_one(images, options, options.name, target));
+  std::printf("pushed %s\n", target.c_str());
+  co_return Result<>();
 }
 
 // A tar of files becomes an image of one layer.

@@ -53,6 +53,8 @@ Result<> with_local_store(ImageOptions options, std::function<async::Task<Result
 Result<> own_mounts();
 // With the credentials and at the registries that the options say. Prints nothing.
 async::Task<Result<image::ImportedImage>> pull_one(image::ImageStore& images, const ImageOptions& options, std::string name);
+// An image to a registry, under target.
+async::Task<Result<>> push_one(image::ImageStore& images, const ImageOptions& options, std::string name, std::string target);
 
 // To a file that appears whole, or to standard output where path is "-".
 Result<> write_archive(const std::string& path, const std::function<Result<>(int to)>& write);

@@ -10,6 +10,7 @@
 
 #include "base/duration.h"
 #include "build/builder.h"
+#include "build/cache.h"
 #include "build/copy.h"
 #include "build/image_state.h"
 #include "build/run_step.h"
@@ -26,7 +27,7 @@ class Build {
  public:
   Build(BuildParts& parts, BuildOptions options) : parts_(parts), options_(std::move(options)) {}
 
-  async::Task<Result<std::string>> run();
+  async::Task<Result<Built>> run();
 
  private:
   // A snapshot of an image, mounted below work_dir until the step is over.
@@ -41,6 +42,7 @@ class Build {
     std::map<std::string, std::string> arguments;  // declared in this stage
   };
   using Change = std::function<async::Task<Result<bool>>(const Mounted&)>;  // false: the step needs no layer whatever it did
+  using Make = std::function<async::Task<Result<std::string>>(bool& cached)>;  // the image that a step makes
 
   async::Task<Result<>> build_stage(const Stage& stage);
   async::Task<Result<>> start_stage(Current& at);
@@ -57,12 +59,22 @@ class Build {
   async::Task<Result<>> digest_content(Copying& copying);
   async::Task<Result<bool>> copy_into(Copying& copying, const Mounted& mounted);
   async::Task<Result<>> add_archives(const CopySource& from, std::vector<std::string>& paths, const sys::Root& into, const CopyOptions& options);
+  async::Task<Result<>> link_layer(Current& at, Copying& copying, std::string what, bool& cached);
+  async::Task<Result<std::string>> make_link_image(const Current& at, Copying& copying);
+  async::Task<Result<>> resolve_owner(const Current& at, Copying& copying);
   async::Task<Result<>> run_command(Current& at, const Instruction& instruction, bool& cached);
   async::Task<Result<>> make_work_dir(Current& at, const Instruction& instruction, bool& cached);
   async::Task<Result<>> layer(Current& at, std::string what, const std::string& created_by, bool& cached, Change change);
+  async::Task<Result<>> make_step(Current& at, std::string what, const std::string& created_by, bool& cached, Make make);
+  async::Task<Result<std::string>> change_image(const ImageState& image, Change change, std::set<std::string> undescribed = {});
   // What is remembered under a key: an image's id, and what may follow it after a space; empty where there is none, or the image is gone.
   async::Task<Result<std::string>> find_known(std::string key);
   async::Task<Result<>> remember(std::string key, std::string value, async::Lasts lasts = async::Lasts::kForever);
+  async::Task<Result<>> import_caches();
+  async::Task<Result<std::string>> find_imported(const std::string& key, const ImageState& image);
+  void note_step(const Current& at, const std::string& key, const ImageState& before, const std::string& after);
+  CacheRecords records(bool all) const;
+  async::Task<Result<std::string>> make_cache_image(const std::string& target);
   async::Task<Result<>> finish(Current& at, std::vector<std::string> tags);
 
   async::Task<Result<Mounted>> mount(const std::string& image_id);
@@ -97,6 +109,15 @@ class Build {
   std::map<std::string, Mounted> kept_;                 // mounted image roots, by image id
   std::vector<std::vector<Instruction>> triggers_;      // ONBUILD of bases: they outlive their stage
   std::optional<std::map<std::string, std::string>> known_;  // bucket "build"
+  struct UsedStep {
+    std::size_t stage = 0;
+    std::string key;
+    image::LayerOf layer;  // that the step added, with an image that has it; no diff id: none
+  };
+  std::map<std::string, image::LayerOf> imported_;      // what caches that were named say: by key
+  std::map<std::string, std::string> imported_times_;   // of images, by key
+  std::vector<UsedStep> used_;                          // this build's steps, in order
+  std::map<std::string, std::string> target_times_;     // of the built image
   std::size_t step_ = 0, steps_ = 0;
 };
 

@@ -79,8 +79,40 @@ Task<Result<std::string>> Build::mount_kept(const std::string& id) {
   co_return kept->second.path;
 }
 
+// The image with what a change does to its files as one more layer; the image itself where that is nothing.
+Task<Result<std::string>> Build::change_image(const ImageState& image, Change change, std::set<std::string> undescribed) {
+  CO_TRY_ASSIGN(Mounted mounted, co_await mount(image.image_id()));
+  Result<bool> changed = co_await change(mounted);
+  std::string next = image.image_id();
+  if (changed) {
+    Result<> gone = co_await parts_.images.unmount(mounted.path);
+    if (!gone) changed = fail(std::move(gone).error());
+  }
+  if (changed && *changed) {
+    image::CommitOptions commit{.base_id = next, .changes = mounted.upper, .config = image.layers_only(), .references = {}, .mtime_max_seconds = options_.source_date_epoch, .undescribed = std::move(undescribed)};
+    Result<image::ImportedImage> made = co_await parts_.images.commit(std::move(commit));
+    if (made) next = made->id;
+    else changed = fail(std::move(made).error());
+  }
+  Result<> cleaned = co_await unmount(mounted);
+  if (!changed) co_return fail(std::move(changed).error());
+  CO_TRY(std::move(cleaned));
+  co_return next;
+}
+
 // A step that may change files. what says all that it depends on besides the layers below.
 Task<Result<>> Build::layer(Current& at, std::string what, const std::string& created_by, bool& cached, Change change) {
+  struct Step {
+    Build& build;
+    Current& at;
+    Change change;
+    Task<Result<std::string>> operator()(bool&) const { return build.change_image(at.image, change); }
+  };
+  return make_step(at, std::move(what), created_by, cached, Step{*this, at, std::move(change)});
+}
+
+// Where it is not known what the step makes, make says it.
+Task<Result<>> Build::make_step(Current& at, std::string what, const std::string& created_by, bool& cached, Make make) {
   ImageState& image = at.image;
   if (image.image_id().empty()) {  // from scratch
     CO_TRY_ASSIGN(image::ImportedImage empty, co_await parts_.images.commit({.base_id = {}, .changes = {}, .config = image.layers_only(), .references = {}, .mtime_max_seconds = {}}));
@@ -90,34 +122,21 @@ Task<Result<>> Build::layer(Current& at, std::string what, const std::string& cr
   std::string text = cat("1\n", join(image.diff_ids(), "\n"), "\n", platform.os, "/", platform.architecture, "/", platform.variant, "\n",
                          options_.source_date_epoch ? std::to_string(*options_.source_date_epoch) : "", "\n", what);
   std::string key = image::digest_of(text);
+  std::string next;
   if (!options_.no_cache) {
-    CO_TRY_ASSIGN(std::string known, co_await find_known(key));
-    if (auto found = known.empty() ? std::nullopt : parts_.images.find(known)) {
-      image.add_history(created_by, found->id == image.image_id());
-      image.set_image(found->id, found->config.diff_ids);
-      cached = true;
-      co_return Result<>{};
-    }
+    CO_TRY_ASSIGN(next, co_await find_known(key));
   }
-  CO_TRY_ASSIGN(Mounted mounted, co_await mount(image.image_id()));
-  Result<bool> changed = co_await change(mounted);
-  std::string next = image.image_id();
-  if (changed) {
-    Result<> gone = co_await parts_.images.unmount(mounted.path);
-    if (!gone) changed = fail(std::move(gone).error());
+  if (next.empty()) {
+    CO_TRY_ASSIGN(next, co_await find_imported(key, image));
   }
-  if (changed && *changed) {
-    image::CommitOptions commit{.base_id = next, .changes = mounted.upper, .config = image.layers_only(), .references = {}, .mtime_max_seconds = options_.source_date_epoch};
-    Result<image::ImportedImage> made = co_await parts_.images.commit(std::move(commit));
-    if (made) next = made->id;
-    else changed = fail(std::move(made).error());
+  cached = !next.empty();
+  if (!cached) {
+    CO_TRY_ASSIGN(next, co_await make(cached));
+    CO_TRY(co_await remember(key, next));
   }
-  Result<> cleaned = co_await unmount(mounted);
-  if (!changed) co_return fail(std::move(changed).error());
-  CO_TRY(std::move(cleaned));
-  CO_TRY(co_await remember(key, next));
   auto found = parts_.images.find(next);
   if (!found) co_return fail(Code::kInternal, "the step's image is gone");
+  note_step(at, key, image, next);
   image.add_history(created_by, next == image.image_id());
   image.set_image(next, found->config.diff_ids);
   co_return Result<>{};
@@ -254,16 +273,27 @@ Task<Result<>> Build::finish(Current& at, std::vector<std::string> tags) {
   // Of another stage the layers are enough, where it has any.
   if (!target && !at.image.image_id().empty()) co_return Result<>{};
   // Nothing has changed since it was last built: it keeps its times, and so its id.
-  std::string key = image::digest_of(cat("image\n", at.image.image_id(), "\n", at.image.config(""), "\n", options_.source_date_epoch ? std::to_string(*options_.source_date_epoch) : ""));
+  std::string key = image::digest_of(cat("image\n", at.image.image_id(), "\n", at.image.config(""), "\n", options_.source_date_epoch ? std::to_string(*options_.source_date_epoch) : "", options_.cache_inline && target ? "\ninline" : ""));
+  std::string now = created();
   if (!options_.no_cache) {
     CO_TRY_ASSIGN(std::string known, co_await find_known(key));
-    if (!known.empty()) {
+    if (auto found = known.empty() ? std::nullopt : parts_.images.find(known)) {
+      if (target && !found->config.created.empty()) target_times_.emplace(key, found->config.created);
       for (const std::string& reference : references) CO_TRY(co_await parts_.images.tag(known, reference));
       at.image.set_image(known, at.image.diff_ids());
       co_return Result<>{};
     }
   }
-  CO_TRY_ASSIGN(image::ImportedImage image, co_await parts_.images.commit({.base_id = at.image.image_id(), .changes = {}, .config = at.image.config(created()), .references = std::move(references), .mtime_max_seconds = {}}));
+  // Made elsewhere of the same: it has its time from there.
+  if (auto made = imported_times_.find(key); made != imported_times_.end() && !options_.no_cache) now = made->second;
+  if (target) target_times_.emplace(key, now);
+  std::string config = at.image.config(now);
+  if (options_.cache_inline && target) {
+    CO_TRY_ASSIGN(json::Value with, json::parse(config));
+    json::at_path(with, {kCacheMember}) = format_cache(records(false));
+    config = json::format(with);
+  }
+  CO_TRY_ASSIGN(image::ImportedImage image, co_await parts_.images.commit({.base_id = at.image.image_id(), .changes = {}, .config = std::move(config), .references = std::move(references), .mtime_max_seconds = {}}));
   CO_TRY(co_await remember(key, image.id));
   at.image.set_image(image.id, at.image.diff_ids());
   co_return Result<>{};
@@ -292,7 +322,8 @@ Task<Result<std::string>> Build::find_known(std::string key) {
   co_return hit->second;
 }
 
-Task<Result<std::string>> Build::run() {
+Task<Result<Built>> Build::run() {
+  if (auto given = options_.arguments.find("BUILDKIT_INLINE_CACHE"); given != options_.arguments.end() && (given->second == "1" || given->second == "true")) options_.cache_inline = true;
   CO_TRY_ASSIGN(file_, parse_dockerfile(options_.dockerfile));
   CO_TRY_ASSIGN(plan_, plan_stages(file_, options_.arguments, options_.target, options_.platform));
   for (std::size_t index : plan_.order) steps_ += plan_.stages[index].instructions.size();
@@ -303,6 +334,7 @@ Task<Result<std::string>> Build::run() {
   } else if (ignore_text.error().code() != Code::kNotFound) {
     co_return fail(std::move(ignore_text).error());
   }
+  CO_TRY(co_await import_caches());
   Result<> done;
   for (std::size_t index : plan_.order) {
     done = co_await build_stage(plan_.stages[index]);
@@ -311,7 +343,11 @@ Task<Result<std::string>> Build::run() {
   Result<> cleaned = co_await unmount_kept();
   if (!done) co_return fail(std::move(done).error());
   CO_TRY(std::move(cleaned));
-  co_return built_[plan_.order.back()].image_id();
+  Built out{.id = built_[plan_.order.back()].image_id(), .cache_id = {}};
+  if (options_.cache_out) {
+    CO_TRY_ASSIGN(out.cache_id, co_await make_cache_image(out.id));
+  }
+  co_return out;
 }
 
 Task<Result<std::set<std::string>>> list_cached(async::StateStore& state) {
@@ -336,11 +372,11 @@ Task<Result<>> clear_work(image::ImageStore& images, async::Pool& pool, std::str
   co_return Result<>{};
 }
 
-Task<Result<std::string>> build_image(BuildParts& parts, BuildOptions options) {
+Task<Result<Built>> build_image(BuildParts& parts, BuildOptions options) {
   Build build(parts, std::move(options));
-  Result<std::string> id = co_await build.run();
-  if (!id) co_return fail(id.error().code(), cat("Dockerfile:", id.error().message()));
-  co_return id;
+  Result<Built> built = co_await build.run();
+  if (!built) co_return fail(built.error().code(), cat("Dockerfile:", built.error().message()));
+  co_return built;
 }
 
 }  // namespace monopod::build

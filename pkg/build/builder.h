@@ -32,6 +32,10 @@ struct BuildOptions {
   bool no_cache = false;
   bool pull = false;        // base images are fetched although they are here
   std::optional<std::int64_t> source_date_epoch;
+  std::vector<std::string> cache_images;  // ids or references of images that are here, with records of steps (cache.h)
+  bool cache_inline = false;  // the image itself holds its records, as with --build-arg BUILDKIT_INLINE_CACHE=1
+  bool cache_out = false;     // an image of the cache is made beside the built one
+  bool cache_all = false;     // of all stages, not only of the target's
   image::Platform platform = image::host_platform();  // of stages that do not say another; programs of a foreign one need binfmt_misc
 };
 
@@ -68,7 +72,12 @@ async::Task<Result<>> clear_work(image::ImageStore& images, async::Pool& pool, s
 // Ids of the images that steps made, of which the cache consists.
 async::Task<Result<std::set<std::string>>> list_cached(async::StateStore& state);
 
-// The image's id. Errors of the Dockerfile are "Dockerfile:line:column: what is wrong".
-async::Task<Result<std::string>> build_image(BuildParts& parts, BuildOptions options);
+struct Built {
+  std::string id;
+  std::string cache_id;  // with cache_out: an image without a name, the caller's to remove
+};
+
+// Errors of the Dockerfile are "Dockerfile:line:column: what is wrong".
+async::Task<Result<Built>> build_image(BuildParts& parts, BuildOptions options);
 
 }  // namespace monopod::build

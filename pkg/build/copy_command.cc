@@ -5,6 +5,7 @@
 
 #include "base/strings.h"
 #include "build/build.h"
+#include "build/copying.h"
 #include "build/fetch.h"
 #include "codec/compress.h"
 #include "container/users.h"
@@ -65,47 +66,12 @@ Task<Result<>> Build::add_archives(const CopySource& from, std::vector<std::stri
   co_return Result<>{};
 }
 
-// Heredocs and what came from addresses: files of a directory of their own.
-class Build::Extras {
- public:
-  ~Extras() {
-    if (path_.empty()) return;
-    std::size_t slash = path_.rfind('/');
-    if (auto root = sys::Root::open(path_.substr(0, slash))) (void)root->remove_tree(path_.substr(slash + 1));
-  }
-  Result<sys::Root> open(const BuildOptions& options, Rng& rng) {
-    if (path_.empty()) {
-      std::string path = cat(options.work_dir, "/doc-", rng.uuid());
-      if (::mkdir(path.c_str(), 0700) != 0) return fail_errno(cat("make directory ", path));
-      path_ = std::move(path);
-    }
-    return sys::Root::open(path_);
-  }
-  std::vector<std::string> names;
-
- private:
-  std::string path_;
-};
-
-// What one COPY or ADD takes, and where it goes.
-struct Build::Copying {
-  const Instruction& instruction;
-  CopyOptions into{};
-  std::string chown{}, from{}, checksum{};
-  std::string exclude_text{};
-  IgnoreList exclude{};
-  std::vector<std::string> named{};      // patterns below the context or --from=
-  std::vector<std::string> addresses{};  // not fetched yet
-  std::string image{};                   // --from=: its id
-  std::optional<sys::Root> root{};       // once it is needed
-  std::vector<std::string> paths{};      // what named was found to be
-  std::size_t count = 0;                 // of them
-  Extras extras{};
-  std::string content{};                 // what the step's cache depends on
-};
-
 Result<> Build::read_copy_flags(Copying& copying, const FindVariable& find, const WordOptions& options) const {
   const Instruction& instruction = copying.instruction;
+  if (const Flag* flag = instruction.find_flag("link")) {
+    if (flag->has_value && flag->value != "true" && flag->value != "false") return fail(Code::kInvalidArgument, cat("--link=", flag->value.substr(0, 50), ": want true or false"));
+    copying.link = !flag->has_value || flag->value == "true";
+  }
   for (const char* flag : {"parents", "unpack"})
     if (instruction.find_flag(flag) != nullptr) return fail(Code::kUnimplemented, cat(instruction.name, " --", flag, " is not supported"));
   for (auto [name, value] : {std::pair{"chown", &copying.chown}, {"from", &copying.from}, {"checksum", &copying.checksum}})
@@ -232,7 +198,7 @@ Task<Result<>> Build::digest_content(Copying& copying) {
 
 Task<Result<bool>> Build::copy_into(Copying& copying, const Mounted& mounted) {
   CO_TRY_ASSIGN(sys::Root target, sys::Root::open(mounted.path));
-  if (!copying.chown.empty()) {
+  if (!copying.chown.empty() && !copying.into.owner) {
     CO_TRY_ASSIGN(container::ResolvedUser user, container::resolve_user_in(target, copying.chown));
     copying.into.owner = {user.uid, copying.chown.find(':') == std::string::npos ? user.uid : user.gid};
   }
@@ -269,6 +235,7 @@ Task<Result<>> Build::copy(Current& at, const Instruction& instruction, bool& ca
     Task<Result<bool>> operator()(const Mounted& mounted) const { return build.copy_into(copying, mounted); }
   };
   std::string what = cat(instruction.name, "\n", copying.content, "\n", copying.into.destination, "\n", copying.chown, "\n", copying.into.mode ? std::to_string(*copying.into.mode) : "");
+  if (copying.link) co_return co_await link_layer(at, copying, std::move(what), cached);
   co_return co_await layer(at, std::move(what), instruction.source, cached, Step{*this, copying});
 }
 

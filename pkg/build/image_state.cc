@@ -4,6 +4,7 @@
 
 #include "base/duration.h"
 #include "base/strings.h"
+#include "build/cache.h"
 #include "build/copy.h"
 #include "build/wrong.h"
 
@@ -43,7 +44,7 @@ Result<ImageState> ImageState::from_config(std::string_view text) {
   if (!out.config_.is_object()) return wrong("the base's configuration is not an object");
   json::Object& root = out.config_.get_object();
   // Of the base alone: its docker build's container, and what is set anew.
-  for (const char* member : {"container", "container_config", "id", "parent", "docker_version"}) root.erase(member);
+  for (const char* member : {"container", "container_config", "id", "parent", "docker_version", kCacheMember.data()}) root.erase(member);
   image::fit_history(out.config_);
   for (const char* member : {"rootfs", "created"})
     if (auto found = root.find(member); found != root.end()) root.stable_erase(found);

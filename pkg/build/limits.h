@@ -12,5 +12,6 @@ inline constexpr std::size_t kExpandedBytesMax = 1U << 20;  // one instruction a
 inline constexpr std::size_t kExpansionDepthMax = 32;       // ${a:-${b:-...}}
 inline constexpr std::size_t kContextEntriesMax = 1'000'000;
 inline constexpr std::size_t kPathDepthMax = 256;
+inline constexpr std::size_t kCacheRecordsMax = 50'000;             // of an imported cache: five for each instruction of the longest Dockerfile
 
 }  // namespace monopod::build

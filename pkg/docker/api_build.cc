@@ -33,6 +33,19 @@ Result<std::map<std::string, std::string>> parse_map(std::string_view text, std:
   return out;
 }
 
+Result<std::vector<std::string>> parse_list(std::string_view text, std::string_view what) {
+  std::vector<std::string> out;
+  if (text.empty()) return out;
+  auto value = json::parse(text);
+  if (value && value->is_null()) return out;
+  if (!value || !value->is_array()) return fail(Code::kInvalidArgument, cat(what, ": want a JSON list"));
+  for (const json::Value& item : value->get_array()) {
+    if (!item.is_string()) return fail(Code::kInvalidArgument, cat(what, ": want a JSON list of strings"));
+    out.emplace_back(item.get_string());
+  }
+  return out;
+}
+
 // Refused by name rather than ignored.
 Result<> check_parameters(const Call& call) {
   for (std::string_view name : {"remote", "extrahosts", "squash", "outputs", "cgroupparent"})
@@ -107,7 +120,7 @@ struct Api::Building {
     auto built = co_await build::build_image(parts, options);
     pipe.write.reset();
     if (!built) co_return fail(std::move(built).error());
-    id = *built;
+    id = built->id;
     co_return co_await scope.join();
   }
 
@@ -145,6 +158,7 @@ Task<Result<>> Api::build(Call& call) {
     CO_TRY_ASSIGN(image::Reference reference, image::parse_reference(tag));
     o.tags.push_back(reference.text());
   }
+  CO_TRY_ASSIGN(std::vector<std::string> cache_names, parse_list(call.text("cachefrom"), "cachefrom"));
   CO_TRY_ASSIGN(o.platform, image::parse_platform(call.text("platform")));
   std::string file(call.text("dockerfile"));
   if (file.empty()) file = "Dockerfile";
@@ -176,6 +190,12 @@ Task<Result<>> Api::build(Call& call) {
   if (!text) co_return fail(text.error().code() == Code::kNotFound ? Code::kInvalidArgument : text.error().code(), cat("Cannot locate specified Dockerfile: ", file));
   o.dockerfile = std::move(*text);
   CO_TRY(co_await building.lines.start());
+  // As the classic builder: of images that are here, others are passed over.
+  for (const std::string& name : cache_names) {
+    auto found = p_.parts.images.find(name);
+    if (found) o.cache_images.push_back(found->id);
+    else (void)building.text.try_push(cat("Cache from ", name, ": no such image here\n"));
+  }
   Building* b = &building;
   CO_TRY(co_await async::run_scoped([b](async::Scope& scope) { return b->run(scope); }));
   if (!building.ended) co_return co_await building.lines.finish(building.ended);

@@ -279,6 +279,170 @@ RUN --network=none ls /sys/class/net > /nets
         self.assertEqual(Image(self.folder + "/again.tar").text("in/a"), "x")
         self.assertEqual(self.leftovers(), [])
 
+    STAGES = """FROM base:1 AS made
+COPY a /src/
+RUN cat /src/a > /made && echo more >> /made
+FROM base:1
+WORKDIR /app
+COPY --from=made /made .
+RUN wc -l < made > lines
+ENV DONE=1
+"""
+
+    def forget(self):
+        """A data directory of its own, as another machine has it."""
+        shutil.rmtree(self.folder + "/data")
+        self.image("load", self.shared + "/base.tar")
+
+    def build_from_cache(self, first, *options, cached=5):
+        self.forget()
+        again = self.build(self.STAGES, *options)
+        self.assertEqual(len([step for step in self.steps if step.endswith(" cached")]), cached, again.log)
+        if first is not None:
+            self.assertEqual((again.id, again.manifest), (first.id, first.manifest))
+        listed = json.loads(self.image("ls", "-o", "json"))["images"]
+        self.assertEqual(sorted(name for image in listed for name in image["references"]), ["docker.io/library/base:1", "docker.io/library/out:1"])
+        self.assertEqual(self.leftovers(), [])
+        return again
+
+    def test_a_cache_in_a_directory_makes_the_same_image(self):
+        self.write(a="A\n")
+        place = self.folder + "/cache"
+        first = self.build(self.STAGES, "--cache-to", f"type=local,dest={place},mode=max")
+        self.assertTrue(os.path.exists(place + "/oci-layout"))
+        again = self.build_from_cache(first, "--cache-from", f"type=local,src={place}", "--cache-to", f"type=local,dest={place},mode=max")
+        self.assertEqual(again.text("app/lines"), "2\n")
+        self.build_from_cache(first, "--cache-from", f"type=local,src={place}")  # what was written over it says the same
+        # What changed is built anew, and all that stands on it.
+        self.write(a="B\n")
+        self.build_from_cache(None, "--cache-from", f"type=local,src={place}", cached=1)
+        # A cache counts for the build that names it.
+        self.write(a="A\n")
+        self.build(self.STAGES)
+        self.build(self.STAGES, "--no-cache", "--cache-from", f"type=local,src={place}")
+        self.assertFalse([step for step in self.steps if step.endswith(" cached")])
+        # Of the target's stage alone: the other is built, and gives the same.
+        small = self.folder + "/small"
+        self.forget()
+        first = self.build(self.STAGES, "--source-date-epoch", "1700000000", "--cache-to", f"type=local,dest={small}")
+        self.build_from_cache(first, "--source-date-epoch", "1700000000", "--cache-from", f"type=local,src={small}", cached=3)
+
+    def test_a_cache_in_a_registry_makes_the_same_image(self):
+        sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "support"))
+        import ports
+        port = ports.free_port()
+        with open(self.folder + "/registry.log", "w") as log:
+            registry = subprocess.Popen([BINARY, "registry", "--listen", f"127.0.0.1:{port}", "--data-dir", self.folder + "/registry"], stderr=log)
+        self.addCleanup(registry.wait)
+        self.addCleanup(registry.terminate)
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+        name = f"127.0.0.1:{port}/cache:1"
+        self.write(a="A\n")
+        first = self.build(self.STAGES, "--cache-to", f"type=registry,ref={name},mode=max")
+        self.build_from_cache(first, "--cache-from", f"type=registry,ref={name}")
+        self.build_from_cache(first, "--cache-from", name)
+        # In the image itself, which others pull anyway; the other stage is not in it.
+        self.forget()
+        first = self.build(self.STAGES, "--source-date-epoch", "1700000000", "--cache-to", "type=inline")
+        self.assertIn("monopod.cache.v1", first.config)
+        self.image("push", "out:1", name)
+        self.build_from_cache(first, "--source-date-epoch", "1700000000", "--cache-to", "type=inline", "--cache-from", name, cached=3)
+        child = self.build("FROM out:1\nENV X=1\n")
+        self.assertNotIn("monopod.cache.v1", child.config)
+        # What is not there is passed over.
+        self.forget()
+        out = self.build(self.STAGES, "--cache-from", f"127.0.0.1:{port}/none:1")
+        self.assertIn("goes on without a cache", out.log)
+
+    def test_a_cache_can_not_say_more_than_a_layer_at_its_step(self):
+        self.write(a="A\n")
+        place = self.folder + "/cache"
+        self.build(self.STAGES, "--cache-to", f"type=local,dest={place},mode=max")
+        with open(place + "/index.json") as f:
+            manifest = json.load(f)["manifests"][0]["digest"][7:]
+        blobs = place + "/blobs/sha256/"
+        with open(blobs + manifest) as f:
+            document = json.load(f)
+
+        def rewrite(change):
+            """The cache with another configuration, rightly named."""
+            with open(blobs + document["config"]["digest"][7:]) as f:
+                config = json.load(f)
+            change(config["monopod.cache.v1"])
+            text = json.dumps(config).encode()
+            bad = self.folder + "/bad"
+            shutil.rmtree(bad, True)
+            shutil.copytree(place, bad)
+            new = json.loads(json.dumps(document))
+            new["config"]["digest"], new["config"]["size"] = "sha256:" + hashlib.sha256(text).hexdigest(), len(text)
+            for content in (text, json.dumps(new).encode()):
+                with open(bad + "/blobs/sha256/" + hashlib.sha256(content).hexdigest(), "wb") as f:
+                    f.write(content)
+            named = json.dumps(new).encode()
+            with open(bad + "/index.json", "w") as f:
+                json.dump({"schemaVersion": 2, "manifests": [{"mediaType": new["mediaType"], "digest": "sha256:" + hashlib.sha256(named).hexdigest(), "size": len(named)}]}, f)
+            os.remove(bad + "/manifest.json")
+            return bad
+
+        def point_elsewhere(cache):
+            for key in cache["steps"]:
+                cache["steps"][key] = "sha256:" + "1" * 64
+        for change, says in ((point_elsewhere, "cannot be used"), (lambda cache: cache.update(steps={"x": "y"}), "cannot be read"), (lambda cache: cache.update(images={"sha256:" + "2" * 64: "soon"}), "cannot be read")):
+            self.forget()
+            out = self.build(self.STAGES, "--cache-from", f"type=local,src={rewrite(change)}")
+            self.assertIn(says, out.log)
+            self.assertEqual(out.text("app/lines"), "2\n")
+        # A layer that is not what its name says takes the whole cache with it.
+        layer = document["layers"][-1]["digest"][7:]
+        with open(blobs + layer, "r+b") as f:
+            f.seek(20)
+            f.write(b"XX")
+        self.forget()
+        self.assertIn("goes on without a cache", self.build(self.STAGES, "--cache-from", f"type=local,src={place}").log)
+
+    def test_caches_of_other_kinds_are_refused_by_name(self):
+        for option, value, says in (("--cache-to", "type=gha", 'cache type "gha" is not supported: want registry, local or inline'), ("--cache-from", "type=inline", 'cache type "inline" is not supported'),
+                                    ("--cache-to", "type=local", "dest is missing"), ("--cache-from", "type=local,dest=/x", "dest is not supported"), ("--cache-to", "type=registry,ref=a b", "a b"),
+                                    ("--cache-to", "type=registry,ref=a,compression=zstd", "compression is not supported"), ("--cache-to", "type=local,dest=/x,mode=most", "want min or max")):
+            self.assertIn(says, self.build("FROM base:1\n", option, value, ok=False))
+        os.mkdir(self.folder + "/own")
+        with open(self.folder + "/own/file", "w"):
+            pass
+        self.assertIn("holds something else", self.build("FROM base:1\nWORKDIR /x\n", "--cache-to", f"type=local,dest={self.folder}/own", ok=False))
+        self.assertEqual(os.listdir(self.folder + "/own"), ["file"])
+
+    def test_a_linked_copy_is_a_layer_of_its_own(self):
+        self.write(a="A", sub__b="B")
+        steps = "COPY --link a /tmp/\nCOPY --link --chown=ann sub /srv/app\nCOPY --link --chown=5:6 --chmod=600 a /deep/er/file\nRUN ls -ld /tmp > /seen\n"
+        first = self.build("FROM base:1\n" + steps)
+        self.assertEqual(first.layers[1:4], [["tmp/a"], ["srv/app", "srv/app/b"], ["deep/er/file"]])
+        self.assertEqual((first.files["tmp/a"][1:4], first.files["srv/app/b"][1:4], first.files["deep/er/file"][1:4]), ((0o644, 0, 0), (0o644, 7, 7), (0o600, 5, 6)))
+        self.assertTrue(first.text("seen").startswith("drwxrwxrwt"), first.text("seen"))  # the base's, though the layer passes through it
+        self.build("FROM base:1\n" + steps)
+        self.assertEqual(len([step for step in self.steps if step.endswith(" cached")]), 4)
+        # Another base: the layers stay, and nothing is copied.
+        second = self.build("FROM base:1\nRUN touch /other\n" + steps)
+        self.assertEqual([step.endswith(" cached") for step in self.steps], [False, True, True, True, False])
+        self.assertEqual([layer["digest"] for layer in second.manifest["layers"][2:5]], [layer["digest"] for layer in first.manifest["layers"][1:4]])
+        self.assertTrue(second.text("seen").startswith("drwxrwxrwt"), second.text("seen"))
+        # What is copied counts.
+        self.write(a="AA")
+        third = self.build("FROM base:1\n" + steps)
+        self.assertEqual(third.text("tmp/a"), "AA")
+        self.assertEqual(third.manifest["layers"][2]["digest"], first.manifest["layers"][2]["digest"])
+        # A link of the base at the destination is replaced, not followed.
+        out = self.build("FROM base:1\nRUN mkdir /real && ln -s /real /link\nCOPY --link a /link/\nRUN ls /real > /seen; cat /link/a >> /seen\n")
+        self.assertEqual(out.text("seen"), "AA")
+        self.assertIn("want true or false", self.build("FROM base:1\nCOPY --link=maybe a /x\n", ok=False))
+        out = self.build("FROM scratch\nCOPY --link --chown=1:2 a /x/\nCOPY --link=false a /y\n")
+        self.assertEqual((out.files["x/a"][2:4], out.text("y")), ((1, 2), "AA"))
+
     def diff(self, *names):
         done = subprocess.run([BINARY, "image", "diff", "--data-dir", self.folder + "/data", "-o", "json", *names], capture_output=True, text=True, timeout=DEADLINE_S)
         return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr

@@ -402,6 +402,19 @@ def build():
     check(status == 200 and answer["CachesDeleted"] and answer["SpaceReclaimed"] > 0, answer)
     check("Using cache" not in docker("build", "-t", "built:3", "-f", context + "/step", context), "the cache outlives a prune")
     docker("rmi", "built:3")
+    # Steps of an image that was built elsewhere, where it says them.
+    step = ["-f", context + "/step", context]
+    docker("build", "-t", "cached:1", "--build-arg", "BUILDKIT_INLINE_CACHE=1", *step)
+    docker("save", "-o", engine.dir + "/cached.tar", "cached:1")
+    docker("rmi", "cached:1")
+    engine.request("POST", "/build/prune?keep-storage=0")
+    docker("load", "-i", engine.dir + "/cached.tar")
+    out = docker("build", "--cache-from", "absent:1", "--cache-from", "cached:1", "-t", "built:3", *step)
+    contains(out, "Cache from absent:1: no such image here")
+    contains(out, "Using cache")
+    docker("rmi", "built:3", "cached:1")
+    status, answer = engine.request("POST", "/build?cachefrom=%7B%7D", b"")
+    check(status == 400 and "cachefrom: want a JSON list" in answer["message"], (status, answer))
     contains(docker("run", "--rm", "built:1", "cat", "/who"), "built for me")
     with open(context + "/Dockerfile", "a", encoding="ascii") as f:
         f.write("RUN exit 9\n")
