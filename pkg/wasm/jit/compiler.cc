@@ -283,6 +283,7 @@ bool FunctionCompiler::run(CompiledFunction& out) {
 void FunctionCompiler::finish(CompiledFunction& out) {
   out.has_loops = has_loops_;
   settle_charge();
+  BaseNode* way = compiler_.cursor();
   emit_foreign_calls();
   emit_trap_sites();
   wasm_ = module_.functions[job_.function].body.from;
@@ -295,6 +296,7 @@ void FunctionCompiler::finish(CompiledFunction& out) {
     fail_here();
     last = compiler_.cursor();
   }
+  cold_ = way->next();
   compiler_.setCursor(entry_);
   if (too_deep.isValid()) {  // a function that calls nothing fits into what is kept free; tail calls alone may make a loop
     check_stack(too_deep);

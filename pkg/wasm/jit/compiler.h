@@ -70,8 +70,10 @@ class FunctionCompiler final : private CompilerOwner, public Lowering {
   void prepare_frame();
   void describe_frame(CompiledFunction& out);
   bool keep_vm_register();      // a64 alone
-  void leave_handed_on();       // x86 alone
-  std::uint32_t spare_saves();  // x86 alone
+  bool has_stack_arguments() const;  // of it; this and the next are x86's alone
+  std::uint32_t leave_handed_on();
+  std::uint32_t spare_saves();
+  void move_cold();
   void settle_charge();
   asmjit::InvokeNode* invoke_node(const asmjit::Operand& target, const asmjit::FuncSignatureBuilder& signature);
   void tidy_instructions();  // a64 alone
@@ -101,6 +103,7 @@ class FunctionCompiler final : private CompilerOwner, public Lowering {
 
   std::unique_ptr<target::Assembler> assembler_;
   asmjit::FuncNode* function_ = nullptr;
+  asmjit::BaseNode* cold_ = nullptr;   // the first of what is not on the way
   asmjit::BaseNode* entry_ = nullptr;  // code that is needed only if something asks for it goes behind
   Gp memory_, slots_, fuel_;
   bool memory_used_ = false, calls_ = false;

@@ -81,40 +81,69 @@ void rename(InstNode& inst, std::uint32_t from, std::uint32_t to) {
 
 void FunctionCompiler::describe_frame(CompiledFunction& out) {
   out.link_bytes = function_->frame().saOffsetFromSP() - 8;
-  std::uint32_t spared = 0;
-  if (calls_) leave_handed_on();
-  else spared = spare_saves();
+  std::uint32_t spared = calls_ ? leave_handed_on() : spare_saves();
   out.link_bytes -= 8 * static_cast<std::uint32_t>(std::popcount(spared));
   out.frame_bytes = out.link_bytes + 8;
   // Pushed first.
   out.saved = function_->frame().savedRegs(RegGroup::kGp) & ~spared;
   out.saved |= CompiledFunction::kSavedDownwards;
   out.saved_bytes = out.link_bytes - 8;
+  if (cold_ != nullptr) move_cold();
 }
 
-// The allocator saves what calls hand on where it is only read. In a function that calls it stays pushed, for the stack's alignment; that it is not loaded again spares
-// whoever called to wait for that.
-void FunctionCompiler::leave_handed_on() {
+bool FunctionCompiler::has_stack_arguments() const {
+  std::uint32_t integers = 0, floats = 0;
+  for (ValType t : type_.params) ++(is_integer(t) ? integers : floats);
+  return !by_slots_ && (integers > std::size(target::kIntegers) || floats > target::kFloats);
+}
+
+// The allocator saves what calls hand on where it is only read. That both stay as they are, and the stack aligned, spares both saves (as bits); one alone stays
+// pushed, but is not loaded again: whoever called would wait for that.
+std::uint32_t FunctionCompiler::leave_handed_on() {
+  std::vector<InstNode*> pushes, pops;
   for (const Gp& r : kHandedOn) {
+    std::vector<InstNode*> saves;
     bool written = false;
-    each_instruction(compiler_, [&](InstNode& inst) { written = written || may_write(inst, r.id()); });
-    if (written) continue;
-    each_instruction(compiler_, [&r](InstNode& inst) {
-      if (inst.id() != x86::Inst::kIdPop || !is_save(inst, r.id())) return;
-      inst.setId(x86::Inst::kIdAdd);
-      inst.setOpCount(2);
-      inst.setOp(0, x86::rsp);
-      inst.setOp(1, Imm(8));
+    each_instruction(compiler_, [&](InstNode& inst) {
+      written = written || may_write(inst, r.id());
+      if (is_save(inst, r.id())) saves.push_back(&inst);
     });
+    if (written) continue;
+    for (InstNode* save : saves) (save->id() == x86::Inst::kIdPush ? pushes : pops).push_back(save);
   }
+  if (pushes.size() == 2 && !has_stack_arguments()) {
+    for (auto* list : {&pushes, &pops})
+      for (InstNode* save : *list) compiler_.removeNode(save);
+    return 1u << kVmRegister.id() | 1u << kMemory.id();
+  }
+  for (InstNode* pop : pops) {
+    pop->setId(x86::Inst::kIdAdd);
+    pop->setOpCount(2);
+    pop->setOp(0, x86::rsp);
+    pop->setOp(1, Imm(8));
+  }
+  return 0;
+}
+
+// What is not on the way goes behind the way out, which nobody then jumps to over it.
+void FunctionCompiler::move_cold() {
+  LabelNode* exit = function_->exitNode();
+  for (BaseNode *node = cold_, *next = nullptr; node != exit; node = next) {
+    next = node->next();
+    compiler_.removeNode(node);
+    compiler_.addBefore(node, function_->endNode());
+  }
+  BaseNode* before = exit->prev();
+  if (!before->isInst()) return;
+  auto* jump = before->as<InstNode>();
+  if (jump->id() == x86::Inst::kIdJmp && jump->op(0).isLabel() && jump->op(0).id() == exit->labelId()) compiler_.removeNode(jump);
 }
 
 // In a function that calls nothing and has nothing on the stack what calls hand on need not be saved, and what lives in registers that are to be preserved can live in
 // others, which the allocator likes less. Whose saves that spared, as bits.
 std::uint32_t FunctionCompiler::spare_saves() {
-  std::uint32_t integers = 0, floats = 0, used = 0, saves = 0, spared = 0;
-  for (ValType t : type_.params) ++(is_integer(t) ? integers : floats);
-  if (function_->frame().stackAdjustment() != 0 || integers > std::size(target::kIntegers) || floats > target::kFloats) return 0;
+  std::uint32_t used = 0, saves = 0, spared = 0;
+  if (function_->frame().stackAdjustment() != 0 || has_stack_arguments()) return 0;
   std::uint32_t read_only = 0;
   for (const Gp& r : kHandedOn) read_only |= 1u << r.id();
   each_instruction(compiler_, [&](InstNode& inst) {
