@@ -77,6 +77,7 @@ void Lowering::catch_clauses(Reader clauses, const Gp& exception) {
 }
 
 void Lowering::raise() {
+  help(reinterpret_cast<const void*>(&monopod_wasm_raise), {}, 0, false);
   place(Trap::kNone);
   fail_here();
 }

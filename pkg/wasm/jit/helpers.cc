@@ -82,11 +82,16 @@ static void catch_here(Vm& vm, ExceptionObject* exception, std::uint64_t where) 
   m.rethrown = true;
 }
 
+static void start_unwinding(Machine& m, ExceptionObject* exception) {
+  m.exception = exception;
+  m.trap = Trap::kException;
+  m.fault_address = 0;  // no signal, but what looks at it is the same
+}
+
 static void on_its_way(Vm& vm, ExceptionObject* exception, bool in_try, std::uint64_t where) {
   forget_caught(*vm.machine);
   if (in_try) return catch_here(vm, exception, where);
-  vm.machine->exception = exception;
-  vm.machine->trap = Trap::kException;
+  start_unwinding(*vm.machine, exception);
 }
 
 Flag help_throw(Vm* vm, std::uint64_t tag, const std::uint64_t* slots, std::uint64_t where) {
@@ -99,10 +104,7 @@ Flag help_throw(Vm* vm, std::uint64_t tag, const std::uint64_t* slots, std::uint
 
 void help_throw_reference(Vm* vm, std::uint64_t in_try, ExceptionObject* exception, std::uint64_t where) { on_its_way(*vm, exception, in_try != 0, where); }
 
-void help_rethrow(Vm* vm, ExceptionObject* exception) {
-  vm->machine->exception = exception;
-  vm->machine->trap = Trap::kException;
-}
+void help_rethrow(Vm* vm, ExceptionObject* exception) { start_unwinding(*vm->machine, exception); }
 
 Flag help_caught(Vm* vm, std::uint64_t where) {
   Machine& m = *vm->machine;
@@ -171,7 +173,8 @@ static const void* const kHelpers[] = {
     reinterpret_cast<const void*>(&help_table_copy), reinterpret_cast<const void*>(&help_table_fill), reinterpret_cast<const void*>(&help_table_init),
     reinterpret_cast<const void*>(&help_table_grow), reinterpret_cast<const void*>(&help_elements_drop),
     reinterpret_cast<const void*>(&help_throw), reinterpret_cast<const void*>(&help_throw_reference), reinterpret_cast<const void*>(&help_rethrow),
-    reinterpret_cast<const void*>(&help_caught), reinterpret_cast<const void*>(&monopod_wasm_tail_grow),
+    reinterpret_cast<const void*>(&help_caught), reinterpret_cast<const void*>(&monopod_wasm_raise),
+    reinterpret_cast<const void*>(&monopod_wasm_tail_grow),
 #define MONOPOD_TAIL(kind) reinterpret_cast<const void*>(&monopod_wasm_tail_to_slots_##kind), reinterpret_cast<const void*>(&monopod_wasm_tail_to_registers_##kind),
     MONOPOD_TAIL(none) MONOPOD_TAIL(int) MONOPOD_TAIL(float) MONOPOD_TAIL(vector)
 #undef MONOPOD_TAIL

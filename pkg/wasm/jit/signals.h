@@ -39,6 +39,8 @@ void remove_code(std::uintptr_t from);
 
 extern "C" void monopod_wasm_trapped();  // <processor>/unwind.cc: of the registers, what calls it as if the failing instruction had
 
+extern "C" void monopod_wasm_raise();    // the same, called by machine code; does not return to it
+
 // Ends the innermost run of machine code, which returns as after a trap.
 [[noreturn]] void leave_code(Machine& machine);
 
