@@ -189,7 +189,7 @@ Result<sys::Fd> NodeProxy::take_socket(const proxy::ListenerConfig& config) {
     if (found != attached.sockets.end() && attached.pod.netns_path == config.spec.netns && found->second) return std::move(found->second);
   }
   if (!config.spec.netns.empty()) return fail(Code::kUnavailable, cat("listener ", config.spec.name, " is no pod's that is being started: it is opened with its pod"));
-  return proxy::listen_on(config.address, false);
+  return proxy::listen_on(config.address, false, config.spec.transparent);
 }
 
 Result<> NodeProxy::publish() {

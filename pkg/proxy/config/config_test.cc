@@ -73,6 +73,9 @@ TEST(Config, EachFaultIsNamedWithItsLineAndField) {
       {"cluster: one", "cluster: one\n      hedge: {delay: 1s, max: 4}", "line 9: listeners[0].virtual_hosts[0].routes[0].hedge.max: want a number from 1 to 3"},
       {"name: one\n", "name: one\n  retry_budget: {window: 1ms}\n", "line 11: clusters[0].retry_budget.window: want 100ms at least"},
       {"name: one\n", "name: one\n  outlier: {success_rate: {percent: 1}}\n", "line 11: clusters[0].outlier.success_rate.percent: unknown field"},
+      {"name: web\n", "name: web\n  transparent: true\n", "line 3: listeners[0].transparent: wants intercepts: true"},
+      {"listeners:\n", "interceptions: [{netns: x, mode: nat, inbound_port: 1}]\nlisteners:\n", "line 1: interceptions[0].mode: \"nat\" is not one of redirect, tproxy"},
+      {"name: one\n", "name: one\n  original_source: true\n  http2: true\n", "line 11: clusters[0].original_source: is of one client: it does not go with http2, whose connections are shared"},
       {"clusters:\n", "tracing: {cluster: two}\nclusters:\n", "line 9: tracing.cluster: there is no cluster \"two\""},
       {"name: web\n", "name: web\n  access_log: {path: /dev/null, format: \"%WHAT%\"}\n", "line 3: listeners[0].access_log.format: unknown operator %WHAT%"},
   };

@@ -72,6 +72,29 @@ TEST(Hedging, TheFirstAnswerWinsAndTheOtherTryIsReset) {
   EXPECT_EQ(proxy.metric(metric("hedges_won_total")), 1);
 }
 
+TEST(Hedging, OverHttp2TheStreamThatLostIsResetAlone) {
+  std::atomic<int> seen{0};
+  std::atomic<bool> reset{false};
+  TestEndpoint a([&](TestClient& client, int) {
+    client.read_until("\r\n\r\n");
+    std::string body = client.read(4);
+    if (seen++ == 0) {
+      reset = client.read_to_end().empty();
+      reset.notify_all();
+      return;
+    }
+    client.send(ok(cat("second ", body)));
+    client.read_to_end();
+  });
+  TestProxy proxy(cat("listeners:\n- {name: web, address: PORT0, virtual_hosts: [{routes: [{prefix: /, cluster: x, hedge: {delay: 30ms}}]}]}\n- {name: h2, address: PORT1, virtual_hosts: [{routes: [{prefix: /, cluster: a}]}]}\n",
+                      "clusters:\n- {name: x, http2: true, endpoints: [PORT1]}\n- {name: a, endpoints: [\"", a.address(), "\"]}\n"));
+  std::string answer = ask(proxy, "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbody");
+  EXPECT_TRUE(answer.ends_with("second body")) << answer;
+  reset.wait(false);
+  EXPECT_EQ(proxy.metric("monopod_proxy_connections_total{listener=\"h2\"}"), 1);
+  EXPECT_EQ(proxy.metric(metric("hedges_won_total")), 1);
+}
+
 TEST(Hedging, AChunkedBodyIsSentAnew) {
   std::atomic<int> seen{0};
   auto script = [&](TestClient& client, int) {

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Pods whose connections go through the node's proxy: asked for by annotation, label or namespace; before the first container, after every restart of the
 node process, gone with the last. All by real pods; what went through stands in the proxy's access log."""
+import base64
 import json
 import os
 import re
@@ -127,6 +128,24 @@ def requests_where_http_is_spoken():
     logged.expect(listener="inbound-http/default/http", method="GET", path="/nothing", status="404")
     same(fetch("client", f"http://{server}:9090/"), "hello from http")
     logged.expect(listener="inbound/default/http", protocol="TCP")
+
+
+def clients_addresses_are_kept():
+    """By TPROXY: what serves in the pod sees who the client is, and not the proxy."""
+    script = base64.b64encode(b"#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\nfrom %s\\n' \"$REMOTE_ADDR\"\n").decode()
+    cgi = f"mkdir -p /tmp/www/cgi-bin && echo {script} | base64 -d > /tmp/www/cgi-bin/who && chmod +x /tmp/www/cgi-bin/who && "
+    modes = {"kept": {"proxy.monopod.io/interception-mode": "TPROXY", "proxy.monopod.io/http-inbound-ports": "8081"}, "not-kept": {}}
+    for name, annotations in modes.items():
+        pod(name, cgi + SERVE, {**INJECT, **annotations})
+    ready(*modes)
+    for name in modes:
+        logged, address = Logged(), ip(name)
+        for port, listener in ((8080, "inbound"), (8081, "inbound-http" if name == "kept" else "inbound")):
+            seen = until(f"{name} at {port} answers", lambda: (text := fetch("client", f"http://{address}:{port}/cgi-bin/who")).startswith("from ") and text, 10)
+            assert (ip("client") in seen) == (name == "kept"), (name, port, seen)
+            logged.expect(listener=f"{listener}/default/{name}", to=f"{address}:{port}")
+    same(fetch("kept", f"http://{ip('server')}:8080/"), "hello from server")
+    k("delete", "pod", *modes, "--wait=false")
 
 
 def before_the_first_container():
@@ -354,6 +373,7 @@ try:
     checks.run("pods that did not ask are left alone", plain_pods_are_left_alone)
     checks.run("ports, prefixes and users are excluded, and only what is listed taken", exclusions)
     checks.run("where HTTP is spoken requests are seen", requests_where_http_is_spoken)
+    checks.run("TPROXY keeps the client's address", clients_addresses_are_kept)
     checks.run("the first thing of the first container goes through", before_the_first_container)
     checks.run("a namespace asks for its pods, and a pod declines", by_namespace)
     checks.run("an annotation that cannot be read keeps the pod from starting, and is named", wrong_annotation)
