@@ -212,6 +212,17 @@ Result<std::vector<std::string>> find_sources(const CopySource& from, const std:
   return out;
 }
 
+Result<std::vector<std::size_t>> find_cuts(const CopySource& from, const std::vector<std::string>& words) {
+  std::vector<std::size_t> out;
+  for (const std::string& word : words) {
+    TRY_ASSIGN(std::vector<std::string> paths, find_sources(from, {word}));
+    const std::size_t pivot = word.find("/./");
+    const std::string before = pivot == std::string::npos ? "." : path_in_root(std::string_view(word).substr(0, pivot));
+    out.insert(out.end(), paths.size(), before == "." ? 0 : static_cast<std::size_t>(std::ranges::count(before, '/')) + 1);
+  }
+  return out;
+}
+
 Result<std::string> digest_sources(const CopySource& from, const std::vector<std::string>& paths) {
   image::Sha256 hash;
   std::vector<std::byte> buffer(256U << 10);
@@ -244,9 +255,14 @@ Result<> copy_sources(const CopySource& from, const std::vector<std::string>& pa
   auto there = into.stat(target);
   const bool directory = options.destination.ends_with('/') || paths.size() > 1 || (there && S_ISDIR(there->st_mode));
   Copier copier(from, into, options);
-  for (const std::string& path : paths) {
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    const std::string& path = paths[i];
     TRY_ASSIGN(struct ::stat st, from.root.stat(path));
-    if (S_ISDIR(st.st_mode)) TRY(copier.copy(path, target, true));
+    if (!options.cuts.empty()) {
+      std::string_view rest = path == "." ? std::string_view() : path;
+      for (std::size_t cut = options.cuts.at(i); cut > 0 && !rest.empty(); --cut) rest.remove_prefix(std::min(rest.find('/'), rest.size() - 1) + 1);
+      TRY(copier.copy(path, rest.empty() ? target : join_path(target, rest), rest.empty()));
+    } else if (S_ISDIR(st.st_mode)) TRY(copier.copy(path, target, true));
     else TRY(copier.copy(path, directory ? join_path(target, path.substr(path.rfind('/') + 1)) : target, false));
   }
   return {};

@@ -26,10 +26,14 @@ struct CopyOptions {
   std::string destination;  // absolute; with a '/' at its end, or of several sources, a directory
   std::optional<std::pair<std::uint32_t, std::uint32_t>> owner;
   std::optional<std::uint32_t> mode;  // of files and directories
+  // --parents: each source goes below the destination under its path without so many of its first components (find_cuts). Empty: under its name.
+  std::vector<std::size_t> cuts = {};
 };
 
 // The paths below the root that the words name, sorted within each; a pattern (* ? [) names what matches. kNotFound for a word that names nothing.
 Result<std::vector<std::string>> find_sources(const CopySource& from, const std::vector<std::string>& words);
+// Of --parents, for each path that the words name: the components before the word's "/./".
+Result<std::vector<std::size_t>> find_cuts(const CopySource& from, const std::vector<std::string>& words);
 // Over paths, types, modes, owners where they are kept, and contents; not over times.
 Result<std::string> digest_sources(const CopySource& from, const std::vector<std::string>& paths);
 // A directory's content goes into the destination, a file under its name or the destination's.

@@ -72,8 +72,8 @@ Result<> Build::read_copy_flags(Copying& copying, const FindVariable& find, cons
     if (flag->has_value && flag->value != "true" && flag->value != "false") return fail(Code::kInvalidArgument, cat("--link=", flag->value.substr(0, 50), ": want true or false"));
     copying.link = !flag->has_value || flag->value == "true";
   }
-  for (const char* flag : {"parents", "unpack"})
-    if (instruction.find_flag(flag) != nullptr) return fail(Code::kUnimplemented, cat(instruction.name, " --", flag, " is not supported"));
+  copying.parents = instruction.find_flag("parents") != nullptr && instruction.find_flag("parents")->value != "false";
+  if (instruction.find_flag("unpack") != nullptr) return fail(Code::kUnimplemented, cat(instruction.name, " --unpack is not supported"));
   for (auto [name, value] : {std::pair{"chown", &copying.chown}, {"from", &copying.from}, {"checksum", &copying.checksum}})
     if (const Flag* flag = instruction.find_flag(name)) {
       TRY_ASSIGN(*value, expand(flag->value, find, options));
@@ -152,6 +152,9 @@ Task<Result<>> Build::open_sources(Copying& copying) {
   copying.root = std::move(root);
   co_return co_await parts_.pool.run([&]() -> Result<> {
     TRY_ASSIGN(copying.paths, find_sources(source_of(copying), copying.named));
+    if (copying.parents) {
+      TRY_ASSIGN(copying.into.cuts, find_cuts(source_of(copying), copying.named));
+    }
     copying.count = copying.paths.size();
     return {};
   });
@@ -165,7 +168,7 @@ CopySource Build::source_of(const Copying& copying) const {
 Task<Result<>> Build::digest_content(Copying& copying) {
   std::string note;
   if (!copying.image.empty()) {
-    note = image::digest_of(cat("sources\n", copying.image, "\n", join(copying.named, "\n"), "\n\n", copying.exclude_text));
+    note = image::digest_of(cat("sources\n", copying.image, "\n", join(copying.named, "\n"), "\n\n", copying.exclude_text, copying.parents ? "\nparents" : ""));
     CO_TRY_ASSIGN(std::string known, co_await find_known(note));
     std::vector<std::string_view> words = split(known, ' ');
     if (auto count = words.size() == 3 ? parse_int<std::size_t>(words[1]) : std::nullopt; count && !options_.no_cache) {
@@ -177,6 +180,11 @@ Task<Result<>> Build::digest_content(Copying& copying) {
   if (copying.content.empty()) {
     CO_TRY(co_await open_sources(copying));
     CO_TRY_ASSIGN(copying.content, co_await parts_.pool.run([&] { return digest_sources(source_of(copying), copying.paths); }));
+    if (copying.parents) {  // the whole of a path counts
+      std::string all = copying.content;
+      for (std::size_t i = 0; i < copying.paths.size(); ++i) all += cat("\n", copying.into.cuts.at(i), " ", copying.paths[i]);
+      copying.content = image::digest_of(all);
+    }
     if (!note.empty()) CO_TRY(co_await remember(note, cat(copying.image, " ", copying.count, " ", copying.content), async::Lasts::kUntilReboot));
   }
   if (!copying.checksum.empty()) {
@@ -210,7 +218,9 @@ Task<Result<bool>> Build::copy_into(Copying& copying, const Mounted& mounted) {
     if (!copying.paths.empty()) TRY(copy_sources(source, copying.paths, target, copying.into));
     if (!copying.extras.names.empty()) {
       TRY_ASSIGN(sys::Root below, copying.extras.open(options_, parts_.rng));
-      TRY(copy_sources({.root = below}, copying.extras.names, target, copying.into));
+      CopyOptions plain = copying.into;
+      plain.cuts.clear();
+      TRY(copy_sources({.root = below}, copying.extras.names, target, plain));
     }
     return true;
   });

@@ -47,6 +47,7 @@ struct Build::Copying {
   std::optional<sys::Root> root{};       // once it is needed
   std::vector<std::string> paths{};      // what named was found to be
   std::size_t count = 0;                 // of them
+  bool parents = false;                  // paths stay
   bool link = false;                     // into a layer of its own
   Extras extras{};
   std::string content{};                 // what the step's cache depends on

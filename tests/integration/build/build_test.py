@@ -443,6 +443,19 @@ ENV DONE=1
         out = self.build("FROM scratch\nCOPY --link --chown=1:2 a /x/\nCOPY --link=false a /y\n")
         self.assertEqual((out.files["x/a"][2:4], out.text("y")), ((1, 2), "AA"))
 
+    def test_copied_files_keep_their_parents(self):
+        self.write(sub__x__one="1", sub__y__two="2", sub__y__other="3", top="4")
+        dockerfile = "FROM base:1\nWORKDIR /src\nCOPY --parents sub/*/*o* top ./\nCOPY --parents --chown=5 ./sub/./y /dst/\nCOPY --parents sub/x/one sub/./y/two <<DOC /more/\nd\nDOC\n"
+        out = self.build(dockerfile)
+        self.assertEqual(sorted(k for k, v in out.files.items() if v[0] == tarfile.REGTYPE and not k.startswith(("bin/", "etc/"))),
+                         ["dst/y/other", "dst/y/two", "more/DOC", "more/sub/x/one", "more/y/two", "src/sub/x/one", "src/sub/y/other", "src/sub/y/two", "src/top"])
+        self.assertEqual(out.files["dst/y/two"][2:4], (5, 5))
+        self.build(dockerfile)
+        self.assertNotIn(False, [step.endswith(" cached") for step in self.steps])
+        os.rename(self.context + "/sub/x", self.context + "/sub/z")  # the same content under another path
+        out = self.build("FROM base:1\nWORKDIR /src\nCOPY --parents sub/*/*o* top ./\n")
+        self.assertIn("src/sub/z/one", out.files)
+
     def diff(self, *names):
         done = subprocess.run([BINARY, "image", "diff", "--data-dir", self.folder + "/data", "-o", "json", *names], capture_output=True, text=True, timeout=DEADLINE_S)
         return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
