@@ -127,6 +127,11 @@ class Copier {
     }
     return {};
   }
+  // A directory that is ignored was passed over, though something in it is taken back.
+  Result<> make_parent(const std::string& to) {
+    std::size_t slash = to.rfind('/');
+    return slash == std::string::npos ? Result<>{} : make_directories(to.substr(0, slash));
+  }
   static Result<> void_of(Result<sys::Fd> made) { return made ? Result<>{} : fail(std::move(made).error()); }
 
   Result<> make_way(const std::string& to) {
@@ -151,6 +156,7 @@ class Copier {
   Result<> copy_link(const std::string& at, const std::string& to, const struct ::stat& st) {
     TRY_ASSIGN(std::string link, from_.root.read_link(at));
     TRY(make_way(to));
+    TRY(make_parent(to));
     TRY(into_.make_symlink(link, to));
     TRY_ASSIGN(sys::Root::Parent parent, into_.open_parent(to));
     auto [uid, gid] = owner_of(st);
@@ -163,7 +169,7 @@ class Copier {
   Result<> copy_file(const std::string& at, const std::string& to, const struct ::stat& st, bool follow) {
     TRY_ASSIGN(sys::Fd source, open_source(from_, at, follow));
     TRY(make_way(to));
-    if (std::size_t slash = to.rfind('/'); slash != std::string::npos) TRY(make_directories(to.substr(0, slash)));
+    TRY(make_parent(to));
     TRY_ASSIGN(sys::Fd target, into_.open_file(to, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
     for (;;) {
       ssize_t n = ::sendfile(target.get(), source.get(), nullptr, 16U << 20);

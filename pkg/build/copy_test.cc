@@ -53,6 +53,20 @@ TEST(Copy, FilesAndDirectoriesGoWhereTheyBelong) {
   EXPECT_EQ(t.copy({"*.none"}, "/").error().message(), "no files match \"*.none\"");
 }
 
+TEST(Copy, WhatIsTakenBackOfAnIgnoredDirectoryIsCopiedWithoutIt) {
+  for (const char* text : {"d\n!d/e/y\n!d/out\n", "d/*\n!d/e/y\n!d/out\n", "**/*\n!d/e/y\n!d/out\n"}) {
+    SCOPED_TRACE(text);
+    Trees t;
+    IgnoreList ignore = *IgnoreList::parse(text);
+    CopySource from{.root = t.source, .ignore = &ignore};
+    Result<> done = copy_sources(from, {"."}, t.target, t.options("/to/"));
+    ASSERT_TRUE(done) << done.error().message();
+    EXPECT_EQ(read_text(t.into / "to/d/e/y"), "Y");
+    EXPECT_EQ(std::filesystem::read_symlink(t.into / "to/d/out").string(), "/etc/passwd");
+    EXPECT_FALSE(std::filesystem::exists(t.into / "to/d/x"));
+  }
+}
+
 TEST(Copy, NothingLeadsOutOfEitherTree) {
   Trees t;
   TemporaryDirectory outside;
