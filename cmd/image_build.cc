@@ -101,6 +101,9 @@ Result<> build(BuildCommand command) {
     std::string path = command.file;
     if (path.empty()) path = cat(options.context, ::access(cat(options.context, "/Dockerfile").c_str(), F_OK) != 0 && ::access(cat(options.context, "/Containerfile").c_str(), F_OK) == 0 ? "/Containerfile" : "/Dockerfile");
     TRY_ASSIGN(options.dockerfile, sys::read_host_file(path, build::kDockerfileBytesMax));
+    if (const std::string own = path + ".dockerignore"; ::access(own.c_str(), F_OK) == 0) {
+      TRY_ASSIGN(options.ignore, sys::read_host_file(own, build::kDockerfileBytesMax));
+    }
   }
   options.tags = command.tags;
   TRY_ASSIGN(options.arguments, parse_arguments(command.arguments));

@@ -328,7 +328,7 @@ Task<Result<Built>> Build::run() {
   CO_TRY_ASSIGN(plan_, plan_stages(file_, options_.arguments, options_.target, options_.platform));
   for (std::size_t index : plan_.order) steps_ += plan_.stages[index].instructions.size();
   built_.resize(plan_.stages.size());
-  auto ignore_text = sys::read_host_file(options_.context + "/.dockerignore");
+  auto ignore_text = options_.ignore ? Result<std::string>(*options_.ignore) : sys::read_host_file(options_.context + "/.dockerignore");
   if (ignore_text) {
     CO_TRY_ASSIGN(ignore_, IgnoreList::parse(*ignore_text));
   } else if (ignore_text.error().code() != Code::kNotFound) {

@@ -22,6 +22,7 @@ namespace monopod::build {
 struct BuildOptions {
   std::string context;      // absolute directory
   std::string dockerfile;   // its text
+  std::optional<std::string> ignore = {};  // text of the Dockerfile's own list of what is not part of the context (NAME.dockerignore); else the context's .dockerignore
   std::string work_dir;     // absolute: mounts, bundles and cache mounts
   std::vector<std::string> tags;
   std::string target;       // a stage's name or number; empty: the last

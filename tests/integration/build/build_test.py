@@ -456,6 +456,13 @@ ENV DONE=1
         out = self.build("FROM base:1\nWORKDIR /src\nCOPY --parents sub/*/*o* top ./\n")
         self.assertIn("src/sub/z/one", out.files)
 
+    def test_a_dockerfile_may_have_its_own_list_of_what_is_ignored(self):
+        self.write(a="1", b="2", **{".dockerignore": "a\n", "own": "FROM scratch\nCOPY . /\n", "own.dockerignore": "b\nown*\n.dockerignore\n"})
+        self.assertEqual(sorted(self.build("FROM scratch\nCOPY . /\n").files), [".dockerignore", "b", "own", "own.dockerignore"])
+        self.image("build", "-t", "own:1", "-f", self.context + "/own", self.context)
+        self.image("save", self.folder + "/own.tar", "own:1")
+        self.assertEqual(sorted(Image(self.folder + "/own.tar").files), ["a"])
+
     def diff(self, *names):
         done = subprocess.run([BINARY, "image", "diff", "--data-dir", self.folder + "/data", "-o", "json", *names], capture_output=True, text=True, timeout=DEADLINE_S)
         return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
