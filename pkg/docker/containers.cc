@@ -122,6 +122,9 @@ Task<Result<>> Containers::open() {
     c->pid = state.pid;
     c->started = state.started_at;
     c->process_made = true;
+    // Should it end meanwhile, its end waits: it takes away what is looked through here.
+    CO_TRY(co_await wait_for_turn(c));
+    Turn turn(c);
     for (auto& [network_id, endpoint] : c->endpoints)
       if (NetworkInfo* network = networks_.find(network_id))
         if (auto adopted = co_await networks_.adopt(*network, c->id, endpoint); !adopted) log::warn("cannot adopt a container's network", {{"id", c->id}, {"error", adopted.error()}});
