@@ -103,13 +103,7 @@ Result<> mount_cgroups(const Building& building, const Mount& mount, const Mount
 // What is bound: a mount that the parent made, or the host's file.
 Result<sys::Fd> open_source(const Mount& mount) {
   if (mount.source_fd >= 0) return sys::Fd(::fcntl(mount.source_fd, F_DUPFD_CLOEXEC, 3));
-  if (!mount.source_below.empty()) {
-    TRY_ASSIGN(sys::Root base, sys::Root::open(mount.source));
-    return base.open_file(mount.source_below, O_PATH);
-  }
-  sys::Fd source(::open(mount.source.c_str(), O_PATH | O_CLOEXEC));
-  if (!source) return fail_errno(cat("open ", mount.source));
-  return source;
+  return open_bind_source(mount);
 }
 
 Result<> mount_bind(const sys::Root& root, const Mount& mount, const MountOptions& options) {

@@ -1,11 +1,13 @@
 #include "container/mount_options.h"
 
+#include <fcntl.h>
 #include <linux/mount.h>
 
 #include <algorithm>
 #include <array>
 
 #include "base/strings.h"
+#include "sys/root.h"
 
 namespace monopod::container {
 namespace {
@@ -102,6 +104,16 @@ MountOptions parse_mount_options(const Mount& mount) {
   complete(out.attributes);
   complete(out.recursive);
   return out;
+}
+
+Result<sys::Fd> open_bind_source(const Mount& mount) {
+  if (!mount.source_below.empty()) {
+    TRY_ASSIGN(sys::Root base, sys::Root::open(mount.source));
+    return base.open_file(mount.source_below, O_PATH);
+  }
+  sys::Fd source(::open(mount.source.c_str(), O_PATH | O_CLOEXEC));
+  if (!source) return fail_errno(cat("open ", mount.source));
+  return source;
 }
 
 Result<> set_bind_attributes(int mount_fd, const MountOptions& options) {

@@ -25,6 +25,9 @@ struct MountOptions {
 };
 MountOptions parse_mount_options(const Mount& mount);
 
+// What is bound, by its path, or below it where a volume's subPath is (source_below: never out of it).
+Result<sys::Fd> open_bind_source(const Mount& mount);
+
 // A detached copy of what is bound: private unless asked otherwise, with its attributes.
 Result<> set_bind_attributes(int mount_fd, const MountOptions& options);
 

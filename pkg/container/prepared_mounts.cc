@@ -10,16 +10,6 @@
 namespace monopod::container {
 namespace {
 
-Result<sys::Fd> open_source(const Mount& mount) {
-  if (!mount.source_below.empty()) {
-    TRY_ASSIGN(sys::Root base, sys::Root::open(mount.source));
-    return base.open_file(mount.source_below, O_PATH);
-  }
-  sys::Fd source(::open(mount.source.c_str(), O_PATH | O_CLOEXEC));
-  if (!source) return fail_errno(cat("open ", mount.source));
-  return source;
-}
-
 Result<> map_ids(int mount_fd, const ContainerConfig& config, const Mount& mount, bool recursive) {
   bool own = !mount.uid_mappings.empty();
   TRY_ASSIGN(sys::Fd maps, sys::make_user_namespace(own ? mount.uid_mappings : config.uid_mappings, own ? mount.gid_mappings : config.gid_mappings));
@@ -32,7 +22,7 @@ Result<> map_ids(int mount_fd, const ContainerConfig& config, const Mount& mount
 
 // Empty: it is left to the first stage.
 Result<sys::Fd> prepare(const ContainerConfig& config, const Mount& mount, const MountOptions& options) {
-  TRY_ASSIGN(sys::Fd source, open_source(mount));
+  TRY_ASSIGN(sys::Fd source, open_bind_source(mount));
   Result<sys::Fd> copy = sys::clone_mount(source.get(), options.bind_recursive);
   if (!copy) return options.id_map ? std::move(copy) : sys::Fd();  // rootless: the first stage may do in its own namespace what we may not
   if (options.id_map) TRY(map_ids(copy->get(), config, mount, options.id_map_recursive));

@@ -14,6 +14,7 @@
 #include "image/digest.h"
 #include "image/layer_unpacker.h"
 #include "image/reference.h"
+#include "image/replay_source.h"
 #include "image/tar.h"
 
 namespace monopod::image {
@@ -74,23 +75,6 @@ class ArchiveSource final : public codec::ByteSource {
   Report report_;
   std::vector<std::byte> buffer_;
   std::size_t at_ = 0, end_ = 0;
-};
-
-// The current entry of an archive.
-class EntrySource final : public codec::ByteSource {
- public:
-  EntrySource(std::span<const std::byte> head, TarReader& reader) : head_(head), reader_(reader) {}
-  Result<std::size_t> read(std::span<std::byte> into) override {
-    if (head_.empty()) return reader_.read(into);
-    std::size_t n = std::min(head_.size(), into.size());
-    std::memcpy(into.data(), head_.data(), n);
-    head_ = head_.subspan(n);
-    return n;
-  }
-
- private:
-  std::span<const std::byte> head_;
-  TarReader& reader_;
 };
 
 // "./blobs//sha256/x" -> "blobs/sha256/x"; names only: nothing is made of them on disk.
@@ -159,7 +143,7 @@ Result<> Reader::take_document(TarReader& reader, const TarEntry& entry, std::st
   documents_bytes_ += entry.data_bytes;
   if (documents_bytes_ > limits_.documents_bytes_max)
     return fail(Code::kResourceExhausted, cat("archive: documents exceed ", limits_.documents_bytes_max, " bytes"));
-  EntrySource source(head, reader);
+  ReplaySource source(head, reader);
   TRY_ASSIGN(std::string text, codec::read_all(source, limits_.document_bytes_max));
   if (text.size() != entry.data_bytes) return fail(Code::kInvalidArgument, cat("archive: ", name, ": truncated"));
   documents_[std::move(name)] = std::move(text);
@@ -193,7 +177,7 @@ Result<> Reader::take_entry(TarReader& reader, const TarEntry& entry) {
   }
   if (entry.data_bytes < 32) return {};  // "1.0" of a legacy VERSION file
   report(offset, "unpacking " + name);
-  EntrySource source(start, reader);
+  ReplaySource source(start, reader);
   auto staged = stage_layer(content_, source, limits_, stop_);
   // Out of space or stopped ends the import; a blob that is no layer matters only if something names it.
   if (!staged && (staged.error().code() == Code::kCancelled || staged.error().os_errno() != 0)) return fail(std::move(staged).error());

@@ -106,7 +106,7 @@ Result<> check_extents(const TarEntry& entry) {
 
 }  // namespace
 
-Result<> TarReader::skip(std::uint64_t bytes) {
+Result<> TarReader::pass_over(std::uint64_t bytes) {
   if (bytes == 0) return {};
   TRY_ASSIGN(std::uint64_t done, input_.skip(bytes));
   position_ += done;
@@ -128,7 +128,7 @@ Result<std::string> TarReader::read_text(std::uint64_t bytes) {
   TRY_ASSIGN(std::size_t n, codec::read_full(input_, std::as_writable_bytes(std::span(out))));
   position_ += n;
   if (n != bytes) return bad("", "truncated");
-  TRY(skip((kTarBlock - bytes % kTarBlock) % kTarBlock));
+  TRY(pass_over((kTarBlock - bytes % kTarBlock) % kTarBlock));
   return out;
 }
 
@@ -273,7 +273,7 @@ Result<bool> TarReader::finish() {
 }
 
 Result<bool> TarReader::next(TarEntry& entry) {
-  TRY(skip(rest_));
+  TRY(pass_over(rest_));
   TRY_ASSIGN(std::uint64_t padded, input_.skip(padding_));
   position_ += padded;
   const bool cut = padded != padding_;
@@ -312,7 +312,7 @@ Result<bool> TarReader::next(TarEntry& entry) {
       continue;
     }
     if (type == 'V') {  // volume label: no file
-      TRY(skip(bytes + (kTarBlock - bytes % kTarBlock) % kTarBlock));
+      TRY(pass_over(bytes + (kTarBlock - bytes % kTarBlock) % kTarBlock));
       continue;
     }
     entry = TarEntry();

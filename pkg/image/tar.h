@@ -42,7 +42,7 @@ struct TarReadOptions {
   bool may_lack_padding = false;
 };
 
-class TarReader {
+class TarReader final : public codec::ByteSource {
  public:
   // input outlives it.
   explicit TarReader(codec::ByteSource& input, TarReadOptions options = {}) : input_(input), options_(options) {}
@@ -51,13 +51,13 @@ class TarReader {
   // end, and anything but zeros there is an error.
   Result<bool> next(TarEntry& entry);
   // Bytes of the current entry's data; 0 at their end. A short input is an error.
-  Result<std::size_t> read(std::span<std::byte> into);
+  Result<std::size_t> read(std::span<std::byte> into) override;
   // Bytes of the archive before the current entry's data.
   std::uint64_t position() const { return position_; }
 
  private:
   using Records = std::vector<std::pair<std::string, std::string>>;
-  Result<> skip(std::uint64_t bytes);
+  Result<> pass_over(std::uint64_t bytes);
   Result<bool> read_block(std::span<std::byte, 512> block);
   Result<std::string> read_text(std::uint64_t bytes);
   Result<> read_pax(std::uint64_t bytes, Records& into);

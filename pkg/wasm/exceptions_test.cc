@@ -5,7 +5,7 @@
 
 #include "base/strings.h"
 #include "wasm/engine.h"
-#include "wasm/test_support.h"
+#include "wasm/run_support.h"
 
 namespace monopod::wasm {
 namespace {
@@ -31,20 +31,11 @@ class Exceptions : public ::testing::TestWithParam<EngineKind> {
     linker.add("h", kRows, &host_);
   }
   Instance* instantiate(const Bytes& bytes) {
-    Result<std::shared_ptr<const Module>> module = Module::load(engine_, bytes);
-    EXPECT_TRUE(module) << module.error().message();
-    Result<Instance*> instance = store.instantiate(*module, linker);
-    EXPECT_TRUE(instance) << instance.error().message();
-    host_.back = (*instance)->function("back");
-    return *instance;
+    Instance* instance = testing::instantiate(store, linker, engine_, bytes);
+    host_.back = instance->function("back");
+    return instance;
   }
-  std::string call(Instance& instance, std::string_view name, std::vector<Value> arguments = {}) {
-    Result<std::vector<Value>> got = store.call(*instance.function(name), arguments);
-    if (!got) return std::string(got.error().message());
-    std::string out;
-    for (const Value& v : *got) out += cat(out.empty() ? "" : " ", v.bits[0]);
-    return out;
-  }
+  std::string call(Instance& instance, std::string_view name, std::vector<Value> arguments = {}) { return testing::call(store, instance, name, arguments); }
   void expect_compiled(Instance& instance, std::size_t functions) {
     if (GetParam() == EngineKind::kBaseline || GetParam() == EngineKind::kJit) EXPECT_EQ(instance.module().tier()->functions_compiled(), functions);
   }

@@ -6,7 +6,7 @@
 
 #include "base/strings.h"
 #include "wasm/engine.h"
-#include "wasm/test_support.h"
+#include "wasm/run_support.h"
 
 namespace monopod::wasm {
 namespace {
@@ -20,20 +20,8 @@ class Tails : public ::testing::TestWithParam<EngineKind> {
   void SetUp() override {
     if (GetParam() != EngineKind::kInterpreter && !jit_unavailable().empty()) GTEST_SKIP() << jit_unavailable();
   }
-  Instance* instantiate(const Bytes& bytes, bool fuel = false) {
-    Result<std::shared_ptr<const Module>> module = Module::load(engines_[fuel], bytes);
-    EXPECT_TRUE(module) << module.error().message();
-    Result<Instance*> instance = store.instantiate(*module, linker);
-    EXPECT_TRUE(instance) << instance.error().message();
-    return *instance;
-  }
-  std::string call(Instance& instance, std::string_view name, std::vector<Value> arguments = {}) {
-    Result<std::vector<Value>> got = store.call(*instance.function(name), arguments);
-    if (!got) return std::string(got.error().message());
-    std::string out;
-    for (const Value& v : *got) out += cat(out.empty() ? "" : " ", v.bits[0]);
-    return out;
-  }
+  Instance* instantiate(const Bytes& bytes, bool fuel = false) { return testing::instantiate(store, linker, engines_[fuel], bytes); }
+  std::string call(Instance& instance, std::string_view name, std::vector<Value> arguments = {}) { return testing::call(store, instance, name, arguments); }
   bool compiles() const { return GetParam() == EngineKind::kBaseline || GetParam() == EngineKind::kJit; }
   Store store{{.stack_bytes = 256 << 10}};
   Linker linker;

@@ -48,11 +48,10 @@ TEST(RetryBudgets, TheMinimumIsForQuietClusters) {
   EXPECT_NE(ask(proxy).find("503 Busy"), std::string::npos);
 }
 
-TEST(Hedging, TheFirstAnswerWinsAndTheOtherTryIsReset) {
-  std::atomic<int> seen{0};
-  std::atomic<bool> reset{false};
-  auto slow_then_fast = [&](TestClient& client, int) {
-    std::string head = client.read_until("\r\n\r\n");
+// Answers the second request of four bytes, of however many endpoints; the first one's end sets reset.
+TestEndpoint::Script answering_second(std::atomic<int>& seen, std::atomic<bool>& reset) {
+  return [&seen, &reset](TestClient& client, int) {
+    client.read_until("\r\n\r\n");
     std::string body = client.read(4);
     if (seen++ == 0) {
       reset = client.read_to_end().empty();
@@ -62,7 +61,12 @@ TEST(Hedging, TheFirstAnswerWinsAndTheOtherTryIsReset) {
     client.send(ok(cat("second ", body)));
     client.read_to_end();
   };
-  TestEndpoint a(slow_then_fast), b(slow_then_fast);
+}
+
+TEST(Hedging, TheFirstAnswerWinsAndTheOtherTryIsReset) {
+  std::atomic<int> seen{0};
+  std::atomic<bool> reset{false};
+  TestEndpoint a(answering_second(seen, reset)), b(answering_second(seen, reset));
   TestProxy proxy(config(both(a, b), ", hedge: {delay: 30ms}, timeout: 5s"));
   std::string answer = ask(proxy, "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbody");
   EXPECT_TRUE(answer.ends_with("second body")) << answer;
@@ -75,17 +79,7 @@ TEST(Hedging, TheFirstAnswerWinsAndTheOtherTryIsReset) {
 TEST(Hedging, OverHttp2TheStreamThatLostIsResetAlone) {
   std::atomic<int> seen{0};
   std::atomic<bool> reset{false};
-  TestEndpoint a([&](TestClient& client, int) {
-    client.read_until("\r\n\r\n");
-    std::string body = client.read(4);
-    if (seen++ == 0) {
-      reset = client.read_to_end().empty();
-      reset.notify_all();
-      return;
-    }
-    client.send(ok(cat("second ", body)));
-    client.read_to_end();
-  });
+  TestEndpoint a(answering_second(seen, reset));
   TestProxy proxy(cat("listeners:\n- {name: web, address: PORT0, virtual_hosts: [{routes: [{prefix: /, cluster: x, hedge: {delay: 30ms}}]}]}\n- {name: h2, address: PORT1, virtual_hosts: [{routes: [{prefix: /, cluster: a}]}]}\n",
                       "clusters:\n- {name: x, http2: true, endpoints: [PORT1]}\n- {name: a, endpoints: [\"", a.address(), "\"]}\n"));
   std::string answer = ask(proxy, "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbody");

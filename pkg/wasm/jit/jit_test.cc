@@ -12,7 +12,7 @@
 
 #include "base/strings.h"
 #include "wasm/engine.h"
-#include "wasm/test_support.h"
+#include "wasm/run_support.h"
 
 namespace monopod::wasm {
 namespace {
@@ -24,18 +24,8 @@ class Jit : public ::testing::Test {
   void SetUp() override {
     if (!jit_unavailable().empty()) GTEST_SKIP() << jit_unavailable();
   }
-  Instance* instantiate(const Bytes& bytes, EngineOptions options = {.engine = EngineKind::kJit}) {
-    Result<std::shared_ptr<const Module>> module = Module::load(Engine(options), bytes);
-    EXPECT_TRUE(module) << module.error().message();
-    Result<Instance*> instance = store.instantiate(*module, linker);
-    EXPECT_TRUE(instance) << instance.error().message();
-    return *instance;
-  }
-  std::string call(Instance& instance, std::string_view name, std::vector<Value> arguments = {}) {
-    Result<std::vector<Value>> got = store.call(*instance.function(name), arguments);
-    if (!got) return std::string(got.error().message());
-    return got->empty() ? "" : cat((*got)[0].bits[0]);
-  }
+  Instance* instantiate(const Bytes& bytes, EngineOptions options = {.engine = EngineKind::kJit}) { return testing::instantiate(store, linker, Engine(options), bytes); }
+  std::string call(Instance& instance, std::string_view name, std::vector<Value> arguments = {}) { return testing::call(store, instance, name, arguments); }
   Store store{{}};
   Linker linker;
 };

@@ -444,23 +444,13 @@ def huge_pages():
             write(root + "/cgroup.subtree_control", "-hugetlb")
 
 
-def nothing_left():
-    def gone():
-        left = e.cri_leftovers()
-        left.pop("groups_shared", None)
-        if any(left.values()):
-            raise AssertionError(left)
-        return True
-    until("nothing is left", gone)
-
-
 def main():
     with e.serving(checks):
         for name, function in (("the runtime tells what it is", tell_runtime), ("sandboxes live and die, each call again too", sandboxes), ("containers live and die", containers),
                                ("ExecSync: output, exit code, timeout, limit", exec_sync), ("namespaces of pod, container, node and target", namespaces), ("the security context", security),
                                ("mounts, devices, environment, DNS", mounts), ("resources, OOM, stats and metrics", resources), ("limits of huge pages", huge_pages), ("logs are CRI's, and reopened", logs),
                                ("host ports, also on loopback and after a crash", host_ports), ("images: pulled, shown, removed, shared with docker", images), ("events of a life", events),
-                               ("many at once", many_at_once), ("another engine sweeps nothing of this one's", another_engine), ("nothing is left", nothing_left)):
+                               ("many at once", many_at_once), ("another engine sweeps nothing of this one's", another_engine), ("nothing is left", e.nothing_left)):
             checks.run(name, function)
     return checks.finish()
 

@@ -208,7 +208,7 @@ def outlives():
     eq({x["state"] for x in e.cri.call("ListPodSandbox")["items"]}, {1})
     for one in (s, other):
         e.cri.call("RemovePodSandbox", pod_sandbox_id=one[0])
-    nothing_left()
+    e.nothing_left()
 
 
 def fifo():
@@ -216,15 +216,6 @@ def fifo():
     if not os.path.exists(path):
         os.mkfifo(path)
     return path
-
-
-def nothing_left():
-    def gone():
-        left = e.cri_leftovers()
-        if any(left.values()):
-            raise AssertionError(left)
-        return True
-    until("nothing is left", gone)
 
 
 def points():
@@ -259,7 +250,7 @@ def dies_at(point, mapped=False):
     for s in e.cri.call("ListPodSandbox")["items"]:
         e.cri.call("StopPodSandbox", pod_sandbox_id=s["id"])
         e.cri.call("RemovePodSandbox", pod_sandbox_id=s["id"])
-    nothing_left()
+    e.nothing_left()
     s = e.run_sandbox()
     eq(e.exited(e.run(s, ["true"]))["exit_code"], 0)
     e.cri.call("RemovePodSandbox", pod_sandbox_id=s[0])

@@ -228,6 +228,14 @@ class CriEngine(engine_harness.Engine):
         return {"links": [x for x in links if x.startswith("mp") and not x.startswith(("mpdocker", "mpcri"))], "mounts": mounts, "run": os.listdir(self.dir + "/run/cri"),
                 "data": os.listdir(self.dir + "/data/cri"), "snapshots": os.listdir(self.dir + "/data/content/snapshots"), "groups": sorted(groups)}
 
+    def nothing_left(self):
+        def gone():
+            left = self.cri_leftovers()
+            if any(left.values()):
+                raise AssertionError(left)
+            return True
+        until("nothing is left", gone)
+
 
 def cri_groups():
     """Of sandboxes, without a process. Those of other engines come and go: what is asked for until it holds does not mind."""

@@ -154,22 +154,12 @@ def refusals():
     e.cri.call("RemovePodSandbox", pod_sandbox_id=s[0])
 
 
-def nothing_left():
-    def gone():
-        left = e.cri_leftovers()
-        left.pop("groups_shared", None)
-        if any(left.values()):
-            raise AssertionError(left)
-        return True
-    until("nothing is left", gone)
-
-
 def main():
     with e.serving(checks):
         if not e.cri.call("Status")["runtime_handlers"][0]["features"]["user_namespaces"]:
             skip("needs a file system with id-mapped mounts below the temporary folder")
         for name, test in (("it is announced", announced), ("ids inside and outside", ids_inside_and_outside), ("files are its root's", files), ("the pod's namespaces belong to it", namespaces_belong_to_it),
-                           ("mounts are mapped", mapped_mounts), ("scores and devices", scores_and_devices), ("what cannot be is refused", refusals), ("nothing is left", nothing_left)):
+                           ("mounts are mapped", mapped_mounts), ("scores and devices", scores_and_devices), ("what cannot be is refused", refusals), ("nothing is left", e.nothing_left)):
             checks.run(name, test)
     return checks.finish()
 

@@ -111,6 +111,8 @@ class BaselineCompiler final : private AssemblerOwner, public Lowering {
   void invoke(const asmjit::Operand& target, const FuncType& type) override;
   void tail_invoke(const TailSite& site, const FuncType& type) override;
   void store_arguments(const x86::Gp& slots, std::size_t first);
+  template <typename F>
+  void plan_arguments(const FuncType& type, std::size_t first, F on_stack);
   void invoke_by_slots(const asmjit::Operand& target, const FuncType& type);
   void call_target(asmjit::Operand target);
   asmjit::Operand own_entry() override { return entry_; }

@@ -87,26 +87,31 @@ x86::Gp BaselineCompiler::help(const void* helper, std::initializer_list<Value> 
   return x86::rax;
 }
 
-void BaselineCompiler::invoke(const Operand& to, const FuncType& type) {
-  if (!in_registers(type)) return invoke_by_slots(to, type);
-  auto first = static_cast<u32>(stack_.size() - type.params.size());
-  spill_below(first);
-  u32 i = first;
-  each_parameter(type, [&](ValType t, u32, int reg, u32 stack) {
-    if (reg < 0) {
-      BaseReg r = in_register(stack_[i]);
-      store_slot(x86::ptr(x86::rsp, static_cast<std::int32_t>(stack * 8)), t, r);
-      if (stack_[i].kind != Value::Kind::kRegister) release(r);
-    } else {
-      moves_.push_back({{}, is_integer(t) ? BaseReg(target::kIntegers[reg]) : BaseReg(x86::xmm(static_cast<u32>(reg)))});
-    }
+// Of operands from that one on: moves of those that go into registers; on_stack(operand, word) puts the others into their place. Where a move comes from is said
+// last, as that may change until then.
+template <typename F>
+void BaselineCompiler::plan_arguments(const FuncType& type, std::size_t first, F on_stack) {
+  std::size_t i = first, next = 0;
+  each_parameter(type, [&](ValType t, u32, int reg, u32 word) {
+    if (reg < 0) on_stack(stack_[i], word);
+    else moves_.push_back({{}, is_integer(t) ? BaseReg(target::kIntegers[reg]) : BaseReg(x86::xmm(static_cast<u32>(reg)))});
     ++i;
   });
-  std::size_t next = 0;
   i = first;
   each_parameter(type, [&](ValType, u32, int reg, u32) {
     if (reg >= 0) moves_[next++].from = stack_[i];
     ++i;
+  });
+}
+
+void BaselineCompiler::invoke(const Operand& to, const FuncType& type) {
+  if (!in_registers(type)) return invoke_by_slots(to, type);
+  auto first = static_cast<u32>(stack_.size() - type.params.size());
+  spill_below(first);
+  plan_arguments(type, first, [this](const Value& v, u32 word) {
+    BaseReg r = in_register(v);
+    store_slot(x86::ptr(x86::rsp, static_cast<std::int32_t>(word * 8)), v.type, r);
+    if (v.kind != Value::Kind::kRegister) release(r);
   });
   for (std::size_t n = type.params.size(); n > 0; --n) pop();
   Operand target = to;
@@ -170,18 +175,7 @@ void BaselineCompiler::invoke_by_slots(const Operand& to, const FuncType& type) 
 void BaselineCompiler::tail_invoke(const TailSite& site, const FuncType& type) {
   std::size_t first = stack_.size() - type.params.size();
   if (in_registers(type)) {
-    std::size_t i = first;
-    each_parameter(type, [&](ValType t, u32, int reg, u32 stack) {
-      if (reg < 0) tail_word(stack_[i], stack);
-      else moves_.push_back({{}, is_integer(t) ? BaseReg(target::kIntegers[reg]) : BaseReg(x86::xmm(static_cast<u32>(reg)))});
-      ++i;
-    });
-    std::size_t next = 0;
-    i = first;
-    each_parameter(type, [&](ValType, u32, int reg, u32) {
-      if (reg >= 0) moves_[next++].from = stack_[i];
-      ++i;
-    });
+    plan_arguments(type, first, [this](const Value& v, u32 word) { tail_word(v, word); });
   } else {
     x86::Gp machine = make_int(), sp = make_int(), end = make_int();
     cc_.mov(machine, at(vm_, offsetof(Vm, machine)));
