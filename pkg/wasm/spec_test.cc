@@ -237,7 +237,7 @@ class Spec : public ::testing::TestWithParam<EngineKind> {};
 TEST_P(Spec, EveryScriptPasses) {
   if (GetParam() != EngineKind::kInterpreter && !jit_unavailable().empty()) GTEST_SKIP() << jit_unavailable();
   std::string folder = spec_folder();
-  if (folder.empty()) GTEST_SKIP() << "the core specification's tests are missing: set MONOPOD_WASM_SPEC to a folder with core-2.0 in it";
+  if (folder.empty()) GTEST_SKIP() << "the core specification's tests are missing: packaging/scripts/get-wasm-spec DIR makes them, and MONOPOD_WASM_SPEC=DIR says where they are";
   std::vector<fs::path> files;
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder))
     if (entry.path().extension() == ".json") files.push_back(entry.path());
