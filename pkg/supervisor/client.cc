@@ -66,6 +66,15 @@ struct Supervisor::Impl {
     co_return call;
   }
 
+  // What takes a text and answers with nothing.
+  async::Task<Result<>> ask(MessageType type, std::string text, std::vector<sys::Fd> fds = {}) {
+    std::uint32_t number = next_request++;
+    Writer writer(type, number);
+    writer.text(text);
+    CO_TRY(co_await call(std::move(writer), number, std::move(fds)));
+    co_return Result<>();
+  }
+
   void on_packet(sys::Packet packet) {
     Reader reader(packet.bytes);
     Header header = read_header(reader);
@@ -227,29 +236,11 @@ async::Task<Result<>> Supervisor::resize(std::string id, std::uint16_t columns, 
   co_return Result<>();
 }
 
-async::Task<Result<>> Supervisor::reopen_log(std::string id) {
-  std::uint32_t number = impl_->next_request++;
-  Writer writer(MessageType::kReopenLog, number);
-  writer.text(id);
-  CO_TRY(co_await impl_->call(std::move(writer), number, {}));
-  co_return Result<>();
-}
+async::Task<Result<>> Supervisor::reopen_log(std::string id) { return impl_->ask(MessageType::kReopenLog, std::move(id)); }
 
-async::Task<Result<>> Supervisor::forget(std::string id) {
-  std::uint32_t number = impl_->next_request++;
-  Writer writer(MessageType::kForget, number);
-  writer.text(id);
-  CO_TRY(co_await impl_->call(std::move(writer), number, {}));
-  co_return Result<>();
-}
+async::Task<Result<>> Supervisor::forget(std::string id) { return impl_->ask(MessageType::kForget, std::move(id)); }
 
-async::Task<Result<>> Supervisor::keep(std::string name, std::vector<sys::Fd> fds) {
-  std::uint32_t number = impl_->next_request++;
-  Writer writer(MessageType::kKeep, number);
-  writer.text(name);
-  CO_TRY(co_await impl_->call(std::move(writer), number, std::move(fds)));
-  co_return Result<>();
-}
+async::Task<Result<>> Supervisor::keep(std::string name, std::vector<sys::Fd> fds) { return impl_->ask(MessageType::kKeep, std::move(name), std::move(fds)); }
 
 async::Task<Result<std::vector<sys::Fd>>> Supervisor::kept(std::string name) {
   std::uint32_t number = impl_->next_request++;
@@ -259,21 +250,9 @@ async::Task<Result<std::vector<sys::Fd>>> Supervisor::kept(std::string name) {
   co_return std::move(call->fds);
 }
 
-async::Task<Result<>> Supervisor::drop(std::string name) {
-  std::uint32_t number = impl_->next_request++;
-  Writer writer(MessageType::kDrop, number);
-  writer.text(name);
-  CO_TRY(co_await impl_->call(std::move(writer), number, {}));
-  co_return Result<>();
-}
+async::Task<Result<>> Supervisor::drop(std::string name) { return impl_->ask(MessageType::kDrop, std::move(name)); }
 
-async::Task<Result<>> Supervisor::notify_ready(std::string status) {
-  std::uint32_t number = impl_->next_request++;
-  Writer writer(MessageType::kNotifyReady, number);
-  writer.text(status);
-  CO_TRY(co_await impl_->call(std::move(writer), number, {}));
-  co_return Result<>();
-}
+async::Task<Result<>> Supervisor::notify_ready(std::string status) { return impl_->ask(MessageType::kNotifyReady, std::move(status)); }
 
 async::Task<Result<>> Supervisor::notify_alive() {
   std::uint32_t number = impl_->next_request++;

@@ -13,10 +13,11 @@ import sys
 import tarfile
 import threading
 
-from harness import ROOT, Checks, Engine, check, contains, need_engine_host, same, until
+from harness import ROOT, Engine, check, contains, need_engine_host, run_checks, same, until
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
 import images  # noqa: E402
+from answering import Answering  # noqa: E402
 
 need_engine_host()
 engine = Engine()
@@ -205,21 +206,7 @@ class Hostile(http.server.ThreadingHTTPServer):
         return json.dumps(out).encode()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def answer(self, status, body=b"", **headers):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
+class Handler(Answering):
     def do_GET(self):
         s = self.server
         s.heard.append((self.path, self.headers.get("Authorization")))
@@ -336,23 +323,12 @@ def f10_directories_are_closed():
     same(stat.S_IMODE(os.stat(engine.socket).st_mode) & 0o007, 0)
 
 
-def main():
-    checks = Checks(sys.argv[1] if len(sys.argv) > 1 else None)
+def put_something_outside():
     os.makedirs(outside + "/dir")
     with open(outside + "/secret", "w", encoding="ascii") as f:
         f.write("secret")
-    try:
-        engine.start()
-        with open(engine.load_image(), "rb") as f:
-            docker("load", stdin=f.read())
-        for test in (f01_names_of_entries, f02_links, f03_copies_while_the_container_swaps, f04_volumes_of_an_image, f05_whiteouts_devices_and_sizes, f06_content_that_is_not_what_was_said, f07_registries, f08_builds,
-                     f09_killed_while_an_image_comes, f10_directories_are_closed):
-            checks.run(test.__name__, test)
-    finally:
-        if checks.failed:
-            print("--- engine log\n" + engine.log()[-4000:])
-        engine.close()
-    return checks.finish()
 
 
-sys.exit(main())
+TESTS = (f01_names_of_entries, f02_links, f03_copies_while_the_container_swaps, f04_volumes_of_an_image, f05_whiteouts_devices_and_sizes, f06_content_that_is_not_what_was_said, f07_registries, f08_builds,
+         f09_killed_while_an_image_comes, f10_directories_are_closed)
+sys.exit(run_checks(engine, TESTS, put_something_outside))

@@ -173,16 +173,7 @@ admin: {{socket: {self.admin}}}
 
     def test_a_certificate_that_is_replaced_shows_at_the_next_handshake_and_cuts_nobody(self):
         self.make_certificate("first")
-        self.tls_port = free_port()
-        self.write("a")
-        with open(self.config, encoding="utf-8") as f:
-            text = f.read()
-        with open(self.config, "w", encoding="utf-8") as f:
-            f.write(text.replace("clusters:", f"""- name: tls
-  address: 127.0.0.1:{self.tls_port}
-  tls: {{certificates: [{{certificate_file: tls.pem, key_file: tls.key}}]}}
-  virtual_hosts: [{{routes: [{{prefix: /, cluster: a}}]}}]
-clusters:"""))
+        self.write_tls()
         self.process = subprocess.Popen([BINARY, "proxy", "--config", self.config], stderr=subprocess.DEVNULL, text=True)
         self.assertTrue(eventually(lambda: self.connect_tls().close() is None))
         before = self.connect_tls()
@@ -228,7 +219,7 @@ clusters:"""))
         text = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{self.tls_port}", "-status", "-CAfile", "ca.pem"], cwd=self.folder, input="", capture_output=True, text=True, timeout=PATIENCE_S).stdout
         return next((line.split(":")[1].strip() for line in text.splitlines() if "Cert Status:" in line), "none" if "no response sent" in text else "")
 
-    def write_tls(self, certificate):
+    def write_tls(self, certificate=""):
         self.tls_port = free_port()
         self.write("a")
         with open(self.config, encoding="utf-8") as f:
@@ -236,7 +227,7 @@ clusters:"""))
         with open(self.config, "w", encoding="utf-8") as f:
             f.write(text.replace("clusters:", f"""- name: tls
   address: 127.0.0.1:{self.tls_port}
-  tls: {{certificates: [{{certificate_file: tls.pem, key_file: tls.key, {certificate}}}]}}
+  tls: {{certificates: [{{certificate_file: tls.pem, key_file: tls.key{', ' if certificate else ''}{certificate}}}]}}
   virtual_hosts: [{{routes: [{{prefix: /, cluster: a}}]}}]
 clusters:"""))
 

@@ -12,6 +12,7 @@ import threading
 import unittest
 
 from support import BINARY, DEADLINE_S, MANIFEST, MEMORY, Registry, digest
+from answering import Answering  # its folder is known from support on
 
 
 def tar_of(**files):
@@ -56,20 +57,7 @@ class Hostile(http.server.ThreadingHTTPServer):
                            "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest(self.layer), "size": self.size}]}).encode()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def answer(self, status, body=b"", **headers):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
+class Handler(Answering):
     def do_GET(self):
         s = self.server
         s.log.append((self.path, self.headers.get("Range"), self.headers.get("Authorization")))

@@ -110,6 +110,7 @@ class BaselineCompiler final : private AssemblerOwner, public Lowering {
   x86::Gp help(const void* helper, std::initializer_list<Value> before, u32 operands, bool returns) override;
   void invoke(const asmjit::Operand& target, const FuncType& type) override;
   void tail_invoke(const TailSite& site, const FuncType& type) override;
+  x86::Gp take_slots(const FuncType& type, bool own);
   void store_arguments(const x86::Gp& slots, std::size_t first);
   template <typename F>
   void plan_arguments(const FuncType& type, std::size_t first, F on_stack);

@@ -133,19 +133,25 @@ void BaselineCompiler::store_arguments(const x86::Gp& slots, std::size_t first) 
   }
 }
 
-// On the machine's stack, as in the interpreter.
-void BaselineCompiler::invoke_by_slots(const Operand& to, const FuncType& type) {
-  std::size_t first = stack_.size() - type.params.size();
-  spill_below(static_cast<u32>(first));
+// Room on the machine's stack for what goes into a function of the type and comes out: from its end on, or, own, in place of what this one came with.
+x86::Gp BaselineCompiler::take_slots(const FuncType& type, bool own) {
   x86::Gp machine = make_int(), sp = make_int(), end = make_int();
   cc_.mov(machine, at(vm_, offsetof(Vm, machine)));
-  cc_.mov(sp, at(machine, offsetof(Machine, sp)));
+  cc_.mov(sp, own ? frame(slots_at_) : at(machine, offsetof(Machine, sp)));
   cc_.lea(end, x86::ptr(sp, static_cast<std::int32_t>(std::max(type.param_slots, type.result_slots) * 8)));
   cc_.cmp(end, at(machine, offsetof(Machine, stack_limit)));
   trap_if(x86::CondCode::kA, Trap::kStack);
   cc_.mov(at(machine, offsetof(Machine, sp)), end);
   release(machine);
   release(end);
+  return sp;
+}
+
+// On the machine's stack, as in the interpreter.
+void BaselineCompiler::invoke_by_slots(const Operand& to, const FuncType& type) {
+  std::size_t first = stack_.size() - type.params.size();
+  spill_below(static_cast<u32>(first));
+  x86::Gp sp = take_slots(type, false);
   cc_.mov(frame(scratch_at_ + 2), sp);
   store_arguments(sp, first);
   for (std::size_t n = type.params.size(); n > 0; --n) pop();
@@ -177,15 +183,7 @@ void BaselineCompiler::tail_invoke(const TailSite& site, const FuncType& type) {
   if (in_registers(type)) {
     plan_arguments(type, first, [this](const Value& v, u32 word) { tail_word(v, word); });
   } else {
-    x86::Gp machine = make_int(), sp = make_int(), end = make_int();
-    cc_.mov(machine, at(vm_, offsetof(Vm, machine)));
-    cc_.mov(sp, by_slots_ ? frame(slots_at_) : at(machine, offsetof(Machine, sp)));
-    cc_.lea(end, x86::ptr(sp, static_cast<std::int32_t>(std::max(type.param_slots, type.result_slots) * 8)));
-    cc_.cmp(end, at(machine, offsetof(Machine, stack_limit)));
-    trap_if(x86::CondCode::kA, Trap::kStack);
-    cc_.mov(at(machine, offsetof(Machine, sp)), end);
-    release(machine);
-    release(end);
+    x86::Gp sp = take_slots(type, by_slots_);
     store_arguments(sp, first);
     moves_.push_back({{.type = kI64, .reg = sp}, x86::rsi});
   }
