@@ -16,7 +16,7 @@ struct Packet {
 };
 
 inline constexpr std::size_t kPacketBytesMax = 128 << 10;  // below the default SO_SNDBUF
-inline constexpr std::size_t kPacketFdsMax = 32;
+inline constexpr std::size_t kPacketFdsMax = 253;      // the kernel's (SCM_MAX_FD)
 
 struct SocketPair {
   Fd first;

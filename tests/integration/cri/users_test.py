@@ -119,6 +119,9 @@ def mapped_mounts():
     eq(os.stat(source + "/new").st_uid, 9)
     eq(e.exec(c, "touch", "/plain/new2")[0] != 0, True)
     eq(e.exec(c, "touch", "/fixed/new2")[0] != 0, True)
+    # Each is a descriptor that is handed over.
+    c = run(s, mounts=[{"host_path": source, "container_path": f"/m/{i}", "uidMappings": line, "gidMappings": line} for i in range(150)])
+    eq(e.out(c, "stat", "-c", "%u", "/m/0/five", "/m/149/five"), "5\n5\n")
     e.cri.call("RemovePodSandbox", pod_sandbox_id=s[0])
     # Without a user namespace, as well: ids of one mount alone.
     s = e.run_sandbox()
