@@ -1,7 +1,11 @@
 // A worker without a thread of its own, and what a worker forgets.
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 
+#include <atomic>
 #include <filesystem>
+#include <thread>
 
 #include "base/strings.h"
 #include "proxy/config/load.h"
@@ -61,19 +65,51 @@ TEST(AccessLog, AFileThatIsFullIsPutAside) {
   std::filesystem::create_directories(folder);
   AccessLogSpec spec{.path = folder + "/a.log", .format = "%PATH%", .rotate_mb = 1, .old_files_max = 1};
   auto format = LogFormat::compile(spec);
-  auto log = AccessLogFile::open(spec);
-  ASSERT_TRUE(format && log);
+  auto writer = LogWriter::start();
+  ASSERT_TRUE(format && writer);
+  auto log = AccessLogFile::open(spec, *writer);
+  ASSERT_TRUE(log);
   std::string path(1023, 'x');
   for (int i = 0; i < 4'000; ++i) (*log)->append(*format, {.path = path});
-  (*log)->flush();
+  log->reset();
+  EXPECT_EQ((*writer)->lines_dropped(), 0U);
+  writer->reset();  // has written what waited
   std::size_t files = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     ++files;
     EXPECT_LE(entry.file_size(), 1U << 20);
   }
   EXPECT_EQ(files, 2U) << "the one in use, and an old one";
-  EXPECT_EQ((*log)->dropped(), 0U);
   std::filesystem::remove_all(folder);
+}
+
+// A pipe that nobody reads is a disk that does not move.
+TEST(AccessLog, AFileThatTakesNothingDelaysNobodyAndLinesPastItsRoomAreCounted) {
+  std::string path = cat(testing::TempDir(), "/monopod-access-log-pipe-", ::getpid());
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  sys::Fd reader(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  auto format = LogFormat::compile({.path = path, .format = "%PATH%"});
+  auto writer = LogWriter::start();
+  ASSERT_TRUE(reader && format && writer);
+  auto log = AccessLogFile::open({.path = path}, *writer);
+  ASSERT_TRUE(log);
+  std::string line(1023, 'x');
+  constexpr int kLines = 3 * (kLogBytesWaiting >> 10);
+  for (int i = 0; i < kLines; ++i) (*log)->append(*format, {.path = line});
+  log->reset();
+  std::uint64_t dropped = (*writer)->lines_dropped();
+  EXPECT_GT(dropped, 0U);
+  std::uint64_t read = 0;
+  std::thread drain([&, fd = reader.get()] {
+    std::string block(1U << 16, '\0');
+    for (pollfd ready{fd, POLLIN, 0}; ::poll(&ready, 1, 30'000) > 0;)
+      if (ssize_t n = ::read(fd, block.data(), block.size()); n > 0) read += static_cast<std::uint64_t>(n);
+      else return;
+  });
+  writer->reset();
+  drain.join();
+  EXPECT_EQ(read, (kLines - dropped) * 1024);
+  std::filesystem::remove(path);
 }
 
 }  // namespace

@@ -265,13 +265,18 @@ std::shared_ptr<const ListenerRuntime> Worker::bind_listener(const std::shared_p
     out->log = *open;
     return out;
   }
-  Result<std::unique_ptr<AccessLogFile>> log = AccessLogFile::open(config->spec.access_log);
-  if (!log) {
-    log::error("no access log", {{"listener", config->spec.name}, {"error", log.error()}});
-    return out;
-  }
-  out->log = logs_.emplace_back(std::move(*log));
+  if (Result<> opened = open_log(config->spec.access_log)) out->log = logs_.back();
+  else log::error("no access log", {{"listener", config->spec.name}, {"error", opened.error()}});
   return out;
+}
+
+Result<> Worker::open_log(const AccessLogSpec& spec) {
+  if (!log_writer_) {
+    TRY_ASSIGN(log_writer_, LogWriter::start());
+  }
+  TRY_ASSIGN(std::shared_ptr<AccessLogFile> log, AccessLogFile::open(spec, log_writer_));
+  logs_.push_back(std::move(log));
+  return {};
 }
 
 void Worker::apply(Update update) {

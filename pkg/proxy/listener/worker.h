@@ -140,6 +140,7 @@ class Worker {
   void rest();
   void run_posts();
   void append_tracing(std::string& out) const;
+  Result<> open_log(const AccessLogSpec& spec);
   void start_resolver(const std::shared_ptr<Cluster>& cluster);
   std::vector<std::shared_ptr<Cluster>> bind_clusters(const Snapshot& snapshot);
   std::shared_ptr<const ListenerRuntime> bind_listener(const std::shared_ptr<const Snapshot>& snapshot, const std::shared_ptr<const ListenerConfig>& config,
@@ -170,6 +171,7 @@ class Worker {
   bool sockmap_tried_ = false;
   std::vector<Downstream*> downstreams_;
   std::unordered_set<Pollable*> strays_;
+  std::shared_ptr<LogWriter> log_writer_;  // null: no listener has had a log
   std::vector<std::shared_ptr<AccessLogFile>> logs_;
   std::unordered_map<std::string, std::shared_ptr<ListenerStats>> listener_stats_;
   std::unordered_map<std::string, std::shared_ptr<ClusterStats>> cluster_stats_;

@@ -1,7 +1,11 @@
 #include "proxy/observe/access_log.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <system_error>
 
 #include "base/strings.h"
 
@@ -20,16 +24,110 @@ Result<sys::Fd> open_log(const std::string& path) {
   return fd;
 }
 
+void shrink(std::string& text) {
+  text.clear();
+  if (text.capacity() > 2 * kLogBytesBuffered) text.shrink_to_fit();
+}
+
 }  // namespace
 
-Result<std::unique_ptr<AccessLogFile>> AccessLogFile::open(const AccessLogSpec& spec) {
+Result<std::shared_ptr<LogWriter>> LogWriter::start() {
+  std::shared_ptr<LogWriter> out(new LogWriter);
+  // Signals are the control thread's.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  Result<> started;
+  try {
+    out->thread_ = std::thread([writer = out.get()] { writer->run(); });
+  } catch (const std::system_error& e) {
+    started = fail(Code::kResourceExhausted, cat("start a thread for access logs: ", e.what()));
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (!started) return fail(started.error());
+  return out;
+}
+
+LogWriter::~LogWriter() {
+  if (!thread_.joinable()) return;
+  {
+    std::scoped_lock lock(mutex_);
+    ends_ = true;
+  }
+  changed_.notify_one();
+  thread_.join();
+}
+
+void LogWriter::write(const std::shared_ptr<File>& file, std::string& lines) {
+  std::scoped_lock lock(mutex_);
+  if (file->waiting.empty()) {
+    file->waiting.swap(lines);
+  } else if (file->waiting.size() + lines.size() <= kLogBytesWaiting) {
+    file->waiting += lines;
+  } else {
+    lines_dropped_ += static_cast<std::uint64_t>(std::ranges::count(lines, '\n'));
+  }
+  shrink(lines);
+  queue(file);
+}
+
+void LogWriter::reopen(const std::shared_ptr<File>& file) {
+  std::scoped_lock lock(mutex_);
+  file->reopens = true;
+  queue(file);
+}
+
+void LogWriter::queue(const std::shared_ptr<File>& file) {
+  if (std::exchange(file->queued, true)) return;
+  queue_.push_back(file);
+  changed_.notify_one();
+}
+
+void LogWriter::run() {
+  std::string lines;
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return ends_ || !queue_.empty(); });
+    if (queue_.empty()) return;
+    std::shared_ptr<File> file = std::move(queue_.back());
+    queue_.pop_back();
+    file->queued = false;
+    lines.swap(file->waiting);
+    bool reopens = std::exchange(file->reopens, false);
+    lock.unlock();
+    write_out(*file, lines);
+    if (reopens && !file->rotating)
+      if (Result<sys::Fd> fd = open_log(file->path)) file->fd = std::move(*fd);
+    shrink(lines);
+    file.reset();
+    lock.lock();
+  }
+}
+
+void LogWriter::write_out(File& file, std::string_view lines) {
+  if (file.rotating) {
+    if (!lines.empty() && !file.rotating->write(lines, RealClock().wall())) lines_dropped_ += static_cast<std::uint64_t>(std::ranges::count(lines, '\n'));
+    return;
+  }
+  while (!lines.empty()) {
+    ssize_t n = ::write(file.fd.get(), lines.data(), lines.size());
+    if (n <= 0) {
+      lines_dropped_ += static_cast<std::uint64_t>(std::ranges::count(lines, '\n'));
+      return;
+    }
+    lines.remove_prefix(static_cast<std::size_t>(n));
+  }
+}
+
+Result<std::unique_ptr<AccessLogFile>> AccessLogFile::open(const AccessLogSpec& spec, std::shared_ptr<LogWriter> writer) {
   auto out = std::make_unique<AccessLogFile>();
-  out->path_ = spec.path;
+  out->writer_ = std::move(writer);
+  out->file_ = std::make_shared<LogWriter::File>(LogWriter::File{.path = spec.path});
   if (spec.rotate_mb == 0) {
-    TRY_ASSIGN(out->fd_, open_log(spec.path));
+    TRY_ASSIGN(out->file_->fd, open_log(spec.path));
     return out;
   }
-  TRY_ASSIGN(out->rotating_, sys::RotatingFile::open(spec.path, {.bytes_max = std::uint64_t{spec.rotate_mb} << 20, .old_files_max = static_cast<int>(spec.old_files_max)}));
+  TRY_ASSIGN(out->file_->rotating, sys::RotatingFile::open(spec.path, {.bytes_max = std::uint64_t{spec.rotate_mb} << 20, .old_files_max = static_cast<int>(spec.old_files_max)}));
   return out;
 }
 
@@ -42,26 +140,12 @@ bool AccessLogFile::append(const LogFormat& format, const LogRecord& record) {
 }
 
 void AccessLogFile::flush() {
-  if (rotating_ && !lines_.empty()) {
-    if (!rotating_->write(lines_, RealClock().wall())) ++dropped_;
-    lines_.clear();
-  }
-  for (std::size_t at = 0; at < lines_.size();) {
-    ssize_t n = ::write(fd_.get(), lines_.data() + at, lines_.size() - at);
-    if (n <= 0) {
-      ++dropped_;
-      break;
-    }
-    at += static_cast<std::size_t>(n);
-  }
-  lines_.clear();
-  if (lines_.capacity() > 2 * kLogBytesBuffered) lines_.shrink_to_fit();
+  if (!lines_.empty()) writer_->write(file_, lines_);
 }
 
 void AccessLogFile::reopen() {
   flush();
-  if (rotating_) return;
-  if (Result<sys::Fd> fd = open_log(path_)) fd_ = std::move(*fd);
+  writer_->reopen(file_);
 }
 
 }  // namespace monopod::proxy

@@ -91,6 +91,8 @@ void Worker::append_metrics(std::string& out) const {
   cluster("peers_cut_total", "counter", "Connections ended because the endpoint's certificate expired or was revoked.", &C::peers_cut);
   append_classes(out, "monopod_proxy_upstream_requests_total", "Requests by cluster and class of the status.", "cluster", cluster_stats_);
   append_tracing(out);
+  metrics::append_one(out, "monopod_proxy_log_lines_dropped_total", "counter", "Lines of access logs that a full or slow disk did not take.",
+                      log_writer_ ? static_cast<std::int64_t>(log_writer_->lines_dropped()) : 0);
 }
 
 void Worker::append_tracing(std::string& out) const {
