@@ -102,14 +102,19 @@ def websocket(bench, d, processes, args):
         print(f"{'websocket':<12} {who:<8} {us:>10.1f} us an echo of 64 bytes" + (f"  {us / median['nginx']:.2f} <= 1.00 x nginx" if who == "monopod" else ""), flush=True)
 
 
+LATENCY_WARM_UP_S = 0.5  # connections are made and shake hands, which is a row of its own
+
+
 def latencies_us(d, port, tls, seconds):
     log = f"{d}/latency.log"
     if os.path.exists(log):
         os.unlink(log)
-    subprocess.run(["taskset", "-c", "1", "h2load", "--h1", "-t1", "-c10", "--rps=100", f"-D{seconds}", f"--log-file={log}", f"{'https' if tls else 'http'}://127.0.0.1:{port}/1k"],
+    subprocess.run(["taskset", "-c", "1", "h2load", "--h1", "-t1", "-c10", "--rps=100", f"-D{int(1000 * (seconds + LATENCY_WARM_UP_S))}ms", f"--log-file={log}", f"{'https' if tls else 'http'}://127.0.0.1:{port}/1k"],
                    capture_output=True, check=True)
     with open(log) as f:
-        return sorted(int(line.split()[2]) for line in f)
+        rows = [line.split() for line in f]
+    since = min(int(row[0]) for row in rows) + LATENCY_WARM_UP_S * 1e6
+    return sorted(int(row[2]) for row in rows if int(row[0]) >= since)
 
 
 def latency(bench, d, processes, args):
