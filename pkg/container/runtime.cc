@@ -29,7 +29,7 @@ constexpr const char* kBucket = "container";
 constexpr std::size_t kIdBytesMax = 128;
 constexpr auto kKillWait = std::chrono::seconds(30);      // a killed process that does not end is stuck in the kernel
 constexpr auto kDrainWait = std::chrono::milliseconds(500);  // of an exec whose children keep its pipes open
-constexpr std::size_t kSeccompCacheMax = 32;
+constexpr std::size_t kFiltersMax = 32;  // that are remembered for containers to come
 constexpr std::size_t kPassedMax = 240;  // the kernel takes 253 descriptors in a message
 
 bool valid_id(std::string_view id) {
@@ -120,10 +120,17 @@ std::string_view format_status(Status status) {
 }
 
 struct Runtime::Impl {
+  // Most containers have the same filter, and its names are ten times what else is kept of one.
+  struct Filter {
+    SeccompProfile profile;
+    std::string program;  // empty: not compiled yet
+  };
+  using FilterHandle = std::shared_ptr<Filter>;  // null: unconfined
   struct Container {
     explicit Container(async::Executor executor) : stopped(executor), gone(executor) {}
     ContainerState state;
-    ContainerConfig config;
+    ContainerConfig config;  // its seccomp is the filter's
+    FilterHandle filter;
     supervisor::StdioOptions stdio;
     async::Event stopped;
     async::Event gone;
@@ -140,7 +147,7 @@ struct Runtime::Impl {
   Options options;
   std::map<std::string, Handle> containers;
   std::map<std::string, std::shared_ptr<ExecExit>> execs;
-  std::map<std::string, std::string> seccomp_cache;  // profile key -> program
+  std::map<std::string, FilterHandle> filters;  // by profile key
   std::vector<std::function<void(const ContainerState&)>> stopped_callbacks;
   bool limits_said = false;
 
@@ -159,18 +166,30 @@ struct Runtime::Impl {
   // ---- remembering
 
   static std::string remember(const Container& c) {
+    ContainerConfig config = c.config;
+    if (c.filter) config.seccomp = c.filter->profile;
     json::Object stdio{{"logPath", c.stdio.log_path},        {"terminal", c.stdio.terminal},         {"stdin", c.stdio.stdin_open},
                        {"stdinOnce", c.stdio.stdin_once},    {"logBytesMax", c.stdio.log_bytes_max}, {"logFilesMax", c.stdio.log_files_max}};
-    json::Object out{{"config", format_config(c.config)}, {"stdio", std::move(stdio)}, {"created", format_rfc3339_nano(c.state.created_at)}};
+    json::Object out{{"config", format_config(config)}, {"stdio", std::move(stdio)}, {"created", format_rfc3339_nano(c.state.created_at)}};
     return json::format(out);
   }
 
-  Result<Handle> recall(const std::string& id, const std::string& text) const {
+  FilterHandle take_filter(ContainerConfig& config) {
+    if (!config.seccomp) return nullptr;
+    if (filters.size() >= kFiltersMax) filters.clear();
+    FilterHandle& out = filters[profile_key(*config.seccomp)];
+    if (!out) out = std::make_shared<Filter>(std::move(*config.seccomp));
+    config.seccomp.reset();
+    return out;
+  }
+
+  Result<Handle> recall(const std::string& id, const std::string& text) {
     TRY_ASSIGN(json::Value value, json::parse(text));
     auto c = std::make_shared<Container>(executor);
     const json::Value* config = json::find(value, {"config"});
     if (config == nullptr) return fail(Code::kDataLoss, cat("container ", id, ": record has no config"));
     TRY_ASSIGN(c->config, parse_config(*config));
+    c->filter = take_filter(c->config);
     c->stdio.log_path = json::get_string(value, {"stdio", "logPath"});
     c->stdio.terminal = json::get_bool(value, {"stdio", "terminal"});
     c->stdio.stdin_open = json::get_bool(value, {"stdio", "stdin"});
@@ -234,7 +253,7 @@ struct Runtime::Impl {
   };
 
   // On the pool: control group and filter.
-  static Result<Prepared> prepare(sys::Cgroups& groups, const ContainerConfig& config, bool compile) {
+  static Result<Prepared> prepare(sys::Cgroups& groups, const ContainerConfig& config, const Filter* filter) {
     Prepared out;
     if (!config.cgroup_path.empty()) {
       TRY(groups.create(config.cgroup_path));
@@ -242,25 +261,20 @@ struct Runtime::Impl {
       if (!config.resources.devices.empty()) TRY(groups.set_devices(config.cgroup_path, config.resources.devices));
       TRY_ASSIGN(out.entry, groups.open_entry(config.cgroup_path));
     }
-    if (compile) {
-      TRY_ASSIGN(out.program, compile_seccomp(*config.seccomp));
+    if (filter == nullptr) return out;
+    out.program = filter->program;
+    if (out.program.empty()) {
+      TRY_ASSIGN(out.program, compile_seccomp(filter->profile));
     }
     return out;
   }
 
-  async::Task<Result<Prepared>> prepare_on_pool(const ContainerConfig& config) {
-    std::string key = config.seccomp ? profile_key(*config.seccomp) : std::string();
-    auto cached = seccomp_cache.find(key);
-    bool compile = config.seccomp && cached == seccomp_cache.end();
-    std::string program = cached == seccomp_cache.end() ? std::string() : cached->second;
-    auto work = [this, &config, compile] { return prepare(cgroups, config, compile); };
+  async::Task<Result<Prepared>> prepare_on_pool(const ContainerConfig& config, FilterHandle filter) {
+    // What the pool reads is not written meanwhile: another container may compile the same.
+    Filter own = filter ? Filter{filter->program.empty() ? filter->profile : SeccompProfile{}, filter->program} : Filter{};
+    auto work = [this, &config, own = filter ? &own : nullptr] { return prepare(cgroups, config, own); };
     CO_TRY_ASSIGN(Prepared prepared, co_await pool.run(work));
-    if (compile) {
-      if (seccomp_cache.size() >= kSeccompCacheMax) seccomp_cache.clear();
-      seccomp_cache[key] = prepared.program;
-    } else if (config.seccomp) {
-      prepared.program = std::move(program);
-    }
+    if (filter) filter->program = prepared.program;
     co_return prepared;
   }
 
@@ -278,11 +292,11 @@ struct Runtime::Impl {
     }
   }
 
-  InitSpec base_spec(const ContainerConfig& config, Prepared& prepared) const {
+  InitSpec base_spec(const ContainerConfig& config, const Filter* filter, Prepared& prepared) const {
     InitSpec spec;
     spec.config = config;
     spec.seccomp_program = std::move(prepared.program);
-    if (config.seccomp) spec.seccomp_flags = seccomp_load_flags(*config.seccomp);
+    if (filter != nullptr) spec.seccomp_flags = seccomp_load_flags(filter->profile);
     if (!config.cgroup_path.empty()) spec.cgroup_views = cgroups.views(config.cgroup_path);
     spec.procs_fds = static_cast<int>(prepared.entry.procs.size());
     spec.setgroups = sys::may_set_groups();
@@ -290,8 +304,8 @@ struct Runtime::Impl {
   }
 
   async::Task<Result<>> spawn(Handle c) {
-    CO_TRY_ASSIGN(Prepared prepared, co_await prepare_on_pool(c->config));
-    InitSpec spec = base_spec(c->config, prepared);
+    CO_TRY_ASSIGN(Prepared prepared, co_await prepare_on_pool(c->config, c->filter));
+    InitSpec spec = base_spec(c->config, c->filter.get(), prepared);
     spec.hold = true;
     spec.columns = c->stdio.columns;
     spec.rows = c->stdio.rows;
@@ -420,6 +434,7 @@ async::Task<Result<>> Runtime::create(std::string id, ContainerConfig config, su
   auto c = std::make_shared<Impl::Container>(impl_->executor);
   stdio.terminal = config.process.terminal;
   c->config = std::move(config);
+  c->filter = impl_->take_filter(c->config);
   c->stdio = std::move(stdio);
   c->state.created_at = impl_->time.wall();
   impl_->describe(id, *c);
@@ -481,6 +496,7 @@ async::Task<Result<std::unique_ptr<ExecSession>>> Runtime::exec(std::string id, 
   CO_TRY_ASSIGN(Impl::Handle c, impl_->find_running(id));
   if (options.args.empty() || options.args[0].empty()) co_return fail(Code::kInvalidArgument, "exec has no command");
   ContainerConfig config = c->config;
+  Impl::FilterHandle filter = options.privileged ? nullptr : c->filter;
   config.mounts.clear();
   config.init = false;
   config.pause = false;
@@ -495,18 +511,17 @@ async::Task<Result<std::unique_ptr<ExecSession>>> Runtime::exec(std::string id, 
   config.process.terminal = options.terminal;
   if (options.privileged) {
     config.process.capabilities = all_capabilities();
-    config.seccomp.reset();
   }
   CO_TRY(validate_config(config));
 
   // The group exists already: only its entry is opened.
   ContainerConfig for_prepare = config;
   for_prepare.cgroup_path.clear();
-  CO_TRY_ASSIGN(Impl::Prepared prepared, co_await impl_->prepare_on_pool(for_prepare));
+  CO_TRY_ASSIGN(Impl::Prepared prepared, co_await impl_->prepare_on_pool(for_prepare, filter));
   if (!config.cgroup_path.empty()) {
     CO_TRY_ASSIGN(prepared.entry, impl_->cgroups.open_entry(config.cgroup_path));
   }
-  InitSpec spec = impl_->base_spec(config, prepared);
+  InitSpec spec = impl_->base_spec(config, filter.get(), prepared);
   spec.mode = InitMode::kExec;
   spec.columns = options.columns;
   spec.rows = options.rows;
