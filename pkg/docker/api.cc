@@ -103,6 +103,8 @@ int take_version(std::string_view& path) {
 }  // namespace
 
 async::Task<Result<>> Api::handle(http::Exchange& exchange) {
+  ++requests_.begun;
+  requests_.changed.wake_all();
   Call call{.exchange = exchange, .minor = kApiMinorMax};
   std::string_view path = exchange.request().raw_path();
   if (int minor = take_version(path); minor > 0) call.minor = minor;

@@ -9,6 +9,7 @@
 #include "docker/call.h"
 #include "docker/containers.h"
 #include "docker/events.h"
+#include "docker/housekeeping.h"
 #include "docker/networks.h"
 #include "docker/volumes.h"
 #include "sys/cgroup.h"
@@ -37,6 +38,7 @@ class Api final : public http::Handler {
   explicit Api(ApiParts parts) : p_(std::move(parts)), built_(p_.parts.executor) {}
   async::Task<Result<>> handle(http::Exchange& exchange) override;
   bool builds() const { return building_; }
+  Requests& requests() { return requests_; }
 
  private:
   using Answer = async::Task<Result<>>;
@@ -152,6 +154,7 @@ class Api final : public http::Handler {
   ApiParts p_;
   bool building_ = false;  // one at a time: the builder takes what it finds unfinished for left by a dead one
   async::Notify built_;
+  Requests requests_{0, async::Notify(p_.parts.executor)};
   std::map<std::string, ExecPtr> execs_;
   std::deque<std::string> exec_order_;
 };

@@ -25,6 +25,7 @@ async::Task<Result<>> Engine::open() {
   CO_TRY(co_await containers_.open());
   CO_TRY(co_await containers_.start_all());
   scope_.spawn(collect_images(collect_, data_dir_, parts_.images, events_, parts_.time, [this] { return api_.builds(); }));
+  scope_.spawn(give_back_memory(api_.requests(), parts_.time));
   co_return Result<>{};
 }
 

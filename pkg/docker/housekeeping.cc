@@ -1,5 +1,6 @@
 #include "docker/housekeeping.h"
 
+#include <malloc.h>
 #include <sys/statvfs.h>
 
 #include <algorithm>
@@ -13,6 +14,8 @@ constexpr Duration kLookMax = std::chrono::minutes(10);
 constexpr Duration kLookMin = std::chrono::seconds(1);
 constexpr Duration kJustUsed = std::chrono::minutes(10);  // kept even where the disk is full
 constexpr unsigned kTakenBelowPercent = 5;
+constexpr std::uint64_t kBurst = 32;  // requests
+constexpr Duration kQuiet = std::chrono::seconds(1);
 
 struct Collecting {
   const CollectOptions& options;
@@ -49,6 +52,18 @@ std::optional<std::uint64_t> layer_bytes_allowed(const CollectOptions& options, 
   if (options.disk_percent_max >= 100 || used <= percent * options.disk_percent_max) return std::nullopt;
   const std::uint64_t excess = used - percent * (options.disk_percent_max - std::min(options.disk_percent_max, kTakenBelowPercent));
   return layer_bytes > excess ? layer_bytes - excess : 0;
+}
+
+async::Task<Result<>> give_back_memory(Requests& requests, async::Time& time) {
+  std::uint64_t done = 0;
+  for (;;) {  // forever: until the engine ends
+    while (requests.begun < done + kBurst) CO_TRY(co_await requests.changed.wait());
+    do {
+      done = requests.begun;
+      CO_TRY(co_await time.sleep_for(kQuiet));
+    } while (done != requests.begun);
+    ::malloc_trim(0);
+  }
 }
 
 async::Task<Result<>> collect_images(CollectOptions options, std::string data_dir, image::ImageStore& images, Events& events, async::Time& time, std::function<bool()> building) {

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "async/event.h"
 #include "async/time.h"
 #include "docker/events.h"
 #include "image/store.h"
@@ -20,6 +21,16 @@ struct CollectOptions {
 
 // How many bytes of layers may stay, where so much of the disk is used; nullopt: all. Five percent more than what is too much goes.
 std::optional<std::uint64_t> layer_bytes_allowed(const CollectOptions& options, std::uint64_t disk_bytes, std::uint64_t disk_free_bytes, std::uint64_t layer_bytes);
+
+// What the API was asked for.
+struct Requests {
+  std::uint64_t begun = 0;
+  async::Notify changed;
+};
+
+// After a burst of requests, once none has come for a second, pages that hold nothing any more go back to the system: what fifty starts at once take for a
+// moment lies between what stays of them. Forever.
+async::Task<Result<>> give_back_memory(Requests& requests, async::Time& time);
 
 // Looks from time to time, forever. Not while building() says that a build runs.
 async::Task<Result<>> collect_images(CollectOptions options, std::string data_dir, image::ImageStore& images, Events& events, async::Time& time, std::function<bool()> building);
