@@ -1,6 +1,7 @@
 #include "proxy/observe/access_log.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -84,6 +85,9 @@ void LogWriter::queue(const std::shared_ptr<File>& file) {
 }
 
 void LogWriter::run() {
+  // Its waking up interrupts no worker.
+  sched_param none{};
+  ::sched_setscheduler(0, SCHED_BATCH, &none);
   std::string lines;
   std::unique_lock lock(mutex_);
   while (true) {
