@@ -1,11 +1,11 @@
-#include "command.h"
+#include "cmd/command.h"
 
 #include <cstdio>
 
 #include "base/log.h"
 #include "base/strings.h"
 #include "codec/yaml.h"
-#include "host.h"
+#include "cmd/host.h"
 
 namespace monopod::cmd {
 namespace {

@@ -1,4 +1,4 @@
-#include "commands.h"
+#include "cmd/commands.h"
 
 namespace monopod::cmd {
 

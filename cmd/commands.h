@@ -1,6 +1,6 @@
 #pragma once
 
-#include "command.h"
+#include "cmd/command.h"
 
 namespace monopod::cmd {
 

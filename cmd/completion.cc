@@ -2,7 +2,7 @@
 #include <cstdio>
 
 #include "base/strings.h"
-#include "commands.h"
+#include "cmd/commands.h"
 
 namespace monopod::cmd {
 namespace {

@@ -1,4 +1,4 @@
-#include "host.h"
+#include "cmd/host.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -10,9 +10,9 @@
 
 #include "base/failpoint.h"
 #include "cmake/start.h"
-#include "commands.h"
+#include "cmd/commands.h"
 #include "container/init.h"
-#include "runtime.h"
+#include "cmd/runtime/runtime.h"
 
 namespace monopod::cmd {
 namespace {

@@ -1,7 +1,7 @@
 // Names, looked up by our own DNS client: a static binary has no getaddrinfo.
 #pragma once
 
-#include "host.h"
+#include "cmd/host.h"
 #include "http/endpoint.h"
 #include "network/dns/resolver.h"
 

@@ -3,7 +3,7 @@
 #include <cstdio>
 
 #include "codec/json.h"
-#include "commands.h"
+#include "cmd/commands.h"
 
 namespace monopod::cmd {
 

@@ -1,5 +1,5 @@
 // The node's certificates over years and wrong clocks, on fake time.
-#include "cmd/credentials.h"
+#include "cmd/node/credentials.h"
 
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>

@@ -1,5 +1,5 @@
 // The directories of volumes: what is removed is gone at once for who looks, and in the end for the disk, whoever dies between.
-#include "cmd/local_volumes.h"
+#include "cmd/node/local_volumes.h"
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
