@@ -147,7 +147,6 @@ class Pods {
   // pods_volumes.cc
   async::Task<Result<>> mount_volumes(ContainerPtr c, const sys::IdMaps& maps);
   async::Task<Result<>> mount_image(std::string snapshot, std::string image_id, std::string target, const sys::IdMaps& maps);
-  async::Task<Result<>> mount_snapshot(std::string snapshot, std::string target, const sys::IdMaps& maps);
   async::Task<Result<std::string>> mount_declared(std::string id, std::string image_id, std::vector<std::string> volumes, const sys::IdMaps& maps);
   async::Task<> unmount(std::string id);
   async::Task<> remove_snapshots(std::string id);

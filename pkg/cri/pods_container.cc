@@ -161,7 +161,7 @@ Task<Result<>> Pods::make_container(SandboxPtr s, ContainerPtr c) {
   CO_TRY(failpoint("cri.snapshot_made"));
   CO_TRY(co_await on_pool([&] { return sys::make_directories(place.rootfs, 0711); }));
   sys::IdMaps maps = user_maps(s->config);
-  CO_TRY(co_await mount_snapshot(runtime_id(id), place.rootfs, maps));
+  CO_TRY(co_await parts_.images.mount(runtime_id(id), place.rootfs, maps));
   CO_TRY(failpoint("cri.mounted"));
   CO_TRY(co_await mount_volumes(c, maps));
   if (std::vector<std::string> declared = declared_volumes(c->config, image->config); !declared.empty()) {

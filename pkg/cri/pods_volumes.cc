@@ -7,7 +7,6 @@
 #include "base/strings.h"
 #include "cri/messages.h"
 #include "cri/pods.h"
-#include "image/snapshot.h"
 #include "sys/files.h"
 #include "sys/root.h"
 
@@ -34,15 +33,7 @@ Task<Result<>> Pods::mount_volumes(ContainerPtr c, const sys::IdMaps& maps) {
 Task<Result<>> Pods::mount_image(std::string snapshot, std::string image_id, std::string target, const sys::IdMaps& maps) {
   CO_TRY(co_await parts_.images.prepare_snapshot(snapshot, std::move(image_id)));
   CO_TRY(co_await on_pool([&] { return sys::make_directories(target, 0711); }));
-  co_return co_await mount_snapshot(std::move(snapshot), std::move(target), maps);
-}
-
-// For a pod with a user namespace: under its ids.
-Task<Result<>> Pods::mount_snapshot(std::string snapshot, std::string target, const sys::IdMaps& maps) {
-  if (maps.empty()) co_return co_await parts_.images.mount(std::move(snapshot), std::move(target));
-  std::optional<image::Snapshot> found = parts_.images.find_snapshot(snapshot);
-  if (!found) co_return refuse(Code::kNotFound, {"snapshot ", snapshot, ": not found"});
-  co_return co_await on_pool([&] { return image::mount_mapped_snapshot(*found, target, maps); });
+  co_return co_await parts_.images.mount(std::move(snapshot), std::move(target), maps);
 }
 
 // What an image declares as volumes stays writable below a read-only root: in another snapshot of the image, which begins with what is there.

@@ -11,6 +11,7 @@
 #include "base/strings.h"
 #include "codec/compress.h"
 #include "docker/limits.h"
+#include "image/layer_mount.h"
 #include "image/tar.h"
 
 namespace monopod::docker {
@@ -233,7 +234,7 @@ class PeekedSource final : public codec::ByteSource {
 
 class Changes {
  public:
-  Changes(const sys::Root& upper, std::vector<sys::Root> lowers, const std::vector<std::string>& mount_points) : upper_(upper), lowers_(std::move(lowers)), mount_points_(mount_points) {}
+  Changes(const sys::Root& upper, const std::vector<image::OpenLayer>& lowers, const std::vector<std::string>& mount_points) : upper_(upper), lowers_(lowers), mount_points_(mount_points) {}
 
   Result<> walk(const std::string& directory, std::size_t depth) {
     if (depth > kDepthMax) return fail(Code::kInvalidArgument, "nested too deep");
@@ -243,7 +244,7 @@ class Changes {
       std::string path = cat(directory, "/", child.name);
       TRY_ASSIGN(struct ::stat st, upper_.lstat(path));
       bool gone = S_ISCHR(st.st_mode) && st.st_rdev == 0;
-      bool below = std::ranges::any_of(lowers_, [&](const sys::Root& lower) { return lower.lstat(path).has_value(); });
+      bool below = std::ranges::any_of(lowers_, [&](const image::OpenLayer& lower) { return lower.fs.lstat(path).has_value(); });
       if (std::ranges::find(mount_points_, path) != mount_points_.end()) continue;
       std::size_t before = out_.size();
       if (!gone) out_.push_back(json::Object{{"Path", path}, {"Kind", below ? 0 : 1}});
@@ -260,7 +261,7 @@ class Changes {
 
  private:
   const sys::Root& upper_;
-  std::vector<sys::Root> lowers_;
+  const std::vector<image::OpenLayer>& lowers_;
   const std::vector<std::string>& mount_points_;
   json::Array out_;
 };
@@ -303,12 +304,12 @@ Result<> extract_tree(codec::ByteSource& input, const sys::Root& root, const std
 
 Result<json::Array> find_changes(const std::string& upper, const std::vector<std::string>& lowers, const std::vector<std::string>& mount_points) {
   TRY_ASSIGN(sys::Root root, sys::Root::open(upper));
-  std::vector<sys::Root> roots;
+  std::vector<image::OpenLayer> layers;
   for (const std::string& lower : lowers) {
-    TRY_ASSIGN(sys::Root one, sys::Root::open(lower));
-    roots.push_back(std::move(one));
+    TRY_ASSIGN(image::OpenLayer one, image::open_layer(lower));
+    layers.push_back(std::move(one));
   }
-  Changes changes(root, std::move(roots), mount_points);
+  Changes changes(root, layers, mount_points);
   TRY(changes.walk("", 0));
   return changes.take();
 }

@@ -38,16 +38,23 @@ Result<> BlobReader::read_file(sys::Fd file, bool plain) {
 Result<> BlobReader::read_record(const Content& content, const LayerMeta& layer) {
   const std::string entry = Content::layer_entry(layer.key);
   TRY_ASSIGN(file_, content.root().open_file(entry + "/record", O_RDONLY | O_NOFOLLOW));
-  TRY_ASSIGN(layer_, content.root().open_root(entry + "/fs"));
+  // A layer that came twice may have both: which one the record was made with tells where it looks for what is kept.
+  if (auto directory = content.root().open_root(entry + "/fs")) directory_ = *std::move(directory);
   if (auto kept = content.root().open_root(entry + "/kept")) kept_ = *std::move(kept);
+  if (content.root().open_file(entry + "/erofs", O_PATH | O_NOFOLLOW)) {
+    TRY_ASSIGN(image_, open_layer_image(content.image_path(layer.key)));
+  }
   raw_.emplace(file_.get());
   unpacked_ = codec::make_decompressor(codec::Compression::kZstd, *raw_, {.ratio_max = UINT64_MAX});
   blocks_ = std::make_unique<BlockSource>(*unpacked_);
   auto open_file = [this](const std::string& path, std::uint64_t inode) -> Result<sys::Fd> {
     constexpr int kFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+    const std::string number = std::to_string(inode);
     Result<sys::Fd> file = fail(Code::kNotFound, "none");
-    if (kept_) file = kept_->open_file(std::to_string(inode), kFlags);
-    if (!file) file = layer_->open_file(path, kFlags);
+    if (kept_) file = kept_->open_file(number, kFlags);
+    if (!file && image_ && image_->kept) file = image_->kept->open_file(number, kFlags);
+    if (!file && directory_) file = directory_->open_file(path, kFlags);
+    if (!file && image_) file = image_->fs.open_file(path, kFlags);
     if (!file) return file;
     struct ::stat st;
     if (::fstat(file->get(), &st) != 0) return fail_errno("stat");

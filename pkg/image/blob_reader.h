@@ -37,7 +37,8 @@ class BlobReader {
   std::optional<FdSource> raw_;
   std::unique_ptr<codec::ByteSource> unpacked_;
   std::unique_ptr<codec::ByteSource> blocks_;
-  std::optional<sys::Root> layer_, kept_;
+  std::optional<OpenLayer> image_;
+  std::optional<sys::Root> directory_, kept_;
   std::unique_ptr<codec::ByteSource> tar_;
   codec::ByteSource* out_ = nullptr;
 };

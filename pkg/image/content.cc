@@ -65,6 +65,8 @@ std::vector<std::string> digests_below(const sys::Root& root, const std::string&
   return out;
 }
 
+bool has_file(const sys::Root& root, const std::string& path) { return root.open_file(path, O_PATH | O_NOFOLLOW).has_value(); }
+
 // Without replacing: true if it moved, false if something is there already.
 Result<bool> move_into_place(const sys::Root& root, const std::string& from, const std::string& to) {
   TRY_ASSIGN(sys::Root::Parent a, root.open_parent(from));
@@ -86,9 +88,10 @@ std::string Content::layer_entry(std::string_view key) { return cat("layers/", d
 std::string Content::blob_entry(std::string_view digest) { return cat("blobs/sha256/", digest_hex(digest)); }
 std::string Content::snapshot_entry(std::string_view id) { return cat("snapshots/", id); }
 std::string Content::layer_path(std::string_view key) const { return cat(directory_, "/", layer_entry(key), "/fs"); }
+std::string Content::image_path(std::string_view key) const { return cat(directory_, "/", layer_entry(key), "/erofs"); }
 std::string Content::snapshot_path(std::string_view id) const { return cat(directory_, "/", snapshot_entry(id)); }
 
-Result<std::unique_ptr<Content>> Content::open(const std::string& directory, bool keep_blobs) {
+Result<std::unique_ptr<Content>> Content::open(const std::string& directory, bool keep_blobs, LayerForm form) {
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno(cat("make directory ", directory));
   TRY_ASSIGN(sys::Root root, sys::Root::open(directory));
   TRY(make_private(root, "."));
@@ -97,7 +100,9 @@ Result<std::unique_ptr<Content>> Content::open(const std::string& directory, boo
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
     return fail(Code::kFailedPrecondition, cat("image store ", directory, " is in use by another process"));
   for (const std::string& name : names_below(root, "staging")) TRY(root.remove_tree("staging/" + name));
-  return std::unique_ptr<Content>(new Content(directory, std::move(root), std::move(lock), keep_blobs));
+  TRY_ASSIGN(sys::Root staging, root.open_root("staging"));
+  TRY(check_layer_form(staging, form));
+  return std::unique_ptr<Content>(new Content(directory, std::move(root), std::move(lock), keep_blobs, form));
 }
 
 std::optional<LayerMeta> Content::find_layer(std::string_view diff_id, std::string_view chain, std::string_view blob) const {
@@ -113,7 +118,7 @@ std::optional<LayerMeta> Content::find_place(std::string_view diff_id, std::stri
 
 std::optional<LayerMeta> Content::find_recorded(std::string_view diff_id, std::string_view chain) const {
   auto known = find_place(diff_id, chain);
-  if (!known || known->diff_id != diff_id || !root_.open_file(layer_entry(known->key) + "/record", O_PATH | O_NOFOLLOW)) return std::nullopt;
+  if (!known || known->diff_id != diff_id || !has_file(root_, layer_entry(known->key) + "/record")) return std::nullopt;
   return known;
 }
 
@@ -122,7 +127,8 @@ std::optional<LayerMeta> Content::find_layer(std::string_view key) const {
   auto text = root_.read_file(entry + "/meta", kMetaBytesMax);
   if (!text) return std::nullopt;
   auto value = json::parse(*text);
-  if (!value || json::get_string(*value, {"key"}) != key || !root_.open_file(entry + "/fs", O_PATH | O_DIRECTORY | O_NOFOLLOW)) return std::nullopt;
+  if (!value || json::get_string(*value, {"key"}) != key) return std::nullopt;
+  if (!root_.open_file(entry + "/fs", O_PATH | O_DIRECTORY | O_NOFOLLOW) && !has_file(root_, entry + "/erofs")) return std::nullopt;
   return LayerMeta{.key = std::string(key),
                    .diff_id = std::string(json::get_string(*value, {"diffId"})),
                    .digest = std::string(json::get_string(*value, {"digest"})),
@@ -142,7 +148,7 @@ Result<std::string> Content::read_blob(std::string_view digest, std::size_t byte
 }
 
 bool Content::has_blob(std::string_view digest) const {
-  return root_.open_file(blob_entry(digest), O_PATH | O_NOFOLLOW).has_value();
+  return has_file(root_, blob_entry(digest));
 }
 
 Result<std::unique_ptr<Staged>> Content::make_staging() const {
@@ -159,10 +165,11 @@ Result<> Content::publish_layer(StagedLayer& layer) const {
     layer.directory->release();
     return {};
   }
-  if (!layer.has_record || root_.open_file(to + "/record", O_PATH | O_NOFOLLOW)) return {};
-  // It is here from a process that keeps no records. The record last: it needs what is kept.
+  if (!layer.has_record || has_file(root_, to + "/record")) return {};
+  // It is here from a process that keeps no records. The record last: it needs what is kept. An image holds that itself, and one comes to a directory for it.
+  if (has_file(root_, from + "/erofs")) TRY(move_into_place(root_, from + "/erofs", to + "/erofs"));
   TRY(root_.remove_tree(to + "/kept"));  // of a process that was killed here
-  if (root_.open_file(from + "/kept", O_PATH | O_NOFOLLOW)) TRY(root_.rename(from + "/kept", to + "/kept"));
+  if (has_file(root_, from + "/kept")) TRY(root_.rename(from + "/kept", to + "/kept"));
   TRY(failpoint("image.between_kept_and_record"));
   TRY(move_into_place(root_, from + "/record", to + "/record"));
   return sync_directory(root_, to);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "image/layer_mount.h"
 #include "sys/fd.h"
 #include "sys/root.h"
 
@@ -42,10 +43,13 @@ class Staged {
   std::string path_;
 };
 
+class ErofsLayer;
+
 struct StagedLayer {
   LayerMeta meta;
   std::vector<std::string> implicit_directories;
-  std::unique_ptr<Staged> directory;  // holds fs/
+  std::unique_ptr<Staged> directory;  // holds fs/ or erofs
+  std::shared_ptr<ErofsLayer> image;  // of an image that is not finished: its implicit directories wait for the layers below
   bool has_record = false;            // and record, with kept/ where there is need (layer_record.h)
   bool has_blob = false;              // and blob, the bytes as they came, where they are compressed
   std::uint64_t tar_bytes = 0;        // of the plain tar
@@ -60,11 +64,14 @@ class Content {
  public:
   // Makes what is missing, takes the lock, empties staging. keep_blobs: a layer can be given out as it came too, so that its image can be
   // pushed and saved: its record is kept (layer_record.h), and if it came compressed its blob, which no program makes again bit for bit.
-  static Result<std::unique_ptr<Content>> open(const std::string& directory, bool keep_blobs = false);
+  // form: of layers that come; kFailedPrecondition where the kernel cannot use them.
+  static Result<std::unique_ptr<Content>> open(const std::string& directory, bool keep_blobs = false, LayerForm form = LayerForm::kDirectory);
   bool keeps_blobs() const { return keep_blobs_; }
+  LayerForm form() const { return form_; }
 
   const sys::Root& root() const { return root_; }
-  std::string layer_path(std::string_view key) const;  // absolute, of its fs
+  std::string layer_path(std::string_view key) const;  // absolute, of its fs, for open_layer() and mounts
+  std::string image_path(std::string_view key) const;  // absolute, of the image that it may be instead or as well
   std::string snapshot_path(std::string_view id) const;  // absolute
 
   // The layer of this diff id at this place of a chain, if it is published and whole and, with keep_blobs, its blob can be given out.
@@ -99,12 +106,13 @@ class Content {
   std::optional<LayerMeta> find_place(std::string_view diff_id, std::string_view chain) const;
   Result<> publish_layer(StagedLayer& layer) const;
   Result<> sync_all() const;
-  Content(std::string directory, sys::Root root, sys::Fd lock, bool keep_blobs)
-      : directory_(std::move(directory)), root_(std::move(root)), lock_(std::move(lock)), keep_blobs_(keep_blobs) {}
+  Content(std::string directory, sys::Root root, sys::Fd lock, bool keep_blobs, LayerForm form)
+      : directory_(std::move(directory)), root_(std::move(root)), lock_(std::move(lock)), keep_blobs_(keep_blobs), form_(form) {}
   std::string directory_;
   sys::Root root_;
   sys::Fd lock_;
   const bool keep_blobs_;
+  const LayerForm form_;
   mutable std::atomic<std::uint64_t> next_staging_{1};
 };
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "codec/byte_stream.h"
 #include "sys/root.h"
@@ -40,5 +41,17 @@ class FdSink final : public codec::ByteSink {
  private:
   int fd_;
 };
+
+// All of it, at this offset.
+inline Result<> write_all_at(int fd, std::span<const std::byte> bytes, std::uint64_t offset) {
+  while (!bytes.empty()) {
+    ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno("write");
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+    offset += static_cast<std::size_t>(n);
+  }
+  return {};
+}
 
 }  // namespace monopod::image

@@ -5,7 +5,7 @@
 //     2 path bytes, path, inode, offset, n    n bytes of this file from this offset on
 //     3 offset, n                       of the same file
 //     0 n                               the end; n bytes in all
-//   layers/<key>/kept/<inode>   files that a later entry of the same layer replaced
+//   layers/<key>/kept/<inode>   files that a later entry of the same layer replaced; of an image, kept/<number> in it
 //
 // Paths resolve inside the layer. An inode is looked at only where kept/ exists.
 #pragma once

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/failpoint.h"
+#include "base/strings.h"
 #include "image/archive.h"
 #include "image/archive_writer.h"
 #include "image/blob_reader.h"
@@ -25,10 +26,26 @@ std::string large(std::size_t bytes) {
   return out;
 }
 
+std::vector<LayerForm> usable_forms() {
+  TemporaryDirectory directory;
+  sys::Root root = *sys::Root::open(directory.path());
+  std::vector<LayerForm> out = {LayerForm::kDirectory};
+  for (LayerForm form : {LayerForm::kErofs, LayerForm::kErofsZstd}) {
+    if (Result<> able = check_layer_form(root, form); able) out.push_back(form);
+    else std::fprintf(stderr, "SKIPPED: %s\n", able.error().message().c_str());
+  }
+  return out;
+}
+
 struct Keeping {
   TemporaryDirectory directory;
-  std::unique_ptr<Content> content = *Content::open(directory / "content", true);
+  std::unique_ptr<Content> content;
   Limits limits;
+  explicit Keeping(LayerForm form = LayerForm::kDirectory) { reopen(form); }
+  void reopen(LayerForm form) {
+    content.reset();
+    content = *Content::open(directory / "content", true, form);
+  }
 
   // Staged and published as an image's layer; its name.
   BlobName add(const std::string& blob) {
@@ -77,9 +94,12 @@ TEST(LayerRecord, GivesEveryTarBackBitForBit) {
       {"no end blocks", make_tar({file_entry("a", std::string(512, 'x'))}).substr(0, 1024)},
       {"empty", std::string(1024, '\0')},
   };
-  for (const Case& c : cases) {
-    SCOPED_TRACE(c.name);
-    Keeping k;
+  std::vector<std::pair<LayerForm, Case>> all;
+  for (LayerForm form : usable_forms())
+    for (const Case& c : cases) all.emplace_back(form, c);
+  for (const auto& [form, c] : all) {
+    SCOPED_TRACE(cat(c.name, " ", static_cast<int>(form)));
+    Keeping k(form);
     const BlobName name = k.add(c.tar);
     EXPECT_EQ(name.digest, digest_of(c.tar));
     EXPECT_FALSE(k.content->has_blob(name.digest));
@@ -129,23 +149,28 @@ TEST(LayerRecord, AFileChangedBehindOurBackIsAnErrorAndNeverGivenOutWhole) {
 }
 
 TEST(LayerRecord, ALayerThatIsHereWithoutARecordGetsIt) {
-  Keeping k;
-  const std::string tar = make_tar({file_entry("a", "first"), file_entry("a", "second")});
-  const BlobName name = k.add(tar);
-  ASSERT_TRUE(k.content->root().remove_file(Content::layer_entry(name.diff_id) + "/record"));
-  ASSERT_TRUE(k.content->root().remove_tree(Content::layer_entry(name.diff_id) + "/kept"));
-  EXPECT_FALSE(k.content->find_layer(name.diff_id, name.chain, name.digest));
-  codec::MemorySource source(tar);
-  std::vector<StagedLayer> layers;
-  layers.push_back(*stage_layer(*k.content, source, k.limits, kGoOn));
-  ASSERT_TRUE(settle_layer(*k.content, layers.front(), name.chain, {}));
-  ASSERT_TRUE(arm_failpoints("image.between_kept_and_record=1*error"));
-  EXPECT_FALSE(k.content->publish(layers, {}));
-  EXPECT_FALSE(k.content->find_layer(name.diff_id, name.chain, name.digest));
-  disarm_failpoints();
-  k.add(tar);
-  EXPECT_TRUE(k.content->find_layer(name.diff_id, name.chain, name.digest));
-  EXPECT_EQ(*k.again(name) == tar, true);
+  for (LayerForm before : usable_forms())
+    for (LayerForm after : usable_forms()) {
+      SCOPED_TRACE(cat(static_cast<int>(before), " then ", static_cast<int>(after)));
+      Keeping k(before);
+      const std::string tar = make_tar({file_entry("a", "first"), file_entry("a", "second")});
+      const BlobName name = k.add(tar);
+      ASSERT_TRUE(k.content->root().remove_file(Content::layer_entry(name.diff_id) + "/record"));
+      ASSERT_TRUE(k.content->root().remove_tree(Content::layer_entry(name.diff_id) + "/kept"));
+      k.reopen(after);
+      EXPECT_FALSE(k.content->find_layer(name.diff_id, name.chain, name.digest));
+      codec::MemorySource source(tar);
+      std::vector<StagedLayer> layers;
+      layers.push_back(*stage_layer(*k.content, source, k.limits, kGoOn));
+      ASSERT_TRUE(settle_layer(*k.content, layers.front(), name.chain, {}));
+      ASSERT_TRUE(arm_failpoints("image.between_kept_and_record=1*error"));
+      EXPECT_FALSE(k.content->publish(layers, {}));
+      EXPECT_FALSE(k.content->find_layer(name.diff_id, name.chain, name.digest));
+      disarm_failpoints();
+      k.add(tar);
+      EXPECT_TRUE(k.content->find_layer(name.diff_id, name.chain, name.digest));
+      EXPECT_EQ(*k.again(name) == tar, true);
+    }
 }
 
 TEST(LayerRecord, ACompressedLayerOfADockerArchiveIsGivenOutPlain) {

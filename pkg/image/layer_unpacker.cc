@@ -9,6 +9,7 @@
 #include "codec/compress.h"
 #include "image/block_source.h"
 #include "image/digest.h"
+#include "image/erofs_layer.h"
 #include "image/layer_record.h"
 #include "image/replay_source.h"
 
@@ -38,18 +39,43 @@ Result<> drain(codec::ByteSource& source) {
   }
 }
 
-// The plain tar into the directory; with its record where layers are to be given out again.
-Result<> unpack_plain(codec::ByteSource& plain, const sys::Root& directory, bool keep, const Limits& limits, const std::atomic<bool>& stop, StagedLayer& out) {
+// An image whose directories are all described is complete at once.
+Result<Unpacked> unpack_image(codec::ByteSource& source, const sys::Root& directory, bool compress, const UnpackLimits& limits, const std::atomic<bool>& stop, LayerRecorder* recorder, StagedLayer& out) {
+  TRY_ASSIGN(sys::Fd file, directory.open_no_symlinks("erofs", O_RDWR | O_CREAT | O_EXCL, 0600));
+  auto image = std::make_shared<ErofsLayer>(std::move(file), compress);
+  TRY_ASSIGN(Unpacked unpacked, image->unpack(source, limits, stop, recorder));
+  if (unpacked.implicit_directories.empty()) TRY(image->finish());
+  else out.image = std::move(image);
+  return unpacked;
+}
+
+Result<Unpacked> unpack_directory(codec::ByteSource& source, const sys::Root& directory, const UnpackLimits& limits, const std::atomic<bool>& stop, LayerRecorder* recorder) {
+  TRY(directory.make_directory("fs", 0700));
   TRY_ASSIGN(sys::Root root, directory.open_root("fs"));
+  TRY_ASSIGN(Unpacked unpacked, unpack_layer(source, root, limits, stop, recorder));
+  if (unpacked.has_root) return unpacked;
+  TRY_ASSIGN(sys::Fd fd, directory.open_file("fs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  if (::fchmod(fd.get(), 0755) != 0) return fail_errno("set mode of layer root");
+  return unpacked;
+}
+
+// The plain tar into the directory; with its record where layers are to be given out again.
+Result<> unpack_plain(codec::ByteSource& plain, const sys::Root& directory, const Content& content, const Limits& limits, const std::atomic<bool>& stop, StagedLayer& out) {
   std::unique_ptr<LayerRecorder> recorder;
-  if (keep) {
+  if (content.keeps_blobs()) {
     TRY_ASSIGN(recorder, LayerRecorder::open(plain, directory));
   }
   codec::ByteSource& source = recorder ? *recorder : plain;
-  TRY_ASSIGN(Unpacked unpacked, unpack_layer(source, root, {.bytes_max = limits.layer_bytes_max, .entries_max = limits.layer_entries_max}, stop, recorder.get()));
+  const UnpackLimits own{.bytes_max = limits.layer_bytes_max, .entries_max = limits.layer_entries_max};
+  Unpacked unpacked;
+  if (content.form() == LayerForm::kDirectory) {
+    TRY_ASSIGN(unpacked, unpack_directory(source, directory, own, stop, recorder.get()));
+  } else {
+    TRY_ASSIGN(unpacked, unpack_image(source, directory, content.form() == LayerForm::kErofsZstd, own, stop, recorder.get(), out));
+  }
   TRY(drain(source));
   if (recorder) TRY(recorder->finish());
-  out.has_record = keep;
+  out.has_record = recorder != nullptr;
   out.meta.bytes = unpacked.bytes;
   out.meta.entries = unpacked.entries;
   out.meta.has_root = unpacked.has_root;
@@ -63,7 +89,6 @@ Result<StagedLayer> stage_layer(const Content& content, codec::ByteSource& raw, 
   StagedLayer out;
   TRY_ASSIGN(out.directory, content.make_staging());
   TRY_ASSIGN(sys::Root directory, content.root().open_root(out.directory->path()));
-  TRY(directory.make_directory("fs", 0700));
 
   std::array<std::byte, 4> head;
   TRY_ASSIGN(std::size_t n, codec::read_full(raw, head));
@@ -83,11 +108,11 @@ Result<StagedLayer> stage_layer(const Content& content, codec::ByteSource& raw, 
                                          .ratio_floor_bytes = limits.compression_floor_bytes});
   if (compression == codec::Compression::kNone) {
     // The same bytes: one hash serves as both digests.
-    TRY(unpack_plain(*plain, directory, content.keeps_blobs(), limits, stop, out));
+    TRY(unpack_plain(*plain, directory, content, limits, stop, out));
     out.tar_bytes = blob.bytes();
   } else {
     HashingSource diff(*plain);
-    TRY(unpack_plain(diff, directory, content.keeps_blobs(), limits, stop, out));
+    TRY(unpack_plain(diff, directory, content, limits, stop, out));
     out.tar_bytes = diff.bytes();
     out.meta.diff_id = diff.finish();
   }
@@ -95,21 +120,26 @@ Result<StagedLayer> stage_layer(const Content& content, codec::ByteSource& raw, 
   out.meta.digest = blob.finish();
   if (out.meta.diff_id.empty()) out.meta.diff_id = out.meta.digest;
   out.meta.implicit = !out.implicit_directories.empty();
-  if (!out.meta.has_root) {
-    TRY_ASSIGN(sys::Fd fd, directory.open_file("fs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-    if (::fchmod(fd.get(), 0755) != 0) return fail_errno("set mode of layer root");
-  }
   return out;
 }
 
 Result<> settle_layer(const Content& content, StagedLayer& layer, const std::string& chain, const std::vector<std::string>& parents) {
-  layer.meta.key = layer.implicit_directories.empty() || parents.empty() ? layer.meta.diff_id : chain;
-  if (layer.implicit_directories.empty() || parents.empty()) return {};
+  const bool adopts = !layer.implicit_directories.empty() && !parents.empty();
+  layer.meta.key = adopts ? chain : layer.meta.diff_id;
+  std::vector<OpenLayer> opened;
   std::vector<sys::Root> roots;
-  for (const std::string& parent : parents) {
-    TRY_ASSIGN(sys::Root root, sys::Root::open(parent));
-    roots.push_back(std::move(root));
+  for (const std::string& parent : adopts ? parents : std::vector<std::string>()) {
+    TRY_ASSIGN(OpenLayer one, open_layer(parent));
+    roots.push_back(std::move(one.fs));
+    opened.push_back(std::move(one));
   }
+  if (layer.image) {
+    TRY(layer.image->adopt(layer.implicit_directories, roots));
+    TRY(layer.image->finish());
+    layer.image.reset();
+    return {};
+  }
+  if (!adopts) return {};
   TRY_ASSIGN(sys::Root own, content.root().open_root(layer.directory->path() + "/fs"));
   return adopt_attributes(own, layer.implicit_directories, roots);
 }

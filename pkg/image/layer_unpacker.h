@@ -15,7 +15,7 @@ namespace monopod::image {
 Result<StagedLayer> stage_layer(const Content& content, codec::ByteSource& raw, const Limits& limits, const std::atomic<bool>& stop);
 
 // Gives the layer its key: the diff id, or if it has implicit directories, the chain id; these then take their attributes from
-// the layers below. parents: absolute directories, topmost first.
+// the layers below. parents: for open_layer(), topmost first.
 Result<> settle_layer(const Content& content, StagedLayer& layer, const std::string& chain, const std::vector<std::string>& parents);
 
 }  // namespace monopod::image

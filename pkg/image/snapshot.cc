@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "base/strings.h"
+#include "image/layer_mount.h"
+#include "image/mapped_snapshot.h"
 #include "sys/fd.h"
 #include "sys/namespaces.h"
 #include "sys/root.h"
@@ -17,10 +19,8 @@ constexpr std::size_t kOptionBytesMax = 3900;  // mount(2) takes one page
 // ':' and ',' part the options, '\' escapes: such paths go by descriptor.
 bool is_plain(const std::string& path) { return path.find_first_of(":,\\") == std::string::npos; }
 
-}  // namespace
-
-Result<> mount_snapshot(const Snapshot& snapshot, const std::string& target) {
-  if (snapshot.lowerdirs.empty()) return fail(Code::kInvalidArgument, cat("mount ", target, ": snapshot without layers"));
+// Of layers that are directories, as far as their names go.
+Result<> mount_overlay(const Snapshot& snapshot, const std::string& target) {
   std::size_t bytes = snapshot.upperdir.size() + snapshot.workdir.size() + 64;
   bool plain = is_plain(snapshot.upperdir) && is_plain(snapshot.workdir);
   for (const std::string& dir : snapshot.lowerdirs) {
@@ -53,6 +53,25 @@ Result<> mount_snapshot(const Snapshot& snapshot, const std::string& target) {
   unsigned long flags = snapshot.upperdir.empty() ? MS_RDONLY : 0;
   if (::mount("overlay", target.c_str(), "overlay", flags, options.c_str()) != 0) return fail_errno(cat("mount overlay on ", target));
   return {};
+}
+
+}  // namespace
+
+Result<> mount_snapshot(const Snapshot& given, const std::string& target) {
+  if (given.lowerdirs.empty()) return fail(Code::kInvalidArgument, cat("mount ", target, ": snapshot without layers"));
+  Snapshot snapshot = given;
+  LayerMounts own;
+  if (snapshot.open.empty()) TRY(own.open(snapshot));
+  bool images = false;
+  for (std::size_t i = 0; i < snapshot.lowerdirs.size(); ++i) {
+    if (!snapshot.open[i]) continue;
+    images = true;
+    snapshot.lowerdirs[i] = sys::fd_path(snapshot.open[i]->fs.fd());
+  }
+  Result<> mounted = mount_overlay(snapshot, target);
+  // Before Linux 6.15 overlayfs takes no layer from a mount that is attached nowhere.
+  if (!mounted && images && mounted.error().os_errno() == EINVAL) return mount_attached(given, target, -1);
+  return mounted;
 }
 
 std::string overlay_xattr(std::string_view name) { return cat(sys::in_initial_user_namespace() ? "trusted" : "user", ".overlay.", name); }

@@ -80,7 +80,7 @@ class Store final : public ImageStore {
   Task<Result<Snapshot>> prepare_snapshot(std::string container_id, std::string image_id) override;
   std::optional<Snapshot> find_snapshot(std::string_view container_id) const override;
   std::vector<std::string> list_snapshots() const override;
-  Task<Result<>> mount(std::string container_id, std::string target) override;
+  Task<Result<>> mount(std::string container_id, std::string target, sys::IdMaps maps) override;
   Task<Result<>> unmount(std::string target) override;
   Task<Result<>> remove_snapshot(std::string container_id) override;
   Task<Result<std::uint64_t>> snapshot_bytes(std::string container_id) override;
@@ -164,6 +164,8 @@ class Store final : public ImageStore {
   bool sweeping_ = false;
   bool sweep_pending_ = false;
   std::set<std::string> busy_snapshots_;
+  LayerMounts layer_mounts_;
+  std::map<std::string, std::vector<std::shared_ptr<const OpenLayer>>, std::less<>> mounted_;  // by target: whoever comes next shares them
   async::Notify changed_;
   std::atomic<bool> stop_{false};
 };
@@ -464,7 +466,9 @@ Result<> make_snapshot_directory(const Content& content, const std::string& id, 
     auto meta = content.find_layer(key);
     if (!meta) return fail(Code::kDataLoss, cat("layer ", key, " is missing or damaged"));
     if (!meta->has_root) continue;
-    TRY_ASSIGN(struct ::stat st, content.root().lstat(Content::layer_entry(key) + "/fs"));
+    TRY_ASSIGN(OpenLayer layer, open_layer(content.layer_path(key)));
+    struct ::stat st = {};
+    if (::fstat(layer.fs.fd(), &st) != 0) return fail_errno(cat("stat layer ", key));
     mode = st.st_mode & 07777;
     uid = st.st_uid;
     gid = st.st_gid;
@@ -516,14 +520,22 @@ std::vector<std::string> Store::list_snapshots() const {
   return out;
 }
 
-Task<Result<>> Store::mount(std::string container_id, std::string target) {
+Task<Result<>> Store::mount(std::string container_id, std::string target, sys::IdMaps maps) {
   auto snapshot = find_snapshot(container_id);
   if (!snapshot) co_return fail(Code::kNotFound, cat("snapshot ", container_id, ": not found"));
-  co_return co_await pool_.run([&] { return mount_snapshot(*snapshot, target); });
+  CO_TRY(co_await pool_.run([&]() -> Result<> {
+    TRY(layer_mounts_.open(*snapshot));
+    return maps.empty() ? mount_snapshot(*snapshot, target) : mount_mapped_snapshot(*snapshot, target, maps);
+  }));
+  mounted_.insert_or_assign(std::move(target), std::move(snapshot->open));
+  co_return Result<>{};
 }
 
 Task<Result<>> Store::unmount(std::string target) {
-  co_return co_await pool_.run([&] { return unmount_snapshot(target); });
+  CO_TRY(co_await pool_.run([&] { return unmount_snapshot(target); }));
+  // The last one's image is unmounted with it: not on the loop.
+  if (auto mounted = mounted_.extract(target)) co_await pool_.run([&] { mounted.mapped().clear(); });
+  co_return Result<>{};
 }
 
 Task<Result<>> Store::remove_snapshot(std::string container_id) {
@@ -698,7 +710,7 @@ Task<Result<std::unique_ptr<ImageStore>>> ImageStore::open(Options options, asyn
   async::Executor executor = co_await async::this_executor();
   auto content = co_await pool.run([&]() -> Result<std::unique_ptr<Content>> {
     if (::mkdir(options.data_dir.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno(cat("make directory ", options.data_dir));
-    return Content::open(options.data_dir + "/content", options.keep_blobs);
+    return Content::open(options.data_dir + "/content", options.keep_blobs, options.form);
   });
   if (!content) co_return fail(std::move(content).error().with("image store"));
   bool drop_ins = options.import_drop_ins;

@@ -2,7 +2,8 @@
 //
 // Layout below <data-dir>/content, all directories 0700:
 //   blobs/sha256/<hex>   manifests and configurations (layers live unpacked only)
-//   layers/<key>/fs      one unpacked layer (key: content.h) as an overlayfs lower directory, published by rename after one syncfs
+//   layers/<key>/fs      one unpacked layer (key: content.h) as an overlayfs lower directory, published by rename after one syncfs;
+//                        or erofs, an image of it (erofs_writer.h)
 //   snapshots/<id>/      fs (upper) and work of a container
 //   staging/             unfinished work; emptied at open
 //   lock                 flock of the process that owns the directory
@@ -25,6 +26,7 @@
 #include "async/state_store.h"
 #include "async/time.h"
 #include "image/config.h"
+#include "image/layer_mount.h"
 #include "image/limits.h"
 #include "image/snapshot.h"
 
@@ -126,6 +128,7 @@ class ImageStore {
     std::string data_dir;           // <data-dir>; content/ and images/ are below it
     bool import_drop_ins = true;    // <data-dir>/images/*.tar[.gz|.zst] at open, each file once
     bool keep_blobs = false;        // layers are kept as they came too, for push and save (content.h)
+    LayerForm form = LayerForm::kDirectory;  // of layers that come from now on
     Limits limits;
     // Pulling. tls: null means that https registries cannot be reached; resolver: null means IP literals and localhost only. Both
     // outlive the store. hosts_dir: mirrors and trust by registry (hosts.h); empty: none.
@@ -165,7 +168,8 @@ class ImageStore {
   virtual async::Task<Result<Snapshot>> prepare_snapshot(std::string container_id, std::string image_id) = 0;
   virtual std::optional<Snapshot> find_snapshot(std::string_view container_id) const = 0;
   virtual std::vector<std::string> list_snapshots() const = 0;
-  virtual async::Task<Result<>> mount(std::string container_id, std::string target) = 0;    // mount_snapshot on the pool
+  // mount_snapshot on the pool; with maps, mount_mapped_snapshot.
+  virtual async::Task<Result<>> mount(std::string container_id, std::string target, sys::IdMaps maps = {}) = 0;
   virtual async::Task<Result<>> unmount(std::string target) = 0;
   // Unmounted by now. Absent is no error.
   virtual async::Task<Result<>> remove_snapshot(std::string container_id) = 0;

@@ -42,9 +42,10 @@ struct World {
   async::MemoryStateStore state;
   async::Pool pool{2};
   async::RealTime time;
+  LayerForm form = LayerForm::kDirectory;
 
   Task<Result<std::unique_ptr<ImageStore>>> open() {
-    ImageStore::Options options{.data_dir = directory.path(), .import_drop_ins = false};
+    ImageStore::Options options{.data_dir = directory.path(), .import_drop_ins = false, .form = form};
     return ImageStore::open(options, pool, time, state);
   }
   std::string save(std::string_view bytes, const char* name = "image.tar") {
@@ -53,6 +54,14 @@ struct World {
     return path;
   }
 };
+
+// Where the kernel has them; else says what it lacks.
+bool can_use(LayerForm form) {
+  TemporaryDirectory directory;
+  Result<> able = check_layer_form(*sys::Root::open(directory.path()), form);
+  if (!able) std::fprintf(stderr, "SKIPPED: %s\n", able.error().message().c_str());
+  return able.has_value();
+}
 
 using Body = Task<Result<>> (*)(World&, ImageStore&);
 Task<Result<>> with_store(World& world, Body body) {
@@ -111,21 +120,33 @@ Task<Result<>> load_and_mount(World& world, ImageStore& store) {
   co_return Result<>{};
 }
 
-class Layers : public ::testing::TestWithParam<codec::Compression> {};
-INSTANTIATE_TEST_SUITE_P(All, Layers, ::testing::Values(codec::Compression::kNone, codec::Compression::kGzip, codec::Compression::kZstd),
-                         [](const auto& p) { return std::string(codec::compression_name(p.param)); });
+struct LayersCase {
+  const char* name;
+  codec::Compression compression;
+  LayerForm form;
+};
+class Layers : public ::testing::TestWithParam<LayersCase> {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root: mounts overlayfs";
+    if (!can_use(GetParam().form)) GTEST_SKIP();
+    world.form = GetParam().form;
+  }
+  World world;
+};
+INSTANTIATE_TEST_SUITE_P(All, Layers,
+                         ::testing::Values(LayersCase{"none", codec::Compression::kNone, LayerForm::kDirectory}, LayersCase{"gzip", codec::Compression::kGzip, LayerForm::kDirectory},
+                                           LayersCase{"zstd", codec::Compression::kZstd, LayerForm::kDirectory}, LayersCase{"erofs", codec::Compression::kGzip, LayerForm::kErofs},
+                                           LayersCase{"erofs_zstd", codec::Compression::kNone, LayerForm::kErofsZstd}),
+                         [](const auto& p) { return std::string(p.param.name); });
 
 TEST_P(Layers, LoadMountUseAndRemove) {
-  if (::geteuid() != 0) GTEST_SKIP() << "needs root: mounts overlayfs";
-  World world;
-  world.save(two_layers(GetParam()).tar());
+  world.save(two_layers(GetParam().compression).tar());
   run(world, load_and_mount);
 }
 
 TEST_P(Layers, WholeArchiveMayBeCompressed) {
-  if (::geteuid() != 0) GTEST_SKIP() << "needs root: mounts overlayfs";
-  World world;
-  world.save(*codec::compress(GetParam(), two_layers(codec::Compression::kGzip).tar()));
+  world.save(*codec::compress(GetParam().compression, two_layers(codec::Compression::kGzip).tar()));
   run(world, load_and_mount);
 }
 
@@ -150,16 +171,162 @@ Task<Result<>> load_from_pipe(World& world, ImageStore& store) {
   // The same image from a file: equal in all that is remembered.
   CO_TRY(co_await store.import_file(world.directory / "image.tar", {}));
   EXPECT_EQ(store.find("test:1")->layers, first->layers);
-  struct ::stat st{};
-  ::stat((world.directory.path() + "/content/layers/" + std::string(digest_hex(first->layers[1])) + "/fs/etc").c_str(), &st);
+  CO_TRY_ASSIGN(OpenLayer layer, open_layer(world.directory.path() + "/content/layers/" + std::string(digest_hex(first->layers[1])) + "/fs"));
+  CO_TRY_ASSIGN(struct ::stat st, layer.fs.stat("etc"));
   EXPECT_EQ(st.st_mode & 07777, 0750U);
   co_return Result<>{};
 }
 
 TEST_P(Layers, PipesAreReadOnceFrontToBack) {
-  World world;
-  world.save(two_layers(GetParam()).tar());
+  world.save(two_layers(GetParam().compression).tar());
   run(world, load_from_pipe);
+}
+
+// --- both forms of layers
+
+std::size_t mounts_of(std::string_view type) {
+  const std::string text = read_text("/proc/self/mountinfo");
+  std::size_t count = 0;
+  for (std::string_view line : split(text, '\n')) count += line.find(cat(" - ", type, " ")) != std::string_view::npos ? 1 : 0;
+  return count;
+}
+dev_t device_of(const std::string& path) {
+  struct ::stat st {};
+  EXPECT_EQ(::stat(path.c_str(), &st), 0) << path;
+  return st.st_dev;
+}
+
+TEST(ImageForms, AStoreHoldsBothAndEachServesEveryImage) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root: mounts overlayfs";
+  if (!can_use(LayerForm::kErofsZstd)) GTEST_SKIP();
+  World world;
+  TestImage base = two_layers();
+  base.layers = {base_layer()};
+  base.name = "base:1";
+  base.build();
+  world.save(base.tar(), "base.tar");
+  world.save(two_layers().tar());
+  for (LayerForm first : {LayerForm::kDirectory, LayerForm::kErofs}) {
+    world.form = first;
+    run(world, [](World& w, ImageStore& store) -> Task<Result<>> {
+      CO_TRY(co_await store.import_file(w.directory / "base.tar", {}));
+      co_return Result<>{};
+    });
+    world.form = first == LayerForm::kDirectory ? LayerForm::kErofsZstd : LayerForm::kDirectory;
+    run(world, [](World& w, ImageStore& store) -> Task<Result<>> {
+      CO_TRY(co_await store.import_file(w.directory / "image.tar", {}));
+      EXPECT_EQ(store.find("test:1")->layers[0], store.find("base:1")->layers[0]);
+      const std::string id = cat("c", static_cast<int>(w.form)), at = w.directory / id;
+      ::mkdir(at.c_str(), 0755);
+      CO_TRY(co_await store.prepare_snapshot(id, "test:1"));
+      CO_TRY(co_await store.mount(id, at));
+      EXPECT_EQ(read_text(at + "/etc/a"), "top a");
+      EXPECT_EQ(read_text(at + "/bin/su2"), "su");
+      EXPECT_FALSE(std::filesystem::exists(at + "/etc/b"));
+      EXPECT_FALSE(std::filesystem::exists(at + "/gone"));
+      EXPECT_FALSE(std::filesystem::exists(at + "/data/old"));
+      struct ::stat st {};
+      ::stat((at + "/etc").c_str(), &st);
+      EXPECT_EQ(st.st_mode & 07777, 0750U) << "from the layer of the other form";
+      CO_TRY(co_await store.unmount(at));
+      CO_TRY(co_await store.remove_snapshot(id));
+      for (const char* name : {"test:1", "base:1"}) CO_TRY(co_await store.remove(name));
+      co_return Result<>{};
+    });
+  }
+}
+
+TEST(ImageForms, ImagesAreMountedOnceForAllAndNeverInSight) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root: mounts overlayfs";
+  if (!can_use(LayerForm::kErofs)) GTEST_SKIP();
+  World world;
+  world.form = LayerForm::kErofs;
+  world.save(two_layers().tar());
+  run(world, [](World& w, ImageStore& store) -> Task<Result<>> {
+    CO_TRY(co_await store.import_file(w.directory / "image.tar", {}));
+    const std::size_t before = mounts_of("erofs");
+    dev_t devices[2] = {};
+    for (int i = 0; i < 2; ++i) {
+      const std::string id = cat("c", i), at = w.directory / id;
+      ::mkdir(at.c_str(), 0755);
+      CO_TRY(co_await store.prepare_snapshot(id, "test:1"));
+      CO_TRY(co_await store.mount(id, at));
+      devices[i] = device_of(at + "/etc/a");  // overlayfs gives a number of its own to each file system below it
+      EXPECT_EQ(read_text(at + "/etc/a"), "top a");
+    }
+    EXPECT_EQ(mounts_of("erofs"), before);
+    EXPECT_NE(devices[0], 0U);
+    for (const char* id : {"c0", "c1"}) CO_TRY(co_await store.unmount(w.directory / id));
+    co_return Result<>{};
+  });
+}
+
+TEST(ImageForms, AMappedSnapshotShowsTheIdsOfItsNamespace) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root: mounts overlayfs";
+  if (!can_use(LayerForm::kErofsZstd)) GTEST_SKIP();
+  World world;
+  world.form = LayerForm::kErofsZstd;
+  world.save(two_layers().tar());
+  run(world, [](World& w, ImageStore& store) -> Task<Result<>> {
+    CO_TRY(co_await store.import_file(w.directory / "image.tar", {}));
+    CO_TRY(co_await store.prepare_snapshot("c", "test:1"));
+    const std::string at = w.directory / "mnt";
+    ::mkdir(at.c_str(), 0755);
+    const std::size_t before = mounts_of("erofs") + mounts_of("tmpfs");
+    const std::vector<sys::IdMap> ids = {{0, 100'000, 65'536}};
+    CO_TRY(co_await store.mount("c", at, {.uids = ids, .gids = ids}));
+    EXPECT_EQ(read_text(at + "/etc/a"), "top a");
+    struct ::stat st {};
+    ::stat((at + "/etc/a").c_str(), &st);
+    EXPECT_EQ(st.st_uid, 100'000U);
+    ::stat(at.c_str(), &st);
+    EXPECT_EQ(st.st_uid, 100'000U);
+    EXPECT_EQ(mounts_of("erofs") + mounts_of("tmpfs"), before);
+    CO_TRY(co_await store.unmount(at));
+    co_return Result<>{};
+  });
+}
+
+TEST(ImageForms, AFullDiskLeavesNothing) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root: mounts a disk";
+  for (LayerForm form : {LayerForm::kDirectory, LayerForm::kErofs, LayerForm::kErofsZstd}) {
+    if (!can_use(form)) continue;
+    World world;
+    world.form = form;
+    TestImage image;
+    std::string noise;
+    for (std::uint32_t i = 0; noise.size() < 6'000'000; ++i) noise += digest_of(cat(i)).substr(7);
+    image.layers = {make_tar({file_entry("a", noise), file_entry("b", noise)})};
+    image.build();
+    const std::string archive = image.tar();
+    TemporaryDirectory elsewhere;
+    write_text(elsewhere / "image.tar", archive);
+    // An image cannot be mounted from a tmpfs.
+    const std::string disk = elsewhere / "disk", make = cat("truncate -s 4M ", disk, " && mkfs.ext4 -q -O ^has_journal -I 256 ", disk, " && mount -o loop ", disk, " ", world.directory.path(), " && chmod 700 ", world.directory.path());
+    if (std::system(make.c_str()) != 0) GTEST_SKIP() << "needs mkfs.ext4 and a loop device";
+    async::run_test([&](Loop&) {
+      struct Run {
+        static Task<Result<>> go(World& w, std::string path) {
+          CO_TRY_ASSIGN(auto store, co_await w.open());
+          auto images = co_await store->import_file(path, {});
+          CO_ASSERT_TRUE(!images);
+          EXPECT_EQ(images.error().code(), Code::kResourceExhausted) << images.error().message();
+          EXPECT_TRUE(std::filesystem::is_empty(w.directory / "content/staging"));
+          EXPECT_TRUE(std::filesystem::is_empty(w.directory / "content/layers"));
+          co_return Result<>{};
+        }
+      };
+      return Run::go(world, elsewhere / "image.tar");
+    });
+    EXPECT_EQ(::umount2(world.directory.path().c_str(), MNT_DETACH), 0);
+  }
+}
+
+TEST(ImageForms, NamesAreRead) {
+  EXPECT_EQ(*parse_layer_form("directory"), LayerForm::kDirectory);
+  EXPECT_EQ(*parse_layer_form("erofs"), LayerForm::kErofs);
+  EXPECT_EQ(*parse_layer_form("erofs-zstd"), LayerForm::kErofsZstd);
+  EXPECT_EQ(parse_layer_form("squashfs").error().code(), Code::kInvalidArgument);
 }
 
 // --- recovery
@@ -243,20 +410,23 @@ void expect_clean_import(World& world) {
 TEST(ImageStore, CrashOrErrorAtEveryStepLeavesNothingHalfDone) {
   for (std::string_view name : failpoint_names()) {
     if (!name.starts_with("image.") || name == "image.between_kept_and_record") continue;  // that one: layer_record_test.cc
-    for (const char* action : {"error", "crash"}) {
-      SCOPED_TRACE(cat(name, "=", action));
+    for (const auto& [action, form] : {std::pair("error", LayerForm::kDirectory), std::pair("crash", LayerForm::kDirectory), std::pair("error", LayerForm::kErofsZstd), std::pair("crash", LayerForm::kErofs)}) {
+      SCOPED_TRACE(cat(name, "=", action, " ", static_cast<int>(form)));
+      if (!can_use(form)) continue;
       World world;
+      world.form = form;
       world.save(two_layers().tar());
       pid_t child = ::fork();
       if (child == 0) {
         // Records do not survive the child: what a crash leaves on disk is unnamed, as if the record was never written.
         int status = 1;
         World inner;
+        inner.form = form;
         ASSERT_TRUE(arm_failpoints(cat(name, "=", action)));
         async::Loop loop;
         struct Run {
           static Task<Result<>> go(World& w, std::string dir, int& out) {
-            ImageStore::Options options{.data_dir = dir, .import_drop_ins = false, .keep_blobs = true};
+            ImageStore::Options options{.data_dir = dir, .import_drop_ins = false, .keep_blobs = true, .form = w.form};
             CO_TRY_ASSIGN(auto store, co_await ImageStore::open(options, w.pool, w.time, w.state));
             auto images = co_await store->import_file(dir + "/image.tar", {});
             out = images || store->find("test:1") ? 1 : 0;

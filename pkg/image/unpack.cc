@@ -10,6 +10,8 @@
 #include <set>
 
 #include "base/strings.h"
+#include "image/fd_streams.h"
+#include "image/layer_names.h"
 #include "image/layer_record.h"
 #include "image/snapshot.h"
 #include "image/tar.h"
@@ -17,42 +19,7 @@
 namespace monopod::image {
 namespace {
 
-constexpr std::string_view kWhiteout = ".wh.";
-constexpr std::string_view kOpaque = ".wh..wh..opq";
-constexpr std::string_view kWhiteoutMeta = ".wh..wh.";  // AUFS bookkeeping, of no meaning here
 constexpr std::size_t kCopyBytes = 256U << 10;
-
-// "a/b" of "./a//b/": no "", "." or ".." components; empty for the root itself.
-Result<std::string> clean_path(std::string_view name) {
-  std::string out;
-  std::size_t depth = 0;
-  for (std::string_view part : split(name, '/')) {
-    if (part.empty() || part == ".") continue;
-    if (part == "..") return fail(Code::kInvalidArgument, "name contains \"..\"");
-    if (part.size() > kComponentBytesMax) return fail(Code::kInvalidArgument, cat("a name component of ", part.size(), " bytes"));
-    if (++depth > kPathDepthMax) return fail(Code::kInvalidArgument, "nested too deep");
-    if (!out.empty()) out += '/';
-    out += part;
-  }
-  return out;
-}
-
-std::pair<std::string_view, std::string_view> split_leaf(std::string_view path) {
-  std::size_t slash = path.rfind('/');
-  if (slash == std::string_view::npos) return {std::string_view(), path};
-  return {path.substr(0, slash), path.substr(slash + 1)};
-}
-
-std::string shown(std::string_view name) {
-  std::string out;
-  for (char c : name.substr(0, 200)) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
-  return out;
-}
-
-bool keeps_xattr(std::string_view name) {
-  if (name.starts_with("user.overlay.")) return false;
-  return (name.starts_with("user.") && name.size() > 5) || name == "security.capability";
-}
 
 Result<> mark_opaque(int directory) {
   if (::fsetxattr(directory, overlay_xattr("opaque").c_str(), "y", 1, 0) != 0) return fail_errno("mark a directory opaque");
@@ -77,7 +44,8 @@ class Unpacker {
  private:
   Result<int> parent_of(std::string_view directory);
   Result<> make_parents(std::string_view directory);
-  Result<> white_out(std::string_view directory, std::string_view leaf);
+  Result<> white_out(const LayerName& name);
+  Result<> describe_root(const TarEntry& entry);
   Result<> make_opaque(int parent, const std::string& leaf);
   Result<> make_directory(int parent, const std::string& path, const std::string& leaf, const TarEntry& entry);
   Result<> make_file(int parent, const std::string& path, const std::string& leaf, const TarEntry& entry);
@@ -144,23 +112,12 @@ Result<> Unpacker::make_opaque(int parent, const std::string& leaf) {
 }
 
 // A whiteout hides what lower layers have, never what this layer brings.
-Result<> Unpacker::white_out(std::string_view directory, std::string_view leaf) {
-  if (leaf == kOpaque) {
-    TRY_ASSIGN(int parent, parent_of(directory));
-    sys::Fd fd(::openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!fd) return fail_errno("open directory");
-    return mark_opaque(fd.get());
-  }
-  if (leaf.starts_with(kWhiteoutMeta)) return {};
-  std::string hidden(leaf.substr(kWhiteout.size()));
-  if (hidden.empty() || hidden == "." || hidden == "..") return fail(Code::kInvalidArgument, "bad whiteout name");
-  TRY_ASSIGN(int parent, parent_of(directory));
+Result<> Unpacker::white_out(const LayerName& name) {
+  TRY_ASSIGN(int parent, parent_of(name.directory));
+  if (name.kind == LayerName::Kind::kOpaque) return make_opaque(parent, ".");
   struct ::stat st;
-  if (::fstatat(parent, hidden.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) {
-    if (S_ISDIR(st.st_mode)) return make_opaque(parent, hidden);
-    return {};
-  }
-  if (::mknodat(parent, hidden.c_str(), S_IFCHR, 0) != 0) return fail_errno("make whiteout");
+  if (::fstatat(parent, name.leaf.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) return S_ISDIR(st.st_mode) ? make_opaque(parent, name.leaf) : Result<>{};
+  if (::mknodat(parent, name.leaf.c_str(), S_IFCHR, 0) != 0) return fail_errno("make whiteout");
   return {};
 }
 
@@ -180,7 +137,7 @@ Result<> Unpacker::set_attributes(int fd, const TarEntry& entry) {
   if (::fchmod(fd, entry.mode) != 0) return fail_errno("set mode");
   for (const auto& [name, value] : entry.xattrs) {
     if (!keeps_xattr(name) || name.find('\0') != std::string::npos) continue;
-    if (::fsetxattr(fd, name.c_str(), value.data(), value.size(), 0) != 0 && errno != ENOTSUP) return fail_errno(cat("set attribute ", shown(name)));
+    if (::fsetxattr(fd, name.c_str(), value.data(), value.size(), 0) != 0 && errno != ENOTSUP) return fail_errno(cat("set attribute ", shown_name(name)));
   }
   return {};
 }
@@ -208,14 +165,7 @@ Result<> Unpacker::copy(int fd, std::uint64_t offset, std::uint64_t bytes) {
     std::size_t want = static_cast<std::size_t>(std::min<std::uint64_t>(bytes, buffer_.size()));
     TRY_ASSIGN(std::size_t n, reader_.read(std::span(buffer_).first(want)));
     if (n == 0) return fail(Code::kInvalidArgument, "truncated");
-    for (std::size_t done = 0; done < n;) {
-      ssize_t wrote = ::pwrite(fd, buffer_.data() + done, n - done, static_cast<off_t>(offset + done));
-      if (wrote < 0) {
-        if (errno == EINTR) continue;
-        return fail_errno("write");
-      }
-      done += static_cast<std::size_t>(wrote);
-    }
+    TRY(write_all_at(fd, std::span(buffer_).first(n), offset));
     offset += n;
     bytes -= n;
   }
@@ -267,46 +217,46 @@ Result<> Unpacker::make_link(int parent, const std::string& leaf, const TarEntry
   TRY_ASSIGN(std::string target, clean_path(entry.link));
   if (target.empty()) return fail(Code::kInvalidArgument, "hard link to the root");
   auto at = root_.open_parent(target);
-  if (!at) return fail(std::move(at).error().with(cat("hard link to ", shown(entry.link))));
+  if (!at) return fail(std::move(at).error().with(cat("hard link to ", shown_name(entry.link))));
   struct ::stat st;
-  if (::fstatat(at->directory.get(), at->name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno(cat("hard link to ", shown(entry.link)));
-  if (S_ISDIR(st.st_mode) || is_whiteout(st)) return fail(Code::kInvalidArgument, cat("hard link to ", shown(entry.link), ": not a file"));
+  if (::fstatat(at->directory.get(), at->name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno(cat("hard link to ", shown_name(entry.link)));
+  if (S_ISDIR(st.st_mode) || is_whiteout(st)) return fail(Code::kInvalidArgument, cat("hard link to ", shown_name(entry.link), ": not a file"));
   struct ::stat own;
   if (::fstatat(parent, leaf.c_str(), &own, AT_SYMLINK_NOFOLLOW) == 0) {
     if (own.st_ino == st.st_ino && own.st_dev == st.st_dev) return {};
   }
-  if (::linkat(at->directory.get(), at->name.c_str(), parent, leaf.c_str(), 0) != 0) return fail_errno(cat("hard link to ", shown(entry.link)));
+  if (::linkat(at->directory.get(), at->name.c_str(), parent, leaf.c_str(), 0) != 0) return fail_errno(cat("hard link to ", shown_name(entry.link)));
   return {};
 }
 
+Result<> Unpacker::describe_root(const TarEntry& entry) {
+  result_.has_root = true;
+  times_.push_back({"", mtime_of(entry)});
+  sys::Fd fd(::openat(root_.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return fail_errno("open root");
+  return set_attributes(fd.get(), entry);
+}
+
 Result<> Unpacker::apply(const TarEntry& entry) {
-  if (++result_.entries > limits_.entries_max) return fail(Code::kResourceExhausted, cat("more than ", limits_.entries_max, " entries"));
-  if (entry.size > limits_.bytes_max - result_.bytes) return fail(Code::kResourceExhausted, cat("layer exceeds ", limits_.bytes_max, " bytes unpacked"));
-  result_.bytes += entry.size;
-  TRY_ASSIGN(std::string path, clean_path(entry.name));
-  if (path.empty()) {
-    if (entry.type != TarEntry::Type::kDirectory) return fail(Code::kInvalidArgument, "the root must be a directory");
-    result_.has_root = true;
-    times_.push_back({"", mtime_of(entry)});
-    sys::Fd fd(::openat(root_.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!fd) return fail_errno("open root");
-    return set_attributes(fd.get(), entry);
+  TRY(count_entry(entry, limits_, result_));
+  TRY_ASSIGN(const LayerName name, read_layer_name(entry));
+  switch (name.kind) {
+    case LayerName::Kind::kNothing: return {};
+    case LayerName::Kind::kRoot: return describe_root(entry);
+    case LayerName::Kind::kWhiteout:
+    case LayerName::Kind::kOpaque: return white_out(name);
+    case LayerName::Kind::kEntry: break;
   }
-  auto [directory, leaf_view] = split_leaf(path);
-  for (std::string_view part : split(directory, '/'))
-    if (part.starts_with(kWhiteout)) return part.starts_with(kWhiteoutMeta) ? Result<>{} : fail(Code::kInvalidArgument, "a whiteout as a directory");
-  if (leaf_view.starts_with(kWhiteout)) return white_out(directory, leaf_view);
-  std::string leaf(leaf_view);
-  TRY_ASSIGN(int parent, parent_of(directory));
-  if (entry.type == TarEntry::Type::kDirectory) return make_directory(parent, path, leaf, entry);
+  TRY_ASSIGN(int parent, parent_of(name.directory));
+  if (entry.type == TarEntry::Type::kDirectory) return make_directory(parent, name.path, name.leaf, entry);
   bool same_name = false;
   if (entry.type == TarEntry::Type::kHardLink) {
     TRY_ASSIGN(std::string target, clean_path(entry.link));
-    same_name = target == path;  // must not remove what it links to
+    same_name = target == name.path;  // must not remove what it links to
   }
-  if (!same_name) TRY(clear(path, parent, leaf));
-  if (entry.type == TarEntry::Type::kHardLink) return make_link(parent, leaf, entry);
-  return entry.type == TarEntry::Type::kFile ? make_file(parent, path, leaf, entry) : make_special(parent, leaf, entry);
+  if (!same_name) TRY(clear(name.path, parent, name.leaf));
+  if (entry.type == TarEntry::Type::kHardLink) return make_link(parent, name.leaf, entry);
+  return entry.type == TarEntry::Type::kFile ? make_file(parent, name.path, name.leaf, entry) : make_special(parent, name.leaf, entry);
 }
 
 // Directory times last: every entry made inside changed them.
@@ -331,43 +281,62 @@ Result<> Unpacker::finish() {
 
 }  // namespace
 
-Result<Unpacked> unpack_layer(codec::ByteSource& tar, const sys::Root& root, const UnpackLimits& limits, const std::atomic<bool>& stop, LayerRecorder* recorder) {
-  TarReader reader(tar);
-  Unpacker unpacker(reader, root, limits, recorder);
+Result<> count_entry(const TarEntry& entry, const UnpackLimits& limits, Unpacked& unpacked) {
+  if (++unpacked.entries > limits.entries_max) return fail(Code::kResourceExhausted, cat("more than ", limits.entries_max, " entries"));
+  if (entry.size > limits.bytes_max - unpacked.bytes) return fail(Code::kResourceExhausted, cat("layer exceeds ", limits.bytes_max, " bytes unpacked"));
+  unpacked.bytes += entry.size;
+  return {};
+}
+
+Result<> for_each_entry(TarReader& reader, const std::atomic<bool>& stop, const std::function<Result<>(const TarEntry&)>& apply) {
   TarEntry entry;
   for (;;) {
     if (stop.load(std::memory_order_relaxed)) return fail(Code::kCancelled, "unpack: stopped");
     TRY_ASSIGN(bool more, reader.next(entry));
-    if (!more) break;
-    Result<> applied = unpacker.apply(entry);
-    if (!applied) return fail(std::move(applied).error().with(cat("unpack ", shown(entry.name))));
+    if (!more) return {};
+    Result<> applied = apply(entry);
+    if (!applied) return fail(std::move(applied).error().with(cat("unpack ", shown_name(entry.name))));
   }
+}
+
+Result<Unpacked> unpack_layer(codec::ByteSource& tar, const sys::Root& root, const UnpackLimits& limits, const std::atomic<bool>& stop, LayerRecorder* recorder) {
+  TarReader reader(tar);
+  Unpacker unpacker(reader, root, limits, recorder);
+  TRY(for_each_entry(reader, stop, [&unpacker](const TarEntry& entry) { return unpacker.apply(entry); }));
   TRY(unpacker.finish());
   return std::move(unpacker.result());
+}
+
+Result<std::optional<DirectoryState>> find_directory(const std::vector<sys::Root>& parents_top_first, const std::string& path) {
+  for (const sys::Root& parent : parents_top_first) {
+    auto theirs = parent.open_file(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    if (!theirs) continue;
+    DirectoryState out;
+    if (::fstat(theirs->get(), &out.stat) != 0) return fail_errno(cat("stat ", path));
+    std::string names(4096, '\0');
+    ssize_t size = ::flistxattr(theirs->get(), names.data(), names.size());
+    for (std::string_view name : split(std::string_view(names).substr(0, size > 0 ? static_cast<std::size_t>(size) : 0), '\0')) {
+      if (!keeps_xattr(name)) continue;
+      std::string key(name), value(65536, '\0');
+      ssize_t n = ::fgetxattr(theirs->get(), key.c_str(), value.data(), value.size());
+      if (n >= 0) out.xattrs.insert_or_assign(std::move(key), value.substr(0, static_cast<std::size_t>(n)));
+    }
+    return out;
+  }
+  return std::nullopt;
 }
 
 Result<> adopt_attributes(const sys::Root& root, const std::vector<std::string>& implicit_directories, const std::vector<sys::Root>& parents_top_first) {
   for (const std::string& path : implicit_directories) {
     auto own = root.open_file(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (!own) return fail(std::move(own).error().with(path));
-    for (const sys::Root& parent : parents_top_first) {
-      auto theirs = parent.open_file(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-      if (!theirs) continue;
-      struct ::stat st;
-      if (::fstat(theirs->get(), &st) != 0) return fail_errno(cat("stat ", path));
-      if (::fchown(own->get(), st.st_uid, st.st_gid) != 0 || ::fchmod(own->get(), st.st_mode & 07777) != 0) return fail_errno(cat("set attributes of ", path));
-      ::timespec times[2] = {st.st_mtim, st.st_mtim};
-      if (::futimens(own->get(), times) != 0) return fail_errno(cat("set times of ", path));
-      std::string names(4096, '\0');
-      ssize_t size = ::flistxattr(theirs->get(), names.data(), names.size());
-      for (std::string_view name : split(std::string_view(names).substr(0, size > 0 ? static_cast<std::size_t>(size) : 0), '\0')) {
-        if (!keeps_xattr(name)) continue;
-        std::string key(name), value(65536, '\0');
-        ssize_t n = ::fgetxattr(theirs->get(), key.c_str(), value.data(), value.size());
-        if (n >= 0) (void)::fsetxattr(own->get(), key.c_str(), value.data(), static_cast<std::size_t>(n), 0);
-      }
-      break;
-    }
+    TRY_ASSIGN(auto theirs, find_directory(parents_top_first, path));
+    if (!theirs) continue;
+    const struct ::stat& st = theirs->stat;
+    if (::fchown(own->get(), st.st_uid, st.st_gid) != 0 || ::fchmod(own->get(), st.st_mode & 07777) != 0) return fail_errno(cat("set attributes of ", path));
+    ::timespec times[2] = {st.st_mtim, st.st_mtim};
+    if (::futimens(own->get(), times) != 0) return fail_errno(cat("set times of ", path));
+    for (const auto& [name, value] : theirs->xattrs) (void)::fsetxattr(own->get(), name.c_str(), value.data(), value.size(), 0);
   }
   return {};
 }

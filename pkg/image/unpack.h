@@ -6,12 +6,18 @@
 // sparse extents, devices, FIFOs. Dropped: other xattrs (trusted.overlay.* would let an image redirect the mount).
 #pragma once
 
+#include <sys/stat.h>
+
 #include <atomic>
+#include <functional>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "codec/byte_stream.h"
 #include "image/limits.h"
+#include "image/tar.h"
 #include "sys/root.h"
 
 namespace monopod::image {
@@ -39,5 +45,16 @@ Result<Unpacked> unpack_layer(codec::ByteSource& tar, const sys::Root& root, con
 // Gives each implicit directory the owner, mode, xattrs and mtime that it has in the topmost of the parents that has it.
 Result<> adopt_attributes(const sys::Root& root, const std::vector<std::string>& implicit_directories,
                           const std::vector<sys::Root>& parents_top_first);
+
+// What is shared by all that takes a layer's tar apart. An entry is counted against the limits; each entry is applied, to the tar's end.
+Result<> count_entry(const TarEntry& entry, const UnpackLimits& limits, Unpacked& unpacked);
+Result<> for_each_entry(TarReader& reader, const std::atomic<bool>& stop, const std::function<Result<>(const TarEntry&)>& apply);
+
+// What the topmost of these that has the directory says of it; nothing where none has it.
+struct DirectoryState {
+  struct ::stat stat = {};
+  std::map<std::string, std::string> xattrs;
+};
+Result<std::optional<DirectoryState>> find_directory(const std::vector<sys::Root>& parents_top_first, const std::string& path);
 
 }  // namespace monopod::image
