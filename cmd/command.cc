@@ -45,6 +45,11 @@ CLI::App* add_command(CLI::App& parent, const std::string& name, const std::stri
   return app;
 }
 
+void add_layers_option(CLI::App& app, std::string& layers) {
+  app.add_option("--layers", layers, "How layers that come are kept: directory; erofs: a file each; erofs-zstd: that, compressed")
+      ->check(CLI::IsMember({"directory", "erofs", "erofs-zstd"}))->envname("MONOPOD_LAYERS")->capture_default_str();
+}
+
 int report(const Error& error) {
   std::fprintf(stderr, "monopod: %s\n", error.message().c_str());
   if (std::string advice = advice_for(error); !advice.empty()) std::fprintf(stderr, "  %s\n", advice.c_str());

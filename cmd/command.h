@@ -28,6 +28,8 @@ std::span<const Command> commands();
 
 // A subcommand with its help and examples; when chosen, run is what main calls.
 CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& summary, const std::string& examples);
+// --layers, of every command that takes images in: an image::LayerForm by name.
+void add_layers_option(CLI::App& app, std::string& layers);
 
 // Prints "monopod: message" and, where known, one line of what to do; returns the exit code of the error.
 int report(const Error& error);

@@ -37,6 +37,7 @@ void add_engine_options(CLI::App& app, EngineCommand& c) {
   app.add_option("--bridge", c.bridge, "Name of the default network's bridge")->capture_default_str();
   app.add_option("--subnet", c.subnet, "Addresses of the default network")->capture_default_str();
   app.add_option("--hosts-dir", c.hosts_dir, "Mirrors and trust of registries: HOST/hosts.toml")->capture_default_str();
+  add_layers_option(app, c.layers);
   app.add_option("--leave-after", c.leave_after, "End once no container has run and nobody has asked for so long: 10s")->envname("MONOPOD_ENGINE_LEAVE_AFTER");
   app.add_option("--gc-after", c.collect_after, "Images without a name go once nobody used them for so long; 0s: never")->envname("MONOPOD_ENGINE_GC_AFTER")->capture_default_str();
   app.add_option("--gc-disk-percent", c.collect_disk_percent, "They go, least recently used first, where the disk is fuller than this")->check(CLI::Range(1, 100))->capture_default_str();
@@ -100,7 +101,7 @@ int run_engine(EngineCommand c, const std::vector<std::string>& log_arguments, s
   supervisor.argv = std::move(argv);
   supervisor.run_dir = c.run_dir + "/supervisor";
   supervisor.node_argv = {"monopod", "engine-process", "--data-dir", c.data_dir, "--run-dir", c.run_dir, "--docker-socket", c.docker_socket, "--cri-socket", c.cri_socket, "--pod-cidr", c.pod_cidr, "--bridge", c.bridge, "--subnet", c.subnet,
-                          "--hosts-dir", c.hosts_dir, "--store-sync", c.store_sync, "--leave-after", c.leave_after,
+                          "--hosts-dir", c.hosts_dir, "--store-sync", c.store_sync, "--layers", c.layers, "--leave-after", c.leave_after,
                           "--gc-after", c.collect_after, "--gc-disk-percent", std::to_string(c.collect_disk_percent)};
   if (c.collect_named) supervisor.node_argv.push_back("--gc-named");
   supervisor.node_argv.insert(supervisor.node_argv.end(), log_arguments.begin(), log_arguments.end());

@@ -21,6 +21,7 @@ struct EngineCommand {
   std::string bridge = "mpdocker0";
   std::string subnet = "172.17.0.0/16";
   std::string hosts_dir = "/etc/monopod/certs.d";
+  std::string layers = "directory";
   std::string store_sync = "batch";
   std::string leave_after;  // a duration; empty: stays
   std::string collect_after = "168h";  // a duration; 0s: never

@@ -180,6 +180,7 @@ Task<Result<>> EngineProcess::start() {
   }));
   if (auto tls = http::TlsClient::make({})) tls_ = *std::move(tls);  // without roots https fails when it is needed, and says so
   image::ImageStore::Options images{.data_dir = command_.data_dir, .import_drop_ins = false, .keep_blobs = true, .limits = {}, .tls = tls_.get(), .resolver = &resolver_, .hosts_dir = command_.hosts_dir};
+  CO_TRY_ASSIGN(images.form, image::parse_layer_form(command_.layers));
   CO_TRY_ASSIGN(images_, co_await image::ImageStore::open(std::move(images), pool_, time_, store_->state()));
   containers_ = std::make_unique<container::Runtime>(executor_, time_, pool_, store_->state(), *supervisor_, *cgroups_, container::Runtime::Options{.run_dir = command_.run_dir + "/containers"});
   CO_TRY(co_await containers_->open());

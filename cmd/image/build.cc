@@ -206,6 +206,7 @@ void add_image_build(CLI::App& image, Invocation& invocation) {
   app->add_option("--hosts-dir", command->image.hosts_dir, "Mirrors and trust: HOST/hosts.toml")->capture_default_str();
   app->add_option("--cache-from", command->cache_from, "Steps built elsewhere, trusted as FROM is: IMAGE, type=registry,ref=IMAGE or type=local,src=DIR; may be repeated")->allow_extra_args(false);
   app->add_option("--cache-to", command->cache_to, "type=registry,ref=IMAGE[,mode=max], type=local,dest=DIR[,mode=max] or type=inline: for --cache-from; may be repeated")->allow_extra_args(false);
+  add_layers_option(*app, command->image.layers);
   app->add_flag("--no-cache", command->no_cache, "Do every step anew");
   app->add_flag("--pull", command->pull, "Fetch base images although they are here");
   app->add_flag("-q,--quiet", command->quiet, "Only the image's id");

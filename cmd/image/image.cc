@@ -213,9 +213,11 @@ void add_image(CLI::App& parent, Invocation& invocation) {
   CLI::App* load_app = add("load", "Import OCI layout tars and docker archives (plain, gzip, zstd)", load, local_load);
   load_app->add_option("file", options->files, "Archives")->required();
   load_app->add_option("--reference", options->reference, "Name for an image that brings none");
+  add_layers_option(*load_app, options->layers);
   CLI::App* import_app = add("import", "Make an image of one layer of a tar of files (plain, gzip, zstd)", nullptr, local_import);
   import_app->add_option("archive", options->archive, "The tar; - for standard input")->required();
   import_app->add_option("reference", options->reference, "Its name");
+  add_layers_option(*import_app, options->layers);
   import_app->add_option("--platform", options->platform, "os/architecture[/variant]; this machine's by default");
   CLI::App* export_app = add("export", "Write an image's files as one tar, the way back of import; needs root", nullptr, local_export);
   export_app->add_option("archive", options->archive, "Output file; - for standard output")->required();
@@ -229,6 +231,7 @@ void add_image(CLI::App& parent, Invocation& invocation) {
   pull_app->add_option("name", options->files, "References, by tag or digest")->required();
   pull_app->add_option("--platform", options->platform, "os/architecture[/variant]; this machine's by default");
   add_registry_options(pull_app);
+  add_layers_option(*pull_app, options->layers);
   CLI::App* push_app = add("push", "Send an image to a registry", nullptr, local_push);
   push_app->add_option("name", options->name, "Reference or id")->required();
   push_app->add_option("target", options->reference, "Reference to send it to; the name itself by default");

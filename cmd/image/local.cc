@@ -48,6 +48,7 @@ struct Session {
 
   Task<Result<>> use(async::StateStore& state) {
     image::ImageStore::Options open{.data_dir = options.data_dir, .import_drop_ins = false, .keep_blobs = true, .limits = {}, .tls = tls.get(), .resolver = &resolver, .hosts_dir = options.hosts_dir};
+    CO_TRY_ASSIGN(open.form, image::parse_layer_form(options.layers));
     CO_TRY_ASSIGN(auto images, co_await image::ImageStore::open(std::move(open), pool, time, state));
     LocalStore store{*images, state, pool, time, rng, tls.get(), &resolver};
     co_return co_await body(store, options);

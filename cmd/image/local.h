@@ -16,6 +16,7 @@ namespace monopod::cmd {
 
 struct ImageOptions {
   std::string data_dir = "/var/lib/monopod";
+  std::string layers = "directory";
   std::string output = "table";
   std::vector<std::string> files;  // or names of images
   std::string reference;

@@ -186,6 +186,7 @@ Task<Result<>> Node::start_images() {
   Result<std::unique_ptr<http::TlsClient>> tls = http::TlsClient::make({});
   if (tls) registry_tls_ = std::move(*tls);
   image::ImageStore::Options options{.data_dir = options_.data_dir, .import_drop_ins = false};
+  CO_TRY_ASSIGN(options.form, image::parse_layer_form(options_.layers));
   options.tls = registry_tls_.get();
   options.resolver = &resolver_;
   CO_TRY_ASSIGN(images_, co_await image::ImageStore::open(std::move(options), pool_, time_, store_->state()));

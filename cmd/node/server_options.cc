@@ -14,6 +14,7 @@ void add_server_options(CLI::App& app, ServerOptions& o) {
   app.add_option("--cluster-dns", o.cluster_dns, "Address of the cluster's DNS server, inside --service-cidr")->envname("MONOPOD_CLUSTER_DNS")->capture_default_str();
   app.add_option("--cluster-domain", o.cluster_domain, "DNS zone of the cluster")->envname("MONOPOD_CLUSTER_DOMAIN")->capture_default_str();
   app.add_option("--bridge", o.bridge, "Name of the pods' network bridge")->envname("MONOPOD_BRIDGE")->capture_default_str();
+  add_layers_option(app, o.layers);
   app.add_option("--store-sync", o.store_sync, "always: lose nothing acknowledged; batch: a power cut may lose 10 ms; os: seconds")
       ->check(CLI::IsMember({"always", "batch", "os"}))->envname("MONOPOD_STORE_SYNC")->capture_default_str();
   app.add_option("--datastore-endpoint", o.datastore.endpoints, "Keep API objects in this etcd cluster: https://host:port,...; the node's own state stays in --data-dir")
@@ -49,6 +50,7 @@ std::vector<std::string> node_arguments(const ServerOptions& o) {
   add("--cluster-dns", o.cluster_dns);
   add("--cluster-domain", o.cluster_domain);
   add("--bridge", o.bridge);
+  add("--layers", o.layers);
   add("--store-sync", o.store_sync);
   for (const std::string& endpoint : o.datastore.endpoints) add("--datastore-endpoint", endpoint);
   add("--datastore-cafile", o.datastore.ca_file);

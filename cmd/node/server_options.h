@@ -31,6 +31,7 @@ struct ServerOptions {
   std::string cluster_dns = "10.43.0.10";
   std::string cluster_domain = "cluster.local";
   std::string bridge = "monopod0";
+  std::string layers = "directory";
   std::string store_sync = "always";
   DatastoreOptions datastore;
   std::string pod_manifests_dir = "/etc/monopod/manifests";
