@@ -1,9 +1,13 @@
 #include "image/layer_mount.h"
 
 #include <fcntl.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "base/strings.h"
@@ -15,7 +19,29 @@ namespace monopod::image {
 namespace {
 
 constexpr char kNeeds[] =
-    "layers as erofs need root of the host, Linux 6.12 or later with CONFIG_EROFS_FS and CONFIG_EROFS_FS_BACKED_BY_FILE (erofs-zstd: and CONFIG_EROFS_FS_ZIP_ZSTD), and a data directory on a disk, not a tmpfs";
+    "layers as erofs need root of the host and a kernel with CONFIG_EROFS_FS and CONFIG_EROFS_FS_BACKED_BY_FILE (since Linux 6.12) or loop devices; erofs-zstd CONFIG_EROFS_FS_ZIP_ZSTD (since 6.10)";
+
+// Where the kernel mounts no files, or none of this file system (a tmpfs). The device goes with the mount.
+Result<sys::Fd> mount_through_loop(const std::string& image) {
+  constexpr int kTries = 16;  // another may take the number that was free
+  sys::Fd file(::open(image.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return fail_errno(cat("open ", image));
+  sys::Fd control(::open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+  if (!control) return fail_errno("open /dev/loop-control");
+  for (int i = 0; i < kTries; ++i) {
+    const int number = ::ioctl(control.get(), LOOP_CTL_GET_FREE);
+    if (number < 0) return fail_errno("find a free loop device");
+    const std::string path = cat("/dev/loop", number);
+    sys::Fd device(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!device) return fail_errno(cat("open ", path));
+    struct ::loop_config config = {};
+    config.fd = static_cast<__u32>(file.get());
+    config.info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR;
+    if (::ioctl(device.get(), LOOP_CONFIGURE, &config) == 0) return sys::make_file_system("erofs", path, {{"ro", ""}}, MOUNT_ATTR_RDONLY);
+    if (errno != EBUSY) return fail_errno(cat("set up ", path));
+  }
+  return fail(Code::kUnavailable, "no loop device stays free");
+}
 
 }  // namespace
 
@@ -29,10 +55,15 @@ Result<LayerForm> parse_layer_form(std::string_view text) {
 Result<sys::Fd> mount_layer_image(const std::string& image) {
   auto mount = sys::make_file_system("erofs", image, {}, MOUNT_ATTR_RDONLY);
   if (mount) return mount;
-  switch (mount.error().os_errno()) {
-    case ENOTBLK: case ENODEV: case EPERM: case EOPNOTSUPP: case EINVAL: return fail(Code::kFailedPrecondition, cat(mount.error().message(), ": ", kNeeds));
-    default: return fail(std::move(mount).error());
+  const int why = mount.error().os_errno();
+  if (why == ENOTBLK || why == EINVAL) {
+    auto through_loop = mount_through_loop(image);
+    if (through_loop) return through_loop;
+    mount = fail(std::move(through_loop).error());
   }
+  if (constexpr std::array kLacks = {ENOTBLK, ENODEV, ENXIO, ENOENT, EPERM, EOPNOTSUPP, EINVAL}; std::ranges::find(kLacks, mount.error().os_errno()) != kLacks.end())
+    return fail(Code::kFailedPrecondition, cat(mount.error().message(), ": ", kNeeds));
+  return fail(std::move(mount).error());
 }
 
 Result<OpenLayer> open_layer_image(const std::string& image) {

@@ -29,7 +29,7 @@ Result<OpenLayer> open_layer(const std::string& directory);
 Result<OpenLayer> open_layer_image(const std::string& image);
 // The image that stands for a directory; nothing where the directory is there.
 std::optional<std::string> find_layer_image(const std::string& directory);
-// A detached mount of an image.
+// A detached mount of an image; through a loop device, which goes with it, where the kernel mounts no files.
 Result<sys::Fd> mount_layer_image(const std::string& image);
 // Whether layers of this form can be used here: made and mounted below directory, where nothing is left. The error says what is missing.
 Result<> check_layer_form(const sys::Root& directory, LayerForm form);

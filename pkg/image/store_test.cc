@@ -10,6 +10,7 @@
 #include "base/failpoint.h"
 #include "base/strings.h"
 #include "image/archive_builder.h"
+#include "image/mapped_snapshot.h"
 #include "image/test_archives.h"
 
 namespace monopod::image {
@@ -301,7 +302,7 @@ TEST(ImageForms, AFullDiskLeavesNothing) {
     const std::string archive = image.tar();
     TemporaryDirectory elsewhere;
     write_text(elsewhere / "image.tar", archive);
-    // An image cannot be mounted from a tmpfs.
+    // Not a tmpfs: an image of it would want a loop device.
     const std::string disk = elsewhere / "disk", make = cat("truncate -s 4M ", disk, " && mkfs.ext4 -q -O ^has_journal -I 256 ", disk, " && mount -o loop ", disk, " ", world.directory.path(), " && chmod 700 ", world.directory.path());
     if (std::system(make.c_str()) != 0) GTEST_SKIP() << "needs mkfs.ext4 and a loop device";
     async::run_test([&](Loop&) {
@@ -320,6 +321,33 @@ TEST(ImageForms, AFullDiskLeavesNothing) {
     });
     EXPECT_EQ(::umount2(world.directory.path().c_str(), MNT_DETACH), 0);
   }
+}
+
+// As kernels before 6.15 need it, and through a loop device, as those before 6.12.
+TEST(ImageForms, LayersThatMustBeAttachedAreSoWhereNobodySeesIt) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root: mounts overlayfs";
+  World world;
+  ASSERT_EQ(::mount("tmpfs", world.directory.path().c_str(), "tmpfs", 0, "mode=700"), 0);
+  const Result<> able = check_layer_form(*sys::Root::open(world.directory.path()), LayerForm::kErofs);
+  if (able) {
+    world.form = LayerForm::kErofs;
+    world.save(two_layers().tar());
+    run(world, [](World& w, ImageStore& store) -> Task<Result<>> {
+      CO_TRY(co_await store.import_file(w.directory / "image.tar", {}));
+      CO_TRY_ASSIGN(Snapshot snapshot, co_await store.prepare_snapshot("c", "test:1"));
+      const std::string at = w.directory / "mnt";
+      ::mkdir(at.c_str(), 0755);
+      const std::size_t before = mounts_of("erofs") + mounts_of("tmpfs");
+      CO_TRY(mount_attached(snapshot, at, -1));
+      EXPECT_EQ(read_text(at + "/etc/a"), "top a");
+      EXPECT_FALSE(std::filesystem::exists(at + "/etc/b"));
+      EXPECT_EQ(mounts_of("erofs") + mounts_of("tmpfs"), before);
+      CO_TRY(unmount_snapshot(at));
+      co_return Result<>{};
+    });
+  }
+  EXPECT_EQ(::umount2(world.directory.path().c_str(), MNT_DETACH), 0);
+  if (!able) GTEST_SKIP() << able.error().message();
 }
 
 TEST(ImageForms, NamesAreRead) {
