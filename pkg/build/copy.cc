@@ -230,7 +230,7 @@ Result<std::vector<std::size_t>> find_cuts(const CopySource& from, const std::ve
 }
 
 Result<std::string> digest_sources(const CopySource& from, const std::vector<std::string>& paths) {
-  image::Sha256 hash;
+  image::Hash hash;
   std::vector<std::byte> buffer(256U << 10);
   auto visit = [&](const std::string& path, const std::string& relative, const struct ::stat& st) -> Result<> {
     hash.update(as_bytes(cat(relative, std::string_view("\0", 1), st.st_mode, ":", from.keep_owner ? st.st_uid : 0, ":", from.keep_owner ? st.st_gid : 0, ":", S_ISREG(st.st_mode) ? st.st_size : 0, ";")));

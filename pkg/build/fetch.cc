@@ -44,7 +44,7 @@ struct Fetch {
   FetchParts parts;
   std::string url;
   int fd;
-  image::Sha256 hash{};
+  image::Hash hash{};
 
   Task<Result<>> write_body(http::Body& body) {
     for (std::uint64_t bytes = 0;;) {

@@ -33,7 +33,7 @@ class HashingSink final : public codec::ByteSink {
 
  private:
   codec::ByteSink& output_;
-  Sha256 hash_;
+  Hash hash_;
 };
 
 struct Item {

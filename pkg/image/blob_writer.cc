@@ -8,6 +8,7 @@
 namespace monopod::image {
 namespace {
 constexpr char kFile[] = "/blob";
+constexpr std::size_t kReadBytes = 256U << 10;
 }
 
 Result<std::unique_ptr<BlobWriter>> BlobWriter::open(const Content& content) {
@@ -27,9 +28,19 @@ Result<> BlobWriter::write(std::span<const std::byte> bytes) {
   return {};
 }
 
-const std::string& BlobWriter::finish() {
-  if (digest_.empty()) digest_ = hash_.finish();
-  return digest_;
+Result<std::string> BlobWriter::finish(std::string_view like) {
+  if (!digest_.empty()) return digest_;
+  if (like.empty() || is_digest(like)) return digest_ = hash_.finish();
+  Hash hash(like);
+  std::string buffer(kReadBytes, '\0');
+  for (std::uint64_t at = 0; at < bytes_;) {
+    ssize_t n = ::pread(file_.get(), buffer.data(), buffer.size(), static_cast<off_t>(at));
+    if (n < 0) return fail_errno("read blob");
+    if (n == 0) return fail(Code::kDataLoss, "read blob: it ends early");
+    hash.update(as_bytes(std::string_view(buffer).substr(0, static_cast<std::size_t>(n))));
+    at += static_cast<std::uint64_t>(n);
+  }
+  return digest_ = hash.finish();
 }
 
 Result<> BlobWriter::sync() {
@@ -37,6 +48,9 @@ Result<> BlobWriter::sync() {
   return {};
 }
 
-Result<> BlobWriter::publish() { return content_.publish_blob(directory_->path() + kFile, finish()); }
+Result<> BlobWriter::publish() {
+  TRY_ASSIGN(std::string digest, finish());
+  return content_.publish_blob(directory_->path() + kFile, digest);
+}
 
 }  // namespace monopod::image

@@ -19,8 +19,9 @@ class BlobWriter {
   // All of the bytes or, on an error (kResourceExhausted: the disk is full), the file as it was before.
   Result<> write(std::span<const std::byte> bytes);
   std::uint64_t bytes() const { return bytes_; }
-  // Ends the writing; the digest of what was written. Idempotent.
-  const std::string& finish();
+  // Ends the writing; the digest of what was written, by sha256 or by the algorithm of a digest that it is to be like: then the file is read once
+  // more, for nobody says at the beginning. Idempotent, with the same argument.
+  Result<std::string> finish(std::string_view like = {});
   // The bytes are on disk; nothing names them yet.
   Result<> sync();
   // Renames it to its place among the blobs, under finish()'s digest; a blob that is there already stays. After sync().
@@ -32,7 +33,7 @@ class BlobWriter {
   const Content& content_;
   std::unique_ptr<Staged> directory_;
   sys::Fd file_;
-  Sha256 hash_;
+  Hash hash_;
   std::uint64_t bytes_ = 0;
   std::string digest_;
 };

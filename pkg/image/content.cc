@@ -58,14 +58,15 @@ std::vector<std::string> names_below(const sys::Root& root, const std::string& p
   return out;
 }
 
-std::vector<std::string> digests_below(const sys::Root& root, const std::string& path) {
+std::vector<std::string> digests_below(const sys::Root& root, const std::string& path, std::string_view algorithm = "sha256") {
   std::vector<std::string> out;
   for (const std::string& name : names_below(root, path))
-    if (std::string digest = "sha256:" + name; is_digest(digest)) out.push_back(std::move(digest));
+    if (std::string digest = cat(algorithm, ":", name); is_blob_digest(digest)) out.push_back(std::move(digest));
   return out;
 }
 
 bool has_file(const sys::Root& root, const std::string& path) { return root.open_file(path, O_PATH | O_NOFOLLOW).has_value(); }
+std::string directory_of(std::string_view digest) { return cat("blobs/", split_once(digest, ':').first); }
 
 // Without replacing: true if it moved, false if something is there already.
 Result<bool> move_into_place(const sys::Root& root, const std::string& from, const std::string& to) {
@@ -85,7 +86,7 @@ Staged::~Staged() {
 }
 
 std::string Content::layer_entry(std::string_view key) { return cat("layers/", digest_hex(key)); }
-std::string Content::blob_entry(std::string_view digest) { return cat("blobs/sha256/", digest_hex(digest)); }
+std::string Content::blob_entry(std::string_view digest) { return cat(directory_of(digest), "/", digest_hex(digest)); }
 std::string Content::snapshot_entry(std::string_view id) { return cat("snapshots/", id); }
 std::string Content::layer_path(std::string_view key) const { return cat(directory_, "/", layer_entry(key), "/fs"); }
 std::string Content::image_path(std::string_view key) const { return cat(directory_, "/", layer_entry(key), "/erofs"); }
@@ -140,10 +141,10 @@ std::optional<LayerMeta> Content::find_layer(std::string_view key) const {
 }
 
 Result<std::string> Content::read_blob(std::string_view digest, std::size_t bytes_max) const {
-  if (!is_digest(digest)) return fail(Code::kInvalidArgument, cat("blob \"", digest.substr(0, 100), "\": not a sha256 digest"));
+  if (!is_blob_digest(digest)) return fail(Code::kInvalidArgument, cat("blob \"", digest.substr(0, 100), "\": not a digest"));
   auto bytes = root_.read_file(blob_entry(digest), bytes_max);
   if (!bytes) return fail(std::move(bytes).error().with(cat("blob ", digest)));
-  if (digest_of(*bytes) != digest) return fail(Code::kDataLoss, cat("blob ", digest, ": content does not match the digest"));
+  if (digest_of(*bytes, digest) != digest) return fail(Code::kDataLoss, cat("blob ", digest, ": content does not match the digest"));
   return bytes;
 }
 
@@ -199,12 +200,14 @@ Result<> Content::publish(std::vector<StagedLayer>& layers, const std::vector<Bl
 }
 
 Result<> Content::publish_blob(const std::string& staged, std::string_view digest) const {
+  const std::string directory = directory_of(digest);
+  if (!is_digest(digest)) TRY(make_private(root_, directory));  // made when the first one comes
   TRY_ASSIGN(bool moved, move_into_place(root_, staged, blob_entry(digest)));
-  return moved ? sync_directory(root_, "blobs/sha256") : Result<>{};
+  return moved ? sync_directory(root_, directory) : Result<>{};
 }
 
 Result<sys::Fd> Content::open_blob(std::string_view digest) const {
-  if (!is_digest(digest)) return fail(Code::kInvalidArgument, cat("blob \"", digest.substr(0, 100), "\": not a sha256 digest"));
+  if (!is_blob_digest(digest)) return fail(Code::kInvalidArgument, cat("blob \"", digest.substr(0, 100), "\": not a digest"));
   return root_.open_file(blob_entry(digest), O_RDONLY | O_NOFOLLOW);
 }
 
@@ -216,7 +219,13 @@ Result<> Content::remove(const std::string& relative_path) const {
 }
 
 std::vector<std::string> Content::list_layers() const { return digests_below(root_, "layers"); }
-std::vector<std::string> Content::list_blobs() const { return digests_below(root_, "blobs/sha256"); }
+
+std::vector<std::string> Content::list_blobs() const {
+  std::vector<std::string> out = digests_below(root_, "blobs/sha256");
+  std::ranges::move(digests_below(root_, "blobs/sha512", "sha512"), std::back_inserter(out));
+  return out;
+}
+
 std::vector<std::string> Content::list_snapshots() const { return names_below(root_, "snapshots"); }
 
 }  // namespace monopod::image

@@ -32,7 +32,7 @@ std::pair<std::string_view, std::string_view> split_leaf(std::string_view path) 
 
 std::string xattrs_digest(const std::map<std::string, std::string>& xattrs) {
   if (xattrs.empty()) return {};
-  Sha256 hash;
+  Hash hash;
   for (const auto& [name, value] : xattrs) hash.update(as_bytes(cat(name, std::string_view("\0", 1), value.size(), ":", value)));
   return hash.finish();
 }
@@ -47,7 +47,7 @@ void erase_below(Tree& tree, std::string_view directory) {
 
 // A file's bytes as they lie in the archive: of a sparse one with the places where they belong.
 Result<std::string> digest_data(TarReader& tar, const TarEntry& entry) {
-  Sha256 hash;
+  Hash hash;
   if (entry.sparse)
     for (const TarEntry::Extent& extent : entry.extents) hash.update(as_bytes(cat(extent.offset, "+", extent.bytes, ";")));
   std::array<std::byte, 64U << 10> buffer;

@@ -9,34 +9,39 @@
 
 namespace monopod::image {
 namespace {
-constexpr std::string_view kPrefix = "sha256:";
+
+constexpr std::string_view kPrefix = "sha256:", kLongPrefix = "sha512:";
+
+bool is_hex_after(std::string_view text, std::string_view prefix, std::size_t digits) {
+  return text.starts_with(prefix) && text.size() == prefix.size() + digits && text.find_first_not_of("0123456789abcdef", prefix.size()) == std::string_view::npos;
 }
 
-bool is_digest(std::string_view text) {
-  if (!text.starts_with(kPrefix) || text.size() != kPrefix.size() + 64) return false;
-  return text.find_first_not_of("0123456789abcdef", kPrefix.size()) == std::string_view::npos;
-}
+}  // namespace
+
+bool is_digest(std::string_view text) { return is_hex_after(text, kPrefix, 64); }
+bool is_blob_digest(std::string_view text) { return is_digest(text) || is_hex_after(text, kLongPrefix, 128); }
 
 std::string_view digest_hex(std::string_view digest) { return digest.substr(kPrefix.size()); }
 
-Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
-  if (context_ == nullptr || EVP_DigestInit_ex(static_cast<EVP_MD_CTX*>(context_), EVP_sha256(), nullptr) != 1) std::abort();
+Hash::Hash(std::string_view like) : context_(EVP_MD_CTX_new()), prefix_(like.starts_with(kLongPrefix) ? kLongPrefix : kPrefix) {
+  const EVP_MD* algorithm = prefix_ == kPrefix ? EVP_sha256() : EVP_sha512();
+  if (context_ == nullptr || EVP_DigestInit_ex(static_cast<EVP_MD_CTX*>(context_), algorithm, nullptr) != 1) std::abort();
 }
-Sha256::~Sha256() { EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(context_)); }
+Hash::~Hash() { EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(context_)); }
 
-void Sha256::update(std::span<const std::byte> bytes) {
+void Hash::update(std::span<const std::byte> bytes) {
   if (EVP_DigestUpdate(static_cast<EVP_MD_CTX*>(context_), bytes.data(), bytes.size()) != 1) std::abort();
 }
 
-std::string Sha256::finish() {
+std::string Hash::finish() {
   std::array<unsigned char, EVP_MAX_MD_SIZE> out;
   unsigned size = 0;
   if (EVP_DigestFinal_ex(static_cast<EVP_MD_CTX*>(context_), out.data(), &size) != 1) std::abort();
-  return cat(kPrefix, format_hex(std::as_bytes(std::span(out).first(size))));
+  return cat(prefix_, format_hex(std::as_bytes(std::span(out).first(size))));
 }
 
-std::string digest_of(std::string_view bytes) {
-  Sha256 hash;
+std::string digest_of(std::string_view bytes, std::string_view like) {
+  Hash hash(like);
   hash.update(as_bytes(bytes));
   return hash.finish();
 }

@@ -1,4 +1,4 @@
-// SHA-256 content addresses: "sha256:" and 64 lowercase hex digits. No other algorithm is accepted.
+// Content addresses: "sha256:" and 64 lowercase hex digits; in a registry also "sha512:" and 128 (image-spec descriptor.md, "Registered algorithms").
 #pragma once
 
 #include <memory>
@@ -9,23 +9,26 @@
 
 namespace monopod::image {
 
-bool is_digest(std::string_view text);
+bool is_digest(std::string_view text);       // sha256 alone: what images here are made of
+bool is_blob_digest(std::string_view text);  // of either algorithm: what a registry keeps
 std::string_view digest_hex(std::string_view digest);  // of a valid one
 
-class Sha256 {
+class Hash {
  public:
-  Sha256();
-  ~Sha256();
-  Sha256(const Sha256&) = delete;
-  Sha256& operator=(const Sha256&) = delete;
+  // like: a valid digest, for a hash of its algorithm.
+  explicit Hash(std::string_view like = {});
+  ~Hash();
+  Hash(const Hash&) = delete;
+  Hash& operator=(const Hash&) = delete;
   void update(std::span<const std::byte> bytes);
-  std::string finish();  // "sha256:<hex>"; once
+  std::string finish();  // "sha256:<hex>", or what it is like; once
 
  private:
   void* context_;
+  std::string_view prefix_;
 };
 
-std::string digest_of(std::string_view bytes);
+std::string digest_of(std::string_view bytes, std::string_view like = {});
 
 // Passes input through, hashing and counting; fails with kDataLoss past bytes_max.
 class HashingSource final : public codec::ByteSource {
@@ -39,7 +42,7 @@ class HashingSource final : public codec::ByteSource {
   codec::ByteSource& input_;
   std::uint64_t bytes_max_;
   std::uint64_t bytes_ = 0;
-  Sha256 hash_;
+  Hash hash_;
 };
 
 // Chain id of a layer over its parent's (empty: none), OCI image-spec config.md "Layer ChainID".

@@ -88,7 +88,7 @@ class LayerTar final : public codec::ByteSource {
   std::uint64_t inode_ = 0, offset_ = 0;
   sys::Fd file_;
   std::uint64_t total_ = 0;
-  Sha256 hash_;
+  Hash hash_;
 };
 
 }  // namespace monopod::image

@@ -10,7 +10,7 @@ namespace monopod::registry {
 
 async::Task<Result<>> Service::blob(Call& call) {
   const std::string &repository = call.route.name, &digest = call.route.reference;
-  if (!image::is_digest(digest)) co_return co_await respond(call.exchange, kDigestInvalid, cat("\"", digest.substr(0, 150), "\" is not a sha256 digest"));
+  if (!image::is_blob_digest(digest)) co_return co_await respond(call.exchange, kDigestInvalid, cat("\"", digest.substr(0, 150), "\" is not a digest of sha256 or sha512"));
   if (call.reads()) {
     const std::uint64_t* size = catalog_.find_blob(repository, digest);
     if (size == nullptr) co_return co_await respond(call.exchange, kBlobUnknown, digest);

@@ -17,7 +17,7 @@ std::optional<ManifestEntry> parse_entry(std::string_view text) {
   std::vector<std::string_view> lines = split(text, '\n');
   if (lines.size() != 4) return std::nullopt;
   auto size = parse_int<std::uint64_t>(lines[1]);
-  if (!size || (!lines[2].empty() && !image::is_digest(lines[2]))) return std::nullopt;
+  if (!size || (!lines[2].empty() && !image::is_blob_digest(lines[2]))) return std::nullopt;
   return ManifestEntry{.media_type = std::string(lines[0]), .size = *size, .subject = std::string(lines[2]), .artifact_type = std::string(lines[3])};
 }
 
@@ -36,7 +36,7 @@ Catalog Catalog::load(const Pairs& records, const std::set<std::string>& present
       found->second.tags.emplace(std::move(id), value);
       return true;
     }
-    if (!image::is_digest(id) || !present.contains(id)) return false;
+    if (!image::is_blob_digest(id) || !present.contains(id)) return false;
     if (kind == "blob") {
       auto size = parse_int<std::uint64_t>(value);
       if (size) out.repositories_[repository].blobs.emplace(std::move(id), *size);
@@ -95,11 +95,11 @@ Changes Catalog::remove_blob(const std::string& repository, const std::string& d
   return {{.key = blob_key(repository, digest)}};
 }
 
-Changes Catalog::put_manifest(const std::string& repository, const std::string& digest, ManifestEntry entry, const std::string& tag) {
+Changes Catalog::put_manifest(const std::string& repository, const std::string& digest, ManifestEntry entry, const std::vector<std::string>& tags) {
   Repository& at = repositories_[repository];
   Changes out{{.key = manifest_key(repository, digest), .value = format_entry(entry)}};
   at.manifests.insert_or_assign(digest, std::move(entry));
-  if (!tag.empty()) {
+  for (const std::string& tag : tags) {
     at.tags.insert_or_assign(tag, digest);
     out.push_back({.key = tag_key(repository, tag), .value = digest});
   }

@@ -49,7 +49,7 @@ class Catalog {
 
   Changes add_blob(const std::string& repository, const std::string& digest, std::uint64_t size);
   Changes remove_blob(const std::string& repository, const std::string& digest);
-  Changes put_manifest(const std::string& repository, const std::string& digest, ManifestEntry entry, const std::string& tag);
+  Changes put_manifest(const std::string& repository, const std::string& digest, ManifestEntry entry, const std::vector<std::string>& tags);
   Changes remove_manifest(const std::string& repository, const std::string& digest);  // with the tags that name it
   Changes remove_tag(const std::string& repository, const std::string& tag);
 

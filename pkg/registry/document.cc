@@ -14,7 +14,7 @@ std::unexpected<Error> invalid(std::string why) { return fail(Code::kInvalidArgu
 
 Result<std::string> read_descriptor(const json::Value& value, std::string_view where) {
   std::string_view digest = json::get_string(value, {"digest"});
-  if (!image::is_digest(digest)) return invalid(cat(where, ": digest \"", digest.substr(0, 100), "\" is not a sha256 digest"));
+  if (!image::is_blob_digest(digest)) return invalid(cat(where, ": digest \"", digest.substr(0, 150), "\" is not one of sha256 or sha512"));
   const json::Value* size = json::find(value, {"size"});
   if (size == nullptr || (!size->is_int64() && !size->is_uint64()) || json::get_int(value, {"size"}, -1) < 0) return invalid(cat(where, ": size is missing or no number of bytes"));
   if (json::get_string(value, {"mediaType"}).empty()) return invalid(cat(where, ": mediaType is missing"));

@@ -22,6 +22,7 @@ struct Limits {
 
 inline constexpr std::size_t kNameBytesMax = 255;     // distribution-spec: a repository's name with its slashes
 inline constexpr std::size_t kTagBytesMax = 128;
+inline constexpr std::size_t kTagsAtOnceMax = 50;     // of one manifest's PUT, as tag=: each is a header of the answer
 inline constexpr std::size_t kChunkBytes = 256U << 10;  // of a blob in memory, per request being served
 inline constexpr std::size_t kReferencesMax = 10'000;   // descriptors of one manifest
 

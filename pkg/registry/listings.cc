@@ -63,7 +63,7 @@ async::Task<Result<>> Service::tags(Call& call) {
 // An index of what names the digest as its subject; of nothing where there is nothing, never 404.
 async::Task<Result<>> Service::referrers(Call& call) {
   const std::string &name = call.route.name, &subject = call.route.reference;
-  if (!image::is_digest(subject)) co_return co_await respond(call.exchange, kDigestInvalid, "not a sha256 digest");
+  if (!image::is_blob_digest(subject)) co_return co_await respond(call.exchange, kDigestInvalid, "not a digest of sha256 or sha512");
   const std::string wanted(call.query.get("artifactType").value_or("")), after(call.query.get("last").value_or(""));
   std::vector<std::pair<std::string, ManifestEntry>> found;
   if (const Repository* repository = catalog_.find(name))

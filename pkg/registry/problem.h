@@ -26,6 +26,7 @@ inline constexpr Problem kManifestUnknown{404, "MANIFEST_UNKNOWN", "manifest unk
 inline constexpr Problem kNameInvalid{400, "NAME_INVALID", "invalid repository name"};
 inline constexpr Problem kNameUnknown{404, "NAME_UNKNOWN", "repository name not known to registry"};
 inline constexpr Problem kTagInvalid{400, "MANIFEST_INVALID", "invalid tag"};
+inline constexpr Problem kTagsTooMany{414, "MANIFEST_INVALID", "more tags than this registry takes at once"};
 inline constexpr Problem kPageInvalid{400, "PAGINATION_NUMBER_INVALID", "invalid number of results requested"};
 inline constexpr Problem kSizeInvalid{400, "SIZE_INVALID", "provided length did not match content length"};
 inline constexpr Problem kTooLarge{413, "SIZE_INVALID", "larger than this registry takes"};

@@ -94,8 +94,8 @@ RangeAnswer parse_range(std::string_view text, std::uint64_t size) {
   }
   auto a = parse_int<std::uint64_t>(first);
   auto b = last->empty() ? std::optional<std::uint64_t>(UINT64_MAX) : parse_int<std::uint64_t>(*last);
-  if (!a || !b || *a > *b) return {};
-  if (*a >= size) return {.kind = RangeAnswer::Kind::kUnsatisfiable, .range = {}};
+  if (!a || !b) return {};
+  if (*a > *b || *a >= size) return {.kind = RangeAnswer::Kind::kUnsatisfiable, .range = {}};
   out.range = {*a, std::min(*b, size - 1)};
   return out;
 }

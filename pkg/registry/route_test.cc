@@ -62,6 +62,7 @@ TEST(Route, RangeOfAnEmptyBlobIsNotSatisfiable) {
   EXPECT_EQ(parse_range("bytes=0-", 0).kind, RangeAnswer::Kind::kUnsatisfiable);
   EXPECT_EQ(parse_range("bytes=-5", 0).kind, RangeAnswer::Kind::kUnsatisfiable);
   EXPECT_EQ(parse_range("bytes=-0", 10).kind, RangeAnswer::Kind::kUnsatisfiable);
+  EXPECT_EQ(parse_range("bytes=5-0", 10).kind, RangeAnswer::Kind::kUnsatisfiable);
   RangeAnswer all = parse_range("bytes=-50", 10);
   EXPECT_EQ(all.range.first, 0U);
   EXPECT_EQ(all.range.last, 9U);

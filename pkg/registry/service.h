@@ -62,13 +62,13 @@ class Service final : public Registry {
   Task append(Call& call, std::shared_ptr<Upload> upload);
   Task receive(Call& call, Upload& upload, std::uint64_t bytes_max, bool& too_large);
   Task finish_upload(Call& call, std::shared_ptr<Upload> upload, std::string digest);
-  Task commit_upload(Upload& upload);
+  Task commit_upload(Upload& upload, std::string digest);
   void drop_idle_uploads();
   // manifests.cc
   Task manifest(Call& call);
   Task send_manifest(Call& call, std::string digest, const ManifestEntry& entry);
   Task put_manifest(Call& call);
-  Task store_manifest(std::string repository, std::string digest, std::string text, ManifestEntry entry, std::string tag);
+  Task store_manifest(std::string repository, std::string digest, std::string text, ManifestEntry entry, std::vector<std::string> tags);
   Task delete_manifest(Call& call);
   // listings.cc
   Task catalog(Call& call);

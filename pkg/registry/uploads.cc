@@ -42,7 +42,7 @@ void Service::drop_idle_uploads() {
 
 async::Task<Result<>> Service::begin_upload(Call& call) {
   const std::string& repository = call.route.name;
-  if (auto mount = call.query.get("mount"); mount && image::is_digest(*mount)) {
+  if (auto mount = call.query.get("mount"); mount && image::is_blob_digest(*mount)) {
     std::string digest(*mount);
     const std::string from(call.query.get("from").value_or(""));
     CO_TRY(co_await unlocked());
@@ -58,7 +58,7 @@ async::Task<Result<>> Service::begin_upload(Call& call) {
     }
   }
   auto digest = call.query.get("digest");
-  if (digest && !image::is_digest(*digest)) co_return co_await respond(call.exchange, kDigestInvalid, "digest: not a sha256 digest");
+  if (digest && !image::is_blob_digest(*digest)) co_return co_await respond(call.exchange, kDigestInvalid, "digest: not of sha256 or sha512");
   drop_idle_uploads();
   if (uploads_.size() >= options_.limits.uploads_max) co_return co_await respond(call.exchange, kTooMany, {}, {{"Retry-After", "60"}});
   CO_TRY_ASSIGN(auto writer, co_await pool_.run([&] { return image::BlobWriter::open(*content_); }));
@@ -85,7 +85,7 @@ async::Task<Result<>> Service::upload(Call& call) {
   if (call.method() == "PATCH") co_return co_await append(call, upload);
   if (call.method() != "PUT") co_return co_await respond(call.exchange, kUnsupported);
   auto digest = call.query.get("digest");
-  if (!digest || !image::is_digest(*digest)) co_return co_await respond(call.exchange, kDigestInvalid, "digest: missing, or not a sha256 digest");
+  if (!digest || !image::is_blob_digest(*digest)) co_return co_await respond(call.exchange, kDigestInvalid, "digest: missing, or not of sha256 or sha512");
   co_return co_await finish_upload(call, upload, std::string(*digest));
 }
 
@@ -145,24 +145,24 @@ async::Task<Result<>> Service::finish_upload(Call& call, std::shared_ptr<Upload>
   CO_TRY(co_await append(call, upload));
   if (call.exchange.started()) co_return Result<>{};  // refused
   Busy busy(upload, time_);
-  std::string own = co_await pool_.run([&] { return upload->writer->finish(); });
+  Result<std::string> own = co_await pool_.run([&] { return upload->writer->finish(digest); });
   uploads_.erase(upload->id);  // its hash is closed: nothing can go on from here
-  if (own != digest) co_return co_await respond(call.exchange, kDigestInvalid, cat("the content's digest is ", own));
+  if (!own) co_return fail(std::move(own).error());
+  if (*own != digest) co_return co_await respond(call.exchange, kDigestInvalid, cat("the content's digest is ", *own));
   CO_TRY(co_await pool_.run([&] { return upload->writer->sync(); }));
   CO_TRY(co_await unlocked());
   {
     Lock lock(*this);
-    CO_TRY(co_await to_the_end(commit_upload(*upload)));
+    CO_TRY(co_await to_the_end(commit_upload(*upload, digest)));
   }
   co_return co_await call.exchange.respond(201, {{"Location", blob_location(upload->repository, digest)}, {"Docker-Content-Digest", digest}}, std::string());
 }
 
 // The content, then the record: what a record names is there.
-async::Task<Result<>> Service::commit_upload(Upload& upload) {
+async::Task<Result<>> Service::commit_upload(Upload& upload, std::string digest) {
   CO_TRY(failpoint("registry.before_publish"));
   CO_TRY(co_await pool_.run([&] { return upload.writer->publish(); }));
   CO_TRY(failpoint("registry.before_record"));
-  const std::string& digest = upload.writer->finish();
   touch(upload.repository, digest);
   co_return co_await apply(catalog_.add_blob(upload.repository, digest, upload.writer->bytes()));
 }

@@ -28,8 +28,8 @@ def need(*tools):
             sys.exit(77)
 
 
-def digest(content):
-    return "sha256:" + hashlib.sha256(content).hexdigest()
+def digest(content, algorithm="sha256"):
+    return algorithm + ":" + hashlib.new(algorithm, content).hexdigest()
 
 
 class Answer:
@@ -109,13 +109,13 @@ class Registry:
         return own
 
 
-def descriptor(content, media_type):
-    return {"mediaType": media_type, "digest": digest(content), "size": len(content)}
+def descriptor(content, media_type, algorithm="sha256"):
+    return {"mediaType": media_type, "digest": digest(content, algorithm), "size": len(content)}
 
 
-def image_of(config, layers, **fields):
-    return {"schemaVersion": 2, "mediaType": MANIFEST, "config": descriptor(config, "application/vnd.oci.image.config.v1+json"),
-            "layers": [descriptor(layer, "application/vnd.oci.image.layer.v1.tar") for layer in layers], **fields}
+def image_of(config, layers, algorithm="sha256", **fields):
+    return {"schemaVersion": 2, "mediaType": MANIFEST, "config": descriptor(config, "application/vnd.oci.image.config.v1+json", algorithm),
+            "layers": [descriptor(layer, "application/vnd.oci.image.layer.v1.tar", algorithm) for layer in layers], **fields}
 
 
 class RegistryTest(unittest.TestCase):
