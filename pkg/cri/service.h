@@ -10,6 +10,7 @@
 
 #include "cri/events.h"
 #include "cri/messages.h"
+#include "cri/metrics.h"
 #include "cri/pods.h"
 #include "cri/streaming.h"
 #include "http/exchange.h"
@@ -117,7 +118,18 @@ class Service final : public http::Handler {
   json::Value stats_of(const Usage& usage);
   json::Value stats_of(const Sandbox& s, const Usages& usages);
   std::vector<ContainerPtr> running(const json::Value& filter) const;
-  json::Value tell_metrics(const Usages& usages);
+  struct PodMetrics {
+    std::string id, link;  // link: empty where the pod has the node's network
+    json::Array labels;
+    struct One {
+      std::string id;
+      MetricSubject subject;
+      std::string group;
+      json::Array labels;
+    };
+    std::vector<One> containers;
+  };
+  std::vector<PodMetrics> metric_subjects(const Usages& usages) const;
   json::Value cpu_usage(const std::string& id, const container::ContainerStats& stats);
   json::Value network_usage(const Sandbox& s, WallTime at) const;
 

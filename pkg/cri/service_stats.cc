@@ -5,7 +5,6 @@
 #include "cri/messages.h"
 #include "cri/describe.h"
 #include "cri/service.h"
-#include "sys/root.h"
 
 namespace monopod::cri {
 namespace {
@@ -15,12 +14,6 @@ using async::Task;
 constexpr Duration kSampleMin = std::chrono::seconds(1);  // shorter windows tell of noise
 
 json::Object wrap(std::uint64_t value) { return {{"value", value}}; }
-
-// Bytes and errors of one side of a link, as the kernel counts them.
-std::uint64_t count_of(const std::string& link, std::string_view name) {
-  auto text = sys::read_host_file(cat("/sys/class/net/", link, "/statistics/", name), 64);
-  return text ? parse_int<std::uint64_t>(trim(*text)).value_or(0) : 0;
-}
 
 json::Object memory_usage(const container::ContainerStats& stats) {
   const sys::CgroupStats& s = stats.cgroup;
@@ -35,38 +28,6 @@ json::Object attributes_of(const T& item) {
   json::Object out{{"id", item.id}};
   for (std::string_view name : {"metadata", "labels", "annotations"})
     if (const json::Value* found = json::find(item.config, {name})) out[name] = *found;
-  return out;
-}
-
-// What Prometheus gets under the names that cAdvisor made known.
-struct MetricKind {
-  std::string_view name, help;
-  bool counter;
-  bool of_pod;
-  std::initializer_list<std::string_view> path;  // in ContainerStats, or LinuxPodSandboxStats; a UInt64Value
-  std::uint64_t divisor = 1;
-};
-constexpr MetricKind kMetrics[] = {
-    {"container_cpu_usage_seconds_total", "Cumulative cpu time consumed in seconds", true, false, {"cpu", "usage_core_nano_seconds"}, 1'000'000'000},
-    {"container_memory_working_set_bytes", "Current working set in bytes", false, false, {"memory", "working_set_bytes"}},
-    {"container_memory_usage_bytes", "Current memory usage in bytes, including all memory regardless of when it was accessed", false, false, {"memory", "usage_bytes"}},
-    {"container_memory_rss", "Size of RSS in bytes", false, false, {"memory", "rss_bytes"}},
-    {"container_fs_usage_bytes", "Number of bytes that are consumed by the container on this filesystem", false, false, {"writable_layer", "used_bytes"}},
-    {"container_network_receive_bytes_total", "Cumulative count of bytes received", true, true, {"network", "default_interface", "rx_bytes"}},
-    {"container_network_receive_errors_total", "Cumulative count of errors encountered while receiving", true, true, {"network", "default_interface", "rx_errors"}},
-    {"container_network_transmit_bytes_total", "Cumulative count of bytes transmitted", true, true, {"network", "default_interface", "tx_bytes"}},
-    {"container_network_transmit_errors_total", "Cumulative count of errors encountered while transmitting", true, true, {"network", "default_interface", "tx_errors"}},
-};
-constexpr std::string_view kLabels[] = {"container", "id", "image", "namespace", "pod"};
-
-json::Array metrics_of(bool of_pod, const json::Value& stats, const json::Array& labels) {
-  json::Array out;
-  for (const MetricKind& m : kMetrics) {
-    const json::Value* found = m.of_pod == of_pod ? json::find(stats, m.path) : nullptr;
-    if (found == nullptr) continue;
-    std::uint64_t value = static_cast<std::uint64_t>(json::get_int(*found, {"value"})) / m.divisor;
-    out.push_back(json::Object{{"name", m.name}, {"metric_type", m.counter ? 0 : 1}, {"label_values", labels}, {"value", wrap(value)}});
-  }
   return out;
 }
 
@@ -106,14 +67,13 @@ json::Value Service::stats_of(const Usage& usage) {
   return out;
 }
 
-// The node's end of the link counts the other way round.
 json::Value Service::network_usage(const Sandbox& s, WallTime at) const {
   auto status = p_.network.find(s.id);
   if (!status) return nullptr;
-  const std::string& link = status->host_interface;
-  return json::Object{{"timestamp", nanos(at)},
-                      {"default_interface", json::Object{{"name", "eth0"}, {"rx_bytes", wrap(count_of(link, "tx_bytes"))}, {"rx_errors", wrap(count_of(link, "tx_errors"))},
-                                                         {"tx_bytes", wrap(count_of(link, "rx_bytes"))}, {"tx_errors", wrap(count_of(link, "rx_errors"))}}}};
+  json::Object link{{"name", "eth0"}};
+  std::map<std::string, std::uint64_t> counts = pod_link_counts(status->host_interface);
+  for (const char* name : {"rx_bytes", "rx_errors", "tx_bytes", "tx_errors"}) link[name] = wrap(counts[name]);
+  return json::Object{{"timestamp", nanos(at)}, {"default_interface", std::move(link)}};
 }
 
 json::Value Service::stats_of(const Sandbox& s, const Usages& usages) {
@@ -176,35 +136,50 @@ Service::Later Service::list_sandbox_stats(const json::Value& request) {
   });
 }
 
-Service::Now Service::list_metric_descriptors(const json::Value&) {
-  json::Array out;
-  json::Array labels(std::begin(kLabels), std::end(kLabels));
-  for (const MetricKind& m : kMetrics) out.push_back(json::Object{{"name", m.name}, {"help", m.help}, {"label_keys", labels}});
-  return json::Object{{"descriptors", std::move(out)}};
-}
+Service::Now Service::list_metric_descriptors(const json::Value&) { return json::Object{{"descriptors", describe_metrics()}}; }
 
 Service::Later Service::list_sandbox_metrics(const json::Value&) {
-  return measure(running(json::Object{}), [this](const Usages& usages) { return tell_metrics(usages); });
+  Usages usages;
+  CO_TRY_ASSIGN(json::Value told, co_await measure(running(json::Object{}), [&usages](const Usages& all) -> json::Value {
+    usages = all;
+    return json::Object{};
+  }));
+  std::vector<PodMetrics> pods = metric_subjects(usages);
+  co_return co_await p_.parts.pool.run([&]() -> Result<json::Value> {
+    json::Array out;
+    for (PodMetrics& pod : pods) {
+      json::Array containers;
+      for (auto& [id, subject, group, labels] : pod.containers) {
+        if (auto processes = p_.parts.cgroups.processes(group)) subject.processes = *std::move(processes);
+        containers.push_back(json::Object{{"container_id", id}, {"metrics", container_metrics(subject, labels)}});
+      }
+      json::Array own = pod.link.empty() ? json::Array{} : pod_metrics(pod.link, pod.labels);
+      out.push_back(json::Object{{"pod_sandbox_id", pod.id}, {"metrics", std::move(own)}, {"container_metrics", std::move(containers)}});
+    }
+    return json::Object{{"pod_metrics", std::move(out)}};
+  });
 }
 
-json::Value Service::tell_metrics(const Usages& usages) {
-  json::Array out;
+std::vector<Service::PodMetrics> Service::metric_subjects(const Usages& usages) const {
+  std::vector<PodMetrics> out;
   for (const SandboxPtr& s : p_.pods.sandboxes()) {
     if (!s->ready) continue;
     auto labels = [&](std::string_view container, std::string_view id, std::string_view image) {
       return json::Array{container, id, image, json::get_string(s->config, {"metadata", "namespace"}), json::get_string(s->config, {"metadata", "name"})};
     };
-    json::Array containers;
+    PodMetrics pod{.id = s->id, .link = {}, .labels = labels("", s->id, ""), .containers = {}};
+    if (auto status = p_.network.find(s->id)) pod.link = status->host_interface;
     for (const Usage& usage : usages) {
       const Container& c = *usage.container;
-      if (c.sandbox_id != s->id) continue;
-      json::Array values = labels(json::get_string(c.config, {"metadata", "name"}), c.id, json::get_string(c.config, {"image", "image"}));
-      containers.push_back(json::Object{{"container_id", c.id}, {"metrics", metrics_of(false, stats_of(usage), values)}});
+      auto state = c.sandbox_id == s->id && usage.stats ? p_.parts.runtime.state(runtime_id(c.id)) : fail(Code::kNotFound, "");
+      if (!state) continue;
+      MetricSubject subject{.views = p_.parts.cgroups.views(state->cgroup_path), .processes = {}, .stats = usage.stats->cgroup, .written_bytes = usage.written_bytes, .data_dir = p_.data_dir,
+                            .started = c.started, .now = usage.stats->at, .resources = member_of(c.config, {"linux", "resources"})};
+      pod.containers.push_back({c.id, std::move(subject), state->cgroup_path, labels(json::get_string(c.config, {"metadata", "name"}), c.id, json::get_string(c.config, {"image", "image"}))});
     }
-    json::Value stats = stats_of(*s, usages);
-    out.push_back(json::Object{{"pod_sandbox_id", s->id}, {"metrics", metrics_of(true, member_of(stats, {"linux"}), labels("", s->id, ""))}, {"container_metrics", std::move(containers)}});
+    out.push_back(std::move(pod));
   }
-  return json::Object{{"pod_metrics", std::move(out)}};
+  return out;
 }
 
 }  // namespace monopod::cri

@@ -231,6 +231,34 @@ def stats():
     remove(s)
 
 
+METRICS = """cpu_cfs_periods_total cpu_cfs_throttled_periods_total cpu_cfs_throttled_seconds_total cpu_system_seconds_total cpu_usage_seconds_total cpu_user_seconds_total file_descriptors
+fs_inodes_free fs_inodes_total fs_limit_bytes fs_usage_bytes last_seen memory_cache memory_failcnt memory_failures_total memory_kernel_usage memory_mapped_file memory_max_usage_bytes memory_rss
+memory_swap memory_usage_bytes memory_working_set_bytes network_receive_bytes_total network_receive_errors_total network_receive_packets_dropped_total network_receive_packets_total
+network_transmit_bytes_total network_transmit_errors_total network_transmit_packets_dropped_total network_transmit_packets_total oom_events_total processes sockets spec_cpu_period spec_cpu_quota
+spec_cpu_shares spec_memory_limit_bytes spec_memory_swap_limit_bytes start_time_seconds threads threads_max ulimits_soft"""
+OPTIONAL_METRICS = "blkio_device_usage_total fs_reads_bytes_total fs_reads_total fs_writes_bytes_total fs_writes_total"  # counted where the io controller is
+
+
+def metrics():
+    """Every metric that the suite names has a description, a value, and as many labels as it says."""
+    s = pod()
+    limits = {"cpu_period": 100000, "cpu_quota": 20000, "cpu_shares": 1024, "memory_limit_in_bytes": 64 << 20, "memory_swap_limit_in_bytes": 64 << 20}
+    c = e.run(s, TOP, resources=limits)
+    e.out(c, "sh", "-c", "mkdir -p /var/lib/test && for i in 1 2 3; do echo hi >> /var/lib/test/file_$i; done")
+    described = {d["name"]: d for d in e.cri.call("ListMetricDescriptors")["descriptors"]}
+    eq([n for n in (METRICS + " " + OPTIONAL_METRICS).split() if not described.get("container_" + n, {}).get("help")], [])
+    told = next(m for m in e.cri.call("ListPodSandboxMetrics")["pod_metrics"] if m["pod_sandbox_id"] == s[0])
+    values = {}
+    for m in told["metrics"] + told["container_metrics"][0]["metrics"]:
+        eq(len(m["label_values"]), len(described[m["name"]]["label_keys"]))
+        values.setdefault(m["name"][10:], m["value"]["value"])
+    eq([n for n in METRICS.split() if n not in values], [])
+    have = {n: values[n] for n in ("spec_cpu_quota", "spec_cpu_shares", "spec_memory_limit_bytes", "processes", "threads", "sockets")}
+    eq(have, {"spec_cpu_quota": 20000, "spec_cpu_shares": 1024, "spec_memory_limit_bytes": 64 << 20, "processes": 1, "threads": 1, "sockets": 0})
+    eq([n for n in ("file_descriptors", "memory_usage_bytes", "memory_failures_total", "start_time_seconds", "last_seen", "fs_limit_bytes", "ulimits_soft", "cpu_cfs_periods_total") if not values[n]], [])
+    remove(s)
+
+
 def propagation():
     s = pod(security_context={"privileged": True})
     for number, mode in ((PRIVATE, "rprivate"), (SLAVE, "rshared"), (SHARED, "rshared")):
@@ -539,7 +567,7 @@ def main():
             until("the registry answers", lambda: "{}" in e.inside("busybox", "wget", "-qO-", f"http://{REGISTRY}/v2/"))
             publish(BASE)
             pull(BASE)
-            for test in (image_references, image_lists, image_users, image_ids, image_volumes, declared_volumes, idempotence, stats, propagation, readonly_mounts, volumes, out_of_memory, timeouts, sysctls, networking,
+            for test in (image_references, image_lists, image_users, image_ids, image_volumes, declared_volumes, idempotence, stats, metrics, propagation, readonly_mounts, volumes, out_of_memory, timeouts, sysctls, networking,
                          shared_memory, process_namespaces, host_network, groups_and_users, capabilities, paths, seccomp, privileges, user_namespaces, logs, several_containers, kubelet_starts, crictl_flows):
                 checks.run(test.__name__, test)
         finally:
