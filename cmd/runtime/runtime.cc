@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "base/clock.h"
+#include "base/duration.h"
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/strings.h"
@@ -21,6 +22,7 @@
 #include "container/oci/bundle.h"
 #include "container/oci/runtime.h"
 #include "cmd/runtime/options.h"
+#include "docker_client/values.h"
 #include "sys/stream.h"
 #include "sys/terminal.h"
 
@@ -72,7 +74,7 @@ constexpr std::array kExecOptions = {RuntimeOption{"process p", kValue, "process
                                      RuntimeOption{"apparmor", kValue, "AppArmor profile"},
                                      RuntimeOption{"process-label", kValue, "SELinux label"},
                                      RuntimeOption{"no-new-privs", kFlag, "gain no privileges"},
-                                     RuntimeOption{"cgroup", kValue, "control group below the container's"},
+                                     RuntimeOption{"cgroup", kList, "[CONTROLLER,...:]PATH: control group below the container's"},
                                      RuntimeOption{"ignore-paused", kFlag, "also in a paused container"},
                                      kConsoleSocket,
                                      kPidFile,
@@ -81,7 +83,7 @@ constexpr std::array kKillOptions = {RuntimeOption{"all a", kFlag, "every proces
 constexpr std::array kDeleteOptions = {RuntimeOption{"force f", kFlag, "kill what runs; absent is no error"}};
 constexpr std::array kListOptions = {RuntimeOption{"format f", kValue, "table or json"}, RuntimeOption{"quiet q", kFlag, "ids only"}};
 constexpr std::array kPsOptions = {RuntimeOption{"format f", kValue, "table or json"}};
-constexpr std::array kEventsOptions = {RuntimeOption{"interval", kValue, "between statistics (5s)"}, RuntimeOption{"stats", kFlag, "statistics once"}};
+constexpr std::array kEventsOptions = {RuntimeOption{"interval", kValue, "between statistics (5s): 500ms, 1m"}, RuntimeOption{"stats", kFlag, "statistics once"}};
 constexpr std::array kSpecOptions = {kBundle, RuntimeOption{"rootless", kFlag, "for a user without privileges"}};
 constexpr std::array kUpdateOptions = {RuntimeOption{"resources r", kValue, "file with linux.resources, - for standard input"},
                                        RuntimeOption{"blkio-weight", kValue, "10-1000"},
@@ -94,7 +96,7 @@ constexpr std::array kUpdateOptions = {RuntimeOption{"resources r", kValue, "fil
                                        RuntimeOption{"cpu-idle", kValue, "0 or 1"},
                                        RuntimeOption{"cpuset-cpus", kValue, "0-3,7"},
                                        RuntimeOption{"cpuset-mems", kValue, "0-1"},
-                                       RuntimeOption{"memory", kValue, "bytes"},
+                                       RuntimeOption{"memory", kValue, "bytes, or with k, m, g"},
                                        RuntimeOption{"memory-reservation", kValue, "bytes"},
                                        RuntimeOption{"memory-swap", kValue, "bytes, memory included; -1: any"},
                                        RuntimeOption{"kernel-memory", kIgnored, ""},
@@ -123,7 +125,7 @@ Result<container::oci::CreateOptions> create_options(const Call& call) {
   if (const char* sockets = std::getenv("LISTEN_FDS"); sockets != nullptr && out.preserve_fds == 0) out.preserve_fds = parse_int<int>(sockets).value_or(0);
   if (out.preserve_fds > 4096) return fail(Code::kInvalidArgument, "option --preserve-fds: more than 4096");
   for (int i = 0; i < out.preserve_fds; ++i) {
-    if (::fcntl(3 + i, F_GETFD) < 0) return fail_errno(cat("option --preserve-fds: descriptor ", 3 + i));
+    if (::fcntl(3 + i, F_GETFD) < 0) return fail_errno(cat("option --preserve-fds: preserved-fd ", i, " (descriptor ", 3 + i, ")"));
   }
   out.pivot = !call.arguments.flag("no-pivot");
   out.systemd = call.global.flag("systemd-cgroup");
@@ -191,7 +193,7 @@ Result<int> run_exec(Call& call) {
   request.selinux_label = given.value("process-label");
   request.console_socket = given.value("console-socket");
   request.pid_file = given.value("pid-file");
-  request.cgroup = given.value("cgroup");
+  request.cgroups = given.list("cgroup");
   TRY_ASSIGN(request.preserve_fds, given.number("preserve-fds", 0));
   request.terminal = given.flag("tty");
   request.no_new_privileges = given.flag("no-new-privs");
@@ -278,11 +280,10 @@ Result<int> run_events(Call& call) {
     return 0;
   }
   std::string text = call.arguments.value("interval", "5s");
-  std::string_view digits = text;
-  if (digits.ends_with('s')) digits.remove_suffix(1);
-  auto seconds = parse_int<int>(digits);
-  if (!seconds || *seconds <= 0 || *seconds > 86400) return fail(Code::kInvalidArgument, cat("option --interval: \"", text, "\" is not 1s to 86400s"));
-  return done(call.runtime.follow_events(call.id(), *seconds));
+  auto number = parse_int<int>(text);  // of seconds
+  Result<Duration> interval = number ? Result<Duration>(std::chrono::seconds(*number)) : parse_duration(text);
+  if (!interval || *interval < std::chrono::milliseconds(1) || *interval > std::chrono::hours(24)) return fail(Code::kInvalidArgument, cat("option --interval: \"", text, "\" is not 1ms to 24h"));
+  return done(call.runtime.follow_events(call.id(), std::chrono::duration_cast<std::chrono::milliseconds>(*interval)));
 }
 
 Result<int> run_features(Call&) {
@@ -331,6 +332,11 @@ Result<int> run_update(Call& call) {
       member = text;
       continue;
     }
+    if (row.object == "memory") {
+      TRY_ASSIGN(std::int64_t bytes, docker_client::parse_size(text));
+      member = bytes;
+      continue;
+    }
     auto number = parse_int<std::int64_t>(text);
     if (!number) return fail(Code::kInvalidArgument, cat("option --", row.option, ": \"", text, "\" is not a number"));
     member = *number;
@@ -375,6 +381,15 @@ int print_help(const RuntimeCommand* command) {
   for (const RuntimeCommand& one : kCommands) std::printf("  %-10s%s\n", std::string(one.name).c_str(), std::string(one.summary).c_str());
   std::printf("\nOptions:\n%s", format_option_help(kGlobalOptions).c_str());
   return 0;
+}
+
+// "...: No such file or directory", as the kernel's errors are written here: callers look for them as Go writes them.
+std::string lower_reason(std::string text) {
+  std::size_t at = text.rfind(": ");
+  at = at == std::string::npos ? 0 : at + 2;
+  auto is = [&](std::size_t i, char first, char last) { return i < text.size() && text[i] >= first && text[i] <= last; };
+  if (is(at, 'A', 'Z') && is(at + 1, 'a', 'z')) text[at] = static_cast<char>(text[at] - 'A' + 'a');
+  return text;
 }
 
 // Where --log points, in the shape that callers read; containerd's shim takes the last error of it.
@@ -450,8 +465,9 @@ int runtime_main(std::span<char*> argv) {
     std::fflush(nullptr);
     std::_Exit(*code);
   }
-  log_error(global, code.error().message());
-  std::fprintf(stderr, "monopod runtime: %s\n", code.error().message().c_str());
+  std::string message = lower_reason(code.error().message());
+  log_error(global, message);
+  std::fprintf(stderr, "monopod runtime: %s\n", message.c_str());
   return is_exec ? 255 : 1;
 }
 

@@ -126,12 +126,11 @@ Result<> check_kernel_settings(const ContainerConfig& config) {
     if (!config.personality->flags.empty()) return fail(Code::kInvalidArgument, "linux.personality.flags: none is defined");
   }
   if (config.memory_policy) {
-    if (!find_memory_policy(config.memory_policy->mode)) return fail(Code::kInvalidArgument, cat("linux.memoryPolicy.mode: unknown ", config.memory_policy->mode));
-    for (const std::string& flag : config.memory_policy->flags) {
-      if (!find_memory_policy(flag)) return fail(Code::kInvalidArgument, cat("linux.memoryPolicy.flags: unknown ", flag));
-    }
-    if (!config.memory_policy->nodes.empty() && !parse_cpu_list(config.memory_policy->nodes))
-      return fail(Code::kInvalidArgument, "linux.memoryPolicy.nodes: not a list of nodes");
+    auto invalid = [](std::string_view what, std::string_view text) { return fail(Code::kInvalidArgument, cat("linux.memoryPolicy: invalid memory policy ", what, " \"", text, "\"")); };
+    if (!find_memory_policy(config.memory_policy->mode)) return invalid("mode", config.memory_policy->mode);
+    for (const std::string& flag : config.memory_policy->flags)
+      if (!find_memory_policy(flag)) return invalid("flag", flag);
+    if (!config.memory_policy->nodes.empty() && !parse_cpu_list(config.memory_policy->nodes)) return invalid("nodes", config.memory_policy->nodes);
   }
   static constexpr std::array<std::string_view, 9> kPropagation = {"", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"};
   if (!is_one_of(config.rootfs_propagation, kPropagation))
@@ -141,7 +140,7 @@ Result<> check_kernel_settings(const ContainerConfig& config) {
       if (name->empty() || name->size() > 15 || name->find_first_of("/: \t\n%") != std::string::npos || *name == "." || *name == "..")
         return fail(Code::kInvalidArgument, cat("linux.netDevices: \"", *name, "\" is not a device name"));
     }
-    if (!has_namespace(config, NamespaceType::kNetwork)) return fail(Code::kInvalidArgument, "linux.netDevices: the container shares the host's network");
+    if (!has_namespace(config, NamespaceType::kNetwork)) return fail(Code::kInvalidArgument, "linux.netDevices: unable to move network devices without a NET namespace");
   }
   return {};
 }

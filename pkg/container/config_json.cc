@@ -409,7 +409,8 @@ void visit_linux(Fields& f, ContainerConfig& c) {
       p.field("flags", c.personality->flags);
     });
   }
-  if (f.reading() && f.member("memoryPolicy") != nullptr) c.memory_policy.emplace();
+  // An empty one is none.
+  if (const json::Value* policy = f.reading() ? f.member("memoryPolicy") : nullptr; policy != nullptr && !(policy->is_object() && policy->get_object().empty())) c.memory_policy.emplace();
   if (c.memory_policy) {
     f.object("memoryPolicy", [&](Fields& m) {
       m.field("mode", c.memory_policy->mode);

@@ -128,7 +128,7 @@ TEST(Config, InvalidConfigsAreNamed) {
       {"process.execCPUAffinity: \"3-1\" is not a list of cpus", [](ContainerConfig& c) { c.process.exec_cpus_final = "3-1"; }},
       {"linux.personality.domain: unknown BSD", [](ContainerConfig& c) { c.personality = {"BSD", {}}; }},
       {"linux.personality.flags: none is defined", [](ContainerConfig& c) { c.personality = {"LINUX", {"X"}}; }},
-      {"linux.memoryPolicy.mode: unknown MPOL_MOON", [](ContainerConfig& c) { c.memory_policy = {"MPOL_MOON", {}, {}}; }},
+      {"linux.memoryPolicy: invalid memory policy mode \"MPOL_MOON\"", [](ContainerConfig& c) { c.memory_policy = {"MPOL_MOON", {}, {}}; }},
       {"linux.netDevices: \"a/b\" is not a device name", [](ContainerConfig& c) { c.net_devices = {{"eth0", "a/b"}}; }},
       {"linux.rootfsPropagation: unknown moon", [](ContainerConfig& c) { c.rootfs_propagation = "moon"; }},
       {"resource limit RLIMIT_NOFILE stands twice", [](ContainerConfig& c) { c.process.rlimits = {{"RLIMIT_NOFILE", 1, 1}, {"RLIMIT_NOFILE", 1, 1}}; }},

@@ -110,9 +110,9 @@ Result<> run_hook(const Hook& hook, const std::string& state) {
 }  // namespace
 
 Result<> run_hooks(std::string_view name, const std::vector<Hook>& hooks, const std::string& state) {
-  for (const Hook& hook : hooks) {
-    Result<> done = run_hook(hook, state);
-    if (!done) return fail(std::move(done).error().with(cat(name, " hook ", hook.path)));
+  for (std::size_t i = 0; i < hooks.size(); ++i) {
+    Result<> done = run_hook(hooks[i], state);
+    if (!done) return fail(std::move(done).error().with(cat("error running ", name, " hook #", i, ": ", hooks[i].path)));
   }
   return {};
 }

@@ -178,6 +178,7 @@ Result<> check_user_namespace(const ContainerConfig& config) {
 Result<sys::Root> prepare_container(const InitSpec& spec, const Channel& channel) {
   TRY(check_user_namespace(spec.config));
   TRY(enter_groups(spec, supervisor::kFirstPassedFd));
+  reset_cpu_affinity();
   hide_from_others();
   set_oom_score(spec.config.process);
   TRY(enter_namespaces(spec));
@@ -199,6 +200,7 @@ Result<sys::Root> prepare_exec(const InitSpec& spec) {
   hide_from_others();
   TRY(set_cpu_affinity(spec.config.process.exec_cpus_initial));
   TRY(enter_groups(spec, supervisor::kFirstPassedFd + 1));
+  reset_cpu_affinity();
   set_oom_score(spec.config.process);
   std::uint64_t flags = spec.join != 0 ? spec.join : CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
   if (::setns(supervisor::kFirstPassedFd, static_cast<int>(flags)) < 0) return fail_errno("join the container's namespaces");

@@ -51,7 +51,7 @@ Result<> set_memory_policy(const MemoryPolicy& wanted) {
   std::vector<std::uint64_t> nodes;
   if (!wanted.nodes.empty()) nodes = parse_cpu_list(wanted.nodes).value_or(nodes);
   if (::syscall(SYS_set_mempolicy, mode, nodes.empty() ? nullptr : nodes.data(), nodes.size() * 64 + (nodes.empty() ? 0 : 1)) < 0)
-    return fail_errno(cat("set memory policy ", wanted.mode));
+    return fail_errno(cat("set memory policy ", wanted.mode, ": set_mempolicy"));
   return {};
 }
 
@@ -74,6 +74,12 @@ Result<> set_cpu_affinity(const std::string& cpus) {
   std::vector<std::uint64_t> mask = parse_cpu_list(cpus).value_or(std::vector<std::uint64_t>());
   if (::syscall(SYS_sched_setaffinity, 0, mask.size() * sizeof mask[0], mask.data()) < 0) return fail_errno(cat("run on cpus ", cpus));
   return {};
+}
+
+void reset_cpu_affinity() {
+  std::array<std::uint64_t, kCpusMax / 64> all;
+  all.fill(~std::uint64_t{0});
+  (void)::syscall(SYS_sched_setaffinity, 0, sizeof all, all.data());
 }
 
 Result<> apply_kernel_settings(const InitSpec& spec, int label_fd) {

@@ -41,6 +41,8 @@ Result<sys::Fd> open_label_file(const ProcessSpec& process);
 // Labels, personality, scheduler, I/O priority, memory policy; while still privileged.
 Result<> apply_kernel_settings(const InitSpec& spec, int label_fd);
 Result<> set_cpu_affinity(const std::string& cpus);  // empty: as it is
+// To all that the control group allows: whoever starts a container may be bound to fewer.
+void reset_cpu_affinity();
 
 // --- init_terminal.cc
 // A pseudo-terminal of the container's own devpts as descriptors 0, 1 and 2 and controlling terminal. Returns the master.

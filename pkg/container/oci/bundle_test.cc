@@ -129,8 +129,8 @@ TEST(Resources, EveryMemberHasItsFileOnBothVersions) {
            Row{R"({"rdma":{"mlx5_1":{"hcaHandles":3,"hcaObjects":4}}})", "rdma.max=mlx5_1 hca_handle=3 hca_object=4;", "rdma.max=mlx5_1 hca_handle=3 hca_object=4;"},
            Row{R"({"network":{"classID":5,"priorities":[{"name":"eth0","priority":3}]}})", "net_cls.classid=5;net_prio.ifpriomap=eth0 3;",
                "linux.resources.network.classID is not in control groups v2"},
-           Row{R"({"unified":{"memory.high":"5"}})", "linux.resources.unified needs control groups v2 alone", "memory.high=5;"},
-           Row{R"({"unified":{"../memory.high":"5"}})", "linux.resources.unified needs control groups v2 alone",
+           Row{R"({"unified":{"memory.high":"5"}})", "invalid configuration: linux.resources.unified needs control groups v2 alone", "memory.high=5;"},
+           Row{R"({"unified":{"../memory.high":"5"}})", "invalid configuration: linux.resources.unified needs control groups v2 alone",
                "linux.resources.unified.../memory.high is not a file of a control group and its text"}}) {
     EXPECT_EQ(lines(row.resources, false), row.v1) << row.resources;
     EXPECT_EQ(lines(row.resources, true), row.v2) << row.resources;
@@ -175,7 +175,8 @@ TEST(Signals, HaveNamesAndNumbers) {
   EXPECT_EQ(find_signal("RTMIN+3"), 37);
   EXPECT_EQ(find_signal("RTMAX-1"), 63);
   EXPECT_EQ(find_signal("64"), 64);
-  for (const char* text : {"", "0", "65", "SIG", "MOON", "RTMIN+31", "TERM+1"}) EXPECT_FALSE(find_signal(text)) << text;
+  EXPECT_EQ(find_signal("0"), 0);
+  for (const char* text : {"", "-1", "65", "SIG", "MOON", "RTMIN+31", "TERM+1"}) EXPECT_FALSE(find_signal(text)) << text;
 }
 
 }  // namespace

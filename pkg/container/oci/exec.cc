@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/strings.h"
 #include "container/oci/bundle.h"
@@ -85,6 +86,57 @@ std::uint64_t flags_to_join(const ContainerConfig& config) {
   return out;
 }
 
+using Views = std::vector<std::pair<std::string, std::string>>;  // sys::Cgroups::views()
+
+// The path below a group, by the name of its hierarchy; by "" for all.
+Result<std::map<std::string, std::string>> parse_groups(const std::vector<std::string>& texts) {
+  std::map<std::string, std::string> out;
+  for (const std::string& text : texts) {
+    auto [names, path] = split_once(text, ':');
+    std::string below(path.value_or(text));
+    for (std::string_view part : split(below, '/'))
+      if (part == "..") return fail(Code::kInvalidArgument, cat("bad sub cgroup path: ", below));
+    if (!path && texts.size() > 1) return fail(Code::kInvalidArgument, cat("--cgroup ", text, ": of several, each names its controllers"));
+    for (std::string_view name : path ? split(names, ',') : std::vector<std::string_view>{""}) {
+      if (path && name.empty()) return fail(Code::kInvalidArgument, cat("--cgroup ", text, ": no controller before the colon"));
+      if (!out.emplace(name, below).second) return fail(Code::kInvalidArgument, cat("--cgroup: controller ", name, " twice"));
+    }
+  }
+  return out;
+}
+
+Result<sys::Cgroups::Entry> open_below(const Views& views, const std::vector<std::string>& texts) {
+  TRY_ASSIGN(auto wanted, parse_groups(texts));
+  for (const auto& [name, path] : wanted)
+    if (!name.empty() && std::ranges::find(views, name, &Views::value_type::first) == views.end()) return fail(Code::kInvalidArgument, cat("unknown controller ", name, " in --cgroup"));
+  sys::Cgroups::Entry out;
+  for (const auto& [name, directory] : views) {
+    auto found = wanted.find(wanted.contains("") ? "" : name);
+    bool unified = name.empty() || name == "unified";
+    // On a machine with both kinds of hierarchies the unified one is no controller: there it stays with the container's own.
+    std::string below = found == wanted.end() || (name == "unified") ? std::string() : found->second;
+    std::string path = cat(directory, "/", below, unified ? "" : "/tasks");
+    sys::Fd fd(::open(path.c_str(), unified ? O_RDONLY | O_DIRECTORY | O_CLOEXEC : O_WRONLY | O_CLOEXEC));
+    if (!fd) return fail_errno(cat("adding pid of the new process to ", path));
+    if (unified) out.cgroup = std::move(fd);
+    else out.procs.push_back(std::move(fd));
+  }
+  return out;
+}
+
+// Its own; on v2, where that has given its controllers to groups below, in which the first process is now, that one: the other takes nobody.
+Result<sys::Cgroups::Entry> open_own_group(sys::Cgroups& groups, const Record& record) {
+  Views views = groups.views(record.group);
+  if (groups.mode() != sys::CgroupMode::kV2 || views.empty()) return groups.open_entry(record.group);
+  Result<std::string> given = sys::read_host_file(views[0].second + "/cgroup.subtree_control");
+  Result<std::string> text = sys::read_host_file(cat("/proc/", record.pid, "/cgroup"));
+  if (!given || trim(*given).empty() || !text) return groups.open_entry(record.group);
+  std::string_view path = trim(*text);
+  std::size_t at = path.find(cat(record.group, "/"));
+  if (!path.starts_with("0::") || at == std::string_view::npos) return groups.open_entry(record.group);
+  return open_below(views, {std::string(path.substr(at + record.group.size() + 1))});
+}
+
 Result<> check_terminal(const ProcessSpec& process, const ExecRequest& request) {
   if (process.terminal && request.detach && request.console_socket.empty())
     return fail(Code::kInvalidArgument, "cannot allocate tty if monopod will detach without setting console socket");
@@ -139,8 +191,7 @@ Result<int> Runtime::exec(const ExecRequest& request) {
   launch.console_socket = request.console_socket;
   if (!c.record.group.empty()) {
     TRY_ASSIGN(std::unique_ptr<sys::Cgroups> groups, open_groups(c.record.controllers));
-    std::string group = request.cgroup.empty() ? c.record.group : cat(c.record.group, "/", request.cgroup);
-    Result<sys::Cgroups::Entry> entry = groups->open_entry(group);
+    Result<sys::Cgroups::Entry> entry = request.cgroups.empty() ? open_own_group(*groups, c.record) : open_below(groups->views(c.record.group), request.cgroups);
     if (!entry) return fail(std::move(entry).error().with("enter the container's control group"));
     launch.cgroup = std::move(entry->cgroup);
     launch.procs = std::move(entry->procs);

@@ -39,6 +39,11 @@ std::unexpected<Error> wrong_status(const std::string& text) { return fail(Code:
 
 bool lives(RuntimeStatus status) { return status == RuntimeStatus::kCreated || status == RuntimeStatus::kRunning || status == RuntimeStatus::kPaused; }
 
+Result<std::vector<int>> processes_of(const Record& record) {
+  TRY_ASSIGN(std::unique_ptr<sys::Cgroups> groups, open_groups(record.controllers));
+  return groups->processes(record.group);
+}
+
 Result<> signal_all(const Record& record, int signal) {
   TRY_ASSIGN(std::unique_ptr<sys::Cgroups> groups, open_groups(record.controllers));
   if (signal == SIGKILL) return groups->kill_all(record.group);
@@ -49,6 +54,15 @@ Result<> signal_all(const Record& record, int signal) {
     if (process) (void)process->send_signal(signal);
   }
   return {};
+}
+
+// Where its processes do not end with its first one: there is no process namespace, or it is another's.
+bool outlives_first_process(const StateDirectory& directory, const Record& record) {
+  if (record.group.empty()) return false;
+  Result<ContainerConfig> config = directory.read_config();
+  if (!config) return false;
+  auto own = [](const Namespace& ns) { return ns.type == NamespaceType::kPid && ns.path.empty(); };
+  return std::ranges::none_of(config->namespaces, own);
 }
 
 // Members of objects over members of objects; everything else is replaced.
@@ -66,7 +80,7 @@ void merge(json::Value& into, const json::Value& from) {
 }  // namespace
 
 std::optional<int> find_signal(std::string_view name) {
-  if (auto number = parse_int<int>(name)) return *number >= 1 && *number <= 64 ? number : std::nullopt;
+  if (auto number = parse_int<int>(name)) return *number >= 0 && *number <= 64 ? number : std::nullopt;  // 0 only asks
   std::string upper(name);
   std::transform(upper.begin(), upper.end(), upper.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   std::string_view text = upper;
@@ -148,7 +162,11 @@ Result<> Runtime::kill(const std::string& id, int signal, bool all) {
   TRY_ASSIGN(Found c, find(id, false));
   // After its process, others of a shared process namespace may still be there.
   if (all && !c.record.group.empty()) return signal_all(c.record, signal);
-  if (!lives(c.status)) return wrong_status("container not running");
+  if (signal == SIGKILL && outlives_first_process(c.directory, c.record)) {
+    TRY_ASSIGN(std::vector<int> left, processes_of(c.record));
+    if (!left.empty()) return signal_all(c.record, signal);
+  }
+  if (!lives(c.status)) return all ? Result<>() : wrong_status("container not running");
   Result<> sent = c.process->send_signal(signal);
   if (!sent && sent.error().os_errno() == ESRCH) return wrong_status("container not running");
   if (!sent) return sent;
@@ -245,10 +263,8 @@ Result<std::vector<json::Value>> Runtime::list() {
 
 Result<std::vector<int>> Runtime::processes(const std::string& id) {
   TRY_ASSIGN(Found c, find(id, false));
-  if (!lives(c.status)) return wrong_status("container not running");
-  if (c.record.group.empty()) return std::vector<int>{c.record.pid};
-  TRY_ASSIGN(std::unique_ptr<sys::Cgroups> groups, open_groups(c.record.controllers));
-  return groups->processes(c.record.group);
+  if (c.record.group.empty()) return lives(c.status) ? std::vector<int>{c.record.pid} : std::vector<int>();
+  return processes_of(c.record);
 }
 
 }  // namespace monopod::container::oci

@@ -263,7 +263,7 @@ class Planner {
   }
 
   Result<> add_unified(const json::Object& unified) {
-    if (!v2_ && !unified.empty()) return fail(Code::kUnimplemented, "linux.resources.unified needs control groups v2 alone");
+    if (!v2_ && !unified.empty()) return fail(Code::kUnimplemented, "invalid configuration: linux.resources.unified needs control groups v2 alone");
     for (const auto& file : unified) {
       std::string_view name = file.key();
       if (!file.value().is_string() || !plain_file(name)) return wrong(cat("unified.", name), "a file of a control group and its text");

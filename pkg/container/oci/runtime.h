@@ -3,6 +3,7 @@
 // Everything here blocks.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
@@ -47,7 +48,7 @@ struct ExecRequest {
   std::string selinux_label;
   std::string console_socket;
   std::string pid_file;
-  std::string cgroup;                     // below the container's own
+  std::vector<std::string> cgroups;       // "PATH" below the container's own; on v1 also "CONTROLLER,...:PATH", any number
   int preserve_fds = 0;
   bool terminal = false;
   bool no_new_privileges = false;
@@ -77,7 +78,7 @@ class Runtime {
   // One event of `events`: {"type":"stats","id":…,"data":{…}}.
   Result<json::Value> stats(const std::string& id);
   // Prints stats at the interval and {"type":"oom"} when it happens, until the container stops.
-  Result<> follow_events(const std::string& id, int interval_s);
+  Result<> follow_events(const std::string& id, std::chrono::milliseconds interval);
 
  private:
   struct Found {

@@ -44,7 +44,7 @@ Result<json::Value> Runtime::stats(const std::string& id) {
   return format_stats(id, stats);
 }
 
-Result<> Runtime::follow_events(const std::string& id, int interval_s) {
+Result<> Runtime::follow_events(const std::string& id, std::chrono::milliseconds interval) {
   TRY_ASSIGN(Found c, find(id, false));
   TRY_ASSIGN(sys::Pidfd process, find_process(c.record));
   std::int64_t kills = 0;
@@ -57,7 +57,7 @@ Result<> Runtime::follow_events(const std::string& id, int interval_s) {
       print(*now);
     }
     struct pollfd wait = {process.fd(), POLLIN, 0};
-    if (::poll(&wait, 1, interval_s * 1000) > 0) return {};
+    if (::poll(&wait, 1, static_cast<int>(interval.count())) > 0) return {};
   }
 }
 

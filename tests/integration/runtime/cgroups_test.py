@@ -70,7 +70,51 @@ class Cgroups(RuntimeTest):
         files = (("memory", "memory.max" if V2 else "memory.limit_in_bytes"), ("pids", "pids.max"))
         self.assertEqual([read(*f) for f in files], [str(32 << 20), "44"])
         self.fails("intelRdt", "update", "--l3-cache-schema", "x", "c1")
-        self.fails("not a number", "update", "--memory", "1G", "c1")
+        for text, bytes_ in (("50M", 50 << 20), ("1g", 1 << 30), ("65536k", 64 << 20)):  # as docker's and runc's clients write them
+            self.ok("update", "c1", "--memory", text)
+            self.assertEqual(read(*files[0]), str(bytes_), text)
+        self.fails("invalid size", "update", "--memory", "1X", "c1")
+
+    def test_exec_enters_a_group_below_the_containers(self):
+        """runc's exec.bats, --cgroup"""
+        self.start_sleeping()
+        for word, text in (("..", "bad sub cgroup path"), ("a/../..", "bad sub cgroup path"), ("none", "adding pid of the new process")):
+            self.fails(text, "exec", "--cgroup", word, "c1", "true")
+        self.assertIn("no such file or directory", self.fails("adding pid", "exec", "--cgroup", "none", "c1", "true").err)
+        self.ok("exec", "--cgroup", "/", "c1", "true")
+        if V2:
+            os.mkdir(f"{CGROUPS}/{GROUP}/c1/sub")
+            self.assertIn("/sub\n", self.ok("exec", "--cgroup", "sub", "c1", "cat", "/proc/self/cgroup"))
+            return
+        self.fails("unknown controller what", "exec", "--cgroup", "what:/", "c1", "true")
+        self.fails("each names its controllers", "exec", "--cgroup", "memory:a", "--cgroup", "b", "c1", "true")
+        for name in ("memory/submem", "cpu/subcpu"):
+            tree, below = name.split("/")
+            os.mkdir(f"{CGROUPS}/{tree}/{GROUP}/c1/{below}")
+        out = self.ok("exec", "--cgroup", "memory:submem", "--cgroup", "cpu:subcpu", "c1", "cat", "/proc/self/cgroup")
+        self.assertIn(":memory:/submem\n", out)
+        self.assertRegex(out, r":cpu[a-z,]*:/subcpu\n")
+
+    def test_processors_are_those_of_the_group_not_of_the_caller(self):
+        """runc's cpu_affinity.bats: whoever is bound to one processor does not bind the container to it"""
+        mine = sorted(os.sched_getaffinity(0))
+        if len(mine) < 2:
+            self.skipTest("needs two processors")
+        one = ["taskset", "-c", str(mine[0])]
+        show = ["grep", "Cpus_allowed_list:", "/proc/self/status"]
+        everything = self.run_container(self.config(*show)).out
+        self.assertEqual(self.run_container(self.config(*show), before=one).out, everything)
+        self.start_sleeping()
+        self.assertEqual(self.call("exec", "c1", *show, before=one).out, everything)
+        self.ok("delete", "--force", "c1")
+        if controller("cpuset"):
+            config = self.config(*show)
+            config["linux"]["resources"]["cpu"] = {"cpus": str(mine[1]), "mems": "0"}
+            self.assertEqual(self.run_container(config, before=one).out.split(), ["Cpus_allowed_list:", str(mine[1])])
+            config = self.config("sleep", "1000")
+            config["process"]["execCPUAffinity"] = {"initial": str(mine[0]), "final": str(mine[1])}
+            self.start_sleeping(config)
+            self.assertEqual(self.ok("exec", "c1", *show).split()[1], str(mine[1]))
 
     def test_pause_and_resume(self):
         self.start_sleeping(self.config("while :; do echo x >> /tmp/log; usleep 1000; done"))
@@ -103,7 +147,14 @@ class Cgroups(RuntimeTest):
         self.assertGreater(stats["data"]["cpu"]["usage"]["total"], 0)
         if controller("pids"):
             self.assertEqual(stats["data"]["pids"]["current"], 2)
-        self.fails("is not 1s", "events", "--interval", "0s", "c1")
+        self.fails("is not 1ms", "events", "--interval", "0s", "c1")
+        with tempfile.TemporaryFile("w+") as out:
+            events = subprocess.Popen([BINARY, "runtime", "--root", self.root, "events", "--interval", "20ms", "c1"], stdout=out)
+            wait_for(lambda: os.fstat(out.fileno()).st_size > 2000, "statistics")
+            self.ok("kill", "c1", "KILL")
+            self.assertEqual(events.wait(60), 0)
+        self.wait_status("stopped")
+        self.assertEqual(self.ok("ps", "--format", "json", "c1"), "[]\n")  # of one that has stopped: nobody
 
     def test_an_out_of_memory_kill_is_an_event(self):
         if not controller("memory"):

@@ -91,7 +91,8 @@ class Lifecycle(RuntimeTest):
             self.ok("kill", "c1", word)
             self.assertEqual(process.wait(60), code)
         self.start_sleeping()
-        for word in ("NONE", "0", "65", "-1", "SIG", "RTMIN+99"):
+        self.ok("kill", "c1", "0")  # only asks
+        for word in ("NONE", "65", "-1", "SIG", "RTMIN+99"):
             self.fails("unknown signal", "kill", "c1", word)
 
     def wait_log(self, text):
@@ -119,6 +120,31 @@ class Lifecycle(RuntimeTest):
         self.ok("kill", "--all", "c1", "KILL")
         wait_for(lambda: all(self.gone(pid) for pid in pids), "all are gone")
         self.ok("delete", "c1")
+
+    def test_kill_reaches_processes_that_outlive_the_first(self):
+        """runc's kill.bats and delete.bats, [host pidns + init gone]"""
+        for word in ("kill", "delete"):
+            config = self.config("sleep 1000 & sleep 1001 & exec sleep 1002")
+            config["linux"]["namespaces"] = [n for n in config["linux"]["namespaces"] if n["type"] != "pid"]
+            config["mounts"] = [m for m in config["mounts"] if m["type"] != "proc"]
+            config["linux"]["maskedPaths"] = config["linux"]["readonlyPaths"] = []
+            first = self.start_sleeping(config)
+            wait_for(lambda: len(json.loads(self.ok("ps", "--format", "json", "c1"))) == 3, "three processes")
+            pids = json.loads(self.ok("ps", "--format", "json", "c1"))
+            os.kill(first, signal.SIGKILL)
+            self.wait_status("stopped")
+            self.fails("container not running", "kill", "c1", "TERM")
+            if word == "kill":
+                self.ok("kill", "c1", "KILL")
+                wait_for(lambda: all(self.gone(pid) for pid in pids), "all are gone")
+                self.fails("container not running", "kill", "c1", "KILL")
+            self.ok("delete", "c1")
+            wait_for(lambda: all(self.gone(pid) for pid in pids), "all are gone")
+
+    def test_kill_all_of_a_stopped_container_is_no_error(self):
+        self.assertEqual(self.run_container(self.config("true"), "c1", "--keep").code, 0)
+        self.fails("container not running", "kill", "c1", "0")
+        self.ok("kill", "--all", "c1", "0")
 
     @staticmethod
     def gone(pid):
@@ -187,7 +213,7 @@ class Lifecycle(RuntimeTest):
         self.assertEqual(os.read(read, 100), b"hello\n", done)
         os.close(read)
         self.assertEqual(done.out.split()[:4] + done.out.split()[-1:], ["0", "1", "2", "3", "1"])
-        self.assertIn("descriptor 3", self.run_container(config, "c1", "--preserve-fds", "1").err)
+        self.assertIn("preserved-fd 0 (descriptor 3)", self.run_container(config, "c1", "--preserve-fds", "1").err)
 
     def test_features_and_version_say_what_there_is(self):
         features = json.loads(self.ok("features"))

@@ -33,7 +33,7 @@ class Namespaces(RuntimeTest):
             self.assertEqual(inside(third, name), os.readlink(f"/proc/self/ns/{name}"), name)
 
     def test_wrong_paths_and_shapes_are_refused(self):
-        for namespaces, text in (([{"type": "mount"}, {"type": "network", "path": "/proc/self/none"}], "No such file"),
+        for namespaces, text in (([{"type": "mount"}, {"type": "network", "path": "/proc/self/none"}], "no such file"),
                                  ([{"type": "mount"}, {"type": "network", "path": "/etc/passwd"}], "is not a namespace"),
                                  ([{"type": "mount"}, {"type": "network", "path": "/proc/self/ns/ipc"}], "join namespace"),
                                  ([{"type": "mount"}, {"type": "mount"}], "stands twice"), ([], "mount namespace")):
@@ -137,7 +137,7 @@ class UserNamespaces(RuntimeTest):
         config["mounts"].append({"destination": "/data", "type": "bind", "source": source, "options": ["rbind", "idmap"],
                                  "uidMappings": [{"containerID": 5, "hostID": 4005, "size": 1}], "gidMappings": [{"containerID": 6, "hostID": 4006, "size": 1}]})
         done = self.run_container(config)
-        if "Invalid argument" in done.err:
+        if "nvalid argument" in done.err:
             self.skipTest("needs a file system with id-mapped mounts below the temporary folder")
         self.assertEqual(done.out, "4005 4006\n", done)
         # By the container's own maps: what belongs to 0 on disk belongs to 0 inside.
@@ -157,7 +157,7 @@ class UserNamespaces(RuntimeTest):
         root = f"{self.bundle}/state"
         done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", BINARY, "runtime", "--root", root, "run", "--bundle", self.bundle, "c1"],
                               capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
-        if "Permission denied" in done.stderr and not os.access(BINARY, os.X_OK):
+        if "ermission denied" in done.stderr and not os.access(BINARY, os.X_OK):
             self.skipTest("the binary's folder is closed to others")
         self.assertEqual((done.returncode, done.stdout.split()), (4, ["0", "0", "65534", "1"]), done.stderr)
         self.assertEqual(os.listdir(root), [])

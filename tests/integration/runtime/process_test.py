@@ -52,6 +52,27 @@ class Process(RuntimeTest):
         config["process"]["scheduler"] = {"policy": "SCHED_NEW"}
         self.assertIn("process.scheduler.policy", self.run_container(config).err)
 
+    def test_memory_policies(self):
+        """runc's memorypolicy.bats"""
+        script = "dd if=/proc/self/numa_maps bs=60 count=1 2>/dev/null"
+        for policy, want in (({"mode": "MPOL_INTERLEAVE", "nodes": "0"}, "interleave:0"), ({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}, "bind=static:0"),
+                             ({}, "default"), ({"mode": "MPOL_DEFAULT"}, "default")):
+            config = self.config(script)
+            config["linux"]["memoryPolicy"] = policy
+            done = self.run_container(config)
+            if "set_mempolicy: function not implemented" in done.err:
+                self.skipTest("needs a kernel with NUMA")
+            self.assertEqual((done.code, done.out.split()[1:2]), (0, [want]), done)
+        for policy, text in (({"mode": "INTERLEAVE", "nodes": "0"}, "invalid memory policy mode"), ({"nodes": "0-7"}, "invalid memory policy mode"),
+                             ({"mode": "MPOL_PREFERRED", "nodes": "0", "flags": ["MPOL_F_RELATIVE_NODES", "bad"]}, "invalid memory policy flag"),
+                             ({"mode": "MPOL_BIND", "nodes": "0-9876543210"}, "invalid memory policy node"),
+                             ({"mode": "MPOL_DEFAULT", "nodes": "0-7", "flags": ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]}, "set_mempolicy: invalid argument")):
+            config = self.config(script)
+            config["linux"]["memoryPolicy"] = policy
+            done = self.run_container(config)
+            self.assertEqual(done.code, 1)
+            self.assertIn(text, done.err)
+
     def seccomp(self, rules, default="SCMP_ACT_ALLOW", **more):
         return {"defaultAction": default, "architectures": [NATIVE], "syscalls": rules, **more}
 
