@@ -1,6 +1,7 @@
 #include "sys/process.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/mount.h>
 #include <linux/sched.h>
 #include <poll.h>
@@ -49,10 +50,23 @@ struct ChildPlan {
   bool new_session;
   int parent_death_signal;
   bool become_root;
+  std::uint32_t become_uid;
+  std::uint32_t become_gid;
   bool set_groups;
   int gate;  // closed by the parent when the child may go on, with a byte before it; -1: none
   int key;   // the parent's end, which must not stay open here
 };
+
+// capabilities(7): an execve by another than root leaves those that are ambient, which needs them inheritable.
+void keep_capabilities() {
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+  if (::syscall(SYS_capget, &header, data) < 0) return;
+  for (auto& half : data) half.inheritable = half.permitted;
+  ::syscall(SYS_capset, &header, data);
+  for (unsigned long number = 0; ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0) == 0; ++number) {
+  }
+}
 
 [[noreturn]] void run_child(const ChildPlan& plan, int* scratch) {
   struct sigaction standard = {};
@@ -74,8 +88,9 @@ struct ChildPlan {
   }
   if (plan.become_root) {
     if (plan.set_groups) ::syscall(SYS_setgroups, 0, nullptr);
-    ::syscall(SYS_setresgid, 0, 0, 0);
-    ::syscall(SYS_setresuid, 0, 0, 0);
+    ::syscall(SYS_setresgid, plan.become_gid, plan.become_gid, plan.become_gid);
+    ::syscall(SYS_setresuid, plan.become_uid, plan.become_uid, plan.become_uid);
+    if (plan.become_uid != 0) keep_capabilities();
   }
   // A number that is taken before its turn comes is put out of the way first; then each into its place.
   int executable = plan.executable >= plan.fd_count ? plan.executable : ::fcntl(plan.executable, F_DUPFD_CLOEXEC, plan.fd_count + 16);
@@ -173,7 +188,7 @@ Result<Pidfd> spawn(const SpawnOptions& options) {
   std::vector<char*> envp = c_strings(options.env);
   std::vector<int> scratch(options.fds.size() + 1);
   ChildPlan plan{options.executable, argv.data(), envp.data(), options.fds.data(), static_cast<int>(options.fds.size()), options.new_session,
-                 options.parent_death_signal, options.become_root, options.set_groups, -1, -1};
+                 options.parent_death_signal, options.become_root, options.become_uid, options.become_gid, options.set_groups, -1, -1};
   Fd gate;
   Fd key;
   if (options.before_exec) {

@@ -52,6 +52,8 @@ struct SpawnOptions {
   // In a user namespace, new or joined: waits for before_exec (which writes a new one's maps), then becomes root there where that is mapped, since
   // execve by an id that is not mapped loses every capability. set_groups: whether the namespace lets groups be dropped.
   bool become_root = false;
+  std::uint32_t become_uid = 0;      // instead of root, where that is not mapped: with all of root's capabilities, kept over execve as ambient ones
+  std::uint32_t become_gid = 0;
   bool set_groups = true;
   std::function<Result<>(const Pidfd&)> before_exec;  // in the parent; its error ends the child
   bool new_session = true;

@@ -65,6 +65,12 @@ std::vector<int> list_descriptors(InitSpec& spec, const LaunchOptions& options) 
   return out;
 }
 
+// Root, where a namespace has one.
+std::uint32_t first_id(const std::vector<sys::IdMap>& maps) {
+  bool root = maps.empty() || std::ranges::any_of(maps, [](const sys::IdMap& map) { return map.inside == 0; });
+  return root ? 0 : maps.front().inside;
+}
+
 }  // namespace
 
 Result<FirstStage> FirstStage::launch(InitSpec spec, LaunchOptions options, const LaunchEvents& events) {
@@ -83,6 +89,8 @@ Result<FirstStage> FirstStage::launch(InitSpec spec, LaunchOptions options, cons
   spawn.pid_namespace_fd = options.pid_namespace;
   spawn.user_namespace_fd = options.user_namespace;
   spawn.become_root = options.new_user_namespace || options.user_namespace >= 0;
+  spawn.become_uid = first_id(spec.config.uid_mappings);
+  spawn.become_gid = first_id(spec.config.gid_mappings);
   spawn.set_groups = spec.setgroups;
   if (options.new_user_namespace || options.on_born) {
     spawn.before_exec = [&](const sys::Pidfd& child) -> Result<> {

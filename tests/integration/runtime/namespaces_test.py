@@ -145,6 +145,21 @@ class UserNamespaces(RuntimeTest):
         config["mounts"].append({"destination": "/data", "type": "bind", "source": source, "options": ["bind", "idmap"]})
         self.assertEqual(self.output(config), "0 0\n")
 
+    def test_a_user_namespace_without_root(self):
+        """runc's userns.bats: nobody in it is 0"""
+        config = self.config("id -u; id -g; cat /proc/self/uid_map")
+        config["linux"]["namespaces"].append({"type": "user"})
+        for kind, number in (("uid", 100000), ("gid", 200000)):
+            config["linux"][f"{kind}Mappings"] = [{"containerID": 1000, "hostID": number, "size": 1}]
+        config["process"]["user"] = {"uid": 1000, "gid": 1000}
+        for mount in config["mounts"]:
+            mount["options"] = [o for o in mount.get("options", []) if o != "gid=5"]
+        subprocess.run(["chown", "-R", "100000:200000", self.rootfs], check=True)
+        self.assertEqual(self.output(config).split(), ["1000", "1000", "1000", "100000", "1"])
+        config["process"]["args"] = ["sleep", "1000"]
+        self.start_sleeping(config)
+        self.assertEqual(self.ok("exec", "c1", "sh", "-c", "id -u; id -g; grep CapEff /proc/self/status").split(), ["1000", "1000", "CapEff:", "0" * 16])
+
     def test_rootless_as_an_ordinary_user(self):
         self.ok("spec", "--rootless", "--bundle", self.dir)
         with open(f"{self.dir}/config.json") as f:
