@@ -53,13 +53,14 @@ constexpr std::array kGlobalOptions = {
 constexpr RuntimeOption kBundle{"bundle b", kValue, "directory with config.json (.)"};
 constexpr RuntimeOption kConsoleSocket{"console-socket", kValue, "unix socket that gets the terminal"};
 constexpr RuntimeOption kPidFile{"pid-file", kValue, "file for the process id"};
+constexpr RuntimeOption kPidfdSocket{"pidfd-socket", kValue, "unix socket that gets a descriptor of the process"};
 constexpr RuntimeOption kPreserveFds{"preserve-fds", kValue, "number of descriptors from 3 on for the program"};
 constexpr RuntimeOption kNoPivot{"no-pivot", kFlag, "chroot instead of pivot_root (initramfs)"};
 constexpr RuntimeOption kNoNewKeyring{"no-new-keyring", kFlag, "stay in the caller's session keyring"};
 
-constexpr std::array kCreateOptions = {kBundle, kConsoleSocket, kPidFile, kPreserveFds, kNoPivot, kNoNewKeyring};
+constexpr std::array kCreateOptions = {kBundle, kConsoleSocket, kPidFile, kPidfdSocket, kPreserveFds, kNoPivot, kNoNewKeyring};
 constexpr std::array kRunOptions = {kBundle,       kConsoleSocket, kPidFile,
-                                    kPreserveFds,  kNoPivot,       kNoNewKeyring,
+                                    kPidfdSocket,  kPreserveFds,  kNoPivot,       kNoNewKeyring,
                                     RuntimeOption{"detach d", kFlag, "do not wait for its end"},
                                     RuntimeOption{"keep", kFlag, "do not delete it at its end"},
                                     RuntimeOption{"no-subreaper", kFlag, "leave orphans to the caller's subreaper"}};
@@ -78,6 +79,7 @@ constexpr std::array kExecOptions = {RuntimeOption{"process p", kValue, "process
                                      RuntimeOption{"ignore-paused", kFlag, "also in a paused container"},
                                      kConsoleSocket,
                                      kPidFile,
+                                     kPidfdSocket,
                                      kPreserveFds};
 constexpr std::array kKillOptions = {RuntimeOption{"all a", kFlag, "every process of the container"}};
 constexpr std::array kDeleteOptions = {RuntimeOption{"force f", kFlag, "kill what runs; absent is no error"}};
@@ -120,6 +122,7 @@ Result<container::oci::CreateOptions> create_options(const Call& call) {
   out.bundle = call.arguments.value("bundle");
   out.console_socket = call.arguments.value("console-socket");
   out.pid_file = call.arguments.value("pid-file");
+  out.pidfd_socket = call.arguments.value("pidfd-socket");
   TRY_ASSIGN(out.preserve_fds, call.arguments.number("preserve-fds", 0));
   // systemd's sockets come along, as they do under runc.
   if (const char* sockets = std::getenv("LISTEN_FDS"); sockets != nullptr && out.preserve_fds == 0) out.preserve_fds = parse_int<int>(sockets).value_or(0);
@@ -193,6 +196,7 @@ Result<int> run_exec(Call& call) {
   request.selinux_label = given.value("process-label");
   request.console_socket = given.value("console-socket");
   request.pid_file = given.value("pid-file");
+  request.pidfd_socket = given.value("pidfd-socket");
   request.cgroups = given.list("cgroup");
   TRY_ASSIGN(request.preserve_fds, given.number("preserve-fds", 0));
   request.terminal = given.flag("tty");
@@ -418,6 +422,7 @@ Result<int> dispatch(RuntimeArguments& global, std::vector<std::string>& words, 
   if (global.value("log-format") == "json") logging.format = log::Format::kJson;
   log::configure(logging);
   auto command = std::find_if(kCommands.begin(), kCommands.end(), [&](const RuntimeCommand& one) { return one.name == words[0]; });
+  if (words[0] == "checkpoint" || words[0] == "restore") return fail(Code::kUnimplemented, cat(words[0], ": checkpoints are not supported by this runtime"));
   if (command == kCommands.end()) return fail(Code::kInvalidArgument, cat("unknown command \"", words[0], "\": monopod runtime --help lists them"));
   words.erase(words.begin());
   if (!words.empty() && (words[0] == "--help" || words[0] == "-h")) return print_help(&*command);

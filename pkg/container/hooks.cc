@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstring>
 
 #include "base/log.h"
 #include "base/strings.h"
@@ -36,8 +37,8 @@ std::vector<char*> c_strings(const std::vector<std::string>& texts) {
   return out;
 }
 
-// Only async-signal-safe calls: the caller's memory is a copy of a process that may have had threads.
-[[noreturn]] void become_hook(const Hook& hook, char** argv, char** envp, int input, int errors) {
+// Without become only async-signal-safe calls: the caller's memory is a copy of a process that may have had threads.
+[[noreturn]] void become_hook(const Hook& hook, char** argv, char** envp, int input, int errors, const std::function<Result<>()>& become) {
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -45,6 +46,10 @@ std::vector<char*> c_strings(const std::vector<std::string>& texts) {
   ::dup2(input, 0);
   ::dup2(null < 0 ? errors : null, 1);
   ::dup2(errors, 2);
+  if (Result<> became = become ? become() : Result<>(); !became) {
+    (void)sys::write_all(2, became.error().message());
+    ::_exit(127);
+  }
   ::syscall(SYS_close_range, 3U, ~0U, 0U);
   ::execve(hook.path.c_str(), argv, envp);
   int saved = errno;
@@ -53,7 +58,7 @@ std::vector<char*> c_strings(const std::vector<std::string>& texts) {
   ::_exit(127);
 }
 
-Result<Running> start_hook(const Hook& hook, int input) {
+Result<Running> start_hook(const Hook& hook, int input, const std::function<Result<>()>& become) {
   TRY_ASSIGN(sys::Pipe errors, sys::make_pipe());
   std::vector<std::string> words = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
   std::vector<char*> argv = c_strings(words);
@@ -64,7 +69,7 @@ Result<Running> start_hook(const Hook& hook, int input) {
   args.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
   args.exit_signal = SIGCHLD;
   long pid = ::syscall(SYS_clone3, &args, sizeof args);
-  if (pid == 0) become_hook(hook, argv.data(), envp.data(), input, errors.write.get());
+  if (pid == 0) become_hook(hook, argv.data(), envp.data(), input, errors.write.get(), become);
   if (pid < 0) return fail_errno("clone");
   return Running{sys::Pidfd(static_cast<pid_t>(pid), sys::Fd(pidfd)), std::move(errors.read)};
 }
@@ -91,10 +96,15 @@ Result<sys::ExitStatus> watch(const Running& running, Clock::time_point deadline
   }
 }
 
-Result<> run_hook(const Hook& hook, const std::string& state) {
+std::string describe_end(const sys::ExitStatus& status) {
+  if (status.signal == 0) return cat("exit status ", status.code);
+  return cat("signal: ", to_lower(::strsignal(status.signal)));
+}
+
+Result<> run_hook(const Hook& hook, const std::string& state, const std::function<Result<>()>& become) {
   // In memory, not in a pipe: a hook that does not read must not block us.
   TRY_ASSIGN(sys::Fd input, sys::sealed_memfd("state", state));
-  TRY_ASSIGN(Running running, start_hook(hook, input.get()));
+  TRY_ASSIGN(Running running, start_hook(hook, input.get(), become));
   std::string said;
   Result<sys::ExitStatus> status = watch(running, Clock::now() + std::chrono::seconds(hook.timeout_s.value_or(kHookTimeoutMaxS)), said);
   if (!status) {
@@ -104,14 +114,14 @@ Result<> run_hook(const Hook& hook, const std::string& state) {
   }
   if (status->code == 0) return {};
   std::string_view text = trim(said);
-  return fail(Code::kInternal, cat(status->signal != 0 ? cat("ended by signal ", status->signal) : cat("exit status ", status->code), text.empty() ? "" : ": ", text));
+  return fail(Code::kInternal, cat(describe_end(*status), text.empty() ? "" : ": ", text));
 }
 
 }  // namespace
 
-Result<> run_hooks(std::string_view name, const std::vector<Hook>& hooks, const std::string& state) {
+Result<> run_hooks(std::string_view name, const std::vector<Hook>& hooks, const std::string& state, const std::function<Result<>()>& become) {
   for (std::size_t i = 0; i < hooks.size(); ++i) {
-    Result<> done = run_hook(hooks[i], state);
+    Result<> done = run_hook(hooks[i], state, become);
     if (!done) return fail(std::move(done).error().with(cat("error running ", name, " hook #", i, ": ", hooks[i].path)));
   }
   return {};

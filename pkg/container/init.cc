@@ -310,10 +310,17 @@ Result<Credentials> prepare_process(const InitSpec& spec, const sys::Root& root,
   return credentials;
 }
 
-Result<> start_hooks(const InitSpec& spec) {
+// They are programs of the container: they may no more than its own. A filter with a listener is left out: that is for the program's one alone.
+Result<> start_hooks(const InitSpec& spec, const sys::Root& root, const Credentials& credentials, const std::vector<std::string>& env) {
   const std::vector<Hook>& hooks = spec.config.hooks.start_container;
   if (hooks.empty() || spec.mode == InitMode::kExec) return {};
-  return run_hooks("startContainer", hooks, state_with(spec.state, "created", ::getpid()));
+  InitSpec limited = spec;
+  if (limited.seccomp_notify) limited.seccomp_program.clear();
+  auto become_program = [&]() -> Result<> {
+    Result<std::string> program;
+    return become(root, limited, credentials, env, program, [](sys::Fd) { return Result<>(); });
+  };
+  return run_hooks("startContainer", hooks, state_with(spec.state, "created", ::getpid()), become_program);
 }
 
 int run() {
@@ -344,7 +351,7 @@ int run() {
   if (Result<> there = look_for_program(*spec, env); !there) return channel.report(there.error());
   (void)channel.say(supervisor::kSyncReady);
   if (!wait_for_start(*spec, channel)) return kExitOther;
-  Result<> ready = start_hooks(*spec);
+  Result<> ready = start_hooks(*spec, *root, *credentials, env);
   if (!ready) return channel.report(Error(Code::kInternal, ready.error().message()));
   // Said before the filter is there, which may forbid saying anything. What fails from here on still reports itself if it can.
   (void)channel.say(supervisor::kSyncExec);

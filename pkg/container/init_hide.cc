@@ -21,10 +21,10 @@ class Covers {
  public:
   Covers(const sys::Root& root, bool by_path) : root_(root), by_path_(by_path) {}
 
-  Result<> put_over(int target) {
+  Result<> put_over(int target, const std::string& path) {
     struct ::stat info = {};
     if (::fstat(target, &info) < 0) return fail_errno("stat");
-    return S_ISDIR(info.st_mode) ? hide_directory(target) : hide_file(target);
+    return S_ISDIR(info.st_mode) ? hide_directory(target, path) : hide_file(target);
   }
   void done() {
     leave_open(std::move(null_device_));
@@ -45,9 +45,13 @@ class Covers {
     return sys::attach_mount(cover.get(), target);
   }
 
-  Result<> hide_directory(int target) {
-    if (by_path_ && sys::mount_at_once("tmpfs", "tmpfs", {{"ro", ""}, {"nr_blocks", "1"}, {"nr_inodes", "1"}}, kSealed & ~static_cast<std::uint64_t>(MOUNT_ATTR_RDONLY), sys::fd_path(target)))
+  // All directories by one.
+  Result<> hide_directory(int target, const std::string& path) {
+    if (by_path_ && empty_directory_) return sys::bind_at_once(sys::fd_path(empty_directory_.get()), sys::fd_path(target));
+    if (by_path_ && sys::mount_at_once("tmpfs", "tmpfs", {{"ro", ""}, {"nr_blocks", "1"}, {"nr_inodes", "1"}}, kSealed & ~static_cast<std::uint64_t>(MOUNT_ATTR_RDONLY), sys::fd_path(target))) {
+      TRY_ASSIGN(empty_directory_, root_.open_file(path, O_PATH));
       return {};
+    }
     if (!empty_directory_) {
       // The first is attached itself and the others are copies of it: a copy of a mount that is not attached needs 6.15.
       TRY_ASSIGN(empty_directory_, sys::make_file_system("tmpfs", "tmpfs", {{"nr_blocks", "1"}, {"nr_inodes", "1"}}, kSealed));
@@ -81,7 +85,7 @@ Result<> hide_paths(const sys::Root& root, const ContainerConfig& config, bool b
     Result<sys::Fd> target = root.open_file(path, O_PATH);
     if (!target && is_absent(target.error())) continue;
     if (!target) return fail(std::move(target).error().with(cat("mask ", path)));
-    Result<> hidden = covers.put_over(target->get());
+    Result<> hidden = covers.put_over(target->get(), path);
     if (!hidden) return fail(std::move(hidden).error().with(cat("mask ", path)));
     leave_open(std::move(*target));
   }

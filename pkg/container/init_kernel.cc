@@ -41,7 +41,10 @@ Result<> set_scheduler(const Scheduler& wanted) {
   attributes.runtime = wanted.runtime;
   attributes.deadline = wanted.deadline;
   attributes.period = wanted.period;
-  if (::syscall(SYS_sched_setattr, 0, &attributes, 0) < 0) return fail_errno(cat("set scheduler ", wanted.policy));
+  if (::syscall(SYS_sched_setattr, 0, &attributes, 0) < 0) {
+    bool bound = errno == EPERM && wanted.policy == "SCHED_DEADLINE";  // sched_setattr(2): it has to have all processors
+    return fail_errno(cat("set scheduler ", wanted.policy, bound ? ": process scheduler can't be used together with AllowedCPUs" : ""));
+  }
   return {};
 }
 

@@ -48,7 +48,7 @@ Result<sys::Fd> make_target(const sys::Root& root, const std::string& destinatio
     }
     target = open();
   }
-  if (!target && target.error().os_errno() == ELOOP) return fail(Code::kFailedPrecondition, cat(destination, " is a symbolic link in the image"));
+  if (!target && target.error().os_errno() == ELOOP) return fail(Code::kFailedPrecondition, cat(destination, " must be mounted on ordinary directory: it is a symbolic link in the image"));
   return target;
 }
 

@@ -123,7 +123,7 @@ struct Creation {
     TRY_ASSIGN(record.start_ticks, sys::process_start_ticks(process.pid()));
     TRY(directory.write(record));
     TRY(failpoint("runtime.before_pid_file"));
-    return write_pid_file(options.pid_file, process.pid());
+    return tell_process(options.pid_file, options.pidfd_socket, process);
   }
 
   Result<> go() {

@@ -57,8 +57,6 @@ Result<ProcessSpec> choose_process(const ExecRequest& request, const ProcessSpec
   process.args = request.args;
   process.terminal = request.terminal;
   process.console_rows = 0;
-  process.scheduler.reset();
-  process.io_priority.reset();
   process.capabilities.inheritable.clear();  // CVE-2022-29162
   if (!request.cwd.empty()) process.cwd = request.cwd;
   for (const std::string& entry : request.env) process.env.push_back(entry);
@@ -202,7 +200,7 @@ Result<int> Runtime::exec(const ExecRequest& request) {
   LaunchEvents events;
   if (!request.detach) TRY(foreground.prepare());
   events.on_terminal = [&](sys::Fd master) { return foreground.take_terminal(std::move(master)); };
-  events.on_ready = [&](const sys::Pidfd& process) { return write_pid_file(request.pid_file, process.pid()); };
+  events.on_ready = [&](const sys::Pidfd& process) { return tell_process(request.pid_file, request.pidfd_socket, process); };
   int pid = 0;
   auto on_listener = [&](sys::Fd listener) { return hand_over_listener(config, format_state(c.record, c.status), pid, listener.get()); };
   TRY_ASSIGN(FirstStage stage, FirstStage::launch(std::move(spec), std::move(launch), events));

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "base/strings.h"
+#include "container/oci/launch.h"
 #include "sys/root.h"
 
 namespace monopod::container::oci {
@@ -19,6 +20,11 @@ Result<> write_pid_file(const std::string& path, int pid) {
   TRY(sys::write_all(file.get(), cat(pid)));
   if (::rename(draft.c_str(), path.c_str()) < 0) return fail_errno(cat("make pid file ", path));
   return {};
+}
+
+Result<> tell_process(const std::string& pid_file, const std::string& pidfd_socket, const sys::Pidfd& process) {
+  TRY(write_pid_file(pid_file, process.pid()));
+  return pidfd_socket.empty() ? Result<>() : send_descriptor(pidfd_socket, "pidfd", process.fd());
 }
 
 }  // namespace monopod::container::oci

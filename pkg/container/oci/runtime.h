@@ -22,6 +22,7 @@ struct CreateOptions {
   std::string bundle;          // empty: the working directory
   std::string console_socket;
   std::string pid_file;
+  std::string pidfd_socket;    // gets a descriptor of the process
   int preserve_fds = 0;
   bool pivot = true;
   bool new_keyring = true;
@@ -48,6 +49,7 @@ struct ExecRequest {
   std::string selinux_label;
   std::string console_socket;
   std::string pid_file;
+  std::string pidfd_socket;
   std::vector<std::string> cgroups;       // "PATH" below the container's own; on v1 also "CONTROLLER,...:PATH", any number
   int preserve_fds = 0;
   bool terminal = false;

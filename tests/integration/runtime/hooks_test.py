@@ -52,6 +52,18 @@ class HooksTest(RuntimeTest):
             with open(f"{shared}/{name}.ns") as f:
                 self.assertEqual(f.read().strip() == mount_namespace, name in ("createContainer", "startContainer"), name)
 
+    def test_hooks_inside_may_no_more_than_the_program(self):
+        """runc's seccomp.bats, (startContainer hook): its user, capabilities and filter"""
+        config = self.config("true")
+        config["process"]["user"] = {"uid": 1000, "gid": 1000}
+        config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL"}]}
+        script = "id -u >&2; grep -E 'CapEff|Seccomp:|NoNewPrivs' /proc/self/status >&2; exec mkdir /tmp/x"
+        config["hooks"] = {"startContainer": [{"path": "/bin/true"}, {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}]}
+        done = self.run_container(config)
+        self.assertNotEqual(done.code, 0)
+        for text in ("error running startContainer hook #1: /bin/sh: signal: bad system call", "1000\n", "CapEff:\t0000000000000000", "Seccomp:\t2", "NoNewPrivs:\t1"):
+            self.assertIn(text, done.err)
+
     def failing(self, name, script, **more):
         config = self.config("sleep", "1000")
         entry = self.hook(script, **more)

@@ -188,6 +188,36 @@ class Lifecycle(RuntimeTest):
         del config["process"]["consoleSize"]
         self.assertIn("cannot use console socket", self.create(config, "c2", "--console-socket", path).err)
 
+    def test_a_descriptor_of_the_process_goes_to_the_pidfd_socket(self):
+        """runc's pidfd-socket.bats"""
+        path = f"{self.dir}/pidfd.sock"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(path)
+            listener.listen(1)
+
+            def received():
+                connection, _ = listener.accept()
+                _, fds, _, _ = socket.recv_fds(connection, 4096, 1)
+                connection.close()
+                return fds[0]
+            self.assertEqual(self.create(self.config("sleep", "1000"), "c1", "--pidfd-socket", path).code, 0)
+            first = received()
+            self.ok("start", "c1")
+            pid_file = f"{self.dir}/pid"
+            self.ok("exec", "--detach", "--pid-file", pid_file, "--pidfd-socket", path, "c1", "sleep", "1000")
+            second = received()
+            signal.pidfd_send_signal(second, signal.SIGKILL)
+            wait_for(lambda: self.gone(int(read_file(pid_file))), "exec's process is gone")
+            self.assertEqual(self.status(), "running")
+            signal.pidfd_send_signal(first, signal.SIGKILL)
+            self.wait_status("stopped")
+            for fd in (first, second):
+                os.close(fd)
+
+    def test_checkpoints_are_refused_by_name(self):
+        for word in ("checkpoint", "restore"):
+            self.fails(f"{word}: checkpoints are not supported", word, "c1")
+
     def test_errors_go_to_the_log_that_clients_read(self):
         log = f"{self.dir}/log.json"
         self.fails("does not exist", "--log", log, "--log-format", "json", "state", "none")

@@ -52,6 +52,33 @@ class Process(RuntimeTest):
         config["process"]["scheduler"] = {"policy": "SCHED_NEW"}
         self.assertIn("process.scheduler.policy", self.run_container(config).err)
 
+    def test_exec_runs_as_the_configuration_says(self):
+        """runc's scheduler.bats and ioprio.bats"""
+        config = self.config("sleep", "1000")
+        config["process"]["scheduler"] = {"policy": "SCHED_BATCH", "nice": 19}
+        config["process"]["ioPriority"] = {"class": "IOPRIO_CLASS_BE", "priority": 4}
+        self.start_sleeping(config)
+        pid_file = f"{self.dir}/exec.pid"
+        self.ok("exec", "--detach", "--pid-file", pid_file, "c1", "sleep", "1000")
+        pid = read_file(pid_file)
+        fields = read_file(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()
+        self.assertEqual((fields[16], fields[38]), ("19", "3"))
+        self.assertIn("best-effort: prio 4", subprocess.run(["ionice", "-p", pid], capture_output=True, text=True).stdout)
+        process = f"{self.dir}/process.json"
+        with open(process, "w") as f:
+            json.dump({"args": ["/bin/sleep", "1000"], "cwd": "/", "ioPriority": {"class": "IOPRIO_CLASS_IDLE"}}, f)
+        self.ok("exec", "--detach", "--pid-file", pid_file, "--process", process, "c1")
+        self.assertEqual(subprocess.run(["ionice", "-p", read_file(pid_file)], capture_output=True, text=True).stdout.strip(), "idle")
+
+    def test_a_deadline_needs_all_processors(self):
+        """runc's scheduler.bats, scheduler vs cpus"""
+        if not os.path.isdir("/sys/fs/cgroup/cpuset") or (os.cpu_count() or 1) < 2:
+            self.skipTest("needs control groups v1 with cpuset, and two processors")
+        config = self.config("true")
+        config["linux"]["resources"]["cpu"] = {"cpus": "0"}
+        config["process"]["scheduler"] = {"policy": "SCHED_DEADLINE", "runtime": 42000, "deadline": 1000000, "period": 1000000}
+        self.assertIn("process scheduler can't be used together with AllowedCPUs", self.run_container(config).err)
+
     def test_memory_policies(self):
         """runc's memorypolicy.bats"""
         script = "dd if=/proc/self/numa_maps bs=60 count=1 2>/dev/null"

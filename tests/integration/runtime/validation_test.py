@@ -62,6 +62,23 @@ class FileSystemTest(RuntimeTest):
         config["linux"]["maskedPaths"] += self.deep_files("m")
         self.assertEqual(self.output(config), "")
 
+    def test_masked_directories_are_covered_by_one_file_system(self):
+        """runc's mask.bats, [directories share tmpfs]"""
+        for name in ("one", "two", "three"):
+            os.makedirs(f"{self.rootfs}/{name}")
+        for readonly in (False, True):
+            config = self.config("stat -c %d /one /two /three; ls -A /one; touch /two/x || true")
+            config["linux"]["maskedPaths"] += ["/one", "/two", "/three"]
+            config["root"]["readonly"] = readonly
+            done = self.run_container(config)
+            self.assertEqual((len(done.out.split()), len(set(done.out.split())), "Read-only file system" in done.err), (3, 1, True), done)
+
+    def test_system_directories_are_no_links(self):
+        """runc's mask.bats, [prohibit symlink /proc]"""
+        os.rmdir(f"{self.rootfs}/proc")
+        os.symlink("/elsewhere", f"{self.rootfs}/proc")
+        self.assertIn("must be mounted on ordinary directory", self.create(self.config("true")).err)
+
     def test_read_only_paths_below_one_another(self):
         """linux_readonly_paths"""
         paths = self.deep_files("r")
