@@ -144,7 +144,13 @@ class Cgroups(RuntimeTest):
             self.assertIn("PID", table[0])
         stats = json.loads(self.ok("events", "--stats", "c1"))
         self.assertEqual((stats["type"], stats["id"]), ("stats", "c1"))
-        self.assertGreater(stats["data"]["cpu"]["usage"]["total"], 0)
+        cpu, memory = stats["data"]["cpu"], stats["data"]["memory"]
+        self.assertGreater(cpu["usage"]["total"], 0)
+        self.assertGreater(cpu["usage"]["kernel"] + cpu["usage"]["user"], 0)
+        if controller("memory"):
+            self.assertGreaterEqual(memory["usage"]["max"], memory["usage"]["usage"])
+        if os.path.exists("/proc/pressure/cpu") and (V2 or os.path.exists(f"{CGROUPS}/unified/{GROUP}/c1/cpu.pressure")):
+            self.assertEqual(sorted(cpu["psi"]["some"]), ["avg10", "avg300", "avg60", "total"])
         if controller("pids"):
             self.assertEqual(stats["data"]["pids"]["current"], 2)
         self.fails("is not 1ms", "events", "--interval", "0s", "c1")
