@@ -188,7 +188,7 @@ Task<Result<>> EngineProcess::start() {
   const std::string builds = command_.data_dir + "/build";
   co_await pool_.run([&builds] { end_bundles(builds + "/run"); });
   CO_TRY(co_await build::clear_work(*images_, pool_, builds));
-  options.run_bundle = [root = builds + "/run"](const std::string& bundle, const std::string& id, int output) { return run_bundle(root, bundle, id, output); };
+  options.run_bundle = [root = builds + "/run"](std::string bundle, std::string id, int output) { return run_bundle(root, std::move(bundle), std::move(id), output); };
   options.collect = {.disk_percent_max = command_.collect_disk_percent, .named = command_.collect_named};
   CO_TRY_ASSIGN(options.collect.unused_max, parse_duration(command_.collect_after));
   options.tls = tls_.get();

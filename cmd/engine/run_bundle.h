@@ -3,12 +3,14 @@
 
 #include <string>
 
+#include "async/task.h"
 #include "base/error.h"
 
 namespace monopod::cmd {
 
-// Blocking: the container's exit code. Standard input is empty, both outputs go to the descriptor. root: where the runtime keeps its state.
-Result<int> run_bundle(const std::string& root, const std::string& bundle, const std::string& id, int output);
+// The container's exit code. Standard input is empty, both outputs go to the descriptor. root: where the runtime keeps its state. Cancelled, it ends the
+// container first. The runtime dies with the thread that calls.
+async::Task<Result<int>> run_bundle(std::string root, std::string bundle, std::string id, int output);
 // Blocking: what a process that was killed left running there.
 void end_bundles(const std::string& root);
 

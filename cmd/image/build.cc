@@ -15,9 +15,12 @@
 #include "cmd/image/cache.h"
 #include "cmd/image/local.h"
 #include "cmd/engine/run_bundle.h"
+#include "cmd/image/progress.h"
+#include "commands.h"
 #include "sys/fd.h"
 #include "sys/root.h"
 #include "sys/terminal.h"
+#include "until_signal.h"
 
 namespace monopod::cmd {
 namespace {
@@ -32,6 +35,7 @@ struct BuildCommand {
   std::string target, epoch, id_file;
   std::vector<std::string> cache_from, cache_to;
   std::vector<CachePlace> from, to;
+  std::size_t jobs = 0;
   bool no_cache = false, pull = false, quiet = false;
 };
 
@@ -80,16 +84,30 @@ Result<std::map<std::string, std::string>> parse_agents(const std::vector<std::s
   return out;
 }
 
-void print_step(const build::StepReport& step, bool quiet) {
-  if (quiet) return;
-  std::string head = cat("[", step.stage, " ", step.number, "/", step.total, "]");
-  if (step.begins) std::fprintf(stderr, "%s %s\n", head.c_str(), sys::printable(std::string_view(step.text).substr(0, 200)).c_str());
-  else if (step.cached) std::fprintf(stderr, "%s cached\n", head.c_str());
-  else std::fprintf(stderr, "%s done in %lld ms\n", head.c_str(), static_cast<long long>(std::chrono::duration_cast<std::chrono::milliseconds>(step.took).count()));
+
+// Ctrl-C ends the build's containers, and takes its mounts away.
+Task<Result<build::Built>> build_until_signal(build::BuildParts& parts, const build::BuildOptions& options) {
+  struct Body {
+    build::BuildParts& parts;
+    const build::BuildOptions& options;
+    Result<build::Built> built = fail(Code::kCancelled, "stopped");
+    Task<Result<>> run(async::Scope& scope) {
+      built = co_await build::build_image(parts, options);
+      scope.cancel();
+      co_return Result<>();
+    }
+  } body{parts, options};
+  bool stopped = false;
+  async::Scope scope(co_await async::this_executor());
+  scope.spawn(body.run(scope));
+  scope.spawn(until_signal(scope, stopped));
+  CO_TRY(co_await scope.join());
+  if (stopped) co_return fail(Code::kCancelled, "stopped");
+  co_return std::move(body.built);
 }
 
 Result<> build(BuildCommand command) {
-  build::BuildOptions options{.target = command.target, .no_cache = command.no_cache, .pull = command.pull};
+  build::BuildOptions options{.target = command.target, .no_cache = command.no_cache, .pull = command.pull, .jobs = command.jobs};
   options.context = std::filesystem::absolute(command.context).lexically_normal().string();
   if (options.context.size() > 1 && options.context.ends_with('/')) options.context.pop_back();
   struct ::stat st;
@@ -144,15 +162,16 @@ Result<> build(BuildCommand command) {
         const std::string run = options.work_dir + "/run";
         co_await store.pool.run([&run] { end_bundles(run); });
         CO_TRY(co_await build::clear_work(store.images, store.pool, options.work_dir));
+        BuildProgress progress(command.quiet);
         build::BuildParts parts{store.images, store.state, store.pool, store.time, store.rng,
-                                [root = run](const std::string& bundle, const std::string& container) { return run_bundle(root, bundle, container, STDOUT_FILENO); },
+                                [root = run](std::string bundle, std::string container, int output) { return run_bundle(root, std::move(bundle), std::move(container), output); },
                                 [this](std::string reference, image::Platform platform) -> Task<Result<>> { return pull(std::move(reference), std::move(platform)); },
-                                [quiet = command.quiet](const build::StepReport& step) { print_step(step, quiet); },
+                                [&progress](build::StepReport step) { return progress.report(std::move(step)); },
                                 store.tls, store.resolver};
         ImportedCaches caches;
         CO_TRY(co_await caches.fetch(store, image, command.from));
         options.cache_images = caches.images();
-        Result<build::Built> built = co_await build::build_image(parts, options);
+        Result<build::Built> built = co_await build_until_signal(parts, options);
         Result<> exported;
         if (built) {
           id = built->id;
@@ -207,6 +226,7 @@ void add_image_build(CLI::App& image, Invocation& invocation) {
   app->add_option("--cache-from", command->cache_from, "Steps built elsewhere, trusted as FROM is: IMAGE, type=registry,ref=IMAGE or type=local,src=DIR; may be repeated")->allow_extra_args(false);
   app->add_option("--cache-to", command->cache_to, "type=registry,ref=IMAGE[,mode=max], type=local,dest=DIR[,mode=max] or type=inline: for --cache-from; may be repeated")->allow_extra_args(false);
   add_layers_option(*app, command->image.layers);
+  app->add_option("--jobs", command->jobs, "Stages that are built at once; by processors and memory by default")->check(CLI::Range(1, 200));
   app->add_flag("--no-cache", command->no_cache, "Do every step anew");
   app->add_flag("--pull", command->pull, "Fetch base images although they are here");
   app->add_flag("-q,--quiet", command->quiet, "Only the image's id");

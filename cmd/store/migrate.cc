@@ -3,10 +3,8 @@
 
 #include <unistd.h>
 
-#include <boost/asio/signal_set.hpp>
 #include <cstdio>
 
-#include "async/as_result.h"
 #include "async/loop.h"
 #include "async/scope.h"
 #include "base/strings.h"
@@ -16,6 +14,7 @@
 #include "cmd/resolver.h"
 #include "store/sqlite_backend.h"
 #include "sys/terminal.h"
+#include "until_signal.h"
 
 namespace monopod::cmd {
 namespace {
@@ -105,14 +104,6 @@ Task<Result<>> run(const MigrateCommand& command, Context& context) {
   if (thrown) std::rethrow_exception(thrown);
   CO_TRY(std::move(done));
   co_return closed;
-}
-
-Task<Result<>> until_signal(async::Scope& scope, bool& stopped) {
-  async::asio::signal_set signals(co_await async::this_executor(), SIGINT, SIGTERM);
-  [[maybe_unused]] auto [ec, number] = co_await signals.async_wait(async::as_tuple);  // forever: the user decides
-  stopped = !ec;
-  scope.cancel();
-  co_return Result<>();
 }
 
 Task<Result<>> run_and_end(const MigrateCommand& command, Context& context, async::Scope& scope) {

@@ -1,7 +1,5 @@
 // `monopod store serve`: the datastore as a server of its own (etcd's v3 API).
-#include <boost/asio/signal_set.hpp>
 
-#include "async/as_result.h"
 #include "async/broken_pipe.h"
 #include "async/loop.h"
 #include "async/scope.h"
@@ -14,6 +12,7 @@
 #include "pki/random.h"
 #include "cmd/store/commands.h"
 #include "sys/text_pages.h"
+#include "until_signal.h"
 
 namespace monopod::cmd {
 namespace {
@@ -56,17 +55,11 @@ Result<store::CompactionPolicy> parse_compaction(std::string_view mode, std::str
   return policy;
 }
 
-Task<Result<>> until_signal(async::Scope& scope) {
-  async::asio::signal_set signals(co_await async::asio::this_coro::executor, SIGINT, SIGTERM);
-  [[maybe_unused]] auto [ec, number] = co_await signals.async_wait(async::as_tuple);  // forever: the user decides
-  scope.cancel();
-  co_return Result<>();
-}
-
 Task<Result<>> serve_until_signal(async::Loop& loop, etcd::ServeOptions options, async::Time& time, Rng& rng) {
   async::Scope scope(loop.executor());
   scope.spawn(etcd::serve(std::move(options), time, rng));
-  scope.spawn(until_signal(scope));
+  bool stopped = false;
+  scope.spawn(until_signal(scope, stopped));
   co_return co_await scope.join();
 }
 

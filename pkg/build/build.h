@@ -1,4 +1,6 @@
-// One build, step by step (builder.h is the door): stages in builder.cc, COPY and ADD in copy_command.cc, RUN in run_command.cc.
+// One build, step by step (builder.h is the door): stages in builder.cc and side_by_side.cc, COPY and ADD in copy_command.cc, RUN in run_command.cc.
+//
+// Stages run as coroutines of one loop: between two awaits nothing else happens; what must not be done twice at once is done in turn (Turn).
 #pragma once
 
 #include <algorithm>
@@ -8,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "async/event.h"
+#include "async/scope.h"
 #include "base/duration.h"
 #include "build/builder.h"
 #include "build/cache.h"
@@ -28,6 +32,8 @@ class Build {
   Build(BuildParts& parts, BuildOptions options) : parts_(parts), options_(std::move(options)) {}
 
   async::Task<Result<Built>> run();
+  // However run ended: what is still mounted goes.
+  async::Task<> clean();
 
  private:
   // A snapshot of an image, mounted below work_dir until the step is over.
@@ -36,17 +42,50 @@ class Build {
     std::string path;
     std::string upper;
   };
+  // Held while something is done that others would do too: they wait, and find it done.
+  struct [[nodiscard]] Turn {
+    Turn(Build& b, std::string n) : build(b), name(std::move(n)) {}
+    Turn(const Turn&) = delete;
+    ~Turn() { build.leave(name); }
+    Build& build;
+    std::string name;
+  };
+  // Of a cache mount's directory.
+  struct CacheUse {
+    std::size_t users = 0;
+    bool locked = false;  // by its only user
+  };
+  class Caches;
+  // One of the stages that are built at once.
+  struct [[nodiscard]] Slot {
+    explicit Slot(Build& b) : build(b) { ++build.building_; }
+    Slot(const Slot&) = delete;
+    ~Slot() {
+      --build.building_;
+      build.changed_->wake_all();
+    }
+    Build& build;
+  };
   struct Current {
     const Stage* stage = nullptr;
     ImageState image;
     std::map<std::string, std::string> arguments;  // declared in this stage
+    StepReport step{};                             // the one that is being done
   };
   using Change = std::function<async::Task<Result<bool>>(const Mounted&)>;  // false: the step needs no layer whatever it did
   using Make = std::function<async::Task<Result<std::string>>(bool& cached)>;  // the image that a step makes
 
+  // side_by_side.cc
+  async::Task<Result<>> build_stages();
+  async::Task<Result<>> build_in_turn(std::size_t index);
+  async::Task<Result<>> enter(std::string name);  // then make the Turn
+  void leave(const std::string& name);
+  async::Task<Result<>> relay_output(const Current& at, sys::Fd pipe);
+  async::Task<Result<int>> run_container(const Current& at, const RunStep& step);
   async::Task<Result<>> build_stage(const Stage& stage);
   async::Task<Result<>> start_stage(Current& at);
-  async::Task<Result<>> execute(Current& at, const Instruction& instruction);
+  async::Task<Result<>> execute(Current& at, const Instruction& instruction, std::optional<std::size_t> number);  // none: a trigger's
+  async::Task<Result<>> tell(StepReport report);
   async::Task<Result<>> dispatch(Current& at, const Instruction& instruction, bool& cached);
   async::Task<Result<>> copy(Current& at, const Instruction& instruction, bool& cached);
   class Extras;
@@ -68,7 +107,8 @@ class Build {
   async::Task<Result<>> make_step(Current& at, std::string what, const std::string& created_by, bool& cached, Make make);
   async::Task<Result<std::string>> change_image(const ImageState& image, Change change, std::set<std::string> undescribed = {});
   // What is remembered under a key: an image's id, and what may follow it after a space; empty where there is none, or the image is gone.
-  async::Task<Result<std::string>> find_known(std::string key);
+  std::string find_known(const std::string& key) const;
+  async::Task<Result<>> read_known();
   async::Task<Result<>> remember(std::string key, std::string value, async::Lasts lasts = async::Lasts::kForever);
   async::Task<Result<>> import_caches();
   async::Task<Result<std::string>> find_imported(const std::string& key, const ImageState& image);
@@ -78,8 +118,9 @@ class Build {
   async::Task<Result<>> finish(Current& at, std::vector<std::string> tags);
 
   async::Task<Result<Mounted>> mount(const std::string& image_id);
+  async::Task<Result<Mounted>> prepare_and_mount(const std::string& image_id);
   async::Task<Result<>> unmount(const Mounted& mounted);
-  async::Task<Result<>> unmount_kept();
+  async::Task<Result<>> take_away(const Mounted& mounted);
   // The image that --from= names; its root, mounted until the end of the build.
   async::Task<Result<std::string>> source_image(const Current& at, const std::string& name);
   async::Task<Result<std::string>> mount_kept(const std::string& image_id);
@@ -106,19 +147,28 @@ class Build {
   Plan plan_;
   IgnoreList ignore_;
   std::vector<ImageState> built_;                       // by stage
-  std::map<std::string, Mounted> kept_;                 // mounted image roots, by image id
-  std::vector<std::vector<Instruction>> triggers_;      // ONBUILD of bases: they outlive their stage
-  std::optional<std::map<std::string, std::string>> known_;  // bucket "build"
+  std::vector<bool> done_;                              // by stage
+  std::map<std::string, std::string> mounted_;          // paths, by the snapshot's id: all that is not unmounted again
+  std::map<std::string, std::string> kept_;             // mounted image roots, by image id
+  std::map<std::string, std::string> found_;            // images by reference and platform
+  std::vector<std::vector<Instruction>> triggers_;      // ONBUILD of bases, by stage: they outlive it
+  std::map<std::string, std::string> known_;            // bucket "build"
+  std::map<std::string, std::string> made_;             // of those this build's own
+  std::set<std::string> turns_;                         // names of what is being done
+  std::optional<async::Notify> changed_;                // of turns_, done_, building_ or caches_
+  std::map<std::string, CacheUse> caches_;              // cache mounts in use, by path
+  std::size_t building_ = 0, jobs_ = 1;
+  bool alone_ = true;                                   // stages follow one another whatever jobs_ is
   struct UsedStep {
-    std::size_t stage = 0;
     std::string key;
     image::LayerOf layer;  // that the step added, with an image that has it; no diff id: none
   };
   std::map<std::string, image::LayerOf> imported_;      // what caches that were named say: by key
   std::map<std::string, std::string> imported_times_;   // of images, by key
-  std::vector<UsedStep> used_;                          // this build's steps, in order
+  std::vector<std::vector<UsedStep>> used_;             // this build's steps, by stage
   std::map<std::string, std::string> target_times_;     // of the built image
-  std::size_t step_ = 0, steps_ = 0;
+  std::vector<std::size_t> first_step_;                 // by stage: the number of its first step, from 1
+  std::size_t steps_ = 0;
 };
 
 }  // namespace monopod::build

@@ -23,6 +23,10 @@ using async::Task;
 
 Task<Result<std::string>> Build::find_or_pull(std::string reference, image::Platform platform) {
   CO_TRY_ASSIGN(image::Reference parsed, image::parse_reference(reference));
+  const std::string name = cat(parsed.text(), " ", image::format_platform(platform));
+  CO_TRY(co_await enter(name));
+  Turn turn(*this, name);
+  if (auto known = found_.find(name); known != found_.end()) co_return known->second;  // one build, one image of a name
   parts_.images.mark_used(parsed.text());
   auto found = parts_.images.find(parsed.text());
   auto fits = [&] { return found && found->config.platform.os == platform.os && found->config.platform.architecture == platform.architecture; };
@@ -34,13 +38,28 @@ Task<Result<std::string>> Build::find_or_pull(std::string reference, image::Plat
   }
   if (!found) co_return fail(Code::kNotFound, cat("image ", parsed.text(), ": not found"));
   if (!fits()) co_return fail(Code::kFailedPrecondition, cat(reference, " is for ", image::format_platform(found->config.platform), ", not for ", image::format_platform(platform)));
+  found_[name] = found->id;
   co_return found->id;
 }
 
+// Not cut off in the middle: what is mounted is known, and so taken away again.
 Task<Result<Build::Mounted>> Build::mount(const std::string& image_id) {
+  Result<Mounted> out = fail(Code::kCancelled, "cancelled");
+  struct Work {
+    Build& build;
+    const std::string& image_id;
+    Result<Mounted>& out;
+    Task<> run() { out = co_await build.prepare_and_mount(image_id); }
+  } work{*this, image_id, out};
+  co_await async::shielded(work.run());
+  co_return out;
+}
+
+Task<Result<Build::Mounted>> Build::prepare_and_mount(const std::string& image_id) {
   Mounted out;
   out.id = cat(kSnapshotPrefix, parts_.rng.uuid());
   out.path = cat(options_.work_dir, "/", out.id);
+  mounted_[out.id] = out.path;  // and known to clean() whatever comes
   CO_TRY_ASSIGN(image::Snapshot snapshot, co_await parts_.images.prepare_snapshot(out.id, image_id));
   out.upper = snapshot.upperdir;
   if (::mkdir(out.path.c_str(), 0700) != 0) co_return fail_errno(cat("make directory ", out.path));
@@ -49,19 +68,37 @@ Task<Result<Build::Mounted>> Build::mount(const std::string& image_id) {
 }
 
 Task<Result<>> Build::unmount(const Mounted& mounted) {
-  CO_TRY(co_await parts_.images.unmount(mounted.path));
-  (void)::rmdir(mounted.path.c_str());
-  co_return co_await parts_.images.remove_snapshot(mounted.id);
+  Result<> out;
+  struct Work {
+    Build& build;
+    const Mounted& mounted;
+    Result<>& out;
+    Task<> run() { out = co_await build.take_away(mounted); }
+  } work{*this, mounted, out};
+  co_await async::shielded(work.run());
+  co_return out;
 }
 
-Task<Result<>> Build::unmount_kept() {
-  Result<> first;
-  for (const auto& [id, mounted] : kept_) {
-    Result<> done = co_await unmount(mounted);
-    if (!done && first) first = std::move(done);
+Task<Result<>> Build::take_away(const Mounted& mounted) {
+  CO_TRY(co_await parts_.images.unmount(mounted.path));
+  (void)::rmdir(mounted.path.c_str());
+  CO_TRY(co_await parts_.images.remove_snapshot(mounted.id));
+  mounted_.erase(mounted.id);
+  co_return Result<>{};
+}
+
+Task<> Build::clean() {
+  for (const auto& [id, path] : mounted_) {
+    Result<> done = co_await parts_.pool.run([&path]() -> Result<> {
+      TRY(sys::unmount_all(path));
+      if (::rmdir(path.c_str()) != 0 && errno != ENOENT) return fail_errno(cat("remove ", path));
+      return {};
+    });
+    if (done) done = co_await parts_.images.remove_snapshot(id);
+    if (!done) log::warn("a build's snapshot could not be removed: the next build does it", {{"snapshot", id}, {"error", done.error()}});
   }
+  mounted_.clear();
   kept_.clear();
-  co_return first;
 }
 
 Task<Result<std::string>> Build::source_image(const Current& at, const std::string& name) {
@@ -71,12 +108,13 @@ Task<Result<std::string>> Build::source_image(const Current& at, const std::stri
 }
 
 Task<Result<std::string>> Build::mount_kept(const std::string& id) {
-  auto kept = kept_.find(id);
-  if (kept == kept_.end()) {
-    CO_TRY_ASSIGN(Mounted mounted, co_await mount(id));
-    kept = kept_.emplace(id, std::move(mounted)).first;
-  }
-  co_return kept->second.path;
+  const std::string name = "mount " + id;
+  CO_TRY(co_await enter(name));
+  Turn turn(*this, name);
+  if (auto kept = kept_.find(id); kept != kept_.end()) co_return kept->second;
+  CO_TRY_ASSIGN(Mounted mounted, co_await mount(id));
+  kept_[id] = mounted.path;
+  co_return mounted.path;
 }
 
 // The image with what a change does to its files as one more layer; the image itself where that is nothing.
@@ -122,9 +160,13 @@ Task<Result<>> Build::make_step(Current& at, std::string what, const std::string
   std::string text = cat("1\n", join(image.diff_ids(), "\n"), "\n", platform.os, "/", platform.architecture, "/", platform.variant, "\n",
                          options_.source_date_epoch ? std::to_string(*options_.source_date_epoch) : "", "\n", what);
   std::string key = image::digest_of(text);
+  // The same step of another stage is done once.
+  CO_TRY(co_await enter(key));
+  Turn turn(*this, key);
   std::string next;
-  if (!options_.no_cache) {
-    CO_TRY_ASSIGN(next, co_await find_known(key));
+  if (auto own = made_.find(key); own != made_.end()) next = own->second;
+  if (next.empty() && !options_.no_cache) {
+    next = find_known(key);
   }
   if (next.empty()) {
     CO_TRY_ASSIGN(next, co_await find_imported(key, image));
@@ -134,6 +176,7 @@ Task<Result<>> Build::make_step(Current& at, std::string what, const std::string
     CO_TRY_ASSIGN(next, co_await make(cached));
     CO_TRY(co_await remember(key, next));
   }
+  made_[key] = next;
   auto found = parts_.images.find(next);
   if (!found) co_return fail(Code::kInternal, "the step's image is gone");
   note_step(at, key, image, next);
@@ -176,7 +219,6 @@ Task<Result<>> Build::start_stage(Current& at) {
   for (const std::string& trigger : at.image.take_triggers()) {
     Result<Instruction> parsed = parse_trigger(trigger, stage.from->line, file_.escape);
     if (!parsed) co_return fail(std::move(parsed).error().with("ONBUILD of the base"));
-    if (triggers_.size() <= stage.index) triggers_.resize(stage.index + 1);
     triggers_[stage.index].push_back(*std::move(parsed));
   }
   co_return Result<>{};
@@ -185,17 +227,22 @@ Task<Result<>> Build::start_stage(Current& at) {
 Task<Result<>> Build::build_stage(const Stage& stage) {
   Current at{.stage = &stage, .image = {}, .arguments = {}};
   CO_TRY(co_await start_stage(at));
-  if (triggers_.size() > stage.index)
-    for (const Instruction& trigger : triggers_[stage.index]) CO_TRY(co_await execute(at, trigger));
-  for (const Instruction* instruction : stage.instructions) CO_TRY(co_await execute(at, *instruction));
+  std::size_t number = first_step_[stage.index];
+  for (const Instruction& trigger : triggers_[stage.index]) CO_TRY(co_await execute(at, trigger, {}));
+  for (const Instruction* instruction : stage.instructions) CO_TRY(co_await execute(at, *instruction, number++));
   CO_TRY(co_await finish(at, stage.index == plan_.order.back() ? options_.tags : std::vector<std::string>{}));
   built_[stage.index] = std::move(at.image);
   co_return Result<>{};
 }
 
-Task<Result<>> Build::execute(Current& at, const Instruction& instruction) {
-  StepReport report{.number = ++step_, .total = steps_, .stage = at.stage->title(), .text = instruction.source, .begins = true};
-  if (parts_.report) parts_.report(report);
+Task<Result<>> Build::tell(StepReport report) {
+  if (!parts_.report) co_return Result<>{};
+  co_return co_await parts_.report(std::move(report));
+}
+
+Task<Result<>> Build::execute(Current& at, const Instruction& instruction, std::optional<std::size_t> number) {
+  at.step = {.number = number.value_or(first_step_[at.stage->index] - 1), .total = steps_, .trigger = !number, .stage = at.stage->title(), .alone = alone_, .text = instruction.source};
+  CO_TRY(co_await tell(at.step));
   MonoTime start = parts_.time.mono();
   bool cached = false;
   Result<> done = co_await dispatch(at, instruction, cached);
@@ -203,13 +250,14 @@ Task<Result<>> Build::execute(Current& at, const Instruction& instruction) {
     // What the line itself says is wrong has its place already.
     Error error = std::move(done).error();
     if (!error.message().starts_with(cat(instruction.line, ":"))) error = Error(error.code(), cat(instruction.line, ":", instruction.column, ": ", error.message()));
+    at.step.kind = StepReport::Kind::kFails;
+    if (error.code() != Code::kCancelled) CO_TRY(co_await tell(at.step));
     co_return fail(std::move(error));
   }
-  report.begins = false;
-  report.cached = cached;
-  report.took = std::chrono::duration_cast<Duration>(parts_.time.mono() - start);
-  if (parts_.report) parts_.report(report);
-  co_return Result<>{};
+  at.step.kind = StepReport::Kind::kEnds;
+  at.step.cached = cached;
+  at.step.took = std::chrono::duration_cast<Duration>(parts_.time.mono() - start);
+  co_return co_await tell(at.step);
 }
 
 Task<Result<>> Build::dispatch(Current& at, const Instruction& instruction, bool& cached) {
@@ -276,7 +324,7 @@ Task<Result<>> Build::finish(Current& at, std::vector<std::string> tags) {
   std::string key = image::digest_of(cat("image\n", at.image.image_id(), "\n", at.image.config(""), "\n", options_.source_date_epoch ? std::to_string(*options_.source_date_epoch) : "", options_.cache_inline && target ? "\ninline" : ""));
   std::string now = created();
   if (!options_.no_cache) {
-    CO_TRY_ASSIGN(std::string known, co_await find_known(key));
+    std::string known = find_known(key);
     if (auto found = known.empty() ? std::nullopt : parts_.images.find(known)) {
       if (target && !found->config.created.empty()) target_times_.emplace(key, found->config.created);
       for (const std::string& reference : references) CO_TRY(co_await parts_.images.tag(known, reference));
@@ -303,46 +351,52 @@ namespace {
 std::string_view image_of(std::string_view value) { return value.substr(0, value.find(' ')); }
 }  // namespace
 
-Task<Result<>> Build::remember(std::string key, std::string value, async::Lasts lasts) { return parts_.state.put(kBucket, std::move(key), std::move(value), lasts); }
+Task<Result<>> Build::remember(std::string key, std::string value, async::Lasts lasts) {
+  known_[key] = value;
+  co_return co_await parts_.state.put(kBucket, std::move(key), std::move(value), lasts);
+}
 
-Task<Result<std::string>> Build::find_known(std::string key) {
-  if (!known_) {
-    CO_TRY_ASSIGN(auto all, co_await parts_.state.list(kBucket));
-    known_.emplace(all.begin(), all.end());
-    // What prune and rm took away.
-    std::vector<async::StateChange> gone;
-    for (const auto& [old, value] : *known_)
-      if (!parts_.images.find(image_of(value))) gone.push_back({.key = old});
-    for (const async::StateChange& change : gone) known_->erase(change.key);
-    if (!gone.empty()) CO_TRY(co_await parts_.state.apply(kBucket, std::move(gone), async::Lasts::kForever));
-  }
-  auto hit = known_->find(key);
-  if (hit == known_->end() || !parts_.images.find(image_of(hit->second))) co_return std::string();
+std::string Build::find_known(const std::string& key) const {
+  auto hit = known_.find(key);
+  if (hit == known_.end() || !parts_.images.find(image_of(hit->second))) return {};
   parts_.images.mark_used(image_of(hit->second));
-  co_return hit->second;
+  return hit->second;
+}
+
+Task<Result<>> Build::read_known() {
+  CO_TRY_ASSIGN(auto all, co_await parts_.state.list(kBucket));
+  known_ = std::map<std::string, std::string>(all.begin(), all.end());
+  // What prune and rm took away.
+  std::vector<async::StateChange> gone;
+  for (const auto& [old, value] : known_)
+    if (!parts_.images.find(image_of(value))) gone.push_back({.key = old});
+  for (const async::StateChange& change : gone) known_.erase(change.key);
+  if (!gone.empty()) CO_TRY(co_await parts_.state.apply(kBucket, std::move(gone), async::Lasts::kForever));
+  co_return Result<>{};
 }
 
 Task<Result<Built>> Build::run() {
   if (auto given = options_.arguments.find("BUILDKIT_INLINE_CACHE"); given != options_.arguments.end() && (given->second == "1" || given->second == "true")) options_.cache_inline = true;
   CO_TRY_ASSIGN(file_, parse_dockerfile(options_.dockerfile));
   CO_TRY_ASSIGN(plan_, plan_stages(file_, options_.arguments, options_.target, options_.platform));
-  for (std::size_t index : plan_.order) steps_ += plan_.stages[index].instructions.size();
   built_.resize(plan_.stages.size());
+  done_.resize(plan_.stages.size());
+  triggers_.resize(plan_.stages.size());
+  used_.resize(plan_.stages.size());
+  first_step_.resize(plan_.stages.size());
+  for (std::size_t index : plan_.order) {
+    first_step_[index] = steps_ + 1;
+    steps_ += plan_.stages[index].instructions.size();
+  }
   auto ignore_text = options_.ignore ? Result<std::string>(*options_.ignore) : sys::read_host_file(options_.context + "/.dockerignore");
   if (ignore_text) {
     CO_TRY_ASSIGN(ignore_, IgnoreList::parse(*ignore_text));
   } else if (ignore_text.error().code() != Code::kNotFound) {
     co_return fail(std::move(ignore_text).error());
   }
+  CO_TRY(co_await read_known());
   CO_TRY(co_await import_caches());
-  Result<> done;
-  for (std::size_t index : plan_.order) {
-    done = co_await build_stage(plan_.stages[index]);
-    if (!done) break;
-  }
-  Result<> cleaned = co_await unmount_kept();
-  if (!done) co_return fail(std::move(done).error());
-  CO_TRY(std::move(cleaned));
+  CO_TRY(co_await build_stages());
   Built out{.id = built_[plan_.order.back()].image_id(), .cache_id = {}};
   if (options_.cache_out) {
     CO_TRY_ASSIGN(out.cache_id, co_await make_cache_image(out.id));
@@ -374,7 +428,17 @@ Task<Result<>> clear_work(image::ImageStore& images, async::Pool& pool, std::str
 
 Task<Result<Built>> build_image(BuildParts& parts, BuildOptions options) {
   Build build(parts, std::move(options));
-  Result<Built> built = co_await build.run();
+  Result<Built> built = fail(Code::kCancelled, "cancelled");
+  std::exception_ptr thrown;  // a cancelled build unwinds that way, and is cleaned up after as any
+  try {
+    built = co_await build.run();
+  } catch (...) {
+    thrown = std::current_exception();
+  }
+  co_await async::asio::this_coro::throw_if_cancelled(false);
+  co_await async::shielded(build.clean());
+  co_await async::asio::this_coro::throw_if_cancelled(true);
+  if (thrown) std::rethrow_exception(thrown);
   if (!built) co_return fail(built.error().code(), cat("Dockerfile:", built.error().message()));
   co_return built;
 }

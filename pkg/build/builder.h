@@ -2,6 +2,9 @@
 //
 // Needs root: overlayfs is mounted below work_dir, in the calling process's mount namespace (a private one is the caller's business), and RUN
 // makes containers.
+//
+// Stages that do not stand on one another are built side by side (BuildOptions::jobs). The first that fails ends the others; a caller that is cancelled
+// ends all: their containers, mounts and snapshots are gone when build_image returns.
 #pragma once
 
 #include <functional>
@@ -37,22 +40,29 @@ struct BuildOptions {
   bool cache_inline = false;  // the image itself holds its records, as with --build-arg BUILDKIT_INLINE_CACHE=1
   bool cache_out = false;     // an image of the cache is made beside the built one
   bool cache_all = false;     // of all stages, not only of the target's
+  std::size_t jobs = 0;       // stages that are built at once; 0: by processors and memory (limits.h)
   image::Platform platform = image::host_platform();  // of stages that do not say another; programs of a foreign one need binfmt_misc
 };
 
-// What a RUN needs from above: blocking, the exit code of the container of this bundle. Standard output is where people see it.
-using RunBundle = std::function<Result<int>(const std::string& bundle, const std::string& id)>;
+// What a RUN needs from above: the exit code of the container of this bundle, whose output goes to the descriptor, which stays the caller's.
+// Cancelled, it ends the container before it returns.
+using RunBundle = std::function<async::Task<Result<int>>(std::string bundle, std::string id, int output)>;
 // By the same credentials as `image pull`.
 using PullImage = std::function<async::Task<Result<>>(std::string reference, image::Platform platform)>;
 
 struct StepReport {
-  std::size_t number = 0, total = 0;  // of the steps of all stages that are built
+  enum class Kind { kBegins, kOutput, kEnds, kFails };
+  Kind kind = Kind::kBegins;
+  std::size_t number = 0, total = 0;  // of the steps of all stages that are built, in the order in which they stand
+  bool trigger = false;  // of the base (ONBUILD): it has no number of its own, but that of the step before it
   std::string stage;
-  std::string text;      // the instruction
-  bool begins = false;   // else it has ended
-  bool cached = false;
-  Duration took{};
+  bool alone = true;     // no other stage may be built meanwhile
+  std::string text;      // the instruction; kOutput: what its container wrote, of steps that are not alone whole lines
+  bool cached = false;   // kEnds
+  Duration took{};       // kEnds
 };
+// Slow ones hold back what they are told about.
+using ReportStep = std::function<async::Task<Result<>>(StepReport)>;
 
 struct BuildParts {
   image::ImageStore& images;
@@ -62,10 +72,13 @@ struct BuildParts {
   Rng& rng;
   RunBundle run;
   PullImage pull;
-  std::function<void(const StepReport&)> report;
+  ReportStep report;
   http::TlsClient* tls = nullptr;      // for ADD of addresses: null, https cannot be reached
   http::Resolver* resolver = nullptr;  // null: only literals and localhost
 };
+
+// Whole lines, each with a mark before it.
+std::string mark_lines(std::string_view lines, std::string_view mark);
 
 // What a build that was killed left: mounts and files of work_dir but its caches, and snapshots. While no build runs; work_dir is made where it is missing.
 async::Task<Result<>> clear_work(image::ImageStore& images, async::Pool& pool, std::string work_dir);

@@ -67,20 +67,21 @@ Task<Result<>> Build::import_caches() {
 Task<Result<std::string>> Build::find_imported(const std::string& key, const ImageState& image) {
   auto hit = imported_.find(key);
   if (hit == imported_.end() || options_.no_cache) co_return std::string();
-  if (hit->second.diff_id.empty()) co_return image.image_id();
-  image::CommitOptions commit{.base_id = image.image_id(), .layers = {hit->second}, .changes = {}, .config = image.layers_only(), .references = {}, .mtime_max_seconds = {}};
+  const image::LayerOf layer = hit->second;
+  if (layer.diff_id.empty()) co_return image.image_id();
+  image::CommitOptions commit{.base_id = image.image_id(), .layers = {layer}, .changes = {}, .config = image.layers_only(), .references = {}, .mtime_max_seconds = {}};
   Result<image::ImportedImage> made = co_await parts_.images.commit(std::move(commit));
   if (made) co_return made->id;
   if (made.error().code() == Code::kCancelled) co_return fail(std::move(made).error());
-  log::warn("a layer of a build's cache cannot be used", {{"layer", hit->second.diff_id}, {"error", made.error()}});
-  imported_.erase(hit);
+  log::warn("a layer of a build's cache cannot be used", {{"layer", layer.diff_id}, {"error", made.error()}});
+  imported_.erase(key);
   co_return std::string();
 }
 
 void Build::note_step(const Current& at, const std::string& key, const ImageState& before, const std::string& after) {
   auto found = parts_.images.find(after);
   const bool grew = found && found->config.diff_ids.size() > before.diff_ids().size();
-  used_.push_back({.stage = at.stage->index, .key = key, .layer = {.image_id = after, .diff_id = grew ? found->config.diff_ids.back() : ""}});
+  used_[at.stage->index].push_back({.key = key, .layer = {.image_id = after, .diff_id = grew ? found->config.diff_ids.back() : ""}});
 }
 
 // Of the target and the stages that it stands on; all: of every stage that was built.
@@ -88,8 +89,9 @@ CacheRecords Build::records(bool all) const {
   std::set<std::size_t> wanted;
   for (int stage = static_cast<int>(plan_.order.back()); stage >= 0; stage = plan_.stages[static_cast<std::size_t>(stage)].base_stage) wanted.insert(static_cast<std::size_t>(stage));
   CacheRecords out{.steps = {}, .images = target_times_};
-  for (const UsedStep& step : used_)
-    if (all || wanted.contains(step.stage)) out.steps.emplace(step.key, step.layer.diff_id);
+  for (std::size_t stage = 0; stage < used_.size(); ++stage)
+    for (const UsedStep& step : used_[stage])
+      if (all || wanted.contains(stage)) out.steps.emplace(step.key, step.layer.diff_id);
   return out;
 }
 
@@ -100,8 +102,9 @@ Task<Result<std::string>> Build::make_cache_image(const std::string& target) {
   CacheRecords out = records(options_.cache_all);
   std::set<std::string> there(found->config.diff_ids.begin(), found->config.diff_ids.end());
   std::vector<image::LayerOf> more;
-  for (const UsedStep& step : used_)
-    if (out.steps.contains(step.key) && !step.layer.diff_id.empty() && there.insert(step.layer.diff_id).second) more.push_back(step.layer);
+  for (const std::vector<UsedStep>& stage : used_)
+    for (const UsedStep& step : stage)
+      if (out.steps.contains(step.key) && !step.layer.diff_id.empty() && there.insert(step.layer.diff_id).second) more.push_back(step.layer);
   json::Value config = json::Object{{"architecture", found->config.platform.architecture}, {"os", found->config.platform.os}};
   json::at_path(config, {kCacheMember}) = format_cache(out);
   CO_TRY_ASSIGN(image::ImportedImage made, co_await parts_.images.commit({.base_id = target, .layers = std::move(more), .changes = {}, .config = json::format(config), .references = {}, .mtime_max_seconds = {}}));

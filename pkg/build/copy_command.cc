@@ -169,7 +169,7 @@ Task<Result<>> Build::digest_content(Copying& copying) {
   std::string note;
   if (!copying.image.empty()) {
     note = image::digest_of(cat("sources\n", copying.image, "\n", join(copying.named, "\n"), "\n\n", copying.exclude_text, copying.parents ? "\nparents" : ""));
-    CO_TRY_ASSIGN(std::string known, co_await find_known(note));
+    std::string known = find_known(note);
     std::vector<std::string_view> words = split(known, ' ');
     if (auto count = words.size() == 3 ? parse_int<std::size_t>(words[1]) : std::nullopt; count && !options_.no_cache) {
       copying.count = *count;

@@ -66,10 +66,9 @@ Task<Result<>> Build::link_layer(Current& at, Copying& copying, std::string what
     Copying& copying;
     std::string key;
     Task<Result<std::string>> operator()(bool& cached) const {
-      std::string link;
-      if (!build.options_.no_cache) {
-        CO_TRY_ASSIGN(link, co_await build.find_known(key));
-      }
+      CO_TRY(co_await build.enter(key));
+      Turn turn(build, key);
+      std::string link = build.options_.no_cache ? std::string() : build.find_known(key);
       cached = !link.empty();
       if (!cached) {
         CO_TRY_ASSIGN(link, co_await build.make_link_image(at, copying));

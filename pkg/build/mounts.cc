@@ -44,6 +44,7 @@ Result<RunMount> parse_run_mount(std::string_view text, const std::string& work_
     else if (key == "size" && out.type == RunMount::Type::kTmpfs) out.size = word;
     else if (key == "sharing" && out.type == RunMount::Type::kCache) {
       if (word != "shared" && word != "private" && word != "locked") return wrong(cat("mount: sharing=", word, ": want shared, private or locked"));
+      out.sharing = word == "shared" ? RunMount::Sharing::kShared : word == "private" ? RunMount::Sharing::kPrivate : RunMount::Sharing::kLocked;
     } else if (key == "ro" || key == "readonly") {
       TRY_ASSIGN(out.read_only, read_bool(key, value));
     } else if (key == "rw" || key == "readwrite") {

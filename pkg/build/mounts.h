@@ -12,8 +12,10 @@ namespace monopod::build {
 struct RunMount {
   enum class Type { kBind, kCache, kTmpfs, kSecret, kSsh };
   Type type = Type::kBind;
+  enum class Sharing { kShared, kPrivate, kLocked };
+  Sharing sharing = Sharing::kShared;  // of a cache: with steps that run at the same time
   std::string target;  // absolute
-  std::string from;    // stage or image; empty: the context (bind) or nothing (cache)
+  std::string from;    // stage or image; empty: the context (bind) or nothing (cache, which begins with it)
   std::string source;  // below it
   std::string id;      // of a cache, secret or agent of ssh
   std::string env;     // a secret as a variable; then target may be empty

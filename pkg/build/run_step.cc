@@ -18,7 +18,7 @@ namespace {
 // Names that do not exist before, and the directories they are made in.
 class MountPoints {
  public:
-  explicit MountPoints(const sys::Root& root) : root_(root) {}
+  explicit MountPoints(sys::Root root) : root_(std::move(root)) {}
 
   void note(const std::string& path) {
     std::string at, existing = ".";
@@ -59,7 +59,7 @@ class MountPoints {
     std::string path;
     ::timespec mtime;
   };
-  const sys::Root& root_;
+  sys::Root root_;
   std::vector<std::string> made_;
   std::vector<Parent> parents_;
   bool touched_ = false;
@@ -70,9 +70,30 @@ container::Mount bind(std::string source, std::string destination, bool read_onl
   return out;
 }
 
+class Bundle final : public StepBundle {
+ public:
+  Bundle(sys::Root root, std::string path) : points_(std::move(root)), path_(std::move(path)) {}
+  ~Bundle() override {
+    points_.remove();
+    (void)::unlink(cat(path_, "/config.json").c_str());
+    (void)::rmdir(path_.c_str());
+  }
+  Result<> write(const container::ContainerConfig& config) {
+    for (const container::Mount& mount : config.mounts) points_.note(mount.destination);
+    if (::mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno(cat("make directory ", path_));
+    TRY_ASSIGN(sys::Root bundle, sys::Root::open(path_));
+    json::Value document = container::format_config(config);
+    return bundle.write_file("config.json", json::format(document), 0600);
+  }
+
+ private:
+  MountPoints points_;
+  std::string path_;
+};
+
 }  // namespace
 
-Result<int> run_step(const RunStep& step, const std::function<Result<int>(const std::string& bundle, const std::string& id)>& run) {
+Result<std::unique_ptr<StepBundle>> StepBundle::make(const RunStep& step) {
   TRY_ASSIGN(sys::Root root, sys::Root::open(step.root));
   container::ContainerConfig config = container::default_config();
   config.rootfs = step.root;
@@ -98,17 +119,9 @@ Result<int> run_step(const RunStep& step, const std::function<Result<int>(const 
     config.mounts.push_back(std::move(tmpfs));
   }
   TRY(container::validate_config(config));
-  MountPoints made(root);
-  for (const container::Mount& mount : config.mounts) made.note(mount.destination);
-  if (::mkdir(step.bundle.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno(cat("make directory ", step.bundle));
-  TRY_ASSIGN(sys::Root bundle, sys::Root::open(step.bundle));
-  json::Value document = container::format_config(config);
-  TRY(bundle.write_file("config.json", json::format(document), 0600));
-  Result<int> code = run(step.bundle, step.id);
-  made.remove();
-  (void)bundle.remove_file("config.json");
-  (void)::rmdir(step.bundle.c_str());
-  return code;
+  auto out = std::make_unique<Bundle>(std::move(root), step.bundle);
+  TRY(out->write(config));
+  return out;
 }
 
 }  // namespace monopod::build

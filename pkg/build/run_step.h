@@ -1,7 +1,7 @@
-// One RUN over a mounted root: a bundle is made, run, and taken away. Blocking.
+// One RUN over a mounted root: a bundle is made, and taken away.
 #pragma once
 
-#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,7 +12,8 @@ namespace monopod::build {
 
 struct MountSource {
   RunMount mount;
-  std::string host_path;  // what is bound; empty for a tmpfs
+  std::string host_path;  // what is bound; empty for a tmpfs. Of a cache: the directory, or where one of its own is due the beginning of its name
+  std::string filled_from = {};  // of a cache that is not there yet: host path of the directory whose content it begins with
 };
 
 struct RunStep {
@@ -26,7 +27,12 @@ struct RunStep {
   std::vector<MountSource> mounts;
 };
 
-// The program's exit code. What the runtime had to make in the root for its mounts is gone afterwards, and their directories' times are as before.
-Result<int> run_step(const RunStep& step, const std::function<Result<int>(const std::string& bundle, const std::string& id)>& run);
+// The step as a bundle, for as long as it runs. Blocking, its end too: what the runtime had to make in the root for its mounts is gone then, and their
+// directories' times are as before.
+class StepBundle {
+ public:
+  static Result<std::unique_ptr<StepBundle>> make(const RunStep& step);
+  virtual ~StepBundle() = default;
+};
 
 }  // namespace monopod::build

@@ -16,8 +16,8 @@
 
 namespace monopod::docker {
 
-// What a RUN of a build needs from above: blocking, the exit code of the container of this bundle, whose output goes to the descriptor.
-using RunBundle = std::function<Result<int>(const std::string& bundle, const std::string& id, int output)>;
+// What a RUN of a build needs from above (build::RunBundle).
+using RunBundle = std::function<async::Task<Result<int>>(std::string bundle, std::string id, int output)>;
 
 struct ApiParts {
   Parts parts;

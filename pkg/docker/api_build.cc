@@ -15,7 +15,6 @@
 #include "image/fd_streams.h"
 #include "image/recover.h"
 #include "sys/files.h"
-#include "sys/stream.h"
 
 namespace monopod::docker {
 namespace {
@@ -93,39 +92,30 @@ struct Api::Building {
     co_return Result<>();
   }
 
-  void report(const build::StepReport& step) {
-    if (step.begins) (void)text.try_push(cat("Step ", step.number, "/", step.total, " : ", step.text, "\n"));
-    else if (step.cached) (void)text.try_push(" ---> Using cache\n");
+  // Steps are numbered as they stand; where stages are built side by side, what they say is marked with the step that says it.
+  Task<Result<>> report(build::StepReport step) {
+    using Kind = build::StepReport::Kind;
+    const std::string place = cat(step.number, "/", step.total);
+    std::string out;
+    if (step.kind == Kind::kBegins) out = step.trigger ? cat("# Executing build trigger : ", step.text, "\n") : cat("Step ", place, " : ", step.text, "\n");
+    else if (step.kind == Kind::kEnds && step.cached) out = step.alone ? " ---> Using cache\n" : cat(" ---> Using cache (step ", place, ")\n");
+    else if (step.kind == Kind::kOutput) out = step.alone ? std::move(step.text) : build::mark_lines(step.text, cat("[", step.stage, " ", place, "] "));
+    if (out.empty()) co_return Result<>();
+    co_return co_await text.push(std::move(out));
   }
 
-  // What the containers of RUN write.
-  Task<Result<>> relay(sys::Fd pipe) {
-    auto from = sys::make_stream(api.p_.parts.executor, std::move(pipe));
-    std::array<std::byte, 4096> buffer;
-    for (;;) {
-      CO_TRY_ASSIGN(std::size_t n, co_await from->read_some(buffer));
-      if (n == 0) co_return Result<>();
-      CO_TRY(co_await text.push(std::string(as_text(std::span(buffer).first(n)))));
-    }
-  }
-
-  Task<Result<>> work(async::Scope& scope) {
-    CO_TRY_ASSIGN(sys::Pipe pipe, sys::make_pipe());
-    int output = pipe.write.get();
-    scope.spawn(relay(std::move(pipe.read)));
-    build::BuildParts parts{api.p_.parts.images, api.p_.parts.state, api.p_.parts.pool, api.p_.parts.time, api.p_.parts.rng,
-                            [this, output](const std::string& bundle, const std::string& container) { return api.p_.run_bundle(bundle, container, output); },
-                            [this](std::string reference, image::Platform platform) { return pull(std::move(reference), std::move(platform)); }, [this](const build::StepReport& step) { report(step); },
+  Task<Result<>> work() {
+    build::BuildParts parts{api.p_.parts.images, api.p_.parts.state, api.p_.parts.pool, api.p_.parts.time, api.p_.parts.rng, api.p_.run_bundle,
+                            [this](std::string reference, image::Platform platform) { return pull(std::move(reference), std::move(platform)); }, [this](build::StepReport step) { return report(std::move(step)); },
                             api.p_.tls, api.p_.resolver};
     auto built = co_await build::build_image(parts, options);
-    pipe.write.reset();
     if (!built) co_return fail(std::move(built).error());
     id = built->id;
-    co_return co_await scope.join();
+    co_return Result<>();
   }
 
   Task<Result<>> run_work() {
-    ended = co_await async::run_scoped([this](async::Scope& scope) { return work(scope); });
+    ended = co_await work();
     text.close();
     co_return Result<>();
   }

@@ -538,7 +538,7 @@ COPY a.tar.gz /packed/
 """)
         program = "FROM base:1\nUSER ann\nRUN <<EOF\n#!/bin/cat\nkept\nEOF\nRUN <<EOF\n#!/bin/sh -e\necho by $0 as $(id -u) > /out/by\nEOF\n"
         made = self.build("FROM base:1\nRUN mkdir -m 1777 /out\n" + program.split("\n", 1)[1])
-        self.assertIn("kept\n", made.stdout)
+        self.assertIn("kept\n", made.log)
         self.assertEqual(made.text("out/by"), "by /dev/pipes/EOF as 7\n")
         self.assertEqual((out.text("one"), out.text("two"), out.text("three")), ("one val\n", "inner\n", "val $X\n"))
         self.assertEqual((out.text("docs/a.txt"), out.text("docs/b.txt")), ("val\n", "$X\n"))
@@ -617,6 +617,116 @@ COPY a.tar.gz /packed/
         self.assertEqual(os.listdir(mark), [])
         self.assertEqual((out.text("l"), out.text(mark[1:] + "/a")), ("1", "1"))
 
+    BESIDE = """FROM base:1 AS left
+RUN echo left-begins; sleep %s; echo left-ends; echo l > /l
+FROM base:1 AS right
+RUN echo right-begins; sleep %s; echo right-ends; echo r > /r
+FROM base:1 AS unused
+RUN exit 1
+FROM base:1
+COPY --from=left /l /
+COPY --from=right /r /
+"""
+
+    def test_independent_stages_are_built_side_by_side(self):
+        took = {}
+        for jobs in ("1", "2"):
+            begun = time.monotonic()
+            out = self.build(self.BESIDE % (2, 2), "--no-cache", "--jobs", jobs)
+            took[jobs] = time.monotonic() - begun
+            self.assertEqual((out.text("l"), out.text("r")), ("l\n", "r\n"))
+            self.assertEqual(out.stdout, out.id + "\n")
+        print(f"two stages of 2 s: {took['1']:.1f} s after one another, {took['2']:.1f} s side by side")
+        self.assertGreater(took["1"], 4)
+        self.assertLess(took["2"], took["1"] - 1)
+        # Whole lines, each with its step; both begin before one ends.
+        said = out.log.splitlines()
+        places = [said.index(line) for line in ("[left 1/4] left-begins", "[right 2/4] right-begins", "[left 1/4] left-ends", "[right 2/4] right-ends")]
+        self.assertLess(max(places[:2]), min(places[2:]))
+        # Alone a step's output stands as it is.
+        self.assertIn("\nleft-begins\n", self.build(self.BESIDE % (0, 0), "--no-cache", "--jobs", "1").log)
+        self.assertEqual(self.leftovers(), [])
+
+    def test_the_order_of_stages_does_not_show(self):
+        """Which stage is faster changes neither image nor cache."""
+        found = set()
+        for left, right in ((0, 0.4), (0.4, 0)):
+            self.forget()
+            place = self.folder + f"/cache-{left}"
+            arguments = ["--build-arg", f"LEFT={left}", "--build-arg", f"RIGHT={right}"]  # seen by the steps alone
+            dockerfile = (self.BESIDE % ("$(cat /wait/l)", "$(cat /wait/r)")).replace("RUN echo", "RUN --mount=type=secret,id=l,target=/wait/l --mount=type=secret,id=r,target=/wait/r echo")
+            for name, seconds in (("l", left), ("r", right)):
+                with open(self.folder + "/" + name, "w") as f:
+                    f.write(str(seconds))
+            out = self.build(dockerfile, *arguments, "--secret", f"id=l,src={self.folder}/l", "--secret", f"id=r,src={self.folder}/r", "--source-date-epoch", "1700000000", "--jobs", "2",
+                             "--cache-to", f"type=local,dest={place},mode=max")
+            with open(place + "/index.json") as f:
+                found.add((out.id, json.dumps(out.manifest), f.read()))
+        self.assertEqual(len(found), 1)
+
+    def test_the_first_stage_that_fails_ends_the_others(self):
+        begun = time.monotonic()
+        said = self.build("""FROM base:1 AS slow
+RUN sleep 1000.25
+FROM base:1 AS bad
+RUN sleep 0.5; exit 7
+FROM scratch
+COPY --from=slow / /a/
+COPY --from=bad / /b/
+""", "--jobs", "2", ok=False)
+        self.assertLess(time.monotonic() - begun, 60)
+        self.assertIn('Dockerfile:4:1: process "/bin/sh -c sleep 0.5; exit 7" did not complete successfully: exit code: 7', said)
+        self.assertEqual((self.leftovers(), self.running("1000.25")), ([], []))
+
+    def test_equal_steps_of_two_stages_are_done_once(self):
+        same = "RUN --mount=type=cache,target=/c echo x >> /c/n; sleep 0.3; wc -l < /c/n > /n\n"
+        out = self.build(f"FROM base:1 AS a\n{same}FROM base:1 AS b\n{same}FROM scratch\nCOPY --from=a /n /a\nCOPY --from=b /n /b\n", "--jobs", "2")
+        self.assertEqual((out.text("a"), out.text("b")), ("1\n", "1\n"))
+
+    def test_caches_are_shared_as_they_say(self):
+        # Whoever finds the other inside says so.
+        def step(sharing, name, tries):
+            return f"""FROM base:1 AS {name}
+RUN --mount=type=cache,id={sharing},target=/c,sharing={sharing} <<END
+touch /c/in-{name}
+for i in {tries * 'x '}; do test "$(echo /c/*)" = "/c/in-a /c/in-b" || sleep 0.1; done
+ls /c > /seen
+test {sharing} = shared || rm /c/in-{name}
+END
+"""
+        for sharing, alone in (("shared", False), ("locked", True), ("private", True)):
+            tries = 10 if alone else 300
+            out = self.build(step(sharing, "a", tries) + step(sharing, "b", tries) + "FROM scratch\nCOPY --from=a /seen /a\nCOPY --from=b /seen /b\n", "--jobs", "2")
+            self.assertEqual((out.text("a"), out.text("b")), ("in-a\n", "in-b\n") if alone else ("in-a\nin-b\n",) * 2, sharing)
+        # Locks of two caches, taken in either order.
+        both = "RUN --mount=type=cache,target=/{0},sharing=locked --mount=type=cache,target=/{1},sharing=locked sleep 0.2; touch /{2}\n"
+        out = self.build("FROM base:1 AS a\n" + both.format("x", "y", "p") + "FROM base:1 AS b\n" + both.format("y", "x", "q") + "FROM scratch\nCOPY --from=a /p /\nCOPY --from=b /q /\n", "--jobs", "2")
+        self.assertEqual(sorted(out.files), ["p", "q"])
+        # One that begins with what a stage made.
+        out = self.build("FROM base:1 AS a\nRUN mkdir /d && echo first > /d/f\nFROM base:1\nRUN --mount=type=cache,from=a,source=/d,target=/c cat /c/f > /f; echo second > /c/f\n"
+                         "RUN --mount=type=cache,from=a,source=/d,target=/c cat /c/f >> /f\n")
+        self.assertEqual(out.text("f"), "first\nsecond\n")
+
+    def running(self, words):
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as f:
+                    if words in f.read():
+                        found.append(pid)
+            except (FileNotFoundError, ProcessLookupError):
+                pass
+        return found
+
+    def test_killed_while_two_stages_run_it_leaves_nothing(self):
+        self.kill_in_a_step(self.BESIDE % ("100321", "100321"), os.kill, "4] left-begins", "4] right-begins")
+        self.build("FROM base:1\nRUN touch /other\n")
+        self.assertEqual((self.leftovers(), self.running("100321")), ([], []))
+        # Asked to end it takes all with it, wherever it is.
+        for said, number in ((("4] left-begins", "4] right-begins"), signal.SIGINT), (("RUN",), signal.SIGTERM)):
+            self.assertNotEqual(self.kill_in_a_step(self.BESIDE % ("100322", "100322"), os.kill, *said, number=number), 0)
+            self.assertEqual((self.leftovers(), self.running("100322")), ([], []))
+
     def test_killed_in_a_step_it_leaves_nothing(self):
         dockerfile = "FROM base:1\nRUN touch /made\nRUN sleep 1000\n"
         self.kill_in_a_step(dockerfile, os.killpg)
@@ -626,27 +736,24 @@ COPY a.tar.gz /packed/
         # The command alone: the step goes on until the next build.
         self.kill_in_a_step(dockerfile.replace("1000", "100123"), os.kill)
         self.build("FROM base:1\nRUN touch /other\n")
-        self.assertEqual(self.leftovers(), [])
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as f:
-                    self.assertNotIn("100123", f.read())
-            except (FileNotFoundError, ProcessLookupError):
-                pass
+        self.assertEqual((self.leftovers(), self.running("100123")), ([], []))
 
-    def kill_in_a_step(self, dockerfile, kill):
+    def kill_in_a_step(self, dockerfile, kill, *said, number=signal.SIGKILL):
         build = subprocess.Popen([BINARY, "image", "build", "--data-dir", self.folder + "/data", "-f", "-", self.context], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
         build.stdin.write(dockerfile)
         build.stdin.close()
+        left = list(said or ["2/2"])
         for line in build.stderr:
-            if "2/2" in line:
+            left = [text for text in left if text not in line]
+            if not left:
                 break
         deadline = time.monotonic() + DEADLINE_S
-        while not os.listdir(self.folder + "/data/content/snapshots") and time.monotonic() < deadline:
+        while number == signal.SIGKILL and not os.listdir(self.folder + "/data/content/snapshots") and time.monotonic() < deadline:
             pass
-        kill(build.pid, signal.SIGKILL)
-        build.wait()
+        kill(build.pid, number)
+        build.stderr.read()
         build.stderr.close()
+        return build.wait(DEADLINE_S)
 
     def test_buildah_makes_the_same_of_it(self):
         if shutil.which("buildah") is None:

@@ -423,6 +423,50 @@ def build():
     docker("rmi", "built:1")
 
 
+def builds_side_by_side():
+    two = """FROM hello:1 AS left
+RUN echo left-begins; sleep %s; echo left-ends > /l
+FROM hello:1 AS right
+RUN echo right-begins; sleep %s; echo right-ends > /r
+FROM hello:1
+COPY --from=left /l /
+COPY --from=right /r /
+"""
+    out = docker("build", "-t", "beside:1", "-", stdin=(two % (1, 1)).encode())
+    for line in ("Step 1/4 : RUN echo left", "[left 1/4] left-begins\n", "[right 2/4] right-begins\n", "Step 4/4 : COPY --from=right", "Successfully tagged beside:1"):
+        contains(out, line)
+    same(docker("run", "--rm", "beside:1", "cat", "/l", "/r"), "left-ends\nright-ends\n")
+    contains(docker("build", "-t", "beside:1", "-", stdin=(two % (1, 1)).encode()), " ---> Using cache (step 1/4)")
+    docker("rmi", "beside:1")
+    # A client that goes away while both run takes them with it.
+    p = subprocess.Popen([engine.client, "build", "-"], env=engine.env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    p.stdin.write((two % (100555, 100555)).encode())
+    p.stdin.close()
+    left = {b"[left 1/4] left-begins", b"[right 2/4] right-begins"}
+    while left:
+        line = p.stdout.readline()
+        check(line, "the build ended")
+        left.discard(line.strip())
+    p.kill()
+    p.wait()
+    p.stdout.close()
+    until("its steps are gone", lambda: not running("100555"))
+    until("its files are gone", lambda: set(os.listdir(engine.dir + "/data/build")) <= {"run", "cache"} and not os.listdir(engine.dir + "/data/docker/contexts"))
+    same([name for name in os.listdir(engine.dir + "/data/content/snapshots") if name.startswith("build-")], [])
+
+
+def running(words):
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as f:
+                if words in f.read():
+                    found.append(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return found
+
+
 def errors():
     for method, path, body, status, text in (
             ("GET", "/containers/none/json", None, 404, "No such container: none"),
@@ -569,7 +613,7 @@ def main():
         if checks.only and "load" not in checks.only:
             with open(engine.load_image(), "rb") as f:
                 docker("load", stdin=f.read())
-        for test in (versions, load_and_name, run_rm, many_at_once, start_errors, settings, terminal, detached, follow, attach, hang_up, execute, copy, imported, volumes, published, published_datagrams, network_modes, user_networks, build, registry,
+        for test in (versions, load_and_name, run_rm, many_at_once, start_errors, settings, terminal, detached, follow, attach, hang_up, execute, copy, imported, volumes, published, published_datagrams, network_modes, user_networks, build, builds_side_by_side, registry,
                      errors, events, policies, health, survives_kill, second_engine, killed_anywhere, no_volume_without_its_container, prune_and_leaks):
             checks.run(test.__name__, test)
     finally:
