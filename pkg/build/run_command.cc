@@ -5,6 +5,7 @@
 
 #include "base/strings.h"
 #include "build/build.h"
+#include "build/foreign.h"
 #include "build/run_mounts.h"
 #include "image/digest.h"
 #include "sys/root.h"
@@ -78,13 +79,17 @@ Task<Result<>> Build::run_command(Current& at, const Instruction& instruction, b
     RunStep& step;
     image::Platform platform;
     Task<Result<bool>> operator()(const Mounted& mounted) const {
+      CO_TRY(co_await build.parts_.pool.run([&] { return check_runs_here(platform, cat(build.options_.work_dir, "/probe-", build.parts_.rng.uuid())); }));
       step.root = mounted.path;
       Caches caches(build);
       CO_TRY(co_await caches.take(step));
       Result<int> code = co_await build.run_container(at, step);
-      if (code && *code != 0) code = fail(Code::kAborted, cat("process \"", join(step.args, " ").substr(0, 500), "\" did not complete successfully: exit code: ", *code));
-      if (!code && platform.architecture != image::host_platform().architecture)
-        code = fail(std::move(code).error().with(cat("a program for ", image::format_platform(platform), ", which runs here only where binfmt_misc has an interpreter for it (Debian: qemu-user-static)")));
+      if (code && *code != 0) {
+        // The container has no files of the host's, unless the kernel opened the interpreter as it was registered. The runtime says 1 where it finds no program.
+        const bool foreign = (*code == 1 || *code == 126 || *code == 127) && platform.architecture != image::host_platform().architecture;
+        code = fail(Code::kAborted, cat("process \"", join(step.args, " ").substr(0, 500), "\" did not complete successfully: exit code: ", *code,
+                                        foreign ? cat(" (of an image for ", image::format_platform(platform), "; where programs are not found, their interpreter must be registered in binfmt_misc with flag F)") : ""));
+      }
       CO_TRY(code);
       co_return co_await build.parts_.pool.run([&]() -> Result<bool> {
         TRY_ASSIGN(sys::Root upper, sys::Root::open(mounted.upper));

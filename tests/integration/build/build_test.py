@@ -5,8 +5,9 @@ import io
 import json
 import os
 import shutil
-import socket
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tarfile
@@ -25,6 +26,28 @@ APPLETS = "sh cat echo ls rm mkdir touch id wc stat test sleep env ln chmod pwd 
 def skip(reason):
     print(f"SKIPPED: {os.path.basename(sys.argv[0])}: {reason}")
     sys.exit(77)
+
+
+def aarch64_program():
+    """Writes what uname(2) says of the machine into /made."""
+    def movz(register, value):
+        return 0xD2800000 | value << 5 | register
+    svc = 0xD4000001
+    code = [0xD10803FF, 0x910003E0, movz(8, 160), svc,                                    # uname(sp -= 512)
+            0x92800000 | 99 << 5, None, movz(2, 0x41), movz(3, 0o644), movz(8, 56), svc,  # openat(AT_FDCWD, "/made", O_WRONLY | O_CREAT, 0644)
+            0x91000000 | 260 << 10 | 31 << 5 | 1, movz(2, 7), movz(8, 64), svc,           # write(it, machine, 7)
+            movz(0, 0), movz(8, 93), svc]                                                 # exit(0)
+    code[5] = 0x10000000 | (len(code) - 5) << 5 | 1                                       # adr x1, path
+    body = b"".join(struct.pack("<I", word) for word in code) + b"/made\0"
+    base, head = 0x400000, 64 + 56
+    size = head + len(body)
+    return (b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 2, 183, 1, base + head, 64, 0, 0, 64, 56, 1, 0, 0, 0) +
+            struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 0x1000) + body)
+
+
+QEMU = "/usr/bin/qemu-aarch64-static"
+MAGIC = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
+MISC = "/proc/sys/fs/binfmt_misc"
 
 
 class Image:
@@ -199,8 +222,59 @@ LABEL a=b
         self.build("FROM scratch\nCOPY a /a\n", "-t", "127.0.0.1:1/far:1", "--platform", f"linux/{other}")
         self.assertEqual(self.build(f"FROM --platform=linux/{other} 127.0.0.1:1/far:1\nLABEL x=y\n").config["architecture"], other)
         self.assertIn("127.0.0.1:1/far:1 is here for linux/s390x, not for linux/", self.build("FROM 127.0.0.1:1/far:1\n", ok=False))
-        self.assertIn("binfmt_misc", self.build(f"FROM --platform=linux/{other} 127.0.0.1:1/far:1\nCOPY --from=base:1 /bin /bin\nRUN [\"/a\"]\n", ok=False))
+        self.assertIn("register qemu-s390x-static", self.build(f"FROM --platform=linux/{other} 127.0.0.1:1/far:1\nCOPY --from=base:1 /bin /bin\nRUN [\"/a\"]\n", ok=False))
         self.assertIn("invalid platform", self.build("FROM --platform=nonsense base:1\n", ok=False))
+
+    def in_namespaces(self, script):
+        """As root of a user namespace of its own, which since Linux 6.7 has interpreters of its own (binfmt_misc)."""
+        child = subprocess.Popen(["unshare", "-U", "-m", "-n", "sh", "-c", 'echo; read x; exec setpriv --reuid 0 --regid 0 --clear-groups sh -ec "$1"', "sh", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, text=True)
+        if child.stdout.readline() != "\n":
+            self.skipTest("SKIPPED: needs user namespaces")
+        for name in ("uid_map", "gid_map"):
+            with open(f"/proc/{child.pid}/{name}", "w") as f:
+                f.write("0 0 4294967295")
+        out = child.communicate("\n", timeout=DEADLINE_S)[0]
+        return child.returncode, out
+
+    FAR = """FROM --platform=$BUILDPLATFORM base:1 AS here
+ARG TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT BUILDPLATFORM BUILDOS BUILDARCH
+RUN echo "$TARGETPLATFORM $TARGETOS $TARGETARCH '$TARGETVARIANT' $BUILDPLATFORM $BUILDOS $BUILDARCH" > /args
+FROM scratch
+COPY --from=here /args /args
+COPY program /program
+RUN ["/program"]
+"""
+
+    def test_programs_of_another_platform_run_by_an_interpreter(self):
+        self.write(Dockerfile=self.FAR)
+        with open(self.context + "/program", "wb") as f:
+            f.write(aarch64_program())
+        os.chmod(self.context + "/program", 0o755)
+        here = os.uname().machine
+        if here == "aarch64" or os.path.exists(MISC + "/qemu-aarch64"):
+            self.skipTest("SKIPPED: needs a machine that does not run arm64 by itself")
+        # Who lacks one is told before the step runs.
+        said = self.build(self.FAR, "--platform", "linux/arm64", ok=False)
+        self.assertIn("Dockerfile:7:1: programs for linux/arm64 do not run here: binfmt_misc has no interpreter for them; install qemu-user-static (Debian), or register qemu-aarch64-static with flag F", said)
+        if not os.path.exists(QEMU):
+            self.skipTest("SKIPPED: needs qemu-user-static")
+        build = f"{BINARY} image build --data-dir {self.folder}/far -t near:1 --platform linux/arm64 {self.context}"
+        start = f"mount -t binfmt_misc none {MISC}; {BINARY} image load --data-dir {self.folder}/far {self.shared}/base.tar; "
+        code, out = self.in_namespaces(f"mount -t binfmt_misc none {MISC}")
+        if code != 0:
+            self.skipTest(f"SKIPPED: needs binfmt_misc in user namespaces (Linux 6.7): {out}")
+        code, out = self.in_namespaces(start + f"printf '%s' ':arm64:M::{MAGIC}:{QEMU}:F' > {MISC}/register; {build}; {BINARY} image save --data-dir {self.folder}/far {self.folder}/far.tar near:1")
+        self.assertEqual(code, 0, out)
+        far = Image(self.folder + "/far.tar")
+        own = {"x86_64": "amd64"}.get(here, here)
+        self.assertEqual((far.config["architecture"], far.text("made"), far.text("args")), ("arm64", "aarch64", f"linux/arm64 linux arm64 '' linux/{own} linux {own}\n"))
+        # One that is looked for in the container, where it is not.
+        shutil.rmtree(self.folder + "/far")
+        code, out = self.in_namespaces(start + f"printf '%s' ':arm64:M::{MAGIC}:{QEMU}:' > {MISC}/register; {build}")
+        self.assertNotEqual(code, 0, out)
+        self.assertIn("their interpreter must be registered in binfmt_misc with flag F", out)
+        self.assertFalse(os.path.exists(MISC + "/arm64"))
 
     def test_what_changed_is_built_anew_and_nothing_else(self):
         self.write(a="1", b="2")
