@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -128,7 +129,10 @@ Result<> build(BuildCommand command) {
   TRY_ASSIGN(options.secrets, parse_secrets(command.secrets));
   TRY_ASSIGN(options.ssh, parse_agents(command.ssh));
   TRY_ASSIGN(options.labels, parse_arguments(command.labels));
-  TRY_ASSIGN(options.platform, image::parse_platform(command.image.platform));
+  for (std::string_view text : split(command.image.platform, ',')) {
+    TRY_ASSIGN(image::Platform platform, image::parse_platform(text));
+    if (std::ranges::find(options.platforms, platform) == options.platforms.end()) options.platforms.push_back(std::move(platform));
+  }
   if (auto given = options.arguments.find("SOURCE_DATE_EPOCH"); command.epoch.empty() && given != options.arguments.end()) command.epoch = given->second;
   if (const char* own = std::getenv("SOURCE_DATE_EPOCH"); command.epoch.empty() && own != nullptr) command.epoch = own;
   if (!command.epoch.empty()) {
@@ -174,11 +178,11 @@ Result<> build(BuildCommand command) {
         Result<build::Built> built = co_await build_until_signal(parts, options);
         Result<> exported;
         if (built) {
-          id = built->id;
+          id = built->index.empty() ? built->id : built->index;
           for (const CachePlace& place : command.to)
             if (exported) exported = co_await export_cache(store, image, place, built->cache_id);
         }
-        CO_TRY(co_await caches.release(store, id));
+        CO_TRY(co_await caches.release(store, built ? built->id : id));
         CO_TRY(built);
         // An image of the same records may have been here under a name.
         if (auto made = store.images.find(built->cache_id); made && made->references.empty()) CO_TRY(co_await store.images.remove(built->cache_id));
@@ -217,9 +221,9 @@ void add_image_build(CLI::App& image, Invocation& invocation) {
   app->add_option("--secret", command->secrets, "id=ID,src=FILE for RUN --mount=type=secret; may be repeated")->allow_extra_args(false);
   app->add_option("--ssh", command->ssh, "ID[=SOCKET] of an agent for RUN --mount=type=ssh; SSH_AUTH_SOCK by default; may be repeated")->allow_extra_args(false);
   app->add_option("--label", command->labels, "NAME=value; may be repeated")->allow_extra_args(false);
-  app->add_option("--platform", command->image.platform, "os/architecture[/variant] of the base images; this machine's by default");
+  app->add_option("--platform", command->image.platform, "os/architecture[/variant] of the base images, this machine's by default; several, with commas: an image for each under one name");
   app->add_option("--source-date-epoch", command->epoch, "Seconds since 1970: the image's time, and the latest of its files; from SOURCE_DATE_EPOCH");
-  app->add_option("--iidfile", command->id_file, "File that gets the image's id");
+  app->add_option("--iidfile", command->id_file, "File that gets the image's id, or the digest of the index of several platforms");
   app->add_option("--creds", command->image.credentials, "user:password for the registry of base images");
   app->add_option("--authfile", command->image.auth_file, "A config.json of docker, or auth.json of podman");
   app->add_option("--hosts-dir", command->image.hosts_dir, "Mirrors and trust: HOST/hosts.toml")->capture_default_str();

@@ -67,6 +67,7 @@ Result<> push(EngineClient& client, const ImageOptions& o) {
   return {};
 }
 Result<> load(EngineClient& client, const ImageOptions& o) {
+  if (o.all) return fail(Code::kUnimplemented, "--all-platforms: an engine loads images for its own platform");
   for (const std::string& path : o.files) {
     TRY_ASSIGN(sys::Fd file, open_archive(path));
     TRY_ASSIGN(std::vector<std::string> names, docker_client::load_images(client, file.get()));

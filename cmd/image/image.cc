@@ -92,6 +92,7 @@ Task<Result<>> load_one(NodeCall& node, std::string file, const ImageOptions& op
 }
 
 Task<Result<>> load(NodeCall& node, const ImageOptions& options) {
+  if (options.all) co_return fail(Code::kUnimplemented, "--all-platforms: a node keeps images for its own platform");
   for (const std::string& file : options.files) CO_TRY(co_await load_one(node, file, options));
   co_return Result<>();
 }
@@ -212,6 +213,7 @@ void add_image(CLI::App& parent, Invocation& invocation) {
   };
   CLI::App* load_app = add("load", "Import OCI layout tars and docker archives (plain, gzip, zstd)", load, local_load);
   load_app->add_option("file", options->files, "Archives")->required();
+  load_app->add_flag("--all-platforms", options->all, "Of an image for several platforms every one that the archive holds; this machine's by default");
   load_app->add_option("--reference", options->reference, "Name for an image that brings none");
   add_layers_option(*load_app, options->layers);
   CLI::App* import_app = add("import", "Make an image of one layer of a tar of files (plain, gzip, zstd)", nullptr, local_import);

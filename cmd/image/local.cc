@@ -102,7 +102,7 @@ Task<Result<>> load(image::ImageStore& images, const ImageOptions& options) {
   for (const std::string& file : options.files) {
     sys::ProgressBar bar(file);
     std::string path = std::filesystem::absolute(file).string();
-    Result<std::vector<image::ImportedImage>> loaded = co_await images.import_file(path, {.reference = options.reference, .progress = show(bar)});
+    Result<std::vector<image::ImportedImage>> loaded = co_await images.import_file(path, {.reference = options.reference, .progress = show(bar), .all_platforms = options.all});
     bar.finish();
     if (!loaded) co_return fail(std::move(loaded).error().with("load"));
     for (const image::ImportedImage& image : *loaded) print_names("loaded", image);
@@ -110,11 +110,26 @@ Task<Result<>> load(image::ImageStore& images, const ImageOptions& options) {
   co_return Result<>();
 }
 
-// What steps of builds left has neither a name nor a time.
+// With what its names are the indexes of.
+json::Value describe_whole(const image::ImageStore& images, const image::Image& image) {
+  json::Value out = describe_image(image);
+  json::Array indexes;
+  for (const image::NamedIndex& index : image.indexes) {
+    json::Array members;
+    for (const std::string& id : index.images)
+      if (auto one = images.find(id))
+        members.push_back(json::Object{{"id", id}, {"platform", image::format_platform(one->config.platform)}, {"manifest_digest", one->manifest_digest}, {"size_bytes", one->size_bytes}, {"layer_count", one->layers.size()}});
+    indexes.push_back(json::Object{{"reference", index.reference}, {"digest", index.digest}, {"images", std::move(members)}});
+  }
+  if (!indexes.empty()) out.get_object()["indexes"] = std::move(indexes);
+  return out;
+}
+
+// What steps of builds left has neither a name nor a time; what an index holds is listed by its name.
 json::Value describe_all(const image::ImageStore& images, bool steps) {
   json::Array all;
   for (const image::Image& image : images.list())
-    if (steps || !image.references.empty() || !image.config.created.empty()) all.push_back(describe_image(image));
+    if (steps || !image.references.empty() || (!image.config.created.empty() && image.platform_of.empty())) all.push_back(describe_whole(images, image));
   return json::Object{{"images", std::move(all)}};
 }
 
@@ -126,7 +141,7 @@ Task<Result<>> list(image::ImageStore& images, const ImageOptions& options) {
 Task<Result<>> inspect(image::ImageStore& images, const ImageOptions& options) {
   std::optional<image::Image> found = images.find(options.name);
   if (!found) co_return no_image(options.name);
-  std::printf("%s\n", json::format(describe_image(*found)).c_str());
+  std::printf("%s\n", json::format(describe_whole(images, *found)).c_str());
   co_return Result<>();
 }
 

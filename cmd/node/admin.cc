@@ -34,7 +34,7 @@ json::Value describe_image(const image::Image& image) {
   json::Array layers;
   for (const std::string& l : image.layers) layers.push_back(json::Value(l));
   return json::Object{{"id", image.id}, {"references", std::move(references)}, {"manifest_digest", image.manifest_digest}, {"size_bytes", image.size_bytes},
-                      {"layers", std::move(layers)}, {"imported", format_rfc3339(image.imported)}};
+                      {"layers", std::move(layers)}, {"imported", format_rfc3339(image.imported)}, {"platform", image::format_platform(image.config.platform)}};
 }
 
 Task<Result<>> AdminHandler::handle(http::Exchange& exchange) {

@@ -28,13 +28,17 @@ Task<Result<std::string>> Build::find_or_pull(std::string reference, image::Plat
   Turn turn(*this, name);
   if (auto known = found_.find(name); known != found_.end()) co_return known->second;  // one build, one image of a name
   parts_.images.mark_used(parsed.text());
-  auto found = parts_.images.find(parsed.text());
+  auto look_up = [&] {
+    auto own = parts_.images.find_for(parsed.text(), platform);
+    return own ? own : parts_.images.find(parsed.text());
+  };
+  auto found = look_up();
   auto fits = [&] { return found && found->config.platform.os == platform.os && found->config.platform.architecture == platform.architecture; };
   if (!found || options_.pull || !fits()) {
     Result<> pulled = co_await parts_.pull(parsed.text(), platform);
     if (!pulled && found && !fits()) pulled = fail(std::move(pulled).error().with(cat(reference, " is here for ", image::format_platform(found->config.platform), ", not for ", image::format_platform(platform))));
     CO_TRY(std::move(pulled));
-    found = parts_.images.find(parsed.text());
+    found = look_up();
   }
   if (!found) co_return fail(Code::kNotFound, cat("image ", parsed.text(), ": not found"));
   if (!fits()) co_return fail(Code::kFailedPrecondition, cat(reference, " is for ", image::format_platform(found->config.platform), ", not for ", image::format_platform(platform)));
@@ -397,7 +401,7 @@ Task<Result<Built>> Build::run() {
   CO_TRY(co_await read_known());
   CO_TRY(co_await import_caches());
   CO_TRY(co_await build_stages());
-  Built out{.id = built_[plan_.order.back()].image_id(), .cache_id = {}};
+  Built out{.id = built_[plan_.order.back()].image_id()};
   if (options_.cache_out) {
     CO_TRY_ASSIGN(out.cache_id, co_await make_cache_image(out.id));
   }
@@ -426,7 +430,11 @@ Task<Result<>> clear_work(image::ImageStore& images, async::Pool& pool, std::str
   co_return Result<>{};
 }
 
-Task<Result<Built>> build_image(BuildParts& parts, BuildOptions options) {
+namespace {
+
+Task<Result<>> nothing() { co_return Result<>{}; }
+
+Task<Result<Built>> build_one(BuildParts& parts, BuildOptions options) {
   Build build(parts, std::move(options));
   Result<Built> built = fail(Code::kCancelled, "cancelled");
   std::exception_ptr thrown;  // a cancelled build unwinds that way, and is cleaned up after as any
@@ -441,6 +449,38 @@ Task<Result<Built>> build_image(BuildParts& parts, BuildOptions options) {
   if (thrown) std::rethrow_exception(thrown);
   if (!built) co_return fail(built.error().code(), cat("Dockerfile:", built.error().message()));
   co_return built;
+}
+
+}  // namespace
+
+// One after the other: what stages of this machine's platform make is known the second time. The names appear with the last.
+Task<Result<Built>> build_image(BuildParts& parts, BuildOptions options) {
+  if (options.platforms.size() < 2) {
+    if (options.platforms.size() == 1) options.platform = options.platforms.front();
+    co_return co_await build_one(parts, std::move(options));
+  }
+  if (options.cache_out) co_return fail(Code::kUnimplemented, "a cache of builds for several platforms is not supported: build for each by itself, or with type=inline");
+  if (options.tags.empty()) co_return fail(Code::kInvalidArgument, "images for several platforms are found by their name: want a tag");
+  Built out;
+  for (const std::string& tag : options.tags) CO_TRY(image::parse_reference(tag));
+  for (const image::Platform& platform : options.platforms) {
+    BuildOptions own = options;
+    own.platform = platform;
+    own.tags.clear();
+    BuildParts marked = parts;
+    marked.report = [&parts, name = image::format_platform(platform)](StepReport step) {
+      step.stage = cat(name, " ", step.stage);
+      return parts.report ? parts.report(std::move(step)) : nothing();
+    };
+    Result<Built> built = co_await build_one(marked, std::move(own));
+    if (!built) co_return fail(std::move(built).error().with(image::format_platform(platform)));
+    out.images.push_back(built->id);
+  }
+  CO_TRY_ASSIGN(out.index, co_await parts.images.group(out.images, options.tags));
+  out.id = out.images.front();
+  for (const std::string& id : out.images)
+    if (auto found = parts.images.find(id); found && found->config.platform.architecture == image::host_platform().architecture) out.id = id;
+  co_return out;
 }
 
 }  // namespace monopod::build

@@ -41,6 +41,7 @@ struct BuildOptions {
   bool cache_out = false;     // an image of the cache is made beside the built one
   bool cache_all = false;     // of all stages, not only of the target's
   std::size_t jobs = 0;       // stages that are built at once; 0: by processors and memory (limits.h)
+  std::vector<image::Platform> platforms = {};  // more than one: an image for each, and one name for all; platform is not looked at
   image::Platform platform = image::host_platform();  // of stages that do not say another; programs of a foreign one need binfmt_misc
 };
 
@@ -87,8 +88,10 @@ async::Task<Result<>> clear_work(image::ImageStore& images, async::Pool& pool, s
 async::Task<Result<std::set<std::string>>> list_cached(async::StateStore& state);
 
 struct Built {
-  std::string id;
-  std::string cache_id;  // with cache_out: an image without a name, the caller's to remove
+  std::string id;        // of several platforms: this machine's, or the first
+  std::string index = {};  // digest of the index over the images of several platforms, which the tags are of
+  std::vector<std::string> images = {};  // their ids, in the order of the platforms
+  std::string cache_id = {};  // with cache_out: an image without a name, the caller's to remove
 };
 
 // Errors of the Dockerfile are "Dockerfile:line:column: what is wrong".

@@ -149,7 +149,10 @@ Task<Result<>> Api::build(Call& call) {
     o.tags.push_back(reference.text());
   }
   CO_TRY_ASSIGN(std::vector<std::string> cache_names, parse_list(call.text("cachefrom"), "cachefrom"));
-  CO_TRY_ASSIGN(o.platform, image::parse_platform(call.text("platform")));
+  for (std::string_view one : split(call.text("platform"), ',')) {
+    CO_TRY_ASSIGN(image::Platform platform, image::parse_platform(one));
+    o.platforms.push_back(std::move(platform));
+  }
   std::string file(call.text("dockerfile"));
   if (file.empty()) file = "Dockerfile";
   while (building_) CO_TRY(co_await built_.wait());  // forever: the build before it ends, or its client goes away

@@ -22,7 +22,8 @@ json::Array familiar(const std::vector<std::string>& names) {
 }
 
 // What a step of a build left has neither a name nor a time.
-bool is_step(const image::Image& image) { return image.references.empty() && image.config.created.empty(); }
+// Another platform's image of an index is neither: its name shows this machine's.
+bool is_step(const image::Image& image) { return image.references.empty() && (image.config.created.empty() || !image.platform_of.empty()); }
 
 std::string tag_or_latest(const std::string& name) {
   std::size_t slash = name.rfind('/');
@@ -190,7 +191,7 @@ Task<Result<>> Api::prune_images(Call& call) {
   json::Array out;
   for (const image::Image& i : p_.parts.images.list()) {
     json::Object labels = object_of(i.config.labels);
-    if ((dangling_only && !i.references.empty()) || !p_.containers.users_of_image(i.id).empty() || !filters.labels_match(&labels) || (until && i.imported > *until)) continue;
+    if ((dangling_only && !i.references.empty()) || (i.references.empty() && !i.platform_of.empty()) || !p_.containers.users_of_image(i.id).empty() || !filters.labels_match(&labels) || (until && i.imported > *until)) continue;
     for (const std::string& name : i.references) out.push_back(json::Object{{"Untagged", familiar_name(name)}});
     auto gone = co_await p_.parts.images.remove(i.id);
     if (gone && *gone) out.push_back(json::Object{{"Deleted", i.id}});

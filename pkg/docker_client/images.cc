@@ -4,6 +4,7 @@
 #include "docker/call.h"
 #include "docker_client/verbs.h"
 #include "http/query.h"
+#include "image/config.h"
 #include "image/reference.h"
 
 namespace monopod::docker_client {
@@ -34,7 +35,8 @@ Result<json::Value> describe_image(EngineClient& client, const std::string& name
   TRY_ASSIGN(json::Value i, client.get(path_of("images", name, "/json")));
   std::vector<std::string> digests = strings_of(i, {"RepoDigests"});
   return json::Value(json::Object{{"id", json::get_string(i, {"Id"})}, {"references", array_of(strings_of(i, {"RepoTags"}))}, {"manifest_digest", digests.empty() ? "" : digests[0].substr(digests[0].find('@') + 1)},
-                                  {"size_bytes", json::get_int(i, {"Size"})}, {"layers", array_of(strings_of(i, {"RootFS", "Layers"}))}, {"imported", json::get_string(i, {"Metadata", "LastTagTime"})}});
+                                  {"size_bytes", json::get_int(i, {"Size"})}, {"layers", array_of(strings_of(i, {"RootFS", "Layers"}))}, {"imported", json::get_string(i, {"Metadata", "LastTagTime"})},
+                                  {"platform", image::format_platform({.os = std::string(json::get_string(i, {"Os"})), .architecture = std::string(json::get_string(i, {"Architecture"})), .variant = std::string(json::get_string(i, {"Variant"}))})}});
 }
 
 Result<json::Array> describe_images(EngineClient& client, bool steps) {

@@ -115,6 +115,7 @@ class Reader {
   const std::string* document(const std::string& name) const;
   Result<StagedLayer> layer(const std::string& name);
   Result<std::uint64_t> tar_bytes(const std::string& name);
+  Result<std::vector<StoredImage>> read_all(const Descriptor& descriptor);
   Result<std::vector<StoredImage>> read_oci();
   Result<std::vector<StoredImage>> read_docker();
   Result<std::optional<StoredImage>> read_descriptor(const Descriptor& descriptor, std::size_t depth, bool chosen);
@@ -294,12 +295,39 @@ Result<std::optional<StoredImage>> Reader::read_descriptor(const Descriptor& des
   return image;
 }
 
+// Of an index: all of its images that are in the archive, the platform's or the first in front. Else the one.
+Result<std::vector<StoredImage>> Reader::read_all(const Descriptor& descriptor) {
+  std::vector<StoredImage> out;
+  const std::string* text = document(blob_name(descriptor.digest));
+  Result<std::variant<Manifest, Index>> parsed = text == nullptr ? fail(Code::kNotFound, cat("manifest ", descriptor.digest, ": not in the archive")) : parse_manifest(*text, descriptor.media_type, limits_);
+  if (!parsed) return fail(std::move(parsed).error());
+  const auto* index = options_.all_platforms ? std::get_if<Index>(&*parsed) : nullptr;
+  if (index == nullptr) {
+    TRY_ASSIGN(std::optional<StoredImage> image, read_descriptor(descriptor, 0, false));
+    if (image) out.push_back(*std::move(image));
+    return out;
+  }
+  std::vector<std::string> ids;
+  const std::optional<Descriptor> best = choose_platform(*index, options_.platform);
+  for (const Descriptor& entry : index->manifests) {
+    const bool attestation = entry.platform && entry.platform->architecture == "unknown";
+    if (attestation || document(blob_name(entry.digest)) == nullptr) continue;
+    TRY_ASSIGN(std::optional<StoredImage> image, read_descriptor(entry, 1, true));
+    if (!image || std::ranges::find(ids, image->id) != ids.end()) continue;
+    ids.push_back(image->id);
+    out.insert(best && best->digest == entry.digest ? out.begin() : out.end(), *std::move(image));
+  }
+  if (ids.size() > 1) out.front().index_of = std::move(ids);
+  return out;
+}
+
 Result<std::vector<StoredImage>> Reader::read_oci() {
   TRY_ASSIGN(auto parsed, parse_manifest(*document("index.json"), kOciIndex, limits_));
   std::vector<StoredImage> out;
   for (const Descriptor& descriptor : std::get<Index>(parsed).manifests) {
-    TRY_ASSIGN(std::optional<StoredImage> image, read_descriptor(descriptor, 0, false));
-    if (!image) continue;
+    TRY_ASSIGN(std::vector<StoredImage> images, read_all(descriptor));
+    if (images.empty()) continue;
+    StoredImage* image = &images.front();
     auto annotation = [&descriptor](const char* key) {
       auto found = descriptor.annotations.find(key);
       return found == descriptor.annotations.end() ? std::string() : found->second;
@@ -309,9 +337,19 @@ Result<std::vector<StoredImage>> Reader::read_oci() {
     if (!text.empty()) {
       if (auto named = name(*image, text); !named) log::warn("image reference in the archive is not usable", {{"error", named.error()}});
     }
-    auto same = std::ranges::find(out, image->id, &StoredImage::id);
-    if (same == out.end()) out.push_back(std::move(*image));
-    else same->references.insert(same->references.end(), image->references.begin(), image->references.end());
+    if (!image->index_of.empty()) image->index_references = image->references;
+    for (StoredImage& one : images) {
+      auto same = std::ranges::find(out, one.id, &StoredImage::id);
+      if (same == out.end()) {
+        out.push_back(std::move(one));
+        continue;
+      }
+      same->references.insert(same->references.end(), one.references.begin(), one.references.end());
+      if (!one.index_of.empty()) {
+        same->index_of = std::move(one.index_of);
+        same->index_references = std::move(one.index_references);
+      }
+    }
   }
   if (out.empty())
     return fail(Code::kNotFound, cat("archive: no image for ", options_.platform.os, "/", options_.platform.architecture));

@@ -17,6 +17,7 @@ namespace monopod::image {
 
 struct ArchiveOptions {
   Platform platform = host_platform();
+  bool all_platforms = false;  // of an index every image that is there, instead of the platform's
   std::string reference;  // for an only image without a name
   std::function<void(std::uint64_t done, std::uint64_t total, const std::string& step)> progress;  // on the calling thread; may be empty
 };

@@ -10,6 +10,7 @@
 #include "image/digest.h"
 #include "image/fd_streams.h"
 #include "image/manifest.h"
+#include "image/platforms.h"
 #include "image/reference.h"
 #include "image/tar.h"
 
@@ -80,26 +81,38 @@ class Archive {
     for (const Descriptor& layer : manifest->layers) layers.emplace_back(path_of(layer.digest));
     documents_[digest] = text;
     documents_[item.image.id] = config_text;
-    for (std::size_t i = 0; i < std::max<std::size_t>(item.references.size(), 1); ++i) {
+    manifests_of_indexes_[item.image.manifest_digest] = {.media_type = media_type, .digest = digest, .size = text.size()};
+    for (std::size_t i = 0; i < std::max<std::size_t>(item.references.size(), item.by_index ? 0 : 1); ++i) {
+      if (item.by_index) {
+        tags.emplace_back(item.references[i]);
+        continue;
+      }
       json::Object entry;
       entry["mediaType"] = media_type;
       entry["digest"] = digest;
       entry["size"] = text.size();
       if (i < item.references.size()) {
-        json::Object annotations;
-        annotations["io.containerd.image.name"] = item.references[i];
-        TRY_ASSIGN(Reference reference, parse_reference(item.references[i]));
-        annotations["org.opencontainers.image.ref.name"] = reference.tag;
-        entry["annotations"] = std::move(annotations);
+        TRY_ASSIGN(entry["annotations"], name_annotations(item.references[i]));
         tags.emplace_back(item.references[i]);
       }
       manifests_.emplace_back(std::move(entry));
     }
+    if (item.by_index && item.references.empty()) return {};  // docker's old form has one image for a name
     json::Object old;
     old["Config"] = path_of(item.image.id);
     old["RepoTags"] = std::move(tags);
     old["Layers"] = std::move(layers);
     docker_.emplace_back(std::move(old));
+    return {};
+  }
+
+  // After its images.
+  Result<> add(const IndexToSave& item) {
+    TRY_ASSIGN(std::string text, replace_manifests(item.document, manifests_of_indexes_));
+    json::Object entry{{"mediaType", kOciIndex}, {"digest", digest_of(text)}, {"size", text.size()}};
+    TRY_ASSIGN(entry["annotations"], name_annotations(item.reference));
+    manifests_.emplace_back(std::move(entry));
+    documents_[digest_of(text)] = std::move(text);
     return {};
   }
 
@@ -123,6 +136,10 @@ class Archive {
     std::string name;
     std::uint64_t size;
   };
+  static Result<json::Object> name_annotations(const std::string& name) {
+    TRY_ASSIGN(Reference reference, parse_reference(name));
+    return json::Object{{"io.containerd.image.name", name}, {"org.opencontainers.image.ref.name", reference.tag}};
+  }
   // Its size in the archive; a tar says it before the content, so what is compressed is read twice.
   Result<std::uint64_t> add_layer(const BlobName& came, const std::string& name) {
     for (const Layer& layer : layers_)
@@ -138,14 +155,16 @@ class Archive {
   const bool plain_;
   json::Array manifests_, docker_;
   std::map<std::string, std::string> documents_;
+  std::map<std::string, Replaced> manifests_of_indexes_;  // by the digest that they have in the store
   std::vector<Layer> layers_;
 };
 
 }  // namespace
 
-Result<> save_archive(const Content& content, const Limits& limits, const std::vector<ImageToSave>& images, SaveForm form, int fd) {
+Result<> save_archive(const Content& content, const Limits& limits, const std::vector<ImageToSave>& images, const std::vector<IndexToSave>& indexes, SaveForm form, int fd) {
   Archive archive(content, limits, form);
   for (const ImageToSave& item : images) TRY(archive.add(item));
+  for (const IndexToSave& item : indexes) TRY(archive.add(item));
   FdSink output(fd);
   if (form == SaveForm::kAsItCame) return archive.write(output);
   auto zstd = codec::make_compressor(codec::Compression::kZstd, output, {.level = kBundleLevel, .window_log = kBundleWindowLog});

@@ -14,6 +14,11 @@ namespace monopod::image {
 struct ImageToSave {
   StoredImage image;
   std::vector<std::string> references;  // canonical; may be empty
+  bool by_index = false;                // one of an index's that is saved too: it is not listed by itself
+};
+struct IndexToSave {
+  std::string document;   // over images of the same archive
+  std::string reference;  // canonical
 };
 
 enum class SaveForm {
@@ -22,6 +27,6 @@ enum class SaveForm {
 };
 
 // Blocking. Blobs that images share are written once. kFailedPrecondition where a layer's blob is not kept. fd stays the caller's.
-Result<> save_archive(const Content& content, const Limits& limits, const std::vector<ImageToSave>& images, SaveForm form, int fd);
+Result<> save_archive(const Content& content, const Limits& limits, const std::vector<ImageToSave>& images, const std::vector<IndexToSave>& indexes, SaveForm form, int fd);
 
 }  // namespace monopod::image

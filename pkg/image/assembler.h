@@ -28,6 +28,8 @@ struct StoredImage {
   std::vector<std::string> layers;         // keys, base first
   std::vector<std::string> blobs;          // of the layers, base first: kept where the content keeps blobs
   std::uint64_t size_bytes = 0;
+  // Of the index by which it was imported with others: their ids, its own among them, and the names of all. Not remembered with it.
+  std::vector<std::string> index_of = {}, index_references = {};
 };
 
 class Assembler {

@@ -151,11 +151,16 @@ class ArchiveReader {
     return &found->second;
   }
 
-  Result<> add_image(const Descriptor& descriptor) {
+  Result<> add_image(const Descriptor& descriptor, std::size_t depth = 0) {
     TRY_ASSIGN(const std::string* text, document(descriptor.digest));
     TRY_ASSIGN(auto parsed, parse_manifest(*text, descriptor.media_type, limits_));
-    const auto* manifest = std::get_if<Manifest>(&parsed);
-    if (manifest == nullptr) return fail(Code::kInvalidArgument, cat("manifest ", descriptor.digest, " is an index"));
+    if (const auto* index = std::get_if<Index>(&parsed)) {  // of several platforms: this machine's
+      std::optional<Descriptor> best = choose_platform(*index, host_platform());
+      if (!best && !index->manifests.empty()) best = index->manifests.front();
+      if (!best || depth >= limits_.index_depth_max) return fail(Code::kInvalidArgument, cat("manifest ", descriptor.digest, ": an index of no images"));
+      return add_image(*best, depth + 1);
+    }
+    const auto* manifest = &std::get<Manifest>(parsed);
     TRY_ASSIGN(const std::string* config_text, document(manifest->config.digest));
     TRY_ASSIGN(ImageConfig config, parse_image_config(*config_text));
     if (config.diff_ids.size() != manifest->layers.size()) return fail(Code::kInvalidArgument, cat("image ", manifest->config.digest, ": as many layers as diff ids are wanted"));

@@ -185,7 +185,7 @@ TEST(LayerRecord, ACompressedLayerOfADockerArchiveIsGivenOutPlain) {
     auto images = import_archive(in.get(), *k.content, k.limits, {}, kGoOn);
     ASSERT_TRUE(images) << images.error().message();
     EXPECT_TRUE(k.content->list_blobs().size() == 2);  // the documents
-    ASSERT_TRUE(save_archive(*k.content, k.limits, {{.image = images->front(), .references = {}}}, SaveForm::kAsItCame, to.get()));
+    ASSERT_TRUE(save_archive(*k.content, k.limits, {{.image = images->front(), .references = {}}}, {}, SaveForm::kAsItCame, to.get()));
     EXPECT_NE(read_text(out).find(tar), std::string::npos);
     Keeping other;
     sys::Fd back(::open(out.c_str(), O_RDONLY | O_CLOEXEC));

@@ -101,7 +101,25 @@ struct Push {
   }
 };
 
+struct PushDocument {
+  const PushContext& context;
+  std::string document;
+  Reference reference;
+  RegistryOptions options;
+
+  Task<Result<>> run(async::Scope& scope) {
+    RegistryClient registry(scope, co_await async::this_executor(), context.time, reference, options);
+    co_return co_await registry.put_manifest(reference.tag, std::string(kOciIndex), document);
+  }
+};
+
 }  // namespace
+
+Task<Result<>> push_index(const PushContext& context, std::string document, Reference reference, RegistryOptions options) {
+  options.writes = true;
+  PushDocument push{.context = context, .document = std::move(document), .reference = std::move(reference), .options = std::move(options)};
+  co_return co_await async::run_scoped([&push](async::Scope& scope) { return push.run(scope); });
+}
 
 Task<Result<>> push_image(const PushContext& context, const StoredImage& image, Reference reference, RegistryOptions options) {
   options.writes = true;

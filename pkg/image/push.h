@@ -18,6 +18,9 @@ struct PushContext {
   std::function<void(std::uint64_t done, std::uint64_t total, const std::string& step)> progress;  // on the loop; may be empty
 };
 
+// A document alone: an index, whose images are there.
+async::Task<Result<>> push_index(const PushContext& context, std::string document, Reference reference, RegistryOptions options);
+
 // Blobs that the repository has are not sent. kFailedPrecondition where one is not kept here.
 async::Task<Result<>> push_image(const PushContext& context, const StoredImage& image, Reference reference, RegistryOptions options);
 

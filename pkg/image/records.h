@@ -1,6 +1,7 @@
 // What the store keeps in the StateStore, bucket "image": one JSON text per record.
 //   image/<id>        manifest, index digests, layers, size, times
 //   ref/<reference>   the id it names: moving a name is one write
+//   index/<reference> of a name that is of several platforms' images: platforms.h
 //   snapshot/<id>     image id and layer keys, topmost first
 //   dropin/<file>     size, mtime and image ids of a file that was imported
 #pragma once

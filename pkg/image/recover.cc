@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "base/strings.h"
 #include "image/digest.h"
@@ -45,6 +47,15 @@ StoreState recover(const Content& content, const Limits& limits, const std::vect
   each("ref/", [&](const std::string& key, const std::string& reference, const std::string& id) {
     if (out.images.contains(id)) out.references.emplace(reference, id);
     else drop(key, Error(Code::kNotFound, cat("image ", id.substr(0, 100), " is gone")));
+  });
+  each("index/", [&](const std::string& key, const std::string& reference, const std::string& text) {
+    auto record = parse_index_record(text);
+    if (!record) return drop(key, record.error());
+    auto named = out.references.find(reference);
+    if (named == out.references.end() || std::ranges::find(record->images, named->second) == record->images.end()) return drop(key, Error(Code::kNotFound, "the name is another image's"));
+    for (const std::string& id : record->images)
+      if (!out.images.contains(id)) return drop(key, Error(Code::kNotFound, cat("image ", id.substr(0, 100), " is gone")));
+    out.indexes.emplace(reference, *std::move(record));
   });
   each("snapshot/", [&](const std::string& key, const std::string& id, const std::string& text) {
     auto record = parse_snapshot_record(text);

@@ -10,6 +10,7 @@
 #include "image/config.h"
 #include "image/content.h"
 #include "image/limits.h"
+#include "image/platforms.h"
 #include "image/records.h"
 
 namespace monopod::image {
@@ -18,6 +19,7 @@ struct StoreState {
   std::map<std::string, ImageRecord, std::less<>> images;        // by id
   std::map<std::string, ImageConfig, std::less<>> configs;       // by id
   std::map<std::string, std::string, std::less<>> references;    // canonical -> id
+  std::map<std::string, IndexRecord, std::less<>> indexes;       // by reference
   std::map<std::string, SnapshotRecord, std::less<>> snapshots;  // by container id
   std::map<std::string, DropInRecord, std::less<>> drop_ins;     // by file name
 };

@@ -74,6 +74,8 @@ class Store final : public ImageStore {
   Task<Result<ImportedImage>> pull(std::string reference, PullOptions options) override;
   Task<Result<std::size_t>> import_drop_ins() override;
   std::optional<Image> find(std::string_view name) const override;
+  std::optional<Image> find_for(std::string_view name, const Platform& platform) const override;
+  Task<Result<std::string>> group(std::vector<std::string> ids, std::vector<std::string> references) override;
   std::vector<Image> list() const override;
   Task<Result<>> tag(std::string name, std::string reference) override;
   Task<Result<bool>> remove(std::string name) override;
@@ -147,6 +149,10 @@ class Store final : public ImageStore {
   Task<Result<>> remove_image(std::string id);
   Image describe(const std::string& id, const ImageRecord& record) const;
   std::optional<std::string> find_id(std::string_view name) const;
+  const std::pair<const std::string, IndexRecord>* find_index(std::string_view name) const;
+  bool is_named(const std::string& id) const;
+  Task<Result<>> name(std::string reference, std::string id, const IndexRecord* index);
+  Task<Result<>> remove_others(const IndexRecord& index);
   bool in_use(const std::string& id) const;
   std::vector<std::string> references_of(const std::string& id) const;
   Task<Result<>> forget_digests(std::string id, std::string repository);
@@ -197,7 +203,7 @@ Task<Result<std::vector<ImportedImage>>> Store::import_opened(int fd, std::strin
   std::vector<ImportedImage> out;
   {
     ImportGuard guard(*this);
-    ArchiveOptions archive{.reference = options.reference, .progress = ProgressRelay(executor_, options.progress)};
+    ArchiveOptions archive{.all_platforms = options.all_platforms, .reference = options.reference, .progress = ProgressRelay(executor_, options.progress)};
     auto images = co_await pool_.run([&]() -> Result<std::vector<StoredImage>> {
       if (path.empty()) return import_archive(fd, *content_, options_.limits, archive, stop_);
       sys::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -208,7 +214,11 @@ Task<Result<std::vector<ImportedImage>>> Store::import_opened(int fd, std::strin
     });
     if (!images) co_return fail(std::move(images).error().with("import"));
     CO_TRY(failpoint("image.before_record"));
+    std::vector<std::pair<std::vector<std::string>, std::vector<std::string>>> groups;
+    for (const StoredImage& image : *images)
+      if (!image.index_references.empty()) groups.emplace_back(image.index_of, image.index_references);
     CO_TRY_ASSIGN(out, co_await record(*std::move(images)));
+    for (auto& [ids, references] : groups) CO_TRY(co_await group(std::move(ids), std::move(references)));
   }
   if (sweep_pending_) CO_TRY(co_await sweep_if_idle());
   co_return out;
@@ -264,11 +274,17 @@ Task<Result<std::vector<ImportedImage>>> Store::record(std::vector<StoredImage> 
       fresh.stored.layers = old->second.stored.layers;
     }
     std::vector<async::StateChange> changes{{.key = "image/" + imported.id, .value = format_record(fresh)}};
-    for (const std::string& reference : imported.references) changes.push_back({.key = "ref/" + reference, .value = imported.id});
+    for (const std::string& reference : imported.references) {
+      changes.push_back({.key = "ref/" + reference, .value = imported.id});
+      if (state_.indexes.contains(reference)) changes.push_back({.key = "index/" + reference});
+    }
     CO_TRY(co_await records_.apply(kBucket, std::move(changes), async::Lasts::kForever));
     state_.images.insert_or_assign(imported.id, std::move(fresh));
     state_.configs.insert_or_assign(imported.id, std::move(config));
-    for (const std::string& reference : imported.references) state_.references.insert_or_assign(reference, imported.id);
+    for (const std::string& reference : imported.references) {
+      state_.references.insert_or_assign(reference, imported.id);
+      state_.indexes.erase(reference);
+    }
     out.push_back(std::move(imported));
   }
   co_return out;
@@ -329,15 +345,26 @@ Image Store::describe(const std::string& id, const ImageRecord& record) const {
             .manifest_digest = record.stored.manifest_digest,
             .references = references_of(id),
             .repo_digests = record.stored.repo_digests,
+            .indexes = {},
+            .platform_of = {},
             .config = state_.configs.at(id),
             .size_bytes = record.stored.size_bytes,
             .layers = record.stored.layers,
             .blobs = record.stored.blobs,
             .imported = record.imported,
             .last_used = record.last_used};
+  for (const auto& [name, index] : state_.indexes) {
+    if (std::ranges::find(index.images, id) == index.images.end()) continue;
+    if (state_.references.at(name) == id) out.indexes.push_back({.reference = name, .digest = index.digest, .images = index.images});
+    else out.platform_of.push_back(name);
+  }
   for (const std::string& text : out.references) {
     auto reference = parse_reference(text);
     if (!reference) continue;
+    if (auto index = state_.indexes.find(text); index != state_.indexes.end()) {
+      out.repo_digests.push_back(cat(reference->repository(), "@", index->second.digest));
+      continue;
+    }
     std::string repository = reference->repository() + "@";  // not from a registry: by its manifest
     if (std::ranges::none_of(out.repo_digests, [&](const std::string& digest) { return digest.starts_with(repository); })) out.repo_digests.push_back(repository + out.manifest_digest);
   }
@@ -347,8 +374,15 @@ Image Store::describe(const std::string& id, const ImageRecord& record) const {
 
 std::optional<std::string> Store::find_id(std::string_view name) const {
   auto by_digest = [this](std::string_view digest) -> std::optional<std::string> {
-    for (const auto& [id, record] : state_.images)
-      if (id == digest || record.stored.manifest_digest == digest || std::ranges::find(record.stored.index_digests, digest) != record.stored.index_digests.end()) return id;
+    std::optional<std::string> of_index;  // of several this machine's
+    for (const auto& [id, record] : state_.images) {
+      if (id == digest || record.stored.manifest_digest == digest) return id;
+      if (std::ranges::find(record.stored.index_digests, digest) == record.stored.index_digests.end()) continue;
+      if (!of_index || state_.configs.at(id).platform.architecture == host_platform().architecture) of_index = id;
+    }
+    if (of_index) return of_index;
+    for (const auto& [reference, index] : state_.indexes)
+      if (index.digest == digest) return state_.references.at(reference);
     return std::nullopt;
   };
   if (is_digest(name)) return by_digest(name);
@@ -372,6 +406,73 @@ std::optional<Image> Store::find(std::string_view name) const {
   return describe(*id, state_.images.at(*id));
 }
 
+// By one of its names, or by its digest.
+const std::pair<const std::string, IndexRecord>* Store::find_index(std::string_view name) const {
+  std::string digest(is_digest(name) ? name : "");
+  if (auto reference = parse_reference(name); reference && digest.empty()) {
+    digest = reference->digest;
+    if (auto found = state_.indexes.find(reference->text()); digest.empty() && found != state_.indexes.end()) return &*found;
+  }
+  if (digest.empty()) return nullptr;
+  for (const auto& item : state_.indexes)
+    if (item.second.digest == digest) return &item;
+  return nullptr;
+}
+
+std::optional<Image> Store::find_for(std::string_view name, const Platform& platform) const {
+  std::vector<std::string> ids;
+  if (const auto* index = find_index(name)) ids = index->second.images;
+  else if (auto id = find_id(name)) ids.push_back(*id);
+  const std::string* best = nullptr;
+  for (const std::string& id : ids) {
+    const Platform& own = state_.configs.at(id).platform;
+    if (own.os != platform.os || own.architecture != platform.architecture) continue;
+    if (best == nullptr || own.variant == platform.variant) best = &id;
+  }
+  if (best == nullptr) return std::nullopt;
+  return describe(*best, state_.images.at(*best));
+}
+
+// Whether a name keeps it: its own, or that of an index it belongs to.
+bool Store::is_named(const std::string& id) const {
+  if (!references_of(id).empty()) return true;
+  return std::ranges::any_of(state_.indexes, [&id](const auto& item) { return std::ranges::find(item.second.images, id) != item.second.images.end(); });
+}
+
+// A name moves, with what it is the index of. In one commit.
+Task<Result<>> Store::name(std::string reference, std::string id, const IndexRecord* index) {
+  std::vector<async::StateChange> changes{{.key = "ref/" + reference, .value = id}};
+  std::optional<IndexRecord> of = index == nullptr ? std::nullopt : std::optional(*index);
+  if (of) changes.push_back({.key = "index/" + reference, .value = format_record(*of)});
+  else if (state_.indexes.contains(reference)) changes.push_back({.key = "index/" + reference});
+  CO_TRY(co_await records_.apply(kBucket, std::move(changes), async::Lasts::kForever));
+  state_.references.insert_or_assign(reference, std::move(id));
+  if (of) state_.indexes.insert_or_assign(reference, *std::move(of));
+  else state_.indexes.erase(reference);
+  co_return Result<>{};
+}
+
+Task<Result<std::string>> Store::group(std::vector<std::string> ids, std::vector<std::string> references) {
+  while (sweeping_) CO_TRY(co_await changed_.wait());  // forever: a sweep ends
+  ImportGuard guard(*this);
+  std::vector<StoredImage> images;
+  std::string first;
+  for (const std::string& name : ids) {
+    auto id = find_id(name);
+    if (!id) co_return fail(Code::kNotFound, cat("image ", name, ": not found"));
+    images.push_back(state_.images.at(*id).stored);
+    const Platform own = state_.configs.at(*id).platform, host = host_platform();
+    if (first.empty() || (own.os == host.os && own.architecture == host.architecture)) first = *id;
+  }
+  if (first.empty()) co_return fail(Code::kInvalidArgument, "an index of no images");
+  CO_TRY_ASSIGN(IndexRecord index, co_await pool_.run([&] { return make_index(*content_, options_.limits, images); }));
+  for (const std::string& text : references) {
+    CO_TRY_ASSIGN(Reference reference, parse_reference(text));
+    CO_TRY(co_await name(reference.text(), first, &index));
+  }
+  co_return index.digest;
+}
+
 std::vector<Image> Store::list() const {
   std::vector<Image> out;
   for (const auto& [id, record] : state_.images) out.push_back(describe(id, record));
@@ -383,10 +484,9 @@ Task<Result<>> Store::tag(std::string name, std::string text) {
   if (!id) co_return fail(Code::kNotFound, cat("image ", name, ": not found"));
   CO_TRY_ASSIGN(Reference reference, parse_reference(text));
   if (!reference.digest.empty()) co_return fail(Code::kInvalidArgument, "refusing to create a tag with a digest reference");
-  if (auto known = state_.references.find(reference.text()); known != state_.references.end() && known->second == *id) co_return Result<>{};
-  CO_TRY(co_await records_.put(kBucket, "ref/" + reference.text(), *id));
-  state_.references.insert_or_assign(reference.text(), *id);
-  co_return Result<>{};
+  const auto* index = find_index(name);
+  if (auto known = state_.references.find(reference.text()); known != state_.references.end() && known->second == *id && (index == nullptr) != state_.indexes.contains(reference.text())) co_return Result<>{};
+  co_return co_await this->name(reference.text(), *id, index == nullptr ? nullptr : &index->second);
 }
 
 bool Store::in_use(const std::string& id) const {
@@ -396,8 +496,17 @@ bool Store::in_use(const std::string& id) const {
 // Names first: none may point at an image that is gone.
 Task<Result<>> Store::remove_image(std::string id) {
   for (const std::string& reference : references_of(id)) {
-    CO_TRY(co_await records_.remove(kBucket, "ref/" + reference));
+    CO_TRY(co_await records_.apply(kBucket, {{.key = "ref/" + reference}, {.key = "index/" + reference}}, async::Lasts::kForever));
     state_.references.erase(reference);
+    state_.indexes.erase(reference);
+  }
+  // Of indexes that it belonged to the name stays, as one image's.
+  std::vector<std::string> broken;
+  for (const auto& [reference, index] : state_.indexes)
+    if (std::ranges::find(index.images, id) != index.images.end()) broken.push_back(reference);
+  for (const std::string& reference : broken) {
+    CO_TRY(co_await records_.remove(kBucket, "index/" + reference));
+    state_.indexes.erase(reference);
   }
   if (in_use(id)) co_return fail(Code::kFailedPrecondition, cat("image ", id, " is used by a container"));
   state_.images.erase(id);  // now: between the check and this nothing may prepare a snapshot
@@ -414,19 +523,34 @@ Task<Result<>> Store::forget_digests(std::string id, std::string repository) {
   co_return co_await records_.put(kBucket, "image/" + id, format_record(image));
 }
 
+// The images of an index whose name has gone, but those that another name keeps or a container uses.
+Task<Result<>> Store::remove_others(const IndexRecord& index) {
+  const std::vector<std::string> ids = index.images;
+  for (const std::string& id : ids)
+    if (state_.images.contains(id) && !is_named(id) && !in_use(id)) CO_TRY(co_await remove_image(id));
+  co_return Result<>{};
+}
+
 Task<Result<bool>> Store::remove(std::string name) {
   auto id = find_id(name);
   if (!id) co_return fail(Code::kNotFound, cat("image ", name, ": not found"));
   auto reference = parse_reference(name);
   bool by_name = reference && reference->digest.empty() && state_.references.contains(reference->text()) && state_.references.at(reference->text()) == *id;
-  if (by_name && references_of(*id).size() > 1) {
-    CO_TRY(co_await records_.remove(kBucket, "ref/" + reference->text()));
+  const bool of_others = by_name && std::ranges::any_of(state_.indexes, [&](const auto& item) { return item.first != reference->text() && std::ranges::find(item.second.images, *id) != item.second.images.end(); });
+  if (by_name && (of_others || references_of(*id).size() > 1)) {
+    CO_TRY(co_await records_.apply(kBucket, {{.key = "ref/" + reference->text()}, {.key = "index/" + reference->text()}}, async::Lasts::kForever));
     state_.references.erase(reference->text());
+    auto index = state_.indexes.extract(reference->text());
+    if (!index.empty()) CO_TRY(co_await remove_others(index.mapped()));
     CO_TRY(co_await forget_digests(*id, reference->repository()));
     co_return false;
   }
   if (in_use(*id)) co_return fail(Code::kFailedPrecondition, cat("image ", name, " is used by a container"));
+  std::vector<IndexRecord> indexes;
+  for (const std::string& text : references_of(*id))
+    if (auto index = state_.indexes.find(text); index != state_.indexes.end()) indexes.push_back(index->second);
   CO_TRY(co_await remove_image(*id));
+  for (const IndexRecord& index : indexes) CO_TRY(co_await remove_others(index));
   CO_TRY(co_await sweep_if_idle());
   co_return true;
 }
@@ -578,11 +702,15 @@ Task<Result<GcResult>> Store::gc(GcPolicy policy) {
   std::set<std::string> keep;
   for (const std::string& name : policy.keep)
     if (auto id = find_id(name)) keep.insert(*id);
+  // An index is kept, and goes, as a whole.
+  for (const auto& [reference, index] : state_.indexes)
+    if (std::ranges::any_of(index.images, [&keep](const std::string& id) { return keep.contains(id); })) keep.insert(index.images.begin(), index.images.end());
   CO_TRY_ASSIGN(Usage now_used, co_await usage());
   std::vector<std::pair<WallTime, std::string>> candidates;
   std::set<std::string, std::less<>> named;
   if (policy.unnamed_only)
-    for (const auto& [reference, id] : state_.references) named.insert(id);
+    for (const auto& [id, record] : state_.images)
+      if (is_named(id)) named.insert(id);
   auto goes = [&](const std::string& id, const ImageRecord& record) {
     if (policy.unnamed_only && (named.contains(id) || !record.stored.repo_digests.empty())) return false;
     return !keep.contains(id) && !in_use(id) && time_.wall() - record.last_used >= policy.unused_min;
@@ -595,7 +723,7 @@ Task<Result<GcResult>> Store::gc(GcPolicy policy) {
     if (used <= policy.bytes_max && !(policy.unused_max && time_.wall() - when > *policy.unused_max)) break;
     auto found = state_.images.find(id);
     if (found == state_.images.end() || found->second.last_used != when || in_use(id)) continue;  // changed while an earlier one was removed
-    if (policy.unnamed_only && !references_of(id).empty()) continue;
+    if (policy.unnamed_only && is_named(id)) continue;
     std::vector<std::string> layers = found->second.stored.layers;
     CO_TRY(co_await remove_image(id));
     out.images_removed.push_back(id);
@@ -675,7 +803,17 @@ Task<Result<>> Store::push(std::string name, std::string text, PushOptions optio
       if (auto from = parse_reference(other); from && from->domain == reference.domain && from->path != reference.path) registry.mount_from = from->path;
     PushContext context{.content = *content_, .limits = options_.limits, .pool = pool_, .time = time_, .progress = ProgressRelay(executor_, options.progress)};
     CO_TRY_ASSIGN(std::vector<Source> sources, co_await pool_.run([&] { return find_sources(options_.hosts_dir, reference, registry, true); }));
-    pushed = co_await push_image(context, image, reference, sources.front().options);
+    const auto* named = find_index(name);
+    const std::optional<IndexRecord> index = named == nullptr ? std::nullopt : std::optional(named->second);
+    if (index) {
+      Reference untagged = reference;  // images of an index are pushed by their digests
+      untagged.tag.clear();
+      for (const std::string& one : index->images)
+        if (auto found = state_.images.find(one); pushed && found != state_.images.end()) pushed = co_await push_image(context, StoredImage(found->second.stored), untagged, sources.front().options);
+      if (pushed) pushed = co_await push_index(context, index->document, reference, sources.front().options);
+    } else {
+      pushed = co_await push_image(context, image, reference, sources.front().options);
+    }
   }
   if (sweep_pending_) CO_TRY(co_await sweep_if_idle());
   if (!pushed) co_return fail(std::move(pushed).error().with(cat("push ", reference.text())));
@@ -685,9 +823,15 @@ Task<Result<>> Store::push(std::string name, std::string text, PushOptions optio
 Task<Result<>> Store::save(std::vector<std::string> names, int fd, SaveOptions options) {
   while (sweeping_) CO_TRY(co_await changed_.wait());  // forever: a sweep ends
   std::vector<ImageToSave> images;
+  std::vector<IndexToSave> indexes;
   for (const std::string& name : names) {
     auto id = find_id(name);
     if (!id) co_return fail(Code::kNotFound, cat("image ", name, ": not found"));
+    if (const auto* index = find_index(name)) {
+      indexes.push_back({.document = index->second.document, .reference = index->first});
+      for (const std::string& one : index->second.images) images.push_back({.image = state_.images.at(one).stored, .references = one == *id ? std::vector{index->first} : std::vector<std::string>{}, .by_index = true});
+      continue;
+    }
     // By name: under that name alone. By id: under all of its names.
     std::vector<std::string> references = references_of(*id);
     if (auto reference = parse_reference(name); reference && std::ranges::find(references, reference->text()) != references.end()) references = {reference->text()};
@@ -696,7 +840,7 @@ Task<Result<>> Store::save(std::vector<std::string> names, int fd, SaveOptions o
   Result<> saved;
   {
     ImportGuard guard(*this);
-    saved = co_await pool_.run([&] { return save_archive(*content_, options_.limits, images, options.bundle ? SaveForm::kBundle : SaveForm::kAsItCame, fd); });
+    saved = co_await pool_.run([&] { return save_archive(*content_, options_.limits, images, indexes, options.bundle ? SaveForm::kBundle : SaveForm::kAsItCame, fd); });
   }
   if (sweep_pending_) CO_TRY(co_await sweep_if_idle());
   if (!saved) co_return fail(std::move(saved).error().with("save"));

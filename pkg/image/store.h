@@ -37,11 +37,20 @@ class TlsClient;
 
 namespace monopod::image {
 
+// A name that is of several platforms' images.
+struct NamedIndex {
+  std::string reference;
+  std::string digest;               // of the index
+  std::vector<std::string> images;  // ids, in its order
+};
+
 struct Image {
   std::string id;               // "sha256:<hex>" of the configuration, as docker and CRI show it
   std::string manifest_digest;  // "sha256:<hex>"
   std::vector<std::string> references;    // "docker.io/library/busybox:latest", sorted
   std::vector<std::string> repo_digests;  // "docker.io/library/busybox@sha256:...", sorted
+  std::vector<NamedIndex> indexes;        // of its references: those that are of other platforms' images too
+  std::vector<std::string> platform_of;   // references of indexes that it belongs to, and that are another image's
   ImageConfig config;
   std::uint64_t size_bytes = 0;           // of the unpacked layers, shared ones counted fully
   std::vector<std::string> layers;        // keys (content.h), base first
@@ -60,6 +69,7 @@ using ProgressCallback = std::function<void(const ImportProgress&)>;  // called 
 struct ImportOptions {
   std::string reference;      // names an archive's only image that brings no name; empty: leave it unnamed
   ProgressCallback progress;  // may be empty
+  bool all_platforms = false; // of an index every image that the archive holds, under one name; else this machine's
 };
 
 struct ImportedImage {
@@ -158,7 +168,12 @@ class ImageStore {
   // By reference ("busybox", "docker.io/library/busybox:latest", "busybox@sha256:..."), id, or a unique id prefix of at
   // least 6 hex digits.
   virtual std::optional<Image> find(std::string_view name) const = 0;
+  // The same where a name, or an index's digest, is of several platforms' images; else that one image, if it is for the platform.
+  virtual std::optional<Image> find_for(std::string_view name, const Platform& platform) const = 0;
   virtual std::vector<Image> list() const = 0;  // sorted by id
+  // One index of images for different platforms, under these references, which by themselves name this machine's image or the first: its digest. kInvalidArgument for two of one
+  // platform. An image that a name's index holds stays as long as the name does.
+  virtual async::Task<Result<std::string>> group(std::vector<std::string> ids, std::vector<std::string> references) = 0;
   virtual async::Task<Result<>> tag(std::string name, std::string reference) = 0;
   // A reference is taken off its image; the image goes with its last reference. An id takes all. kFailedPrecondition
   // while a snapshot uses the image (a reference goes even then, unless it is the last). Returns true if the image went.
@@ -184,7 +199,7 @@ class ImageStore {
   virtual async::Task<Result<std::string>> read_blob(std::string digest) = 0;
   // Packs the changes, and adds the image as a pull would. The base must stay until it is done.
   virtual async::Task<Result<ImportedImage>> commit(CommitOptions options) = 0;
-  // To a registry, under reference, which the image need not bear. What is there already, or in another of its repositories that an image
+  // To a registry, under reference, which the image need not bear; a name that is an index: with all its images. What is there already, or in another of its repositories that an image
   // here has a name in, is not sent. kFailedPrecondition where a layer's blob is not kept.
   virtual async::Task<Result<>> push(std::string name, std::string reference, PushOptions options) = 0;
   // Whether a registry takes these credentials: kUnauthenticated where it does not.

@@ -61,6 +61,8 @@ class Image:
                     blobs[member.name] = tar.extractfile(member).read()
         index = json.loads(blobs["index.json"])
         self.manifest = json.loads(blobs["blobs/sha256/" + index["manifests"][0]["digest"][7:]])
+        if "manifests" in self.manifest:  # of several platforms: the last
+            self.manifest = json.loads(blobs["blobs/sha256/" + self.manifest["manifests"][-1]["digest"][7:]])
         self.config = json.loads(blobs["blobs/sha256/" + self.manifest["config"]["digest"][7:]])
         self.layers = []
         self.files = {}  # path -> (type, mode, uid, gid, content or target)
@@ -104,7 +106,10 @@ class Build(unittest.TestCase):
         self.image("load", self.shared + "/base.tar")
 
     def image(self, command, *arguments):
-        done = subprocess.run([BINARY, "image", command, "--data-dir", self.folder + "/data", *arguments], capture_output=True, text=True, timeout=DEADLINE_S)
+        return self.image_of("data", command, *arguments)
+
+    def image_of(self, data, command, *arguments):
+        done = subprocess.run([BINARY, "image", command, "--data-dir", f"{self.folder}/{data}", *arguments], capture_output=True, text=True, timeout=DEADLINE_S)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout
 
@@ -127,6 +132,10 @@ class Build(unittest.TestCase):
         out = Image(self.folder + "/out.tar")
         out.id, out.log, out.stdout = done.stdout.strip(), done.stderr, done.stdout
         return out
+
+    def build_plain(self, dockerfile, *options):
+        """Without a name: what it says."""
+        return subprocess.run([BINARY, "image", "build", "--data-dir", self.folder + "/data", "-f", "-", *options, self.context], input=dockerfile, capture_output=True, text=True, timeout=DEADLINE_S).stderr
 
     def leftovers(self):
         return [name for name in os.listdir(self.folder + "/data/build") if name not in ("cache", "run")] + os.listdir(self.folder + "/data/content/snapshots")
@@ -401,7 +410,7 @@ ENV DONE=1
         first = self.build(self.STAGES, "--source-date-epoch", "1700000000", "--cache-to", f"type=local,dest={small}")
         self.build_from_cache(first, "--source-date-epoch", "1700000000", "--cache-from", f"type=local,src={small}", cached=3)
 
-    def test_a_cache_in_a_registry_makes_the_same_image(self):
+    def registry(self):
         sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "support"))
         import ports
         port = ports.free_port()
@@ -416,6 +425,83 @@ ENV DONE=1
                     break
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.02)
+        return port
+
+    def test_one_name_for_the_images_of_several_platforms(self):
+        self.write(a="A")
+        own = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+        dockerfile = """FROM --platform=$BUILDPLATFORM base:1 AS here
+ARG TARGETARCH
+RUN echo for $TARGETARCH > /made
+FROM scratch
+COPY --from=here /made /
+COPY a /
+ENV ARCH=$TARGETARCH
+"""
+        both = ["--platform", f"linux/s390x,linux/{own}"]
+        out = self.build(dockerfile, *both)
+        self.assertIn("[linux/s390x here 1/5] ARG", out.log)
+
+        def archive(path):
+            with tarfile.open(path) as tar:
+                blobs = {member.name: tar.extractfile(member).read() for member in tar if member.isfile() and member.size < 1 << 16}
+            listed = json.loads(blobs["index.json"])["manifests"]
+            inner = json.loads(blobs["blobs/sha256/" + listed[0]["digest"][7:]])
+            return listed, inner, json.loads(blobs["manifest.json"])
+
+        def check(data, reference):
+            self.image_of(data, "save", self.folder + "/index.tar", reference)
+            listed, inner, docker = archive(self.folder + "/index.tar")
+            self.assertEqual((len(listed), listed[0]["mediaType"], listed[0]["annotations"]["io.containerd.image.name"]), (1, "application/vnd.oci.image.index.v1+json", reference))
+            self.assertEqual([m["platform"]["architecture"] for m in inner["manifests"]], ["s390x", own])
+            self.assertEqual([image["RepoTags"] for image in docker], [[reference]])  # docker's old form: this machine's
+            return listed[0]["digest"]
+        digest = check("data", "docker.io/library/out:1")
+        self.assertEqual(digest, out.id)
+        # A name shows this machine's image; the list shows both; an index is inspected by its digest too.
+        shown = json.loads(self.image("inspect", "out:1"))
+        self.assertEqual((shown["platform"], shown["indexes"][0]["digest"]), (f"linux/{own}", digest))
+        self.assertEqual([one["platform"] for one in shown["indexes"][0]["images"]], ["linux/s390x", f"linux/{own}"])
+        self.assertEqual(json.loads(self.image("inspect", digest))["id"], shown["id"])
+        rows = [line.split() for line in self.image("ls").splitlines() if "out:1" in line]
+        self.assertEqual([row[-1] for row in rows], ["linux/s390x", f"linux/{own}"])
+        self.assertEqual(len(json.loads(self.image("ls", "-o", "json"))["images"]), 2)
+        self.assertEqual(self.build(dockerfile, *both).id, digest)
+        # Another name of the same, and what is removed with the last.
+        self.image("tag", "out:1", "two:1")
+        self.assertEqual(check("data", "docker.io/library/two:1"), digest)
+        self.image("prune")  # what has a name stays, whole
+        self.image("rm", "out:1")
+        check("data", "docker.io/library/two:1")
+        # A stage stands on the one of its platform.
+        far = self.build("FROM two:1\nLABEL a=b\n", "--platform", "linux/s390x")
+        self.assertEqual((far.text("made"), far.config["config"]["Env"][-1]), ("for s390x\n", "ARCH="))
+        # To a registry, whence each takes its own; and as a file.
+        name = f"127.0.0.1:{self.registry()}/several:1"
+        self.image("push", "two:1", name)
+        for architecture in ("s390x", own):
+            self.image_of("other", "pull", "--platform", f"linux/{architecture}", name)
+            self.assertEqual(json.loads(self.image_of("other", "inspect", name))["platform"], f"linux/{architecture}")
+            self.assertEqual(json.loads(self.image_of("other", "inspect", digest))["platform"], f"linux/{architecture}")
+        self.image("save", self.folder + "/several.tar", "two:1")
+        self.image_of("third", "load", self.folder + "/several.tar")
+        self.assertEqual(len(json.loads(self.image_of("third", "ls", "-o", "json"))["images"]), 1)
+        self.assertNotIn("indexes", json.loads(self.image_of("third", "inspect", "two:1")))
+        self.image_of("fourth", "load", "--all-platforms", self.folder + "/several.tar")
+        self.assertEqual(check("fourth", "docker.io/library/two:1"), digest)
+        self.image("bundle", self.folder + "/several.bundle", "two:1")
+        self.image_of("fifth", "load", "--all-platforms", self.folder + "/several.bundle")
+        check("fifth", "docker.io/library/two:1")
+        # The files are this machine's.
+        self.image("export", self.folder + "/files.tar", "two:1")
+        with tarfile.open(self.folder + "/files.tar") as tar:
+            self.assertEqual([tar.extractfile(member).read().decode() for member in tar if member.name.endswith("made")], [f"for {own}\n"])
+        self.image("rm", "two:1", "out:1")
+        self.assertEqual([image["references"] for image in json.loads(self.image("ls", "-o", "json"))["images"]], [["docker.io/library/base:1"]])
+        self.assertIn("want a tag", self.build_plain(dockerfile, *both))
+
+    def test_a_cache_in_a_registry_makes_the_same_image(self):
+        port = self.registry()
         name = f"127.0.0.1:{port}/cache:1"
         self.write(a="A\n")
         first = self.build(self.STAGES, "--cache-to", f"type=registry,ref={name},mode=max")

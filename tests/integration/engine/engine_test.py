@@ -455,6 +455,33 @@ COPY --from=right /r /
     same([name for name in os.listdir(engine.dir + "/data/content/snapshots") if name.startswith("build-")], [])
 
 
+def several_platforms():
+    own = engine.request("GET", "/version")[1]["Arch"]
+    def listed():
+        return {i["Id"] for i in engine.request("GET", "/images/json")[1]}
+    docker("image", "prune", "-f")
+    before = listed()
+    context = os.path.join(engine.dir, "several")
+    os.makedirs(context)
+    with open(context + "/Dockerfile", "w", encoding="ascii") as f:
+        f.write("FROM scratch\nARG TARGETARCH\nENV ARCH=$TARGETARCH\nCOPY Dockerfile /\n")
+    contains(docker("build", "--platform", f"linux/s390x,linux/{own}", "-t", "several:1", context), "Successfully tagged several:1")
+    # Docker's clients see one image, of this machine; the other comes and goes with its name.
+    same(docker("image", "inspect", "--format", "{{.Architecture}} {{.Config.Env}}", "several:1").split()[0], own)
+    same(len(listed() - before), 1)
+    docker("image", "prune", "-f")
+    docker("save", "-o", engine.dir + "/several.tar", "several:1")
+    with tarfile.open(engine.dir + "/several.tar") as tar:
+        entries = json.load(tar.extractfile("index.json"))["manifests"]
+        inner = json.load(tar.extractfile("blobs/sha256/" + entries[0]["digest"][7:]))
+    same([m["platform"]["architecture"] for m in inner["manifests"]], ["s390x", own])
+    docker("rmi", "several:1")
+    docker("load", "-i", engine.dir + "/several.tar")
+    same(docker("image", "inspect", "--format", "{{.Architecture}}", "several:1").strip(), own)
+    docker("rmi", "several:1")
+    same(listed(), before)
+
+
 def running(words):
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -613,7 +640,7 @@ def main():
         if checks.only and "load" not in checks.only:
             with open(engine.load_image(), "rb") as f:
                 docker("load", stdin=f.read())
-        for test in (versions, load_and_name, run_rm, many_at_once, start_errors, settings, terminal, detached, follow, attach, hang_up, execute, copy, imported, volumes, published, published_datagrams, network_modes, user_networks, build, builds_side_by_side, registry,
+        for test in (versions, load_and_name, run_rm, many_at_once, start_errors, settings, terminal, detached, follow, attach, hang_up, execute, copy, imported, volumes, published, published_datagrams, network_modes, user_networks, build, builds_side_by_side, several_platforms, registry,
                      errors, events, policies, health, survives_kill, second_engine, killed_anywhere, no_volume_without_its_container, prune_and_leaks):
             checks.run(test.__name__, test)
     finally:
