@@ -1,4 +1,4 @@
-#include "until_signal.h"
+#include "cmd/until_signal.h"
 
 #include <csignal>
 

@@ -17,11 +17,11 @@
 #include "cmd/image/local.h"
 #include "cmd/engine/run_bundle.h"
 #include "cmd/image/progress.h"
-#include "commands.h"
+#include "cmd/commands.h"
 #include "sys/fd.h"
 #include "sys/root.h"
 #include "sys/terminal.h"
-#include "until_signal.h"
+#include "cmd/until_signal.h"
 
 namespace monopod::cmd {
 namespace {

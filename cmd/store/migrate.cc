@@ -14,7 +14,7 @@
 #include "cmd/resolver.h"
 #include "store/sqlite_backend.h"
 #include "sys/terminal.h"
-#include "until_signal.h"
+#include "cmd/until_signal.h"
 
 namespace monopod::cmd {
 namespace {

@@ -12,7 +12,7 @@
 #include "pki/random.h"
 #include "cmd/store/commands.h"
 #include "sys/text_pages.h"
-#include "until_signal.h"
+#include "cmd/until_signal.h"
 
 namespace monopod::cmd {
 namespace {
