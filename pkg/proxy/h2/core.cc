@@ -118,6 +118,10 @@ std::shared_ptr<H2Stream> H2Core::take_unsent(H2Stream& stream) {
   return out;
 }
 
+void H2Core::note_unsent() {
+  for (const auto& stream : unsent_) note(*stream, EPOLLOUT);
+}
+
 void H2Core::reset(H2Stream& stream, H2Error error) {
   if (stream.closed() || stream.id == 0) return;
   stream.reset_by_us = true;

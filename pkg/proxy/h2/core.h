@@ -7,6 +7,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,8 @@ class H2Core {
   void end_request(H2Stream& stream, bool ends);
   // interim: another head follows.
   void end_response(H2Stream& stream, bool ends, bool interim);
+  // Of a client: whether the peer takes an extended CONNECT (RFC 8441); nothing until its SETTINGS came.
+  std::optional<bool> takes_extended_connect() const { return got_settings_ ? std::optional(extended_connect_) : std::nullopt; }
   bool has_room_for_stream() const { return streams_.size() < peer_streams_max_; }
   // Takes what stream lends, as far as there is room. Large pieces go out from where they lie. False: the connection is lost.
   bool pump(H2Stream& stream);
@@ -74,6 +77,7 @@ class H2Core {
   // Of a client: a stream that has no id yet. It says when it has one, or ends; fail_all() tells it, too.
   void add_unsent(std::shared_ptr<H2Stream> stream) { unsent_.push_back(std::move(stream)); }
   const std::vector<std::shared_ptr<H2Stream>>& unsent() const { return unsent_; }
+  void note_unsent();
   std::uint32_t peer_streams_max() const { return peer_streams_max_; }
 
   Worker& host_;
@@ -154,6 +158,7 @@ class H2Core {
   std::size_t head_wire_bytes_ = 0;
   bool in_head_ = false;
   bool got_settings_ = false;
+  bool extended_connect_ = false;  // the peer takes it
   std::size_t content_left_ = 0;  // of a DATA frame whose bytes come: what is not padding
 
   // Windows: what we may send, what the peer may send and what of it was not announced anew.

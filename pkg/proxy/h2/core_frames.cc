@@ -258,7 +258,7 @@ bool H2Core::take_field(H2Stream& stream, const HpackField& field) {
 void H2Core::finish_block(H2Stream& stream, bool ends) {
   bool trailer = stream.head_done();
   if (stream.discards) return ends ? on_input_end(stream) : void();
-  if (!stream.rules.finish_block(stream.to_head()) || (trailer && !ends)) return fail_stream(stream, H2Error::kProtocol);
+  if (!stream.rules.finish_block(stream.asked()) || (trailer && !ends)) return fail_stream(stream, H2Error::kProtocol);
   if (!trailer && side_ == Side::kServer) {
     if (stream.list().oversized()) {
       stream.discards = true;
@@ -298,13 +298,14 @@ void H2Core::on_settings(const FrameHead& head, std::string_view payload) {
   spend_control("settings");
   if (terminated_ || head.has(kFlagAck)) return;
   if (payload.size() / 6 > kSettingsMax) return calm_down("settings");
-  got_settings_ = true;
+  bool first = !std::exchange(got_settings_, true);
   for (; !payload.empty(); payload.remove_prefix(6)) {
     auto id = static_cast<std::uint16_t>(static_cast<unsigned char>(payload[0]) << 8U | static_cast<unsigned char>(payload[1]));
     if (!apply_setting(static_cast<Setting>(id), read_u32(payload.substr(2)))) return;
   }
   append_frame(FrameType::kSettings, kFlagAck, 0, {});
-  on_stream_gone();  // there may be room for more
+  if (first) note_unsent();  // who waits for what is offered
+  on_stream_gone();          // there may be room for more
   send_parked();
 }
 
@@ -317,7 +318,10 @@ bool H2Core::apply_setting(Setting setting, std::uint32_t value) {
     case Setting::kInitialWindowSize: return (value <= kWindowMax && set_initial_window(value)) || refuse(H2Error::kFlowControl);
     case Setting::kMaxFrameSize: return (value >= kFrameBytesMax && value < 1U << 24U) || refuse(H2Error::kProtocol);  // ours are no larger than the least
     case Setting::kMaxHeaderListSize: break;
-    case Setting::kEnableConnectProtocol: return value <= 1 || refuse(H2Error::kProtocol);  // RFC 8441 section 3
+    case Setting::kEnableConnectProtocol:  // RFC 8441 section 3; of a client it says nothing
+      if (value > 1 || (side_ == Side::kClient && extended_connect_ && value == 0)) return refuse(H2Error::kProtocol);
+      extended_connect_ = value == 1;
+      break;
   }
   return true;
 }

@@ -112,10 +112,11 @@ MessageRules::Verdict MessageRules::take(std::string_view name, std::string_view
   return Verdict::kGood;
 }
 
-bool MessageRules::finish_block(bool to_head) {
+bool MessageRules::finish_block(Asked asked) {
   if (block_ == Block::kTrailer) return true;
   if (block_ == Block::kResponse) {
-    if (to_head || status_ == 204 || status_ == 304) length_ = 0;
+    if (asked == Asked::kHead || status_ == 204 || status_ == 304) length_ = 0;
+    if (asked == Asked::kConnect && status_ / 100 == 2) length_ = -1;  // it frames nothing (RFC 9110 section 9.3.6)
     return status_ != 0;
   }
   bool extended = (seen_ & kProtocol) != 0;

@@ -14,8 +14,10 @@ class MessageRules {
   // kSkip: sound, and passed over.
   enum class Verdict : std::uint8_t { kGood, kSkip, kBad };
   Verdict take(std::string_view name, std::string_view value);
-  // Behind the block's last field. to_head: of an answer, the request's method was HEAD.
-  bool finish_block(bool to_head);
+  // What an answer is to.
+  enum class Asked : std::uint8_t { kOther, kHead, kConnect };
+  // Behind the block's last field.
+  bool finish_block(Asked asked);
   // Content that comes; the message's end.
   bool take_content(std::size_t bytes);
   bool finish() const { return length_ < 0 || length_ == received_; }

@@ -51,7 +51,8 @@ void H2Stream::each_field(const Head& head, const HeadEdits& edits, std::string_
     std::to_chars(status, status + sizeof status, head.status);
     f(":status", std::string_view(status, 3), false);
   } else {
-    f(":method", head.method, false);
+    f(":method", head.wants_upgrade ? std::string_view("CONNECT") : head.method, false);
+    if (head.wants_upgrade) f(":protocol", "websocket", false);  // RFC 8441 section 5
     f(":scheme", core_->socket().tls() ? "https" : "http", false);
     f(":path", target, false);
     f(":authority", edits.find(head, "host"), false);
@@ -72,7 +73,7 @@ bool H2Stream::send_head(const Head& head, const HeadEdits& edits, std::string_v
     head_sent_ = true;
     output_done_ = ends;
   }
-  if (!server) to_head_ = head.method == "HEAD";
+  if (!server) asked_ = head.wants_upgrade ? MessageRules::Asked::kConnect : head.method == "HEAD" ? MessageRules::Asked::kHead : MessageRules::Asked::kOther;
   if (!server && !core_->has_room_for_stream()) {
     each_field(head, edits, target, [this](std::string_view name, std::string_view value, bool secret) {
       parked_.append(name).append(1, '\0').append(value).append(1, '\0').append(1, secret ? '1' : '0');
@@ -157,6 +158,8 @@ void H2Stream::on_closed() {
 
 int H2Stream::carrier_fd() const { return core_ == nullptr ? -1 : core_->socket().fd(); }
 
+std::optional<bool> H2Stream::takes_extended_connect() const { return core_ == nullptr ? std::optional(false) : core_->takes_extended_connect(); }
+
 bool H2Stream::connected() const { return core_ != nullptr && core_->connected(); }
 
 HeadList& H2Stream::begin_head(std::unique_ptr<HeadList> list) {
@@ -174,7 +177,7 @@ bool H2Stream::finish_request_head(bool ends) {
 }
 
 bool H2Stream::finish_response_head(bool ends) {
-  if (!last_->finish_response(to_head_, ends)) return false;
+  if (!last_->finish_response(asked_ == MessageRules::Asked::kHead, ends)) return false;
   head_done_ = last_->head().status >= 200;
   input_ended_ = ends;
   return true;

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -72,6 +73,7 @@ class H2Stream final : public StreamPeer {
   Pollable* user() const { return user_; }
   void detach() { core_ = nullptr; }
   bool connected() const;  // the carrier is set up
+  std::optional<bool> takes_extended_connect() const;  // of the carrier's peer: H2Core's
   bool lost() const { return closed_ || core_ == nullptr; }
 
   std::int32_t id = 0;  // 0: a client's that has not sent its head
@@ -99,7 +101,7 @@ class H2Stream final : public StreamPeer {
   void want_output();
   // Sends the head that waited for the endpoint to take another stream. False: there is none.
   bool send_parked();
-  bool to_head() const { return to_head_; }
+  MessageRules::Asked asked() const { return asked_; }
   void mark_closed() { closed_ = true; }
   bool closed() const { return closed_; }
   bool reset_by_us = false;
@@ -128,7 +130,7 @@ class H2Stream final : public StreamPeer {
   std::size_t trailer_bytes_ = 0;
   ByteQueue content_;
   bool head_done_ = false, input_ended_ = false;
-  bool to_head_ = false;  // a request of HEAD was sent: its answer has no content
+  MessageRules::Asked asked_ = MessageRules::Asked::kOther;  // by the request that was sent
 
   // Output.
   std::span<const iovec> lent_{};

@@ -45,7 +45,7 @@ bool H2Upstream::set_up() {
   open();
   connected_ = true;
   worker().wheel().disarm(*this);
-  for (const auto& stream : unsent()) note(*stream, EPOLLOUT);
+  note_unsent();
   return true;
 }
 

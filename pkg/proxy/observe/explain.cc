@@ -17,7 +17,13 @@ std::string describe_match(const Route& route) {
   return out;
 }
 
-void append_action(const Snapshot& snapshot, const Route& route, std::string& out) {
+std::string_view describe_upgrade(const RouteSpec& route, const ClusterSpec& cluster) {
+  if (!route.allow_upgrade) return "  upgrade   not here: the route takes none\n";
+  if (cluster.http2) return "  upgrade   a WebSocket, by extended CONNECT, of endpoints whose SETTINGS announce it; else 502, no_extended_connect\n";
+  return "  upgrade   as it is asked for\n";
+}
+
+void append_action(const Snapshot& snapshot, const Route& route, bool upgrades, std::string& out) {
   const RouteSpec& spec = route.spec;
   if (spec.direct_response) out += cat("  answer    ", spec.direct_response->status, " of the proxy's own\n");
   if (spec.redirect) out += cat("  answer    ", spec.redirect->status, ", a redirect\n");
@@ -27,6 +33,7 @@ void append_action(const Snapshot& snapshot, const Route& route, std::string& ou
     if (route.targets.size() > 1) out += cat(", ", spec.clusters[i].weight, " of ", route.targets.back().up_to);
     for (std::size_t e = 0; e < cluster.spec.endpoints.size(); ++e) out += cat(e == 0 ? ": " : ", ", cluster.spec.endpoints[e].address);
     out += '\n';
+    if (upgrades) out += describe_upgrade(spec, cluster.spec);
   }
 }
 
@@ -65,7 +72,7 @@ Result<std::string> explain(const Snapshot& snapshot, std::string_view request, 
       continue;
     }
     out += cat("  route     ", route->name, " (", describe_match(*route), ")\n");
-    append_action(snapshot, *route, out);
+    append_action(snapshot, *route, head->wants_upgrade, out);
   }
   return out;
 }

@@ -134,7 +134,8 @@ struct ExchangeState {
   bool fresh = false;          // the next attempt takes no pooled connection
 
   std::unique_ptr<MirrorCopy> mirror;  // null: none is made
-  std::string_view websocket_accept;   // what an endpoint must answer to an extended CONNECT
+  // Of a WebSocket between HTTP/1.1 and HTTP/2, which has no keys: what the endpoint of the one must say, or the client of the one hears.
+  std::string_view websocket_accept;
 
   std::vector<std::unique_ptr<Hedge>> hedges;
   std::uint32_t hedged = 0;            // how many there were

@@ -53,6 +53,7 @@ void HttpSession::attempt() {
   }
   ++e.attempts;
   e.upstream->set_user(this);
+  if (asks_by_connect()) e.upstream->await_extended_connect();
   if (e.upstream->ready()) return start_request();
   if (own_connection) e.upstream->set_preface(proxy_preface(spec, remote_, socket_.carrier_fd()));
   e.phase = Exchange::Phase::kConnecting;
@@ -71,7 +72,7 @@ void HttpSession::start_request() {
   e.reply_at = e.reply_end = 0;
   e.unparsed = false;
   e.up.clear();
-  e.send_failed = !write_request_head(*e.upstream, *e.endpoint, e.up, e.request_body.done);
+  e.send_failed = !write_request_head(*e.upstream, *e.endpoint, e.up, e.request_body.done && !asks_by_connect());
   if (e.upstream->socket().is_stream()) e.sent_up = e.request.size;
   // What of the body came with the head leaves with it.
   e.received = e.request.size;
@@ -105,6 +106,14 @@ bool HttpSession::may_retry(bool before_sending) const {
   const Exchange& e = *exchange_;
   if (e.head_done || !e.replayable) return false;
   return before_sending || is_idempotent(e.request.method);
+}
+
+void HttpSession::connect_failed() {
+  Exchange& e = *exchange_;
+  if (!e.upstream->lacks_extended_connect()) return attempt_failed("connect_failed", false);
+  // Nothing is wrong with the endpoint, nor will another attempt find it otherwise.
+  release_upstream(false);
+  reply(502, "the endpoint takes no WebSockets: its HTTP/2 settings do not announce extended CONNECT\n", "no_extended_connect");
 }
 
 // No answer came of the attempt.
@@ -182,15 +191,31 @@ bool HttpSession::read_stream_head() {
   return true;
 }
 
+// What an extended CONNECT is answered with becomes what an upgrade is answered with; keys are of HTTP/1.1 alone (RFC 8441 section 5.1).
+void HttpSession::take_connect_answer() {
+  Exchange& e = *exchange_;
+  Head& head = e.response;
+  for (std::size_t i = 0; i < head.count; ++i) {
+    FieldSpan& f = head.fields[i];
+    if (f.id == FieldName::kContentLength || equals_lowercase(head.name(f), "sec-websocket-accept")) f.dropped = true;
+  }
+  head.status = 101;
+  head.framing = Framing::kNone;
+  if (socket_.is_stream()) return;
+  e.response_edits.add(e.arena, "upgrade", "websocket");
+  e.response_edits.add(e.arena, "sec-websocket-accept", e.websocket_accept);
+}
+
 void HttpSession::on_response_head() {
   Exchange& e = *exchange_;
+  if (asks_by_connect() && e.response.status / 100 == 2) take_connect_answer();
   int status = e.response.status;
   if (status == 101 && !e.request.wants_upgrade) {
     release_upstream(false);
     return reply(502, "upstream switches protocols unasked\n", "unasked_upgrade");
   }
   if (status < 200 && status != 101) return forward_informational();
-  if (status == 101 && e.request.extended_connect && e.response_edits.find(e.response, "sec-websocket-accept") != e.websocket_accept) {
+  if (status == 101 && e.request.extended_connect && !asks_by_connect() && e.response_edits.find(e.response, "sec-websocket-accept") != e.websocket_accept) {
     release_upstream(false);
     return reply(502, "upstream accepts another WebSocket than was asked for\n", "invalid_answer");
   }

@@ -16,10 +16,11 @@ bool HttpSession::pump_exchange() {
 
 bool HttpSession::pump_request() {
   Exchange& e = *exchange_;
-  if (!e.up.empty() || Outbox::wants_end(e.upstream->socket(), e.request_body.done)) {
+  bool whole = e.request_body.done && !asks_by_connect();  // a tunnel's bytes follow
+  if (!e.up.empty() || Outbox::wants_end(e.upstream->socket(), whole)) {
     std::uint64_t before = e.sent_up;
     Ending ending{e.request_body.trailers};
-    Moved::Kind kind = e.up.flush(e.upstream->socket(), e.sent_up, e.request_body.done ? &ending : nullptr);
+    Moved::Kind kind = e.up.flush(e.upstream->socket(), e.sent_up, whole ? &ending : nullptr);
     if (e.sent_up != before) e.moved_ms = worker_.now_ms();
     if (kind == Moved::kFailed) e.send_failed = true;  // what it answered before it closed may be there
     if (kind != Moved::kBytes) return kind == Moved::kFailed;

@@ -7,6 +7,14 @@
 #include "proxy/upstream/hash_table.h"
 
 namespace monopod::proxy {
+namespace {
+
+constexpr std::size_t kWebSocketKeyBytes = 16;  // RFC 6455 section 4.1
+
+// RFC 6455 section 4.2.2.
+std::string accept_websocket(std::string_view key) { return format_base64(pki::sha1(cat(key, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))); }
+
+}  // namespace
 
 bool HttpSession::begin() {
   Exchange& e = *exchange_;
@@ -164,19 +172,37 @@ void HttpSession::route_request() {
     break;
   }
   e.cluster = runtime_->clusters[e.route->cluster_for(e.route->targets.size() > 1 ? worker_.rng().next() : 0)];
-  if (e.request.extended_connect && !ask_for_websocket()) return reply(501, "the endpoints speak HTTP/2, where upgrades do not go on\n", "upgrade_refused");
+  if (e.request.wants_upgrade && !plan_upgrade()) return;
   attempt();
 }
 
-// Of an endpoint of HTTP/1.1, what a client asked for by an extended CONNECT, which has no key (RFC 8441 section 5.1).
-bool HttpSession::ask_for_websocket() {
+bool HttpSession::plan_upgrade() {
   Exchange& e = *exchange_;
-  if (e.cluster->config().spec.http2) return false;
-  std::uint64_t bytes[2] = {worker_.rng().next(), worker_.rng().next()};
+  if (!e.cluster->config().spec.http2) {
+    if (e.request.extended_connect) add_websocket_key();
+    return true;
+  }
+  if (e.request.extended_connect) return true;
+  const FieldSpan* asked = e.request.find("upgrade");
+  if (asked == nullptr || !equals_lowercase(e.request.value(*asked), "websocket") || e.request.method != "GET") {
+    e.request.wants_upgrade = false;  // a wish that may be passed over (RFC 9110 section 7.8)
+    return true;
+  }
+  std::string_view key = e.request_edits.find(e.request, "sec-websocket-key");
+  if (parse_base64(key).value_or("").size() != kWebSocketKeyBytes) return reply(400, "sec-websocket-key is no key\n", "invalid_upgrade"), false;
+  e.websocket_accept = e.arena.join({accept_websocket(key)});
+  e.request_edits.remove(e.request, "sec-websocket-key");
+  return true;
+}
+
+// For an endpoint of HTTP/1.1: what a client asked for by an extended CONNECT has none (RFC 8441 section 5.1).
+void HttpSession::add_websocket_key() {
+  Exchange& e = *exchange_;
+  std::uint64_t bytes[] = {worker_.rng().next(), worker_.rng().next()};
+  static_assert(sizeof bytes == kWebSocketKeyBytes);
   std::string key = format_base64({reinterpret_cast<const char*>(bytes), sizeof bytes});
   e.request_edits.set(e.request, e.arena, "sec-websocket-key", key);
-  e.websocket_accept = e.arena.join({format_base64(pki::sha1(cat(key, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")))});  // RFC 6455 section 4.2.2
-  return true;
+  e.websocket_accept = e.arena.join({accept_websocket(key)});
 }
 
 }  // namespace monopod::proxy

@@ -77,7 +77,7 @@ bool HttpSession::step() {
     case Exchange::Phase::kConnecting:
       switch (e.upstream->advance()) {
         case UpstreamConnection::Progress::kWaiting: return false;
-        case UpstreamConnection::Progress::kFailed: attempt_failed("connect_failed", false); return true;
+        case UpstreamConnection::Progress::kFailed: connect_failed(); return true;
         case UpstreamConnection::Progress::kReady: start_request(); return true;
       }
       return false;

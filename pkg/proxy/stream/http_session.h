@@ -79,8 +79,11 @@ class HttpSession final : public Pooled, public Downstream, private UpstreamUser
   bool obey(Verdict& verdict);
   RequestView view();
   void route_request();
-  // False: there is no way to say it to the cluster's endpoints.
-  bool ask_for_websocket();
+  // What becomes of an upgrade that the route allows. False: answered.
+  bool plan_upgrade();
+  void add_websocket_key();
+  // It goes on as an extended CONNECT (RFC 8441).
+  bool asks_by_connect() const { return exchange_->request.wants_upgrade && exchange_->cluster->config().spec.http2; }
 
   // http_attempt.cc
   void attempt();
@@ -93,6 +96,8 @@ class HttpSession final : public Pooled, public Downstream, private UpstreamUser
   void read_response_head();
   bool read_stream_head();
   void on_response_head();
+  void take_connect_answer();
+  void connect_failed();
   void answer_grpc_web();
   bool retry_status(int grpc) const;  // whether the route wants that. grpc: status of an answer without a message; -1: none
   void forward_response_head();

@@ -85,7 +85,10 @@ UpstreamConnection::Progress UpstreamConnection::advance() {
   if (step_ == Step::kReady) return Progress::kReady;
   if (step_ == Step::kStream) {
     if (stream_->lost()) return fail_with("the connection it shares is lost");
-    if (!stream_->connected()) return Progress::kWaiting;
+    std::optional<bool> takes = awaits_extended_connect_ ? stream_->takes_extended_connect() : true;
+    if (!stream_->connected() || !takes) return Progress::kWaiting;
+    lacks_extended_connect_ = !*takes;
+    if (lacks_extended_connect_) return fail_with("the endpoint does not announce SETTINGS_ENABLE_CONNECT_PROTOCOL");
     step_ = Step::kReady;
     return Progress::kReady;
   }

@@ -40,6 +40,13 @@ class UpstreamConnection final : public Pooled, public Pollable, public Timer {
   // Takes the next step of the set-up. kFailed: failure() says why.
   Progress advance();
   bool ready() const { return step_ == Step::kReady; }
+  // Of a stream, before advance(): it is ready once the endpoint's SETTINGS say that it takes an extended CONNECT (RFC 8441 section 3).
+  void await_extended_connect() {
+    awaits_extended_connect_ = true;
+    step_ = Step::kStream;
+  }
+  // kFailed because they do not.
+  bool lacks_extended_connect() const { return lacks_extended_connect_; }
   std::string failure() const { return failure_.empty() ? socket_.failure() : failure_; }
 
   Socket& socket() { return socket_; }
@@ -83,6 +90,7 @@ class UpstreamConnection final : public Pooled, public Pollable, public Timer {
   bool reused_ = false;
   bool in_list_ = false;  // of the cluster: the handshake is done
   bool has_preface_ = false;
+  bool awaits_extended_connect_ = false, lacks_extended_connect_ = false;
 };
 
 }  // namespace monopod::proxy
