@@ -4,8 +4,8 @@
 
 #include "base/log.h"
 #include "base/strings.h"
-#include "codec/yaml.h"
 #include "cmd/host.h"
+#include "codec/yaml.h"
 
 namespace monopod::cmd {
 namespace {

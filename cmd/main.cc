@@ -11,8 +11,8 @@
 #include "base/failpoint.h"
 #include "cmake/start.h"
 #include "cmd/commands.h"
-#include "container/init.h"
 #include "cmd/runtime/runtime.h"
+#include "container/init.h"
 
 namespace monopod::cmd {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <cstdio>
 
-#include "codec/json.h"
 #include "cmd/commands.h"
+#include "codec/json.h"
 
 namespace monopod::cmd {
 

@@ -3,10 +3,10 @@
 
 #include "base/strings.h"
 #include "cmd/commands.h"
-#include "compose/verbs.h"
-#include "docker_client/verbs.h"
 #include "cmd/engine/engine.h"
 #include "cmd/engine/on_demand.h"
+#include "compose/verbs.h"
+#include "docker_client/verbs.h"
 
 namespace monopod::cmd {
 namespace {

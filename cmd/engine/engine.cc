@@ -13,9 +13,9 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "cmd/commands.h"
+#include "cmd/engine/rootless.h"
 #include "cmd/host.h"
 #include "http/server.h"
-#include "cmd/engine/rootless.h"
 #include "store/sqlite_backend.h"
 #include "supervisor/server.h"
 

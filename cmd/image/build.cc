@@ -13,15 +13,14 @@
 #include "build/builder.h"
 #include "build/limits.h"
 #include "cmd/commands.h"
+#include "cmd/engine/run_bundle.h"
 #include "cmd/image/cache.h"
 #include "cmd/image/local.h"
-#include "cmd/engine/run_bundle.h"
 #include "cmd/image/progress.h"
-#include "cmd/commands.h"
+#include "cmd/until_signal.h"
 #include "sys/fd.h"
 #include "sys/root.h"
 #include "sys/terminal.h"
-#include "cmd/until_signal.h"
 
 namespace monopod::cmd {
 namespace {

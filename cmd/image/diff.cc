@@ -9,10 +9,10 @@
 
 #include "base/strings.h"
 #include "cmd/commands.h"
-#include "image/diff.h"
-#include "image/fd_streams.h"
 #include "cmd/image/engine.h"
 #include "cmd/image/local.h"
+#include "image/diff.h"
+#include "image/fd_streams.h"
 #include "sys/stream.h"
 #include "sys/terminal.h"
 

@@ -8,13 +8,13 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "cmd/node/admin.h"
 #include "base/strings.h"
+#include "cmd/engine/engine.h"
+#include "cmd/engine/on_demand.h"
+#include "cmd/image/output.h"
+#include "cmd/node/admin.h"
 #include "docker_client/images.h"
 #include "docker_client/verbs.h"
-#include "cmd/engine/engine.h"
-#include "cmd/image/output.h"
-#include "cmd/engine/on_demand.h"
 #include "sys/terminal.h"
 
 namespace monopod::cmd {

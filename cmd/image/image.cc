@@ -5,16 +5,16 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "cmd/node/admin.h"
 #include "async/loop.h"
 #include "base/strings.h"
 #include "cmd/commands.h"
-#include "http/client.h"
-#include "http/query.h"
-#include "image/archive_builder.h"
 #include "cmd/image/engine.h"
 #include "cmd/image/local.h"
 #include "cmd/image/output.h"
+#include "cmd/node/admin.h"
+#include "http/client.h"
+#include "http/query.h"
+#include "image/archive_builder.h"
 #include "sys/terminal.h"
 
 namespace monopod::cmd {

@@ -4,9 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/log.h"
 #include "base/strings.h"
-#include "base/bytes.h"
 #include "codec/yaml.h"
 #include "pki/certificate.h"
 #include "sys/fd.h"

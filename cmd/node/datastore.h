@@ -1,8 +1,8 @@
 // The options of an external datastore as those of its client.
 #pragma once
 
-#include "etcd/cluster/cluster_backend.h"
 #include "cmd/node/server_options.h"
+#include "etcd/cluster/cluster_backend.h"
 
 namespace monopod::cmd {
 

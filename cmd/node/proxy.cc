@@ -14,8 +14,8 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "cmd/node/proxy_spec.h"
-#include "proxy/config/snapshot.h"
 #include "cmd/proxy/admin.h"
+#include "proxy/config/snapshot.h"
 #include "sys/namespaces.h"
 
 namespace monopod::cmd {

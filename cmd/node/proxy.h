@@ -22,8 +22,8 @@
 #include "async/pool.h"
 #include "async/scope.h"
 #include "async/time.h"
-#include "proxy/proxy.h"
 #include "cmd/proxy/config.h"
+#include "proxy/proxy.h"
 #include "supervisor/supervisor.h"
 
 namespace monopod::cmd {

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "cmd/command.h"
 #include "cmd/node/audit.h"
 #include "cmd/node/backup_options.h"
-#include "cmd/command.h"
 
 namespace monopod::cmd {
 

@@ -4,9 +4,9 @@
 #include <functional>
 #include <string>
 
+#include "cmd/proxy/config.h"
 #include "http/server.h"
 #include "proxy/proxy.h"
-#include "cmd/proxy/config.h"
 
 namespace monopod::cmd {
 

@@ -5,8 +5,8 @@
 #include "async/scope.h"
 #include "async/time.h"
 #include "base/rng.h"
-#include "proxy/proxy.h"
 #include "cmd/resolver.h"
+#include "proxy/proxy.h"
 
 namespace monopod::cmd {
 

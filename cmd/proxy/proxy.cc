@@ -16,12 +16,12 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "cmd/commands.h"
-#include "pki/random.h"
-#include "proxy/observe/explain.h"
 #include "cmd/proxy/admin.h"
 #include "cmd/proxy/config.h"
 #include "cmd/proxy/intercept.h"
 #include "cmd/proxy/ocsp.h"
+#include "pki/random.h"
+#include "proxy/observe/explain.h"
 #include "sys/text_pages.h"
 
 namespace monopod::cmd {

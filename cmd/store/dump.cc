@@ -2,11 +2,11 @@
 #include <cstdio>
 
 #include "base/strings.h"
-#include "etcd/cluster/answers.h"
-#include "store/offline.h"
 #include "cmd/store/commands.h"
 #include "cmd/store/output.h"
 #include "cmd/store/remote.h"
+#include "etcd/cluster/answers.h"
+#include "store/offline.h"
 
 namespace monopod::cmd {
 namespace {

@@ -2,10 +2,10 @@
 #include <cstdio>
 
 #include "base/strings.h"
-#include "store/offline.h"
 #include "cmd/store/commands.h"
 #include "cmd/store/output.h"
 #include "cmd/store/remote.h"
+#include "store/offline.h"
 #include "sys/terminal.h"
 
 namespace monopod::cmd {

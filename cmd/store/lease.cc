@@ -3,10 +3,10 @@
 
 #include "base/duration.h"
 #include "base/strings.h"
-#include "codec/proto_wire.h"
 #include "cmd/store/commands.h"
 #include "cmd/store/output.h"
 #include "cmd/store/remote.h"
+#include "codec/proto_wire.h"
 
 namespace monopod::cmd {
 namespace {

@@ -9,12 +9,12 @@
 #include "async/scope.h"
 #include "base/strings.h"
 #include "cmd/node/datastore.h"
+#include "cmd/resolver.h"
+#include "cmd/until_signal.h"
 #include "etcd/cluster/migrate.h"
 #include "pki/pki.h"
-#include "cmd/resolver.h"
 #include "store/sqlite_backend.h"
 #include "sys/terminal.h"
-#include "cmd/until_signal.h"
 
 namespace monopod::cmd {
 namespace {

@@ -11,12 +11,12 @@
 #include "async/scope.h"
 #include "base/duration.h"
 #include "base/strings.h"
-#include "etcd/cluster/answers.h"
-#include "etcd/serve.h"
 #include "cmd/host.h"
-#include "pki/random.h"
 #include "cmd/resolver.h"
 #include "cmd/store/output.h"
+#include "etcd/cluster/answers.h"
+#include "etcd/serve.h"
+#include "pki/random.h"
 #include "sys/terminal.h"
 
 namespace monopod::cmd {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "codec/json.h"
 #include "cmd/command.h"
+#include "codec/json.h"
 #include "etcd/cluster/client.h"
 #include "store/types.h"
 

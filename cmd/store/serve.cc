@@ -3,16 +3,16 @@
 #include "async/broken_pipe.h"
 #include "async/loop.h"
 #include "async/scope.h"
-#include "cmd/node/backup_options.h"
 #include "base/duration.h"
 #include "base/log.h"
 #include "base/strings.h"
-#include "etcd/serve.h"
 #include "cmd/host.h"
-#include "pki/random.h"
+#include "cmd/node/backup_options.h"
 #include "cmd/store/commands.h"
-#include "sys/text_pages.h"
 #include "cmd/until_signal.h"
+#include "etcd/serve.h"
+#include "pki/random.h"
+#include "sys/text_pages.h"
 
 namespace monopod::cmd {
 namespace {

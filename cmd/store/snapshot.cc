@@ -7,13 +7,13 @@
 #include "backup/backup.h"
 #include "backup/file.h"
 #include "base/strings.h"
+#include "cmd/store/commands.h"
+#include "cmd/store/output.h"
+#include "cmd/store/remote.h"
 #include "codec/compress.h"
 #include "codec/proto_wire.h"
 #include "etcd/snapshot/snapshot.h"
 #include "store/offline.h"
-#include "cmd/store/commands.h"
-#include "cmd/store/output.h"
-#include "cmd/store/remote.h"
 #include "sys/terminal.h"
 
 namespace monopod::cmd {

@@ -4,10 +4,10 @@
 
 #include "base/clock.h"
 #include "base/strings.h"
-#include "codec/proto_wire.h"
 #include "cmd/store/commands.h"
 #include "cmd/store/output.h"
 #include "cmd/store/remote.h"
+#include "codec/proto_wire.h"
 #include "sys/terminal.h"
 
 namespace monopod::cmd {

@@ -4,10 +4,10 @@
 #include <cstdio>
 #include <iostream>
 
-#include "etcd/txn_text.h"
 #include "cmd/store/commands.h"
 #include "cmd/store/output.h"
 #include "cmd/store/remote.h"
+#include "etcd/txn_text.h"
 
 namespace monopod::cmd {
 namespace {

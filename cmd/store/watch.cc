@@ -2,11 +2,11 @@
 #include <cstdio>
 
 #include "base/strings.h"
-#include "etcd/cluster/answers.h"
-#include "etcd/txn_text.h"
 #include "cmd/store/commands.h"
 #include "cmd/store/output.h"
 #include "cmd/store/remote.h"
+#include "etcd/cluster/answers.h"
+#include "etcd/txn_text.h"
 
 namespace monopod::cmd {
 namespace {

@@ -15,14 +15,14 @@
 
 #include "base/duration.h"
 #include "base/strings.h"
-#include "sys/files.h"
+#include "cmd/wasm/quota.h"
 #include "cmd/wasm/wasm.h"
+#include "sys/files.h"
 #include "wasm/coredump.h"
 #include "wasm/profile/guest.h"
 #include "wasm/profile/perf.h"
 #include "wasm/sandbox.h"
 #include "wasm/wasi/wasi.h"
-#include "cmd/wasm/quota.h"
 
 namespace monopod::cmd {
 namespace {

@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include "base/strings.h"
+#include "cmd/wasm/wasm.h"
 #include "sys/cgroup.h"
 #include "sys/namespaces.h"
 #include "sys/process.h"
-#include "cmd/wasm/wasm.h"
 
 namespace monopod::cmd {
 namespace {
