@@ -129,15 +129,20 @@ std::optional<LayerMeta> Content::find_layer(std::string_view key) const {
   if (!text) return std::nullopt;
   auto value = json::parse(*text);
   if (!value || json::get_string(*value, {"key"}) != key) return std::nullopt;
-  if (!root_.open_file(entry + "/fs", O_PATH | O_DIRECTORY | O_NOFOLLOW) && !has_file(root_, entry + "/erofs")) return std::nullopt;
-  return LayerMeta{.key = std::string(key),
-                   .diff_id = std::string(json::get_string(*value, {"diffId"})),
-                   .digest = std::string(json::get_string(*value, {"digest"})),
-                   .blob_bytes = static_cast<std::uint64_t>(json::get_int(*value, {"blobBytes"})),
-                   .bytes = static_cast<std::uint64_t>(json::get_int(*value, {"bytes"})),
-                   .entries = static_cast<std::uint64_t>(json::get_int(*value, {"entries"})),
-                   .has_root = json::get_bool(*value, {"hasRoot"}),
-                   .implicit = json::get_bool(*value, {"implicit"})};
+  LayerMeta out{.key = std::string(key),
+                .diff_id = std::string(json::get_string(*value, {"diffId"})),
+                .digest = std::string(json::get_string(*value, {"digest"})),
+                .blob_bytes = static_cast<std::uint64_t>(json::get_int(*value, {"blobBytes"})),
+                .bytes = static_cast<std::uint64_t>(json::get_int(*value, {"bytes"})),
+                .entries = static_cast<std::uint64_t>(json::get_int(*value, {"entries"})),
+                .has_root = json::get_bool(*value, {"hasRoot"}),
+                .implicit = json::get_bool(*value, {"implicit"})};
+  out.disk_bytes = out.bytes;
+  if (root_.open_file(entry + "/fs", O_PATH | O_DIRECTORY | O_NOFOLLOW)) return out;
+  auto image = root_.lstat(entry + "/erofs");
+  if (!image) return std::nullopt;
+  out.disk_bytes = static_cast<std::uint64_t>(image->st_blocks) * 512;
+  return out;
 }
 
 Result<std::string> Content::read_blob(std::string_view digest, std::size_t bytes_max) const {

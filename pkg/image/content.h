@@ -22,7 +22,8 @@ struct LayerMeta {
   std::string diff_id;
   std::string digest;   // of the blob as it came, compressed or not
   std::uint64_t blob_bytes = 0;
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = 0;       // of its files
+  std::uint64_t disk_bytes = 0;  // what an image takes; of a directory, bytes. Not kept: looked at
   std::uint64_t entries = 0;
   bool has_root = false;
   bool implicit = false;    // has directories that it did not describe: bound to its place in the chain

@@ -333,7 +333,7 @@ Result<> ErofsLayer::place(Directory& directory) {
 
 void ErofsLayer::fill(Directory& directory) {
   const ErofsNid own = directory.place.nid;
-  std::vector<ErofsWriter::Child> children = {{".", own, erofs::FileType::kDirectory}, {"..", directory.parent != nullptr ? directory.parent->place.nid : own, erofs::FileType::kDirectory}};
+  std::vector<ErofsWriter::Child> children = {{".", own, erofs::FileType::kDirectory}, {"..", directory.parent != nullptr ? directory.parent->place.nid : ErofsWriter::kRootNid, erofs::FileType::kDirectory}};
   for (const auto& [name, node] : directory.children) children.push_back({name, node->nid, file_type(node->type)});
   std::ranges::sort(children, {}, &ErofsWriter::Child::name);
   writer_.fill_directory(directory.place, children);

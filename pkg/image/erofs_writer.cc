@@ -21,7 +21,7 @@ constexpr std::uint64_t kInodesRoom = 128U << 10;
 constexpr std::size_t kInlineBytesMax = kBlockBytes - kSlotBytes;  // behind an inode and xattrs of any length it fits a block
 constexpr std::size_t kXattrBytesMax = 64U << 10;
 constexpr std::uint64_t kChunksMax = 1U << 16;
-constexpr std::uint64_t kRootAt = 2048;
+constexpr std::uint64_t kRootAt = ErofsWriter::kRootNid * kSlotBytes;  // behind the superblock
 
 constexpr std::uint64_t round_up(std::uint64_t n, std::uint64_t unit) { return (n + unit - 1) / unit * unit; }
 std::uint64_t blocks_of(std::uint64_t bytes) { return (bytes + kBlockBytes - 1) >> kBlockBits; }
@@ -404,7 +404,7 @@ Result<> ErofsWriter::finish(ErofsNid fs, ErofsNid kept, std::int64_t mtime_seco
   const std::uint64_t end = round_up(std::max(written_to_, kBlockBytes), kBlockBytes);
   if (::ftruncate(file_, static_cast<off_t>(end)) != 0) return fail_errno("set size");
   std::string block(kBlockBytes, '\0');
-  SuperBlock super{.root_nid = kRootAt / kSlotBytes, .inodes = count_ + 1, .build_seconds = static_cast<std::uint64_t>(mtime_seconds), .blocks = static_cast<std::uint32_t>(end >> kBlockBits), .incompatible = kChunkedFiles};
+  SuperBlock super{.root_nid = kRootNid, .inodes = count_ + 1, .build_seconds = static_cast<std::uint64_t>(mtime_seconds), .blocks = static_cast<std::uint32_t>(end >> kBlockBits), .incompatible = kChunkedFiles};
   // overlayfs tells its layers apart by it.
   if (::getrandom(super.uuid, sizeof super.uuid, 0) != sizeof super.uuid) return fail_errno("random bytes");
   if (zstd_) {
@@ -413,8 +413,7 @@ Result<> ErofsWriter::finish(ErofsNid fs, ErofsNid kept, std::int64_t mtime_seco
     put(block, kSuperOffset + sizeof super, ZstdSettings{.window_log_less_10 = ClusterCompressor::kLog - 10});
   }
   put(block, kSuperOffset, super);
-  const ErofsNid own = kRootAt / kSlotBytes;
-  std::vector<Child> children = {{".", own, FileType::kDirectory}, {"..", own, FileType::kDirectory}, {"fs", fs, FileType::kDirectory}};
+  std::vector<Child> children = {{".", kRootNid, FileType::kDirectory}, {"..", kRootNid, FileType::kDirectory}, {"fs", fs, FileType::kDirectory}};
   if (kept != 0) children.push_back({"kept", kept, FileType::kDirectory});
   std::uint64_t size = 0;
   for (const Child& child : children) size += sizeof(DirectoryEntry) + child.name.size();

@@ -34,6 +34,7 @@ struct ErofsAttributes {
 
 class ErofsWriter {
  public:
+  static constexpr ErofsNid kRootNid = 64;
   // file: empty, for writing; outlives this.
   ErofsWriter(int file, bool compress);
   ErofsWriter(const ErofsWriter&) = delete;

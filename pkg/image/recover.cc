@@ -89,7 +89,7 @@ Result<std::uint64_t> sweep_content(const Content& content, const Referenced& re
   std::uint64_t freed = 0;
   for (const std::string& key : content.list_layers()) {
     if (referenced.layers.contains(key)) continue;
-    if (auto meta = content.find_layer(key)) freed += meta->bytes;
+    if (auto meta = content.find_layer(key)) freed += meta->disk_bytes;
     TRY(content.remove(Content::layer_entry(key)));
   }
   for (const std::string& digest : content.list_blobs()) {

@@ -685,7 +685,7 @@ Task<Result<Usage>> Store::usage() {
   co_await pool_.run([&] {
     for (const std::string& key : content_->list_layers()) {
       ++out.layers;
-      if (auto meta = content_->find_layer(key)) out.layer_bytes += meta->bytes;
+      if (auto meta = content_->find_layer(key)) out.layer_bytes += meta->disk_bytes;
     }
     for (const std::string& digest : content_->list_blobs())
       if (auto st = content_->root().lstat(Content::blob_entry(digest))) out.blob_bytes += static_cast<std::uint64_t>(st->st_size);
@@ -730,7 +730,7 @@ Task<Result<GcResult>> Store::gc(GcPolicy policy) {
     Referenced left = referenced_by(state_);
     for (const std::string& key : layers)
       if (!left.layers.contains(key))
-        if (auto meta = content_->find_layer(key)) used -= std::min(used, meta->bytes);
+        if (auto meta = content_->find_layer(key)) used -= std::min(used, meta->disk_bytes);
   }
   CO_TRY_ASSIGN(out.bytes_freed, co_await sweep());
   co_return out;

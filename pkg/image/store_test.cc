@@ -350,6 +350,28 @@ TEST(ImageForms, LayersThatMustBeAttachedAreSoWhereNobodySeesIt) {
   if (!able) GTEST_SKIP() << able.error().message();
 }
 
+TEST(ImageForms, ACollectionCountsWhatAnImageTakes) {
+  if (!can_use(LayerForm::kErofsZstd)) GTEST_SKIP();
+  World world;
+  world.form = LayerForm::kErofsZstd;
+  TestImage image;
+  image.layers = {make_tar({file_entry("zeros", std::string(5'000'000, '0'))})};
+  image.build();
+  world.save(image.tar());
+  run(world, [](World& w, ImageStore& store) -> Task<Result<>> {
+    CO_TRY(co_await store.import_file(w.directory / "image.tar", {}));
+    EXPECT_GE(store.find("test:1")->size_bytes, 5'000'000U);
+    CO_TRY_ASSIGN(Usage usage, co_await store.usage());
+    EXPECT_LT(usage.layer_bytes, 1'000'000U);
+    EXPECT_GT(usage.layer_bytes, 0U);
+    CO_TRY_ASSIGN(GcResult result, co_await store.gc({.bytes_max = 0, .unused_min = Duration(0), .keep = {}}));
+    EXPECT_EQ(result.images_removed.size(), 1U);
+    EXPECT_GE(result.bytes_freed, usage.layer_bytes);
+    EXPECT_LT(result.bytes_freed, 1'000'000U);
+    co_return Result<>{};
+  });
+}
+
 TEST(ImageForms, NamesAreRead) {
   EXPECT_EQ(*parse_layer_form("directory"), LayerForm::kDirectory);
   EXPECT_EQ(*parse_layer_form("erofs"), LayerForm::kErofs);
