@@ -13,6 +13,7 @@ namespace monopod::image {
 namespace {
 
 constexpr int kLinksFollowedMax = 40;  // as the kernel
+constexpr std::size_t kDirectoryDepthMax = 2 * kPathDepthMax;  // through links a name may lead deeper than it is long; what walks the tree calls itself
 constexpr char kOpaqueXattr[] = "trusted.overlay.opaque";
 
 ErofsAttributes attributes_of(const TarEntry& entry, std::uint32_t type) {
@@ -50,6 +51,7 @@ struct ErofsLayer::Node {
 
 struct ErofsLayer::Directory {
   Directory* parent = nullptr;
+  std::size_t depth = 0;
   bool implicit = false;
   ErofsAttributes attributes;
   std::map<std::string, std::shared_ptr<Node>, std::less<>> children;
@@ -102,12 +104,14 @@ std::shared_ptr<ErofsLayer::Node> ErofsLayer::make_node(std::uint32_t type) {
   return out;
 }
 
-ErofsLayer::Directory& ErofsLayer::add_directory(Directory& parent, const std::string& leaf) {
+Result<ErofsLayer::Directory*> ErofsLayer::add_directory(Directory& parent, const std::string& leaf) {
+  if (parent.depth >= kDirectoryDepthMax) return fail(Code::kInvalidArgument, "nested too deep");
   auto node = make_node(S_IFDIR);
   node->directory = std::make_unique<Directory>();
   node->directory->parent = &parent;
+  node->directory->depth = parent.depth + 1;
   node->directory->attributes = {.mode = S_IFDIR | 0755, .mtime_seconds = now_seconds_};
-  return *(parent.children[leaf] = std::move(node))->directory;
+  return (parent.children[leaf] = std::move(node))->directory.get();
 }
 
 Result<ErofsLayer::Directory*> ErofsLayer::parent_of(const std::string& directory) {
@@ -132,9 +136,10 @@ Result<> ErofsLayer::make_parents(const std::string& directory) {
     Directory* parent = find_directory_at(above);
     Node* there = parent == nullptr ? nullptr : parent->find(leaf);
     if (parent == nullptr || (there != nullptr && !there->whiteout)) return fail(Code::kInvalidArgument, cat("make directory ", shown_name(prefix), ": something else is there"));
-    Directory& made = add_directory(*parent, std::string(leaf));
-    if (there != nullptr) made.hide_below();
-    made.implicit = true;
+    const bool hides = there != nullptr;
+    TRY_ASSIGN(Directory* made, add_directory(*parent, std::string(leaf)));
+    if (hides) made->hide_below();
+    made->implicit = true;
     if (++result_.entries > limits_->entries_max) return fail(Code::kResourceExhausted, "too many entries");
   }
   return {};
@@ -176,18 +181,24 @@ void ErofsLayer::clear(Directory& parent, const std::string& leaf) {
   parent.children.erase(found);
 }
 
-Result<> ErofsLayer::make_directory(Directory& parent, const std::string& leaf, const TarEntry& entry) {
-  Node* there = parent.find(leaf);
-  const bool hides = there != nullptr && there->whiteout;
-  const bool exists = there != nullptr && there->directory;
-  if (!exists) clear(parent, leaf);
-  Directory& directory = exists ? *there->directory : add_directory(parent, leaf);
+void ErofsLayer::describe(Directory& directory, const TarEntry& entry) {
   Xattrs xattrs = std::move(directory.attributes.xattrs);
   directory.attributes = attributes_of(entry, S_IFDIR);
   directory.attributes.xattrs = std::move(xattrs);
   add_xattrs(entry, directory.attributes.xattrs);
   directory.implicit = false;
-  if (hides) directory.hide_below();
+}
+
+Result<> ErofsLayer::make_directory(Directory& parent, const std::string& leaf, const TarEntry& entry) {
+  Node* there = parent.find(leaf);
+  const bool hides = there != nullptr && there->whiteout;
+  Directory* directory = there != nullptr ? there->directory.get() : nullptr;
+  if (directory == nullptr) {
+    clear(parent, leaf);
+    TRY_ASSIGN(directory, add_directory(parent, leaf));
+  }
+  describe(*directory, entry);
+  if (hides) directory->hide_below();
   return {};
 }
 
@@ -253,10 +264,7 @@ Result<> ErofsLayer::apply(const TarEntry& entry, TarReader& reader) {
     case LayerName::Kind::kOpaque: return white_out(name);
     case LayerName::Kind::kRoot: {
       result_.has_root = true;
-      Xattrs xattrs = std::move(root_->attributes.xattrs);
-      root_->attributes = attributes_of(entry, S_IFDIR);
-      root_->attributes.xattrs = std::move(xattrs);
-      add_xattrs(entry, root_->attributes.xattrs);
+      describe(*root_, entry);
       return {};
     }
     case LayerName::Kind::kEntry: break;

@@ -38,7 +38,8 @@ class ErofsLayer {
   Result<> make_parents(const std::string& directory);
   Directory* find_directory_at(std::string_view path) const;
   static std::shared_ptr<Node> make_node(std::uint32_t type);
-  Directory& add_directory(Directory& parent, const std::string& leaf);
+  Result<Directory*> add_directory(Directory& parent, const std::string& leaf);
+  static void describe(Directory& directory, const TarEntry& entry);
   Result<> white_out(const LayerName& name);
   Result<> make_directory(Directory& parent, const std::string& leaf, const TarEntry& entry);
   Result<> make_file(Directory& parent, const LayerName& name, const TarEntry& entry, TarReader& reader);

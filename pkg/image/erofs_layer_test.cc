@@ -221,6 +221,26 @@ TEST(ErofsLayer, DirectoriesOfManyNamesAreFoundByEachOfThem) {
   expect_same(entries, "names");
 }
 
+TEST(ErofsLayer, LinksLeadNoDeeperThanTheTreeMayBe) {
+  std::vector<TestEntry> entries;
+  std::string deep;
+  for (int i = 0; i < 400; ++i) deep += "d/";
+  for (int i = 0; i < 4; ++i) {
+    const std::string from = i == 0 ? deep : cat("l", i - 1, "/", deep);
+    entries.push_back(typed_entry(Type::kDirectory, from));
+    entries.push_back(typed_entry(Type::kSymlink, cat("l", i), from, 0777));
+  }
+  const std::string tar = make_tar(entries);
+  codec::MemorySource source(tar);
+  const std::atomic<bool> stop{false};
+  const UnpackLimits limits;
+  TemporaryDirectory directory;
+  ErofsLayer layer(*sys::Root::open(directory.path())->open_file("erofs", O_RDWR | O_CREAT | O_EXCL, 0600), false);
+  auto unpacked = layer.unpack(source, limits, stop, nullptr);
+  ASSERT_FALSE(unpacked);
+  EXPECT_NE(unpacked.error().message().find("nested too deep"), std::string::npos) << unpacked.error().message();
+}
+
 TEST(ErofsLayer, HolesStayHoles) {
   if (!can_mount()) GTEST_SKIP();
   TemporaryDirectory directory;

@@ -651,7 +651,7 @@ Task<Result<>> Store::mount(std::string container_id, std::string target, sys::I
     TRY(layer_mounts_.open(*snapshot));
     return maps.empty() ? mount_snapshot(*snapshot, target) : mount_mapped_snapshot(*snapshot, target, maps);
   }));
-  mounted_.insert_or_assign(std::move(target), std::move(snapshot->open));
+  if (std::ranges::any_of(snapshot->open, [](const auto& layer) { return layer != nullptr; })) mounted_.insert_or_assign(std::move(target), std::move(snapshot->open));
   co_return Result<>{};
 }
 
