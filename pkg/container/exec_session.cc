@@ -11,8 +11,8 @@ namespace {
 
 class Session final : public ExecSession {
  public:
-  Session(async::Executor executor, supervisor::Supervisor& supervisor, std::string id, std::shared_ptr<ExecExit> exit, ExecStreams streams)
-      : supervisor_(supervisor), id_(std::move(id)), exit_(std::move(exit)), streams_(std::move(streams)) {
+  Session(async::Executor executor, supervisor::Supervisor& supervisor, std::string id, int pid, std::shared_ptr<ExecExit> exit, ExecStreams streams)
+      : supervisor_(supervisor), id_(std::move(id)), pid_(pid), exit_(std::move(exit)), streams_(std::move(streams)) {
     if (!streams_.terminal) return;
     if (Result<sys::Fd> copy = streams_.terminal.duplicate()) terminal_ = std::move(*copy);
     streams_.stdout_stream = sys::make_stream(executor, std::move(streams_.terminal));
@@ -33,10 +33,12 @@ class Session final : public ExecSession {
     CO_TRY(co_await exit_->done.wait());  // forever: the process decides; it ends with its container
     co_return exit_->result;
   }
+  int pid() const override { return pid_; }
 
  private:
   supervisor::Supervisor& supervisor_;
   std::string id_;
+  int pid_;
   std::shared_ptr<ExecExit> exit_;
   ExecStreams streams_;
   sys::Fd terminal_;
@@ -63,9 +65,9 @@ Result<std::vector<sys::Fd>> make_exec_pipes(async::Executor executor, bool stdi
   return theirs;
 }
 
-std::unique_ptr<ExecSession> make_exec_session(async::Executor executor, supervisor::Supervisor& supervisor, std::string id, std::shared_ptr<ExecExit> exit,
+std::unique_ptr<ExecSession> make_exec_session(async::Executor executor, supervisor::Supervisor& supervisor, std::string id, int pid, std::shared_ptr<ExecExit> exit,
                                                ExecStreams streams) {
-  return std::make_unique<Session>(executor, supervisor, std::move(id), std::move(exit), std::move(streams));
+  return std::make_unique<Session>(executor, supervisor, std::move(id), pid, std::move(exit), std::move(streams));
 }
 
 }  // namespace monopod::container

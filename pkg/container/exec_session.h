@@ -27,7 +27,7 @@ struct ExecStreams {
 // Our ends into ours; returns the process's three.
 Result<std::vector<sys::Fd>> make_exec_pipes(async::Executor executor, bool stdin_open, ExecStreams& ours);
 
-std::unique_ptr<ExecSession> make_exec_session(async::Executor executor, supervisor::Supervisor& supervisor, std::string id, std::shared_ptr<ExecExit> exit,
+std::unique_ptr<ExecSession> make_exec_session(async::Executor executor, supervisor::Supervisor& supervisor, std::string id, int pid, std::shared_ptr<ExecExit> exit,
                                                ExecStreams streams);
 
 }  // namespace monopod::container

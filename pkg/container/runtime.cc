@@ -554,7 +554,7 @@ async::Task<Result<std::unique_ptr<ExecSession>>> Runtime::exec(std::string id, 
     co_return fail(std::move(spawned).error());
   }
   if (options.terminal) streams.terminal = std::move(spawned->terminal);
-  co_return make_exec_session(impl_->executor, impl_->supervisor, exec_id, exit, std::move(streams));
+  co_return make_exec_session(impl_->executor, impl_->supervisor, exec_id, spawned->pid, exit, std::move(streams));
 }
 
 namespace {

@@ -63,6 +63,7 @@ class ExecSession {
   virtual async::Task<Result<>> resize(std::uint16_t columns, std::uint16_t rows) = 0;
   virtual async::Task<Result<>> signal(int signal) = 0;
   virtual async::Task<Result<ExecResult>> wait() = 0;
+  virtual int pid() const = 0;  // of the process, as this host counts
 };
 
 struct AttachedStreams {

@@ -16,6 +16,7 @@ const Api::Route Api::kRoutes[] = {
     {"POST", "/auth", &Api::auth},
     {"POST", "/session", &Api::session},
     {"POST", "/grpc", &Api::session},
+    {"GET", "/plugins", &Api::list_plugins},
     {"GET", "/containers/json", &Api::list_containers},
     {"POST", "/containers/create", &Api::create_container},
     {"POST", "/containers/prune", &Api::prune_containers},
@@ -34,6 +35,7 @@ const Api::Route Api::kRoutes[] = {
     {"POST", "/containers/*/wait", &Api::wait_container},
     {"POST", "/containers/*/resize", &Api::resize_container},
     {"POST", "/containers/*/attach", &Api::attach},
+    {"GET", "/containers/*/attach/ws", &Api::attach_websocket},
     {"POST", "/containers/*/exec", &Api::create_exec},
     {"HEAD", "/containers/*/archive", &Api::stat_path},
     {"GET", "/containers/*/archive", &Api::get_archive},
@@ -89,6 +91,31 @@ std::optional<std::string_view> match(std::string_view pattern, std::string_view
   return name;
 }
 
+// Sections of the API that this engine does not have, as a daemon without them answers.
+struct Absent {
+  std::string_view path;  // and below it
+  Code code;
+  std::string_view why;
+};
+constexpr std::string_view kNoSwarm = "This node is not a swarm manager: swarm mode is not supported by this engine";
+constexpr Absent kAbsent[] = {
+    {"/swarm/init", Code::kUnimplemented, "swarm mode is not supported by this engine"},
+    {"/swarm/join", Code::kUnimplemented, "swarm mode is not supported by this engine"},
+    {"/swarm", Code::kUnavailable, kNoSwarm},
+    {"/nodes", Code::kUnavailable, kNoSwarm},
+    {"/services", Code::kUnavailable, kNoSwarm},
+    {"/tasks", Code::kUnavailable, kNoSwarm},
+    {"/secrets", Code::kUnavailable, kNoSwarm},
+    {"/configs", Code::kUnavailable, kNoSwarm},
+    {"/plugins", Code::kUnimplemented, "plugins are not supported by this engine"},
+};
+
+const Absent* find_absent(std::string_view path) {
+  for (const Absent& one : kAbsent)
+    if (path == one.path || (path.starts_with(one.path) && path[one.path.size()] == '/')) return &one;
+  return nullptr;
+}
+
 // Takes "/v1.41" off a path. 0: none there; -1: no version.
 int take_version(std::string_view& path) {
   if (!path.starts_with("/v1.") ) return path.starts_with("/v") && path.size() > 2 && path[2] >= '0' && path[2] <= '9' ? -1 : 0;
@@ -113,23 +140,18 @@ async::Task<Result<>> Api::handle(http::Exchange& exchange) {
   if (call.minor > kApiMinorMax)
     co_return co_await call.answer_error(Error(Code::kInvalidArgument, cat("client version 1.", call.minor, " is too new. Maximum supported API version is 1.", kApiMinorMax)));
   call.query = http::parse_query(exchange.request().raw_query());
-  bool other_method = false;
   for (const Route& route : kRoutes) {
     auto name = match(route.path, path);
-    if (!name) continue;
-    if (exchange.request().method != route.method) {
-      other_method = true;
-      continue;
-    }
+    if (!name || exchange.request().method != route.method) continue;
     auto decoded = http::decode_path(*name);
     if (!decoded) co_return co_await call.answer_error(decoded.error());
     call.name = std::move(*decoded);
     Result<> answered = co_await (this->*route.handler)(call);
     if (answered || exchange.started() || answered.error().code() == Code::kCancelled) co_return answered;
-    if (status_of(answered.error()) >= 500) log::warn("a request of the docker API fails", {{"request", cat(exchange.request().method, " ", path)}, {"error", answered.error()}});
+    if (int status = status_of(answered.error()); status >= 500 && status != 501) log::warn("a request of the docker API fails", {{"request", cat(exchange.request().method, " ", path)}, {"error", answered.error()}});
     co_return co_await call.answer_error(answered.error());
   }
-  if (other_method) co_return co_await call.answer(405, json::Object{{"message", "method not allowed"}});
+  if (const Absent* absent = find_absent(path)) co_return co_await call.answer_error(Error(absent->code, std::string(absent->why)));
   co_return co_await call.answer(404, json::Object{{"message", "page not found"}});
 }
 

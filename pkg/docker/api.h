@@ -57,10 +57,16 @@ class Api final : public http::Handler {
   Answer disk_usage(Call& call);
   Answer auth(Call& call);
   Answer session(Call& call);
+  Answer list_plugins(Call& call);
+  Answer attach_websocket(Call& call);
+  Answer add_image_use(json::Object& out);
+  Answer add_container_use(json::Object& out);
+  Answer add_volume_use(json::Object& out);
   // api_containers.cc
   Answer list_containers(Call& call);
   Answer create_container(Call& call);
   Answer inspect_container(Call& call);
+  Answer add_sizes(const Container& c, json::Value& described);
   Answer start_container(Call& call);
   Answer stop_container(Call& call);
   Answer restart_container(Call& call);

@@ -71,17 +71,37 @@ Task<Result<>> Api::list_containers(Call& call) {
   CO_TRY_ASSIGN(std::int64_t limit, call.number("limit", 0));
   bool all = call.flag("all") || limit > 0 || filters.has("status") || filters.has("exited") || filters.has("before") || filters.has("since");
   json::Array out;
-  for (const ContainerPtr& c : p_.containers.list()) {
+  for (ContainerPtr c : p_.containers.list()) {
     if (!all && c->phase != Phase::kRunning && !c->restarting) continue;
     if (!matches(*c, filters, p_.containers, p_.networks, p_.parts.images)) continue;
     out.push_back(summarize_container(*c));
+    if (call.flag("size")) CO_TRY(co_await add_sizes(*c, out.back()));
     if (limit > 0 && static_cast<std::int64_t>(out.size()) >= limit) break;
   }
   co_return co_await call.answer(200, std::move(out));
 }
 
+namespace {
+
+// An image that is here is taken, but only if it is of the platform that is asked for.
+Result<> check_platform(const image::ImageStore& images, const json::Value& request, std::string_view text) {
+  if (text.empty()) return {};
+  auto wanted = image::parse_platform(text);
+  if (!wanted) return fail(Code::kInvalidArgument, wanted.error().message());
+  std::string name(json::get_string(request, {"Image"}));
+  auto found = images.find(name);
+  if (!found) return {};
+  const image::Platform& own = found->config.platform;
+  if (own.os == wanted->os && own.architecture == wanted->architecture && (wanted->variant.empty() || own.variant.empty() || own.variant == wanted->variant)) return {};
+  auto format = [](const image::Platform& p) { return cat(p.os, "/", p.architecture, p.variant.empty() ? "" : "/", p.variant); };
+  return fail(Code::kNotFound, cat("image with reference ", name, " was found but its platform (", format(own), ") does not match the specified platform (", format(*wanted), ")"));
+}
+
+}  // namespace
+
 Task<Result<>> Api::create_container(Call& call) {
   CO_TRY_ASSIGN(json::Value request, co_await call.read_json());
+  CO_TRY(check_platform(p_.parts.images, request, call.text("platform")));
   std::vector<std::string> warnings;
   CO_TRY_ASSIGN(ContainerPtr c, co_await p_.containers.create(std::move(request), std::string(call.text("name")), warnings));
   // Without control groups, as docker says it.
@@ -95,13 +115,18 @@ Task<Result<>> Api::create_container(Call& call) {
 Task<Result<>> Api::inspect_container(Call& call) {
   CO_TRY_ASSIGN(ContainerPtr c, p_.containers.find(call.name));
   json::Value body = describe_container(*c, false);
-  if (call.flag("size")) {
-    CO_TRY_ASSIGN(std::uint64_t bytes, co_await p_.parts.images.snapshot_bytes(c->id));
-    auto image = p_.parts.images.find(c->image_id);
-    body.get_object()["SizeRw"] = bytes;
-    body.get_object()["SizeRootFs"] = bytes + (image ? image->size_bytes : 0);
-  }
+  if (call.flag("size")) CO_TRY(co_await add_sizes(*c, body));
   co_return co_await call.answer(200, body);
+}
+
+// What it wrote, and that with its image.
+Task<Result<>> Api::add_sizes(const Container& c, json::Value& described) {
+  auto image = p_.parts.images.find(c.image_id);
+  std::uint64_t below = image ? image->size_bytes : 0;
+  CO_TRY_ASSIGN(std::uint64_t bytes, co_await p_.parts.images.snapshot_bytes(c.id));
+  described.get_object()["SizeRw"] = bytes;
+  described.get_object()["SizeRootFs"] = bytes + below;
+  co_return Result<>();
 }
 
 Task<Result<>> Api::start_container(Call& call) {

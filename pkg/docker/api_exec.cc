@@ -152,7 +152,7 @@ Task<Result<>> Api::inspect_exec(Call& call) {
       200, json::Object{{"ID", exec->id}, {"Running", exec->running}, {"ExitCode", exec->ended ? json::Value(exec->exit_code) : json::Value(nullptr)},
                         {"ProcessConfig", json::Object{{"tty", flag("Tty")}, {"entrypoint", argv[0]}, {"arguments", std::move(arguments)}, {"privileged", flag("Privileged")}}},
                         {"OpenStdin", flag("AttachStdin")}, {"OpenStderr", flag("AttachStderr")}, {"OpenStdout", flag("AttachStdout")}, {"CanRemove", exec->ended}, {"ContainerID", exec->container->id},
-                        {"DetachKeys", ""}, {"Pid", exec->running ? exec->container->pid : 0}});
+                        {"DetachKeys", ""}, {"Pid", exec->running && exec->session ? exec->session->pid() : 0}});
 }
 
 }  // namespace monopod::docker

@@ -161,9 +161,14 @@ Task<Result<>> Api::prune_volumes(Call& call) {
     if ((all || volume.anonymous) && p_.containers.users_of_volume(name).empty() && filters.labels_match(&labels)) names.push_back(name);
   }
   json::Array removed;
-  for (const std::string& name : names)
-    if (p_.containers.users_of_volume(name).empty() && co_await p_.volumes.remove(name)) removed.emplace_back(name);
-  co_return co_await call.answer(200, json::Object{{"VolumesDeleted", removed.empty() ? json::Value(nullptr) : json::Value(std::move(removed))}, {"SpaceReclaimed", 0}});
+  std::int64_t freed = 0;
+  for (const std::string& name : names) {
+    std::int64_t bytes = co_await p_.volumes.bytes(name);
+    if (!p_.containers.users_of_volume(name).empty() || !co_await p_.volumes.remove(name)) continue;
+    removed.emplace_back(name);
+    freed += std::max<std::int64_t>(bytes, 0);
+  }
+  co_return co_await call.answer(200, json::Object{{"VolumesDeleted", removed.empty() ? json::Value(nullptr) : json::Value(std::move(removed))}, {"SpaceReclaimed", freed}});
 }
 
 }  // namespace monopod::docker

@@ -2,6 +2,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/strings.h"
 #include "docker/api.h"
 #include "docker/limits.h"
@@ -90,7 +92,25 @@ Task<Result<>> Api::info(Call& call) {
 
 Task<Result<>> Api::events(Call& call) { co_return co_await p_.events.serve(call); }
 
+// Of all kinds, or of those that type= names.
 Task<Result<>> Api::disk_usage(Call& call) {
+  static constexpr std::string_view kKinds[] = {"image", "container", "volume", "build-cache"};
+  std::vector<std::string_view> types = call.query.get_all("type");
+  for (std::string_view type : types)
+    if (std::ranges::find(kKinds, type) == std::end(kKinds)) co_return fail(Code::kInvalidArgument, cat("unknown object type: ", type));
+  auto wants = [&](std::string_view kind) { return types.empty() || std::ranges::find(types, kind) != types.end(); };
+  json::Object out;
+  if (wants("image")) CO_TRY(co_await add_image_use(out));
+  if (wants("container")) CO_TRY(co_await add_container_use(out));
+  if (wants("volume")) CO_TRY(co_await add_volume_use(out));
+  if (wants("build-cache")) {
+    out["BuildCache"] = json::Array{};
+    out["BuilderSize"] = 0;
+  }
+  co_return co_await call.answer(200, std::move(out));
+}
+
+Task<Result<>> Api::add_image_use(json::Object& out) {
   CO_TRY_ASSIGN(image::Usage usage, co_await p_.parts.images.usage());
   json::Array images;
   for (const image::Image& i : p_.parts.images.list()) {
@@ -99,21 +119,36 @@ Task<Result<>> Api::disk_usage(Call& call) {
     images.push_back(json::Object{{"Id", i.id}, {"ParentId", ""}, {"RepoTags", std::move(tags)}, {"RepoDigests", array_of(i.repo_digests)}, {"Created", std::chrono::duration_cast<std::chrono::seconds>(i.imported.time_since_epoch()).count()},
                                   {"Size", i.size_bytes}, {"SharedSize", 0}, {"VirtualSize", i.size_bytes}, {"Labels", object_of(i.config.labels)}, {"Containers", p_.containers.users_of_image(i.id).size()}});
   }
+  out["LayersSize"] = usage.layer_bytes;
+  out["Images"] = std::move(images);
+  co_return Result<>();
+}
+
+Task<Result<>> Api::add_container_use(json::Object& out) {
   json::Array containers;
-  for (const ContainerPtr& c : p_.containers.list()) {
+  for (ContainerPtr c : p_.containers.list()) {
     json::Value item = summarize_container(*c);
-    auto bytes = co_await p_.parts.images.snapshot_bytes(c->id);
-    item.get_object()["SizeRw"] = bytes.value_or(0);
-    item.get_object()["SizeRootFs"] = bytes.value_or(0);
+    (void)co_await add_sizes(*c, item);  // one that goes meanwhile has none
     containers.push_back(std::move(item));
   }
+  out["Containers"] = std::move(containers);
+  co_return Result<>();
+}
+
+Task<Result<>> Api::add_volume_use(json::Object& out) {
+  std::vector<std::string> names;
+  for (const auto& [name, volume] : p_.volumes.all()) names.push_back(name);
   json::Array volumes;
-  for (const auto& [name, volume] : p_.volumes.all()) {
-    json::Object item = p_.volumes.describe(volume);
-    item["UsageData"] = json::Object{{"Size", -1}, {"RefCount", p_.containers.users_of_volume(name).size()}};
+  for (const std::string& name : names) {
+    std::int64_t bytes = co_await p_.volumes.bytes(name);
+    const Volume* volume = p_.volumes.find(name);
+    if (volume == nullptr) continue;  // it went meanwhile
+    json::Object item = p_.volumes.describe(*volume);
+    item["UsageData"] = json::Object{{"Size", bytes}, {"RefCount", p_.containers.users_of_volume(name).size()}};
     volumes.push_back(std::move(item));
   }
-  co_return co_await call.answer(200, json::Object{{"LayersSize", usage.layer_bytes}, {"Images", std::move(images)}, {"Containers", std::move(containers)}, {"Volumes", std::move(volumes)}, {"BuildCache", json::Array{}}, {"BuilderSize", 0}});
+  out["Volumes"] = std::move(volumes);
+  co_return Result<>();
 }
 
 // docker login: the registry says whether the credentials are good when they are used; here only whether they can be.
@@ -123,6 +158,10 @@ Task<Result<>> Api::auth(Call& call) {
   CO_TRY(co_await check_login(p_.parts, address, {.username = std::string(json::get_string(request, {"username"})), .password = std::string(json::get_string(request, {"password"})), .token = {}}));
   co_return co_await call.answer(200, json::Object{{"Status", "Login Succeeded"}, {"IdentityToken", ""}});
 }
+
+Task<Result<>> Api::list_plugins(Call& call) { co_return co_await call.answer(200, json::Array{}); }
+
+Task<Result<>> Api::attach_websocket(Call&) { co_return fail(Code::kUnimplemented, "attaching over WebSocket is not supported: POST /containers/{id}/attach takes the connection over"); }
 
 Task<Result<>> Api::session(Call&) { co_return fail(Code::kNotFound, "BuildKit sessions are not served: build with DOCKER_BUILDKIT=0"); }
 

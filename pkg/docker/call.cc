@@ -9,6 +9,8 @@ namespace monopod::docker {
 
 namespace {
 constexpr std::string_view kNotModified = "not modified";
+
+http::Headers common_headers() { return {{"Api-Version", cat("1.", kApiMinorMax)}, {"Docker-Experimental", "false"}, {"Ostype", "linux"}}; }
 }
 
 bool Call::flag(std::string_view parameter, bool fallback) const {
@@ -44,10 +46,12 @@ async::Task<Result<json::Value>> Call::read_json(bool required) {
 async::Task<Result<>> Call::answer(int status, const json::Value& body) {
   std::string text = json::format(body);
   text += '\n';
-  co_return co_await exchange.respond(status, {{"Content-Type", "application/json"}}, std::move(text));
+  http::Headers headers = common_headers();
+  headers.set("Content-Type", "application/json");
+  co_return co_await exchange.respond(status, std::move(headers), std::move(text));
 }
 
-async::Task<Result<>> Call::answer(int status) { co_return co_await exchange.respond(status, {}, std::string()); }
+async::Task<Result<>> Call::answer(int status) { co_return co_await exchange.respond(status, common_headers(), std::string()); }
 
 async::Task<Result<>> Call::answer_error(const Error& error) {
   int status = status_of(error);

@@ -212,6 +212,8 @@ Task<> Containers::close() {
 Task<Result<>> Containers::connect(ContainerPtr c, NetworkInfo& network, json::Value settings) {
   std::string name = network.name;
   std::string id = network.id;
+  if (network.driver == "host") co_return fail(Code::kInvalidArgument, "container cannot be disconnected from host network or connected to host network");
+  if (network.driver == "null") co_return fail(Code::kInvalidArgument, "container cannot be connected to multiple networks with one of the networks in private (none) mode");
   if (!c->has_own_network() || c->network_mode() == "none") co_return fail(Code::kPermissionDenied, "container cannot be connected to a network: it shares the host's, another container's, or has none");
   CO_TRY(co_await wait_for_turn(c));
   Turn turn(c);

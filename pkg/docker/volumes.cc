@@ -5,7 +5,9 @@
 #include "docker/limits.h"
 #include "docker/names.h"
 #include "docker/networks.h"
+#include "image/recover.h"
 #include "sys/files.h"
+#include "sys/root.h"
 
 namespace monopod::docker {
 namespace {
@@ -61,6 +63,15 @@ async::Task<Result<const Volume*>> Volumes::create(json::Value request, std::str
     co_return fail(std::move(made).error());
   }
   co_return out;
+}
+
+async::Task<std::int64_t> Volumes::bytes(std::string name) {
+  std::string directory = path(name);
+  co_return co_await pool_.run([&]() -> std::int64_t {
+    auto root = sys::Root::open(directory);
+    auto bytes = root ? image::tree_bytes(*root, ".") : Result<std::uint64_t>(fail(root.error()));
+    return bytes ? static_cast<std::int64_t>(*bytes) : -1;
+  });
 }
 
 async::Task<Result<>> Volumes::remove(std::string name) {

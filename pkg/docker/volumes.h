@@ -33,6 +33,8 @@ class Volumes {
   // The body of POST /volumes/create; the one that is there where it is. An empty name: anonymous, and goes with a container where one is named.
   async::Task<Result<const Volume*>> create(json::Value request, std::string goes_with = {});
   async::Task<Result<>> remove(std::string name);  // of what no container uses
+  // That it takes on disk; -1 where that cannot be read.
+  async::Task<std::int64_t> bytes(std::string name);
   std::string path(std::string_view name) const;
   json::Object describe(const Volume& volume) const;
 

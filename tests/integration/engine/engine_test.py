@@ -9,6 +9,7 @@ import sys
 import tarfile
 import threading
 import time
+import urllib.parse
 
 from harness import Checks, Engine, check, contains, need_engine_host, same, until
 
@@ -523,6 +524,50 @@ def errors():
     docker("rm", "once")
 
 
+def documented_answers():
+    """Status codes and required members as the Engine API's own description (swagger.yaml) has them."""
+    ask = lambda method, path, body=None: engine.request(method, "/v1.50" + path, body)  # noqa: E731
+    docker("run", "-d", "--name", "doc", "hello:1", "sleep", "1000")
+    docker("create", "--name", "fixed", "--read-only", "hello:1", "true")
+    exec_of = lambda words: ask("POST", "/containers/doc/exec", {"Cmd": words})  # noqa: E731
+    table = [
+        ("POST", "/containers/create?name=other&platform=linux/s390x", {"Image": "hello:1"}, 404, "does not match the specified platform"),
+        ("POST", "/containers/create?name=doc", {"Image": "hello:1"}, 409, "already in use"), ("POST", "/containers/create?name=x/y", {"Image": "hello:1"}, 400, "Invalid container name"),
+        ("POST", "/containers/doc/start", None, 304, ""), ("POST", "/containers/none/start", None, 404, "No such container"), ("POST", "/containers/doc/kill?signal=FOO", None, 400, "Invalid signal"),
+        ("POST", "/containers/doc/rename", None, 400, "names may be empty"), ("POST", "/containers/doc/rename?name=fixed", None, 409, "already in use"), ("DELETE", "/containers/doc", None, 409, "running"),
+        ("POST", "/containers/doc/unpause", None, 409, "not paused"), ("POST", "/containers/doc/wait?condition=x", None, 400, "invalid condition"), ("POST", "/containers/doc/stop?t=x", None, 400, "invalid value"),
+        ("GET", "/containers/doc/logs", None, 400, "at least one stream"), ("GET", "/containers/doc/archive?path=/none", None, 404, "Could not find"), ("GET", "/containers/doc/archive", None, 400, "path"),
+        ("PUT", "/containers/fixed/archive?path=/", b"x", 403, "read-only"), ("GET", "/containers/fixed/top", None, 409, "not running"), ("POST", "/containers/fixed/kill", None, 409, "not running"),
+        ("POST", "/containers/fixed/exec", {"Cmd": ["true"]}, 409, "not running"), ("GET", "/exec/none/json", None, 404, "No such exec"), ("GET", "/containers/doc/attach/ws", None, 501, "WebSocket"),
+        ("GET", "/images/none/json", None, 404, "No such image"), ("POST", "/images/hello:1/tag?repo=UPPER", None, 400, "invalid reference"), ("DELETE", "/images/hello:1", None, 409, "conflict"),
+        ("POST", "/networks/create", {"Name": "bridge"}, 409, "already exists"), ("POST", "/networks/create", {"Name": "nn", "Driver": "none-such"}, 404, "not found"), ("DELETE", "/networks/host", None, 403, "pre-defined"),
+        ("POST", "/networks/host/connect", {"Container": "doc"}, 400, "host network"), ("POST", "/networks/none/connect", {"Container": "doc"}, 400, "(none) mode"),
+        ("POST", "/volumes/create", {"Name": "../x"}, 400, "invalid characters"), ("GET", "/volumes/none", None, 404, "no such volume"),
+        ("GET", "/system/df?type=moon", None, 400, "unknown object type"), ("GET", "/nodes", None, 503, "not a swarm manager"), ("GET", "/swarm", None, 503, "not a swarm manager"),
+        ("POST", "/swarm/init", {}, 501, "swarm mode is not supported"), ("POST", "/plugins/pull?remote=x", None, 501, "plugins"), ("GET", "/nowhere", None, 404, "page not found"),
+        ("DELETE", "/info", None, 404, "page not found"), ("POST", "/containers/json", None, 404, "page not found"),
+    ]
+    for method, path, body, want, text in table:
+        status, answer = ask(method, path, body)
+        check(status == want and text in (answer["message"] if isinstance(answer, dict) else answer), (method, path, status, answer))
+    same(ask("GET", "/plugins"), (200, []))
+    same(sorted(ask("GET", "/system/df?type=volume")[1]), ["Volumes"])
+    status, listed = ask("GET", "/containers/json?size=1")
+    check(listed[0]["SizeRootFs"] > listed[0]["SizeRw"] >= 0, listed)
+    made = exec_of(["sleep", "1000"])[1]["Id"]
+    same(ask("POST", f"/exec/{made}/start", {"Detach": True})[0], 200)
+    pid = ask("GET", f"/exec/{made}/json")[1]["Pid"]
+    check(pid not in (0, inspect("doc")["State"]["Pid"]), pid)
+    with open(f"/proc/{pid}/cmdline", encoding="ascii") as f:
+        same(f.read(), "sleep\x001000\x00")
+    docker("rm", "-f", "doc", "fixed")
+    docker("run", "--rm", "-v", "sized:/data", "hello:1", "dd", "if=/dev/zero", "of=/data/x", "bs=1024", "count=300")
+    check(ask("GET", "/system/df?type=volume")[1]["Volumes"][0]["UsageData"]["Size"] >= 300 << 10, "size")
+    check(ask("POST", "/volumes/prune?filters=" + urllib.parse.quote('{"all":["true"]}'))[1]["SpaceReclaimed"] >= 300 << 10, "freed")
+    head = engine.raw(b"GET /v1.50/networks HTTP/1.1\r\nHost: docker\r\n\r\n").recv(4096).decode()
+    contains(head, "Api-Version: 1.50")
+
+
 def events():
     since = str(int(time.time()))
     docker("run", "--rm", "--name", "told", "hello:1", "true")
@@ -641,7 +686,7 @@ def main():
             with open(engine.load_image(), "rb") as f:
                 docker("load", stdin=f.read())
         for test in (versions, load_and_name, run_rm, many_at_once, start_errors, settings, terminal, detached, follow, attach, hang_up, execute, copy, imported, volumes, published, published_datagrams, network_modes, user_networks, build, builds_side_by_side, several_platforms, registry,
-                     errors, events, policies, health, survives_kill, second_engine, killed_anywhere, no_volume_without_its_container, prune_and_leaks):
+                     errors, documented_answers, events, policies, health, survives_kill, second_engine, killed_anywhere, no_volume_without_its_container, prune_and_leaks):
             checks.run(test.__name__, test)
     finally:
         if checks.failed:
