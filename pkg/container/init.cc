@@ -140,6 +140,7 @@ Result<> enter_namespaces(const InitSpec& spec) {
       time = time || ns.type == NamespaceType::kTime;
       continue;
     }
+    if ((spec.joined & static_cast<std::uint64_t>(clone_flag(ns.type))) != 0) continue;
     TRY_ASSIGN(sys::Fd fd, sys::open_namespace(ns.path));
     joined.emplace_back(std::move(fd), &ns);
   }

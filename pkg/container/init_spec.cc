@@ -26,6 +26,7 @@ std::string format_init_spec(const InitSpec& spec) {
                    {"preserveFirst", spec.preserve_first},
                    {"preserveCount", spec.preserve_count},
                    {"join", spec.join},
+                   {"joined", spec.joined},
                    {"newKeyring", spec.new_keyring},
                    {"pivot", spec.pivot},
                    {"seccompFlags", spec.seccomp_flags},
@@ -63,6 +64,7 @@ Result<InitSpec> parse_init_spec(std::string_view text) {
   out.preserve_first = static_cast<int>(json::get_int(value, {"preserveFirst"}, -1));
   out.preserve_count = static_cast<int>(json::get_int(value, {"preserveCount"}));
   out.join = static_cast<std::uint64_t>(json::get_int(value, {"join"}));
+  out.joined = static_cast<std::uint64_t>(json::get_int(value, {"joined"}));
   out.new_keyring = json::get_bool(value, {"newKeyring"}, true);
   out.pivot = json::get_bool(value, {"pivot"}, true);
   out.seccomp_flags = static_cast<std::uint32_t>(json::get_int(value, {"seccompFlags"}));

@@ -27,6 +27,7 @@ struct InitSpec {
   int preserve_first = -1;         // descriptors for the program, from 3 on
   int preserve_count = 0;
   std::uint64_t join = 0;          // exec: CLONE_NEW* to join by the passed pidfd; 0: all that a pod's container has
+  std::uint64_t joined = 0;        // CLONE_NEW* that the parent had us born into
   bool new_keyring = true;
   bool pivot = true;
   std::uint32_t seccomp_flags = 0;  // SECCOMP_FILTER_FLAG_*

@@ -119,11 +119,21 @@ void keep_capabilities() {
 
 long clone_process(struct clone_args& args) { return ::syscall(SYS_clone3, &args, sizeof args); }
 
+// 0, or minus the error.
+std::int32_t enter_all(const SpawnOptions& options) {
+  std::uint32_t late = 0;
+  for (std::size_t i = 0; i < options.namespace_fds.size(); ++i)
+    if (::setns(options.namespace_fds[i], 0) < 0) late |= 1U << i;
+  if (options.user_namespace_fd >= 0 && ::setns(options.user_namespace_fd, CLONE_NEWUSER) < 0) return -errno;
+  for (std::size_t i = 0; i < options.namespace_fds.size(); ++i)
+    if ((late & 1U << i) != 0 && ::setns(options.namespace_fds[i], 0) < 0) return -errno;
+  if (options.pid_namespace_fd >= 0 && ::setns(options.pid_namespace_fd, CLONE_NEWPID) < 0) return -errno;
+  return 0;
+}
+
 // The process in between: joins, clones its sibling, says the sibling's number (or minus the error) and ends.
 [[noreturn]] void run_middle(const SpawnOptions& options, const ChildPlan& plan, int* scratch, struct clone_args args, int answer) {
-  std::int32_t said = 0;
-  if (options.user_namespace_fd >= 0 && ::setns(options.user_namespace_fd, CLONE_NEWUSER) < 0) said = -errno;
-  if (said == 0 && options.pid_namespace_fd >= 0 && ::setns(options.pid_namespace_fd, CLONE_NEWPID) < 0) said = -errno;
+  std::int32_t said = enter_all(options);
   if (said == 0) {
     args.flags = (args.flags & ~static_cast<std::uint64_t>(CLONE_PIDFD)) | CLONE_PARENT;
     args.exit_signal = 0;
@@ -200,7 +210,7 @@ Result<Pidfd> spawn(const SpawnOptions& options) {
     plan.key = key.get();
   }
   // Root of a user namespace could not come back into its own PID namespace, which is the host's.
-  bool joins = options.user_namespace_fd >= 0 || (options.pid_namespace_fd >= 0 && !in_initial_user_namespace());
+  bool joins = options.user_namespace_fd >= 0 || !options.namespace_fds.empty() || (options.pid_namespace_fd >= 0 && !in_initial_user_namespace());
   Fd answer;
   Fd say;
   if (joins) {
@@ -256,7 +266,7 @@ Result<Pidfd> spawn(const SpawnOptions& options) {
     while (n < 0 && errno == EINTR);
     while (::waitpid(static_cast<pid_t>(pid), nullptr, 0) < 0 && errno == EINTR) {
     }
-    if (n != sizeof sibling || sibling < 0) return fail(errno_error(n == sizeof sibling ? -sibling : ECHILD, "join user namespace"));
+    if (n != sizeof sibling || sibling < 0) return fail(errno_error(n == sizeof sibling ? -sibling : ECHILD, "join namespaces"));
     pid = sibling;
   }
   // Our own child either way: its number is its own until we reap it.

@@ -49,6 +49,8 @@ struct SpawnOptions {
   int pid_namespace_fd = -1;         // pidfd or nsfd whose pid namespace the child is born into
   // pidfd or nsfd whose user namespace is joined before anything else: by a process in between, since one cannot come back from there.
   int user_namespace_fd = -1;
+  // nsfds that the same process enters: before the user namespace, new or joined, where it may (those of others are closed to who is in there), else after.
+  std::vector<int> namespace_fds;
   // In a user namespace, new or joined: waits for before_exec (which writes a new one's maps), then becomes root there where that is mapped, since
   // execve by an id that is not mapped loses every capability. set_groups: whether the namespace lets groups be dropped.
   bool become_root = false;

@@ -37,6 +37,7 @@ struct Creation {
   Bundle bundle;
   Record record;
   std::optional<Systemd> manager;  // with its driver
+  std::uint64_t joined = 0;  // CLONE_NEW* of launch.namespaces
   bool hooked = false;  // the hooks' phase was reached: poststop belongs to its undoing
 
   // What start and delete would have to look for in the config.
@@ -46,6 +47,18 @@ struct Creation {
   }
 
   std::string state_text(RuntimeStatus status) const { return json::format(format_state(record, status)); }
+
+  // Those that need not belong to the user namespace: from inside of it, they could neither be looked up nor entered.
+  Result<> open_others(const ContainerConfig& config, LaunchOptions& launch) {
+    for (auto [type, flag] : {std::pair(NamespaceType::kNetwork, CLONE_NEWNET), {NamespaceType::kIpc, CLONE_NEWIPC}, {NamespaceType::kUts, CLONE_NEWUTS}}) {
+      const Namespace* ns = find_namespace(config, type);
+      if (ns == nullptr || ns->path.empty()) continue;
+      TRY_ASSIGN(sys::Fd fd, sys::open_namespace(ns->path));
+      launch.namespaces.push_back(std::move(fd));
+      joined |= static_cast<std::uint64_t>(flag);
+    }
+    return {};
+  }
 
   // Ids of namespaces that are made at birth or joined there.
   Result<> choose_namespaces(LaunchOptions& launch, sys::Fd& pid_namespace, sys::Fd& user_namespace) {
@@ -58,6 +71,7 @@ struct Creation {
         TRY_ASSIGN(user_namespace, sys::open_namespace(user->path));
         launch.user_namespace = user_namespace.get();
       }
+      TRY(open_others(config, launch));
     }
     if (const Namespace* pid = find_namespace(config, NamespaceType::kPid)) {
       launch.new_pid_namespace = pid->path.empty();
@@ -79,6 +93,7 @@ struct Creation {
       spec.seccomp_notify = uses_notify(*bundle.config.seccomp);
     }
     spec.hold = true;
+    spec.joined = joined;
     spec.acknowledged = true;
     // poststop too: its turn comes once theirs would have.
     const Hooks& hooks = bundle.config.hooks;

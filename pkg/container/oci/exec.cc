@@ -142,6 +142,23 @@ Result<> check_terminal(const ProcessSpec& process, const ExecRequest& request) 
   return {};
 }
 
+// What the container joined may belong to others than its user namespace: entered before that.
+Result<> open_others(const ContainerConfig& config, pid_t target, LaunchOptions& launch, InitSpec& spec) {
+  struct Kind {
+    NamespaceType type;
+    const char* name;
+    std::uint64_t flag;
+  };
+  for (const Kind& kind : {Kind{NamespaceType::kNetwork, "net", CLONE_NEWNET}, {NamespaceType::kIpc, "ipc", CLONE_NEWIPC}, {NamespaceType::kUts, "uts", CLONE_NEWUTS}}) {
+    const Namespace* ns = find_namespace(config, kind.type);
+    if (ns == nullptr || ns->path.empty()) continue;
+    TRY_ASSIGN(sys::Fd fd, sys::open_namespace(cat("/proc/", target, "/ns/", kind.name)));
+    launch.namespaces.push_back(std::move(fd));
+    spec.join &= ~kind.flag;
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<int> Runtime::exec(const ExecRequest& request) {
@@ -182,6 +199,7 @@ Result<int> Runtime::exec(const ExecRequest& request) {
   if (has_user_namespace) {
     TRY_ASSIGN(user_namespace, sys::open_namespace(cat("/proc/", target.pid(), "/ns/user")));
     launch.user_namespace = user_namespace.get();
+    TRY(open_others(config, target.pid(), launch, spec));
   }
   if (has_namespace(config, NamespaceType::kPid)) launch.pid_namespace = target.fd();
   launch.target = target.fd();

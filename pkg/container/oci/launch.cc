@@ -88,6 +88,7 @@ Result<FirstStage> FirstStage::launch(InitSpec spec, LaunchOptions options, cons
   spawn.cgroup_fd = options.cgroup.get();
   spawn.pid_namespace_fd = options.pid_namespace;
   spawn.user_namespace_fd = options.user_namespace;
+  for (const sys::Fd& fd : options.namespaces) spawn.namespace_fds.push_back(fd.get());
   spawn.become_root = options.new_user_namespace || options.user_namespace >= 0;
   spawn.become_uid = first_id(spec.config.uid_mappings);
   spawn.become_gid = first_id(spec.config.gid_mappings);
@@ -108,6 +109,7 @@ Result<FirstStage> FirstStage::launch(InitSpec spec, LaunchOptions options, cons
   for (sys::Fd* fd : {&text, &executable, &options.listener, &options.cgroup}) out.passed_.push_back(std::move(*fd));
   options.procs.clear();
   options.mounts.clear();
+  options.namespaces.clear();
   options.root.reset();
   Result<> led = failpoint("runtime.after_spawn");
   if (led) led = out.lead(options, events);

@@ -20,6 +20,7 @@ struct LaunchOptions {
   int target = -1;                      // exec: pidfd of the container's process
   int pid_namespace = -1;               // to be born into
   int user_namespace = -1;
+  std::vector<sys::Fd> namespaces;      // entered before the user namespace where that is allowed
   bool new_pid_namespace = false;
   bool new_user_namespace = false;
   std::vector<sys::IdMap> uid_maps;     // of the new one

@@ -129,6 +129,26 @@ class UserNamespaces(RuntimeTest):
         done = self.run_container(config, "c2")
         self.assertEqual((done.code, done.out.split()), (0, [inside(pid, "user"), "0"]), done)
 
+    def test_namespaces_of_others_are_joined(self):
+        """runc's userns.bats: a network that does not belong to the user namespace, new or joined"""
+        network = f"{self.dir}/net"
+        open(network, "w").close()
+        subprocess.run(["unshare", "-n", "mount", "--bind", "/proc/self/ns/net", network], check=True)
+        wanted = f"net:[{os.stat(network).st_ino}]"
+        def config_of(name, user):
+            config = self.user_config("sleep", "1000", name=name)
+            config["linux"]["namespaces"] = [n for n in config["linux"]["namespaces"] if n["type"] not in ("user", "network")] + [{"type": "network", "path": network}, user]
+            config["mounts"] = [{"destination": "/sys", "type": "bind", "source": "/sys", "options": ["rbind"]} if m["type"] == "sysfs" else m for m in config["mounts"]]
+            return config
+        try:
+            pid = self.start_sleeping(config_of("c1", {"type": "user"}))
+            self.start_sleeping(config_of("c2", {"type": "user", "path": f"/proc/{pid}/ns/user"}), "c2")
+        finally:
+            subprocess.run(["umount", "-l", network], check=True)
+        for name in ("c1", "c2"):
+            out = self.ok("exec", name, "sh", "-c", "for i in self/ns/user self/ns/net 1/ns/net; do readlink /proc/$i; done")
+            self.assertEqual(out.split(), [inside(pid, "user"), wanted, wanted])
+
     def test_mounts_are_mapped(self):
         source = f"{self.dir}/source"
         os.makedirs(f"{source}/sub")
