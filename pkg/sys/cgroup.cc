@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cmath>
 #include <ctime>
 
 #include "base/log.h"
@@ -93,8 +94,10 @@ const char* format_cgroup_mode(CgroupMode mode) {
 }
 
 std::uint64_t cpu_weight_of_shares(std::uint64_t shares) {
-  shares = std::clamp<std::uint64_t>(shares, 2, 262144);
-  return 1 + ((shares - 2) * 9999) / 262142;
+  if (shares <= 2) return 1;
+  if (shares >= 262144) return 10000;
+  double bits = std::log2(static_cast<double>(shares));
+  return static_cast<std::uint64_t>(std::ceil(std::pow(10.0, (bits * bits + 125 * bits) / 612 - 7.0 / 34)));
 }
 
 void warn_once(std::atomic<bool>& said, std::string_view sentence, const Error& error) {

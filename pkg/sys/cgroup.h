@@ -111,7 +111,7 @@ std::unique_ptr<Cgroups> make_no_cgroups();
 // Makes and removes a group of this name, to see.
 bool may_make_groups(Cgroups& groups, const std::string& group);
 
-// docs of the conversion: OCI runtime spec, cgroup v2 cpu.weight = 1 + ((shares - 2) * 9999) / 262142.
+// 2 to 1, 1024 to 100 and 262144 to 10000, on a parabola between the logarithms: as runc from 1.3.2 and crun from 1.23 on.
 std::uint64_t cpu_weight_of_shares(std::uint64_t shares);
 
 }  // namespace monopod::sys

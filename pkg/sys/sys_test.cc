@@ -256,9 +256,8 @@ TEST(Features, MissingMemoryGroupNamesTheExactChange) {
 }
 
 TEST(Cgroups, SharesConvertToWeight) {
-  EXPECT_EQ(cpu_weight_of_shares(2), 1U);
-  EXPECT_EQ(cpu_weight_of_shares(1024), 39U);
-  EXPECT_EQ(cpu_weight_of_shares(262144), 10000U);
+  for (auto [shares, weight] : {std::pair<std::uint64_t, std::uint64_t>{0, 1}, {2, 1}, {3, 2}, {100, 17}, {512, 59}, {1024, 100}, {2000, 170}, {4096, 303}, {262143, 10000}, {262144, 10000}, {1U << 20, 10000}})
+    EXPECT_EQ(cpu_weight_of_shares(shares), weight) << shares;
 }
 
 TEST(Cgroups, CreateLimitEnterKillRemove) {

@@ -101,7 +101,7 @@ Result<Bundle> parse_bundle(const std::string& path, std::string_view text) {
   Bundle out;
   out.path = path;
   if (const json::Value* resources = json::find(value, {"linux", "resources"}); resources != nullptr) {
-    out.resources = *resources;
+    out.resources = spell_resources(*resources);
     // Its members are read by their own table, which knows more of them.
     json::at_path(value, {"linux"}).as_object().erase("resources");
   }

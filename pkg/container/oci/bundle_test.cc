@@ -118,7 +118,7 @@ TEST(Resources, EveryMemberHasItsFileOnBothVersions) {
            Row{R"({"memory":{"swappiness":18446744073709551615,"limit":0}})", "", ""},
            Row{R"({"memory":{"disableOOMKiller":false}})", "", ""},
            Row{R"({"cpu":{"shares":1024,"quota":50000,"period":100000,"burst":10}})",
-               "cpu.shares=1024;cpu.cfs_burst_us=10;cpu.cfs_period_us=100000;cpu.cfs_quota_us=50000;", "cpu.weight=39;cpu.max.burst=10;cpu.max=50000 100000;"},
+               "cpu.shares=1024;cpu.cfs_burst_us=10;cpu.cfs_period_us=100000;cpu.cfs_quota_us=50000;", "cpu.weight=100;cpu.max.burst=10;cpu.max=50000 100000;"},
            Row{R"({"cpu":{"quota":-1}})", "cpu.cfs_quota_us=-1;", "cpu.max=max 100000;"},
            Row{R"({"cpu":{"cpus":"0-1","mems":"0","idle":1}})", "cpu.idle=1;cpuset.cpus=0-1;cpuset.mems=0;", "cpu.idle=1;cpuset.cpus=0-1;cpuset.mems=0;"},
            Row{R"({"pids":{"limit":-1}})", "pids.max=max;", "pids.max=max;"},
@@ -134,6 +134,30 @@ TEST(Resources, EveryMemberHasItsFileOnBothVersions) {
                "linux.resources.unified.../memory.high is not a file of a control group and its text"}}) {
     EXPECT_EQ(lines(row.resources, false), row.v1) << row.resources;
     EXPECT_EQ(lines(row.resources, true), row.v2) << row.resources;
+  }
+}
+
+TEST(Resources, NamesMayBeSpeltAsGoTakesThem) {
+  json::Value value = json::parse(R"({"cpu":{"shares":5,"cpus":"3"},"CPU":{"Cpus":"0","mems":"1"},"Memory":{"LIMIT":7},"unified":{"Memory.High":"1"}})").value();
+  EXPECT_EQ(spell_resources(value), json::parse(R"({"cpu":{"shares":5,"cpus":"0","mems":"1"},"memory":{"limit":7},"unified":{"Memory.High":"1"}})").value());
+}
+
+TEST(Resources, BfqTakesWeightsAsTheyAre) {
+  auto settings = plan_resources(json::parse(R"({"blockIO":{"weight":500,"weightDevice":[{"major":8,"minor":0,"weight":300}]}})").value(), true);
+  ASSERT_TRUE(settings && settings->size() == 2);
+  EXPECT_EQ((*settings)[0].value + "|" + (*settings)[0].bfq_value, "default 4950|500");
+  EXPECT_EQ((*settings)[1].value + "|" + (*settings)[1].bfq_value, "8:0 2930|8:0 300");
+}
+
+TEST(Resources, LimitsBelowWhatIsInUseAreRejectedWhereThatIsAskedFor) {
+  struct Row {
+    const char* memory;
+    const char* error;
+  };
+  for (const Row& row : {Row{R"({"limit":1024,"checkBeforeUpdate":true})", "rejecting memory limit below the 2000 bytes in use"}, Row{R"({"limit":1024,"swap":2048,"checkBeforeUpdate":true})", "rejecting memory+swap limit below the 2100 bytes in use"},
+                         Row{R"({"limit":1024})", ""}, Row{R"({"limit":2000,"swap":-1,"checkBeforeUpdate":true})", ""}}) {
+    Result<> checked = check_memory_use(json::parse(cat(R"({"memory":)", row.memory, "}")).value(), 2000, 100);
+    EXPECT_EQ(checked ? "" : checked.error().message(), row.error) << row.memory;
   }
 }
 

@@ -65,18 +65,6 @@ bool outlives_first_process(const StateDirectory& directory, const Record& recor
   return std::ranges::none_of(config->namespaces, own);
 }
 
-// Members of objects over members of objects; everything else is replaced.
-void merge(json::Value& into, const json::Value& from) {
-  if (!into.is_object() || !from.is_object()) {
-    into = from;
-    return;
-  }
-  for (const auto& member : from.get_object()) {
-    if (member.value().is_null()) continue;
-    merge(into.get_object()[member.key()], member.value());
-  }
-}
-
 }  // namespace
 
 std::optional<int> find_signal(std::string_view name) {
@@ -215,12 +203,13 @@ Result<> Runtime::set_paused(const std::string& id, bool paused) {
   return groups->set_frozen(c.record.group, paused);
 }
 
-Result<> Runtime::update(const std::string& id, const json::Value& resources) {
+Result<> Runtime::update(const std::string& id, const json::Value& given) {
+  json::Value resources = spell_resources(given);
   TRY_ASSIGN(Found c, find(id, true));
   if (!lives(c.status)) return wrong_status("container not running");
   if (c.record.group.empty()) return fail(Code::kFailedPrecondition, "the container has no control group: it cannot be limited");
   json::Value all = c.record.resources;
-  merge(all, resources);
+  merge_resources(all, resources);
   TRY_ASSIGN(std::unique_ptr<sys::Cgroups> probe, open_groups({}));
   bool v2 = is_v2();
   // What is written is what changed; what is checked, and remembered, is the whole.
@@ -238,6 +227,10 @@ Result<> Runtime::update(const std::string& id, const json::Value& resources) {
     c.record.controllers.push_back(controller);
   }
   TRY_ASSIGN(std::unique_ptr<sys::Cgroups> groups, open_groups(c.record.controllers));
+  if (v2 && json::find(resources, {"memory"}) != nullptr) {
+    auto bytes = [&](const char* file) { return parse_int<std::uint64_t>(trim(groups->read(c.record.group, "memory", file).value_or(""))).value_or(0); };
+    TRY(check_memory_use(all, bytes("memory.current"), bytes("memory.swap.current")));
+  }
   if (!c.record.scope.empty()) {
     TRY_ASSIGN(Systemd manager, Systemd::connect());
     TRY(manager.set_limits(c.record.scope, changed));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <span>
 
 #include "base/strings.h"
 
@@ -103,6 +104,11 @@ class Planner {
   void add(std::string_view member, std::string_view controller, std::string_view file, std::string value, bool may_fail = false) {
     out_.push_back({std::string(member), std::string(controller), std::string(file), std::move(value), may_fail});
   }
+  // crun's and runc's conversion of 10-1000 to 1-10000, but for BFQ, whose scale is v1's.
+  void add_io_weight(std::string_view member, std::string_view of, std::string_view of_bfq, std::int64_t weight) {
+    add(member, "io", "io.weight", cat(of, 1 + (weight - 10) * 9999 / 990));
+    out_.back().bfq_value = cat(of_bfq, weight);
+  }
   std::string limit(std::int64_t value) const { return value < 0 ? (v2_ ? "max" : "-1") : cat(value); }
 
   Result<> not_on_v2(std::string_view member) const {
@@ -135,8 +141,10 @@ class Planner {
       if (row.kind == Kind::kLimit && *number == 0) return {};
       value = row.kind == Kind::kLimit ? limit(*number) : cat(*number);
       if (v2_ && row.kind == Kind::kShares) value = cat(sys::cpu_weight_of_shares(static_cast<std::uint64_t>(*number)));
-      // crun's and runc's conversion of 10-1000 to 1-10000.
-      if (v2_ && row.kind == Kind::kIoWeight) value = cat("default ", 1 + (*number - 10) * 9999 / 990);
+      if (v2_ && row.kind == Kind::kIoWeight) {
+        add_io_weight(member, "default ", "", *number);
+        return {};
+      }
     }
     if (v2_ && row.file_v2 == nullptr) return not_on_v2(member);
     if (v2_ && *row.file_v2 == '\0') return {};
@@ -207,7 +215,7 @@ class Planner {
       TRY_ASSIGN(std::optional<std::int64_t> weight, number_of(item, "weight", name));
       TRY_ASSIGN(std::optional<std::int64_t> leaf, number_of(item, "leafWeight", name));
       if (weight && (*weight < 10 || *weight > 1000)) return wrong(name, "of weights in 10-1000");
-      if (weight && v2_) add(name, "io", "io.weight", cat(device, " ", 1 + (*weight - 10) * 9999 / 990));
+      if (weight && v2_) add_io_weight(name, cat(device, " "), cat(device, " "), *weight);
       if (weight && !v2_) add(name, "blkio", "blkio.weight_device", cat(device, " ", *weight));
       if (leaf && v2_) return not_on_v2("blockIO.weightDevice.leafWeight");
       if (leaf) add(name, "blkio", "blkio.leaf_weight_device", cat(device, " ", *leaf));
@@ -278,6 +286,56 @@ class Planner {
 
 }  // namespace
 
+void merge_resources(json::Value& into, const json::Value& from) {
+  if (!into.is_object() || !from.is_object()) {
+    into = from;
+    return;
+  }
+  for (const auto& member : from.get_object()) {
+    if (member.value().is_null()) continue;
+    merge_resources(into.get_object()[member.key()], member.value());
+  }
+}
+
+namespace {
+
+constexpr std::string_view kObjects[] = {"memory", "cpu", "pids", "blockIO", "network", "hugepageLimits", "rdma", "unified", "devices"};
+constexpr std::string_view kMembers[] = {"limit", "reservation", "swap", "kernel", "kernelTCP", "swappiness", "disableOOMKiller", "useHierarchy", "checkBeforeUpdate", "shares", "quota", "burst",
+                                         "period", "realtimeRuntime", "realtimePeriod", "cpus", "mems", "idle", "weight", "leafWeight", "weightDevice", "throttleReadBpsDevice",
+                                         "throttleWriteBpsDevice", "throttleReadIOPSDevice", "throttleWriteIOPSDevice", "classID", "priorities"};
+
+void spell(json::Object& object, std::span<const std::string_view> names) {
+  for (std::string_view name : names) {
+    auto other = [&](const auto& member) { return member.key() != name && iequals(member.key(), name); };
+    for (auto it = std::ranges::find_if(object, other); it != object.end(); it = std::ranges::find_if(object, other)) {
+      json::Value value = std::move(it->value());
+      object.erase(it);
+      merge_resources(object[name], value);
+    }
+  }
+}
+
+}  // namespace
+
+json::Value spell_resources(json::Value resources) {
+  if (!resources.is_object()) return resources;
+  spell(resources.get_object(), kObjects);
+  for (std::string_view name : {"memory", "cpu", "pids", "blockIO", "network"})
+    if (json::Value* one = json::find(resources, {name}); one != nullptr && one->is_object()) spell(one->get_object(), kMembers);
+  return resources;
+}
+
+Result<> check_memory_use(const json::Value& resources, std::uint64_t memory_bytes, std::uint64_t swap_bytes) {
+  if (!json::get_bool(resources, {"memory", "checkBeforeUpdate"})) return {};
+  auto above = [&](std::string_view member, std::uint64_t used) {
+    std::int64_t limit = json::get_int(resources, {"memory", member});
+    return limit > 0 && used > static_cast<std::uint64_t>(limit);
+  };
+  if (above("swap", memory_bytes + swap_bytes)) return fail(Code::kFailedPrecondition, cat("rejecting memory+swap limit below the ", memory_bytes + swap_bytes, " bytes in use"));
+  if (above("limit", memory_bytes)) return fail(Code::kFailedPrecondition, cat("rejecting memory limit below the ", memory_bytes, " bytes in use"));
+  return {};
+}
+
 Result<std::vector<Setting>> plan_resources(const json::Value& resources, bool v2) {
   if (resources.is_null()) return std::vector<Setting>();
   if (!resources.is_object()) return fail(Code::kInvalidArgument, "linux.resources is not an object");
@@ -296,10 +354,11 @@ Result<> apply_resources(sys::Cgroups& groups, const std::string& group, const s
   for (const Setting& setting : settings) {
     // One write is one line for the kernel.
     for (std::string_view line : split(setting.value, '\n')) {
+      if (!setting.bfq_value.empty() && groups.write(group, setting.controller, "io.bfq.weight", setting.bfq_value)) continue;
       Result<> written = groups.write(group, setting.controller, setting.file, line);
       // The same knob of the one scheduler that still has it, under its own name.
-      if (!written && written.error().os_errno() == ENOENT && (setting.file == "blkio.weight" || setting.file == "io.weight"))
-        written = groups.write(group, setting.controller, setting.file == "io.weight" ? "io.bfq.weight" : "blkio.bfq.weight", line);
+      if (!written && written.error().os_errno() == ENOENT && setting.file.starts_with("blkio.weight"))
+        written = groups.write(group, setting.controller, cat("blkio.bfq.", std::string_view(setting.file).substr(6)), line);
       if (!written && !setting.may_fail) return fail(std::move(written).error().with(cat("linux.resources.", setting.member)));
     }
   }

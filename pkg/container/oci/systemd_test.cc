@@ -102,7 +102,7 @@ TEST(Scope, LimitsAreWhatSystemdCallsThem) {
   };
   constexpr const char* kNone = "18446744073709551615";
   for (const Case& one : {Case{true, R"({"memory":{"limit":4096,"swap":8192,"reservation":1024},"pids":{"limit":7}})", "MemoryLow=1024 MemoryMax=4096 MemorySwapMax=4096 TasksMax=7"},
-                          Case{true, R"({"cpu":{"shares":1024,"quota":15000,"period":100000}})", "CPUWeight=39 CPUQuotaPerSecUSec=150000"},
+                          Case{true, R"({"cpu":{"shares":1024,"quota":15000,"period":100000}})", "CPUWeight=100 CPUQuotaPerSecUSec=150000"},
                           Case{true, R"({"cpu":{"quota":12345,"period":100000}})", "CPUQuotaPerSecUSec=130000"}, Case{true, R"({"memory":{"limit":-1}})", "MemoryMax=NONE"},
                           Case{true, R"({"cpu":{"cpus":"0-2,9","mems":"0"}})", "AllowedCPUs=7,2 AllowedMemoryNodes=1"}, Case{true, R"({"blockIO":{"weight":1000}})", "IOWeight=10000"},
                           Case{false, R"({"memory":{"limit":4096},"cpu":{"shares":512,"quota":-1}})", "CPUShares=512 MemoryLimit=4096 CPUQuotaPerSecUSec=NONE"},
