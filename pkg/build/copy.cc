@@ -149,7 +149,7 @@ class Copier {
   Result<> set_attributes(const sys::Fd& fd, const std::string& to, const struct ::stat& st) {
     auto [uid, gid] = owner_of(st);
     ::timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, st.st_mtim};
-    if (::fchown(fd.get(), uid, gid) != 0 || ::fchmod(fd.get(), options_.mode.value_or(st.st_mode & 07777)) != 0 || ::futimens(fd.get(), times) != 0) return fail_errno(cat("set attributes of /", to));
+    if (::fchown(fd.get(), uid, gid) != 0 || ::fchmod(fd.get(), options_.mode ? options_.mode->apply(st.st_mode & 07777, S_ISDIR(st.st_mode)) : st.st_mode & 07777) != 0 || ::futimens(fd.get(), times) != 0) return fail_errno(cat("set attributes of /", to));
     return {};
   }
 

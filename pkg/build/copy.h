@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "build/file_mode.h"
 #include "build/ignore.h"
 #include "sys/root.h"
 
@@ -25,7 +26,7 @@ struct CopySource {
 struct CopyOptions {
   std::string destination;  // absolute; with a '/' at its end, or of several sources, a directory
   std::optional<std::pair<std::uint32_t, std::uint32_t>> owner;
-  std::optional<std::uint32_t> mode;  // of files and directories
+  std::optional<FileMode> mode;  // of files and directories
   // --parents: each source goes below the destination under its path without so many of its first components (find_cuts). Empty: under its name.
   std::vector<std::size_t> cuts = {};
 };

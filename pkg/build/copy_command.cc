@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/strings.h"
 #include "build/build.h"
 #include "build/copying.h"
@@ -15,6 +16,19 @@
 namespace monopod::build {
 
 using async::Task;
+
+namespace {
+
+// By magic and by name: what is no tar is a file like any other, but that cannot be known without its decompressor.
+Result<> refuse_foreign_archive(std::string_view path, std::span<const std::byte> head) {
+  for (auto [name, magic, endings] : {std::tuple{"xz", std::string_view("\xfd" "7zXZ"), ".tar.xz .txz"}, {"bzip2", "BZh", ".tar.bz2 .tbz2 .tbz .tar.bz"}})
+    if (as_text(head).starts_with(magic))
+      for (std::string_view ending : split(endings, ' '))
+        if (path.ends_with(ending)) return fail(Code::kUnimplemented, cat(path, ": archives in ", name, " are not unpacked: use gzip or zstd, RUN tar, or --unpack=false to take it as it is"));
+  return {};
+}
+
+}  // namespace
 
 // What is an archive is unpacked at the destination; paths keeps the rest.
 Task<Result<>> Build::add_archives(const CopySource& from, std::vector<std::string>& paths, const sys::Root& into, const CopyOptions& options) {
@@ -37,6 +51,7 @@ Task<Result<>> Build::add_archives(const CopySource& from, std::vector<std::stri
       std::array<std::byte, 512> head;
       Source raw(file.get());
       TRY_ASSIGN(std::size_t n, codec::read_full(raw, head));
+      TRY(refuse_foreign_archive(path, std::span(head).first(n)));
       codec::Compression compression = codec::detect_compression(std::span(head).first(n));
       if (::lseek(file.get(), 0, SEEK_SET) < 0) return fail_errno(cat("rewind ", path));
       auto plain = codec::make_decompressor(compression, raw);
@@ -68,12 +83,18 @@ Task<Result<>> Build::add_archives(const CopySource& from, std::vector<std::stri
 
 Result<> Build::read_copy_flags(Copying& copying, const FindVariable& find, const WordOptions& options) const {
   const Instruction& instruction = copying.instruction;
-  if (const Flag* flag = instruction.find_flag("link")) {
-    if (flag->has_value && flag->value != "true" && flag->value != "false") return fail(Code::kInvalidArgument, cat("--link=", flag->value.substr(0, 50), ": want true or false"));
-    copying.link = !flag->has_value || flag->value == "true";
-  }
-  copying.parents = instruction.find_flag("parents") != nullptr && instruction.find_flag("parents")->value != "false";
-  if (instruction.find_flag("unpack") != nullptr) return fail(Code::kUnimplemented, cat(instruction.name, " --unpack is not supported"));
+  auto read_switch = [&instruction](std::string_view name) -> Result<std::optional<bool>> {
+    const Flag* flag = instruction.find_flag(name);
+    if (flag == nullptr) return std::nullopt;
+    if (flag->has_value && flag->value != "true" && flag->value != "false") return fail(Code::kInvalidArgument, cat("--", name, "=", flag->value.substr(0, 50), ": want true or false"));
+    return !flag->has_value || flag->value == "true";
+  };
+  TRY_ASSIGN(std::optional<bool> link, read_switch("link"));
+  TRY_ASSIGN(std::optional<bool> parents, read_switch("parents"));
+  TRY_ASSIGN(copying.unpack, read_switch("unpack"));
+  TRY(read_switch("keep-git-dir"));
+  copying.link = link.value_or(false);
+  copying.parents = parents.value_or(false);
   for (auto [name, value] : {std::pair{"chown", &copying.chown}, {"from", &copying.from}, {"checksum", &copying.checksum}})
     if (const Flag* flag = instruction.find_flag(name)) {
       TRY_ASSIGN(*value, expand(flag->value, find, options));
@@ -87,10 +108,8 @@ Result<> Build::read_copy_flags(Copying& copying, const FindVariable& find, cons
   if (!copying.checksum.empty() && !image::is_digest(copying.checksum)) return fail(Code::kInvalidArgument, cat("--checksum=", copying.checksum.substr(0, 200), ": want sha256: and 64 hex digits"));
   if (const Flag* flag = instruction.find_flag("chmod")) {
     TRY_ASSIGN(std::string text, expand(flag->value, find, options));
-    std::uint32_t mode = 0;
-    auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
-    if (ec != std::errc() || end != text.data() + text.size() || mode > 07777) return fail(Code::kInvalidArgument, cat("--chmod=", text, ": want octal digits"));
-    copying.into.mode = mode;
+    TRY_ASSIGN(copying.into.mode, FileMode::parse(text));
+    copying.chmod = copying.into.mode->octal() ? std::to_string(*copying.into.mode->octal()) : text;
   }
   return {};
 }
@@ -213,14 +232,19 @@ Task<Result<bool>> Build::copy_into(Copying& copying, const Mounted& mounted) {
   CO_TRY(co_await open_sources(copying));
   CO_TRY(co_await fetch_addresses(copying));
   CopySource source = source_of(copying);
-  if (copying.instruction.name == "ADD") CO_TRY(co_await add_archives(source, copying.paths, target, copying.into));
+  if (copying.instruction.name == "ADD" && copying.unpack.value_or(true)) CO_TRY(co_await add_archives(source, copying.paths, target, copying.into));
+  std::vector<std::string> extras = copying.extras.names;
+  if (copying.unpack.value_or(false) && !extras.empty()) {
+    CO_TRY_ASSIGN(sys::Root fetched, copying.extras.open(options_, parts_.rng));
+    CO_TRY(co_await add_archives({.root = fetched}, extras, target, copying.into));
+  }
   co_return co_await parts_.pool.run([&]() -> Result<bool> {
     if (!copying.paths.empty()) TRY(copy_sources(source, copying.paths, target, copying.into));
-    if (!copying.extras.names.empty()) {
+    if (!extras.empty()) {
       TRY_ASSIGN(sys::Root below, copying.extras.open(options_, parts_.rng));
       CopyOptions plain = copying.into;
       plain.cuts.clear();
-      TRY(copy_sources({.root = below}, copying.extras.names, target, plain));
+      TRY(copy_sources({.root = below}, extras, target, plain));
     }
     return true;
   });
@@ -244,7 +268,7 @@ Task<Result<>> Build::copy(Current& at, const Instruction& instruction, bool& ca
     Copying& copying;
     Task<Result<bool>> operator()(const Mounted& mounted) const { return build.copy_into(copying, mounted); }
   };
-  std::string what = cat(instruction.name, "\n", copying.content, "\n", copying.into.destination, "\n", copying.chown, "\n", copying.into.mode ? std::to_string(*copying.into.mode) : "");
+  std::string what = cat(instruction.name, "\n", copying.content, "\n", copying.into.destination, "\n", copying.chown, "\n", copying.chmod, copying.unpack ? cat("\nunpack ", *copying.unpack) : "");
   if (copying.link) co_return co_await link_layer(at, copying, std::move(what), cached);
   co_return co_await layer(at, std::move(what), instruction.source, cached, Step{*this, copying});
 }

@@ -110,5 +110,30 @@ TEST(Copy, TheDigestIsOverWhatIsCopied) {
   EXPECT_NE(digest({"."}), all);
 }
 
+TEST(FileMode, ClausesAreThoseOfChmod) {
+  struct Case {
+    const char* text;
+    std::uint32_t mode, file, directory;
+  };
+  for (const Case& c : std::initializer_list<Case>{{"755", 0, 0755, 0755},
+                                                   {"4755", 0, 04755, 04755},
+                                                   {"u+x", 0644, 0744, 0744},
+                                                   {"+x", 0640, 0751, 0751},
+                                                   {"a-w", 0666, 0444, 0444},
+                                                   {"go=", 0777, 0700, 0700},
+                                                   {"u=rwX,go=rX", 0600, 0644, 0755},
+                                                   {"u=rwX,go=rX", 0700, 0755, 0755},
+                                                   {"g=u", 0740, 0770, 0770},
+                                                   {"o=g-w", 0670, 0675, 0675},
+                                                   {"ug+s", 0755, 06755, 06755},
+                                                   {"+t", 0777, 01777, 01777}}) {
+    auto mode = FileMode::parse(c.text);
+    ASSERT_TRUE(mode) << c.text;
+    EXPECT_EQ(mode->apply(c.mode, false), c.file) << c.text;
+    EXPECT_EQ(mode->apply(c.mode, true), c.directory) << c.text;
+  }
+  for (const char* text : {"", "u", "u?x", "u=rwz", "789", "17777", "0x1", ",u+x", "u+x,"}) EXPECT_FALSE(FileMode::parse(text)) << text;
+}
+
 }  // namespace
 }  // namespace monopod::build

@@ -48,6 +48,8 @@ struct Build::Copying {
   std::vector<std::string> paths{};      // what named was found to be
   std::size_t count = 0;                 // of them
   bool parents = false;                  // paths stay
+  std::optional<bool> unpack{};          // ADD: of archives; where nothing is said, of the context's
+  std::string chmod{};
   bool link = false;                     // into a layer of its own
   Extras extras{};
   std::string content{};                 // what the step's cache depends on

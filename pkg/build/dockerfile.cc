@@ -17,7 +17,7 @@ struct Known {
 };
 
 constexpr Known kKnown[] = {
-    {"ADD", "chown chmod link checksum exclude unpack", true, true},
+    {"ADD", "chown chmod link checksum exclude unpack keep-git-dir", true, true},
     {"ARG", ""},
     {"CMD", "", false, true},
     {"COPY", "from chown chmod link exclude parents", true, true},
@@ -97,6 +97,8 @@ class Parser {
         if (text != "\\" && text != "`") return wrong_at(at_ + 1, 1, cat("invalid escape token '", text.substr(0, 20), "' does not match ` or \\"));
         out_.escape = text.front();
       }
+      // A front end of its own would read the rest; mirrors of Docker's are known by their name.
+      if (key == "syntax" && text.find("dockerfile") == std::string_view::npos) return wrong_at(at_ + 1, 1, cat("syntax=", text.substr(0, 200), " is not supported: Dockerfiles are read by this builder alone"));
       out_.directives.emplace(std::move(key), text);
     }
     return {};

@@ -87,7 +87,7 @@ TEST(Dockerfile, ErrorsSayWhere) {
   EXPECT_EQ(error_of("FROM a\nSHELL x"), "2:1: SHELL requires the arguments to be in JSON form");
   EXPECT_EQ(error_of("FROM a\nRUN <<EOF\nx"), "2:1: unterminated heredoc EOF");
   EXPECT_EQ(error_of("# escape=x\nFROM a"), "1:1: invalid escape token 'x' does not match ` or \\");
-  EXPECT_EQ(error_of("# syntax=a\n# syntax=b\nFROM a"), "2:1: only one syntax parser directive can be used");
+  EXPECT_EQ(error_of("# syntax=docker/dockerfile:1\n# syntax=docker/dockerfile:1\nFROM a"), "2:1: only one syntax parser directive can be used");
   EXPECT_EQ(error_of(""), "the Dockerfile has no FROM");
   EXPECT_EQ(error_of(std::string_view("FROM\0a", 6)), "the Dockerfile holds a NUL byte");
   EXPECT_EQ(error_of("FROM a\n" + std::string(kDockerfileBytesMax - 7, '#')), "");

@@ -194,9 +194,13 @@ Result<> ImageState::apply(const Instruction& instruction, const FindVariable& f
     return {};
   }
   // EXPOSE and VOLUME: sets, as objects of empty objects.
-  std::vector<std::string> items = instruction.words;
+  std::vector<std::string> items;
   if (!instruction.is_json) {
     TRY_ASSIGN(items, expand_words(text, find, words));
+  }
+  for (const std::string& word : instruction.words) {
+    TRY_ASSIGN(std::string item, expand(word, find, words));
+    items.push_back(std::move(item));
   }
   for (std::string& item : items) {
     if (name == "VOLUME") {

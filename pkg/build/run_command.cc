@@ -35,6 +35,7 @@ Task<Result<>> Build::run_command(Current& at, const Instruction& instruction, b
   step.bundle = cat(options_.work_dir, "/bundle-", step.id);
   step.cwd = at.image.working_dir();
   step.user = at.image.user();
+  if (auto given = options_.arguments.find("BUILDKIT_SANDBOX_HOSTNAME"); given != options_.arguments.end()) step.hostname = given->second;
   if (instruction.is_json) {
     step.args = instruction.words;
   } else {

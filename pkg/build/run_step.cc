@@ -97,7 +97,7 @@ Result<std::unique_ptr<StepBundle>> StepBundle::make(const RunStep& step) {
   TRY_ASSIGN(sys::Root root, sys::Root::open(step.root));
   container::ContainerConfig config = container::default_config();
   config.rootfs = step.root;
-  config.hostname = "buildkitsandbox";
+  config.hostname = step.hostname;
   if (!step.network) config.namespaces.push_back({container::NamespaceType::kNetwork, {}});
   TRY_ASSIGN(container::ResolvedUser user, container::resolve_user_in(root, step.user));
   config.process.args = step.args;

@@ -23,6 +23,7 @@ struct RunStep {
   std::vector<std::string> args;
   std::vector<std::string> env;
   std::string cwd, user;
+  std::string hostname = "buildkitsandbox";
   bool network = true;   // the host's; else none
   std::vector<MountSource> mounts;
 };

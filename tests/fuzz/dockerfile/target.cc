@@ -1,6 +1,7 @@
 // Dockerfiles and .dockerignore: whatever is accepted is of known instructions, in order, and its words can be taken apart.
 #include "build/dockerfile.h"
 
+#include "build/file_mode.h"
 #include "build/ignore.h"
 #include "build/limits.h"
 #include "build/words.h"
@@ -11,6 +12,7 @@ using namespace monopod;
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::string_view text = fuzz::text_of(data, size);
   if (Result<build::IgnoreList> list = build::IgnoreList::parse(text)) (void)list->ignores("a/b/c.txt");
+  if (auto mode = build::FileMode::parse(text)) fuzz::check(mode->apply(0644, size % 2 == 0) <= 07777, "permission bits alone");
   Result<build::Dockerfile> file = build::parse_dockerfile(text);
   if (!file) {
     fuzz::check(!file.error().message().empty(), "a refusal says why");

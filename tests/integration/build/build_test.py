@@ -87,7 +87,9 @@ class Image:
         return self.files[path][4].decode()
 
 
-class Build(unittest.TestCase):
+class Builds(unittest.TestCase):
+    """What tests of builds stand on: a base image, a context, and a data directory of one's own."""
+
     @classmethod
     def setUpClass(cls):
         cls.shared = tempfile.mkdtemp(prefix="monopod-build-", dir=MEMORY)
@@ -140,6 +142,8 @@ class Build(unittest.TestCase):
     def leftovers(self):
         return [name for name in os.listdir(self.folder + "/data/build") if name not in ("cache", "run")] + os.listdir(self.folder + "/data/content/snapshots")
 
+
+class Build(Builds):
     def test_instructions_end_up_in_the_image(self):
         self.write(a="A", sub__x="X", sub__y__log="no", **{".dockerignore": "sub/y\n"})
         os.symlink("x", self.context + "/sub/link")

@@ -1,0 +1,7 @@
+FROM alpine:3.20
+ENV APP_HOME=/srv/app
+WORKDIR $APP_HOME
+ONBUILD ARG PACKAGES=tini
+ONBUILD RUN apk add --no-cache $PACKAGES
+ONBUILD COPY config.ini ./
+ONBUILD ENV CONFIG=${APP_HOME}/config.ini
