@@ -36,6 +36,7 @@ struct BuildCommand {
   std::vector<std::string> cache_from, cache_to;
   std::vector<CachePlace> from, to;
   std::size_t jobs = 0;
+  std::string output = "text";
   bool no_cache = false, pull = false, quiet = false;
 };
 
@@ -84,6 +85,17 @@ Result<std::map<std::string, std::string>> parse_agents(const std::vector<std::s
   return out;
 }
 
+
+json::Object describe_result(const image::ImageStore& images, const build::Built& built, json::Array steps) {
+  json::Array references, made;
+  if (auto found = images.find(built.id))
+    for (const std::string& reference : found->references) references.emplace_back(reference);
+  for (const std::string& id : built.images.empty() ? std::vector{built.id} : built.images)
+    if (auto found = images.find(id)) made.push_back(json::Object{{"id", id}, {"manifestDigest", found->manifest_digest}, {"platform", image::format_platform(found->config.platform)}});
+  json::Object out{{"id", built.id}, {"references", std::move(references)}, {"images", std::move(made)}, {"steps", std::move(steps)}};
+  if (!built.index.empty()) out["index"] = built.index;
+  return out;
+}
 
 // Ctrl-C ends the build's containers, and takes its mounts away.
 Task<Result<build::Built>> build_until_signal(build::BuildParts& parts, const build::BuildOptions& options) {
@@ -153,6 +165,7 @@ Result<> build(BuildCommand command) {
   command.image.data_dir = std::filesystem::absolute(command.image.data_dir).string();
   options.work_dir = command.image.data_dir + "/build";
   std::string id;
+  json::Object result;
   TRY(with_local_store(command.image, [&](LocalStore& store, const ImageOptions& image) -> Task<Result<>> {
     struct Body {
       LocalStore& store;
@@ -160,6 +173,7 @@ Result<> build(BuildCommand command) {
       BuildCommand& command;
       build::BuildOptions& options;
       std::string& id;
+      json::Object& result;
       Task<Result<>> operator()() {
         // The store's lock says that no build runs now.
         const std::string run = options.work_dir + "/run";
@@ -178,6 +192,7 @@ Result<> build(BuildCommand command) {
         Result<> exported;
         if (built) {
           id = built->index.empty() ? built->id : built->index;
+          result = describe_result(store.images, *built, progress.take_steps());
           for (const CachePlace& place : command.to)
             if (exported) exported = co_await export_cache(store, image, place, built->cache_id);
         }
@@ -194,7 +209,7 @@ Result<> build(BuildCommand command) {
         co_return Result<>();
       }
     };
-    auto body = std::make_shared<Body>(Body{store, image, command, options, id});
+    auto body = std::make_shared<Body>(Body{store, image, command, options, id, result});
     return [](std::shared_ptr<Body> held) -> Task<Result<>> { co_return co_await (*held)(); }(body);
   }));
   if (!command.id_file.empty()) {
@@ -202,7 +217,7 @@ Result<> build(BuildCommand command) {
     if (!file) return fail_errno(cat("create ", command.id_file));
     TRY(sys::write_all(file.get(), id));
   }
-  std::printf("%s\n", id.c_str());
+  std::printf("%s\n", command.output == "json" ? json::format(json::Value(std::move(result))).c_str() : id.c_str());
   return {};
 }
 
@@ -232,6 +247,7 @@ void add_image_build(CLI::App& image, Invocation& invocation) {
   app->add_option("--jobs", command->jobs, "Stages that are built at once; by processors and memory by default")->check(CLI::Range(1, 200));
   app->add_flag("--no-cache", command->no_cache, "Do every step anew");
   app->add_flag("--pull", command->pull, "Fetch base images although they are here");
+  app->add_option("-o,--output", command->output, "text: the image's id; json: the images, their names, and what each step took")->check(CLI::IsMember({"text", "json"}));
   app->add_flag("-q,--quiet", command->quiet, "Only the image's id");
   app->callback([command, &invocation] {
     invocation.run = [command] {

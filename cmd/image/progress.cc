@@ -17,7 +17,12 @@ constexpr std::size_t kInstructionBytes = 200;  // of one that is shown
 async::Task<Result<>> BuildProgress::report(build::StepReport step) {
   const std::string head = step.trigger ? cat("[", step.stage, " trigger]") : cat("[", step.stage, " ", step.number, "/", step.total, "]");
   if (step.kind == Kind::kBegins) running_[head] = sys::printable(std::string_view(step.text).substr(0, kInstructionBytes));
-  if (step.kind == Kind::kEnds && !step.trigger) ++done_;
+  if (step.kind == Kind::kEnds) {
+    if (!step.trigger) ++done_;
+    json::Object entry{{"stage", step.stage}, {"number", step.number}, {"text", step.text}, {"cached", step.cached}, {"milliseconds", std::chrono::duration_cast<std::chrono::milliseconds>(step.took).count()}};
+    if (step.trigger) entry["trigger"] = true;
+    steps_.emplace_back(std::move(entry));
+  }
   if (step.kind == Kind::kEnds || step.kind == Kind::kFails) running_.erase(head);
   if (quiet_) {
     std::string& tail = written_[head];
@@ -46,7 +51,7 @@ void BuildProgress::print(const build::StepReport& step, const std::string& head
 
 void BuildProgress::draw(std::size_t total) {
   std::string now;
-  for (const auto& [head, text] : running_) now += cat(now.empty() ? "" : "  ", head, " ", text);
+  for (const auto& [head, text] : running_) now += cat(now.empty() ? "" : " ", head);
   bar_.update(static_cast<std::int64_t>(done_), static_cast<std::int64_t>(total), now);
 }
 

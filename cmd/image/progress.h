@@ -6,6 +6,7 @@
 
 #include "async/task.h"
 #include "build/builder.h"
+#include "codec/json.h"
 #include "sys/terminal.h"
 
 namespace monopod::cmd {
@@ -14,6 +15,8 @@ class BuildProgress {
  public:
   // quiet: only what a step that fails wrote last.
   explicit BuildProgress(bool quiet) : quiet_(quiet) {}
+  // The steps that have ended: stage, number, text, cached, milliseconds.
+  json::Array take_steps() { return std::move(steps_); }
 
   async::Task<Result<>> report(build::StepReport step);
 
@@ -24,6 +27,7 @@ class BuildProgress {
   bool quiet_;
   sys::ProgressBar bar_{"build", sys::ProgressBar::Unit::kCount};
   std::size_t done_ = 0;
+  json::Array steps_;
   std::map<std::string, std::string> running_;  // heads of steps, and their instructions
   std::map<std::string, std::string> written_;  // quiet: the end of what each wrote
 };

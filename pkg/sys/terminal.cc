@@ -42,6 +42,7 @@ std::string ProgressBar::format(std::int64_t number) const { return unit_ == Uni
 void ProgressBar::finish() {
   if (shown_) std::fputs("\r\033[K", stderr);
   shown_ = false;
+  drawn_ = {};  // what comes after it is drawn at once
 }
 
 void Table::print() const {

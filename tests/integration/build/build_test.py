@@ -311,6 +311,15 @@ RUN ["/program"]
         self.image("prune")
         self.build(dockerfile, "--build-arg", "V=3")
 
+    def test_the_result_is_json_on_request(self):
+        out = json.loads(self.build("FROM base:1 AS one\nRUN echo to the log\nENV A=1\n", "-o", "json", "-q").stdout)
+        self.assertEqual((out["references"], [(s["stage"], s["number"], s["text"], s["cached"]) for s in out["steps"]]),
+                         (["docker.io/library/out:1"], [("one", 1, "RUN echo to the log", False), ("one", 2, "ENV A=1", False)]))
+        self.assertEqual(out["images"][0]["id"], out["id"])
+        self.assertRegex(out["images"][0]["manifestDigest"], "sha256:[0-9a-f]{64}")
+        # Quiet: of a step that fails what it wrote.
+        self.assertIn("why it fails\n", self.build("FROM base:1\nRUN echo why it fails; exit 1\n", "-q", ok=False))
+
     def test_same_input_gives_the_same_image(self):
         self.write(a="1")
         dockerfile = "FROM base:1\nCOPY a /dir/\nRUN echo x > /x && mkdir /y && ln -s x /z\n"

@@ -418,6 +418,44 @@ def images():
     contains(engine.monopod("image", "ls", "--data-dir", own), "made:1")
 
 
+def compared():
+    """`monopod image diff` of what an engine has: over its socket, and the same as of a directory."""
+    def diff(*words, **more):
+        p = engine.monopod("image", "diff", *words, check=False, MONOPOD_DATA_DIR=engine.dir + "/data", MONOPOD_ENGINE_DATA_DIR=engine.dir + "/data", **more)
+        return p.returncode, p.stdout, p.stderr
+    docker("build", "-t", "before:1", "-", stdin=b"FROM hello:1\nRUN echo one > /a; echo b > /b\nRUN rm /b; mkdir /d\n")
+    docker("build", "-t", "after:1", "-", stdin=b"FROM hello:1\nRUN echo other > /a; echo c > /c; chmod 600 /c\n")
+    code, out, _ = diff("-o", "json", "before:1", "after:1")
+    same(code, 1)
+    found = json.loads(out)
+    same([(c["kind"], c["path"]) for c in found["changes"]], [("changed", "/a"), ("added", "/c"), ("removed", "/d")])
+    same((found["before"], found["after"]), tuple(docker("image", "inspect", "--format", "{{.Id}}", name).strip() for name in ("before:1", "after:1")))
+    same(found["bytes"], len("other") - len("one") + len("c\n"))
+    code, out, _ = diff("before:1", "after:1")
+    check(code == 1 and "1 added, 1 changed, 1 removed" in out, (code, out))
+    # By ids, and of images with several names.
+    docker("tag", "before:1", "before:2")
+    same(json.loads(diff("-o", "json", found["before"], found["after"])[1]), found)
+    same(diff("before:2", found["before"]), (0, "", ""))
+    code, out, _ = diff("-o", "json", "before:1")
+    same((code, [[(c["kind"], c["path"]) for c in layer["changes"]] for layer in json.loads(out)["layers"]][1:]), (0, [[("added", "/a"), ("added", "/b")], [("removed", "/b"), ("added", "/d")]]))
+    # The same of an archive in a directory of one's own.
+    docker("save", "-o", engine.dir + "/two.tar", "before:1", "after:1")
+    engine.monopod("image", "load", "--data-dir", engine.dir + "/apart", engine.dir + "/two.tar")
+    p = engine.monopod("image", "diff", "-o", "json", "--data-dir", engine.dir + "/apart", "before:1", "after:1", check=False)
+    same((p.returncode, json.loads(p.stdout)), (1, found))
+    # Trouble is neither equal nor different.
+    code, out, said = diff("before:1", "none:1")
+    check(code > 1 and not out and "none:1" in said, (code, out, said))
+    code, out, said = diff("none:1")
+    check(code > 1 and not out and "none:1" in said, (code, out, said))
+    # Many megabytes go through, and nothing is left of it.
+    docker("build", "-t", "big:1", "-", stdin=b"FROM hello:1\nRUN head -c 30000000 /dev/urandom > /big\n")
+    code, out, _ = diff("-o", "json", "hello:1", "big:1")
+    same((code, json.loads(out)["bytes"]), (1, 30000000))
+    docker("rmi", "before:1", "before:2", "after:1", "big:1")
+
+
 def prune():
     container("create", "--name", "dead", "hello:1")
     contains(container("prune", "-f"), "Deleted Containers:")
@@ -430,4 +468,4 @@ def prune():
     until("nothing is left", nothing_left)
 
 
-sys.exit(run_checks(engine, (no_engine, on_demand, wrong_command_lines, run, exit_codes, big_output, names_and_ids, detached, signals, terminal, detach_and_attach, execute, copy, networks, volumes, events, follow, pulls, images, prune)))
+sys.exit(run_checks(engine, (no_engine, on_demand, wrong_command_lines, run, exit_codes, big_output, names_and_ids, detached, signals, terminal, detach_and_attach, execute, copy, networks, volumes, events, follow, pulls, images, compared, prune)))
