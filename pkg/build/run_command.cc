@@ -84,7 +84,10 @@ Task<Result<>> Build::run_command(Current& at, const Instruction& instruction, b
       step.root = mounted.path;
       Caches caches(build);
       CO_TRY(co_await caches.take(step));
+      WritableBinds binds(cat(build.options_.work_dir, "/rw-", step.id));
+      CO_TRY(co_await build.parts_.pool.run([&] { return binds.make(step); }));
       Result<int> code = co_await build.run_container(at, step);
+      co_await build.parts_.pool.run([&] { binds.clear(); });
       if (code && *code != 0) {
         // The container has no files of the host's, unless the kernel opened the interpreter as it was registered. The runtime says 1 where it finds no program.
         const bool foreign = (*code == 1 || *code == 126 || *code == 127) && platform.architecture != image::host_platform().architecture;

@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/strings.h"
 #include "image/digest.h"
+#include "image/snapshot.h"
 #include "sys/files.h"
 #include "sys/root.h"
 
@@ -48,6 +50,37 @@ Result<> make_cache(const MountSource& source, const std::string& staging) {
 }  // namespace
 
 using async::Task;
+
+Result<> WritableBinds::make(RunStep& step) {
+  for (MountSource& source : step.mounts) {
+    if (source.mount.type != RunMount::Type::kBind || source.mount.read_only) continue;
+    const std::string tree = cat(base_, "-", trees_.size());
+    struct ::stat st;
+    if (::stat(source.host_path.c_str(), &st) != 0) return fail_errno(cat("look at ", source.host_path));
+    if (::mkdir(tree.c_str(), 0700) != 0) return fail_errno(cat("make directory ", tree));
+    trees_.push_back(tree);
+    if (!S_ISDIR(st.st_mode)) {
+      const std::size_t slash = source.host_path.rfind('/');
+      TRY_ASSIGN(sys::Root from, sys::Root::open(source.host_path.substr(0, slash)));
+      TRY_ASSIGN(sys::Root into, sys::Root::open(tree));
+      TRY(copy_sources({.root = from, .keep_owner = true}, {source.host_path.substr(slash + 1)}, into, {.destination = "/file"}));
+      source.host_path = tree + "/file";
+      continue;
+    }
+    for (const char* name : {"/fs", "/work", "/merged"})
+      if (::mkdir((tree + name).c_str(), 0700) != 0) return fail_errno(cat("make directory ", tree, name));
+    // The merged directory itself shows the upper one's attributes.
+    if (::chown((tree + "/fs").c_str(), st.st_uid, st.st_gid) != 0 || ::chmod((tree + "/fs").c_str(), st.st_mode & 07777) != 0) return fail_errno(cat("set attributes of ", tree, "/fs"));
+    TRY(image::mount_snapshot({.container_id = {}, .image_id = {}, .lowerdirs = {source.host_path}, .upperdir = tree + "/fs", .workdir = tree + "/work"}, tree + "/merged"));
+    source.host_path = tree + "/merged";
+  }
+  return {};
+}
+
+void WritableBinds::clear() {
+  for (const std::string& tree : std::exchange(trees_, {}))
+    if (Result<> removed = sys::remove_tree(tree); !removed) log::warn("what a step wrote into a bind could not be removed: the next build does it", {{"path", tree}, {"error", removed.error()}});
+}
 
 Build::Caches::~Caches() {
   for (const std::string& path : held_)

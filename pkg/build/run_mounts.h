@@ -1,4 +1,4 @@
-// The caches that a RUN mounts, between the files that mount and run: run_mounts.cc, run_command.cc.
+// What a RUN mounts and holds while it runs, between the files that mount and run: run_mounts.cc, run_command.cc.
 #pragma once
 
 #include <string>
@@ -22,6 +22,20 @@ class Build::Caches {
 
   Build& build_;
   std::vector<std::string> held_;
+};
+
+// What a step writes into a bind with rw is thrown away: it goes over an overlay, or of a file into a copy, until this is cleared. Blocking.
+class WritableBinds {
+ public:
+  explicit WritableBinds(std::string base) : base_(std::move(base)) {}  // beginning of the paths that are made
+  WritableBinds(const WritableBinds&) = delete;
+  ~WritableBinds() { clear(); }
+  Result<> make(RunStep& step);  // and sets their host_path
+  void clear();
+
+ private:
+  std::string base_;
+  std::vector<std::string> trees_;
 };
 
 }  // namespace monopod::build

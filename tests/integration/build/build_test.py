@@ -350,6 +350,21 @@ RUN --network=none ls /sys/class/net > /nets
         self.assertEqual(self.build(dockerfile, "--no-cache", "--secret", f"id=key,src={self.context}/secret.txt").text("n"), "2\n")
         self.assertIn("secret absent: not found", self.build("FROM base:1\nRUN --mount=type=secret,id=absent,required true\n", ok=False))
 
+    def test_what_is_written_into_a_bind_is_thrown_away(self):
+        self.write(d__f="mine", g="also")
+        os.chmod(self.context + "/d", 0o750)
+        out = self.build("""FROM base:1 AS other
+RUN mkdir /o && echo theirs > /o/f
+FROM base:1
+RUN --mount=target=/d,source=d,rw --mount=type=bind,source=g,target=/g,rw --mount=from=other,source=/o,target=/o,readwrite echo new > /d/f && echo x > /d/x && echo new > /g && rm /o/f && echo x > /o/x && stat -c %a /d > /mode
+RUN --mount=target=/d,source=d --mount=type=bind,source=g,target=/g --mount=from=other,source=/o,target=/o cat /d/f /g /o/f > /all; ls /d /o > /names
+""")
+        self.assertEqual((out.text("all"), out.text("names"), out.text("mode")), ("minealsotheirs\n", "/d:\nf\n\n/o:\nf\n", "750\n"))
+        self.assertEqual(sorted(os.listdir(self.context + "/d")), ["f"])
+        with open(self.context + "/d/f") as f, open(self.context + "/g") as g:
+            self.assertEqual((f.read(), g.read()), ("mine", "also"))
+        self.assertEqual(self.leftovers(), [])
+
     def test_an_agent_of_ssh_is_there_for_its_step(self):
         agent = socket.socket(socket.AF_UNIX)
         self.addCleanup(agent.close)
