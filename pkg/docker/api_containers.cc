@@ -103,7 +103,11 @@ Task<Result<>> Api::create_container(Call& call) {
   CO_TRY_ASSIGN(json::Value request, co_await call.read_json());
   CO_TRY(check_platform(p_.parts.images, request, call.text("platform")));
   std::vector<std::string> warnings;
-  CO_TRY_ASSIGN(ContainerPtr c, co_await p_.containers.create(std::move(request), std::string(call.text("name")), warnings));
+  Containers::CreateOptions options{.name = std::string(call.text("name"))};
+  if (std::string_view platform = call.text("platform"); !platform.empty()) {
+    CO_TRY_ASSIGN(options.platform, image::parse_platform(platform));
+  }
+  CO_TRY_ASSIGN(ContainerPtr c, co_await p_.containers.create(std::move(request), std::move(options), warnings));
   // Without control groups, as docker says it.
   auto limited = [&c](std::string_view member) { return json::get_int(c->host_config, {member}) > 0; };
   if (!p_.cgroups.has_memory() && limited("Memory")) warnings.emplace_back("Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.");

@@ -192,7 +192,8 @@ Task<Result<>> Containers::prepare_volumes(Container& c) {
   co_return Result<>();
 }
 
-Task<Result<ContainerPtr>> Containers::create(json::Value request, std::string name, std::vector<std::string>& warnings) {
+Task<Result<ContainerPtr>> Containers::create(json::Value request, CreateOptions options, std::vector<std::string>& warnings) {
+  std::string& name = options.name;
   if (name.starts_with('/')) name.erase(0, 1);
   if (!name.empty()) CO_TRY(check_object_name(name, "container"));
   if (all_.size() >= kContainersMax) co_return fail(Code::kResourceExhausted, cat("more than ", kContainersMax, " containers"));
@@ -201,6 +202,11 @@ Task<Result<ContainerPtr>> Containers::create(json::Value request, std::string n
   parts_.images.mark_used(wanted);
   std::optional<image::Image> image = parts_.images.find(wanted);
   if (!image) co_return fail(Code::kNotFound, cat("No such image: ", wanted.find(':') == std::string::npos && wanted.find('@') == std::string::npos ? cat(wanted, ":latest") : wanted));
+  if (options.platform) {
+    const image::Platform actual = image->config.platform;
+    image = parts_.images.find_for(wanted, *options.platform);
+    if (!image) co_return fail(Code::kNotFound, cat("image with reference ", wanted, " was found but its platform (", image::format_platform(actual), ") does not match the specified platform (", image::format_platform(*options.platform), ")"));
+  }
   auto c = std::make_shared<Container>(parts_.executor);
   c->id = make_id(parts_.rng);
   while (name.empty()) {

@@ -64,7 +64,12 @@ class Containers {
   std::vector<ContainerPtr> list() const;  // newest first
 
   // The body of POST /containers/create. warnings come back.
-  async::Task<Result<ContainerPtr>> create(json::Value request, std::string name, std::vector<std::string>& warnings);
+  // platform: of the image, where its name is of several platforms', or has to be of this one.
+  struct CreateOptions {
+    std::string name;
+    std::optional<image::Platform> platform = {};
+  };
+  async::Task<Result<ContainerPtr>> create(json::Value request, CreateOptions options, std::vector<std::string>& warnings);
   async::Task<Result<>> start(ContainerPtr c);  // not_modified() where it runs
   async::Task<Result<>> stop(ContainerPtr c, std::optional<int> signal, std::optional<std::int64_t> seconds);
   async::Task<Result<>> kill(ContainerPtr c, int signal);

@@ -471,6 +471,16 @@ def several_platforms():
     same(docker("image", "inspect", "--format", "{{.Architecture}} {{.Config.Env}}", "several:1").split()[0], own)
     same(len(listed() - before), 1)
     docker("image", "prune", "-f")
+    # A container is of this machine's, or of the one that it asks for.
+    images = {}
+    for platform in ("", f"linux/{own}", "linux/s390x"):
+        status, made = engine.request("POST", f"/containers/create?platform={platform}", {"Image": "several:1", "Cmd": ["x"]})
+        same(status, 201)
+        images[platform] = inspect(made["Id"])["Image"]
+        docker("rm", made["Id"])
+    check(images[""] == images[f"linux/{own}"] != images["linux/s390x"], images)
+    status, answer = engine.request("POST", "/containers/create?platform=linux/riscv64", {"Image": "several:1"})
+    check(status == 404 and "does not match the specified platform (linux/riscv64)" in answer["message"], answer)
     docker("save", "-o", engine.dir + "/several.tar", "several:1")
     with tarfile.open(engine.dir + "/several.tar") as tar:
         entries = json.load(tar.extractfile("index.json"))["manifests"]
