@@ -115,7 +115,7 @@ Result<> add_pod(const proxy::Spec& base, const agent::SidecarPod& pod, proxy::S
     proxy::ListenerSpec& made = out.listeners.emplace_back(*listener);
     made.name += suffix;
     made.netns = pod.netns_path;
-    made.transparent = pod.rules.spec.inbound_transparent && is_inbound(name);
+    made.transparent = is_inbound(name) ? pod.rules.spec.inbound_transparent : pod.rules.spec.outbound_transparent;
     rename(made.cluster);
     for (proxy::SniRoute& route : made.sni) rename(route.cluster);
     for (proxy::VirtualHostSpec& host : made.virtual_hosts)

@@ -9,7 +9,7 @@
 namespace monopod::cmd {
 
 Result<network::InterceptSpec> intercept_spec(const proxy::InterceptionSpec& spec) {
-  network::InterceptSpec out{.inbound_port = spec.inbound_port, .outbound_port = spec.outbound_port, .inbound_transparent = spec.transparent, .uids_excluded = spec.uids_excluded, .mark_excluded = spec.mark_excluded};
+  network::InterceptSpec out{.inbound_port = spec.inbound_port, .outbound_port = spec.outbound_port, .inbound_transparent = spec.transparent, .outbound_transparent = spec.outbound_transparent, .uids_excluded = spec.uids_excluded, .mark_excluded = spec.mark_excluded};
   out.inbound_ports_excluded.assign(spec.inbound_ports_excluded.begin(), spec.inbound_ports_excluded.end());
   out.outbound_ports_excluded.assign(spec.outbound_ports_excluded.begin(), spec.outbound_ports_excluded.end());
   for (const std::string& text : spec.cidrs_excluded) {

@@ -114,6 +114,15 @@ class WishReader {
   std::optional<Error> error_;
 };
 
+constexpr std::string_view kMode = "interception-mode", kOutboundMode = "outbound-interception-mode";
+
+Result<bool> is_transparent(const SidecarWish& wish, std::string_view name) {
+  auto mode = wish.find(std::string(name));
+  if (mode == wish.end() || mode->second == "REDIRECT") return false;
+  if (mode->second == "TPROXY") return true;
+  return fail(Code::kInvalidArgument, cat("annotation ", kPrefix, name, ": \"", mode->second, "\": want REDIRECT or TPROXY"));
+}
+
 }  // namespace
 
 bool decides_on_sidecar(const Pod& pod) { return pod.host_network || pod_wants(pod).has_value() || pod.annotations.contains("sidecar.istio.io/status"); }
@@ -128,10 +137,10 @@ std::optional<SidecarWish> find_sidecar_wish(const Pod& pod, const Labels& names
     if (text == nullptr && !name.istio.empty()) text = find(pod.annotations, cat(kIstioTraffic, name.istio));
     if (text != nullptr) out.emplace(name.ours, *text);
   }
-  constexpr std::string_view kMode = "interception-mode";
   const std::string* mode = find(pod.annotations, cat(kPrefix, kMode));
   if (mode == nullptr) mode = find(pod.annotations, "sidecar.istio.io/interceptionMode");
   if (mode != nullptr) out.emplace(kMode, *mode);
+  if (const std::string* text = find(pod.annotations, cat(kPrefix, kOutboundMode))) out.emplace(kOutboundMode, *text);
   return out;
 }
 
@@ -150,10 +159,8 @@ Result<SidecarRules> parse_sidecar_rules(const SidecarWish& wish) {
   out.inbound = !reader.is_nothing("include-inbound-ports");
   out.outbound = !reader.is_nothing("include-outbound-cidrs") || !out.spec.outbound_ports_included.empty();
   if (reader.error()) return fail(*reader.error());
-  if (auto mode = wish.find("interception-mode"); mode != wish.end()) {
-    out.spec.inbound_transparent = mode->second == "TPROXY";
-    if (mode->second != "TPROXY" && mode->second != "REDIRECT") return fail(Code::kInvalidArgument, cat("annotation ", kPrefix, "interception-mode: \"", mode->second, "\": want REDIRECT or TPROXY"));
-  }
+  TRY_ASSIGN(out.spec.inbound_transparent, is_transparent(wish, kMode));
+  TRY_ASSIGN(out.spec.outbound_transparent, is_transparent(wish, kOutboundMode));
   return out;
 }
 

@@ -11,6 +11,7 @@
 //     proxy.monopod.io/exclude-outbound-cidrs    traffic.sidecar.istio.io/excludeOutboundIPRanges
 //     proxy.monopod.io/include-outbound-cidrs    traffic.sidecar.istio.io/includeOutboundIPRanges   "*" is all, "" none
 //     proxy.monopod.io/interception-mode         sidecar.istio.io/interceptionMode                  REDIRECT | TPROXY: what comes in keeps the client's address
+//     proxy.monopod.io/outbound-interception-mode                                                   REDIRECT | TPROXY: what goes out is not translated on its way to the proxy
 //     proxy.monopod.io/exclude-uids              whose connections out are left alone
 //     proxy.monopod.io/http-inbound-ports        where HTTP/1.1 is spoken: seen as requests, not as bytes
 //     proxy.monopod.io/http-outbound-ports

@@ -53,12 +53,17 @@ TEST(Sidecar, OurNamesGoBeforeIstios) {
 }
 
 TEST(Sidecar, TheModeIsRedirectUnlessItIsAskedFor) {
-  for (auto [annotation, transparent] : {std::pair("proxy.monopod.io/interception-mode", true), {"sidecar.istio.io/interceptionMode", true}, {"x", false}}) {
+  struct Row {
+    const char* annotation;
+    bool in, out;
+  };
+  for (auto [annotation, in, out] : {Row{"proxy.monopod.io/interception-mode", true, false}, {"sidecar.istio.io/interceptionMode", true, false}, {"proxy.monopod.io/outbound-interception-mode", false, true}, {"x", false, false}}) {
     auto wish = wish_of(cat(R"("annotations":{"proxy.monopod.io/inject":"enabled",")", annotation, R"(":"TPROXY"})"));
     ASSERT_TRUE(wish);
     auto rules = parse_sidecar_rules(*wish);
     ASSERT_TRUE(rules);
-    EXPECT_EQ(rules->spec.inbound_transparent, transparent) << annotation;
+    EXPECT_EQ(rules->spec.inbound_transparent, in) << annotation;
+    EXPECT_EQ(rules->spec.outbound_transparent, out) << annotation;
   }
 }
 
@@ -81,6 +86,7 @@ TEST(Sidecar, WhatCannotBeReadIsNamed) {
       {"exclude-outbound-ports", "*", "\"*\": want ports"},
       {"include-outbound-ports", "80;81", "\"80;81\": want ports"},
       {"interception-mode", "tproxy", "annotation proxy.monopod.io/interception-mode: \"tproxy\": want REDIRECT or TPROXY"},
+      {"outbound-interception-mode", "", "annotation proxy.monopod.io/outbound-interception-mode: \"\": want REDIRECT or TPROXY"},
       {"exclude-uids", "root", "\"root\": want numbers of users"},
       {"exclude-outbound-cidrs", "10.0.0.1/33", "\"10.0.0.1/33\": "},
   };

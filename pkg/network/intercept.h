@@ -2,14 +2,16 @@
 // (SO_ORIGINAL_DST). The pod needs no privilege and has no part in it. A table of IPv4 and one of IPv6, "monopod-intercept" both.
 //
 //   prerouting   not from lo, no excluded port, a listed one              ─► redirect to the inbound port, or TPROXY (inbound_transparent)
-//   output       not to lo, no mark, no excluded user, prefix, port, a listed one ─► redirect to the outbound port
+//   output       not to lo, no mark, no excluded user, prefix, port, a listed one ─► redirect to the outbound port, or (outbound_transparent) a mark on
+//                the connection and its packets, which a rule of routing brings to lo ─► prerouting, from lo, marked ─► TPROXY
 //
 // What the proxy itself sends into the pod goes over lo. What it sends out for the pod leaves from the node, or from the pod's namespace with a mark:
 // neither comes here again.
 //
 // With TPROXY connections keep both addresses: the proxy's socket (IP_TRANSPARENT) has the one they were going to, and what it sends into the pod may
 // come from the client's. What the pod answers is brought back by a mark: the proxy's socket has it, the pod's takes it over (tcp_fwmark_accept), and
-// packets with it stay on this host, whatever their address.
+// packets with it stay on this host, whatever their address. What the pod sends has its mark from the connection (conntrack), so that one that was there
+// before the rules, or is excluded, is left alone to its last packet.
 #pragma once
 
 #include <cstdint>
@@ -26,10 +28,11 @@ struct PortListener {
 };
 
 inline constexpr std::uint32_t kTransparentMark = 1U << 21;  // of sockets with a client's address
+inline constexpr std::uint32_t kOutboundMark = 1U << 22;     // of connections that are taken on their way out, by TPROXY
 
 struct InterceptSpec {
   std::uint16_t inbound_port = 0, outbound_port = 0;  // where the proxy listens, on all addresses and on loopback; 0: that way is left alone
-  bool inbound_transparent = false;  // by TPROXY: listeners have IP_TRANSPARENT
+  bool inbound_transparent = false, outbound_transparent = false;  // by TPROXY: listeners have IP_TRANSPARENT
   // Left alone:
   std::vector<std::uint16_t> inbound_ports_excluded{}, outbound_ports_excluded{};  // by destination port
   std::vector<Cidr> cidrs_excluded{};                                             // outbound, by destination
@@ -43,7 +46,7 @@ struct InterceptSpec {
 };
 
 // Replaces what was there, in one transaction for each family. Blocking, as all below. Where the kernel has no IPv6, IPv4 alone. kUnimplemented:
-// inbound_transparent, and the kernel has no TPROXY.
+// TPROXY is wanted, and the kernel has none.
 Result<> install_intercept(int namespace_fd, const InterceptSpec& spec);
 // Absent is no error.
 Result<> remove_intercept(int namespace_fd);

@@ -24,7 +24,7 @@ std::uint32_t concat_type(std::initializer_list<Type> types);
 enum class Hook : std::uint32_t { kPrerouting = 0, kInput = 1, kForward = 2, kOutput = 3, kPostrouting = 4 };
 
 struct BaseChain {
-  const char* type = "filter";  // or "nat"
+  const char* type = "filter";  // or "nat", "route" (output: another mark finds another way)
   Hook hook = Hook::kForward;
   std::int32_t priority = 0;
 };
@@ -87,6 +87,9 @@ class Rule {
   Rule& input_interface(std::string_view name, bool equal = true);
   Rule& output_interface(std::string_view name, bool equal = true);
   Rule& conntrack_status(std::uint32_t any_of);
+  Rule& conntrack_new();       // the packet is of a connection that nobody has answered
+  Rule& conntrack_original();  // it goes the way of the connection's first
+  Rule& conntrack_mark(std::uint32_t any_of);
   Rule& mark(std::uint32_t any_of);
 
   struct SetRef {
@@ -108,6 +111,7 @@ class Rule {
   Rule& reject();  // ICMP port unreachable: connect() fails at once with ECONNREFUSED
   Rule& reject_with_reset();  // after protocol_is(kTcp)
   Rule& set_mark_bits(std::uint32_t bits);
+  Rule& set_conntrack_mark_bits(std::uint32_t bits);
   Rule& verdict(const Verdict& verdict);
 
   const std::vector<std::function<void(netlink::Writer&)>>& expressions() const { return expressions_; }
@@ -117,6 +121,7 @@ class Rule {
   Rule& compare_interface(std::uint32_t key, std::string_view name, bool equal);
   Rule& compare_cidr(std::uint32_t offset, const Cidr& cidr, bool equal);
   Rule& any_bit(std::uint32_t bits);
+  Rule& load_conntrack(std::uint32_t key);
   std::vector<std::function<void(netlink::Writer&)>> expressions_;
 };
 

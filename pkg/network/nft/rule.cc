@@ -1,5 +1,7 @@
 // The expressions of nf_tables rules: each is a name and a nest of attributes.
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -154,13 +156,23 @@ Rule& Rule::any_bit(std::uint32_t bits) {
   return add("cmp", compare(kScratch, false, std::string(4, '\0')));
 }
 
-Rule& Rule::conntrack_status(std::uint32_t any_of) {
-  add("ct", [](Writer& w) {
+Rule& Rule::load_conntrack(std::uint32_t key) {
+  return add("ct", [key](Writer& w) {
     w.put_be32(NFTA_CT_DREG, number(kScratch));
-    w.put_be32(NFTA_CT_KEY, NFT_CT_STATUS);
+    w.put_be32(NFTA_CT_KEY, key);
   });
-  return any_bit(any_of);
 }
+
+Rule& Rule::conntrack_status(std::uint32_t any_of) { return load_conntrack(NFT_CT_STATUS).any_bit(any_of); }
+
+Rule& Rule::conntrack_new() { return load_conntrack(NFT_CT_STATE).any_bit(NF_CT_STATE_BIT(IP_CT_NEW)); }
+
+Rule& Rule::conntrack_original() {
+  load_conntrack(NFT_CT_DIRECTION);
+  return add("cmp", compare(kScratch, true, std::string(1, static_cast<char>(IP_CT_DIR_ORIGINAL))));
+}
+
+Rule& Rule::conntrack_mark(std::uint32_t any_of) { return load_conntrack(NFT_CT_MARK).any_bit(any_of); }
 
 Rule& Rule::mark(std::uint32_t any_of) {
   add("meta", [](Writer& w) {
@@ -250,6 +262,15 @@ Rule& Rule::set_mark_bits(std::uint32_t bits) {
   return add("meta", [](Writer& w) {
     w.put_be32(NFTA_META_KEY, NFT_META_MARK);
     w.put_be32(NFTA_META_SREG, number(kScratch));
+  });
+}
+
+Rule& Rule::set_conntrack_mark_bits(std::uint32_t bits) {
+  load_conntrack(NFT_CT_MARK);
+  add("bitwise", bitwise(kScratch, key_number(~bits), key_number(bits)));
+  return add("ct", [](Writer& w) {
+    w.put_be32(NFTA_CT_KEY, NFT_CT_MARK);
+    w.put_be32(NFTA_CT_SREG, number(kScratch));
   });
 }
 

@@ -257,6 +257,7 @@ void read_interception(MapReader& map, InterceptionSpec& out) {
   out.inbound_port = static_cast<std::uint16_t>(map.number("inbound_port", 0, 1, 65535));
   out.outbound_port = static_cast<std::uint16_t>(map.number("outbound_port", 0, 1, 65535));
   out.transparent = map.choice("mode", {"redirect", "tproxy"}) == 1;
+  out.outbound_transparent = map.choice("outbound_mode", {"redirect", "tproxy"}) == 1;
   map.map("exclude", [&](MapReader& exclude) {
     out.inbound_ports_excluded = read_numbers(exclude, "inbound_ports", 65535);
     out.outbound_ports_excluded = read_numbers(exclude, "outbound_ports", 65535);

@@ -206,13 +206,17 @@ struct Compiler {
     return out;
   }
 
-  // Both sides of one way in: the rules, and the listener that they lead to.
+  // Both sides of each way: the rules, and the listener that they lead to.
   void interception(const Spec& spec, const Snapshot& made, const InterceptionSpec& wanted, const std::string& path) {
-    for (std::size_t i = 0; i < spec.listeners.size(); ++i) {
-      const ListenerSpec& listener = spec.listeners[i];
-      if (listener.netns != wanted.netns || made.listeners[i]->address.port() != wanted.inbound_port || listener.transparent == wanted.transparent) continue;
-      refuse(cat(path, ".mode"), cat("listener \"", listener.name, "\" at port ", wanted.inbound_port, wanted.transparent ? " wants transparent: true" : " has transparent: true, which wants mode: tproxy"));
-    }
+    auto check = [&](std::uint16_t port, bool transparent, std::string_view mode) {
+      for (std::size_t i = 0; i < spec.listeners.size(); ++i) {
+        const ListenerSpec& listener = spec.listeners[i];
+        if (listener.netns != wanted.netns || made.listeners[i]->address.port() != port || listener.transparent == transparent) continue;
+        refuse(cat(path, ".", mode), cat("listener \"", listener.name, "\" at port ", port, transparent ? std::string(" wants transparent: true") : cat(" has transparent: true, which wants ", mode, ": tproxy")));
+      }
+    };
+    check(wanted.inbound_port, wanted.transparent, "mode");
+    check(wanted.outbound_port, wanted.outbound_transparent, "outbound_mode");
   }
 };
 

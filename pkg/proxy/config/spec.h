@@ -416,7 +416,7 @@ struct TracingSpec {
 struct InterceptionSpec {
   std::string netns{};
   std::uint16_t inbound_port = 0, outbound_port = 0;  // of listeners there; 0: none
-  bool transparent = false;                           // inbound, by TPROXY
+  bool transparent = false, outbound_transparent = false;  // by TPROXY: inbound, outbound
   std::vector<std::uint32_t> inbound_ports_excluded{}, outbound_ports_excluded{}, uids_excluded{};
   std::vector<std::string> cidrs_excluded{};
   std::uint32_t mark_excluded = 0;

@@ -46,6 +46,13 @@ def serve(port):
 for port in sys.argv[2:]: threading.Thread(target=serve, args=(int(port),)).start()
 """
 
+# A connection that is there, and asks once it is told to.
+BEFORE = """
+import socket, sys
+s = socket.create_connection(("10.77.0.3", 9092), 5); print("connected", flush=True)
+sys.stdin.readline(); s.sendall(b"GET / HTTP/1.1\\r\\n\\r\\n"); print(s.recv(4096).decode(), flush=True)
+"""
+
 
 def run(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -62,7 +69,7 @@ class InterceptTest(unittest.TestCase):
         cls.directory = tempfile.TemporaryDirectory()
         cls.config, cls.log = (os.path.join(cls.directory.name, name) for name in ("proxy.yaml", "access.log"))
         cls.addClassCleanup(cls.directory.cleanup)
-        for namespace, ports in ((POD, ("8080", "8081")), (PEER, ("9090", "9091"))):
+        for namespace, ports in ((POD, ("8080", "8081")), (PEER, ("9090", "9091", "9092"))):
             server = subprocess.Popen(inside(namespace, sys.executable, "-c", SERVER, namespace, *ports), stdout=subprocess.PIPE, text=True)
             cls.addClassCleanup(cls.end, server, server.stdout)
             for _ in ports:
@@ -86,13 +93,13 @@ class InterceptTest(unittest.TestCase):
         pipe.close()
 
     @classmethod
-    def text(cls, outside="", exclude="inbound_ports: [8081], outbound_ports: [9091], uids: [4321], cidrs: [10.99.0.0/16, \"fd99::/16\"]", mode="redirect", source=""):
+    def text(cls, outside="", exclude="inbound_ports: [8081], outbound_ports: [9091], uids: [4321], cidrs: [10.99.0.0/16, \"fd99::/16\"]", mode="redirect", source="", outbound_mode="redirect"):
         log = f"access_log: {{path: {cls.log}, json: {{listener: LISTENER, to: \"%UPSTREAM_HOST%\", from: \"%DOWNSTREAM_REMOTE_ADDRESS%\"}}}}"
         return f"""
-interceptions: [{{netns: /run/netns/{POD}, inbound_port: 15006, outbound_port: 15001, mode: {mode}, exclude: {{{exclude}}}}}]
+interceptions: [{{netns: /run/netns/{POD}, inbound_port: 15006, outbound_port: 15001, mode: {mode}, outbound_mode: {outbound_mode}, exclude: {{{exclude}}}}}]
 listeners:
 - {{name: in, address: "[::]:15006", netns: /run/netns/{POD}, intercepts: true, transparent: {"true" if mode == "tproxy" else "false"}, virtual_hosts: [{{routes: [{{prefix: /, cluster: app}}]}}], {log.replace("LISTENER", "in")}}}
-- {{name: out, address: "[::]:15001", netns: /run/netns/{POD}, intercepts: true, protocol: tcp, cluster: outside, {log.replace("LISTENER", "out")}}}
+- {{name: out, address: "[::]:15001", netns: /run/netns/{POD}, intercepts: true, transparent: {"true" if outbound_mode == "tproxy" else "false"}, protocol: tcp, cluster: outside, {log.replace("LISTENER", "out")}}}
 clusters:
 - {{name: app, original_destination: true, netns: /run/netns/{POD}{source}}}
 - {{name: outside, original_destination: true{outside}}}
@@ -186,6 +193,64 @@ clusters:
             threading.Event().wait(0.05)
         self.assertEqual(self.get(PEER, "http://[fd77::2]:8080/"), "pod:8080 sees fd77::2")
         self.assertNotIn("fwmark", run("ip", "-n", POD, "rule") + run("ip", "-6", "-n", POD, "rule"))
+
+    def wait_rules(self, there, text="outbound-loop"):
+        for _ in range(100):
+            if (text in run(*inside(POD, "nft", "list", "ruleset"))) == there:
+                return
+            threading.Event().wait(0.05)
+        raise AssertionError(run(*inside(POD, "nft", "list", "ruleset")))
+
+    def by_user(self, uid, url):
+        return subprocess.run(inside(POD, "setpriv", f"--reuid={uid}", "--clear-groups", "curl", "-sS", "-m", "5", url), capture_output=True, text=True).stdout
+
+    def test_by_tproxy_what_goes_out_is_taken_and_what_is_excluded_is_not(self):
+        exclude = "inbound_ports: [8081], outbound_ports: [9091], uids: [4321], cidrs: [10.77.0.4/32, \"fd77::4/128\"], mark: 16"
+        self.reload(self.text(exclude=exclude.replace("[9091]", "[9091, 9092]")))
+        self.wait_rules(True, "dport 9092")
+        before = subprocess.Popen(inside(POD, sys.executable, "-c", BEFORE), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(before.kill)
+        self.assertEqual(before.stdout.readline(), "connected\n")  # past the proxy, by the rules of then
+        self.reload(self.text(exclude=exclude, outbound_mode="tproxy"))
+        self.wait_rules(True)
+        self.setUp()
+        for _ in range(3):
+            self.assertEqual(self.get(POD, "http://10.77.0.3:9090/"), "peer:9090 sees 10.77.0.1")
+            self.assertEqual(self.get(POD, "http://[fd77::3]:9090/"), "peer:9090 sees fd77::1")
+        self.assertEqual([(line["listener"], line["to"]) for line in self.logged(6)], [("out", "10.77.0.3:9090"), ("out", "[fd77::3]:9090")] * 3)
+        self.assertIn("peer:9092 sees 10.77.0.2", before.communicate("go\n", timeout=10)[0])  # what was there before the rules stays
+        rows = {"a port": lambda: [self.get(POD, f"http://{host}:9091/") for host in ("10.77.0.3", "[fd77::3]")],
+                "a prefix": lambda: [self.get(POD, f"http://{host}:9090/") for host in ("10.77.0.4", "[fd77::4]")],
+                "a user": lambda: [self.by_user(4321, f"http://{host}:9090/") for host in ("10.77.0.3", "[fd77::3]")]}
+        run("ip", "-n", PEER, "addr", "add", "10.77.0.4/24", "dev", "eth0")
+        run("ip", "-n", PEER, "-6", "addr", "add", "fd77::4/64", "dev", "eth0", "nodad")
+        for what, answers in rows.items():
+            self.assertEqual([answer.split(" ")[-1] for answer in answers()], ["10.77.0.2", "fd77::2"], what)
+        self.assertEqual(self.by_user(4322, "http://10.77.0.3:9090/"), "peer:9090 sees 10.77.0.1")
+        self.assertEqual(self.get(POD, "http://127.0.0.1:8080/"), "pod:8080 sees 127.0.0.1")
+        self.assertEqual(self.get(POD, "http://10.77.0.2:8080/"), "pod:8080 sees 10.77.0.2")
+        self.assertEqual(self.get(PEER, "http://10.77.0.2:8080/"), "pod:8080 sees 10.77.0.2")  # the other way is redirected
+        self.assertTrue(self.get(POD, "http://127.0.0.1:15001/").startswith("error: "))
+        # A body of some size, and the proxy's own connections from the pod's namespace: by their mark they do not come round again.
+        self.reload(self.text(f", netns: /run/netns/{POD}, mark: 16", exclude, mode="tproxy", outbound_mode="tproxy"))
+        self.wait_rules(True, "tproxy to :15006")
+        for _ in range(100):
+            if self.get(POD, "http://10.77.0.3:9090/") == "peer:9090 sees 10.77.0.2":
+                break
+            threading.Event().wait(0.05)
+        self.setUp()
+        self.assertEqual(self.get(POD, "http://10.77.0.3:9090/", "-d", "x" * 3000), "peer:9090 sees 10.77.0.2")
+        self.assertEqual(self.get(POD, "http://[fd77::3]:9090/"), "peer:9090 sees fd77::2")
+        self.assertEqual([line["listener"] for line in self.logged(2)], ["out", "out"])
+        self.assertEqual(self.get(PEER, "http://10.77.0.2:8080/"), "pod:8080 sees 10.77.0.2")  # both ways by TPROXY
+        for family in ("-4", "-6"):
+            self.assertIn("fwmark 0x400000/0x400000", run("ip", family, "-n", POD, "rule"))
+        self.reload(self.text())
+        self.wait_rules(False)
+        for family in ("-4", "-6"):
+            self.assertNotIn("fwmark", run("ip", family, "-n", POD, "rule"))
+            self.assertEqual(run("ip", family, "-n", POD, "route", "show", "table", "22").strip() if family == "-4" else "", "")
+        self.assertEqual(self.get(POD, "http://10.77.0.3:9090/"), "peer:9090 sees 10.77.0.1")
 
     def test_when_the_configuration_changes_or_the_proxy_ends_rules_follow(self):
         self.reload(self.text(exclude="inbound_ports: [8080]"))
