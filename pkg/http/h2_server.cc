@@ -18,6 +18,8 @@ constexpr std::int32_t kConnectionWindow = 1 << 20;
 constexpr std::size_t kUnwindingStreamsMax = 256;  // handlers of closed streams that have not ended yet
 constexpr std::size_t kFieldOverhead = 32;         // RFC 9113 section 6.5.2
 constexpr std::size_t kUsualFields = 8;            // of a request
+constexpr std::chrono::milliseconds kLateRequest{500};  // behind a whole answer: how long what is left of the request is judged before it is reset, to the next sweep
+constexpr std::size_t kLateRequestBytesMax = 32U << 10;  // and how much of it may come
 
 class H2Server;
 struct ServerStream;
@@ -59,6 +61,9 @@ struct ServerStream final : H2Stream {
   int refused = 0;  // status to answer without the handler
   bool dispatched = false;
   bool handler_done = false;
+  bool lingers = false;  // answered; the request has not ended
+  MonoTime answered{};
+  std::size_t late_bytes = 0;
 };
 
 class H2Server final : public H2Session, public ServerConnection {
@@ -79,6 +84,7 @@ class H2Server final : public H2Session, public ServerConnection {
     for (auto& [id, stream] : streams_) {
       // A peer of a started answer may stay silent for hours: bidirectional streams (gRPC watches).
       bool waits = stream->output_bytes > 0 || (stream->reading && !stream->exchange.started());
+      if (stream->lingers && !stream->closed && now - stream->answered >= kLateRequest) give_up_request(*stream);
       if (waits && !stream->closed && now - stream->progress > limits_.stall_timeout) reset(*stream, NGHTTP2_CANCEL);
     }
   }
@@ -122,6 +128,14 @@ class H2Server final : public H2Session, public ServerConnection {
     schedule_flush();
   }
   void finish_request(ServerStream& stream);
+  void give_up_request(ServerStream& stream) {
+    nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id, NGHTTP2_NO_ERROR);
+    schedule_flush();
+  }
+  // The whole answer is out and nobody reads the request's rest (RFC 9113 section 8.1). What is on its way is judged all the same.
+  void linger(ServerStream& stream) {
+    if (!std::exchange(stream.lingers, true)) stream.answered = time_.mono();
+  }
   async::Task<Result<>> run_handler(ServerStream& stream);
 
   ServerContext& context_;
@@ -136,8 +150,12 @@ class H2Server final : public H2Session, public ServerConnection {
 
 // A head for a stream that is not open; nghttp2 sees to those that were never opened.
 void H2Server::on_begin_frame(const nghttp2_frame_hd& head) {
-  if (head.type != NGHTTP2_HEADERS || head.stream_id % 2 == 0) return;
-  if (ServerStream* stream = find(head.stream_id); stream != nullptr && !stream->closed) return;
+  if ((head.type != NGHTTP2_HEADERS && head.type != NGHTTP2_DATA) || head.stream_id % 2 == 0) return;
+  if (ServerStream* stream = find(head.stream_id); stream != nullptr && !stream->closed) {
+    if (head.type == NGHTTP2_DATA && stream->lingers && (stream->late_bytes += head.length) > kLateRequestBytesMax) give_up_request(*stream);
+    return;
+  }
+  if (head.type == NGHTTP2_DATA) return;
   ClosedStreams::Verdict verdict = closed_.judge(head.stream_id);
   if (verdict == ClosedStreams::Verdict::kNew || verdict == ClosedStreams::Verdict::kLate) return;
   leaving_ = true;
@@ -236,16 +254,14 @@ void H2Server::on_stream_closed(std::int32_t id, std::uint32_t error) {
   ended_.push_back(id);
   schedule_flush();
   // Resets the peer sent, or provoked (CVE-2025-8671).
-  if (error != NGHTTP2_NO_ERROR && !resets_.spend(time_.mono())) calm_down();
+  if (error != NGHTTP2_NO_ERROR && !stream->lingers && !resets_.spend(time_.mono())) calm_down();
 }
 
 void H2Server::on_frame_sent(const nghttp2_frame& frame) {
   if (frame.hd.type == NGHTTP2_RST_STREAM) closed_.note_reset(frame.hd.stream_id);
   bool ends = (frame.hd.type == NGHTTP2_DATA || frame.hd.type == NGHTTP2_HEADERS) && (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
   ServerStream* stream = ends ? find(frame.hd.stream_id) : nullptr;
-  // The whole answer is out and nobody reads the request's rest (RFC 9113 section 8.1).
-  if (stream != nullptr && stream->handler_done && !stream->input_end)
-    nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
+  if (stream != nullptr && stream->handler_done && !stream->input_end) linger(*stream);
 }
 
 void H2Server::on_flushed() {
@@ -256,8 +272,7 @@ void H2Server::on_flushed() {
     ServerStream& stream = *it->second;
     if (stream.handler_done && stream.closed && stream.scope.live() == 0) streams_.erase(it);
     else if (stream.handler_done && stream.closed) later.push_back(id);  // its coroutine ends within this turn
-    else if (stream.handler_done && !stream.input_end && nghttp2_session_get_stream_local_close(session_, id) == 1)
-      nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id, NGHTTP2_NO_ERROR);
+    else if (stream.handler_done && !stream.input_end && nghttp2_session_get_stream_local_close(session_, id) == 1) linger(stream);
   }
   ended_ = std::move(later);
   if (!ended_.empty()) schedule_flush();

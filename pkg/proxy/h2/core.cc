@@ -82,7 +82,7 @@ void H2Core::close_stream(H2Stream& stream, H2Error error) {
   note(stream, answered ? EPOLLIN : EPOLLIN | EPOLLHUP);
   stream.detach();
   // Resets the peer sent, or provoked (CVE-2023-44487, CVE-2025-8671).
-  if (side_ == Side::kServer && error != H2Error::kNone && !stream.reset_by_us && !resets_.spend(MonoTime(std::chrono::milliseconds(host_.now_ms())))) calm_down("resets");
+  if (side_ == Side::kServer && error != H2Error::kNone && !stream.reset_by_us && !stream.lingers && !resets_.spend(MonoTime(std::chrono::milliseconds(host_.now_ms())))) calm_down("resets");
   on_stream_gone();
   if (side_ == Side::kClient) send_parked();
   schedule();  // who is closed is forgotten at a turn's end
@@ -127,6 +127,20 @@ void H2Core::reset(H2Stream& stream, H2Error error) {
   stream.reset_by_us = true;
   append_reset(stream.id, error);
   close_stream(stream, error);
+}
+
+void H2Core::linger(H2Stream& stream) {
+  stream.lingers = true;
+  lingering_.push_back({stream.id, host_.now_ms()});
+  if (lingering_.size() == 1) on_lingering();
+}
+
+bool H2Core::end_lingering() {
+  std::size_t over = 0;
+  while (over < lingering_.size() && host_.now_ms() - lingering_[over].since_ms >= kLateRequestMs)
+    if (H2Stream* stream = find(lingering_[over++].id)) reset(*stream, H2Error::kNone);
+  lingering_.erase(lingering_.begin(), lingering_.begin() + static_cast<std::ptrdiff_t>(over));
+  return lingering_.empty();
 }
 
 void H2Core::user_gone(H2Stream& stream) {

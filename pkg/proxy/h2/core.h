@@ -74,6 +74,10 @@ class H2Core {
   // A request's head is whole: someone begins to use it. Server only.
   virtual void on_request(const std::shared_ptr<H2Stream>& stream) = 0;
   virtual void on_stream_gone() {}
+  // A server: streams linger; end_lingering() is to be called in kLateRequestMs.
+  virtual void on_lingering() {}
+  // Resets those that lingered for long enough. False: there are others.
+  bool end_lingering();
   // Of a client: a stream that has no id yet. It says when it has one, or ends; fail_all() tells it, too.
   void add_unsent(std::shared_ptr<H2Stream> stream) { unsent_.push_back(std::move(stream)); }
   const std::vector<std::shared_ptr<H2Stream>>& unsent() const { return unsent_; }
@@ -118,6 +122,9 @@ class H2Core {
   void add(std::shared_ptr<H2Stream> stream);
   std::shared_ptr<H2Stream> take_unsent(H2Stream& stream);
   void close_stream(H2Stream& stream, H2Error error);
+  // The whole answer is out, and nobody reads the request's rest (RFC 9113 section 8.1). What is on its way is judged as if somebody did; the reset
+  // follows when more comes than may be on its way, or after a while.
+  void linger(H2Stream& stream);
   bool done() const { return terminated_ || (streams_.empty() && (went_away_ || peer_went_away_)); }
   void deliver();
 
@@ -149,6 +156,11 @@ class H2Core {
   std::array<H2Stream*, 64> slots_{};  // by id, of those
   std::vector<std::shared_ptr<H2Stream>> closed_streams_;  // that may stand in the lists below
   std::vector<H2Stream*> ready_, running_, requests_, waiting_;
+  struct Lingering {
+    std::int32_t id;
+    std::uint64_t since_ms;
+  };
+  std::vector<Lingering> lingering_;  // the longest first; some may be over
   std::int32_t last_id_ = 0;  // a server: the highest that came; a client: the last that it opened
 
   // A block of fields that is not whole.

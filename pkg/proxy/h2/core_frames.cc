@@ -103,7 +103,7 @@ void H2Core::on_data(const Piece& piece) {
   if (piece.first) {
     if (stream == nullptr && is_idle(head.stream)) return terminate(H2Error::kProtocol);
     // Behind the peer's own end; what crossed a RST_STREAM of ours is nothing odd.
-    if (stream == nullptr && side_ == Side::kServer && closed_.judge(head.stream) == http::ClosedStreams::Verdict::kClosed) return terminate(H2Error::kStreamClosed);
+    if (stream == nullptr && closed_.judge(head.stream) == http::ClosedStreams::Verdict::kClosed) return terminate(H2Error::kStreamClosed);
     if (stream != nullptr) {
       stream->window_in -= head.length;
       if (stream->window_in < 0) return fail_stream(*stream, H2Error::kFlowControl);
@@ -121,6 +121,8 @@ void H2Core::on_data(const Piece& piece) {
 
 void H2Core::on_content(H2Stream& stream, std::string_view content) {
   if (!stream.rules.take_content(content.size())) return fail_stream(stream, H2Error::kProtocol);
+  if (stream.lingers && (stream.unannounced += content.size()) > kLateRequestBytesMax) return reset(stream, H2Error::kNone);
+  if (stream.lingers) return;
   if (stream.discards) return consume(stream, content.size());
   moved_ms_ = host_.now_ms();
   stream.add_data(content);
@@ -180,13 +182,11 @@ void H2Core::on_continuation(const FrameHead& head, std::string_view payload) {
 // False: such a stream may have none, and the connection ends.
 bool H2Core::judge_headers(std::int32_t id) {
   if (find(id) != nullptr) return true;
-  if (side_ == Side::kClient || id % 2 == 0) {
-    if (side_ == Side::kClient && !is_idle(id)) return true;  // late
-    return terminate(H2Error::kProtocol), false;
-  }
+  if (id % 2 == 0 || (side_ == Side::kClient && is_idle(id))) return terminate(H2Error::kProtocol), false;
   using Verdict = http::ClosedStreams::Verdict;
   Verdict verdict = closed_.judge(id);
-  if (verdict == Verdict::kNew || verdict == Verdict::kLate) return true;
+  bool late = verdict == Verdict::kLate || (side_ == Side::kClient && verdict == Verdict::kPassedOver);  // none of ours is passed over: it was long ago
+  if (verdict == Verdict::kNew || late) return true;
   return terminate(verdict == Verdict::kClosed ? H2Error::kStreamClosed : H2Error::kProtocol), false;
 }
 
@@ -250,14 +250,14 @@ bool H2Core::read_block(std::string_view block, H2Stream*& stream) {
 
 bool H2Core::take_field(H2Stream& stream, const HpackField& field) {
   MessageRules::Verdict verdict = stream.rules.take(field.name, field.value);
-  if (verdict == MessageRules::Verdict::kSkip || stream.discards) return true;
   if (verdict == MessageRules::Verdict::kBad) return false;
+  if (verdict == MessageRules::Verdict::kSkip || stream.discards) return true;
   return stream.head_done() ? stream.add_trailer(field.name, field.value) : stream.list().add(field.name, field.value, field.never_indexed);
 }
 
 void H2Core::finish_block(H2Stream& stream, bool ends) {
   bool trailer = stream.head_done();
-  if (stream.discards) return ends ? on_input_end(stream) : void();
+  if (stream.discards) return ends ? on_input_end(stream) : fail_stream(stream, H2Error::kProtocol);
   if (!stream.rules.finish_block(stream.asked()) || (trailer && !ends)) return fail_stream(stream, H2Error::kProtocol);
   if (!trailer && side_ == Side::kServer) {
     if (stream.list().oversized()) {

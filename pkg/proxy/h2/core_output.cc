@@ -66,6 +66,7 @@ void H2Core::end_fields(std::int32_t id, bool ends) {
 void H2Core::end_request(H2Stream& stream, bool ends) {
   stream.id = last_id_ == 0 ? 1 : last_id_ + 2;
   last_id_ = stream.id;
+  closed_.note_opened(stream.id);
   stream.opened_ms = host_.now_ms();
   end_fields(stream.id, ends);
   add(take_unsent(stream));
@@ -114,8 +115,7 @@ void H2Core::append_trailers(H2Stream& stream) {
 void H2Core::end_output(H2Stream& stream) {
   stream.end_output();
   if (stream.input_ended()) return close_stream(stream, H2Error::kNone);
-  // The whole answer is out and nobody reads the request's rest (RFC 9113 section 8.1).
-  if (side_ == Side::kServer) reset(stream, H2Error::kNone);
+  if (side_ == Side::kServer) linger(stream);
 }
 
 std::size_t H2Core::room() const {

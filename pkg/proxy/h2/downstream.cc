@@ -55,6 +55,7 @@ void H2Downstream::end() {
 void H2Downstream::on_deadline() {
   if (linger_) return close();
   std::uint64_t now = worker_.now_ms();
+  if (!end_lingering()) return arm(now + kLateRequestMs);
   std::uint64_t due = moved_ms() + static_cast<std::uint64_t>(runtime_->config->spec.idle_timeout.count());
   if (has_users()) return arm(now + static_cast<std::uint64_t>(runtime_->config->spec.idle_timeout.count()));
   if (now < due) return arm(due);
@@ -62,6 +63,8 @@ void H2Downstream::on_deadline() {
   if (H2Core::idle()) return drive();
   end();
 }
+
+void H2Downstream::on_lingering() { arm(worker_.now_ms() + kLateRequestMs); }
 
 void H2Downstream::on_request(const std::shared_ptr<H2Stream>& stream) {
   if (!slot_->current || !slot_->current->config->routes) return reset(*stream, H2Error::kRefusedStream);

@@ -22,6 +22,7 @@ class H2Downstream final : public Downstream, private H2Core {
   void on_deadline() override;
   bool idle() const override { return true; }  // its streams have their own
   void on_request(const std::shared_ptr<H2Stream>& stream) override;
+  void on_lingering() override;
   void end();
   bool linger_ = false;
 };

@@ -106,6 +106,7 @@ class H2Stream final : public StreamPeer {
   bool closed() const { return closed_; }
   bool reset_by_us = false;
   bool discards = false;       // nobody reads what is still to come
+  bool lingers = false;        // a server's, whose answer is out
   bool waits = false;          // in the core's list of those who wait for room
   MessageRules rules;          // of what comes
   std::int64_t window_out = 0, window_in = 0;

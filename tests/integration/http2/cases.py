@@ -291,6 +291,56 @@ row("8441 4", "a :protocol of GET", lambda c: c.headers(block=literal(":protocol
 row("8441 4", "a :protocol without a :path", lambda c: c.headers(block=CONNECT(c, (":protocol", "websocket"), (":scheme", c.scheme))), stream(PROTOCOL_ERROR))
 row("8441 4", "two :protocol", lambda c: c.headers(block=CONNECT(c, (":protocol", "websocket"), (":protocol", "websocket"), (":scheme", c.scheme), (":path", "/"))), stream(PROTOCOL_ERROR))
 
+# --- The same as a public suite has it, where it is another course of frames.
+values = lambda count: b"".join(literal(f"x-dummy{i}", "x" * 4000) for i in range(count))
+get_open = lambda c, stream=1, more=b"": c.headers(stream, END_HEADERS, more=more)  # GET without END_STREAM
+row("3.3", "PRIORITY of weight 1", lambda c: frame(PRIORITY, 0, 1, priority(0, 0)) + c.headers(), answered)
+row("3.3", "PRIORITY of weight 256", lambda c: frame(PRIORITY, 0, 1, priority(0, 255)) + c.headers(), answered)
+row("3.3", "PRIORITY of an idle stream above opens nothing", lambda c: frame(PRIORITY, 0, 3, priority(0)) + c.headers(), answered)
+row("3.5", "SETTINGS of all kinds are acknowledged", lambda c: settings((TABLE_SIZE, 4096), (ENABLE_PUSH, 1), (MAX_STREAMS, 100), (WINDOW_SIZE, 65535), (FRAME_SIZE, 16384), (LIST_SIZE, 100)), lambda c: c.acknowledged())
+row("3.8", "GOAWAY with a text is followed by the end", lambda c: frame(GOAWAY, 0, 0, u32(0) + u32(NO_ERROR) + b"farewell"), closing)
+row("3.9", "WINDOW_UPDATE of a stream", lambda c: c.headers() + frame(WINDOW_UPDATE, 0, 1, u32(1)), answered)
+row("4.1", "flags without a meaning on PING", lambda c: frame(PING, 0x16, 0, b"\x00" * 8), lambda c: c.frame_of(PING))
+row("4.1", "flags without a meaning and the reserved bit", lambda c: frame(PING, 0x16, 1 << 31, b"\x00" * 8), lambda c: c.frame_of(PING))
+row("4.2", "HEADERS with fields that are too large in sum", lambda c: c.headers(more=values(5)), connection(FRAME_SIZE_ERROR))
+row("4.3", "PRIORITY within a block of an open stream", lambda c: c.headers(flags=0) + frame(PRIORITY, 0, 1, priority(0)) + frame(CONTINUATION, END_HEADERS, 1, values(1)), connection(PROTOCOL_ERROR))
+row("4.3", "HEADERS of another stream within a block of an open one", lambda c: c.headers(flags=0) + c.headers(3) + frame(CONTINUATION, END_HEADERS, 1, values(1)), connection(PROTOCOL_ERROR))
+row("5.1", "reset: DATA behind a GET", lambda c: get_open(c) + frame(RST_STREAM, 0, 1, u32(CANCEL)) + frame(DATA, END_STREAM, 1, b"test"), stream(STREAM_CLOSED))
+row("5.1", "reset: HEADERS behind a GET", lambda c: get_open(c) + frame(RST_STREAM, 0, 1, u32(CANCEL)) + c.headers(), stream(STREAM_CLOSED))
+row("5.1", "reset: CONTINUATION behind a GET", lambda c: get_open(c) + frame(RST_STREAM, 0, 1, u32(CANCEL)) + frame(CONTINUATION, END_HEADERS, 1, values(1)), stream(STREAM_CLOSED, PROTOCOL_ERROR))
+row("5.1.1", "an identifier below an earlier one, at once", lambda c: c.headers(5) + c.headers(3), connection(PROTOCOL_ERROR))
+row("5.1.1", "HEADERS twice on a stream above the first", lambda c: c.headers(5) + c.headers(5), stream(STREAM_CLOSED))
+row("5.4.1", "PING on a stream ends the connection", lambda c: frame(PING, 0, 3, b"\x00" * 8), closing)
+row("5.4.1", "and a GOAWAY says so before", lambda c: frame(PING, 0, 3, b"\x00" * 8), lambda c: c.frame_of(GOAWAY))
+row("6.1", "DATA whose padding is more than there is, of a length", lambda c: c.post(literal("content-length", "4")) + frame(DATA, END_STREAM | PADDED, 1, b"\x06Test"), connection(PROTOCOL_ERROR))
+row("6.2", "HEADERS whose padding is one more than there is", lambda c: frame(HEADERS, END_STREAM | END_HEADERS | PADDED, 1, bytes([min(255, len(c.fields()) + 2)]) + c.fields()), stream(PROTOCOL_ERROR))
+row("6.3", "PRIORITY of four bytes behind a GET", lambda c: c.headers() + frame(PRIORITY, 0, 1, b"\x80\x00\x00\x01"), stream(FRAME_SIZE_ERROR))
+row("6.4", "RST_STREAM of three bytes behind a GET", lambda c: c.headers() + frame(RST_STREAM, 0, 1, b"\x00\x00\x00"), stream(FRAME_SIZE_ERROR))
+row("6.4", "RST_STREAM of a GET that is open", lambda c: get_open(c) + frame(RST_STREAM, 0, 1, u32(CANCEL)), lambda c: c.alive_or_closed())
+row("6.5", "SETTINGS with ACK and a byte", lambda c: frame(SETTINGS, ACK, 0, b"\x00"), connection(FRAME_SIZE_ERROR))
+row("6.9", "WINDOW_UPDATE of 0 for a GET that is open", lambda c: get_open(c) + frame(WINDOW_UPDATE, 0, 1, u32(0)), stream(PROTOCOL_ERROR))
+
+
+@case("6.9.1", "a window past 2^31-1, of a GET that is open")
+def _(c):
+    c.send(get_open(c), frame(WINDOW_UPDATE, 0, 1, u32((1 << 31) - 1)) * 2)
+    event = c.frame_of(RST_STREAM)
+    assert event.code() == FLOW_CONTROL_ERROR and event.stream == 1, event
+
+
+row("6.10", "two CONTINUATIONs of large fields", lambda c: c.headers(flags=END_STREAM) + frame(CONTINUATION, 0, 1, values(1)) + frame(CONTINUATION, END_HEADERS, 1, values(1)), answered)
+row("8.1", "a second block without END_STREAM behind DATA", lambda c: c.post() + frame(DATA, 0, 1, b"test") + frame(HEADERS, END_HEADERS, 1, literal("x-test", "ok")), stream(PROTOCOL_ERROR))
+row("8.3", "a pseudo-field in a trailer that ends nothing", lambda c: c.post() + frame(DATA, 0, 1, b"test") + frame(HEADERS, END_HEADERS, 1, literal(":method", "POST")), stream(PROTOCOL_ERROR))
+row("8.2.2", "te other than trailers, beside a field of that name", lambda c: c.headers(more=literal("trailers", "test") + literal("te", "trailers, deflate")), stream(PROTOCOL_ERROR))
+row("8.3.1", "neither :method nor :scheme", lambda c: c.headers(block=c.fields(method=None, scheme=None)), stream(PROTOCOL_ERROR))
+for name, value in ((":method", lambda c: "GET"), (":method", lambda c: "/"), (":scheme", lambda c: c.scheme), (":path", lambda c: c.path)):
+    row("8.3.1", f"{name} once more at the end", lambda c, name=name, value=value: c.headers(more=literal(name, value(c))), stream(PROTOCOL_ERROR))
+row("8.4", "PUSH_PROMISE of a client's stream", lambda c: frame(PUSH_PROMISE, END_HEADERS, 1, u32(3) + c.fields()), connection(PROTOCOL_ERROR))
+row("hpack 6.1", "user-agent of the static table", lambda c: c.headers(more=b"\xba"), answered)
+row("hpack 2.3.3", "index 126", lambda c: c.headers(more=b"\xfe"), connection(COMPRESSION_ERROR))
+row("hpack 5.2", "a byte of padding behind a whole string", lambda c: c.headers(more=b"\x00\x85\xf2\xb2\x4a\x84\xff\x84\x49\x50\x9f\xff"), connection(COMPRESSION_ERROR))
+row("hpack 5.2", "EOS at the begin", lambda c: c.headers(more=b"\x00\x85\xf2\xb2\x4a\x84\xff\x87\xff\xff\xff\xfd\x25\x42\x7f"), connection(COMPRESSION_ERROR))
+
 # --- RFC 7541: HPACK. Blocks of each representation; user-agent or x-test, plain and Huffman-coded.
 HUFFMAN_AGENT, HUFFMAN_TEST, HUFFMAN_VALUE = b"\x87\xb5\x05\xb1\x61\xcc\x5a\x93", b"\x85\xf2\xb2\x4a\x84\xff", b"\x84\x9c\x48\xac\xa4"
 PLAIN_VALUE = b"\x06h2spec"

@@ -11,6 +11,7 @@ import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cases  # noqa: E402
+import client_cases  # noqa: E402
 import wire  # noqa: E402
 
 
@@ -49,12 +50,15 @@ def serve_http1(listening):
     threading.Thread(target=accept, daemon=True).start()
 
 
-def run_cases(address, tls, only, what, lenient=()):
+PACE_S = 0.01  # between frames, so that a server has answered one before it sees the next
+
+
+def run_cases(address, tls, only, what, lenient=(), pace=0):
     passed, failed = 0, []
     for section, fact, function in cases.CASES:
         if only not in f"{section} {fact}" or fact in lenient:
             continue
-        connection = wire.Connection(address, tls)
+        connection = wire.Connection(address, tls, pace=0 if "more streams" in fact else pace)
         try:
             if function not in cases.RAW:
                 connection.handshake()
@@ -76,16 +80,21 @@ def free_port():
 def run_proxy(binary, only):
     endpoint = socket.create_server(("127.0.0.1", 0), backlog=128)
     serve_http1(endpoint)
-    own, forwarded = free_port(), free_port()
+    upstream = socket.create_server(("127.0.0.1", 0), backlog=128)
+    own, forwarded, secure, asking = (free_port() for _ in range(4))
     with tempfile.TemporaryDirectory() as d:
         path = os.path.join(d, "proxy.yaml")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=conformance.test", "-keyout", f"{d}/k.pem", "-out", f"{d}/c.pem"], check=True, capture_output=True)
         with open(path, "w", encoding="utf-8") as f:
             f.write(f"""
 listeners:
 - {{name: own, address: "127.0.0.1:{own}", virtual_hosts: [{{routes: [{{prefix: /, direct_response: {{status: 200, body: "0123456789"}}}}]}}]}}
 - {{name: forwarded, address: "127.0.0.1:{forwarded}", virtual_hosts: [{{routes: [{{prefix: /, cluster: endpoint}}]}}]}}
+- {{name: secure, address: "127.0.0.1:{secure}", tls: {{certificates: [{{certificate_file: {d}/c.pem, key_file: {d}/k.pem}}]}}, virtual_hosts: [{{routes: [{{prefix: /, direct_response: {{status: 200, body: "0123456789"}}}}]}}]}}
+- {{name: asking, address: "127.0.0.1:{asking}", virtual_hosts: [{{routes: [{{prefix: /, cluster: upstream}}]}}]}}
 clusters:
 - {{name: endpoint, endpoints: ["127.0.0.1:{endpoint.getsockname()[1]}"]}}
+- {{name: upstream, http2: true, endpoints: ["127.0.0.1:{upstream.getsockname()[1]}"]}}
 """)
         proxy = subprocess.Popen([binary, "proxy", "--config", path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         try:
@@ -94,12 +103,43 @@ clusters:
                     break
             drain = threading.Thread(target=proxy.stderr.read, daemon=True)
             drain.start()
-            results = [run_cases(("127.0.0.1", port), None, only, what) for port, what in ((own, "own answer"), (forwarded, "forwarded"))]
+            listeners = ((own, None, "own answer"), (forwarded, None, "forwarded"), (secure, trusting(), "over TLS"))
+            results = [run_cases(("127.0.0.1", port), tls, only, f"{what}, paced" if pace else what, pace=pace) for port, tls, what in listeners for pace in (0, PACE_S)]
+            results.append(run_client_cases(asking, upstream, only))
         finally:
             proxy.terminate()
             proxy.wait(timeout=20)
     endpoint.close()
+    upstream.close()
     return results
+
+
+def trusting():
+    context = ssl._create_unverified_context()
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+def run_client_cases(asking, upstream, only):
+    """The proxy as a client: what it asks of an endpoint of HTTP/2 is answered by each case, on a connection of its own."""
+    passed, failed = 0, []
+    upstream.settimeout(5)
+    for section, fact, function in client_cases.CASES:
+        if only not in f"{section} {fact}":
+            continue
+        with socket.create_connection(("127.0.0.1", asking)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: conformance.test\r\n\r\n")
+            connection = None
+            try:
+                connection = wire.Connection(accepted=upstream.accept()[0], pace=PACE_S)
+                function(connection, connection.accept_handshake())
+                passed += 1
+            except (AssertionError, OSError) as e:
+                failed.append(f"as a client: {section}: {fact}: {e}")
+            finally:
+                if connection:
+                    connection.close()
+    return passed, failed
 
 
 def run_registry(binary, only):
@@ -113,7 +153,8 @@ def run_registry(binary, only):
                         break
                 threading.Event().wait(0.05)
             # Which of two names counts is for routing to care about (RFC 9113 section 8.3.1: SHOULD).
-            return [run_cases(("127.0.0.1", port), None, only, "registry", lenient={"a host beside another :authority"})]
+            lenient = {"a host beside another :authority"}
+            return [run_cases(("127.0.0.1", port), None, only, "registry, paced" if pace else "registry", lenient, pace) for pace in (0, PACE_S)]
         finally:
             registry.terminate()
             registry.wait(timeout=20)
@@ -125,14 +166,11 @@ def main():
     parser.add_argument("--connect")
     parser.add_argument("--tls", action="store_true")
     parser.add_argument("--only", default="")
+    parser.add_argument("--pace", type=float, default=0, help="seconds between frames, with --connect")
     args = parser.parse_args()
     if args.connect:
         host, port = args.connect.rsplit(":", 1)
-        context = None
-        if args.tls:
-            context = ssl._create_unverified_context()
-            context.set_alpn_protocols(["h2"])
-        results = [run_cases((host, int(port)), context, args.only, args.connect)]
+        results = [run_cases((host, int(port)), trusting() if args.tls else None, args.only, args.connect, pace=args.pace)]
     else:
         results = run_proxy(args.binary, args.only) + run_registry(args.binary, args.only)
     failed = [line for _, lines in results for line in lines]

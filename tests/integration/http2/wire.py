@@ -2,6 +2,7 @@
 import socket
 import ssl
 import struct
+import time
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM = ACK = 1
@@ -54,19 +55,37 @@ class Event:
         return f"{names[self.kind]}(stream {self.stream}, flags {self.flags:#x}, {len(self.payload)} bytes{more})"
 
 
-class Connection:
-    """One connection. Silence of `patience` seconds is an event."""
+def split_frames(data):
+    """As suites send them: the preface and each frame by itself; what is no whole frame as it is."""
+    if data.startswith(PREFACE):
+        yield PREFACE
+        data = data[len(PREFACE):]
+    while len(data) >= 9 and len(data) >= 9 + int.from_bytes(data[:3], "big"):
+        size = 9 + int.from_bytes(data[:3], "big")
+        yield data[:size]
+        data = data[size:]
+    if data:
+        yield data
 
-    def __init__(self, address, tls=None, authority="conformance.test", path="/", patience=2.0):
-        raw = socket.create_connection(address, timeout=patience)
+
+class Connection:
+    """One connection, to address or (a server's) accepted. Silence of `patience` seconds is an event. pace: seconds between frames; 0: they leave together."""
+
+    def __init__(self, address=None, tls=None, authority="conformance.test", path="/", patience=2.0, pace=0, accepted=None):
+        raw = accepted or socket.create_connection(address)
+        raw.settimeout(patience)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = raw if tls is None else tls.wrap_socket(raw, server_hostname=authority)
+        self.pace = pace
         self.authority, self.path, self.scheme = authority, path, "http" if tls is None else "https"
         self.buffer, self.settings, self.ended = b"", {}, False
 
     def send(self, *parts):
+        data = b"".join(parts)
         try:
-            self.socket.sendall(b"".join(parts))
+            for i, piece in enumerate(split_frames(data) if self.pace else [data]):
+                time.sleep(self.pace if i else 0)
+                self.socket.sendall(piece)
         except OSError:
             self.ended = True
 
@@ -81,6 +100,23 @@ class Connection:
                 self.send(frame(SETTINGS, ACK, 0))
             elif event.kind == SETTINGS:
                 return
+
+    def accept_handshake(self):
+        """A server's side, up to the first request: its stream."""
+        preface = b""
+        while len(preface) < len(PREFACE):
+            more = self.socket.recv(len(PREFACE) - len(preface))
+            assert more, "no preface"
+            preface += more
+        assert preface == PREFACE, preface
+        self.send(settings(), frame(SETTINGS, ACK, 0))
+        stream = acknowledged = None
+        while not (stream and acknowledged):
+            event = self.event()
+            assert event.kind not in (CLOSED, TIMEOUT), f"no request: {event}"
+            stream = event.stream if event.kind == HEADERS else stream
+            acknowledged = acknowledged or (event.kind == SETTINGS and event.flags & ACK)
+        return stream
 
     def event(self):
         while True:
