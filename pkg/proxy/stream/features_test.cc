@@ -321,6 +321,68 @@ TEST(Reload, AListenerThatIsGoneClosesWhatIsIdle) {
   EXPECT_TRUE(TestClient(proxy.port(1)).is_open());
 }
 
+TEST(Limits, RequestsAndRetriesHaveTheirs) {
+  std::atomic<bool> go{false};
+  TestEndpoint slow(answering_late(go)), bad(answering([](const std::string&) { return std::string("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"); }));
+  TestProxy proxy(cat("listeners:\n- name: web\n  address: PORT0\n  virtual_hosts: [{routes: [{prefix: /bad, cluster: b, retry: {attempts: 3, conditions: [5xx]}}, {prefix: /, cluster: a}]}]\nclusters:\n- {name: a, limits: {requests: 1}, endpoints: [\"", slow.address(),
+                      "\"]}\n- {name: b, limits: {retries: 0}, endpoints: [\"", bad.address(), "\"]}\n"));
+  TestClient first(proxy.port());
+  first.send(kGet);
+  ASSERT_TRUE(proxy.wait_metric("monopod_proxy_upstream_requests_active{cluster=\"a\"}", 1));
+  EXPECT_TRUE(contains(ask(proxy, "GET /"), "503 Service Unavailable")) << "one past the limit";
+  go = true;
+  go.notify_all();
+  EXPECT_TRUE(contains(first.read_answer(), "200 OK"));
+  EXPECT_TRUE(contains(ask(proxy, "GET /bad"), "503 "));
+  EXPECT_EQ(bad.accepted(), 1);
+  EXPECT_EQ(proxy.metric("monopod_proxy_upstream_retries_total{cluster=\"b\"}"), 0);
+}
+
+TEST(Timeouts, AnAnswerThatStopsIsCut) {
+  TestEndpoint a([](TestClient& client, int) {
+    client.read_until("\r\n\r\n");
+    client.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
+    client.read_to_end();
+  });
+  TestProxy proxy(config("    - {prefix: /, cluster: a, timeout: 0, idle_timeout: 200ms}\n", a.address(), a.address()));
+  TestClient client(proxy.port());
+  client.send(kGet);
+  EXPECT_TRUE(client.read_to_end().ends_with("half"));
+  EXPECT_TRUE(proxy.wait_metric_equals("monopod_proxy_upstream_requests_active{cluster=\"a\"}", 0));
+}
+
+TEST(Filters, AFaultAnswersItsShare) {
+  TestEndpoint a(answering([](const std::string&) { return ok("x"); }));
+  TestProxy proxy(config("    - {prefix: /, cluster: a}\n", a.address(), a.address(), "  filters: [{kind: fault, abort_percent: 100, abort_status: 429}]\n"));
+  EXPECT_TRUE(contains(ask(proxy, "GET /"), "HTTP/1.1 429 "));
+  EXPECT_EQ(a.accepted(), 0);
+}
+
+TEST(ProxyProtocol, GoesInAndOutWithRequestsToo) {
+  for (std::string_view version : {"v1", "v2"}) {
+    TestEndpoint a([](TestClient& client, int number) {
+      std::string all = client.read_until("\r\n\r\n");
+      while (!all.ends_with("\r\n\r\n") || all.find("GET ") == std::string::npos) all += client.read_until("\r\n\r\n");  // the header of v2 has such bytes
+      auto header = parse_proxy_header(all);
+      bool good = header && *header && (*header)->source;
+      client.send(ok(cat(number, " ", good ? (*header)->source->format() + all.substr((*header)->bytes, 5) : "none")));
+    });
+    TestProxy proxy(config("    - {prefix: /, cluster: a}\n", a.address(), a.address(), "  proxy_protocol: true\n", cat("  proxy_protocol: ", version, "\n")));
+    Address source = *Address::parse("203.0.113.9:4711"), other = *Address::parse("[2001:db8::7]:80");
+    for (int i = 0; i < 2; ++i) {
+      TestClient client(proxy.port());
+      const Address& who = i == 0 ? source : other;
+      client.send(cat(version == "v1" ? format_proxy_v2(who, who) : format_proxy_v1(who, who), kGet));
+      std::string answer = client.read_answer();
+      bool sayable = i == 0 || version == "v2";  // v1 has no line for addresses of two families: the listener's own is IPv4
+      EXPECT_TRUE(answer.ends_with(sayable ? cat(i, " ", who.format(), "GET /") : cat(i, " none"))) << version << answer;
+    }
+    TestClient stranger(proxy.port());
+    stranger.send(kGet);
+    EXPECT_EQ(stranger.read_to_end(), "") << "without a header nobody is let in";
+  }
+}
+
 TEST(Tcp, BytesAndHalfClosesPass) {
   TestEndpoint a([](TestClient& client, int) {
     std::string all = client.read_to_end();
