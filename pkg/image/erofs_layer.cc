@@ -140,7 +140,7 @@ Result<> ErofsLayer::make_parents(const std::string& directory) {
     TRY_ASSIGN(Directory* made, add_directory(*parent, std::string(leaf)));
     if (hides) made->hide_below();
     made->implicit = true;
-    if (++result_.entries > limits_->entries_max) return fail(Code::kResourceExhausted, "too many entries");
+    if (++result_.entries > limits_.entries_max) return fail(Code::kResourceExhausted, "too many entries");
   }
   return {};
 }
@@ -256,7 +256,7 @@ Result<> ErofsLayer::make_link(Directory& parent, const std::string& leaf, const
 }
 
 Result<> ErofsLayer::apply(const TarEntry& entry, TarReader& reader) {
-  TRY(count_entry(entry, *limits_, result_));
+  TRY(count_entry(entry, limits_, result_));
   TRY_ASSIGN(const LayerName name, read_layer_name(entry));
   switch (name.kind) {
     case LayerName::Kind::kNothing: return {};
@@ -290,10 +290,11 @@ void ErofsLayer::collect_implicit(const Directory& directory, const std::string&
 }
 
 Result<Unpacked> ErofsLayer::unpack(codec::ByteSource& tar, const UnpackLimits& limits, const std::atomic<bool>& stop, LayerRecorder* recorder) {
-  limits_ = &limits;
+  limits_ = limits;
   recorder_ = recorder;
   TarReader reader(tar);
   TRY(for_each_entry(reader, stop, [this, &reader](const TarEntry& entry) { return apply(entry, reader); }));
+  TRY(writer_.begin_directories());
   parent_ = nullptr;
   collect_implicit(*root_, "", result_.implicit_directories);
   return std::move(result_);
@@ -353,7 +354,6 @@ Result<> ErofsLayer::finish() {
   const bool keeps = !kept_->children.empty();
   TRY(count_links(*root_));
   if (keeps) TRY(count_links(*kept_));
-  TRY(writer_.begin_directories());
   TRY(place(*root_));
   if (keeps) TRY(place(*kept_));
   fill(*root_);

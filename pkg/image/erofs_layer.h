@@ -23,11 +23,11 @@ class ErofsLayer {
   ErofsLayer(const ErofsLayer&) = delete;
   ErofsLayer& operator=(const ErofsLayer&) = delete;
 
-  // As unpack_layer(); limits outlive it.
+  // As unpack_layer(); once.
   Result<Unpacked> unpack(codec::ByteSource& tar, const UnpackLimits& limits, const std::atomic<bool>& stop, LayerRecorder* recorder);
   // As adopt_attributes().
   Result<> adopt(const std::vector<std::string>& implicit_directories, const std::vector<sys::Root>& parents_top_first);
-  // The image is complete then; not durable.
+  // After unpack(): the image is complete then; not durable.
   Result<> finish();
 
  private:
@@ -57,7 +57,7 @@ class ErofsLayer {
   std::unique_ptr<Directory> root_;
   std::unique_ptr<Directory> kept_;  // files that later entries replaced, by number
   Unpacked result_;
-  const UnpackLimits* limits_ = nullptr;
+  UnpackLimits limits_;
   LayerRecorder* recorder_ = nullptr;
   Directory* parent_ = nullptr;  // of the last entry: entries of one directory follow each other
   std::string parent_path_;

@@ -91,7 +91,7 @@ void fill_block(char* block, std::span<const ErofsWriter::Child> children) {
 
 }  // namespace
 
-ErofsWriter::ErofsWriter(int file, bool compress) : file_(file), zstd_(compress ? make_cluster_compressor() : nullptr), content_(kContentRoom), raw_(compress ? ClusterCompressor::kBytes : 0) {}
+ErofsWriter::ErofsWriter(int file, bool compress) : file_(file), compressed_(compress), zstd_(compress ? make_cluster_compressor() : nullptr), content_(kContentRoom), raw_(compress ? ClusterCompressor::kBytes : 0) {}
 
 Result<> ErofsWriter::write_at(std::uint64_t at, std::span<const std::byte> bytes) {
   TRY(write_all_at(file_, bytes, at));
@@ -366,6 +366,10 @@ Result<> ErofsWriter::begin_directories() {
   TRY(flush_content());
   inodes_at_ = content_at_;
   inodes_room_ = UINT64_MAX / 2;
+  // A pull of many layers may have as many writers wait here.
+  content_ = {};
+  raw_ = {};
+  zstd_.reset();
   return {};
 }
 
@@ -407,7 +411,7 @@ Result<> ErofsWriter::finish(ErofsNid fs, ErofsNid kept, std::int64_t mtime_seco
   SuperBlock super{.root_nid = kRootNid, .inodes = count_ + 1, .build_seconds = static_cast<std::uint64_t>(mtime_seconds), .blocks = static_cast<std::uint32_t>(end >> kBlockBits), .incompatible = kChunkedFiles};
   // overlayfs tells its layers apart by it.
   if (::getrandom(super.uuid, sizeof super.uuid, 0) != sizeof super.uuid) return fail_errno("random bytes");
-  if (zstd_) {
+  if (compressed_) {
     super.incompatible |= kZeroPadding | kBigClusters | kInlineClusters;
     super.algorithms = 1U << kZstd;
     put(block, kSuperOffset + sizeof super, ZstdSettings{.window_log_less_10 = ClusterCompressor::kLog - 10});

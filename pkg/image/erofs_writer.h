@@ -103,6 +103,7 @@ class ErofsWriter {
   Result<> end_chunk();
 
   const int file_;
+  const bool compressed_;
   std::unique_ptr<ClusterCompressor> zstd_;
   std::vector<std::byte> content_;  // of the image from content_at_ on, content_bytes_ of it; not written yet
   std::uint64_t content_at_ = erofs::kBlockBytes, content_bytes_ = 0;

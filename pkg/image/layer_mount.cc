@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 
 #include "base/strings.h"
@@ -110,7 +111,10 @@ Result<> check_layer_form(const sys::Root& directory, LayerForm form) {
   TRY_ASSIGN(sys::Fd file, directory.open_no_symlinks(kName, O_RDWR | O_CREAT | O_TRUNC, 0600));
   const std::string path = cat(sys::fd_path(directory.fd()), "/", kName);
   ErofsLayer layer(std::move(file), form == LayerForm::kErofsZstd);
-  Result<> done = layer.finish();
+  const std::string nothing(2 * kTarBlock, '\0');
+  codec::MemorySource tar(nothing);
+  auto unpacked = layer.unpack(tar, {}, std::atomic<bool>(false), nullptr);
+  Result<> done = unpacked ? layer.finish() : fail(std::move(unpacked).error());
   if (done) {
     auto mount = mount_layer_image(path);
     if (!mount) done = fail(std::move(mount).error());
