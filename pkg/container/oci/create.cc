@@ -175,8 +175,10 @@ struct Creation {
     sys::Fd pid_namespace;
     sys::Fd user_namespace;
     TRY(choose_namespaces(launch, pid_namespace, user_namespace));
-    TRY(prepare_mounts(bundle.config, launch.new_user_namespace, launch.mounts));
-    if (launch.new_user_namespace) {
+    // The paths may be closed to who is root in there.
+    bool mapped = launch.new_user_namespace || launch.user_namespace >= 0;
+    TRY(prepare_mounts(bundle.config, mapped, launch.mounts));
+    if (mapped) {
       TRY_ASSIGN(launch.root, prepare_root(bundle.config.rootfs));
     }
     TRY_ASSIGN(launch.listener, directory.listen());

@@ -124,10 +124,12 @@ class UserNamespaces(RuntimeTest):
 
     def test_another_containers_user_namespace_is_joined(self):
         pid = self.start_sleeping(self.user_config("sleep", "1000"))
-        config = self.user_config("readlink /proc/self/ns/user; id -u", name="c2")
+        os.chmod(self.dir, 0o700)  # closed to who is root in there
+        config = self.user_config("readlink /proc/self/ns/user; id -u; ls -d /data", name="c2")
+        config["mounts"].append({"destination": "/data", "type": "bind", "source": self.dir, "options": ["bind"]})
         config["linux"]["namespaces"] = [n for n in config["linux"]["namespaces"] if n["type"] != "user"] + [{"type": "user", "path": f"/proc/{pid}/ns/user"}]
         done = self.run_container(config, "c2")
-        self.assertEqual((done.code, done.out.split()), (0, [inside(pid, "user"), "0"]), done)
+        self.assertEqual((done.code, done.out.split()), (0, [inside(pid, "user"), "0", "/data"]), done)
 
     def test_namespaces_of_others_are_joined(self):
         """runc's userns.bats: a network that does not belong to the user namespace, new or joined"""
