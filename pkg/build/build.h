@@ -78,6 +78,7 @@ class Build {
   // side_by_side.cc
   async::Task<Result<>> build_stages();
   async::Task<Result<>> build_in_turn(std::size_t index);
+  async::Task<Result<>> build_once(std::size_t index);
   async::Task<Result<>> enter(std::string name);  // then make the Turn
   void leave(const std::string& name);
   async::Task<Result<>> relay_output(const Current& at, sys::Fd pipe);

@@ -232,7 +232,11 @@ Task<Result<>> Build::build_stage(const Stage& stage) {
   Current at{.stage = &stage, .image = {}, .arguments = {}};
   CO_TRY(co_await start_stage(at));
   std::size_t number = first_step_[stage.index];
-  for (const Instruction& trigger : triggers_[stage.index]) CO_TRY(co_await execute(at, trigger, {}));
+  for (const Instruction& trigger : triggers_[stage.index]) {
+    for (const std::string& source : sources_of(trigger))
+      if (int needed = find_stage(plan_.stages, source, stage.index); needed >= 0) CO_TRY(co_await build_once(static_cast<std::size_t>(needed)));
+    CO_TRY(co_await execute(at, trigger, {}));
+  }
   for (const Instruction* instruction : stage.instructions) CO_TRY(co_await execute(at, *instruction, number++));
   CO_TRY(co_await finish(at, stage.index == plan_.order.back() ? options_.tags : std::vector<std::string>{}));
   built_[stage.index] = std::move(at.image);

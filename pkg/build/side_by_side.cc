@@ -70,6 +70,22 @@ Task<Result<>> Build::build_in_turn(std::size_t index) {
   auto waits = [&] { return building_ >= jobs_ || !std::ranges::all_of(stage.needs, [this](std::size_t needed) { return done_[needed]; }); };
   while (waits()) CO_TRY(co_await changed_->wait());  // forever: the other stages end, or the build does
   Slot slot(*this);
+  co_return co_await build_once(index);
+}
+
+// Also for a trigger of a base that names a stage which nobody knew to be needed, or which has not had its turn: in the slot of the stage that needs it. Stages need those before
+// them alone, so nobody waits in a circle.
+Task<Result<>> Build::build_once(std::size_t index) {
+  const std::string name = cat("stage ", index);
+  CO_TRY(co_await enter(name));
+  Turn turn(*this, name);
+  if (done_[index]) co_return Result<>{};
+  const Stage& stage = plan_.stages[index];
+  for (std::size_t needed : stage.needs) CO_TRY(co_await build_once(needed));
+  if (first_step_[index] == 0) {  // of no plan
+    first_step_[index] = steps_ + 1;
+    steps_ += stage.instructions.size();
+  }
   CO_TRY(co_await build_stage(stage));
   done_[index] = true;
   co_return Result<>{};

@@ -14,18 +14,6 @@ std::map<std::string, std::string> platform_arguments(const image::Platform& tar
           {"BUILDPLATFORM", image::format_platform(host)}, {"BUILDOS", host.os}, {"BUILDARCH", host.architecture}, {"BUILDVARIANT", host.variant}};
 }
 
-// What --mount=...,from=x and --from=x of an instruction name.
-std::vector<std::string> sources_of(const Instruction& at) {
-  std::vector<std::string> out;
-  for (const Flag& flag : at.flags) {
-    if (flag.name == "from") out.push_back(flag.value);
-    if (flag.name != "mount") continue;
-    for (std::string_view part : split(flag.value, ','))
-      if (part.starts_with("from=")) out.emplace_back(part.substr(5));
-  }
-  return out;
-}
-
 Result<> read_from(const Instruction& at, const FindVariable& find, char escape, Plan& plan) {
   auto words = expand_words(at.arguments, find, {.escape = escape});
   if (!words) return fail(error_at(at, words.error().message()));
@@ -45,6 +33,17 @@ Result<> read_from(const Instruction& at, const FindVariable& find, char escape,
 }
 
 }  // namespace
+
+std::vector<std::string> sources_of(const Instruction& at) {
+  std::vector<std::string> out;
+  for (const Flag& flag : at.flags) {
+    if (flag.name == "from") out.push_back(flag.value);
+    if (flag.name != "mount") continue;
+    for (std::string_view part : split(flag.value, ','))
+      if (part.starts_with("from=")) out.emplace_back(part.substr(5));
+  }
+  return out;
+}
 
 int find_stage(const std::vector<Stage>& stages, std::string_view name, std::size_t limit) {
   for (const Stage& stage : stages)

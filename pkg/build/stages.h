@@ -32,6 +32,9 @@ struct Plan {
 // arguments: --build-arg. Errors name the line: a stage that comes later, a name that stands twice, an unknown target.
 Result<Plan> plan_stages(const Dockerfile& file, const std::map<std::string, std::string>& arguments, const std::string& target, const image::Platform& platform);
 
+// What --from= and --mount=...,from= of an instruction name: stages or images.
+std::vector<std::string> sources_of(const Instruction& at);
+
 // The stage that --from= names (name or number), among those before limit; -1: an image.
 int find_stage(const std::vector<Stage>& stages, std::string_view name, std::size_t limit);
 

@@ -218,6 +218,13 @@ COPY --from=base:1 /etc/passwd /users
         self.assertEqual(len(self.build(dockerfile, "--target", "made").layers), 2)
         self.assertIn("could not be found", self.build(dockerfile, "--target", "none", ok=False))
 
+    def test_a_trigger_may_copy_from_a_stage_of_who_stands_on_it(self):
+        self.build("FROM base:1 AS builder\nRUN echo mine > /made\nFROM base:1\nONBUILD COPY --from=builder /made /got\n", "-t", "trigger:1")
+        for name, more in (("one", "--jobs=1"), ("two", "--jobs=2"), ("three", "--no-cache")):
+            out = self.build(f"FROM base:1 AS below\nRUN echo {name} > /made\nFROM below AS builder\nRUN echo more >> /made\nFROM base:1 AS other\nRUN touch /o\nFROM trigger:1\nCOPY --from=other /o /\nRUN cat /got\n", more)
+            self.assertEqual(out.text("got"), f"{name}\nmore\n")
+        self.assertIn("docker.io/library/builder:latest", self.build("FROM trigger:1\nRUN true\n", ok=False))  # no stage, so an image
+
     def test_a_stage_of_this_platform_builds_for_another(self):
         other = "s390x"
         dockerfile = f"""FROM --platform=$BUILDPLATFORM base:1 AS made
