@@ -687,5 +687,77 @@ TEST(ArchiveBuilder, BuiltImageLoadsAndIsReproducible) {
   });
 }
 
+// --- one name for images of several platforms
+
+Task<Result<std::string>> make_for(ImageStore& store, std::string architecture) {
+  CO_TRY_ASSIGN(ImportedImage made, co_await store.commit({.base_id = {}, .changes = {}, .config = cat(R"({"os":"linux","architecture":")", architecture, R"("})"), .references = {}, .mtime_max_seconds = {}}));
+  co_return made.id;
+}
+Platform far() { return {.os = "linux", .architecture = "s390x", .variant = {}}; }
+
+Task<Result<>> group_two(World&, ImageStore& store) {
+  CO_TRY_ASSIGN(std::string other, co_await make_for(store, far().architecture));
+  CO_TRY_ASSIGN(std::string own, co_await make_for(store, host_platform().architecture));
+  auto twice = co_await store.group({own, own}, {"two:1"});
+  CO_ASSERT_TRUE(!twice);
+  EXPECT_EQ(twice.error().code(), Code::kInvalidArgument);
+  EXPECT_FALSE(store.find("two:1"));
+  CO_TRY_ASSIGN(std::string digest, co_await store.group({other, own}, {"two:1"}));
+  CO_ASSERT_TRUE(store.find("two:1") && store.find(digest));
+  EXPECT_EQ(store.find("two:1")->id, own) << "this machine's, though it stands second";
+  EXPECT_EQ(store.find(digest)->id, own);
+  co_return Result<>();
+}
+
+Task<Result<>> look_at_two(World&, ImageStore& store) {
+  auto own = store.find("two:1"), other = store.find_for("two:1", far());
+  CO_ASSERT_TRUE(own && other && own->indexes.size() == 1);
+  EXPECT_EQ(store.find_for("two:1", host_platform())->id, own->id);
+  EXPECT_FALSE(store.find_for("two:1", {.os = "linux", .architecture = "riscv64", .variant = {}}));
+  EXPECT_EQ(other->platform_of, std::vector<std::string>{"docker.io/library/two:1"});
+  EXPECT_TRUE(other->references.empty());
+  // What no name keeps is collected; what an index's name keeps is not.
+  CO_TRY_ASSIGN(GcResult gone, co_await store.gc({.bytes_max = 0, .unused_min = Duration(0), .keep = {}, .unnamed_only = true}));
+  EXPECT_TRUE(gone.images_removed.empty());
+  // Another name for the same; the first goes.
+  CO_TRY(co_await store.tag("two:1", "again:1"));
+  CO_TRY(co_await store.remove("two:1"));
+  EXPECT_EQ(store.find_for("again:1", far())->id, other->id);
+  // Used by a container one stays when the name goes.
+  CO_TRY(co_await store.prepare_snapshot("c", other->id));
+  CO_TRY_ASSIGN(bool removed, co_await store.remove("again:1"));
+  EXPECT_TRUE(removed);
+  EXPECT_FALSE(store.find(own->id));
+  EXPECT_TRUE(store.find(other->id));
+  CO_TRY(co_await store.remove_snapshot("c"));
+  co_return Result<>();
+}
+
+// A name that moves, or an image that is taken away, leaves one image's name.
+Task<Result<>> take_apart(World&, ImageStore& store) {
+  CO_TRY_ASSIGN(std::string other, co_await make_for(store, far().architecture));
+  CO_TRY_ASSIGN(std::string own, co_await make_for(store, host_platform().architecture));
+  CO_TRY(co_await store.group({own, other}, {"two:1", "moved:1"}));
+  CO_TRY(co_await store.tag(own, "moved:1"));
+  EXPECT_FALSE(store.find_for("moved:1", far()));
+  EXPECT_TRUE(store.find_for("two:1", far()));
+  CO_TRY(co_await store.remove(other));
+  EXPECT_TRUE(store.find("two:1")->indexes.empty());
+  EXPECT_FALSE(store.find_for("two:1", far()));
+  CO_TRY_ASSIGN(bool gone, co_await store.remove(own));
+  EXPECT_TRUE(gone);
+  co_return Result<>();
+}
+
+TEST(Platforms, ANameOfSeveralOutlivesARestartAndGoesAsAWhole) {
+  World world;
+  run(world, group_two);
+  run(world, look_at_two);
+}
+TEST(Platforms, AnIndexThatIsTakenApartIsOneImagesName) {
+  World world;
+  run(world, take_apart);
+}
+
 }  // namespace
 }  // namespace monopod::image
