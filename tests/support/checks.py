@@ -26,6 +26,19 @@ def need_root():
         skip("this host does not allow new namespaces")
 
 
+def running(words):
+    """The processes, as texts of their numbers, of whose command line this is a part."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as f:
+                if words in f.read():
+                    found.append(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return found
+
+
 def until(what, condition, seconds=30, every=0.1):
     deadline = time.monotonic() + seconds
     last = None

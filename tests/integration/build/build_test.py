@@ -16,16 +16,14 @@ import threading
 import time
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "support"))
+from checks import running, skip  # noqa: E402
+
 BINARY = os.environ.get("MONOPOD_TEST_BINARY") or os.path.abspath(sys.argv.pop(1))
 BUSYBOX = "/bin/busybox"
 DEADLINE_S = 90
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a build syncs the whole file system at every step
 APPLETS = "sh cat echo ls rm mkdir touch id wc stat test sleep env ln chmod pwd readlink".split()
-
-
-def skip(reason):
-    print(f"SKIPPED: {os.path.basename(sys.argv[0])}: {reason}")
-    sys.exit(77)
 
 
 def aarch64_program():
@@ -446,7 +444,6 @@ ENV DONE=1
         self.build_from_cache(first, "--source-date-epoch", "1700000000", "--cache-from", f"type=local,src={small}", cached=3)
 
     def registry(self):
-        sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "support"))
         import ports
         port = ports.free_port()
         with open(self.folder + "/registry.log", "w") as log:
@@ -871,7 +868,7 @@ COPY --from=bad / /b/
 """, "--jobs", "2", ok=False)
         self.assertLess(time.monotonic() - begun, 60)
         self.assertIn('Dockerfile:4:1: process "/bin/sh -c sleep 0.5; exit 7" did not complete successfully: exit code: 7', said)
-        self.assertEqual((self.leftovers(), self.running("1000.25")), ([], []))
+        self.assertEqual((self.leftovers(), running("1000.25")), ([], []))
 
     def test_equal_steps_of_two_stages_are_done_once(self):
         same = "RUN --mount=type=cache,target=/c echo x >> /c/n; sleep 0.3; wc -l < /c/n > /n\n"
@@ -902,25 +899,14 @@ END
                          "RUN --mount=type=cache,from=a,source=/d,target=/c cat /c/f >> /f\n")
         self.assertEqual(out.text("f"), "first\nsecond\n")
 
-    def running(self, words):
-        found = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as f:
-                    if words in f.read():
-                        found.append(pid)
-            except (FileNotFoundError, ProcessLookupError):
-                pass
-        return found
-
     def test_killed_while_two_stages_run_it_leaves_nothing(self):
         self.kill_in_a_step(self.BESIDE % ("100321", "100321"), os.kill, "4] left-begins", "4] right-begins")
         self.build("FROM base:1\nRUN touch /other\n")
-        self.assertEqual((self.leftovers(), self.running("100321")), ([], []))
+        self.assertEqual((self.leftovers(), running("100321")), ([], []))
         # Asked to end it takes all with it, wherever it is.
         for said, number in ((("4] left-begins", "4] right-begins"), signal.SIGINT), (("RUN",), signal.SIGTERM)):
             self.assertNotEqual(self.kill_in_a_step(self.BESIDE % ("100322", "100322"), os.kill, *said, number=number), 0)
-            self.assertEqual((self.leftovers(), self.running("100322")), ([], []))
+            self.assertEqual((self.leftovers(), running("100322")), ([], []))
 
     def test_killed_in_a_step_it_leaves_nothing(self):
         dockerfile = "FROM base:1\nRUN touch /made\nRUN sleep 1000\n"
@@ -931,7 +917,7 @@ END
         # The command alone: the step goes on until the next build.
         self.kill_in_a_step(dockerfile.replace("1000", "100123"), os.kill)
         self.build("FROM base:1\nRUN touch /other\n")
-        self.assertEqual((self.leftovers(), self.running("100123")), ([], []))
+        self.assertEqual((self.leftovers(), running("100123")), ([], []))
 
     def kill_in_a_step(self, dockerfile, kill, *said, number=signal.SIGKILL):
         build = subprocess.Popen([BINARY, "image", "build", "--data-dir", self.folder + "/data", "-f", "-", self.context], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 
-from harness import ROOT, Checks, Engine, need_engine_host, until
+from harness import ROOT, Checks, Engine, need_engine_host, running, until
 
 need_engine_host()
 engine = Engine()
@@ -38,17 +38,6 @@ def dies_at(point, words):
     engine.stop()
 
 
-def runs(word):
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as f:
-                if word in f.read().split("\0"):
-                    return True
-        except (FileNotFoundError, ProcessLookupError):
-            pass
-    return False
-
-
 def a_step_of_a_killed_build_ends():
     engine.start()
     context, word = engine.dir + "/context", str(10_000_000 + os.getpid())
@@ -56,10 +45,10 @@ def a_step_of_a_killed_build_ends():
     with open(context + "/Dockerfile", "w", encoding="ascii") as f:
         f.write(f"FROM hello:1\nRUN sleep {word}\n")
     p = subprocess.Popen([engine.client, "build", context], env=engine.env(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until("the step runs", lambda: runs(word))
+    until("the step runs", lambda: running(word))
     engine.kill_child()
     p.wait(timeout=30)
-    until("the step has ended", lambda: not runs(word))
+    until("the step has ended", lambda: not running(word))
     until("its files are gone", lambda: not os.listdir(engine.dir + "/data/build") and not os.listdir(engine.dir + "/data/content/snapshots"))
     engine.stop()
 

@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.parse
 
-from harness import Checks, Engine, check, contains, need_engine_host, same, until
+from harness import Checks, Engine, check, contains, need_engine_host, running, same, until
 
 need_engine_host()
 engine = Engine()
@@ -491,18 +491,6 @@ def several_platforms():
     same(docker("image", "inspect", "--format", "{{.Architecture}}", "several:1").strip(), own)
     docker("rmi", "several:1")
     same(listed(), before)
-
-
-def running(words):
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as f:
-                if words in f.read():
-                    found.append(pid)
-        except (FileNotFoundError, ProcessLookupError):
-            pass
-    return found
 
 
 def errors():

@@ -11,7 +11,7 @@ import tempfile
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".."))
 sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
-from checks import Checks, binary, check, contains, need_root, same, skip, until  # noqa: E402,F401
+from checks import Checks, binary, check, contains, need_root, running, same, skip, until  # noqa: E402,F401
 
 APPLETS = "sh httpd wget nslookup sleep cat ls ps id env echo true false nc mount dd touch kill test hostname grep head stat chown mkdir ln ip seq tar stty rm pwd printf timeout".split()
 
