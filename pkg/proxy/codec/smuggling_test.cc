@@ -201,7 +201,7 @@ std::vector<Row> body_rows() {
 
 int status_of(const std::string& answer) { return answer.starts_with("HTTP/1.1 ") ? parse_int<int>(std::string_view(answer).substr(9, 3)).value_or(0) : 0; }
 
-TEST(Smuggling, EveryAmbiguousHeadIsRefusedAndItsConnectionClosed) {
+TEST(HardeningH1, EveryAmbiguousHeadIsRefusedAndItsConnectionClosed) {
   std::atomic<int> reached{0};
   TestEndpoint endpoint(answering([&reached](const std::string&) {
     ++reached;
@@ -221,7 +221,7 @@ TEST(Smuggling, EveryAmbiguousHeadIsRefusedAndItsConnectionClosed) {
   EXPECT_EQ(reached, 0);
 }
 
-TEST(Smuggling, EveryAmbiguousBodyEndsItsConnection) {
+TEST(HardeningH1, EveryAmbiguousBodyEndsItsConnection) {
   std::atomic<int> answered{0};
   TestEndpoint endpoint(answering([&answered](const std::string& request) {
     if (request.find("\r\n0\r\n") != std::string::npos || request.find("smuggled") != std::string::npos) ++answered;

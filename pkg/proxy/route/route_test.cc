@@ -9,7 +9,7 @@
 namespace monopod::proxy {
 namespace {
 
-TEST(NormalizePath, OneReadingForEverybody) {
+TEST(HardeningH3, OneReadingForEverybody) {
   struct Row {
     const char* from;
     const char* to;  // null: refused
@@ -30,7 +30,7 @@ TEST(NormalizePath, OneReadingForEverybody) {
   EXPECT_EQ(normalize_path("/a//b", false, out), PathVerdict::kAsIs);
 }
 
-TEST(NormalizePath, WhatItMakesItLeavesAlone) {
+TEST(HardeningH3, WhatItMakesItLeavesAlone) {
   for (std::string_view from : {"/a/./b//c/%41", "/x/../y/%7e?q", "/a/..", "/%e4%20"}) {
     std::string once, twice;
     ASSERT_EQ(normalize_path(from, true, once), PathVerdict::kRewritten) << from;

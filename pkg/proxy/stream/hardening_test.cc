@@ -1,5 +1,5 @@
-// Rows of the hardening table by their numbers: what no other test has. H1, H2, H4: codec/smuggling_test.cc, codec_test.cc and observe_test.cc; H3:
-// route/route_test.cc; H7: interleavings_test.cc; H12: Jwt, ExtAuthz and Rbac in filters_test.cc. Each of those below names its neighbours.
+// Rows of the hardening table by their numbers: what no other test has. H1: codec/smuggling_test.cc; H3: route/route_test.cc; H7: interleavings_test.cc.
+// Each of those below names its neighbours.
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -37,6 +37,39 @@ std::string read_frame(TestClient& client, char type) {
     std::string payload = client.read(byte(0) << 16U | byte(1) << 8U | byte(2));
     if (head[3] == type) return payload;
   }
+}
+
+std::string ask(TestProxy& proxy, std::string_view line, std::string_view fields = {}) {
+  TestClient client(proxy.port());
+  client.send(cat(line, " HTTP/1.1\r\nHost: a.test\r\n", fields, "connection: close\r\n\r\n"));
+  return client.read_to_end();
+}
+
+// H2 (CVE-2023-27493), beside lines of the access log (observe_test.cc).
+TEST(HardeningH2, NothingThatIsCopiedToAHeaderBeginsALine) {
+  SlabPool slabs;
+  Arena arena(slabs);
+  HeadEdits edits;
+  edits.add(arena, "x-claim", "a\r\nx-evil: 1\r\n\r\nb");
+  EXPECT_EQ(edits.find_added("x-claim"), "a  x-evil: 1    b");
+  TestProxy proxy("listeners:\n- {name: web, address: PORT0, explain_header: true, virtual_hosts: [{routes: [{prefix: /old, redirect: {prefix: /new}}]}]}\nclusters: []\n");
+  for (const char* line : {"GET /old/%0d%0ax-evil:%201", "GET /old/a?b=%0d%0ax-evil:%201", "GET /old/%0Ax-evil:1"}) {
+    std::string answer = ask(proxy, line, "x-monopod-explain: 1\r\n");
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 30") || answer.starts_with("HTTP/1.1 400")) << answer;
+    EXPECT_EQ(to_lower(answer).find("\nx-evil"), std::string::npos) << answer;
+  }
+}
+
+// H4 (CVE-2020-25017, CVE-2021-32777, CVE-2024-45806), beside hop-by-hop fields (codec_test.cc).
+TEST(HardeningH4, WhatAStrangerSaysOfItselfIsNotBelieved) {
+  TestEndpoint endpoint(answering([](const std::string& request) { return ok(to_lower(request)); }));
+  TestProxy proxy(simple_config(endpoint.address(), "  filters: [{kind: rbac, action: deny, rules: [{headers: [{name: x-role, exact: admin}]}]}]\n"));
+  std::string seen = ask(proxy, "GET /", "X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\nForwarded: for=10.0.0.1\r\nX-Real-IP: 10.0.0.1\r\nX-Envoy-Internal: true\r\nX-Envoy-Original-Path: /admin\r\nX-Drop: 1\r\nConnection: x-drop\r\nx_role: admin\r\n");
+  for (const char* gone : {"10.0.0.1", "x-envoy", "x-drop", "proto: https"}) EXPECT_FALSE(contains(seen, gone)) << gone << seen;
+  EXPECT_TRUE(contains(seen, "x-forwarded-for: 127.0.0.1\r\n") && contains(seen, "x-forwarded-proto: http\r\n") && contains(seen, "x_role: admin")) << seen;
+  EXPECT_TRUE(ask(proxy, "GET /", "X-Role: user\r\nX-Role: admin\r\n").starts_with("HTTP/1.1 403")) << "policy sees each of two";
+  for (const char* nominated : {"Connection: host\r\n", "Connection: x-forwarded-for\r\nX-Forwarded-For: 10.0.0.1\r\n", "Connection: content-length\r\n"})
+    EXPECT_FALSE(contains(ask(proxy, "GET /", nominated), "10.0.0.1")) << nominated;
 }
 
 // H5 (CVE-2023-44487, CVE-2025-8671, CVE-2019-9511 to 9518): beside floods of resets, PING, SETTINGS, PRIORITY, CONTINUATION and empty DATA (http2_test.cc) and
@@ -270,6 +303,29 @@ TEST(HardeningH11, NamesAreNoPatterns) {
     TestClient client(proxy.port());
     client.send(cat(row.line, " HTTP/1.1\r\nHost: a.test\r\n", row.fields, "\r\n"));
     EXPECT_EQ(client.read_answer().starts_with("HTTP/1.1 200"), row.allowed) << row.rule << " " << row.line << " " << row.fields;
+  }
+}
+
+// H12 (CVE-2020-8595), beside Jwt and ExtAuthz (filters_test.cc): what cannot be told is refused.
+TEST(HardeningH12, PoliciesFailClosed) {
+  TestEndpoint endpoint(answering([](const std::string&) { return ok("x"); }));
+  TestEndpoint silent([](TestClient& client, int) { client.read_to_end(); });
+  struct Row {
+    const char* filter;
+    const char* line;
+    const char* fields;
+    const char* status;
+  };
+  const Row rows[] = {{"{kind: rbac, action: deny, rules: [{paths: [{exact: /admin}]}]}", "GET /admin?x", "", "403"},
+                      {"{kind: rbac, action: deny, rules: [{paths: [{exact: /admin}]}]}", "GET /admin#x", "", "400"},
+                      {"{kind: rbac, action: deny, rules: [{paths: [{exact: /admin}]}]}", "GET /./admin", "", "403"},
+                      {"{kind: rbac, action: deny, rules: [{paths: [{exact: /admin}]}]}", "GET //admin", "", "403"},
+                      {"{kind: rbac, action: allow, rules: [{headers: [{name: x-role, exact: admin}]}]}", "GET /", "", "403"},
+                      {"{kind: ext_authz, cluster: silent, timeout: 100ms}", "GET /", "", "403"},
+                      {"{kind: ext_authz, cluster: nobody, timeout: 100ms}", "GET /", "", "403"}};
+  for (const Row& row : rows) {
+    TestProxy proxy(cat(simple_config(endpoint.address(), cat("  filters: [", row.filter, "]\n")), "- {name: silent, endpoints: [\"", silent.address(), "\"]}\n- {name: nobody, endpoints: [\"127.0.0.1:1\"]}\n"));
+    EXPECT_TRUE(ask(proxy, row.line, row.fields).starts_with(cat("HTTP/1.1 ", row.status))) << row.filter << row.line;
   }
 }
 

@@ -283,7 +283,7 @@ struct Pair {
   Protocol client, server;
 };
 
-class Interleavings : public testing::TestWithParam<Pair> {
+class HardeningH7 : public testing::TestWithParam<Pair> {
  protected:
   void SetUp() override { world_ = std::make_unique<World>(GetParam().client, GetParam().server); }
 
@@ -308,7 +308,7 @@ class Interleavings : public testing::TestWithParam<Pair> {
   std::unique_ptr<World> world_;
 };
 
-TEST_P(Interleavings, EndAsTheyShould) {
+TEST_P(HardeningH7, EndAsTheyShould) {
   bool all = std::getenv("MONOPOD_LONG") != nullptr;
   unsigned number = 0, tried = 0;
   for (const Script& client : kClientScripts)
@@ -326,7 +326,7 @@ TEST_P(Interleavings, EndAsTheyShould) {
   EXPECT_GT(tried, 20U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Protocols, Interleavings,
+INSTANTIATE_TEST_SUITE_P(Protocols, HardeningH7,
                          testing::Values(Pair{"Http1", Protocol::kHttp1, Protocol::kHttp1}, Pair{"Http1Chunks", Protocol::kHttp1, Protocol::kChunks}, Pair{"Http1ToHttp2", Protocol::kHttp1, Protocol::kHttp2},
                                          Pair{"Http2ToHttp1", Protocol::kHttp2, Protocol::kHttp1}, Pair{"Http2ToChunks", Protocol::kHttp2, Protocol::kChunks}, Pair{"Http2", Protocol::kHttp2, Protocol::kHttp2},
                                          Pair{"Tcp", Protocol::kTcp, Protocol::kHttp1}),
