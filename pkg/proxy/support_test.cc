@@ -36,6 +36,15 @@ bool is_chunked(std::string_view head) { return to_lower(head).find("\r\ntransfe
 
 }  // namespace
 
+std::string frame(int type, int flags, std::uint32_t stream, std::string_view payload) {
+  std::string out;
+  for (std::size_t shift : {16U, 8U, 0U}) out += static_cast<char>(payload.size() >> shift & 0xffU);
+  out += static_cast<char>(type);
+  out += static_cast<char>(flags);
+  for (unsigned shift : {24U, 16U, 8U, 0U}) out += static_cast<char>(stream >> shift & 0xffU);
+  return out.append(payload);
+}
+
 TestClient::TestClient(std::uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   sockaddr_in to{.sin_family = AF_INET, .sin_port = htons(port)};
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

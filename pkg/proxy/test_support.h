@@ -15,6 +15,10 @@
 
 namespace monopod::proxy {
 
+// Of HTTP/2, raw.
+inline constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+std::string frame(int type, int flags, std::uint32_t stream, std::string_view payload);
+
 // A blocking client connection.
 class TestClient {
  public:

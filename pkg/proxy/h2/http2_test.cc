@@ -569,18 +569,6 @@ TEST(Http2, AConnectionWhoseEndpointFellSilentTakesNoMoreRequests) {
   EXPECT_EQ(endpoint.accepted(), 2);
 }
 
-// Raw frames.
-std::string frame(int type, int flags, std::uint32_t stream, std::string_view payload) {
-  std::string out;
-  for (std::size_t shift : {16U, 8U, 0U}) out += static_cast<char>(payload.size() >> shift & 0xffU);
-  out += static_cast<char>(type);
-  out += static_cast<char>(flags);
-  for (unsigned shift : {24U, 16U, 8U, 0U}) out += static_cast<char>(stream >> shift & 0xffU);
-  return out.append(payload);
-}
-
-constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
 // Of the first GOAWAY; none where the connection ends before.
 std::optional<std::uint32_t> read_goaway(TestClient& client) {
   for (;;) {

@@ -16,16 +16,6 @@ std::size_t count(std::string_view text, std::string_view part) {
   return out;
 }
 
-std::string frame(int type, int flags, std::uint32_t stream, std::string_view payload) {
-  std::string out;
-  for (std::size_t shift : {16U, 8U, 0U}) out += static_cast<char>(payload.size() >> shift & 0xffU);
-  out += static_cast<char>(type);
-  out += static_cast<char>(flags);
-  for (unsigned shift : {24U, 16U, 8U, 0U}) out += static_cast<char>(stream >> shift & 0xffU);
-  return out.append(payload);
-}
-
-constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const std::string kHead("\x82\x86\x84\x41\x01" "a", 6);  // GET http / a
 
 // The first frame of type, or an empty text where the connection ends before: its flags, stream and payload stand behind four bytes.

@@ -78,23 +78,16 @@ void merge(const Script& client, const Script& server, const Script& proxy, Orde
   }
 }
 
-std::string frame(int type, int flags, std::string_view payload, int stream = 1) {
-  std::string out;
-  for (std::size_t byte : {payload.size() >> 16, payload.size() >> 8, payload.size(), static_cast<std::size_t>(type), static_cast<std::size_t>(flags), std::size_t{0}, std::size_t{0}, std::size_t{0},
-                           static_cast<std::size_t>(stream)})
-    out += static_cast<char>(byte & 0xff);
-  return cat(out, payload);
-}
 constexpr int kData = 0, kHeaders = 1, kRstStream = 3, kSettings = 4, kEndStream = 1, kEndHeaders = 4;
-const std::string kCancelled = frame(kRstStream, 0, std::string_view("\0\0\0\x08", 4));
+const std::string kCancelled = frame(kRstStream, 0, 1, std::string_view("\0\0\0\x08", 4));
 
 std::string request_bytes(Protocol protocol, Step step) {
   if (step == Step::kCancel) return kCancelled;
   bool first = step == Step::kFirst;
   if (protocol != Protocol::kHttp2) return first ? "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 8\r\n\r\nhalf" : "rest";
-  if (!first) return frame(kData, kEndStream, "rest");
+  if (!first) return frame(kData, kEndStream, 1, "rest");
   std::string_view fields("\x83\x86\x84\x41\x06" "a.test");  // POST, http, "/", authority (RFC 7541 appendix A)
-  return cat("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", frame(kSettings, 0, "", 0), frame(kHeaders, kEndHeaders, fields), frame(kData, 0, "half"));
+  return cat(kPreface, frame(kSettings, 0, 0, ""), frame(kHeaders, kEndHeaders, 1, fields), frame(kData, 0, 1, "half"));
 }
 
 std::string answer_bytes(Protocol protocol, Step step) {
@@ -102,7 +95,7 @@ std::string answer_bytes(Protocol protocol, Step step) {
   bool first = step == Step::kFirst;
   std::string_view half = kHalves[first ? 0 : 1];
   if (protocol == Protocol::kHttp2)
-    return first ? cat(frame(kSettings, 0, "", 0), frame(kHeaders, kEndHeaders, "\x88"), frame(kData, 0, half)) : frame(kData, kEndStream, half);
+    return first ? cat(frame(kSettings, 0, 0, ""), frame(kHeaders, kEndHeaders, 1, "\x88"), frame(kData, 0, 1, half)) : frame(kData, kEndStream, 1, half);
   if (protocol == Protocol::kChunks) return first ? cat("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n", half, "\r\n") : cat("a\r\n", half, "\r\n0\r\n\r\n");
   return first ? cat("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n", half) : std::string(half);
 }

@@ -23,19 +23,8 @@ def row(section, fact, send, check):
     CASES.append((section, fact, run))
 
 
-def connection(*codes):
-    return lambda c: c.connection_error(*codes)
-
-
-def stream(*codes):
-    return lambda c: c.stream_error(*codes)
-
-
-alive = lambda c: c.alive()
 answered = lambda c: c.answered()
 closing = lambda c: c.closed()
-priority = lambda dependency, weight=255: struct.pack(">IB", dependency, weight)
-u32 = lambda n: struct.pack(">I", n)
 
 # --- RFC 9113 section 3.4: the preface
 

@@ -4,9 +4,7 @@ import struct
 from wire import *  # noqa: F403: a vocabulary
 
 CASES = []
-u32 = lambda n: struct.pack(">I", n)
 OK = literal(":status", "200")
-priority = lambda dependency, weight=255: struct.pack(">IB", dependency, weight)
 values = lambda count: b"".join(literal(f"x-dummy{i}", "x" * 4000) for i in range(count))
 
 
@@ -18,15 +16,6 @@ def row(section, fact, send, check):
     CASES.append((section, fact, run))
 
 
-def connection(*codes):
-    return lambda c: c.connection_error(*codes)
-
-
-def stream(*codes):
-    return lambda c: c.stream_error(*codes)
-
-
-alive = lambda c: c.alive()
 head = lambda id, flags=END_HEADERS, block=OK: frame(HEADERS, flags, id, block)
 whole = lambda id: head(id, END_HEADERS | END_STREAM)
 reset = lambda id: frame(RST_STREAM, 0, id, u32(CANCEL))

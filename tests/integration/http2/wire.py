@@ -194,3 +194,19 @@ class Connection:
 
     def close(self):
         self.socket.close()
+
+
+# What a case expects, as a function of its Connection.
+
+
+def connection(*codes):
+    return lambda c: c.connection_error(*codes)
+
+
+def stream(*codes):
+    return lambda c: c.stream_error(*codes)
+
+
+alive = lambda c: c.alive()
+priority = lambda dependency, weight=255: struct.pack(">IB", dependency, weight)
+u32 = lambda n: struct.pack(">I", n)
