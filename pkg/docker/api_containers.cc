@@ -81,27 +81,8 @@ Task<Result<>> Api::list_containers(Call& call) {
   co_return co_await call.answer(200, std::move(out));
 }
 
-namespace {
-
-// An image that is here is taken, but only if it is of the platform that is asked for.
-Result<> check_platform(const image::ImageStore& images, const json::Value& request, std::string_view text) {
-  if (text.empty()) return {};
-  auto wanted = image::parse_platform(text);
-  if (!wanted) return fail(Code::kInvalidArgument, wanted.error().message());
-  std::string name(json::get_string(request, {"Image"}));
-  auto found = images.find(name);
-  if (!found) return {};
-  const image::Platform& own = found->config.platform;
-  if (own.os == wanted->os && own.architecture == wanted->architecture && (wanted->variant.empty() || own.variant.empty() || own.variant == wanted->variant)) return {};
-  auto format = [](const image::Platform& p) { return cat(p.os, "/", p.architecture, p.variant.empty() ? "" : "/", p.variant); };
-  return fail(Code::kNotFound, cat("image with reference ", name, " was found but its platform (", format(own), ") does not match the specified platform (", format(*wanted), ")"));
-}
-
-}  // namespace
-
 Task<Result<>> Api::create_container(Call& call) {
   CO_TRY_ASSIGN(json::Value request, co_await call.read_json());
-  CO_TRY(check_platform(p_.parts.images, request, call.text("platform")));
   std::vector<std::string> warnings;
   Containers::CreateOptions options{.name = std::string(call.text("name"))};
   if (std::string_view platform = call.text("platform"); !platform.empty()) {

@@ -244,7 +244,7 @@ def metrics():
     s = pod()
     limits = {"cpu_period": 100000, "cpu_quota": 20000, "cpu_shares": 1024, "memory_limit_in_bytes": 64 << 20, "memory_swap_limit_in_bytes": 64 << 20}
     c = e.run(s, TOP, resources=limits)
-    e.out(c, "sh", "-c", "mkdir -p /var/lib/test && for i in 1 2 3; do echo hi >> /var/lib/test/file_$i; done")
+    e.out(c, "sh", "-c", "mkdir -p /var/lib/test && for i in 1 2 3; do echo hi >> /var/lib/test/file_$i; done; i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done")  # for some periods of its quota
     described = {d["name"]: d for d in e.cri.call("ListMetricDescriptors")["descriptors"]}
     eq([n for n in (METRICS + " " + OPTIONAL_METRICS).split() if not described.get("container_" + n, {}).get("help")], [])
     told = next(m for m in e.cri.call("ListPodSandboxMetrics")["pod_metrics"] if m["pod_sandbox_id"] == s[0])

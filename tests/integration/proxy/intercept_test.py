@@ -128,7 +128,7 @@ clusters:
     def setUp(self):
         self.before = 0
         if os.path.exists(self.log):
-            threading.Event().wait(0.15)  # lines of the test before
+            threading.Event().wait(0.4)  # lines of the test before
             with open(self.log, encoding="utf-8") as f:
                 self.before = len(f.readlines())
 

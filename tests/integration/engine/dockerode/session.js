@@ -26,9 +26,8 @@ async function life() {
   const version = await docker.version();
   assert.strictEqual(version.ApiVersion, '1.50');
   assert.strictEqual((await docker.ping()).toString(), 'OK');
-  const output = new PassThrough(), text = collect(output);
+  const output = new PassThrough(), text = collect(output);  // ended by the end of what is attached
   const [result, container] = await docker.run('hello:1', ['sh', '-c', 'echo out; exit 3'], output, { Tty: true });
-  output.end();
   assert.strictEqual(result.StatusCode, 3);
   assert.match(await text, /out/);
   await container.remove();
@@ -113,9 +112,8 @@ async function build() {
   const stream = await docker.buildImage(pack, { t: 'built:1' });
   const lines = await new Promise((resolve, reject) => docker.modem.followProgress(stream, (error, all) => (error ? reject(error) : resolve(all))));
   assert.ok(lines.some((line) => (line.stream || '').includes('Successfully tagged built:1')), JSON.stringify(lines));
-  const output = new PassThrough(), text = collect(output);
+  const output = new PassThrough(), text = collect(output);  // ended by the end of what is attached
   const [, container] = await docker.run('built:1', [], output, { Tty: true });
-  output.end();
   await container.remove();
   assert.strictEqual((await text).replaceAll('\r', ''), 'copied\nbuilt\n');
   await docker.getImage('built:1').remove();
@@ -127,9 +125,8 @@ async function networks() {
   const volume = await docker.createVolume({ Name: 'kept' });
   const server = await docker.createContainer({ name: 'server', Image: 'hello:1', Cmd: ['sh', '-c', 'echo kept > /data/x; httpd -f -p 80 -h /data'], StopTimeout: 0, HostConfig: { NetworkMode: 'meeting', Binds: ['kept:/data'] } });
   await server.start();
-  const output = new PassThrough(), text = collect(output);
+  const output = new PassThrough(), text = collect(output);  // ended by the end of what is attached
   const [result] = await docker.run('hello:1', ['sh', '-c', 'for i in 1 2 3 4 5; do wget -q -O - http://server/x && exit 0; sleep 0.2; done; exit 1'], output, { Tty: true, HostConfig: { NetworkMode: 'meeting', AutoRemove: true } });
-  output.end();
   assert.strictEqual(result.StatusCode, 0, await text);
   assert.match(await text, /kept/);
   const names = async () => Object.values((await network.inspect()).Containers).map((c) => c.Name);
