@@ -91,7 +91,7 @@ void Worker::refresh_clock() { now_ms_ = read_clock_ms(); }
 
 // Many streams run and little came: more is about to, and each time costs a call for each connection that it came from and goes to, whatever there is
 // to be moved. Nothing waits for this that was there before, and who is alone does not come here: as network cards moderate their interrupts. A
-// microsecond for each stream is a small part of what its request takes at the least, as all of them pass here one after the other.
+// few microseconds for each stream are a small part of what its request takes at the least, as all of them pass here one after the other.
 void Worker::rest() {
   std::size_t told = std::exchange(stream_load_.told, 0);
   if (now_ms_ != told_ms_) {
@@ -102,7 +102,7 @@ void Worker::rest() {
   told_now_ += told;
   bool rushes = std::max(told_now_, told_before_) >= kRestToldPerMsMin;  // streams may be open for long and have little to say
   if (!rushes || stream_load_.open < kRestStreamsMin || told == 0 || told >= kRestToldMax) return;
-  timespec pause{.tv_sec = 0, .tv_nsec = static_cast<long>(std::min(stream_load_.open, kRestMicrosMax)) * 1'000};
+  timespec pause{.tv_sec = 0, .tv_nsec = static_cast<long>(std::min(stream_load_.open * kRestMicrosPerStream, kRestMicrosMax)) * 1'000};
   ::clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
 }
 
