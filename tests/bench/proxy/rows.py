@@ -10,7 +10,7 @@ import threading
 import time
 
 ECHO = 18110
-LATENCY_ROUNDS = 20
+LATENCY_ROUNDS = 40
 FRAME = b"\x82\xc0\x00\x00\x00\x00" + b"x" * 64  # a masked binary message of 64 bytes; the mask is zero
 
 
@@ -102,7 +102,8 @@ def websocket(bench, d, processes, args):
         print(f"{'websocket':<12} {who:<8} {us:>10.1f} us an echo of 64 bytes" + (f"  {us / median['nginx']:.2f} <= 1.00 x nginx" if who == "monopod" else ""), flush=True)
 
 
-LATENCY_WARM_UP_S = 0.5  # connections are made and shake hands, which is a row of its own
+LATENCY_S = 0.5  # of a round: short ones, so that some are calm
+LATENCY_WARM_UP_S = 0.3  # connections are made and shake hands, which is a row of its own
 
 
 def latencies_us(d, port, tls, seconds):
@@ -118,13 +119,13 @@ def latencies_us(d, port, tls, seconds):
 
 
 def latency(bench, d, processes, args):
-    """Beyond that of the direct way, at 1,000 requests a second, in rounds that take turns; of each the half of its rounds with the least p99, all their requests together: a machine that stands
-    still for ten milliseconds is the slowest hundredth of a round, and nobody's fault. All rounds stand beside it. The quartiles of the ratio are those of rounds drawn again. mtls: to an
+    """Beyond that of the direct way, at 1,000 requests a second, in rounds that take turns; of each the quarter of its rounds with the least p99, all their requests together: a machine that
+    stands still for ten milliseconds is the slowest hundredth of a round, and nobody's fault. All rounds stand beside it. The quartiles of the ratio are those of rounds drawn again. mtls: to an
     endpoint; a client certificate weighs in the handshake alone."""
     def at(values, part):
         return values[min(len(values) - 1, int(len(values) * part))]
 
-    def over(rounds, who, part, share=0.5):
+    def over(rounds, who, part, share=0.25):
         calm = sorted((r[who] for r in rounds), key=lambda values: at(values, 0.99))[:max(1, int(len(rounds) * share))]
         return at(sorted(value for values in calm for value in values), part)
 
@@ -138,7 +139,7 @@ def latency(bench, d, processes, args):
             found.append({})
             for who in random.sample(["direct", "monopod", "nginx"], 3):
                 port = bench.BACKEND if who == "direct" else bench.PORTS[who] + bench.OFFSETS[kind]
-                found[-1][who] = latencies_us(d, port, kind == "both" and who != "direct", args.seconds)
+                found[-1][who] = latencies_us(d, port, kind == "both" and who != "direct", LATENCY_S)
         for who in ("direct", "monopod", "nginx"):
             more = f", added {added(found, who, 0.5):.0f} and {added(found, who, 0.99):.0f}" if who != "direct" else ""
             print(f"{name:<12} {who:<8} p50 {over(found, who, 0.5):.0f} us, p99 {over(found, who, 0.99):.0f}{more}; of all rounds {over(found, who, 0.5, 1):.0f} and {over(found, who, 0.99, 1):.0f}", flush=True)
