@@ -1,38 +1,26 @@
-#include "image/store.h"
+#include "image/store_impl.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/asio/post.hpp>
 
-#include "async/event.h"
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "image/archive.h"
-#include "image/archive_writer.h"
-#include "image/commit.h"
 #include "image/digest.h"
 #include "image/pull.h"
-#include "image/push.h"
 #include "image/recover.h"
 #include "image/reference.h"
 #include "image/sources.h"
 
 namespace monopod::image {
-namespace {
 
 using async::Task;
 
-constexpr Duration kUsePrecision = std::chrono::hours(1);  // of what is remembered of an image's last use
-constexpr auto kProgressInterval = std::chrono::milliseconds(200);
-
-bool is_snapshot_id(std::string_view id) {
-  if (id.empty() || id.size() > 128 || id.front() == '.' || id.front() == '-' || id.front() == '_') return false;
-  return std::ranges::all_of(id, [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-'; });
-}
+namespace {
 
 bool is_archive_name(std::string_view name) {
   for (std::string_view suffix : {".tar", ".tar.gz", ".tgz", ".tar.zst"})
@@ -40,141 +28,7 @@ bool is_archive_name(std::string_view name) {
   return false;
 }
 
-// Carries progress from the pool thread to the loop, a few times a second.
-class ProgressRelay {
- public:
-  ProgressRelay(async::Executor executor, ProgressCallback callback)
-      : executor_(executor), callback_(callback ? std::make_shared<ProgressCallback>(std::move(callback)) : nullptr) {}
-  void operator()(std::uint64_t done, std::uint64_t total, const std::string& step) {
-    if (!callback_) return;
-    auto now = std::chrono::steady_clock::now();
-    if (step == step_ && now - last_ < kProgressInterval) return;
-    last_ = now;
-    step_ = step;
-    boost::asio::post(executor_, [callback = callback_, progress = ImportProgress{done, total, step}] { (*callback)(progress); });
-  }
-
- private:
-  async::Executor executor_;
-  std::shared_ptr<ProgressCallback> callback_;
-  std::chrono::steady_clock::time_point last_{};
-  std::string step_;
-};
-
-class Store final : public ImageStore {
- public:
-  Store(Options options, async::Executor executor, async::Pool& pool, async::Time& time, async::StateStore& state, std::unique_ptr<Content> content)
-      : options_(std::move(options)), executor_(executor), pool_(pool), time_(time), records_(state), content_(std::move(content)), changed_(executor) {}
-  ~Store() override { stop_ = true; }
-
-  Task<Result<>> recover_state();
-
-  Task<Result<std::vector<ImportedImage>>> import_file(std::string path, ImportOptions options) override;
-  Task<Result<std::vector<ImportedImage>>> import_fd(int fd, ImportOptions options) override;
-  Task<Result<ImportedImage>> pull(std::string reference, PullOptions options) override;
-  Task<Result<std::size_t>> import_drop_ins() override;
-  std::optional<Image> find(std::string_view name) const override;
-  std::optional<Image> find_for(std::string_view name, const Platform& platform) const override;
-  Task<Result<std::string>> group(std::vector<std::string> ids, std::vector<std::string> references) override;
-  std::vector<Image> list() const override;
-  Task<Result<>> tag(std::string name, std::string reference) override;
-  Task<Result<bool>> remove(std::string name) override;
-  Task<Result<Snapshot>> prepare_snapshot(std::string container_id, std::string image_id) override;
-  std::optional<Snapshot> find_snapshot(std::string_view container_id) const override;
-  std::vector<std::string> list_snapshots() const override;
-  Task<Result<>> mount(std::string container_id, std::string target, sys::IdMaps maps) override;
-  Task<Result<>> unmount(std::string target) override;
-  Task<Result<>> remove_snapshot(std::string container_id) override;
-  Task<Result<std::uint64_t>> snapshot_bytes(std::string container_id) override;
-  Task<Result<Usage>> usage() override;
-  void mark_used(std::string_view name) override;
-  Task<Result<GcResult>> gc(GcPolicy policy) override;
-  Task<Result<std::string>> read_blob(std::string digest) override;
-  Task<Result<ImportedImage>> commit(CommitOptions options) override;
-  Task<Result<>> push(std::string name, std::string reference, PushOptions options) override;
-  Task<Result<>> check_login(std::string domain, std::string username, std::string password) override;
-  Task<Result<>> save(std::vector<std::string> names, int fd, SaveOptions options) override;
-
- private:
-  // Imports share; a sweep is alone, since it would take what an import found present or published unrecorded.
-  class ImportGuard {
-   public:
-    explicit ImportGuard(Store& store) : store_(store) { ++store_.imports_; }
-    ~ImportGuard() {
-      --store_.imports_;
-      store_.changed_.wake_all();
-    }
-    ImportGuard(const ImportGuard&) = delete;
-    ImportGuard& operator=(const ImportGuard&) = delete;
-
-   private:
-    Store& store_;
-  };
-  // One call at a time works on a container's snapshot; others of the same id wait.
-  class SnapshotGuard {
-   public:
-    SnapshotGuard(Store& store, std::string id) : store_(store), id_(std::move(id)) { store_.busy_snapshots_.insert(id_); }
-    ~SnapshotGuard() {
-      if (unrecorded_) store_.state_.snapshots.erase(id_);  // failed, or unwound by cancellation
-      store_.busy_snapshots_.erase(id_);
-      store_.changed_.wake_all();
-    }
-    SnapshotGuard(const SnapshotGuard&) = delete;
-    SnapshotGuard& operator=(const SnapshotGuard&) = delete;
-    void set_unrecorded(bool unrecorded) { unrecorded_ = unrecorded; }
-
-   private:
-    Store& store_;
-    std::string id_;
-    bool unrecorded_ = false;
-  };
-  class SweepGuard {
-   public:
-    explicit SweepGuard(Store& store) : store_(store) { store_.sweeping_ = true; }
-    ~SweepGuard() {
-      store_.sweeping_ = false;
-      store_.changed_.wake_all();
-    }
-    SweepGuard(const SweepGuard&) = delete;
-    SweepGuard& operator=(const SweepGuard&) = delete;
-
-   private:
-    Store& store_;
-  };
-
-  Task<Result<std::vector<ImportedImage>>> import_opened(int fd, std::string path, ImportOptions options);
-  Task<Result<std::vector<ImportedImage>>> record(std::vector<StoredImage> images);
-  Task<Result<std::uint64_t>> sweep();
-  Task<Result<>> sweep_if_idle();
-  Task<Result<>> remove_image(std::string id);
-  Image describe(const std::string& id, const ImageRecord& record) const;
-  std::optional<std::string> find_id(std::string_view name) const;
-  const std::pair<const std::string, IndexRecord>* find_index(std::string_view name) const;
-  bool is_named(const std::string& id) const;
-  Task<Result<>> name(std::string reference, std::string id, const IndexRecord* index);
-  Task<Result<>> remove_others(const IndexRecord& index);
-  bool in_use(const std::string& id) const;
-  std::vector<std::string> references_of(const std::string& id) const;
-  Task<Result<>> forget_digests(std::string id, std::string repository);
-  Snapshot snapshot_of(const std::string& id, const SnapshotRecord& record) const;
-  std::string content_directory() const { return options_.data_dir + "/content"; }
-
-  Options options_;
-  async::Executor executor_;
-  async::Pool& pool_;
-  async::Time& time_;
-  async::StateStore& records_;
-  std::unique_ptr<Content> content_;
-  StoreState state_;
-  std::size_t imports_ = 0;
-  bool sweeping_ = false;
-  bool sweep_pending_ = false;
-  std::set<std::string> busy_snapshots_;
-  LayerMounts layer_mounts_;
-  std::map<std::string, std::vector<std::shared_ptr<const OpenLayer>>, std::less<>> mounted_;  // by target: whoever comes next shares them
-  async::Notify changed_;
-  std::atomic<bool> stop_{false};
-};
+}  // namespace
 
 Task<Result<>> Store::recover_state() {
   CO_TRY_ASSIGN(auto records, co_await records_.list(kBucket));
@@ -570,116 +424,6 @@ Task<Result<std::uint64_t>> Store::sweep() {
   co_return co_await pool_.run([&] { return sweep_content(*content_, referenced); });
 }
 
-Snapshot Store::snapshot_of(const std::string& id, const SnapshotRecord& record) const {
-  Snapshot out{.container_id = id, .image_id = record.image_id, .lowerdirs = {}, .upperdir = content_->snapshot_path(id) + "/fs", .workdir = content_->snapshot_path(id) + "/work"};
-  for (const std::string& key : record.layers) out.lowerdirs.push_back(content_->layer_path(key));
-  if (out.lowerdirs.empty()) out.lowerdirs.push_back(content_directory() + "/empty");
-  return out;
-}
-
-// The merged root directory shows the upper one's attributes: they are those of the topmost layer that describes the root.
-Result<> make_snapshot_directory(const Content& content, const std::string& id, const std::vector<std::string>& layers) {
-  TRY_ASSIGN(std::unique_ptr<Staged> staged, content.make_staging());
-  const std::string fs = staged->path() + "/fs";
-  TRY(content.root().make_directory(fs, 0755));
-  TRY(content.root().make_directory(staged->path() + "/work", 0700));
-  mode_t mode = 0755;
-  uid_t uid = 0;
-  gid_t gid = 0;
-  for (const std::string& key : layers) {
-    auto meta = content.find_layer(key);
-    if (!meta) return fail(Code::kDataLoss, cat("layer ", key, " is missing or damaged"));
-    if (!meta->has_root) continue;
-    TRY_ASSIGN(OpenLayer layer, open_layer(content.layer_path(key)));
-    struct ::stat st = {};
-    if (::fstat(layer.fs.fd(), &st) != 0) return fail_errno(cat("stat layer ", key));
-    mode = st.st_mode & 07777;
-    uid = st.st_uid;
-    gid = st.st_gid;
-    break;
-  }
-  TRY_ASSIGN(sys::Fd fd, content.root().open_file(fs, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  if (::fchown(fd.get(), uid, gid) != 0 || ::fchmod(fd.get(), mode) != 0) return fail_errno("set attributes of the snapshot's root");
-  TRY(content.remove(Content::snapshot_entry(id)));  // of a try that was not recorded
-  TRY(content.root().rename(staged->path(), Content::snapshot_entry(id)));
-  staged->release();
-  return {};
-}
-
-Task<Result<Snapshot>> Store::prepare_snapshot(std::string container_id, std::string image_id) {
-  if (!is_snapshot_id(container_id)) co_return fail(Code::kInvalidArgument, cat("snapshot id \"", container_id.substr(0, 150), "\" is not usable"));
-  while (busy_snapshots_.contains(container_id)) CO_TRY(co_await changed_.wait());  // forever: its holder ends
-  SnapshotGuard guard(*this, container_id);
-  auto id = find_id(image_id);
-  if (auto known = state_.snapshots.find(container_id); known != state_.snapshots.end()) {
-    if (!id || known->second.image_id != *id) co_return fail(Code::kAlreadyExists, cat("snapshot ", container_id, " is of another image"));
-    co_return snapshot_of(container_id, known->second);
-  }
-  if (!id) co_return fail(Code::kNotFound, cat("image ", image_id, ": not found"));
-  ImageRecord& image = state_.images.at(*id);
-  const bool told = time_.wall() - image.last_used < kUsePrecision;
-  image.last_used = time_.wall();
-  SnapshotRecord record{.image_id = *id, .layers = image.stored.layers};
-  std::ranges::reverse(record.layers);
-  // In the table from here on: the image is in use, whatever else runs meanwhile.
-  state_.snapshots.emplace(container_id, record);
-  guard.set_unrecorded(true);
-  auto made = co_await pool_.run([&] { return make_snapshot_directory(*content_, container_id, record.layers); });
-  if (made) made = co_await records_.put(kBucket, "snapshot/" + container_id, format_record(record), async::Lasts::kUntilReboot);
-  if (auto used = state_.images.find(*id); made && !told && used != state_.images.end()) made = co_await records_.put(kBucket, "image/" + *id, format_record(used->second), async::Lasts::kUntilReboot);
-  if (!made) co_return fail(std::move(made).error().with(cat("snapshot ", container_id)));
-  guard.set_unrecorded(false);
-  co_return snapshot_of(container_id, record);
-}
-
-std::optional<Snapshot> Store::find_snapshot(std::string_view container_id) const {
-  auto found = state_.snapshots.find(container_id);
-  if (found == state_.snapshots.end()) return std::nullopt;
-  return snapshot_of(found->first, found->second);
-}
-
-std::vector<std::string> Store::list_snapshots() const {
-  std::vector<std::string> out;
-  for (const auto& [id, record] : state_.snapshots) out.push_back(id);
-  return out;
-}
-
-Task<Result<>> Store::mount(std::string container_id, std::string target, sys::IdMaps maps) {
-  auto snapshot = find_snapshot(container_id);
-  if (!snapshot) co_return fail(Code::kNotFound, cat("snapshot ", container_id, ": not found"));
-  CO_TRY(co_await pool_.run([&]() -> Result<> {
-    TRY(layer_mounts_.open(*snapshot));
-    return maps.empty() ? mount_snapshot(*snapshot, target) : mount_mapped_snapshot(*snapshot, target, maps);
-  }));
-  if (std::ranges::any_of(snapshot->open, [](const auto& layer) { return layer != nullptr; })) mounted_.insert_or_assign(std::move(target), std::move(snapshot->open));
-  co_return Result<>{};
-}
-
-Task<Result<>> Store::unmount(std::string target) {
-  CO_TRY(co_await pool_.run([&] { return unmount_snapshot(target); }));
-  // The last one's image is unmounted with it: not on the loop.
-  if (auto mounted = mounted_.extract(target)) co_await pool_.run([&] { mounted.mapped().clear(); });
-  co_return Result<>{};
-}
-
-Task<Result<>> Store::remove_snapshot(std::string container_id) {
-  while (busy_snapshots_.contains(container_id)) CO_TRY(co_await changed_.wait());  // forever: its holder ends
-  SnapshotGuard guard(*this, container_id);
-  auto found = state_.snapshots.find(container_id);
-  if (found == state_.snapshots.end()) co_return Result<>{};
-  if (auto image = state_.images.find(found->second.image_id); image != state_.images.end()) image->second.last_used = time_.wall();
-  auto removed = co_await pool_.run([&] { return content_->remove(Content::snapshot_entry(container_id)); });
-  if (!removed) co_return fail(std::move(removed).error().with(cat("remove snapshot ", container_id)));
-  CO_TRY(co_await records_.remove(kBucket, "snapshot/" + container_id, async::Lasts::kUntilReboot));
-  state_.snapshots.erase(container_id);
-  co_return Result<>{};
-}
-
-Task<Result<std::uint64_t>> Store::snapshot_bytes(std::string container_id) {
-  if (!state_.snapshots.contains(container_id)) co_return fail(Code::kNotFound, cat("snapshot ", container_id, ": not found"));
-  co_return co_await pool_.run([&] { return tree_bytes(content_->root(), Content::snapshot_entry(container_id) + "/fs"); });
-}
-
 Task<Result<Usage>> Store::usage() {
   Usage out{.images = state_.images.size(), .snapshots = state_.snapshots.size()};
   co_await pool_.run([&] {
@@ -735,119 +479,6 @@ Task<Result<GcResult>> Store::gc(GcPolicy policy) {
   CO_TRY_ASSIGN(out.bytes_freed, co_await sweep());
   co_return out;
 }
-
-Task<Result<std::string>> Store::read_blob(std::string digest) {
-  co_return co_await pool_.run([&] { return content_->read_blob(digest, options_.limits.document_bytes_max); });
-}
-
-Task<Result<ImportedImage>> Store::commit(CommitOptions options) {
-  while (sweeping_) CO_TRY(co_await changed_.wait());  // forever: a sweep ends
-  std::vector<ImportedImage> out;
-  {
-    ImportGuard guard(*this);
-    std::optional<StoredImage> base;
-    if (!options.base_id.empty()) {
-      auto found = state_.images.find(options.base_id);
-      if (found == state_.images.end()) co_return fail(Code::kNotFound, cat("commit: image ", options.base_id, ": not found"));
-      base = found->second.stored;
-    }
-    std::vector<StoredImage> sources;
-    for (const LayerOf& layer : options.layers) {
-      auto found = state_.images.find(layer.image_id);
-      if (found == state_.images.end()) co_return fail(Code::kNotFound, cat("commit: image ", layer.image_id, ": not found"));
-      sources.push_back(found->second.stored);
-    }
-    auto image = co_await pool_.run([&] { return commit_image(*content_, options_.limits, base, sources, options, stop_); });
-    if (!image) co_return fail(std::move(image).error().with("commit"));
-    image->references = options.references;
-    std::vector<StoredImage> images;
-    images.push_back(*std::move(image));
-    CO_TRY_ASSIGN(out, co_await record(std::move(images)));
-  }
-  if (sweep_pending_) CO_TRY(co_await sweep_if_idle());
-  co_return std::move(out.front());
-}
-
-// As an import: no sweep takes what is being read.
-Task<Result<>> Store::check_login(std::string domain, std::string username, std::string password) {
-  CO_TRY_ASSIGN(Reference reference, parse_reference(cat(domain, "/login")));
-  RegistryOptions options{.tls = options_.tls, .resolver = options_.resolver, .auth = {.username = std::move(username), .password = std::move(password)}};
-  struct Ask {
-    async::Executor executor;
-    async::Time& time;
-    Reference& reference;
-    RegistryOptions& options;
-    Task<Result<>> run(async::Scope& scope) {
-      RegistryClient client(scope, executor, time, reference, options);
-      co_return co_await client.check_access();
-    }
-  } ask{executor_, time_, reference, options};
-  Ask* a = &ask;
-  Result<> done = co_await async::run_scoped([a](async::Scope& scope) { return a->run(scope); });
-  if (!done) co_return fail(std::move(done).error().with(cat("login ", domain)));
-  co_return done;
-}
-
-Task<Result<>> Store::push(std::string name, std::string text, PushOptions options) {
-  CO_TRY_ASSIGN(Reference reference, parse_reference(text));
-  if (!reference.digest.empty()) co_return fail(Code::kInvalidArgument, "push: want a name with a tag, not a digest");
-  while (sweeping_) CO_TRY(co_await changed_.wait());  // forever: a sweep ends
-  auto id = find_id(name);
-  if (!id) co_return fail(Code::kNotFound, cat("image ", name, ": not found"));
-  Result<> pushed;
-  {
-    ImportGuard guard(*this);
-    StoredImage image = state_.images.at(*id).stored;
-    RegistryOptions registry{.tls = options_.tls, .resolver = options_.resolver, .auth = {.username = options.username, .password = options.password, .token = options.token}, .plain_http = options.plain_http, .stall_timeout = options.stall_timeout};
-    for (const std::string& other : references_of(*id))
-      if (auto from = parse_reference(other); from && from->domain == reference.domain && from->path != reference.path) registry.mount_from = from->path;
-    PushContext context{.content = *content_, .limits = options_.limits, .pool = pool_, .time = time_, .progress = ProgressRelay(executor_, options.progress)};
-    CO_TRY_ASSIGN(std::vector<Source> sources, co_await pool_.run([&] { return find_sources(options_.hosts_dir, reference, registry, true); }));
-    const auto* named = find_index(name);
-    const std::optional<IndexRecord> index = named == nullptr ? std::nullopt : std::optional(named->second);
-    if (index) {
-      Reference untagged = reference;  // images of an index are pushed by their digests
-      untagged.tag.clear();
-      for (const std::string& one : index->images)
-        if (auto found = state_.images.find(one); pushed && found != state_.images.end()) pushed = co_await push_image(context, StoredImage(found->second.stored), untagged, sources.front().options);
-      if (pushed) pushed = co_await push_index(context, index->document, reference, sources.front().options);
-    } else {
-      pushed = co_await push_image(context, image, reference, sources.front().options);
-    }
-  }
-  if (sweep_pending_) CO_TRY(co_await sweep_if_idle());
-  if (!pushed) co_return fail(std::move(pushed).error().with(cat("push ", reference.text())));
-  co_return Result<>{};
-}
-
-Task<Result<>> Store::save(std::vector<std::string> names, int fd, SaveOptions options) {
-  while (sweeping_) CO_TRY(co_await changed_.wait());  // forever: a sweep ends
-  std::vector<ImageToSave> images;
-  std::vector<IndexToSave> indexes;
-  for (const std::string& name : names) {
-    auto id = find_id(name);
-    if (!id) co_return fail(Code::kNotFound, cat("image ", name, ": not found"));
-    if (const auto* index = find_index(name)) {
-      indexes.push_back({.document = index->second.document, .reference = index->first});
-      for (const std::string& one : index->second.images) images.push_back({.image = state_.images.at(one).stored, .references = one == *id ? std::vector{index->first} : std::vector<std::string>{}, .by_index = true});
-      continue;
-    }
-    // By name: under that name alone. By id: under all of its names.
-    std::vector<std::string> references = references_of(*id);
-    if (auto reference = parse_reference(name); reference && std::ranges::find(references, reference->text()) != references.end()) references = {reference->text()};
-    images.push_back({.image = state_.images.at(*id).stored, .references = std::move(references)});
-  }
-  Result<> saved;
-  {
-    ImportGuard guard(*this);
-    saved = co_await pool_.run([&] { return save_archive(*content_, options_.limits, images, indexes, options.bundle ? SaveForm::kBundle : SaveForm::kAsItCame, fd); });
-  }
-  if (sweep_pending_) CO_TRY(co_await sweep_if_idle());
-  if (!saved) co_return fail(std::move(saved).error().with("save"));
-  co_return Result<>{};
-}
-
-}  // namespace
 
 Task<Result<std::unique_ptr<ImageStore>>> ImageStore::open(Options options, async::Pool& pool, async::Time& time, async::StateStore& state) {
   if (!options.data_dir.starts_with('/')) co_return fail(Code::kInvalidArgument, cat("image store: data directory \"", options.data_dir, "\" is not absolute"));
